@@ -1,0 +1,1 @@
+"""Wires the topology of a node and is its command line."""
