@@ -1,0 +1,6 @@
+"""Hashing and signature verification of whole columns: one contract, two implementations."""
+
+from .interface import Hasher, Kernels, ShapeError, Verifier
+from .selection import select
+
+__all__ = ["Hasher", "Kernels", "ShapeError", "Verifier", "select"]
