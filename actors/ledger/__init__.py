@@ -1,0 +1,1 @@
+"""The vocabulary that actors pass to each other. Imports no other room."""

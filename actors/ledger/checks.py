@@ -1,0 +1,49 @@
+"""Static checks of rows, all rows at once: what can be said of a transaction without knowing the state.
+
+The plain twin is `rules.static_verdict`; the order of the checks is part of the contract, since the first
+that fails names the verdict.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.hashing import sha256
+from actors.ledger.rows import KNOWN_KINDS, PAYLOAD_BYTES_MAX, ROW_VERSION, Batch
+from actors.ledger.verdict import Verdict
+
+_U64_MAX = np.uint64(2**64 - 1)
+
+
+def static_verdicts(batch: Batch, chain_tag: int, height: int) -> NDArray[np.uint8]:
+    """(n,) uint8 verdicts of rows for inclusion in the block at `height`, signatures and state aside."""
+    rows = batch.rows
+    failed = (
+        (Verdict.BAD_VERSION, rows["version"] != ROW_VERSION),
+        (Verdict.UNKNOWN_KIND, ~np.isin(rows["kind"], KNOWN_KINDS)),
+        (Verdict.BAD_FLAGS, rows["flags"] != 0),
+        (Verdict.WRONG_CHAIN, rows["chain_tag"] != np.uint64(chain_tag)),
+        (Verdict.EXPIRED, rows["expiry_height"] < np.uint64(height)),
+        (Verdict.AMOUNT_OVERFLOW, rows["amount"] > _U64_MAX - rows["fee"]),
+        (Verdict.NONCE_LIMIT, rows["nonce"] == _U64_MAX),
+        (Verdict.BAD_PAYLOAD, _payload_wrong(batch)),
+    )
+    verdicts = np.zeros(len(rows), dtype=np.uint8)
+    for code, mask in reversed(failed):
+        verdicts[mask] = code
+    return verdicts
+
+
+def _payload_wrong(batch: Batch) -> NDArray[np.bool_]:
+    sizes = batch.rows["payload_bytes"]
+    hashes = np.ascontiguousarray(batch.rows["payload_hash"])
+    wrong = (sizes == 0) & (hashes.view(np.uint64) != 0).any(axis=1)
+    wrong |= sizes > PAYLOAD_BYTES_MAX
+    loaded = np.flatnonzero((sizes > 0) & ~wrong)
+    if len(loaded):
+        offsets = batch.payload_offsets
+        for i in loaded:
+            payload = batch.payloads[offsets[i] : offsets[i + 1]].tobytes()
+            wrong[i] = sha256(payload) != hashes[i].tobytes()
+    return wrong

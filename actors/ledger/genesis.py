@@ -1,0 +1,158 @@
+"""The genesis: what all nodes of a network agree on before the first block.
+
+The document is JSON that people read; its hash (over a canonical form) names the network, its first eight
+bytes are the chain tag in every transaction. Allocations are columns; the document binds them by the state
+root, so a light client needs the document alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.hashing import sha256
+from actors.ledger.rows import FormatError
+from actors.ledger.signing import KEY_BYTES
+
+GENESIS_VERSION = 1
+MEMBERS_MAX = 1024
+GENESIS_BYTES_MAX = 1 << 20
+ALLOCATIONS_MAX = 1 << 26
+_DOMAIN = b"raychain/genesis/1"
+_ALLOCATION_HEADER = struct.Struct("<4sIQ")
+_ALLOCATION_MAGIC = b"RCA1"
+_SUPPLY_MAX = 2**64 - 1
+
+
+class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An organisation's node: identity is its Ed25519 public key in hex."""
+
+    name: str
+    identity: str
+    address: str = ""
+
+
+class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """supply: sum of the allocated balances. state_root: hex, of the state after allocation."""
+
+    version: int
+    network: str
+    created_ms: int
+    members: list[Member]
+    accounts: int
+    supply: int
+    state_root: str
+    block_transactions_max: int
+    block_payload_bytes_max: int
+
+    def encode(self) -> bytes:
+        """Canonical JSON: sorted keys, no spaces."""
+        return msgspec.json.encode(self, order="sorted")
+
+    def hash(self) -> bytes:
+        """32 bytes; names the network and is the parent of block 1."""
+        return sha256(_DOMAIN + self.encode())
+
+    @property
+    def chain_tag(self) -> int:
+        """The tag that binds a transaction to this network."""
+        return int.from_bytes(self.hash()[:8], "little")
+
+    @property
+    def member_keys(self) -> list[bytes]:
+        """Identities of the members, as 32-byte keys."""
+        return [bytes.fromhex(member.identity) for member in self.members]
+
+
+def decode_genesis(data: bytes) -> Genesis:
+    """Raises FormatError naming what is wrong."""
+    if len(data) > GENESIS_BYTES_MAX:
+        raise FormatError("genesis", f"{len(data)} bytes", f"at most {GENESIS_BYTES_MAX} bytes")
+    try:
+        genesis = msgspec.json.decode(data, type=Genesis)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError("genesis", str(error), "the genesis document") from error
+    if genesis.version != GENESIS_VERSION:
+        raise FormatError("genesis.version", genesis.version, GENESIS_VERSION)
+    if not 0 < len(genesis.members) <= MEMBERS_MAX:
+        raise FormatError("genesis.members", len(genesis.members), f"1 to {MEMBERS_MAX}")
+    for member in genesis.members:
+        if not _is_hex(member.identity, KEY_BYTES):
+            raise FormatError(f"genesis.members[{member.name}].identity", member.identity, "64 hex digits")
+    if len({member.identity for member in genesis.members}) != len(genesis.members):
+        raise FormatError("genesis.members", "an identity twice", "distinct identities")
+    if not _is_hex(genesis.state_root, 32):
+        raise FormatError("genesis.state_root", genesis.state_root, "64 hex digits")
+    if not 0 <= genesis.supply <= _SUPPLY_MAX:
+        raise FormatError("genesis.supply", genesis.supply, "0 to 2^64-1")
+    return genesis
+
+
+def _is_hex(text: str, size: int) -> bool:
+    try:
+        return len(text) == 2 * size and len(bytes.fromhex(text)) == size and text == text.lower()
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allocation:
+    """Accounts at the start. keys: (n, 32) uint8, distinct. balances: (n,) uint64, none zero."""
+
+    keys: NDArray[np.uint8]
+    balances: NDArray[np.uint64]
+
+    def supply(self) -> int:
+        """Sum of the balances; raises FormatError above 2^64-1."""
+        high, low = divmod_sum(self.balances)
+        total = (high << 32) + low
+        if total > _SUPPLY_MAX:
+            raise FormatError("allocation.supply", total, "at most 2^64-1")
+        return total
+
+    def encode(self) -> bytes:
+        """Magic, count, supply, keys, balances."""
+        head = _ALLOCATION_HEADER.pack(_ALLOCATION_MAGIC, len(self.keys), self.supply())
+        return head + self.keys.tobytes() + self.balances.tobytes()
+
+
+def divmod_sum(values: NDArray[np.uint64]) -> tuple[int, int]:
+    """Exact sum of up to 2^32 uint64 values as (sum of high halves, sum of low halves)."""
+    high = int((values >> np.uint64(32)).sum(dtype=np.uint64))
+    low = int((values & np.uint64(0xFFFFFFFF)).sum(dtype=np.uint64))
+    return high, low
+
+
+def exact_sum(values: NDArray[np.uint64]) -> int:
+    """Exact sum of a uint64 column as a Python integer."""
+    high, low = divmod_sum(values)
+    return (high << 32) + low
+
+
+def decode_allocation(data: bytes) -> Allocation:
+    """Raises FormatError on a wrong length, an account twice, a zero balance or too great a supply."""
+    if len(data) < _ALLOCATION_HEADER.size:
+        raise FormatError("allocation", f"{len(data)} bytes", f"at least {_ALLOCATION_HEADER.size} bytes")
+    magic, count, supply = _ALLOCATION_HEADER.unpack_from(data)
+    if magic != _ALLOCATION_MAGIC:
+        raise FormatError("allocation.magic", magic.hex(), _ALLOCATION_MAGIC.hex())
+    if count > ALLOCATIONS_MAX:
+        raise FormatError("allocation.count", count, f"at most {ALLOCATIONS_MAX}")
+    expected = _ALLOCATION_HEADER.size + count * (KEY_BYTES + 8)
+    if len(data) != expected:
+        raise FormatError("allocation", f"{len(data)} bytes", f"{expected} bytes for {count} accounts")
+    at = _ALLOCATION_HEADER.size
+    keys = np.frombuffer(data, dtype=np.uint8, count=count * KEY_BYTES, offset=at).reshape(count, KEY_BYTES)
+    balances = np.frombuffer(data, dtype=np.uint64, offset=at + count * KEY_BYTES)
+    allocation = Allocation(keys, balances)
+    if len(np.unique(keys.view("V32"))) != count:
+        raise FormatError("allocation.keys", "an account twice", "distinct accounts")
+    if count and not balances.all():
+        raise FormatError("allocation.balances", 0, "at least 1")
+    if allocation.supply() != supply:
+        raise FormatError("allocation.supply", supply, f"{allocation.supply()} as the balances add up")
+    return allocation

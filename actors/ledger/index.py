@@ -1,0 +1,143 @@
+"""Where an account's columns stand: an open-addressing index from 32-byte keys to dense slots.
+
+Slots are handed out in order of insertion, so columns beside `keys` grow without moving; the table of slot
+numbers is rebuilt at double size when it is more than half full. Linear probing; the hash is keyed by a seed
+that the owner draws, so that strangers cannot aim keys at one bucket. The order of slots, and so everything
+computed from them, does not depend on the seed. Functions with a leading underscore are compiled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+KEY_WORDS = 4
+GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 3, 2
+MISSING = -1
+
+
+@njit(cache=True, inline="always")
+def _mix(k0, k1, k2, k3, seed):  # type: ignore[no-untyped-def]
+    h = k0 ^ seed
+    h = (h ^ (h >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+    h = (h ^ k1 ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ k2 ^ (h >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
+    h = (h ^ k3 ^ (h >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
+    return h ^ (h >> np.uint64(32))
+
+
+@njit(cache=True)
+def find_slot(table, keys, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
+    """Slot of a key, or -1."""
+    mask = np.uint64(len(table) - 1)
+    at = _mix(k0, k1, k2, k3, seed) & mask
+    while True:
+        slot = table[at]
+        if slot < 0:
+            return np.int64(-1)
+        if keys[slot, 0] == k0 and keys[slot, 1] == k1 and keys[slot, 2] == k2 and keys[slot, 3] == k3:
+            return np.int64(slot)
+        at = (at + np.uint64(1)) & mask
+
+
+@njit(cache=True)
+def insert_slot(table, keys, count, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
+    """Slot of a key; a new key gets slot `count`. The caller has ensured room and keeps the count."""
+    mask = np.uint64(len(table) - 1)
+    at = _mix(k0, k1, k2, k3, seed) & mask
+    while True:
+        slot = table[at]
+        if slot < 0:
+            table[at] = count
+            keys[count, 0] = k0
+            keys[count, 1] = k1
+            keys[count, 2] = k2
+            keys[count, 3] = k3
+            return np.int64(count)
+        if keys[slot, 0] == k0 and keys[slot, 1] == k1 and keys[slot, 2] == k2 and keys[slot, 3] == k3:
+            return np.int64(slot)
+        at = (at + np.uint64(1)) & mask
+
+
+@njit(cache=True)
+def _rebuild(table, keys, count, seed):  # type: ignore[no-untyped-def]
+    mask = np.uint64(len(table) - 1)
+    for slot in range(count):
+        at = _mix(keys[slot, 0], keys[slot, 1], keys[slot, 2], keys[slot, 3], seed) & mask
+        while table[at] >= 0:
+            at = (at + np.uint64(1)) & mask
+        table[at] = slot
+
+
+@njit(cache=True)
+def _find_many(table, keys, seed, wanted, out):  # type: ignore[no-untyped-def]
+    for i in range(len(wanted)):
+        out[i] = find_slot(table, keys, seed, wanted[i, 0], wanted[i, 1], wanted[i, 2], wanted[i, 3])
+
+
+@njit(cache=True)
+def _insert_many(table, keys, count, seed, wanted, out):  # type: ignore[no-untyped-def]
+    for i in range(len(wanted)):
+        slot = insert_slot(table, keys, count, seed, wanted[i, 0], wanted[i, 1], wanted[i, 2], wanted[i, 3])
+        if slot == count:
+            count += 1
+        out[i] = slot
+    return count
+
+
+class KeyIndex:
+    """keys: (capacity, 4) uint64, the first `count` in use. table: slot numbers, -1 where free."""
+
+    __slots__ = ("count", "keys", "seed", "table")
+
+    def __init__(self, capacity: int, seed: int) -> None:
+        self.count = 0
+        self.seed = np.uint64(seed & (2**64 - 1))
+        self.keys = np.zeros((max(capacity, 16), KEY_WORDS), dtype=np.uint64)
+        self.table = self._new_table(len(self.keys))
+
+    @staticmethod
+    def _new_table(capacity: int) -> NDArray[np.int32]:
+        return np.full(1 << (2 * capacity - 1).bit_length(), -1, dtype=np.int32)
+
+    @property
+    def capacity(self) -> int:
+        """How many keys fit before the next growth."""
+        return len(self.keys)
+
+    def reserve(self, extra: int) -> bool:
+        """Make room for `extra` more keys, growing ×1.5; True if the capacity changed."""
+        needed = self.count + extra
+        if needed <= len(self.keys):
+            return False
+        grown = max(needed, len(self.keys) * GROWTH_NUMERATOR // GROWTH_DENOMINATOR)
+        keys = np.zeros((grown, KEY_WORDS), dtype=np.uint64)
+        keys[: self.count] = self.keys[: self.count]
+        self.keys = keys
+        if 2 * grown > len(self.table):
+            self.rebuild()
+        return True
+
+    def rebuild(self) -> None:
+        """Make the table anew from the keys, as after a truncation of `count`."""
+        self.table = self._new_table(len(self.keys))
+        _rebuild(self.table, self.keys, self.count, self.seed)
+
+    def find(self, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(n,) slots of (n, 4) keys; -1 where a key is missing."""
+        out = np.empty(len(wanted), dtype=np.int64)
+        _find_many(self.table, self.keys, self.seed, wanted, out)
+        return out
+
+    def insert(self, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(n,) slots of (n, 4) keys; new keys are added in order."""
+        self.reserve(len(wanted))
+        out = np.empty(len(wanted), dtype=np.int64)
+        self.count = int(_insert_many(self.table, self.keys, self.count, self.seed, wanted, out))
+        return out
+
+
+def key_words(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(n, 4) uint64 view of (n, 32) uint8 keys."""
+    return np.ascontiguousarray(keys).view(np.uint64).reshape(-1, KEY_WORDS)

@@ -1,0 +1,123 @@
+"""RFC 9162 Merkle trees: roots, inclusion and consistency proofs, and their verification.
+
+Rules (RFC 9162, section 2.1): a leaf is SHA-256(0x00 ‖ entry), an inner node SHA-256(0x01 ‖ left ‖ right),
+the left subtree of n entries holds the largest power of two below n, the empty tree is SHA-256("").
+Hashing level by level with an odd last node carried up unchanged gives the same tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256_rows
+
+NODE_PREFIX = b"\x01"
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+PROOF_NODES_MAX = 64
+
+
+def _parent(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(NODE_PREFIX + left + right).digest()
+
+
+def levels(leaves: NDArray[np.uint8], hash_rows: Hasher = sha256_rows) -> list[NDArray[np.uint8]]:
+    """All levels of the tree, leaves first, root last: (n, 32), (ceil(n / 2), 32), ..., (1, 32)."""
+    out = [leaves]
+    while len(out[-1]) > 1:
+        below = np.ascontiguousarray(out[-1])
+        pairs = len(below) // 2
+        above = hash_rows(below[: 2 * pairs].reshape(pairs, 2 * DIGEST_BYTES), NODE_PREFIX)
+        out.append(np.concatenate((above, below[2 * pairs :])) if len(below) % 2 else above)
+    return out
+
+
+def root(leaves: NDArray[np.uint8], hash_rows: Hasher = sha256_rows) -> bytes:
+    """Root of the tree over (n, 32) leaf hashes."""
+    if len(leaves) == 0:
+        return EMPTY_ROOT
+    return levels(leaves, hash_rows)[-1][0].tobytes()
+
+
+def inclusion_proof(leaves: NDArray[np.uint8], index: int, hash_rows: Hasher = sha256_rows) -> list[bytes]:
+    """Sibling hashes from the leaf to the root. Raises IndexError when there is no such leaf."""
+    if not 0 <= index < len(leaves):
+        raise IndexError(f"leaf {index} of a tree of {len(leaves)}")
+    path = []
+    for level in levels(leaves, hash_rows)[:-1]:
+        sibling = index ^ 1
+        if sibling < len(level):
+            path.append(level[sibling].tobytes())
+        index >>= 1
+    return path
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], tree_root: bytes) -> bool:
+    """RFC 9162, section 2.1.3.2. Checks every length and index; never raises for a wrong proof."""
+    if not 0 <= index < size or len(proof) > PROOF_NODES_MAX or not _all_digests([leaf, tree_root, *proof]):
+        return False
+    fn, sn, node = index, size - 1, leaf
+    for sibling in proof:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            node = _parent(sibling, node)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            node = _parent(node, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and node == tree_root
+
+
+def consistency_proof(leaves: NDArray[np.uint8], first: int, hash_rows: Hasher = sha256_rows) -> list[bytes]:
+    """Proof that the tree of the first leaves is a prefix of the whole (RFC 9162, section 2.1.4.1)."""
+    if not 0 < first <= len(leaves):
+        raise IndexError(f"first {first} of a tree of {len(leaves)}")
+
+    def subproof(m: int, low: int, high: int, complete: bool) -> list[bytes]:
+        n = high - low
+        if m == n:
+            return [] if complete else [root(leaves[low:high], hash_rows)]
+        split = 1 << ((n - 1).bit_length() - 1)
+        if m <= split:
+            return [*subproof(m, low, low + split, complete), root(leaves[low + split : high], hash_rows)]
+        return [*subproof(m - split, low + split, high, False), root(leaves[low : low + split], hash_rows)]
+
+    return subproof(first, 0, len(leaves), True)
+
+
+def verify_consistency(
+    first: int, second: int, first_root: bytes, second_root: bytes, proof: list[bytes]
+) -> bool:
+    """RFC 9162, section 2.1.4.2. Checks every length and index; never raises for a wrong proof."""
+    if not 0 < first <= second or len(proof) > PROOF_NODES_MAX:
+        return False
+    if not _all_digests([first_root, second_root, *proof]):
+        return False
+    if first == second:
+        return not proof and first_root == second_root
+    path = [first_root, *proof] if first & (first - 1) == 0 else list(proof)
+    if not path:
+        return False
+    fn, sn = first - 1, second - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    first_node = second_node = path[0]
+    for sibling in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            first_node, second_node = _parent(sibling, first_node), _parent(sibling, second_node)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            second_node = _parent(second_node, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and first_node == first_root and second_node == second_root
+
+
+def _all_digests(values: list[bytes]) -> bool:
+    return all(len(value) == DIGEST_BYTES for value in values)

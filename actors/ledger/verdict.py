@@ -1,0 +1,68 @@
+"""What a node says of one transaction: a code a row, and words for people.
+
+Codes travel as one byte a row; `explain` turns a code into the field it concerns and the way out.
+Codes are part of the API: never renumber, only append.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Verdict(IntEnum):
+    """Outcome of checking one transaction row. Zero means it passed."""
+
+    OK = 0
+    BAD_VERSION = 1
+    UNKNOWN_KIND = 2
+    BAD_FLAGS = 3
+    WRONG_CHAIN = 4
+    EXPIRED = 5
+    AMOUNT_OVERFLOW = 6
+    BAD_PAYLOAD = 7
+    NONCE_REUSED = 8
+    NONCE_GAP = 9
+    INSUFFICIENT_BALANCE = 10
+    BALANCE_OVERFLOW = 11
+    BAD_SIGNATURE = 12
+    DUPLICATE = 13
+    POOL_FULL = 14
+    SENDER_LIMIT = 15
+    UNAVAILABLE = 16
+    NONCE_LIMIT = 17
+
+
+_WORDS: dict[Verdict, tuple[str, str]] = {
+    Verdict.OK: ("", "accepted"),
+    Verdict.BAD_VERSION: ("version", "the row version is not 1; rebuild the transaction with a current SDK"),
+    Verdict.UNKNOWN_KIND: ("kind", "this network knows kind 1 (transfer) only"),
+    Verdict.BAD_FLAGS: ("flags", "no flag is defined; flags must be 0"),
+    Verdict.WRONG_CHAIN: (
+        "chain_tag",
+        "the tag is of another network; /v1/status has this one's",
+    ),
+    Verdict.EXPIRED: ("expiry_height", "the next block is above expiry_height; sign again with a later one"),
+    Verdict.AMOUNT_OVERFLOW: ("amount", "amount + fee exceeds 2^64-1"),
+    Verdict.BAD_PAYLOAD: (
+        "payload_hash",
+        "must be SHA-256 of the payload, 32 zero bytes if empty",
+    ),
+    Verdict.NONCE_REUSED: (
+        "nonce",
+        "the sender has used this nonce; read the account and sign again",
+    ),
+    Verdict.NONCE_GAP: ("nonce", "the nonce is too far ahead; submit the missing nonces first"),
+    Verdict.INSUFFICIENT_BALANCE: ("amount", "amount + fee exceeds what the sender can still spend"),
+    Verdict.BALANCE_OVERFLOW: ("recipient", "the recipient's balance would exceed 2^64-1"),
+    Verdict.BAD_SIGNATURE: ("signature", "not a strict Ed25519 signature of the first 144 bytes by sender"),
+    Verdict.DUPLICATE: ("id", "this very transaction is pending already; nothing to do"),
+    Verdict.POOL_FULL: ("", "the mempool shard is at its bound; retry later"),
+    Verdict.SENDER_LIMIT: ("sender", "the sender has too many pending transactions; wait for some to commit"),
+    Verdict.UNAVAILABLE: ("", "the mempool shard is restarting; retry, submitting is idempotent"),
+    Verdict.NONCE_LIMIT: ("nonce", "the nonce 2^64-1 cannot be used"),
+}
+
+
+def explain(code: int) -> tuple[str, str]:
+    """Return (field, advice) of a verdict code; raises ValueError for a code that does not exist."""
+    return _WORDS[Verdict(code)]

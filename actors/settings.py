@@ -1,0 +1,158 @@
+"""Configuration: one frozen model a section, every value bounded, unknown keys refused.
+
+Defaults live here; a profile, the environment and `--set` override them (see `config/effective.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeSettings(Section):
+    """How many of each actor one node has, and where it keeps its data."""
+
+    validators: int = Field(2, ge=1, le=256, description="Validator worker processes")
+    mempool_shards: int = Field(1, ge=1, le=64, description="mempool shards, by sender")
+    gateways: int = Field(1, ge=0, le=16, description="HTTP gateways; the first listens on gateway.port")
+    data_dir: str = Field("data", description="where keys, genesis, blocks and journals live")
+    start_timeout_s: int = Field(120, ge=5, le=3600, description="give up if the actors are not up by then")
+
+
+class NetworkSettings(Section):
+    """What a new network's genesis says. Fixed once the data directory exists."""
+
+    name: str = Field("local", pattern=r"^[a-z0-9-]{1,32}$", description="network name in the genesis")
+    development_accounts: int = Field(10_000, ge=2, le=2_000_000, description="funded, publicly known keys")
+    development_balance: int = Field(1_000_000_000, ge=1, description="smallest units each of them holds")
+    block_transactions_max: int = Field(10_000, ge=1, le=100_000, description="transactions in one block")
+    block_payload_bytes_max: int = Field(4 << 20, ge=0, le=64 << 20, description="payload bytes in one block")
+
+
+class GatewaySettings(Section):
+    """The HTTP face."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8470, ge=0, le=65535, description="0 takes any free port")
+    batch_rows_max: int = Field(5_000, ge=1, le=100_000, description="rows in one binary batch")
+    batch_payload_bytes_max: int = Field(2 << 20, ge=0, le=64 << 20, description="payload bytes in one batch")
+    inflight_rows_max: int = Field(
+        200_000, ge=1, description="rows being submitted or awaited; above it: 503"
+    )
+    single_wait_ms: int = Field(2, ge=0, le=1000, description="how long single submissions gather to a batch")
+    commit_timeout_s: int = Field(30, ge=1, le=600, description="longest wait for ?wait=committed; then 504")
+    cache_blocks: int = Field(64, ge=1, le=100_000, description="final blocks kept decoded for reads")
+    scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
+    niceness: int = Field(0, ge=0, le=19)
+
+
+class MempoolSettings(Section):
+    """Pending transactions."""
+
+    capacity_rows: int = Field(
+        200_000, ge=16, le=10_000_000, description="pending rows in a shard; then POOL_FULL"
+    )
+    initial_rows: int = Field(16_384, ge=16, description="rows allocated at the start; grows x1.5")
+    sender_rows_max: int = Field(
+        1_024, ge=1, le=65_536, description="pending rows of one sender; also the nonce window"
+    )
+    journal_bytes_max: int = Field(
+        256 << 20, ge=1 << 20, description="journal size before durable waits are refused"
+    )
+    journal_flush_ms: int = Field(5, ge=0, le=1000, description="longest wait to share one fsync")
+    scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
+    niceness: int = Field(2, ge=0, le=19)
+
+
+class ValidatorSettings(Section):
+    """CPU work in chunks."""
+
+    kernels: Literal["auto", "portable", "simd"] = Field(
+        "auto", description="which hashing and signature code"
+    )
+    chunk_rows_max: int = Field(2_048, ge=16, le=65_536, description="rows in one call at most")
+    chunk_target_ms: int = Field(25, ge=1, le=1000, description="how long one call should work")
+    chunk_timeout_s: int = Field(
+        20, ge=1, le=600, description="a silent worker's chunk goes to another after this"
+    )
+    scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
+    niceness: int = Field(5, ge=0, le=19)
+
+
+class ConsensusSettings(Section):
+    """Ordering and the block pipeline."""
+
+    block_interval_ms: int = Field(50, ge=1, le=60_000, description="shortest time between two blocks")
+    blocks_inflight_max: int = Field(4, ge=1, le=64, description="executed blocks that wait for the disk")
+    scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
+    niceness: int = Field(0, ge=0, le=19)
+
+
+class StorageSettings(Section):
+    """Disk and state."""
+
+    durability: Literal["sync", "interval", "none"] = Field(
+        "sync", description="when a commit reaches the disk"
+    )
+    interval_ms: int = Field(200, ge=1, le=60_000, description="time between syncs in mode interval")
+    checkpoint_blocks: int = Field(200, ge=1, description="blocks between two checkpoints of the accounts")
+    scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
+    niceness: int = Field(1, ge=0, le=19)
+
+
+class PeerSettings(Section):
+    """The node's place on the network."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(0, ge=0, le=65535, description="0 takes any free port")
+    scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
+    niceness: int = Field(0, ge=0, le=19)
+
+
+class LogSettings(Section):
+    """Logs: one rotated file an actor, under the data directory, and standard error of the command."""
+
+    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    json_lines: bool = Field(False, description="one JSON object a line instead of text")
+    rotation_mb: int = Field(20, ge=1, le=1024, description="a log file is rotated at this size")
+    retention_files: int = Field(3, ge=1, le=100, description="rotated files kept")
+
+
+class ClusterSettings(Section):
+    """The Ray cluster that carries the node."""
+
+    address: str = Field("", description="join this cluster; empty starts a local one")
+    namespace: str = Field("raychain", min_length=1, description="Ray namespace of the actors")
+    object_store_mb: int = Field(512, ge=80, le=65_536, description="shared memory of a local cluster")
+    spread_validators: bool = Field(False, description="place Validators on as many hosts as there are")
+
+
+class DemoSettings(Section):
+    """What `demo` offers to the network."""
+
+    seconds: int = Field(12, ge=2, le=3600, description="length of the open-loop phase")
+    rate_tps: int = Field(0, ge=0, description="offered load; 0 measures what the node takes and offers that")
+    batch_rows: int = Field(500, ge=1, le=5_000, description="transactions in one HTTP request")
+
+
+class Settings(Section):
+    """Everything."""
+
+    node: NodeSettings = NodeSettings()
+    network: NetworkSettings = NetworkSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    mempool: MempoolSettings = MempoolSettings()
+    validator: ValidatorSettings = ValidatorSettings()
+    consensus: ConsensusSettings = ConsensusSettings()
+    storage: StorageSettings = StorageSettings()
+    peer: PeerSettings = PeerSettings()
+    log: LogSettings = LogSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    demo: DemoSettings = DemoSettings()

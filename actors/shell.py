@@ -1,0 +1,95 @@
+"""What every actor shell has in common: its name in logs, its priority, its health. Knows no Ray."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from loguru import Logger
+
+    from actors.settings import LogSettings
+
+_LINE = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level:<7} {extra[node]} {extra[actor]} {message}"
+
+
+@dataclass(frozen=True, slots=True)
+class ActorContext:
+    """Who this actor is: node and actor name, its folder for logs, its CPU priority."""
+
+    node: str
+    actor: str
+    data_dir: str
+    log: LogSettings
+    niceness: int = 0
+
+
+def configure_logs(context: ActorContext, to_stderr: bool = False) -> Logger:
+    """A loguru logger bound to node and actor: a rotated file an actor, or standard error."""
+    from loguru import logger
+
+    logger.remove()
+    settings = context.log
+    if to_stderr:
+        logger.add(sys.stderr, level=settings.level, format=_LINE, serialize=settings.json_lines)
+    else:
+        folder = Path(context.data_dir) / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        logger.add(
+            folder / f"{context.actor}.log",
+            level=settings.level,
+            format=_LINE,
+            serialize=settings.json_lines,
+            rotation=settings.rotation_mb << 20,
+            retention=settings.retention_files,
+            diagnose=False,
+        )
+    return logger.bind(node=context.node, actor=context.actor)
+
+
+class Shell:
+    """Base of the actor shells: `log`, and what `health` says of the process."""
+
+    def __init__(self, context: ActorContext) -> None:
+        self.context = context
+        self.log = configure_logs(context)
+        self._started = time.monotonic()
+        self._process = psutil.Process()
+        self._gc_started = 0.0
+        self._gc_pause_max_s = 0.0
+        if context.niceness:
+            os.nice(context.niceness)
+        gc.callbacks.append(self._on_gc)
+        self.log.info("process {} is up", os.getpid())
+
+    def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            self._gc_started = time.perf_counter()
+        else:
+            self._gc_pause_max_s = max(self._gc_pause_max_s, time.perf_counter() - self._gc_started)
+
+    def process_health(self) -> dict[str, object]:
+        """Name, process id, age, memory, CPU time and the longest garbage collection so far."""
+        cpu = self._process.cpu_times()
+        return {
+            "actor": self.context.actor,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "rss_mb": round(self._process.memory_info().rss / 2**20, 1),
+            "cpu_s": round(cpu.user + cpu.system, 2),
+            "gc_pause_max_ms": round(self._gc_pause_max_s * 1000, 2),
+        }
+
+
+def freeze_long_lived() -> None:
+    """Move what start-up left behind out of the garbage collector's sight, so that pauses stay short."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
