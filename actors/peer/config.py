@@ -50,7 +50,7 @@ class PeerLimits:
     gossip_store_bytes_max: int = 64 << 20
     """Gossip bodies kept to answer fetches. At the bound the oldest is dropped."""
     channel_packets_max: int = 100
-    """Packets that a channel keeps for its subscribers. At the bound the oldest goes, and readers are told."""
+    """Packets that a channel keeps for its subscribers. At the bound the oldest goes; readers are told."""
     subnet_per_bucket_max: int = 2
     """Routing entries of one subnet in one bucket; 0 switches the limit off (loopback networks)."""
     subnet_per_table_max: int = 10
