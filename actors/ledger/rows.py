@@ -129,6 +129,12 @@ def row_matrix(rows: NDArray[Any]) -> NDArray[np.uint8]:
     return rows.view(np.uint8).reshape(len(rows), ROW_BYTES)
 
 
+def shard_of(senders: NDArray[np.uint8], shards: int) -> NDArray[np.int64]:
+    """(n,) mempool shard of (n, 32) senders: their last eight bytes, little-endian, modulo `shards`."""
+    last = np.ascontiguousarray(senders[:, 24:32]).view(np.uint64).reshape(-1)
+    return (last % np.uint64(shards)).astype(np.int64)
+
+
 def empty_batch() -> Batch:
     """A batch of no rows."""
     return Batch(np.empty(0, dtype=ROW_DTYPE), np.empty(0, dtype=np.uint8))
