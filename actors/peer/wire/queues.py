@@ -1,0 +1,88 @@
+"""The send queue of one connection: strict priorities, bounded in bytes and in messages.
+
+Consensus leaves before blocks, blocks before transactions, control (pings, hello, close) before all. A long
+message is handed out in fragments, and a more urgent message may pass between two of them, so a vote never
+waits for more than one fragment of a block. At the bound `push` raises `QueueFullError`: the caller waits
+for room (backpressure) or drops (`offer` in the shell), and the class's neighbours are not affected.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from actors.peer.errors import QueueFullError
+from actors.peer.wire.frames import FRAGMENT_BYTES_MAX, Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """The next piece to send: a view of the message's bytes, and whether it is the last one."""
+
+    priority: Priority
+    data: memoryview
+    last: bool
+
+
+class SendQueue:
+    """Messages that wait to be sealed, by priority."""
+
+    def __init__(self, messages_max: int, bytes_max: int) -> None:
+        self._waiting: tuple[deque[bytes], ...] = tuple(deque() for _ in Priority)
+        self._bytes = [0] * len(Priority)
+        self._offset = [0] * len(Priority)
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._waiting)
+
+    def __bool__(self) -> bool:
+        return any(self._waiting)
+
+    def waiting_bytes(self, priority: Priority) -> int:
+        """Bytes of one class that have not been handed out yet."""
+        return self._bytes[priority]
+
+    def has_room(self, priority: Priority, size: int) -> bool:
+        """Whether `push` would take a message of `size` bytes now."""
+        return (
+            len(self._waiting[priority]) < self._messages_max
+            and self._bytes[priority] + size <= self._bytes_max
+        )
+
+    def push(self, priority: Priority, message: bytes) -> None:
+        """Append a message. Raises `QueueFullError` at either bound, and then takes nothing."""
+        if not self.has_room(priority, len(message)):
+            raise QueueFullError(
+                f"{priority.name.lower()} queue: {len(self._waiting[priority])} messages of "
+                f"{self._messages_max}, {self._bytes[priority]} + {len(message)} bytes of {self._bytes_max}"
+            )
+        self._waiting[priority].append(message)
+        self._bytes[priority] += len(message)
+
+    def pop(self) -> Fragment | None:
+        """The next fragment of the most urgent class, or None."""
+        for priority in Priority:
+            queue = self._waiting[priority]
+            if not queue:
+                continue
+            start = self._offset[priority]
+            data = memoryview(queue[0])[start : start + FRAGMENT_BYTES_MAX]
+            last = start + len(data) == len(queue[0])
+            self._bytes[priority] -= len(data)
+            if last:
+                queue.popleft()
+                self._offset[priority] = 0
+            else:
+                self._offset[priority] = start + len(data)
+            return Fragment(priority, data, last)
+        return None
+
+    def clear(self) -> int:
+        """Forget everything; returns how many messages were dropped."""
+        dropped = len(self)
+        for priority in Priority:
+            self._waiting[priority].clear()
+            self._bytes[priority] = self._offset[priority] = 0
+        return dropped
