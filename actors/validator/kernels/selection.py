@@ -5,19 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import portable
+from .compiled import CacheError, Host, host
 from .interface import Choice, Kernels
+from .selftest import SelfTestError, check_hasher
+from .simd import Simd
 
 
-def select(choice: Choice = "auto", cache_dir: Path | None = None) -> Kernels:
-    """Answer the kernels to use.
+def select(choice: Choice = "auto", cache_dir: Path | None = None, cpu: Host | None = None) -> Kernels:
+    """Answer the kernels to use; ``Kernels.reason`` says in one line why, if others were wanted.
 
-    ``portable`` takes hashlib and libsodium. ``auto`` and ``simd`` take the AVX-512 kernels where the CPU has
-    the instructions and the self-test passes, and otherwise the portable ones, with the reason in ``reason``
-    (for the caller to log). Compiled code is kept in ``cache_dir``; None compiles at each start.
+    ``portable`` takes hashlib and libsodium. ``auto`` and ``simd`` take the AVX-512 kernels if the CPU has
+    the instructions, the compiled code can be trusted and the self-test passes, and else the portable ones.
+    Compiled code is kept in ``cache_dir``, which must be this user's alone; None compiles at each start,
+    which takes seconds. ``cpu`` stands in for the CPU found, to see how another one would fare.
     Raises ``ValueError`` for any other choice.
     """
     if choice not in {"auto", "portable", "simd"}:
         raise ValueError(f"kernels: expected auto, portable or simd, got {choice!r}")
     if choice == "portable":
         return portable.kernels()
-    return portable.kernels("the AVX-512 kernels are not part of this build")
+    target = host() if cpu is None else cpu
+    if missing := target.missing():
+        return portable.kernels(f"portable kernels serve: this CPU ({target.cpu}) lacks {', '.join(missing)}")
+    try:
+        simd = Simd(target, cache_dir)
+        check_hasher(simd.hash_rows)
+    except (CacheError, SelfTestError, RuntimeError) as error:
+        return portable.kernels(f"portable kernels serve: {error}")
+    return simd.kernels()

@@ -1,0 +1,174 @@
+"""Compiles the kernels for this CPU, and keeps the object code on disk.
+
+Rules
+1. Object code is executed, so it is read only from a directory and a file that this user alone can write,
+   and only if its checksum holds. Anything else raises ``CacheError``; nothing doubtful is loaded.
+2. The name of a file holds a hash of all that shapes the code: CPU, its features, LLVM and llvmlite, and the
+   source of this package. A change of any of them compiles anew; stale files are never read.
+3. Files are written beside their name and renamed, so a reader finds all of one or none.
+
+At most one file is added for each change of version or CPU, about 200 KB; nothing else grows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import llvmlite
+from llvmlite import binding
+
+FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512ifma")
+"""What a CPU must have, in LLVM's names: Ice Lake and Zen 4 do, and their successors."""
+
+CHECKSUM_BYTES = 32
+OBJECT_BYTES_MAX = 16 << 20
+
+
+class CacheError(Exception):
+    """A cache directory or file that cannot be trusted or used; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the code is compiled for, in LLVM's names."""
+
+    cpu: str
+    features: frozenset[str]
+
+    def missing(self) -> list[str]:
+        """The features that the kernels need and this CPU lacks."""
+        return [feature for feature in FEATURES if feature not in self.features]
+
+
+@lru_cache(maxsize=1)
+def host() -> Host:
+    """The CPU that this process runs on."""
+    features = binding.get_host_cpu_features()
+    return Host(binding.get_host_cpu_name(), frozenset(name for name, present in features.items() if present))
+
+
+@lru_cache(maxsize=1)
+def source_hash() -> bytes:
+    """A hash of every source file of this package."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + sha256(path.read_bytes()).digest())
+    return digest.digest()
+
+
+def cache_key(target: Host) -> str:
+    """The hash, in hex, of all that shapes the object code."""
+    shape = [
+        target.cpu,
+        sorted(target.features),
+        list(binding.llvm_version_info),
+        llvmlite.__version__,
+        source_hash().hex(),
+    ]
+    return sha256(json.dumps(shape).encode()).hexdigest()
+
+
+def compile_object(text: str, target: Host) -> bytes:
+    """Compile a module of LLVM IR to object code; raises ``RuntimeError`` with LLVM's message."""
+    machine = _target_machine(target)
+    module = binding.parse_assembly(text)
+    module.verify()
+    builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
+    builder.getModulePassManager().run(module, builder)
+    return bytes(machine.emit_object(module))
+
+
+def _target_machine(target: Host) -> binding.TargetMachine:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    features = ",".join([*(f"+{name}" for name in sorted(target.features)), "-prefer-256-bit"])
+    triple = binding.Target.from_default_triple()
+    return triple.create_target_machine(cpu=target.cpu, features=features, opt=3, jit=True)
+
+
+class Loaded:
+    """Object code in executable memory, which lives as long as this object."""
+
+    def __init__(self, code: bytes, target: Host) -> None:
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target_machine(target))
+        self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def function(self, symbol: str, *arguments: type) -> Callable[..., None]:
+        """A function that returns nothing, and during whose call other Python threads run."""
+        address = self._engine.get_function_address(symbol)
+        return ctypes.CFUNCTYPE(None, *arguments)(address)
+
+
+def cached_object(directory: Path, target: Host, emit: Callable[[], str]) -> bytes:
+    """The object code for this CPU from the cache, compiling and storing it if it is not there.
+
+    Raises ``CacheError`` if the directory or the file breaks rule 1, or cannot be written.
+    """
+    path = directory / f"kernels-{cache_key(target)[:32]}.bin"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_private(directory.stat(), directory, 0o700)
+        try:
+            return _read(path, target)
+        except FileNotFoundError:
+            code = compile_object(emit(), target)
+            _write(path, _checksum(code, target) + code)
+            return code
+    except OSError as error:
+        raise CacheError(f"kernel cache {directory} cannot be used: {error}") from error
+
+
+def _check_private(status: os.stat_result, path: Path, needed: int) -> None:
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != os.geteuid() or mode & 0o022:
+        raise CacheError(f"kernel cache {path} can be written by other users (mode {mode:o})")
+    if mode & needed != needed:
+        raise CacheError(
+            f"kernel cache {path} is not writable (mode {mode:o}); its mode should be {needed:o}"
+        )
+
+
+def _checksum(code: bytes, target: Host) -> bytes:
+    return sha256(cache_key(target).encode() + code).digest()
+
+
+def _read(path: Path, target: Host) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        _check_private(status, path, 0o400)
+        if status.st_size > OBJECT_BYTES_MAX:
+            raise CacheError(
+                f"kernel cache {path}: {status.st_size} bytes exceed the limit of {OBJECT_BYTES_MAX}"
+            )
+        content = file.read(OBJECT_BYTES_MAX)
+    code = content[CHECKSUM_BYTES:]
+    if content[:CHECKSUM_BYTES] != _checksum(code, target):
+        path.unlink()
+        raise CacheError(
+            f"kernel cache {path} is corrupt: its checksum differs; removed, the next start compiles"
+        )
+    return code
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".kernels-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,33 @@
+"""The test that the AVX-512 kernels must pass at every start, before their first use.
+
+It compares them with the portable kernels on fixed cases that reach every path of the code; a compiler, a
+cache or a CPU that is not what it should be shows here, and not in a block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import portable
+from .interface import Hasher
+
+
+class SelfTestError(Exception):
+    """A kernel answered something else than the portable one; the message says on what."""
+
+
+HASH_SHAPES = ((0, 0), (1, 64), (1, 208), (0, 55), (0, 56), (3, 61), (2, 190))
+"""Bytes of prefix and row: empty, one block, two, the lengths around a block's end, and unaligned ones."""
+
+
+def check_hasher(hash_rows: Hasher) -> None:
+    """Raises ``SelfTestError`` unless the hasher agrees with hashlib."""
+    rng = np.random.default_rng(10)
+    for prefix_bytes, row_bytes in HASH_SHAPES:
+        for rows in (1, 16, 37):
+            messages = rng.integers(0, 256, (rows, row_bytes + 5), dtype=np.uint8)[:, 3 : 3 + row_bytes]
+            prefix = rng.bytes(prefix_bytes)
+            if not np.array_equal(hash_rows(messages, prefix), portable.hash_rows(messages, prefix)):
+                raise SelfTestError(
+                    f"SHA-256 of {rows} rows of {prefix_bytes} + {row_bytes} bytes differs from hashlib"
+                )

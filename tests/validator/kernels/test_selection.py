@@ -1,0 +1,95 @@
+"""Every reason for not trusting the compiled kernels ends in the portable ones, with one clear line."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actors.validator.kernels import select, selection
+from actors.validator.kernels.compiled import Host, host
+from actors.validator.kernels.interface import Kernels
+from actors.validator.kernels.simd import Simd
+
+needs_avx512 = pytest.mark.skipif(bool(host().missing()), reason="this CPU lacks AVX-512 IFMA")
+
+
+def serves_portably(kernels: Kernels, why: str) -> None:
+    assert kernels.name == "portable"
+    assert why in kernels.reason
+    assert "\n" not in kernels.reason
+    assert kernels.hash_rows(np.zeros((1, 0), np.uint8))[0].tobytes().hex().startswith("e3b0c442")
+
+
+def test_a_cpu_without_the_instructions(tmp_path: Path) -> None:
+    without = Host("skylake", frozenset({"avx2"}))
+    serves_portably(select("auto", tmp_path, without), "lacks avx512f")
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_avx512
+def test_compiled_code_is_written_once_and_privately(simd: Simd, kernel_cache: Path) -> None:
+    (file,) = kernel_cache.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    before = file.stat()
+    assert select("simd", kernel_cache).name == "avx512ifma"
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+
+
+@needs_avx512
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_corrupt_cache(simd: Simd, kernel_cache: Path, tmp_path: Path, damage: str) -> None:
+    (source,) = kernel_cache.iterdir()
+    content = bytearray(source.read_bytes())
+    content[len(content) // 2] ^= 1
+    broken = {"flip": bytes(content), "truncate": source.read_bytes()[:-1], "empty": b""}[damage]
+    copy = tmp_path / source.name
+    copy.write_bytes(broken)
+    copy.chmod(0o600)
+    serves_portably(select("auto", tmp_path), "corrupt")
+    assert not copy.exists()
+
+
+@needs_avx512
+@pytest.mark.parametrize(("mode", "why"), [(0o500, "not writable"), (0o777, "written by other users")])
+def test_a_directory_of_the_wrong_mode(tmp_path: Path, mode: int, why: str) -> None:
+    tmp_path.chmod(mode)
+    serves_portably(select("auto", tmp_path), why)
+    tmp_path.chmod(0o700)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_avx512
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    serves_portably(select("auto", tmp_path / "file" / "cache"), "cannot be used")
+
+
+@needs_avx512
+def test_a_file_that_others_can_write(simd: Simd, kernel_cache: Path, tmp_path: Path) -> None:
+    (source,) = kernel_cache.iterdir()
+    copy = tmp_path / source.name
+    copy.write_bytes(source.read_bytes())
+    copy.chmod(0o666)
+    serves_portably(select("auto", tmp_path), "written by other users")
+
+
+@needs_avx512
+def test_a_link_is_not_followed(simd: Simd, kernel_cache: Path, tmp_path: Path) -> None:
+    (source,) = kernel_cache.iterdir()
+    (tmp_path / source.name).symlink_to(source)
+    serves_portably(select("auto", tmp_path), "cannot be used")
+
+
+@needs_avx512
+def test_a_self_test_that_fails(simd: Simd, kernel_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(Simd):
+        def hash_rows(self, messages: np.ndarray, prefix: bytes = b"") -> np.ndarray:
+            digests = super().hash_rows(messages, prefix)
+            digests[-1, 31] ^= 1
+            return digests
+
+    monkeypatch.setattr(selection, "Simd", Wrong)
+    serves_portably(select("auto", kernel_cache), "differs from hashlib")
