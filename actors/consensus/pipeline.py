@@ -1,0 +1,345 @@
+"""The block pipeline: every stage of one block overlaps other stages of the next ones.
+
+    submit -> { signatures | transaction root }      started at once, on the Validators
+           -> execute lane                           state transition and state root, in block order
+           -> join lane                              waits for all three, seals or compares the header
+           -> persist lane                           durable, then committed, then published
+
+Rules
+1. The execute lane alone advances the executed height, the join lane alone the sealed height and parent hash.
+2. At most `inflight_max` blocks are between submit and commit; `submit` waits at that bound.
+3. A refused block takes every block behind it down with it: the state is rolled back to the last sealed
+   height, and their submitters are told which block was refused and why.
+4. Any other failure breaks the pipeline for good: all submitters get the cause, and the owner makes a new one
+   on the state that Storage reports.
+Bodies never pass through here: `parts` are references that Storage and the Validators resolve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.consensus.stages import StageTimes
+from actors.ledger.block import Header, verify_proposal
+from actors.ledger.verdict import Verdict
+
+
+class Stages(Protocol):
+    """The other actors, as the pipeline sees them."""
+
+    async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]: ...
+
+    async def transaction_root(
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
+    ) -> tuple[bytes, int]: ...
+
+    async def execute(
+        self,
+        height: int,
+        strict: bool,
+        proposer: bytes,
+        order: NDArray[np.int64] | None,
+        parts: Sequence[Any],
+    ) -> dict[str, Any]: ...
+
+    async def rollback(self, height: int) -> None: ...
+
+    async def commit(self, sealed: Sealed) -> None:
+        """Make the block durable, commit it and publish it; returns once it is committed."""
+        ...
+
+    def seal(self, header: Header) -> bytes:
+        """The proposer's signature over a header of ours."""
+        ...
+
+
+class BlockRefusedError(ValueError):
+    """A block that is not valid. Names the height, the reason, and the row where there is one."""
+
+    def __init__(self, height: int, reason: str, row: int | None = None, proposer: bytes = b"") -> None:
+        where = f" in row {row}" if row is not None else ""
+        by = f" (proposed by {proposer.hex()})" if proposer else ""
+        super().__init__(f"block {height} refused: {reason}{where}{by}")
+        self.height, self.reason, self.row = height, reason, row
+
+
+class PipelineBrokenError(RuntimeError):
+    """The pipeline stopped; its blocks that were not committed have not happened."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One block on its way. header is None for a proposal: the join lane writes it."""
+
+    parts: Sequence[Any]
+    count: int
+    order: NDArray[np.int64] | None = None
+    header: Header | None = None
+    signature: bytes = b""
+    on_executed: Callable[[NDArray[np.uint8]], None] | None = None
+    generation: int = 0
+    height: int = 0
+    execution: dict[str, Any] = field(default_factory=dict)
+    verified: asyncio.Task[NDArray[np.bool_]] | None = None
+    root: asyncio.Task[tuple[bytes, int]] | None = None
+    done: asyncio.Future[Header | None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A block ready for the disk."""
+
+    header: Header
+    digest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the chain stands: the last committed height and its hash, and the term to propose in."""
+
+    height: int
+    digest: bytes
+    term: int
+
+
+class Pipeline:
+    """See the module's text. `clock_us` is monotonic, `wall_ms` is what headers say of the time."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        position: Position,
+        proposer: bytes,
+        inflight_max: int,
+        clock_us: Callable[[], int],
+        wall_ms: Callable[[], int],
+        times: StageTimes,
+    ) -> None:
+        self._stages, self._proposer, self._times = stages, proposer, times
+        self._clock_us, self._wall_ms = clock_us, wall_ms
+        self._term = position.term
+        self._executed_height = self._sealed_height = position.height
+        self._parent = position.digest
+        self._generation = 0
+        self._slots = asyncio.Semaphore(inflight_max)
+        self._state_turn = asyncio.Lock()
+        self._to_execute: asyncio.Queue[Work] = asyncio.Queue(inflight_max)
+        self._to_join: asyncio.Queue[Work] = asyncio.Queue(inflight_max)
+        self._to_persist: asyncio.Queue[tuple[Work, Sealed]] = asyncio.Queue(inflight_max)
+        self._live: set[Work] = set()
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lanes = [
+            asyncio.create_task(self._lane(step))
+            for step in (self._execute_next, self._join_next, self._persist_next)
+        ]
+
+    @property
+    def next_height(self) -> int:
+        """The height that the next submitted block will most likely get."""
+        return self._executed_height + self._to_execute.qsize() + 1
+
+    def depths(self) -> dict[str, int]:
+        """Blocks that wait before each lane, and all that are in flight."""
+        return {
+            "execute": self._to_execute.qsize(),
+            "join": self._to_join.qsize(),
+            "persist": self._to_persist.qsize(),
+            "inflight": len(self._live),
+        }
+
+    async def submit(self, work: Work) -> asyncio.Future[Header | None]:
+        """Put a block in; waits while `inflight_max` are under way.
+
+        The future ends with the committed header, with None for a proposal of which nothing was left, or with
+        BlockRefusedError or PipelineBrokenError.
+        """
+        await self._slots.acquire()
+        if self.broken.done():
+            self._slots.release()
+            raise PipelineBrokenError("the pipeline has stopped")
+        work.generation = self._generation
+        work.root = asyncio.create_task(self._stages.transaction_root(work.order, work.parts))
+        if work.header is not None:
+            work.verified = asyncio.create_task(self._timed_verify(work))
+        self._live.add(work)
+        self._to_execute.put_nowait(work)
+        return work.done
+
+    async def close(self, cause: BaseException | None = None) -> None:
+        """Stop the lanes; whoever still waits gets PipelineBrokenError."""
+        if not self.broken.done():
+            self.broken.set_exception(cause or PipelineBrokenError("closed"))
+        self.broken.exception()
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        for work in list(self._live):
+            self._finish(work, error=PipelineBrokenError(f"the pipeline has stopped: {cause}"))
+
+    async def _lane(self, step: Callable[[], Any]) -> None:
+        try:
+            while True:
+                await step()
+        except Exception as error:  # noqa: BLE001 -- every failure must reach the owner, none may be swallowed
+            if not self.broken.done():
+                self.broken.set_exception(error)
+
+    # execute lane
+
+    async def _execute_next(self) -> None:
+        work = await self._to_execute.get()
+        async with self._state_turn:
+            if work.generation != self._generation:
+                self._finish(work, error=BlockRefusedError(0, "an earlier block was refused"))
+                return
+            work.height = self._executed_height + 1
+            began = self._clock_us()
+            proposer = self._proposer if work.header is None else work.header.proposer
+            work.execution = await self._stages.execute(
+                work.height, work.header is not None, proposer, work.order, work.parts
+            )
+            self._times.add("execute", self._clock_us() - began, work.count)
+            for stage, elapsed_us in work.execution["stages_us"].items():
+                self._times.add(stage, elapsed_us, work.count)
+            if work.on_executed is not None:
+                work.on_executed(work.execution["verdicts"])
+            if work.header is None and work.execution["count"] == 0:
+                await self._stages.rollback(self._executed_height)
+                self._finish(work, header=None)
+                return
+            if work.header is None or not work.execution["verdicts"].any():
+                self._executed_height = work.height
+        await self._to_join.put(work)
+
+    # join lane
+
+    async def _join_next(self) -> None:
+        work = await self._to_join.get()
+        if work.generation != self._generation:
+            self._finish(work, error=BlockRefusedError(work.height, "an earlier block was refused"))
+            return
+        try:
+            sealed = await (self._seal(work) if work.header is None else self._compare(work))
+        except BlockRefusedError as refusal:
+            await self._refuse(work, refusal)
+            return
+        self._sealed_height, self._parent = sealed.header.height, sealed.digest
+        self._term = sealed.header.term
+        await self._to_persist.put((work, sealed))
+
+    async def _seal(self, work: Work) -> Sealed:
+        """Write and sign the header of our own proposal."""
+        execution, root = work.execution, work.root
+        if root is None or work.order is None:
+            raise ValueError("a proposal needs an order and a transaction root under way")
+        transaction_root, elapsed_us = await root
+        if execution["count"] != work.count:
+            kept = work.order[execution["verdicts"] == Verdict.OK]
+            transaction_root, elapsed_us = await self._stages.transaction_root(kept, work.parts)
+        self._times.add("transaction_root", elapsed_us, work.count)
+        header = Header(
+            height=work.height,
+            term=self._term,
+            time_ms=self._wall_ms(),
+            transaction_count=execution["count"],
+            payload_bytes=execution["payload_bytes"],
+            parent_hash=self._parent,
+            transaction_root=transaction_root,
+            state_root=execution["state_root"],
+            receipts_root=execution["receipts_root"],
+            proposer=self._proposer,
+        )
+        return Sealed(header, header.hash(), self._stages.seal(header))
+
+    async def _compare(self, work: Work) -> Sealed:
+        """Hold somebody's block against our own computation. Raises BlockRefusedError."""
+        header, execution = work.header, work.execution
+        if header is None or work.verified is None or work.root is None:
+            raise ValueError("a block to validate needs its header, signatures and root under way")
+        self._compare_links(header)
+        failed = np.flatnonzero(execution["verdicts"])
+        if len(failed):
+            row = int(failed[0])
+            raise self._refusal(header, Verdict(int(execution["verdicts"][row])).name.lower(), row)
+        counts = execution["count"], execution["payload_bytes"]
+        if (header.transaction_count, header.payload_bytes) != counts:
+            raise self._refusal(
+                header, f"counts say {header.transaction_count} rows, the body has {counts[0]}"
+            )
+        transaction_root, elapsed_us = await work.root
+        self._times.add("transaction_root", elapsed_us, work.count)
+        for name, computed in (
+            ("transaction_root", transaction_root),
+            ("state_root", execution["state_root"]),
+            ("receipts_root", execution["receipts_root"]),
+        ):
+            if getattr(header, name) != computed:
+                raise self._refusal(
+                    header, f"{name} is {getattr(header, name).hex()}, computed {computed.hex()}"
+                )
+        bad = np.flatnonzero(~await work.verified)
+        if len(bad):
+            raise self._refusal(header, "bad_signature", int(bad[0]))
+        return Sealed(header, header.hash(), work.signature)
+
+    def _compare_links(self, header: Header) -> None:
+        if header.height != self._sealed_height + 1:
+            raise self._refusal(header, f"height follows {self._sealed_height}")
+        if header.term < self._term:
+            raise self._refusal(header, f"term {header.term} is older than {self._term}")
+        if header.parent_hash != self._parent:
+            raise self._refusal(header, f"parent hash is not {self._parent.hex()}")
+
+    @staticmethod
+    def _refusal(header: Header, reason: str, row: int | None = None) -> BlockRefusedError:
+        return BlockRefusedError(header.height, reason, row, header.proposer)
+
+    async def _timed_verify(self, work: Work) -> NDArray[np.bool_]:
+        began = self._clock_us()
+        header = work.header
+        if header is not None and not verify_proposal(header, work.signature):
+            raise self._refusal(header, "the proposer's signature over the header is false")
+        valid = await self._stages.verify(work.parts, work.count)
+        self._times.add("signatures", self._clock_us() - began, work.count)
+        return valid
+
+    async def _refuse(self, work: Work, refusal: BlockRefusedError) -> None:
+        async with self._state_turn:
+            self._generation += 1
+            await self._stages.rollback(self._sealed_height)
+            self._executed_height = self._sealed_height
+        self._finish(work, error=refusal)
+
+    # persist lane
+
+    async def _persist_next(self) -> None:
+        work, sealed = await self._to_persist.get()
+        began = self._clock_us()
+        await self._stages.commit(sealed)
+        self._times.add("persist", self._clock_us() - began, sealed.header.transaction_count)
+        self._finish(work, header=sealed.header)
+
+    def _finish(self, work: Work, header: Header | None = None, error: Exception | None = None) -> None:
+        for task in (work.verified, work.root):
+            if task is not None and not task.done():
+                task.cancel()
+            elif task is not None and not task.cancelled():
+                task.exception()  # looked at, so that a failure behind a refusal is not reported as lost
+        self._live.discard(work)
+        self._slots.release()
+        if work.done.done():
+            return
+        if error is not None:
+            work.done.set_exception(error)
+            work.done.exception()
+        else:
+            work.done.set_result(header)
