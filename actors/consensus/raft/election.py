@@ -1,0 +1,147 @@
+"""Elections: pre-vote, vote, leader stickiness, check-quorum.
+
+- A replica that hears nothing for a random 150-300 ms asks whether it *would* be elected (pre-vote) before
+  it raises its term, so that a replica that was cut off disturbs nobody when it returns.
+- Whoever heard from a leader within the shortest election timeout refuses to vote (stickiness), unless the
+  leader itself asked for the election. Leases rest on this.
+- A leader that has not heard from a majority for the longest election timeout steps down (check-quorum).
+- A vote, the candidate's own included, counts when it is durable. A candidate calls for votes only when the
+  log that it claims is durable: after a crash and a new campaign in the same term, votes for a log that it
+  lost would still arrive.
+- Learners vote if asked: a replica may not know yet that it was promoted, and a vote is asked for only by
+  one who counts it.
+"""
+
+from __future__ import annotations
+
+from . import trace
+from .effects import Role
+from .messages import PreVoteRequest, PreVoteResponse, TransferRequest, VoteRequest, VoteResponse
+from .progress import Progress
+from .quorum import VoteOutcome, vote_outcome
+from .records import Entry, EntryKind
+from .state import RaftState
+
+
+class Election(RaftState):
+    """How a replica becomes leader, and stops being one."""
+
+    @property
+    def is_promotable(self) -> bool:
+        """True if this replica may campaign: it counts in the configuration in force."""
+        return self.configuration.is_voter(self.id)
+
+    def _is_loyal(self) -> bool:
+        """True while a leader may rely on this replica to elect nobody else."""
+        if self.role is Role.LEADER:
+            return self.now_ms - self._majority_heard_ms() < self.options.election_timeout_ms_min
+        return self.now_ms < self._loyal_until_ms
+
+    def _follow(self, leader: int) -> None:
+        """The leader of this term is alive."""
+        if self.role is not Role.FOLLOWER or self.leader != leader:
+            self._become_follower(self.term, leader)
+        self._loyal_until_ms = self.now_ms + self.options.election_timeout_ms_min
+        self._reset_election_timer()
+
+    # --- campaigning -------------------------------------------------------------------------------------
+
+    def _pre_campaign(self) -> None:
+        self.role = Role.PRE_CANDIDATE
+        self.leader = None
+        self._votes = {self.id: True}
+        self._reset_election_timer()
+        if vote_outcome(self.configuration, self._votes) is VoteOutcome.WON:
+            self._campaign(transfer=False)
+            return
+        last_index, last_term = self.log.last_index, self.log.last_term
+        for member in self._voters_to_ask():
+            self._send(PreVoteRequest(self.id, member, self.term + 1, last_index, last_term))
+
+    def _campaign(self, transfer: bool) -> None:
+        self.role = Role.CANDIDATE
+        self.leader = None
+        self.term += 1
+        self.vote = self.id
+        self._votes = {}
+        self._reset_election_timer()
+        self._emit(trace.BECOME_CANDIDATE)
+        last_index, last_term = self.log.last_index, self.log.last_term
+        for member in self._voters_to_ask():
+            self._send_after_write(
+                VoteRequest(self.id, member, self.term, last_index, last_term, transfer),
+            )
+
+    def _voters_to_ask(self) -> list[int]:
+        voters = {*self.configuration.voters, *self.configuration.outgoing} - {self.id}
+        return sorted(voters)
+
+    def _count_own_vote(self) -> None:
+        durable = self._durable_hard
+        if durable.term == self.term and durable.vote == self.id and self.id not in self._votes:
+            self._count_vote(self.id, granted=True)
+
+    def _count_vote(self, member: int, granted: bool) -> None:
+        self._votes.setdefault(member, granted)
+        outcome = vote_outcome(self.configuration, self._votes)
+        if outcome is VoteOutcome.WON:
+            if self.role is Role.PRE_CANDIDATE:
+                self._campaign(transfer=False)
+            else:
+                self._become_leader()
+        elif outcome is VoteOutcome.LOST:
+            self._become_follower(self.term, None)
+
+    def _become_leader(self) -> None:
+        self.role = Role.LEADER
+        self.leader = self.id
+        next_index = self.log.last_index + 1
+        self._progress = {
+            member: Progress(next_index, self.now_ms)
+            for member in sorted(self.configuration.members() | {self.id})
+        }
+        self._progress[self.id].match = self.durable_index
+        self._uncommitted_bytes = sum(
+            entry.size_bytes for entry in self.log.slice(self.commit_index + 1, self.log.last_index)
+        )
+        self._round = 0
+        self._lease_forgone = False
+        self._heartbeat_deadline_ms = self.now_ms + self.options.heartbeat_interval_ms
+        self._emit(trace.BECOME_LEADER)
+        # Only an entry of its own term lets a leader commit what earlier terms left (Raft paper, 5.4.2).
+        self._append((Entry(next_index, self.term, EntryKind.NOOP),))
+
+    def _check_quorum(self) -> None:
+        if self.now_ms - self._majority_heard_ms() > self.options.election_timeout_ms_max:
+            self._become_follower(self.term, None)
+
+    # --- messages ----------------------------------------------------------------------------------------
+
+    def _on_pre_vote_request(self, m: PreVoteRequest) -> None:
+        granted = (
+            m.term > self.term and not self._is_loyal() and self.log.is_up_to_date(m.last_index, m.last_term)
+        )
+        term = m.term if granted else self.term
+        self._reply(PreVoteResponse(self.id, m.sender, term, granted))
+
+    def _on_pre_vote_response(self, m: PreVoteResponse) -> None:
+        if m.granted and m.term != self.term + 1:
+            return  # an answer to an earlier question
+        self._count_vote(m.sender, m.granted)
+
+    def _on_vote_request(self, m: VoteRequest) -> None:
+        if self._is_loyal() and not m.transfer:
+            return
+        free = self.vote == m.sender or (self.vote == 0 and self.leader is None)
+        granted = free and self.log.is_up_to_date(m.last_index, m.last_term)
+        if granted:
+            self.vote = m.sender
+            self._reset_election_timer()
+        self._send_after_write(VoteResponse(self.id, m.sender, self.term, granted))
+
+    def _on_vote_response(self, m: VoteResponse) -> None:
+        self._count_vote(m.sender, m.granted)
+
+    def _on_transfer_request(self, m: TransferRequest) -> None:
+        if self.is_promotable:
+            self._campaign(transfer=True)

@@ -1,0 +1,339 @@
+"""The state that all rules of the core share, and the primitives that change it.
+
+Persistence is asynchronous. Entries get into the log at once and are handed to the writer with the next
+effects record, as a write with a ticket. Three indexes move along the log behind `last_index`:
+
+    handed_index   committed and given out to be applied
+    durable_index  durable here (acknowledged by `persisted`)
+    written_index  handed to the writer
+
+A truncation pulls back the last two, and the reach of every write that is still under way, so that the
+acknowledgement of an overtaken write never counts for entries that replaced its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from . import trace
+from .effects import Effects, ReadReady, Role, SnapshotOffer, VoteReceived, Write
+from .errors import CompactionError, UnknownTicketError
+from .log import Log
+from .messages import VOTES_PER_MESSAGE_MAX, Message
+from .options import RaftOptions
+from .progress import Progress
+from .quorum import agreed
+from .records import BlockVote, DurableState, Entry, HardState, SnapshotMeta
+
+NO_EFFECTS = Effects()
+
+
+class PendingWrite:
+    """A write under way: what its acknowledgement will prove durable."""
+
+    __slots__ = ("hard_state", "last_index", "ticket")
+
+    def __init__(self, ticket: int, last_index: int, hard_state: HardState) -> None:
+        self.ticket = ticket
+        self.last_index = last_index
+        self.hard_state = hard_state
+
+
+class RaftState:
+    """Base of the rule classes (election, replication, reads, reconfiguration). Not used by itself."""
+
+    def __init__(
+        self,
+        member: int,
+        durable: DurableState,
+        rng: Random,
+        now_ms: int,
+        options: RaftOptions,
+        incarnation: int,
+        on_trace: Callable[[trace.TraceRecord], None] | None,
+    ) -> None:
+        self.id = member
+        self.options = options
+        self.now_ms = now_ms
+        self.incarnation = incarnation
+        self.term = durable.hard_state.term
+        self.vote = durable.hard_state.vote
+        self.role = Role.FOLLOWER
+        self.leader: int | None = None
+        self.log = Log(durable)
+        self.configuration = self.log.configuration
+        self.commit_index = max(self.log.snapshot.index, durable.applied_index)
+        if self.commit_index > self.log.last_index:
+            raise CompactionError(f"applied {durable.applied_index}, log ends at {self.log.last_index}")
+        self.handed_index = self.commit_index
+        self.durable_index = self.written_index = self.log.last_index
+        self.proposals_dropped = 0
+
+        self._rng = rng
+        self._on_trace = on_trace
+        self._durable_hard = self._written_hard = durable.hard_state
+        self._pending_writes: deque[PendingWrite] = deque()
+        self._last_ticket = 0
+        self._restored: SnapshotMeta | None = None
+        self._messages: list[Message] = []
+        self._messages_after_write: list[Message] = []
+        self._reads: list[ReadReady] = []
+        self._reads_failed: list[int] = []
+        self._votes_received: list[VoteReceived] = []
+        self._snapshot_offer: SnapshotOffer | None = None
+        self._votes_pending: deque[BlockVote] = deque(maxlen=options.votes_pending_max)
+
+        self._progress: dict[int, Progress] = {}
+        self._votes: dict[int, bool] = {}
+        self._round = 0
+        self._round_due = False
+        self._lease_forgone = False
+        self._replication_due = False
+        self._heartbeat_deadline_ms = now_ms
+        self._uncommitted_bytes = 0
+        # A replica that has forgotten whom it heard must respect a lease that it may have helped to give.
+        self._loyal_until_ms = now_ms + (options.election_timeout_ms_min if options.lease_reads else 0)
+        self._election_deadline_ms = 0
+        self._reset_election_timer()
+        self._emit(trace.INIT_STATE)
+
+    # --- to be filled in by the rules -------------------------------------------------------------------
+
+    def _lose_office(self) -> None:
+        raise NotImplementedError
+
+    def _replicate(self) -> None:
+        raise NotImplementedError
+
+    def _after_commit(self, previous: int) -> None:
+        raise NotImplementedError
+
+    def _after_configuration_change(self) -> None:
+        raise NotImplementedError
+
+    def _after_persisted(self) -> None:
+        raise NotImplementedError
+
+    def _after_round(self) -> None:
+        raise NotImplementedError
+
+    def _after_match(self, member: int, progress: Progress) -> None:
+        raise NotImplementedError
+
+    # --- primitives --------------------------------------------------------------------------------------
+
+    def _reset_election_timer(self) -> None:
+        options = self.options
+        timeout_ms = self._rng.randint(options.election_timeout_ms_min, options.election_timeout_ms_max)
+        self._election_deadline_ms = self.now_ms + timeout_ms
+
+    def _advance_clock(self, now_ms: int) -> None:
+        """Time never runs backwards here, whatever the caller's clock does."""
+        self.now_ms = max(self.now_ms, now_ms)
+
+    def _become_follower(self, term: int, leader: int | None) -> None:
+        was = self.role
+        if term == self.term and was is Role.FOLLOWER:
+            self.leader = leader
+            return
+        if term > self.term:
+            self.term = term
+            self.vote = 0
+        self.role = Role.FOLLOWER
+        self.leader = leader
+        self._reset_election_timer()
+        if was is Role.LEADER:
+            self._lose_office()
+        self._emit(trace.BECOME_FOLLOWER)
+
+    def _send(self, message: Message) -> None:
+        """Sends without waiting for any write."""
+        self._messages.append(message)
+        if self._on_trace is not None:
+            self._emit_message("Send", message)
+
+    def _send_after_write(self, message: Message) -> None:
+        """Sends once all that has happened so far is durable."""
+        self._messages_after_write.append(message)
+        if self._on_trace is not None:
+            self._emit_message("Send", message)
+
+    def _reply(self, message: Message) -> None:
+        """Sends what claims no more than this replica's term: waits only for that to be durable."""
+        if self._durable_hard.term == self.term:
+            self._send(message)
+        else:
+            self._send_after_write(message)
+
+    def _take_votes(self) -> tuple[BlockVote, ...]:
+        """The block votes that ride on an acknowledgement."""
+        if not self._votes_pending:
+            return ()
+        count = min(len(self._votes_pending), VOTES_PER_MESSAGE_MAX)
+        return tuple(self._votes_pending.popleft() for _ in range(count))
+
+    def _match_of(self, member: int) -> int:
+        progress = self._progress.get(member)
+        return progress.match if progress else 0
+
+    def _heard_of(self, member: int) -> int:
+        progress = self._progress.get(member)
+        if member == self.id:
+            return self.now_ms
+        return progress.heard_ms if progress else 0
+
+    def _majority_heard_ms(self) -> int:
+        """The time since when a majority has been in touch with this leader."""
+        return agreed(self.configuration, self._heard_of)
+
+    def _commit_to(self, index: int) -> None:
+        if index <= self.commit_index:
+            return
+        previous = self.commit_index
+        self.commit_index = index
+        self._emit(trace.COMMIT)
+        self._after_commit(previous)
+
+    def _append(self, entries: tuple[Entry, ...]) -> None:
+        self.log.append(entries)
+        self._replication_due = True
+        self._adopt_configuration()
+
+    def _truncate(self, first: int) -> None:
+        self.log.truncate(first)
+        last = first - 1
+        self.written_index = min(self.written_index, last)
+        self.durable_index = min(self.durable_index, last)
+        for write in self._pending_writes:
+            write.last_index = min(write.last_index, last)
+        self._adopt_configuration()
+
+    def _adopt_configuration(self) -> None:
+        """Puts the latest configuration of the log in force."""
+        if self.log.configuration is not self.configuration:
+            self.configuration = self.log.configuration
+            self._emit(trace.APPLY_CONF_CHANGE)
+            self._after_configuration_change()
+
+    # --- writes and effects ------------------------------------------------------------------------------
+
+    def persisted(self, ticket: int) -> None:
+        """The write of `ticket`, and all before it, are durable. Raises UnknownTicketError."""
+        if ticket > self._last_ticket:
+            raise UnknownTicketError(f"ticket {ticket}, the last one given is {self._last_ticket}")
+        pending = self._pending_writes
+        while pending and pending[0].ticket <= ticket:
+            write = pending.popleft()
+            self.durable_index = max(self.durable_index, write.last_index)
+            self._durable_hard = write.hard_state
+        self._after_persisted()
+
+    def take_effects(self) -> Effects:
+        """What is to be done now. Each effect is handed out once."""
+        if self._replication_due or self._round_due:
+            self._replicate()
+        write = self._take_write()
+        committed = self._take_committed()
+        if not (write or committed or self._messages or self._messages_after_write or self._has_reports()):
+            return NO_EFFECTS
+        if write is None:
+            self._messages += self._messages_after_write
+            self._messages_after_write = []
+        effects = Effects(
+            tuple(self._messages),
+            write,
+            tuple(self._messages_after_write),
+            committed,
+            tuple(self._reads),
+            tuple(self._reads_failed),
+            tuple(self._votes_received),
+            self._snapshot_offer,
+        )
+        self._messages = []
+        self._messages_after_write = []
+        if self._has_reports():
+            self._reads = []
+            self._reads_failed = []
+            self._votes_received = []
+            self._snapshot_offer = None
+        self._emit(trace.READY)
+        return effects
+
+    @property
+    def has_effects(self) -> bool:
+        """True if `take_effects` has something to hand out."""
+        return bool(
+            self._messages
+            or self._messages_after_write
+            or self._replication_due
+            or self._round_due
+            or self.written_index != self.log.last_index
+            or self._restored
+            or self._written_hard != self._hard_state()
+            or self.handed_index < min(self.commit_index, self.durable_index)
+            or self._has_reports()
+        )
+
+    def _has_reports(self) -> bool:
+        return bool(self._reads or self._reads_failed or self._votes_received or self._snapshot_offer)
+
+    def _hard_state(self) -> HardState:
+        written = self._written_hard
+        if written.term == self.term and written.vote == self.vote:
+            return written
+        return HardState(self.term, self.vote)
+
+    def _take_write(self) -> Write | None:
+        hard_state = self._hard_state()
+        hard_changed = hard_state is not self._written_hard
+        last = self.log.last_index
+        if not (hard_changed or self.written_index != last or self._restored):
+            if not (self._messages_after_write and self._pending_writes):
+                return None
+            entries: tuple[Entry, ...] = ()
+        else:
+            entries = self.log.slice(self.written_index + 1, last)
+        self._last_ticket += 1
+        write = Write(self._last_ticket, self._restored, hard_state if hard_changed else None, entries)
+        self._pending_writes.append(PendingWrite(write.ticket, last, hard_state))
+        self._written_hard = hard_state
+        self.written_index = last
+        self._restored = None
+        return write
+
+    def _take_committed(self) -> tuple[Entry, ...]:
+        ready = min(self.commit_index, self.durable_index)
+        if ready <= self.handed_index:
+            return ()
+        last = min(ready, self.handed_index + self.options.committed_entries_max)
+        committed = self.log.slice(self.handed_index + 1, last)
+        self.handed_index = last
+        return committed
+
+    # --- trace -------------------------------------------------------------------------------------------
+
+    def _emit(self, name: str, message: Message | None = None) -> None:
+        if self._on_trace is None:
+            return
+        self._on_trace(
+            trace.TraceRecord(
+                name,
+                self.now_ms,
+                self.id,
+                self.term,
+                self.vote,
+                self.commit_index,
+                self.role,
+                self.log.last_index,
+                self.log.last_term,
+                self.configuration,
+                message,
+            )
+        )
+
+    def _emit_message(self, direction: str, message: Message) -> None:
+        name = trace.message_event(direction, message)
+        if name is not None:
+            self._emit(name, message)
