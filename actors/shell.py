@@ -93,3 +93,9 @@ def freeze_long_lived() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+
+
+def kernel_cache_dir() -> Path:
+    """Where compiled kernels are kept between starts: a folder of this user alone."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "raychain" / "kernels"

@@ -1,0 +1,1 @@
+"""Profiles, and how they combine with the environment and `--set`."""

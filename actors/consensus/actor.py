@@ -71,9 +71,9 @@ class Consensus(Shell):
         self._blocks = self._transactions = self._recoveries = 0
         self._event_us_max = 0
         self._ready = asyncio.Event()
-        self._publisher = Publisher(
-            [(f"shard-{n}", shard.settle.remote) for n, shard in enumerate(self._shards)]
-        )
+        self._publisher = Publisher(unreachable=(RayError,))
+        for number, shard in enumerate(self._shards):
+            self._publisher.add(f"shard-{number}", shard.settle.remote)
         self._main = asyncio.create_task(self._run())
         freeze_long_lived()
 

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from actors.ledger.rows import (
     row_matrix,
 )
 from actors.settings import ValidatorSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived
+from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
 from actors.validator.chunking import ChunkSizer
 from actors.validator.kernels import Kernels, select
 
@@ -48,7 +47,7 @@ class Validator(Shell):
 
     def __init__(self, context: ActorContext, settings: ValidatorSettings) -> None:
         super().__init__(context)
-        self._kernels: Kernels = select(settings.kernels, kernel_cache(context))
+        self._kernels: Kernels = select(settings.kernels, kernel_cache_dir())
         if self._kernels.reason:
             self.log.info("kernels {}: {}", self._kernels.name, self._kernels.reason)
         self._rows = 0
@@ -97,11 +96,6 @@ class Validator(Shell):
         return merkle.root(leaves, self._kernels.hash_rows), (time.perf_counter_ns() - began) // 1000
 
 
-def kernel_cache(context: ActorContext) -> Path:
-    """Where compiled kernels are kept between starts."""
-    return Path(context.data_dir) / "kernels"
-
-
 class _Chunk:
     __slots__ = ("attempts", "result", "rows", "start", "stop")
 
@@ -114,8 +108,8 @@ class ValidatorPool:
     """Hands out chunks to Validators; lives inside one async actor (Mempool shard, Consensus).
 
     Bounds: `_CALLS_PER_WORKER` calls in flight a worker; the queue before them holds what its callers have
-    admitted, and they are bounded themselves. A chunk is tried until `chunk_timeout_s` of attempts have passed,
-    then its caller gets ValidatorsUnavailableError.
+    taken in, and they are bounded themselves. A chunk is tried until `chunk_timeout_s` of attempts have
+    passed, then its caller gets ValidatorsUnavailableError.
     """
 
     def __init__(self, workers: Sequence[Any], settings: ValidatorSettings) -> None:
