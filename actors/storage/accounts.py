@@ -1,0 +1,95 @@
+"""Accounts as columns: a nonce and a balance beside each key, in the slots that the key index hands out.
+
+An account that holds nothing and has sent nothing has no slot. An account never ceases to exist once it is
+there (spending raises its nonce), so slots are only given back by undo, last first: `truncate` relies on it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from actors.ledger.index import KEY_WORDS, KeyIndex, _mix, key_words
+
+VALUE_BYTES = 16
+_T = TypeVar("_T", bound=np.generic)
+
+
+@njit(cache=True, nogil=True)
+def _forget(table, keys, seed, count, kept):  # type: ignore[no-untyped-def]
+    """Take the last slots out of the table again.
+
+    The table always equals one filled in order of slots, so removing in reverse order needs no tombstones.
+    """
+    mask = np.uint64(len(table) - 1)
+    for slot in range(count - 1, kept - 1, -1):
+        at = _mix(keys[slot, 0], keys[slot, 1], keys[slot, 2], keys[slot, 3], seed) & mask
+        while table[at] != slot:
+            at = (at + np.uint64(1)) & mask
+        table[at] = -1
+
+
+class Accounts:
+    """nonces, balances: (capacity,) uint64; touched: (capacity,) uint8, scratch of the transition, all zero.
+
+    The first `count` slots are in use; what lies beyond is zero. Growth is ×1.5.
+    """
+
+    __slots__ = ("balances", "index", "nonces", "touched")
+
+    def __init__(self, capacity: int, seed: int) -> None:
+        self.index = KeyIndex(capacity, seed)
+        self.nonces = np.zeros(self.index.capacity, dtype=np.uint64)
+        self.balances = np.zeros(self.index.capacity, dtype=np.uint64)
+        self.touched = np.zeros(self.index.capacity, dtype=np.uint8)
+
+    @property
+    def count(self) -> int:
+        """Accounts that exist."""
+        return self.index.count
+
+    def reserve(self, extra: int) -> None:
+        """Make room for `extra` more accounts."""
+        self.index.reserve(extra)
+        capacity = self.index.capacity
+        if len(self.nonces) < capacity:
+            self.nonces = _grown(self.nonces, capacity)
+            self.balances = _grown(self.balances, capacity)
+            self.touched = _grown(self.touched, capacity)
+
+    def put(self, keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> None:
+        """Set accounts, (n, 32) keys with (n,) columns; new keys get slots in this order."""
+        self.reserve(len(keys))
+        slots = self.index.insert(key_words(keys))
+        self.nonces[slots] = nonces
+        self.balances[slots] = balances
+
+    def find(self, key: bytes) -> int:
+        """Slot of a 32-byte key, or -1."""
+        return int(self.index.find(np.frombuffer(key, dtype=np.uint64).reshape(1, KEY_WORDS))[0])
+
+    def keys_at(self, slots: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
+        """(m, 32) uint8 keys of slots."""
+        return np.ascontiguousarray(self.index.keys[slots]).view(np.uint8).reshape(-1, 32)
+
+    def truncate(self, kept: int) -> None:
+        """Give back every slot from `kept` on."""
+        index = self.index
+        _forget(index.table, index.keys, index.seed, index.count, kept)
+        self.nonces[kept : index.count] = 0
+        self.balances[kept : index.count] = 0
+        index.count = kept
+
+
+def encode_values(nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """(n, 16) uint8: the values in the state tree, as `rules.Account.encode` gives them."""
+    return np.stack((nonces, balances), axis=1).view(np.uint8).reshape(-1, VALUE_BYTES)
+
+
+def _grown(column: NDArray[_T], capacity: int) -> NDArray[_T]:
+    out = np.zeros(capacity, dtype=column.dtype)
+    out[: len(column)] = column
+    return out

@@ -1,0 +1,198 @@
+"""The state tree, kept up to date: the fast twin of `ledger.smt`.
+
+Rules are those of `ledger.smt`. A leaf belongs to an account's slot; slots arrive in order and never change
+key, so the tree only grows, and undo takes the last ones away again.
+
+Theory of operation. An update goes in four steps: hash values and leaves, one `hash_rows` call each; hang
+new leaves into the structure; walk from the touched leaves towards the root, up to the first node already
+marked, which visits every node to be hashed once; hash those, deepest level first, one `hash_rows` call a
+level (in pieces of PIECE_ROWS, which bounds the scratch memory). The undo log is the old hashes of those
+nodes and leaves, and the one reference that each insertion changed. Paths of keys are hashed once and kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256_rows
+from actors.ledger.smt import DEPTH_MAX, EMPTY, LEAF_PREFIX, NODE_PREFIX
+from actors.storage import tree_kernels as kernels
+
+PIECE_ROWS = 1 << 16
+_WORDS = DIGEST_BYTES // 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeUndo:
+    """leaves, nodes: counts before the update. The rest: what it overwrote."""
+
+    leaves: int
+    nodes: int
+    slots: NDArray[np.int64]
+    leaf_hashes: NDArray[np.uint64]
+    dirty: NDArray[np.int32]
+    hashes: NDArray[np.uint64]
+    log_at: NDArray[np.int64]
+    log_ref: NDArray[np.int32]
+
+
+class StateTree:
+    """The sparse Merkle tree over the slots 0..leaves-1."""
+
+    __slots__ = (
+        "_child", "_depth", "_found", "_hash_rows", "_hashes", "_leaf_hashes", "_leaf_parent", "_marks",
+        "_parent", "_paths", "leaves", "nodes",
+    )  # fmt: skip
+
+    def __init__(self, hash_rows: Hasher = sha256_rows) -> None:
+        self._hash_rows = hash_rows
+        self.leaves, self.nodes = 0, 1
+        self._paths = np.zeros((16, DIGEST_BYTES), dtype=np.uint8)
+        self._leaf_hashes = np.zeros((16, _WORDS), dtype=np.uint64)
+        self._leaf_parent = np.zeros(16, dtype=np.int32)
+        room = 2 * DEPTH_MAX
+        self._child = np.zeros((room, 2), dtype=np.int32)
+        self._parent = np.zeros(room, dtype=np.int32)
+        self._depth = np.full(room, -1, dtype=np.int16)
+        self._hashes = np.zeros((room, _WORDS), dtype=np.uint64)
+        self._marks = np.zeros(room, dtype=np.uint8)
+        self._found = np.zeros(room, dtype=np.int32)
+
+    @property
+    def root(self) -> bytes:
+        """32-byte state root."""
+        return self._hash_of(int(self._child[0, 0]))
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory of the columns."""
+        columns = (name for name in self.__slots__ if name.startswith("_") and name != "_hash_rows")
+        return sum(getattr(self, name).nbytes for name in columns)
+
+    def update(
+        self, slots: NDArray[np.int64], values: NDArray[np.uint8], new_keys: NDArray[np.uint8]
+    ) -> TreeUndo:
+        """Set the values of `slots` and return how to undo it.
+
+        slots: (m,) ascending, and the new ones (the last k) follow on from `leaves` without a gap. values:
+        (m, L) uint8. new_keys: (k, 32) uint8 keys of the new slots.
+        """
+        return self.update_paths(slots, self._hash_rows(values), self._hash_rows(new_keys))
+
+    def update_paths(
+        self, slots: NDArray[np.int64], value_hashes: NDArray[np.uint8], new_paths: NDArray[np.uint8]
+    ) -> TreeUndo:
+        """As `update`, with (m, 32) value hashes and (k, 32) paths. Raises ValueError for a path twice."""
+        first, nodes = self.leaves, self.nodes
+        fresh = len(new_paths)
+        if fresh and not np.array_equal(slots[len(slots) - fresh :], np.arange(first, first + fresh)):
+            raise ValueError(f"new slots must be {first}..{first + fresh - 1}")
+        self._reserve_leaves(first + fresh)
+        self._paths[first : first + fresh] = new_paths
+        old_slots = slots[: len(slots) - fresh]
+        old_leaves = self._leaf_hashes[old_slots]
+        log_at, log_ref = self._insert(first, fresh)
+        self._leaf_hashes[slots] = self._leaf_rows(slots, value_hashes)
+        dirty, offsets = kernels.dirty_nodes(
+            self._parent, self._depth, self._leaf_parent, self._marks, slots, self._found
+        )
+        older = dirty[dirty < nodes]
+        old_hashes = np.empty((len(older), _WORDS), dtype=np.uint64)
+        kernels.gather(self._hashes, older, old_hashes)
+        self._hash_levels(dirty, offsets)
+        return TreeUndo(first, nodes, old_slots, old_leaves, older, old_hashes, log_at, log_ref)
+
+    def undo(self, log: TreeUndo) -> None:
+        """Restore the tree before an update. Updates are undone last first."""
+        kernels.remove_leaves(self._child, self._leaf_parent, log.log_at, log.log_ref)
+        kernels.scatter(self._hashes, log.dirty, log.hashes)
+        self._leaf_hashes[log.slots] = log.leaf_hashes
+        self.leaves, self.nodes = log.leaves, log.nodes
+
+    def path_of(self, slot: int) -> bytes:
+        """32-byte path of a slot's key."""
+        return self._paths[slot].tobytes()
+
+    def locate(self, path: bytes) -> tuple[tuple[bytes, ...], int]:
+        """Siblings from the root down to where `path` ends, and the slot of the leaf that stands there.
+
+        The slot is -1 if the place is empty. With the value's hash this is an `smt.StateProof`.
+        """
+        siblings, ref, depth = [], int(self._child[0, 0]), 0
+        while ref > 0:
+            side = path[depth >> 3] >> (7 - (depth & 7)) & 1
+            siblings.append(self._hash_of(int(self._child[ref, 1 - side])))
+            ref, depth = int(self._child[ref, side]), depth + 1
+        return tuple(siblings), -ref - 1
+
+    def _hash_of(self, ref: int) -> bytes:
+        if ref == 0:
+            return EMPTY
+        return (self._hashes[ref] if ref > 0 else self._leaf_hashes[-ref - 1]).tobytes()
+
+    def _leaf_rows(self, slots: NDArray[np.int64], value_hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+        rows = np.concatenate((self._paths[slots], value_hashes), axis=1)
+        return _words(self._hash_rows(rows, LEAF_PREFIX))
+
+    def _insert(self, first: int, fresh: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        log_at, log_ref = np.empty(fresh, dtype=np.int64), np.empty(fresh, dtype=np.int32)
+        slot, logged, status, nodes = first, 0, kernels.DONE, self.nodes
+        while slot < first + fresh:
+            slot, self.nodes, logged, status = kernels.insert_leaves(
+                self._child, self._parent, self._depth, self.nodes, self._leaf_parent, self._paths,
+                slot, first + fresh, log_at, log_ref, logged,
+            )  # fmt: skip
+            if status == kernels.SAME_PATH:
+                kernels.remove_leaves(self._child, self._leaf_parent, log_at[:logged], log_ref[:logged])
+                self.nodes = nodes
+                raise ValueError(f"two keys have the path {self.path_of(slot).hex()}")
+            if status == kernels.NO_ROOM:
+                self._grow_nodes()
+        self.leaves = first + fresh
+        return log_at, log_ref
+
+    def _hash_levels(self, dirty: NDArray[np.int32], offsets: NDArray[np.int64]) -> None:
+        widest = int(np.diff(offsets).max()) if len(dirty) else 0
+        pairs = np.empty((min(widest, PIECE_ROWS), 2 * _WORDS), dtype=np.uint64)
+        for level in np.flatnonzero(np.diff(offsets)):
+            for at in range(int(offsets[level]), int(offsets[level + 1]), PIECE_ROWS):
+                nodes = dirty[at : min(at + PIECE_ROWS, int(offsets[level + 1]))]
+                rows = pairs[: len(nodes)]
+                kernels.gather_children(self._child, self._hashes, self._leaf_hashes, nodes, rows)
+                digests = self._hash_rows(rows.view(np.uint8), NODE_PREFIX)
+                kernels.scatter(self._hashes, nodes, _words(digests))
+
+    def _reserve_leaves(self, needed: int) -> None:
+        if needed > len(self._paths):
+            room = max(needed, len(self._paths) * 3 // 2)
+            for name in ("_paths", "_leaf_hashes", "_leaf_parent"):
+                setattr(self, name, _grown(getattr(self, name), room))
+
+    def _grow_nodes(self) -> None:
+        room = len(self._child) * 3 // 2
+        for name in ("_child", "_parent", "_depth", "_hashes", "_marks", "_found"):
+            setattr(self, name, _grown(getattr(self, name), room))
+
+
+def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(n, 4) uint64 view of (n, 32) digests; a copy if they are read-only, so that kernels see one type."""
+    words = np.ascontiguousarray(digests).view(np.uint64)
+    return words if words.flags.writeable else words.copy()
+
+
+def _grown(column: NDArray[np.generic], room: int) -> NDArray[np.generic]:
+    out = np.zeros((room, *column.shape[1:]), dtype=column.dtype)
+    out[: len(column)] = column
+    return out
+
+
+def warm() -> None:
+    """Compile the kernels."""
+    tree = StateTree()
+    keys = np.arange(96, dtype=np.uint8).reshape(3, 32)
+    log = tree.update(np.arange(3), np.zeros((3, 16), dtype=np.uint8), keys)
+    tree.update(np.arange(3), np.ones((3, 16), dtype=np.uint8), keys[:0])
+    tree.undo(log)

@@ -1,0 +1,66 @@
+"""Unsigned batches for tests of storage: signatures are not its concern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch
+from actors.ledger.rules import Account, State
+from actors.storage.accounts import Accounts
+
+CHAIN_TAG = 77
+
+
+def key(number: int) -> bytes:
+    """A distinct 32-byte key."""
+    return number.to_bytes(8, "little") + b"key" * 8
+
+
+def batch_of(rows: Iterable[dict[str, object]], chain_tag: int = CHAIN_TAG) -> Batch:
+    """A batch of rows given by their fields: sender and recipient are bytes; the rest has sane defaults."""
+    rows = list(rows)
+    table = np.zeros(len(rows), dtype=ROW_DTYPE)
+    for row, fields in zip(table, rows, strict=True):
+        row["version"], row["kind"], row["chain_tag"] = ROW_VERSION, KIND_TRANSFER, chain_tag
+        row["expiry_height"] = NEVER_EXPIRES_HEIGHT
+        for name, value in fields.items():
+            row[name] = np.frombuffer(value, dtype=np.uint8) if isinstance(value, bytes) else value
+    return Batch(table, np.empty(0, dtype=np.uint8))
+
+
+def accounts_of(state: State, seed: int = 5) -> Accounts:
+    """The columns that hold `state`."""
+    accounts = Accounts(16, seed)
+    keys = np.frombuffer(b"".join(state), dtype=np.uint8).reshape(-1, 32)
+    nonces = np.array([account.nonce for account in state.values()], dtype=np.uint64)
+    balances = np.array([account.balance for account in state.values()], dtype=np.uint64)
+    accounts.put(keys, nonces, balances)
+    return accounts
+
+
+def state_of(accounts: Accounts) -> State:
+    """The dictionary that the columns hold."""
+    keys = accounts.keys_at(slice(0, accounts.count))
+    return {
+        keys[i].tobytes(): Account(int(accounts.nonces[i]), int(accounts.balances[i]))
+        for i in range(accounts.count)
+    }
+
+
+def transfers(
+    numbers: int, nonces: np.ndarray, count: int, rng: np.random.Generator, chain_tag: int = CHAIN_TAG
+) -> Batch:
+    """`count` valid transfers of 1 with fee 1 among accounts key(0..numbers-1); raises `nonces` in place."""
+    keys = np.frombuffer(b"".join(key(i) for i in range(numbers)), dtype=np.uint8).reshape(-1, 32)
+    table = np.zeros(count, dtype=ROW_DTYPE)
+    senders, recipients = rng.integers(0, numbers, count), rng.integers(0, numbers, count)
+    table["version"], table["kind"], table["chain_tag"] = ROW_VERSION, KIND_TRANSFER, chain_tag
+    table["expiry_height"] = NEVER_EXPIRES_HEIGHT
+    table["amount"], table["fee"] = 1, 1
+    table["sender"], table["recipient"] = keys[senders], keys[recipients]
+    for i, sender in enumerate(senders):
+        table["nonce"][i] = nonces[sender]
+        nonces[sender] += 1
+    return Batch(table, np.empty(0, dtype=np.uint8))

@@ -1,0 +1,129 @@
+"""The kept tree equals the plain one after any sequence of updates and undos, proofs included."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.ledger import smt
+from actors.ledger.hashing import sha256
+from actors.storage.tree import StateTree
+
+ROWS = np.uint8
+
+
+def key(number):
+    return hashlib.sha256(f"k{number}".encode()).digest()
+
+
+def columns(items, width):
+    return np.frombuffer(b"".join(items), dtype=np.uint8).reshape(-1, width)
+
+
+class Model:
+    """A tree and the dictionary it must agree with."""
+
+    def __init__(self):
+        self.tree, self.keys, self.values = StateTree(), [], {}
+
+    def update(self, changed, fresh, salt):
+        old = sorted({c % len(self.keys) for c in changed}) if self.keys else []
+        new = range(len(self.keys), len(self.keys) + fresh)
+        self.keys += [key(i) for i in new]
+        slots = [*old, *new]
+        values = [hashlib.md5(f"{salt}{slot}".encode()).digest() for slot in slots]
+        self.values.update({self.keys[slot]: value for slot, value in zip(slots, values, strict=True)})
+        new_keys = columns([self.keys[i] for i in new], 32)
+        return self.tree.update(np.array(slots, dtype=np.int64), columns(values, 16), new_keys)
+
+
+blocks = st.lists(
+    st.tuples(st.lists(st.integers(0, 1000), max_size=8), st.integers(0, 40)), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(blocks)
+def test_root_and_proofs_equal_the_plain_tree_and_undo_restores(steps):
+    model, trail = Model(), []
+    for salt, (changed, fresh) in enumerate(steps):
+        before = model.tree.root, len(model.keys), dict(model.values)
+        trail.append((model.update(changed, fresh, salt), before))
+        assert model.tree.root == smt.root(model.values)
+    for wanted in [key(0), key(3), key(10_000), key(10_001)]:
+        siblings, slot = model.tree.locate(sha256(wanted))
+        plain = smt.prove(model.values, wanted)
+        assert siblings == plain.siblings
+        assert (model.tree.path_of(slot) if slot >= 0 else None) == plain.leaf_path
+    for log, (root, count, values) in reversed(trail):
+        model.tree.undo(log)
+        assert (model.tree.root, model.tree.leaves) == (root, count)
+        assert root == smt.root(values)
+    model.keys, model.values = [], {}
+    for salt, (changed, fresh) in enumerate(steps):
+        model.update(changed, fresh, salt)
+    assert model.tree.root == smt.root(model.values)
+
+
+def plain_root(paths, value_hashes):
+    leaves = sorted(
+        (path, sha256(smt.LEAF_PREFIX + path + value))
+        for path, value in zip(paths, value_hashes, strict=True)
+    )
+    return smt._subtree(leaves, 0)
+
+
+shared = st.builds(
+    lambda bits, tail: ((1 << 256) - (1 << (256 - bits))) ^ (tail & ((1 << (256 - bits)) - 1)),
+    st.sampled_from([0, 1, 7, 8, 9, 63, 64, 65, 200, 254, 255]),
+    st.integers(0, 2**256 - 1),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(shared, min_size=1, max_size=24, unique=True), st.integers(0, 23))
+def test_long_shared_prefixes(numbers, cut):
+    paths = [number.to_bytes(32, "big") for number in numbers]
+    hashes = [sha256(path) for path in paths]
+    tree, cut = StateTree(), min(cut, len(paths))
+    logs, roots = [], []
+    for low, high in ((0, cut), (cut, len(paths))):
+        roots.append(tree.root)
+        logs.append(
+            tree.update_paths(
+                np.arange(low, high), columns(hashes[low:high], 32), columns(paths[low:high], 32)
+            )
+        )
+        assert tree.root == plain_root(paths[:high], hashes[:high])
+    for log, root in zip(reversed(logs), reversed(roots), strict=True):
+        tree.undo(log)
+        assert tree.root == root
+    assert (tree.root, tree.nodes) == (smt.EMPTY, 1)
+
+
+def test_a_path_twice_is_refused_and_leaves_the_tree_as_it_was():
+    tree = StateTree()
+    paths = columns([key(1), key(2)], 32)
+    tree.update_paths(np.arange(2), paths, paths)
+    root = tree.root
+    with pytest.raises(ValueError, match=key(2).hex()):
+        tree.update_paths(np.arange(2, 4), paths, columns([key(3), key(2)], 32))
+    assert (tree.root, tree.leaves) == (root, 2)
+    assert tree.locate(key(3))[1] != 2
+
+
+def test_new_slots_must_follow_on():
+    paths = columns([key(1)], 32)
+    with pytest.raises(ValueError, match=r"0\.\.0"):
+        StateTree().update_paths(np.array([4]), paths, paths)
+
+
+def test_memory_is_bounded_by_growth_of_half():
+    tree = StateTree()
+    keys = np.random.default_rng(1).integers(0, 256, (20_000, 32), dtype=np.uint8)
+    tree.update(np.arange(20_000), np.zeros((20_000, 16), dtype=np.uint8), keys)
+    assert tree.bytes_used < 20_000 * 1.5 * (32 + 32 + 4 + 1.45 * (32 + 8 + 4 + 2 + 1 + 4))
