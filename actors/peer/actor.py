@@ -30,7 +30,7 @@ class Peer:
         async with self._lock:
             if self._network is None:
                 network = Network(self._config)
-                await network.start()
+                await network.start(time.time_ns() // 1_000_000)
                 self._network = network
                 self._started_at_s = time.monotonic()
             return {"address": self._network.address, "identity": self._network.identity.hex()}
@@ -45,7 +45,7 @@ class Peer:
             "address": network.address,
             "identity": network.identity.hex(),
             "uptime_s": time.monotonic() - self._started_at_s,
-            "peers": len(network.peers()),
+            "peers": len(network.connected()),
         }
 
     async def peers(self) -> list[dict[str, object]]:

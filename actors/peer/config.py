@@ -45,6 +45,9 @@ class PeerLimits:
     """The same for an observer."""
     greylist_max: int = 4_096
     """Identities and addresses that are remembered as misbehaving. At the bound the mildest is forgotten."""
+    greylist_loopback: bool = False
+    """Whether an unproved client on the loopback address makes that address greylisted. Off, because the
+    nodes of a local network share it; proved identities are greylisted wherever they are."""
     seen_max: int = 65_536
     """Gossip ids remembered a topic. At the bound the oldest is forgotten."""
     gossip_store_bytes_max: int = 64 << 20

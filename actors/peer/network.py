@@ -1,45 +1,258 @@
-"""The asyncio shell of the room: the listening socket and what hangs on it."""
+"""The asyncio shell of the room, seen from the node: start, stop, send, request, register.
+
+`Links` owns the sockets, `Exchange` the requests, `Delivery` the inbound queues; this file joins them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
 
-from nacl.signing import SigningKey
+from actors.peer import messages
+from actors.peer.config import PeerConfig, format_address, parse_address
+from actors.peer.delivery import Deliverable, Delivery
+from actors.peer.errors import NotConnectedError, QueueFullError, RequestError
+from actors.peer.exchange import Exchange, Handler
+from actors.peer.kademlia.records import sign_record
+from actors.peer.links import Links
+from actors.peer.messages import Announce, Bodies, Data, Fetch, Request, Response
+from actors.peer.session import Session
+from actors.peer.wire.frames import Priority
+from actors.peer.wire.handshake import LocalIdentity
 
-from actors.peer.config import PeerConfig, format_address
+WILDCARD_HOSTS = frozenset({"", "0.0.0.0", "::"})
+
+ChannelHandler = Callable[[list[tuple[bytes, bytes]]], Awaitable[None]]
+"""Takes a batch of (identity, body), in the order in which each peer sent them."""
+GossipHandler = Callable[[bytes, Announce | Fetch | Bodies], Awaitable[None]]
 
 
 class Network:
-    """One node's sockets. Every method runs on the event loop that called `start`."""
+    """One node's connections. Every method runs on the event loop that called `start`."""
 
     def __init__(self, config: PeerConfig) -> None:
+        intervals, limits = config.intervals, config.limits
         self.config = config
-        self.identity = SigningKey(config.identity_seed).verify_key.encode()
+        self.local = LocalIdentity(config.identity_seed, config.genesis_hash)
+        self.identity = self.local.public
         self.address: str | None = None
-        self.refused_total = 0
+        self.links = Links(config, self.local, self._route)
+        self.links.on_gone.append(self._on_gone)
+        self.exchange = Exchange(limits.requests_pending_max, intervals.request_deadline_s)
+        self.delivery = Delivery(limits.inbound_backlog_max, self._deliver, intervals.request_deadline_s)
+        self.links.on_greylisted.append(self.delivery.drop)
+        self.on_gossip: GossipHandler | None = None
+        self.on_tick: list[Callable[[float], None]] = []
+        self.dropped: Counter[str] = Counter()
+        self._channels: dict[str, ChannelHandler] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        """Bind the listening socket. Raises `OSError` when the address is taken."""
+    # -- life
+
+    async def start(self, record_sequence: int) -> None:
+        """Bind, sign the endpoint record under `record_sequence` (u64), begin to dial.
+
+        Raises `OSError` when the address is taken.
+        """
         if self._server is not None:
             return
-        self._server = await asyncio.start_server(
-            self._on_accept, self.config.listen_host, self.config.listen_port
-        )
+        config, loop = self.config, asyncio.get_running_loop()
+        self._server = await loop.create_server(self.links.accept, config.listen_host, config.listen_port)
         host, port = self._server.sockets[0].getsockname()[:2]
-        self.address = self.config.advertise_address or format_address(host, port)
+        self.address = config.advertise_address or format_address(host, port)
+        advertised_host, advertised_port = parse_address(self.address)
+        if advertised_host not in WILDCARD_HOSTS:
+            self.links.record = sign_record(self.local, record_sequence, advertised_host, advertised_port)
+        now_s = self.links.now_s()
+        for member in config.members:
+            if member.address is not None and member.identity != self.identity:
+                self.links.plan.add(member.address, member.identity, now_s)
+        for seed in config.seeds:
+            if seed != self.address:
+                self.links.plan.add(seed, None, now_s)
+        self.delivery.start()
+        self.spawn(self._upkeep(), "upkeep")
 
     async def stop(self) -> None:
-        """Close the listening socket and every connection. Calling it twice is harmless."""
+        """Close the listening socket, then every connection. Calling it twice is harmless."""
         server, self._server = self._server, None
-        if server is not None:
-            server.close()
-            await server.wait_closed()
+        if server is None:
+            return
+        server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.links.stop()
+        await self.delivery.stop()
+        await server.wait_closed()
+
+    def spawn(self, coroutine: Coroutine[object, object, None], name: str) -> None:
+        """Run a background task that ends with the network."""
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _upkeep(self) -> None:
+        while True:
+            self.links.tick()
+            for hook in self.on_tick:
+                hook(self.links.now_s())
+            await asyncio.sleep(self.config.intervals.tick_s)
+
+    # -- what the node's parts call
+
+    def register_channel(self, channel: str, handler: ChannelHandler) -> None:
+        """Hand every `Data` message of `channel` to `handler`, in batches; registering again replaces."""
+        self._channels[channel] = handler
+
+    def register_method(self, method: str, handler: Handler, *, members_only: bool = False) -> None:
+        """Answer requests for `method` with `handler`; registering again replaces."""
+        self.exchange.register(method, handler, members_only=members_only)
+
+    def connected(self) -> list[bytes]:
+        """Identities with an established connection."""
+        return [link.identity for link in self.links.table.links()]
+
+    def offer(self, identity: bytes, channel: str, body: bytes, priority: Priority) -> bool:
+        """Send without waiting; False when not connected or the queue is full (the message is dropped)."""
+        return self.offer_message(identity, Data(channel, body), priority)
+
+    def offer_message(
+        self, identity: bytes, message: Data | Announce | Fetch | Bodies, priority: Priority
+    ) -> bool:
+        """`offer` for any message that expects no answer."""
+        try:
+            self.links.session(identity).send(priority, messages.encode(message))
+        except NotConnectedError:
+            self.dropped["not_connected"] += 1
+            return False
+        except QueueFullError:
+            self.dropped[f"{priority.name.lower()}_queue_full"] += 1
+            return False
+        return True
+
+    async def send(self, identity: bytes, channel: str, body: bytes, priority: Priority) -> None:
+        """Send, waiting for room in the queue. Raises `NotConnectedError`."""
+        await self.links.session(identity).send_when_room(priority, messages.encode(Data(channel, body)))
+
+    async def request(
+        self,
+        identity: bytes,
+        method: str,
+        body: bytes,
+        deadline_s: float | None = None,
+        priority: Priority = Priority.BLOCKS,
+    ) -> bytes:
+        """Ask a connected peer; returns the body of its answer.
+
+        Raises `NotConnectedError`, or `RequestError` with reason `deadline`, `lost`, `busy` or the peer's.
+        """
+        session = self.links.session(identity)
+        request, answer = self.exchange.open(identity, method, body)
+        limit_s = self.config.intervals.request_deadline_s if deadline_s is None else deadline_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await session.send_when_room(priority, messages.encode(request))
+                return (await answer).body
+        except TimeoutError as error:
+            raise RequestError("deadline", f"no answer to {method} within {limit_s} s") from error
+        finally:
+            self.exchange.done(identity, request.id)
 
     def peers(self) -> list[dict[str, object]]:
-        """One row a known peer: state, address, identity, last_seen_s, rtt_ms."""
-        return []
+        """Connected peers, then members that are wanted but not connected (`connecting`, `backoff`)."""
+        now_s, table = self.links.now_s(), self.links.table
+        rows: list[dict[str, object]] = [
+            {
+                "state": link.state.value,
+                "address": link.address,
+                "identity": link.identity.hex(),
+                "last_seen_s": round(now_s - link.seen_s, 3),
+                "rtt_ms": None if link.rtt_ms is None else round(link.rtt_ms, 3),
+                "member": link.member,
+                "outbound": link.outbound,
+            }
+            for link in table.links()
+        ]
+        for target in self.links.plan.targets():
+            if target.identity is None or target.identity in table or target.identity == self.identity:
+                continue
+            rows.append(
+                {
+                    "state": "connecting" if target.dialling else "backoff",
+                    "address": target.address,
+                    "identity": target.identity.hex(),
+                    "last_seen_s": None,
+                    "rtt_ms": None,
+                    "member": target.identity in self.links.members,
+                    "outbound": True,
+                }
+            )
+        return rows
 
-    async def _on_accept(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.refused_total += 1
-        writer.close()
+    def counters(self) -> dict[str, object]:
+        """Bounded counters for metrics."""
+        return {
+            "refused": dict(self.links.refused),
+            "offences": dict(self.links.greylist.offences),
+            "greylisted": len(self.links.greylist),
+            "dropped": dict(self.dropped),
+            "waiting": self.delivery.waiting(),
+            "handler_failures": dict(self.delivery.failed),
+            "responses_late": self.exchange.late_total,
+            "requests_refused": self.exchange.refused_total,
+        }
+
+    # -- from the wire
+
+    def _route(self, session: Session, priority: Priority, message: Deliverable | Response) -> None:
+        if session.identity is None:
+            return
+        if isinstance(message, Response):
+            self.exchange.on_response(session.identity, message)
+        else:
+            self.delivery.push(session, priority, message)
+
+    def _on_gone(self, identity: bytes) -> None:
+        self.exchange.lost(identity)
+
+    async def _deliver(self, priority: Priority, batch: list[tuple[Session, Deliverable]]) -> None:
+        by_channel: dict[str, list[tuple[bytes, bytes]]] = {}
+        for session, message in batch:
+            identity = session.identity or b""
+            if isinstance(message, Data):
+                by_channel.setdefault(message.channel, []).append((identity, message.body))
+            elif isinstance(message, Request):
+                self._serve(session, identity, priority, message)
+            elif self.on_gossip is not None:
+                await self.on_gossip(identity, message)
+        for channel, entries in by_channel.items():
+            handler = self._channels.get(channel)
+            if handler is None:
+                self.dropped["unknown_channel"] += len(entries)
+            else:
+                await handler(entries)
+
+    def _serve(self, session: Session, identity: bytes, priority: Priority, request: Request) -> None:
+        if self.exchange.accept(identity):
+            self.spawn(self._answer(session, identity, priority, request), f"serve {request.method}")
+            return
+        self._respond(session, identity, priority, Response(request.id, "busy", b""))
+
+    async def _answer(self, session: Session, identity: bytes, priority: Priority, request: Request) -> None:
+        member = identity in self.links.members
+        response = await self.exchange.serve(identity, request, member=member)
+        self._respond(session, identity, priority, response)
+
+    def _respond(self, session: Session, identity: bytes, priority: Priority, response: Response) -> None:
+        """Answer on the session that asked, or on its successor when that one is closing."""
+        try:
+            if session.connection.closing:
+                session = self.links.session(identity)
+            session.send(priority, messages.encode(response))
+        except NotConnectedError:
+            self.dropped["not_connected"] += 1
+        except QueueFullError:
+            self.dropped[f"{priority.name.lower()}_queue_full"] += 1

@@ -47,7 +47,7 @@ class Connection:
 
     def __init__(self, handshake: Handshake, queue: SendQueue, message_bytes_max: int) -> None:
         self._handshake = handshake
-        self._queue = queue
+        self.queue = queue
         self._message_bytes_max = message_bytes_max
         self._sealer: FrameSealer | None = None
         self._opener: FrameOpener | None = None
@@ -67,9 +67,14 @@ class Connection:
         return 0 if self._opener is None else self._opener.held_bytes
 
     @property
-    def wants_to_write(self) -> bool:
-        """Whether `data_to_send` would give something once the handshake is done."""
-        return bool(self._queue) or (self._closing and not self._final_sent)
+    def closing(self) -> bool:
+        """Whether nothing can be queued any more."""
+        return self._closing
+
+    @property
+    def ended_by_peer(self) -> bool:
+        """Whether the peer's final frame has arrived."""
+        return self._opener is not None and self._opener.ended
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the socket. Raises `ProtocolError`; the connection is closed then."""
@@ -111,7 +116,7 @@ class Connection:
         """Queue a message. Raises `QueueFullError` at the bound, `NotConnectedError` once closing."""
         if self._closing or self.state is ConnectionState.CLOSED:
             raise NotConnectedError("the connection is closing")
-        self._queue.push(priority, message)
+        self.queue.push(priority, message)
 
     def close(self) -> None:
         """Send what is queued, then end the stream; nothing can be queued any more."""
@@ -121,7 +126,7 @@ class Connection:
         """Drop everything at once."""
         self.state = ConnectionState.CLOSED
         self._closing = True
-        self._queue.clear()
+        self.queue.clear()
 
     def data_to_send(self, budget_bytes: int) -> list[bytes]:
         """Sealed bytes for the socket, stopping at the first frame that reaches `budget_bytes`."""
@@ -129,10 +134,10 @@ class Connection:
         if self._sealer is None or self.state is ConnectionState.CLOSED:
             return chunks
         sealed = 0
-        while sealed < budget_bytes and (fragment := self._queue.pop()) is not None:
+        while sealed < budget_bytes and (fragment := self.queue.pop()) is not None:
             chunks.append(self._sealer.seal(fragment.priority, fragment.data, last=fragment.last))
             sealed += len(chunks[-1])
-        if self._closing and not self._queue and not self._final_sent:
+        if self._closing and not self.queue and not self._final_sent:
             chunks.append(self._sealer.close())
             self._final_sent = True
         return chunks

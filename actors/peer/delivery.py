@@ -1,0 +1,87 @@
+"""From the wire to the handlers: one worker a priority, so that no class waits for another's handler.
+
+Each worker drains its `FairQueue` in batches: while a handler works on one batch the next one gathers, and
+a peer whose share is full is not read until half of it has drained. A handler that fails or hangs costs its
+batch and is counted; the worker goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from loguru import logger
+
+from actors.peer.inbound import FairQueue
+from actors.peer.messages import Announce, Bodies, Data, Fetch, Request
+from actors.peer.session import Session
+from actors.peer.wire.frames import Priority
+
+BATCH_MAX = 128
+Deliverable = Data | Request | Announce | Fetch | Bodies
+Handle = Callable[[Priority, list[tuple[Session, Deliverable]]], Awaitable[None]]
+
+
+class Delivery:
+    """The inbound queues and their workers."""
+
+    def __init__(self, backlog_max: int, handle: Handle, deadline_s: float) -> None:
+        self._handle = handle
+        self._deadline_s = deadline_s
+        self._queues = {p: FairQueue[tuple[Session, Deliverable]](backlog_max) for p in Priority}
+        self._wake = {priority: asyncio.Event() for priority in Priority}
+        self._workers: list[asyncio.Task[None]] = []
+        self.failed: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Start one worker for each class that carries deliverable messages."""
+        for priority in (Priority.CONSENSUS, Priority.BLOCKS, Priority.TRANSACTIONS):
+            self._workers.append(asyncio.create_task(self._work(priority), name=f"deliver {priority.name}"))
+
+    async def stop(self) -> None:
+        """Stop the workers; what waits is dropped."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._workers.clear()
+
+    def push(self, session: Session, priority: Priority, message: Deliverable) -> None:
+        """Queue a message; holds the session's socket when its peer's share is full."""
+        if session.identity is None:
+            raise ValueError("session: not authenticated")
+        if not self._queues[priority].push(session.identity, (session, message)):
+            session.hold(priority)
+        self._wake[priority].set()
+
+    def drop(self, peer: bytes) -> None:
+        """Forget what a misbehaving peer has queued."""
+        for queue in self._queues.values():
+            queue.drop(peer)
+
+    def waiting(self) -> dict[str, int]:
+        """Messages that wait, by class."""
+        return {priority.name.lower(): len(queue) for priority, queue in self._queues.items()}
+
+    async def _work(self, priority: Priority) -> None:
+        queue, wake = self._queues[priority], self._wake[priority]
+        while True:
+            await wake.wait()
+            batch: list[tuple[Session, Deliverable]] = []
+            while len(batch) < BATCH_MAX and (entry := queue.pop()) is not None:
+                batch.append(entry[1])
+            if not batch:
+                wake.clear()
+                continue
+            for session in {id(session): session for session, _ in batch}.values():
+                if session.identity is not None and queue.has_room(session.identity):
+                    session.release(priority)
+            try:
+                async with asyncio.timeout(self._deadline_s):
+                    await self._handle(priority, batch)
+            except TimeoutError:
+                self.failed["deadline"] += 1
+                logger.warning("a {} handler took longer than {} s", priority.name, self._deadline_s)
+            except Exception:  # noqa: BLE001 - a handler's bug must not end the worker
+                self.failed["error"] += 1
+                logger.exception("a {} handler failed", priority.name)

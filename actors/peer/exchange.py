@@ -1,0 +1,111 @@
+"""Requests and their answers: bounded, with deadlines, by method name.
+
+Either side asks; an answer is matched by the asker's id and only accepted from the peer that was asked. At
+`pending_max` open requests to one peer a further one fails with `busy`, and at as many from one peer they
+are answered `busy` without being run. An answer after its deadline is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from loguru import logger
+
+from actors.peer.errors import ProtocolError, RequestError
+from actors.peer.messages import Request, Response
+
+Handler = Callable[[bytes, bytes], Awaitable[bytes]]
+"""(identity of the asker, body) -> body of the answer. Raises `RequestError` to answer an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A registered handler and who may call it."""
+
+    handler: Handler
+    members_only: bool
+
+
+class Exchange:
+    """Open requests in both directions, and the registry of methods."""
+
+    def __init__(self, pending_max: int, deadline_s: float) -> None:
+        self._pending_max = pending_max
+        self._deadline_s = deadline_s
+        self._methods: dict[str, Method] = {}
+        self._open: dict[bytes, dict[int, asyncio.Future[Response]]] = {}
+        self._serving: Counter[bytes] = Counter()
+        self._next_id = 0
+        self.late_total = 0
+        self.refused_total = 0
+
+    def register(self, method: str, handler: Handler, *, members_only: bool = False) -> None:
+        """Answer `method` with `handler`; registering again replaces."""
+        self._methods[method] = Method(handler, members_only)
+
+    def open(self, peer: bytes, method: str, body: bytes) -> tuple[Request, asyncio.Future[Response]]:
+        """Begin a request. Raises `RequestError("busy")` at the bound; `done` must follow."""
+        pending = self._open.setdefault(peer, {})
+        if len(pending) >= self._pending_max:
+            raise RequestError("busy", f"{self._pending_max} requests to this peer are open")
+        self._next_id += 1
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        pending[self._next_id] = future
+        return Request(self._next_id, method, body), future
+
+    def done(self, peer: bytes, request_id: int) -> None:
+        """Forget a request, answered or not."""
+        pending = self._open.get(peer)
+        if pending is not None:
+            pending.pop(request_id, None)
+            if not pending:
+                del self._open[peer]
+
+    def on_response(self, peer: bytes, response: Response) -> None:
+        """Match an answer to its request."""
+        future = self._open.get(peer, {}).get(response.id)
+        if future is None or future.done():
+            self.late_total += 1
+        elif response.error:
+            future.set_exception(RequestError(response.error))
+        else:
+            future.set_result(response)
+
+    def lost(self, peer: bytes) -> None:
+        """The last connection to `peer` is gone: its open requests fail now."""
+        for future in self._open.get(peer, {}).values():
+            if not future.done():
+                future.set_exception(RequestError("lost", "the connection was lost"))
+
+    def accept(self, peer: bytes) -> bool:
+        """Take one of the peer's turns to be served; False at the bound."""
+        if self._serving[peer] >= self._pending_max:
+            self.refused_total += 1
+            return False
+        self._serving[peer] += 1
+        return True
+
+    async def serve(self, peer: bytes, request: Request, *, member: bool) -> Response:
+        """Run the handler of an accepted request; every failure becomes an error answer."""
+        try:
+            method = self._methods.get(request.method)
+            if method is None:
+                return Response(request.id, "unknown_method", b"")
+            if method.members_only and not member:
+                return Response(request.id, "members_only", b"")
+            async with asyncio.timeout(self._deadline_s):
+                return Response(request.id, "", await method.handler(peer, request.body))
+        except (RequestError, ProtocolError) as error:
+            return Response(request.id, error.reason[:64], b"")
+        except TimeoutError:
+            return Response(request.id, "handler_deadline", b"")
+        except Exception:  # noqa: BLE001 - a handler's bug becomes an error answer
+            logger.exception("handler of {} failed", request.method)
+            return Response(request.id, "internal", b"")
+        finally:
+            self._serving[peer] -= 1
+            if not self._serving[peer]:
+                del self._serving[peer]

@@ -1,0 +1,141 @@
+"""What peers say to each other once the wire is up: msgpack arrays, tagged, every field bounded.
+
+A message of an unknown tag, a wrong type or a field beyond its bound raises `ProtocolError("message")` that
+names the field and the limit. Trailing array elements are ignored, so a later version may append fields.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from actors.peer.errors import ProtocolError
+
+IDS_MAX: Final = 1_024
+BODIES_MAX: Final = 256
+NAME_CHARS_MAX: Final = 32
+RECORD_BYTES_MAX: Final = 512
+RECORDS_MAX: Final = 16
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Nonce = Annotated[bytes, Meta(min_length=8, max_length=8)]
+RequestId = Annotated[int, Meta(ge=0, lt=1 << 62)]
+
+
+class Hello(Struct, frozen=True, array_like=True, tag=0):
+    """First message each way. `incarnation` is drawn when the process starts; `record` is the sender's
+    signed endpoint record (see `kademlia.records`), empty when it does not want to be dialled."""
+
+    incarnation: Nonce
+    record: Annotated[bytes, Meta(max_length=RECORD_BYTES_MAX)]
+    software: Annotated[str, Meta(max_length=64)]
+
+
+class Ping(Struct, frozen=True, array_like=True, tag=1):
+    """Asks for a `Pong` with the same nonce."""
+
+    nonce: Nonce
+
+
+class Pong(Struct, frozen=True, array_like=True, tag=2):
+    """Answers a `Ping`."""
+
+    nonce: Nonce
+
+
+class Data(Struct, frozen=True, array_like=True, tag=3):
+    """A message for the node's part that listens on `channel`; no answer is expected."""
+
+    channel: Name
+    body: bytes
+
+
+class Request(Struct, frozen=True, array_like=True, tag=4):
+    """Asks `method` of the peer; `id` is unique among the sender's open requests."""
+
+    id: RequestId
+    method: Name
+    body: bytes
+
+
+class Response(Struct, frozen=True, array_like=True, tag=5):
+    """Answers a `Request`; `error` is empty on success, else a short reason and `body` is empty."""
+
+    id: RequestId
+    error: Annotated[str, Meta(max_length=64)]
+    body: bytes
+
+
+class Announce(Struct, frozen=True, array_like=True, tag=6):
+    """The sender holds these gossip items."""
+
+    topic: Name
+    ids: Annotated[list[Hash], Meta(min_length=1, max_length=IDS_MAX)]
+
+
+class Fetch(Struct, frozen=True, array_like=True, tag=7):
+    """Asks for announced gossip items."""
+
+    topic: Name
+    ids: Annotated[list[Hash], Meta(min_length=1, max_length=IDS_MAX)]
+
+
+class Bodies(Struct, frozen=True, array_like=True, tag=8):
+    """Gossip items themselves; an item's id is the hash of its topic and body."""
+
+    topic: Name
+    bodies: Annotated[list[bytes], Meta(min_length=1, max_length=BODIES_MAX)]
+
+
+class FindNode(Struct, frozen=True, array_like=True):
+    """Body of the `find_node` request."""
+
+    target: Hash
+
+
+class Nodes(Struct, frozen=True, array_like=True):
+    """Body of its response: signed endpoint records, nearest first."""
+
+    records: Annotated[
+        list[Annotated[bytes, Meta(max_length=RECORD_BYTES_MAX)]], Meta(max_length=RECORDS_MAX)
+    ]
+
+
+WireMessage = Hello | Ping | Pong | Data | Request | Response | Announce | Fetch | Bodies
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(WireMessage)
+_FIND_NODE_DECODER = msgspec.msgpack.Decoder(FindNode)
+_NODES_DECODER = msgspec.msgpack.Decoder(Nodes)
+
+
+def encode(message: Struct) -> bytes:
+    """Message to wire bytes."""
+    return _ENCODER.encode(message)
+
+
+def decode(data: bytes) -> WireMessage:
+    """Wire bytes to message. Raises `ProtocolError("message")`."""
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError("message", str(error)) from error
+
+
+def decode_find_node(data: bytes) -> FindNode:
+    """Body of a `find_node` request. Raises `ProtocolError("message")`."""
+    try:
+        return _FIND_NODE_DECODER.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError("message", str(error)) from error
+
+
+def decode_nodes(data: bytes) -> Nodes:
+    """Body of a `find_node` response. Raises `ProtocolError("message")`."""
+    try:
+        return _NODES_DECODER.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError("message", str(error)) from error

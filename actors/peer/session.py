@@ -1,0 +1,241 @@
+"""The asyncio side of one TCP connection: socket callbacks in, `Connection` in the middle, owner calls out.
+
+A session seals at most `SEAL_AHEAD_BYTES` ahead of what the socket takes, because sealed bytes cannot be
+overtaken; everything else waits in the send queue, in order of priority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from actors.peer.config import PeerIntervals, format_address
+from actors.peer.errors import NotConnectedError, ProtocolError, RequestError
+from actors.peer.greylist import TokenBucket
+from actors.peer.messages import Hello
+from actors.peer.wire.connection import Authenticated, Connection, ConnectionState, Ended
+from actors.peer.wire.frames import Message, Priority
+
+SEAL_AHEAD_BYTES = 256 << 10
+
+
+class SessionOwner(Protocol):
+    """What a session tells the network. All calls come on the event loop's thread."""
+
+    def on_opened(self, session: Session) -> None:
+        """The socket is open. May abort the session."""
+
+    def on_authenticated(self, session: Session) -> None:
+        """The handshake proved `session.identity`. Raises `ProtocolError` to refuse it."""
+
+    def on_message(self, session: Session, message: Message) -> None:
+        """A message arrived. Raises `ProtocolError` when it is not acceptable."""
+
+    def on_violation(self, session: Session, error: ProtocolError) -> None:
+        """The peer broke the protocol; the session is aborted after this call."""
+
+    def on_lost(self, session: Session) -> None:
+        """The socket is gone. Called once for a session whose socket was open."""
+
+
+class Session(asyncio.Protocol):
+    """One connection's socket. `identity` is None until it is proved."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        owner: SessionOwner,
+        intervals: PeerIntervals,
+        *,
+        outbound: bool,
+        dialled: str | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.connection = connection
+        self._owner = owner
+        self._intervals = intervals
+        self.outbound = outbound
+        self.dialled = dialled
+        self.identity: bytes | None = None
+        self.hello: Hello | None = None
+        self.host = ""
+        self.address = dialled or ""
+        self.bucket: TokenBucket | None = None
+        self.ping: tuple[bytes, float] | None = None
+        self.ready: asyncio.Future[bytes] = self._loop.create_future()
+        """Resolves to the peer's identity once both hellos are through; fails with the reason if not."""
+        self.closed = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._writable = True
+        self._room = asyncio.Event()
+        self._stalled_since_s: float | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._held: set[Priority] = set()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the handshake and its deadline."""
+        self._transport = cast(asyncio.Transport, transport)
+        remote = transport.get_extra_info("peername")
+        if remote:
+            self.host = str(remote[0])
+            self.address = self.address or format_address(str(remote[0]), int(remote[1]))
+        self._transport.set_write_buffer_limits(high=SEAL_AHEAD_BYTES)
+        self._deadline = self._loop.call_later(self._intervals.handshake_timeout_s, self._on_deadline)
+        self._owner.on_opened(self)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the connection; hand its events to the owner in order."""
+        try:
+            events = self.connection.receive(data)
+            for event in events:
+                if self.connection.state is ConnectionState.CLOSED:
+                    return
+                if isinstance(event, Authenticated):
+                    self.identity = event.identity
+                    self._owner.on_authenticated(self)
+                elif isinstance(event, Message):
+                    self._owner.on_message(self, event)
+                elif isinstance(event, Ended):
+                    self._refuse(RequestError("closed", "the peer ended the connection"))
+            if not self.connection.mid_message:
+                self._stalled_since_s = None
+            elif events or self._stalled_since_s is None:
+                self._stalled_since_s = self._loop.time()
+        except ProtocolError as error:
+            self.violated(error)
+            return
+        self.flush()
+
+    def eof_received(self) -> bool:
+        """The peer's side of the socket ended."""
+        try:
+            self.connection.receive_eof()
+        except ProtocolError as error:
+            if self.connection.transcript_hash and self.identity is not None:
+                self._owner.on_violation(self, error)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.connection.abort()
+        self._cancel_deadline()
+        self._refuse(RequestError("closed", str(exc) if exc else "connection lost"))
+        self._transport = None
+        self._room.set()
+        self.closed.set()
+        self._owner.on_lost(self)
+
+    def pause_writing(self) -> None:
+        """The socket takes no more for now."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The socket drained."""
+        self._writable = True
+        self.flush()
+
+    # -- the owner's side
+
+    def established(self) -> None:
+        """Both hellos are through: the handshake's deadline is off."""
+        self._cancel_deadline()
+        if not self.ready.done() and self.identity is not None:
+            self.ready.set_result(self.identity)
+
+    def violated(self, error: ProtocolError) -> None:
+        """Report a violation and end the connection at once."""
+        self._refuse(RequestError(error.reason, error.detail))
+        self._owner.on_violation(self, error)
+        self.abort()
+
+    def send(self, priority: Priority, data: bytes) -> None:
+        """Queue an encoded message. Raises `QueueFullError` or `NotConnectedError`."""
+        self.connection.send(priority, data)
+        self.flush()
+
+    async def send_when_room(self, priority: Priority, data: bytes) -> None:
+        """Queue an encoded message, waiting for room. Raises `NotConnectedError` once closed."""
+        queue = self.connection.queue
+        while not queue.has_room(priority, len(data)):
+            if self.connection.closing:
+                raise NotConnectedError("the connection closed while the message waited")
+            self._room.clear()
+            await self._room.wait()
+        self.send(priority, data)
+
+    async def drained(self, priority: Priority) -> None:
+        """Wait until nothing of `priority` waits in the queue. Raises `NotConnectedError` once closed."""
+        while self.connection.queue.waiting_bytes(priority):
+            self._room.clear()
+            await self._room.wait()
+        if self.connection.state is ConnectionState.CLOSED:
+            raise NotConnectedError("the connection closed before the message left")
+
+    def flush(self) -> None:
+        """Seal and write while the socket takes it."""
+        transport = self._transport
+        while transport is not None and self._writable:
+            chunks = self.connection.data_to_send(SEAL_AHEAD_BYTES)
+            if not chunks:
+                break
+            transport.writelines(chunks)
+        self._room.set()
+        if transport is not None and self.connection.finished and self.connection.ended_by_peer:
+            transport.close()
+
+    def close(self) -> None:
+        """End in order: flush, final frame, wait for the peer's; aborted after `handshake_timeout_s`."""
+        self.connection.close()
+        self._cancel_deadline()
+        self._deadline = self._loop.call_later(self._intervals.handshake_timeout_s, self.abort)
+        self.flush()
+
+    def abort(self) -> None:
+        """Drop the socket and everything queued."""
+        self.connection.abort()
+        self._cancel_deadline()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def hold(self, priority: Priority) -> None:
+        """Stop reading the socket until `release` of the same class: the peer's share is full."""
+        if not self._held and self._transport is not None:
+            self._transport.pause_reading()
+        self._held.add(priority)
+
+    def release(self, priority: Priority) -> None:
+        """Read again once no class is held."""
+        if priority not in self._held:
+            return
+        self._held.discard(priority)
+        if not self._held and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            # A socket that was not read cannot be blamed for what did not arrive.
+            self._stalled_since_s = self._loop.time() if self._stalled_since_s is not None else None
+
+    def held(self) -> frozenset[Priority]:
+        """Classes that hold the socket back now."""
+        return frozenset(self._held)
+
+    def stalled_s(self, now_s: float) -> float:
+        """For how long the peer has owed the rest of a message; 0 while this side does not read."""
+        return 0.0 if self._stalled_since_s is None or self._held else now_s - self._stalled_since_s
+
+    def _on_deadline(self) -> None:
+        if self.connection.state is ConnectionState.CLOSED:
+            return
+        limit_s = self._intervals.handshake_timeout_s
+        self.violated(ProtocolError("handshake_timeout", f"no hello within {limit_s} s"))
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, error: RequestError) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(error)
+            self.ready.exception()  # marks it retrieved: inbound sessions have nobody waiting

@@ -1,0 +1,214 @@
+"""The shell on real loopback sockets: dialling, requests, channels, simultaneous dials, loss and return."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from actors.peer.config import Member
+from actors.peer.errors import NotConnectedError, RequestError
+from actors.peer.wire.frames import Priority
+from tests.peer.nodes import config_of, eventually, identity_of, joined, running
+
+
+def test_two_nodes_meet_and_show_each_other() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
+            await joined(a, b)
+            await eventually(lambda: a.peers()[0]["rtt_ms"] is not None)
+            row = a.peers()[0]
+            assert row["state"] == "active"
+            assert row["identity"] == b.identity.hex()
+            assert row["address"] == b.address
+            assert row["member"] is True
+            assert isinstance(row["last_seen_s"], float)
+            assert b.peers()[0]["address"] == a.address
+
+    asyncio.run(scenario())
+
+
+def test_requests_are_answered_and_errors_are_named() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0, 1), config_of(1, 1)) as (a, b):
+            await joined(a, b)
+
+            async def reverse(peer: bytes, body: bytes) -> bytes:
+                return peer + body[::-1]
+
+            async def hang(_peer: bytes, _body: bytes) -> bytes:
+                await asyncio.Event().wait()
+                return b""
+
+            async def bug(_peer: bytes, _body: bytes) -> bytes:
+                raise ZeroDivisionError
+
+            b.register_method("reverse", reverse)
+            b.register_method("hang", hang)
+            b.register_method("bug", bug)
+            a.register_method("secret", reverse, members_only=True)
+            big = bytes(range(256)) * 8192
+            assert await a.request(b.identity, "reverse", big) == a.identity + big[::-1]
+            for peer, method, reason in (
+                (b.identity, "nothing", "unknown_method"),
+                (b.identity, "bug", "internal"),
+                (b.identity, "hang", "deadline"),
+            ):
+                with pytest.raises(RequestError, match=reason):
+                    await a.request(peer, method, b"", deadline_s=0.2)
+            with pytest.raises(RequestError, match="members_only"):
+                await b.request(a.identity, "secret", b"")
+            with pytest.raises(NotConnectedError):
+                await a.request(bytes(32), "reverse", b"")
+
+    asyncio.run(scenario())
+
+
+def test_lost_connection_fails_open_requests() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0), config_of(1)) as (a, b):
+            await joined(a, b)
+            asked = asyncio.Event()
+
+            async def hang(_peer: bytes, _body: bytes) -> bytes:
+                asked.set()
+                await asyncio.Event().wait()
+                return b""
+
+            b.register_method("hang", hang)
+            request = asyncio.create_task(a.request(b.identity, "hang", b"", deadline_s=60))
+            await asked.wait()
+            b.links.session(a.identity).abort()
+            with pytest.raises(RequestError, match="lost"):
+                await request
+            assert a.connected() == []
+
+    asyncio.run(scenario())
+
+
+def test_requests_beyond_the_bound_are_busy() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0), config_of(1)) as (a, b):
+            await joined(a, b)
+            gate = asyncio.Event()
+
+            async def wait(_peer: bytes, _body: bytes) -> bytes:
+                await gate.wait()
+                return b"done"
+
+            b.register_method("wait", wait)
+            limit = a.config.limits.requests_pending_max
+            tasks = [asyncio.create_task(a.request(b.identity, "wait", b"")) for _ in range(limit)]
+            await eventually(lambda: b.exchange._serving[a.identity] == limit)
+            with pytest.raises(RequestError, match="busy"):
+                await a.request(b.identity, "wait", b"")
+            gate.set()
+            assert await asyncio.gather(*tasks) == [b"done"] * limit
+
+    asyncio.run(scenario())
+
+
+def test_channel_keeps_each_peers_order() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
+            await joined(a, b)
+            got: list[int] = []
+
+            async def handler(batch: list[tuple[bytes, bytes]]) -> None:
+                assert {peer for peer, _ in batch} == {a.identity}
+                got.extend(int.from_bytes(body, "little") for _, body in batch)
+
+            b.register_channel("raft", handler)
+            for index in range(1000):
+                await a.send(b.identity, "raft", index.to_bytes(4, "little"), Priority.CONSENSUS)
+            await eventually(lambda: len(got) == 1000)
+            assert got == list(range(1000))
+
+    asyncio.run(scenario())
+
+
+def test_full_send_queue_refuses_an_offer_and_holds_a_send() -> None:
+    """The receiver's handler hangs: its backlog fills, it stops reading, and the sender feels it."""
+
+    async def scenario() -> None:
+        async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
+            await joined(a, b)
+            gate = asyncio.Event()
+            got = 0
+
+            async def handler(batch: list[tuple[bytes, bytes]]) -> None:
+                nonlocal got
+                await gate.wait()
+                got += len(batch)
+
+            b.register_channel("bulk", handler)
+            body, offered = bytes(200_000), 0
+            while a.offer(b.identity, "bulk", body, Priority.TRANSACTIONS):
+                offered += 1
+                await asyncio.sleep(0)
+            waiting = a.links.session(b.identity).connection.queue.waiting_bytes(Priority.TRANSACTIONS)
+            assert waiting <= a.config.limits.send_queue_bytes_max
+            blocked = asyncio.create_task(a.send(b.identity, "bulk", body, Priority.TRANSACTIONS))
+            assert a.offer(b.identity, "votes", b"vote", Priority.CONSENSUS)
+            gate.set()
+            await blocked
+            await eventually(lambda: got == offered + 1)
+
+    asyncio.run(scenario())
+
+
+def test_simultaneous_dials_leave_one_connection() -> None:
+    async def scenario() -> None:
+        for _ in range(5):
+            async with running(config_of(0), config_of(1)) as (a, b):
+                await asyncio.gather(
+                    a.links.dial(str(b.address), b.identity), b.links.dial(str(a.address), a.identity)
+                )
+                await eventually(lambda a=a, b=b: len(a.links._open) == len(b.links._open) == 1)
+                ours, theirs = a.links.table.get(b.identity), b.links.table.get(a.identity)
+                assert ours is not None
+                assert theirs is not None
+                assert ours.outbound != theirs.outbound
+                assert ours.outbound == (a.identity < b.identity)
+                assert a.links.greylist.offences.total() == b.links.greylist.offences.total() == 0
+
+    asyncio.run(scenario())
+
+
+def test_members_are_dialled_until_they_return() -> None:
+    async def scenario() -> None:
+        async with running(config_of(1)) as (b,):
+            address = str(b.address)
+            port = int(address.rpartition(":")[2])
+            members = (Member(identity_of(0)), Member(identity_of(1), address))
+            async with running(replace(config_of(0), members=members)) as (a,):
+                await eventually(lambda: a.connected() == [b.identity])
+                await b.stop()
+                await eventually(lambda: a.connected() == [])
+                assert a.peers()[0]["state"] in {"backoff", "connecting"}
+                async with running(config_of(1, listen_port=port)):
+                    await eventually(lambda: a.connected() == [identity_of(1)])
+
+    asyncio.run(scenario())
+
+
+def test_wrong_identity_behind_an_address_is_refused() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0), config_of(1)) as (a, b):
+            with pytest.raises(RequestError, match="identity"):
+                await a.links.dial(str(b.address), identity_of(2))
+            with pytest.raises(RequestError, match="self"):
+                await a.links.dial(str(a.address))
+            assert a.connected() == b.connected() == []
+
+    asyncio.run(scenario())
+
+
+def test_observers_are_refused_by_configuration() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0, 1, allow_observers=False), config_of(1, 1)) as (a, b):
+            with pytest.raises(RequestError):
+                await b.links.dial(str(a.address))
+            await eventually(lambda: a.links.refused["observer"] == 1)
+            assert a.connected() == []
+
+    asyncio.run(scenario())
