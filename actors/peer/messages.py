@@ -106,6 +106,9 @@ class Nodes(Struct, frozen=True, array_like=True):
 
 WireMessage = Hello | Ping | Pong | Data | Request | Response | Announce | Fetch | Bodies
 
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""All that msgspec raises on hostile bytes; text that is not UTF-8 comes as `UnicodeDecodeError`."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(WireMessage)
 _FIND_NODE_DECODER = msgspec.msgpack.Decoder(FindNode)
@@ -121,7 +124,7 @@ def decode(data: bytes) -> WireMessage:
     """Wire bytes to message. Raises `ProtocolError("message")`."""
     try:
         return _DECODER.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise ProtocolError("message", str(error)) from error
 
 
@@ -129,7 +132,7 @@ def decode_find_node(data: bytes) -> FindNode:
     """Body of a `find_node` request. Raises `ProtocolError("message")`."""
     try:
         return _FIND_NODE_DECODER.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise ProtocolError("message", str(error)) from error
 
 
@@ -137,5 +140,5 @@ def decode_nodes(data: bytes) -> Nodes:
     """Body of a `find_node` response. Raises `ProtocolError("message")`."""
     try:
         return _NODES_DECODER.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise ProtocolError("message", str(error)) from error
