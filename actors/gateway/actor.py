@@ -1,0 +1,170 @@
+"""The Ray shell of the gateway: an async actor with an HTTP server in its own event loop.
+
+Ray builds an async actor inside its loop, so the constructor can begin to serve; that is how a restarted
+gateway comes back, since a restart reruns the constructor alone. All methods run in that one loop: none may
+block. Every error of Ray becomes UnavailableError here, so the core has one kind of absence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.exceptions import RayActorError, RayError
+
+from actors.gateway.api import create_app
+from actors.gateway.backend import UnavailableError
+from actors.gateway.server import HttpServer, bind
+from actors.gateway.service import Service
+from actors.ledger.genesis import Genesis
+from actors.settings import GatewaySettings
+from actors.shell import ActorContext, Shell, freeze_long_lived
+
+BIND_TIMEOUT_S = 20.0
+REBIND_TIMEOUT_S = 2.0
+OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000}
+
+
+class _Calls:
+    """Calls of one actor handle, with Ray's errors turned into UnavailableError."""
+
+    def __init__(self, name: str, handle: Any, log: Any) -> None:
+        self._name, self._handle, self._log = name, handle, log
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return await getattr(self._handle, method).remote(*arguments)
+        except RayError as error:
+            if not isinstance(error, RayActorError):
+                self._log.error("{}.{} failed: {}", self._name, method, error)
+            raise UnavailableError(self._name) from error
+
+    def method(self, method: str) -> Any:
+        """One method as a plain async function; the core's protocols say its types."""
+
+        async def call(*arguments: Any) -> Any:
+            return await self.call(method, *arguments)
+
+        return call
+
+
+class _Storage:
+    """`StorageReads` over the Storage handle."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self.head = calls.method("head")
+        self.account = calls.method("account")
+        self.block = calls.method("block")
+        self.certificate = calls.method("certificate")
+        self.locate = calls.method("locate")
+        self.transaction = calls.method("transaction")
+        self.inclusion_proof = calls.method("inclusion_proof")
+
+
+class Gateway(Shell):
+    """One HTTP face of the node; any number may run beside each other."""
+
+    def __init__(
+        self,
+        context: ActorContext,
+        settings: GatewaySettings,
+        genesis: Genesis,
+        number: int,
+        shards: list[Any],
+        storage: Any,
+        consensus: Any,
+        peer: Any,
+    ) -> None:
+        super().__init__(context)
+        self._settings, self._number = settings, number
+        self._peer = peer
+        log = self.log
+        self._service = Service(
+            settings,
+            genesis,
+            [_Calls(f"mempool shard {i}", shard, log).method("admit") for i, shard in enumerate(shards)],
+            _Storage(_Calls("storage", storage, log)),
+            _Calls("consensus", consensus, log).method("status"),
+        )
+        self._app = create_app(self._service, self._report)
+        self._serving: asyncio.Task[HttpServer] | None = None
+        with contextlib.suppress(RuntimeError):
+            self._serve_once()
+
+    def _report(self, what: str, error: Exception) -> None:
+        self.log.opt(exception=error).error("{} failed", what)
+
+    def _serve_once(self) -> asyncio.Task[HttpServer]:
+        """Begin to serve, once. Raises RuntimeError outside an event loop."""
+        if self._serving is None:
+            loop = asyncio.get_running_loop()
+            self._serving = loop.create_task(self._serve())
+            # Retrieved here too, so that a failure nobody awaits yet is not reported by the loop.
+            self._serving.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._serving
+
+    async def _serve(self) -> HttpServer:
+        host = self._settings.host
+        port = self._settings.port if self._number == 0 else 0
+        remembered = Path(self.context.data_dir) / f"gateway-{self._number}.port"
+        # A port that was free to choose is kept across a restart if nobody has taken it since.
+        last = int(remembered.read_text()) if port == 0 and remembered.exists() else 0
+        try:
+            listener = await bind(host, last or port, REBIND_TIMEOUT_S if last else BIND_TIMEOUT_S)
+        except OSError:
+            if not last:
+                raise
+            listener = await bind(host, 0, BIND_TIMEOUT_S)
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        remembered.write_text(str(listener.getsockname()[1]))
+        server = HttpServer(self._app, listener)
+        await server.started()
+        freeze_long_lived()
+        self.log.info("serves {}", server.url)
+        return server
+
+    async def start(self) -> dict[str, object]:
+        """Serve. Returns `url`. Idempotent. Raises OSError when the address stays taken."""
+        try:
+            server = await asyncio.shield(self._serve_once())
+        except OSError:
+            self._serving = None
+            raise
+        return {"url": server.url}
+
+    async def committed(self, delta: dict[str, Any]) -> None:
+        """A block is final. Takes Storage's delta; any order, and twice, is fine."""
+        self._service.committed(int(delta["height"]), delta["hash"], delta["state_root"], delta["ids"])
+
+    async def dropped(self, ids: NDArray[np.uint8], verdicts: NDArray[np.uint8]) -> None:
+        """Rows that a mempool gave up: (n, 32) ids and (n,) verdicts."""
+        self._service.dropped(ids, verdicts)
+
+    async def health(self) -> dict[str, object]:
+        """The process, the URL, connections, and the service's figures."""
+        server = self._server()
+        return {
+            **self.process_health(),
+            "url": None if server is None else server.url,
+            "connections": 0 if server is None else server.connections,
+            **self._service.figures(),
+        }
+
+    def _server(self) -> HttpServer | None:
+        task = self._serving
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        return task.result()
+
+    async def stop(self) -> None:
+        """Finish the requests at hand and close the port; idempotent."""
+        server = self._server()
+        if server is not None:
+            await server.stop()
+        elif self._serving is not None:
+            self._serving.cancel()
+        self.log.info("stopped")

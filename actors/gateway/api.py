@@ -1,0 +1,140 @@
+"""The HTTP API, version 1: FastAPI's typed surface over a `Backend`, the hot batch route beneath it.
+
+Errors are problem details (see `problem.py`) on every route, also for paths and methods that do not exist.
+The OpenAPI document is /v1/openapi.json. No page of this API loads anything from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from actors.gateway.backend import Backend, BusyError, UnavailableError
+from actors.gateway.batch_route import BatchRoute
+from actors.gateway.body import DisconnectError, Receive, Report, Scope, Send, read_body, send_problem
+from actors.gateway.chain_routes import chain_routes
+from actors.gateway.node_routes import node_routes
+from actors.gateway.openapi import BATCH_PATH, describe_batch
+from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
+from actors.gateway.transaction_routes import transaction_routes
+from actors.ledger.rows import FormatError
+
+JSON_BODY_BYTES_MAX = 32 << 10
+ERRORS_MAX = 16
+FIELD_CHARACTERS_MAX = 120
+_STATUS_PROBLEMS = {
+    400: "malformed",
+    404: "not-found",
+    405: "method-not-allowed",
+    415: "unsupported-media-type",
+}
+
+
+class Api:
+    """The ASGI application: one route by hand, all others by FastAPI."""
+
+    def __init__(self, backend: Backend, report: Report) -> None:
+        self.typed = _typed_app(backend, report)
+        self._batch = BatchRoute(backend, report)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.typed(scope, receive, send)
+        elif scope["path"] == BATCH_PATH:
+            await self._batch(scope, receive, send)
+        else:
+            await self._bounded(scope, receive, send)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body within its bound before FastAPI sees the request."""
+        try:
+            body = await read_body(dict(scope["headers"]), receive, JSON_BODY_BYTES_MAX)
+        except DisconnectError:
+            return
+        except ProblemError as error:
+            await send_problem(send, error)
+            return
+        unread = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> MutableMapping[str, Any]:
+            return unread.pop() if unread else await receive()
+
+        await self.typed(scope, replay, send)
+
+
+class _TypedApp(FastAPI):
+    """FastAPI, with the batch route in its OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = describe_batch(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(backend: Backend, report: Report) -> Api:
+    """The application over a backend. `report` is told of every failure that is answered with 500."""
+    return Api(backend, report)
+
+
+def _typed_app(backend: Backend, report: Report) -> FastAPI:
+    app = _TypedApp(
+        title="raychain",
+        version="1",
+        summary="Submit transactions, read committed state with proofs.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False},
+    )
+    app.include_router(transaction_routes(backend), prefix="/v1", tags=["transactions"])
+    app.include_router(chain_routes(backend), prefix="/v1", tags=["chain"])
+    app.include_router(node_routes(backend), prefix="/v1", tags=["node"])
+
+    async def typed_error(_request: Request, error: Exception) -> Response:
+        return problem_response(of_error(error))
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        report(f"{request.method} {request.url.path}", error)
+        return problem_response(of_error(error))
+
+    for kind in (ProblemError, FormatError, BusyError, UnavailableError):
+        app.add_exception_handler(kind, typed_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, unexpected)
+    return app
+
+
+def problem_response(problem: ProblemError) -> Response:
+    """ProblemError details as a response."""
+    return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)
+
+
+async def _invalid_request(_request: Request, error: Exception) -> Response:
+    """422 with the fields that are wrong; 400 where the body is no JSON at all. Input is never echoed."""
+    errors = error.errors() if isinstance(error, RequestValidationError) else []
+    if any(entry["type"] == "json_invalid" for entry in errors):
+        return problem_response(ProblemError("malformed", "the body is not JSON", field="body"))
+    fields = [{"field": _field(entry["loc"]), "detail": entry["msg"]} for entry in errors[:ERRORS_MAX]]
+    first = fields[0] if fields else {"field": "body", "detail": "invalid"}
+    return problem_response(ProblemError("invalid", first["detail"], field=first["field"], errors=fields))
+
+
+def _field(location: tuple[Any, ...]) -> str:
+    """Where it is wrong, without the part of the request; keys of strangers may hold any character."""
+    parts = [str(part) for part in location[1:]] or [str(part) for part in location]
+    return ".".join(parts)[:FIELD_CHARACTERS_MAX].encode("utf-8", "replace").decode()
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    name = _STATUS_PROBLEMS.get(status, "internal" if status >= 500 else "malformed")
+    response = problem_response(ProblemError(name, str(getattr(error, "detail", ""))))
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response

@@ -1,0 +1,99 @@
+"""What the HTTP face needs from the node behind it: one protocol, and the few types that cross it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.genesis import Genesis
+from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch
+
+RETRY_AFTER_S = 1
+
+
+class Wait(StrEnum):
+    """When a submission is answered: in a mempool, in its journal on disk, or in a committed block."""
+
+    ACCEPTED = "accepted"
+    DURABLE = "durable"
+    COMMITTED = "committed"
+
+
+class BusyError(Exception):
+    """A bound of the gateway is reached: the caller should come back later. Nothing was submitted."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"{what} reached its bound of {limit}; retry later")
+        self.what, self.limit = what, limit
+
+
+class UnavailableError(Exception):
+    """An actor behind the gateway does not answer now. A submission may or may not have been taken."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"{part} does not answer at the moment; retry, requests are idempotent")
+        self.part = part
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one binary batch."""
+
+    rows_max: int
+    payload_bytes_max: int
+
+    @property
+    def body_bytes_max(self) -> int:
+        """Length of the longest batch body."""
+        return BATCH_HEADER_BYTES + self.rows_max * ROW_BYTES + self.payload_bytes_max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Submission:
+    """Outcome of submitting rows.
+
+    verdicts: (n,) uint8, 0 where the row reached what was waited for, or is still on the way to its block.
+    pending: (p,) int64 indices of rows that were accepted but did not commit in time; empty unless the wait
+    was for the commit. height: the highest block that holds one of the rows, None unless one committed.
+    """
+
+    verdicts: NDArray[np.uint8]
+    pending: NDArray[np.int64]
+    height: int | None = None
+
+
+class Backend(Protocol):
+    """The node, as the HTTP face sees it. Every call may raise UnavailableError or BusyError.
+
+    Records are plain dictionaries with the keys that Storage documents; `None` means there is no such thing.
+    """
+
+    @property
+    def genesis(self) -> Genesis: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    async def submit(self, batch: Batch, wait: Wait) -> Submission: ...
+
+    async def submit_single(self, batch: Batch, wait: Wait) -> Submission: ...
+
+    async def account(self, key: bytes) -> dict[str, Any]: ...
+
+    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None: ...
+
+    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None: ...
+
+    async def block(self, height: int) -> bytes | None: ...
+
+    async def certificate(self, height: int) -> bytes | None: ...
+
+    async def head(self) -> dict[str, Any]: ...
+
+    async def status(self) -> dict[str, Any]: ...
+
+    async def ready(self) -> dict[str, bool]: ...

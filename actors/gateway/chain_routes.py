@@ -1,0 +1,101 @@
+"""Routes of the chain: accounts, blocks, certificates, the genesis."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+
+from actors.gateway import render
+from actors.gateway.backend import Backend
+from actors.gateway.models import AccountOut, BlockOut, CertificateOut
+from actors.gateway.openapi import problems
+from actors.gateway.problem import ProblemError
+from actors.gateway.transaction_routes import json_response
+from actors.ledger.block import decode_block
+
+PAGE_TRANSACTIONS_MAX = 500
+
+AccountKey = Annotated[
+    str, Path(pattern="^[0-9a-fA-F]{64}$", description="Ed25519 public key, 64 hexadecimal digits")
+]
+BlockHeight = Annotated[
+    str, Path(pattern="^(latest|[0-9]{1,20})$", description="height of a block, or `latest`")
+]
+_BINARY: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+async def _height(backend: Backend, height: str) -> int:
+    return int((await backend.head())["height"]) if height == "latest" else int(height)
+
+
+async def _block_bytes(backend: Backend, height: str) -> bytes:
+    wanted = await _height(backend, height)
+    if wanted == 0:
+        raise ProblemError("not-found", "block 0 is the genesis: see /v1/genesis", field="height")
+    data = await backend.block(wanted)
+    if data is None:
+        raise ProblemError("not-found", f"no block at height {wanted}", field="height")
+    return data
+
+
+def chain_routes(backend: Backend) -> APIRouter:
+    """GET /accounts/{key}, /blocks/..., /genesis."""
+    router = APIRouter()
+
+    @router.get(
+        "/accounts/{key}",
+        summary="Read an account at the committed height",
+        response_model=AccountOut,
+        responses=problems(422, 503),
+    )
+    async def account(key: AccountKey) -> Response:
+        record = await backend.account(bytes.fromhex(key))
+        return json_response({"key": key.lower(), **render.plain(record)})
+
+    @router.get(
+        "/blocks/{height}",
+        summary="Read a block, with a page of its transactions",
+        response_model=BlockOut,
+        responses=problems(404, 422, 503),
+    )
+    async def block(
+        height: BlockHeight,
+        offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
+        limit: Annotated[int, Query(ge=0, le=PAGE_TRANSACTIONS_MAX)] = 20,
+    ) -> Response:
+        genesis = backend.genesis
+        data = await _block_bytes(backend, height)
+        decoded = decode_block(data, genesis.block_transactions_max, genesis.block_payload_bytes_max)
+        return json_response(render.block(decoded, offset, limit))
+
+    @router.get(
+        "/blocks/{height}/raw",
+        summary="The bytes of a block: header, signature, batch",
+        response_class=Response,
+        responses={**_BINARY, **problems(404, 422, 503)},
+    )
+    async def raw(height: BlockHeight) -> Response:
+        return Response(await _block_bytes(backend, height), media_type="application/octet-stream")
+
+    @router.get(
+        "/blocks/{height}/certificate",
+        summary="The votes that make a block final",
+        response_model=CertificateOut,
+        responses=problems(404, 422, 503),
+    )
+    async def certificate(height: BlockHeight) -> Response:
+        wanted = await _height(backend, height)
+        data = await backend.certificate(wanted) if wanted else None
+        if not data:
+            raise ProblemError("not-found", f"no certificate at height {wanted}", field="height")
+        return json_response(render.certificate(wanted, data))
+
+    @router.get("/genesis", summary="The genesis document, in its canonical form", responses=problems(503))
+    async def genesis() -> Response:
+        return Response(backend.genesis.encode(), media_type="application/json")
+
+    return router

@@ -1,0 +1,250 @@
+"""What the JSON of the API looks like: bodies that are read, and answers as the OpenAPI document shows them.
+
+64-bit amounts are JSON integers up to 2^64-1. JavaScript's JSON.parse is exact to 2^53-1 only, so bodies may
+carry them as decimal strings too. Keys, hashes, signatures and payloads are lower-case hexadecimal.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from actors.ledger.rows import (
+    KIND_TRANSFER,
+    NEVER_EXPIRES_HEIGHT,
+    PAYLOAD_BYTES_MAX,
+    ROW_DTYPE,
+    ROW_VERSION,
+    Batch,
+)
+from actors.ledger.rules import payload_hash
+
+U64_MAX = 2**64 - 1
+_U64_TEXT = "an integer from 0 to 2^64-1, as a JSON integer or a decimal string"
+
+
+def _read_u64(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= U64_MAX:
+        raise ValueError(f"expected {_U64_TEXT}")
+    return value
+
+
+U64 = Annotated[
+    int,
+    BeforeValidator(_read_u64),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": U64_MAX},
+                {"type": "string", "pattern": "^[0-9]{1,20}$"},
+            ],
+            "description": f"{_U64_TEXT}; JavaScript reads integers exactly to 2^53-1 only",
+        }
+    ),
+]
+U64Out = Annotated[int, Field(ge=0, le=U64_MAX, json_schema_extra={"format": "uint64"})]
+Hex32 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$")]
+Hex64 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{128}$")]
+HexPayload = Annotated[
+    str, StringConstraints(pattern="^([0-9a-fA-F]{2})*$", max_length=2 * PAYLOAD_BYTES_MAX)
+]
+
+
+class TransactionIn(BaseModel):
+    """One signed transaction. The signature covers the 144 bytes before it in the row."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: int = Field(ROW_VERSION, ge=0, le=255)
+    kind: int = Field(KIND_TRANSFER, ge=0, le=255, description="1 is a transfer")
+    flags: int = Field(0, ge=0, le=65_535)
+    chain_tag: U64 = Field(description="first 8 bytes of the genesis hash, little-endian; see /v1/status")
+    nonce: U64
+    amount: U64 = Field(description="smallest units")
+    fee: U64 = 0
+    expiry_height: U64 = Field(NEVER_EXPIRES_HEIGHT, description="last height it may be in a block at")
+    sender: Hex32
+    recipient: Hex32
+    payload: HexPayload = ""
+    payload_hash: Hex32 | None = Field(None, description="computed from the payload when absent")
+    signature: Hex64
+
+    def batch(self) -> Batch:
+        """A batch of this one row."""
+        payload = bytes.fromhex(self.payload)
+        row = np.zeros(1, dtype=ROW_DTYPE)
+        for field in ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height"):
+            row[field] = getattr(self, field)
+        digest = payload_hash(payload) if self.payload_hash is None else bytes.fromhex(self.payload_hash)
+        row["payload_bytes"] = len(payload)
+        row["sender"] = np.frombuffer(bytes.fromhex(self.sender), dtype=np.uint8)
+        row["recipient"] = np.frombuffer(bytes.fromhex(self.recipient), dtype=np.uint8)
+        row["payload_hash"] = np.frombuffer(digest, dtype=np.uint8)
+        row["signature"] = np.frombuffer(bytes.fromhex(self.signature), dtype=np.uint8)
+        return Batch(row, np.frombuffer(payload, dtype=np.uint8))
+
+
+class Submitted(BaseModel):
+    """A transaction that got as far as was waited for. height: of its block, when it is committed."""
+
+    id: str
+    status: str
+    height: U64Out | None
+
+
+class RefusedRow(BaseModel):
+    """One row of a batch that was not taken."""
+
+    index: int
+    code: int
+    verdict: str
+    field: str
+    advice: str
+
+
+class BatchSubmitted(BaseModel):
+    """Outcome of a batch: only the refused rows are listed. height: highest block with one of its rows."""
+
+    accepted: int
+    rejected: list[RefusedRow]
+    wait: str
+    height: U64Out | None
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    limit: int | str | None = None
+    code: int | None = Field(None, description="verdict code of a refused transaction")
+    verdict: str | None = None
+    rows: list[RefusedRow] | None = None
+
+
+class AccountOut(BaseModel):
+    """An account at a committed height. nonce: the nonce its next transaction must carry."""
+
+    key: str
+    nonce: U64Out
+    balance: U64Out
+    height: U64Out
+
+
+class ReceiptOut(BaseModel):
+    """What applying a transaction did: status 0 is applied; balances are those right after it."""
+
+    status: int
+    fee: U64Out
+    sender_balance: U64Out
+    recipient_balance: U64Out
+
+
+class TransactionOut(BaseModel):
+    """One transaction of a block."""
+
+    id: str
+    version: int
+    kind: int
+    flags: int
+    chain_tag: U64Out
+    nonce: U64Out
+    amount: U64Out
+    fee: U64Out
+    expiry_height: U64Out
+    sender: str
+    recipient: str
+    payload: str
+    payload_hash: str
+    signature: str
+    height: U64Out
+    position: int
+    receipt: ReceiptOut | None
+
+
+class HeaderOut(BaseModel):
+    """A block header; `hash` is what the parent link and the votes refer to."""
+
+    hash: str
+    height: U64Out
+    term: U64Out
+    time_ms: U64Out
+    transaction_count: int
+    payload_bytes: int
+    parent_hash: str
+    transaction_root: str
+    state_root: str
+    receipts_root: str
+    proposer: str
+
+
+class BlockOut(BaseModel):
+    """A block: header, the proposer's signature, and one page of its transactions."""
+
+    header: HeaderOut
+    signature: str
+    offset: int
+    transactions: list[TransactionOut]
+
+
+class VoteOut(BaseModel):
+    """One member's vote for a block."""
+
+    member: str
+    signature: str
+
+
+class CertificateOut(BaseModel):
+    """The votes that make a block final, and their bytes in hexadecimal."""
+
+    height: U64Out
+    votes: list[VoteOut]
+    certificate: str
+
+
+class ProofOut(BaseModel):
+    """RFC 9162 inclusion proof, with the signed header and the certificate that make the block final."""
+
+    id: str
+    height: U64Out
+    index: int
+    size: int
+    leaf: str
+    proof: list[str]
+    header: str
+    signature: str
+    certificate: str
+
+
+class StatusOut(BaseModel):
+    """The network, its head, the limits of this gateway, and figures of the node."""
+
+    network: str
+    chain_id: str
+    chain_tag: U64Out
+    head: dict[str, Any]
+    limits: dict[str, int]
+    node: dict[str, Any]
+    gateway: dict[str, Any]
+
+
+class HealthOut(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class ReadyOut(BaseModel):
+    """Whether the parts of the node answer."""
+
+    ready: bool
+    parts: dict[str, bool]

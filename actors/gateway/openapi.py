@@ -1,0 +1,77 @@
+"""What the OpenAPI document says beyond what FastAPI derives: problem answers, and the raw batch route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.gateway.models import BatchSubmitted, ProblemOut
+from actors.gateway.problem import MEDIA_TYPE, TITLES
+
+BATCH_PATH = "/v1/transactions/batch"
+_SCHEMAS = "#/components/schemas/"
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS + "ProblemOut"}}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers these statuses with problem details."""
+    titles: dict[int, list[str]] = {}
+    for status, title in TITLES.values():
+        titles.setdefault(status, []).append(title)
+    return {status: {"description": "; or ".join(titles[status]), "content": _PROBLEM} for status in statuses}
+
+
+def describe_batch(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the batch route, and the schemas that only it and the problems use, to FastAPI's document."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for model in (BatchSubmitted, ProblemOut):
+        schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    document["paths"][BATCH_PATH] = {"post": _batch_operation()}
+    return document
+
+
+def _batch_operation() -> dict[str, Any]:
+    binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    answers = {"application/json": {"schema": {"$ref": _SCHEMAS + "BatchSubmitted"}}, **binary}
+    refused = problems(400, 408, 413, 415, 422, 503, 504)
+    return {
+        "tags": ["transactions"],
+        "summary": "Submit a binary batch",
+        "description": (
+            "Body: magic RCB1, count u32, payload_bytes u64, the 208-byte rows, the payloads in row order; "
+            "little-endian. Answers JSON, or with Accept: application/octet-stream one verdict byte a row. "
+            "Rows that are refused are listed; the others are unharmed. 503 when no row was taken because "
+            "the mempool is away or full, 504 when rows are accepted but not committed in time (`pending` "
+            "lists them). Ids are not returned: an id is SHA-256(0x00 ‖ row)."
+        ),
+        "operationId": "submit_batch",
+        "parameters": [
+            {
+                "name": "wait",
+                "in": "query",
+                "required": False,
+                "schema": {
+                    "type": "string",
+                    "enum": ["accepted", "durable", "committed"],
+                    "default": "accepted",
+                },
+            }
+        ],
+        "requestBody": {"required": True, "content": binary},
+        "responses": {
+            "200": {
+                "description": "The verdict of every row",
+                "content": answers,
+                "headers": {
+                    "Raychain-Height": {
+                        "description": "binary answer only: highest block that holds one of the rows",
+                        "schema": {"type": "integer"},
+                    }
+                },
+            },
+            **{str(status): answer for status, answer in refused.items()},
+        },
+    }

@@ -1,0 +1,140 @@
+"""Reads of committed state through Storage, with a bounded cache of what is final.
+
+A block at a height never changes once it is committed, so its bytes and its certificate are kept, the least
+recently used leaving first, bounded in entries and in bytes. Readers of the same missing value share one
+call. At most READS_INFLIGHT_MAX calls to Storage are open at a time; beyond that a read raises BusyError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from actors.gateway.backend import BusyError
+
+READS_INFLIGHT_MAX = 512
+CACHE_BYTES_MAX = 128 << 20
+HEIGHT_MAX = 2**63 - 1
+
+
+class StorageReads(Protocol):
+    """The reads of Storage. Each raises UnavailableError when Storage does not answer."""
+
+    async def head(self) -> dict[str, Any]: ...
+
+    async def account(self, key: bytes) -> dict[str, Any]: ...
+
+    async def block(self, height: int) -> bytes | None: ...
+
+    async def certificate(self, height: int) -> bytes | None: ...
+
+    async def locate(self, tx_id: bytes) -> dict[str, Any] | None: ...
+
+    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None: ...
+
+    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None: ...
+
+
+class FinalCache:
+    """Least recently used values leave first when there are too many or they are too large in sum."""
+
+    def __init__(self, entries_max: int, bytes_max: int = CACHE_BYTES_MAX) -> None:
+        self._entries_max, self._bytes_max = entries_max, bytes_max
+        self._entries: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self.bytes = self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: tuple[str, int]) -> bytes | None:
+        """The value, now the most recently used, or None."""
+        value = self._entries.get(key)
+        if value is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: tuple[str, int], value: bytes) -> None:
+        """Keep a value; one that is larger than the whole cache is not kept."""
+        self.bytes -= len(self._entries.pop(key, b""))
+        if len(value) > self._bytes_max:
+            return
+        self._entries[key] = value
+        self.bytes += len(value)
+        while len(self._entries) > self._entries_max or self.bytes > self._bytes_max:
+            _, oldest = self._entries.popitem(last=False)
+            self.bytes -= len(oldest)
+
+
+class Reads:
+    """Bounded, cached reads over one Storage."""
+
+    def __init__(self, storage: StorageReads, cache_blocks: int) -> None:
+        self._storage = storage
+        self.blocks, self.certificates = FinalCache(cache_blocks), FinalCache(cache_blocks)
+        self._fetching: dict[tuple[str, int], asyncio.Task[bytes | None]] = {}
+        self.inflight = 0
+
+    async def head(self) -> dict[str, Any]:
+        """Storage's committed head."""
+        return await self._bounded(self._storage.head())
+
+    async def account(self, key: bytes) -> dict[str, Any]:
+        """nonce, balance, height."""
+        return await self._bounded(self._storage.account(key))
+
+    async def locate(self, tx_id: bytes) -> dict[str, Any] | None:
+        """Height and position of a committed transaction."""
+        return await self._bounded(self._storage.locate(tx_id))
+
+    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
+        """Row, payload, receipt, height and position."""
+        return await self._bounded(self._storage.transaction(tx_id))
+
+    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
+        """What proves that a transaction is in its block, and that the block is final."""
+        return await self._bounded(self._storage.inclusion_proof(tx_id))
+
+    async def block(self, height: int) -> bytes | None:
+        """Bytes of a committed block."""
+        return await self._final("block", height, self._storage.block, self.blocks)
+
+    async def certificate(self, height: int) -> bytes | None:
+        """Bytes of a committed block's certificate."""
+        return await self._final("certificate", height, self._storage.certificate, self.certificates)
+
+    async def _bounded(self, call: Awaitable[Any]) -> Any:
+        if self.inflight >= READS_INFLIGHT_MAX:
+            if asyncio.iscoroutine(call):
+                call.close()
+            raise BusyError("reads of storage", READS_INFLIGHT_MAX)
+        self.inflight += 1
+        try:
+            return await call
+        finally:
+            self.inflight -= 1
+
+    async def _final(
+        self, kind: str, height: int, fetch: Callable[[int], Awaitable[bytes | None]], cache: FinalCache
+    ) -> bytes | None:
+        if not 0 <= height <= HEIGHT_MAX:
+            return None
+        key = (kind, height)
+        if (known := cache.get(key)) is not None:
+            return known
+        task = self._fetching.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._bounded(fetch(height)))
+            self._fetching[key] = task
+            task.add_done_callback(lambda done: self._fetched(key, done, cache))
+        # Shielded: one reader that goes away must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    def _fetched(self, key: tuple[str, int], done: asyncio.Task[bytes | None], cache: FinalCache) -> None:
+        self._fetching.pop(key, None)
+        if not done.cancelled() and done.exception() is None and (value := done.result()) is not None:
+            cache.put(key, value)

@@ -1,0 +1,108 @@
+"""Ledger records as the dictionaries that the JSON answers are made of."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.block import Block, Header, decode_certificate
+from actors.ledger.hashing import sha256
+from actors.ledger.rows import LEAF_PREFIX, ROW_DTYPE
+
+_RECEIPT = struct.Struct("<QQQQ")
+_NUMBERS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")
+_HEXES = ("sender", "recipient", "payload_hash", "signature")
+
+
+def transaction(
+    row: NDArray[Any], payload: bytes, height: int, position: int, receipt: bytes | None
+) -> dict[str, Any]:
+    """One transaction. row: (1,) of ROW_DTYPE. receipt: 32 bytes, None where it was not read."""
+    one = row[0]
+    return {
+        "id": sha256(LEAF_PREFIX + row.tobytes()).hex(),
+        **{field: int(one[field]) for field in _NUMBERS},
+        **{field: one[field].tobytes().hex() for field in _HEXES},
+        "payload": payload.hex(),
+        "height": height,
+        "position": position,
+        "receipt": None if receipt is None else _receipt(receipt),
+    }
+
+
+def stored_transaction(record: dict[str, Any]) -> dict[str, Any]:
+    """One transaction as Storage answers it."""
+    row = np.frombuffer(record["row"], dtype=ROW_DTYPE, count=1)
+    return transaction(row, record["payload"], record["height"], record["position"], record["receipt"])
+
+
+def _receipt(data: bytes) -> dict[str, int]:
+    status, fee, sender, recipient = _RECEIPT.unpack(data)
+    return {"status": status, "fee": fee, "sender_balance": sender, "recipient_balance": recipient}
+
+
+def header(value: Header) -> dict[str, Any]:
+    """A header with its hash."""
+    return {
+        "hash": value.hash().hex(),
+        "height": value.height,
+        "term": value.term,
+        "time_ms": value.time_ms,
+        "transaction_count": value.transaction_count,
+        "payload_bytes": value.payload_bytes,
+        "parent_hash": value.parent_hash.hex(),
+        "transaction_root": value.transaction_root.hex(),
+        "state_root": value.state_root.hex(),
+        "receipts_root": value.receipts_root.hex(),
+        "proposer": value.proposer.hex(),
+    }
+
+
+def block(value: Block, offset: int, limit: int) -> dict[str, Any]:
+    """A block with `limit` of its transactions from `offset` on."""
+    batch = value.batch
+    starts = batch.payload_offsets
+    page = [
+        transaction(
+            batch.rows[i : i + 1],
+            batch.payloads[starts[i] : starts[i + 1]].tobytes(),
+            value.header.height,
+            i,
+            None,
+        )
+        for i in range(min(offset, len(batch)), min(offset + limit, len(batch)))
+    ]
+    return {
+        "header": header(value.header),
+        "signature": value.signature.hex(),
+        "offset": offset,
+        "transactions": page,
+    }
+
+
+def certificate(height: int, data: bytes) -> dict[str, Any]:
+    """The votes of a certificate."""
+    votes = decode_certificate(data).votes
+    return {
+        "height": height,
+        "votes": [{"member": member.hex(), "signature": signature.hex()} for member, signature in votes],
+        "certificate": data.hex(),
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value of any actor's answer as JSON can carry it: bytes as hexadecimal, arrays as lists."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, np.ndarray):
+        return plain(value.tobytes() if value.dtype == np.uint8 else value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    return value

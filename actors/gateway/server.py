@@ -1,0 +1,95 @@
+"""uvicorn inside a running event loop: the listening socket, start and graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+BACKLOG = 2048
+BIND_RETRY_S = 0.1
+STOP_TIMEOUT_S = 5
+KEEP_ALIVE_S = 60
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process it is a guest in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def bind(host: str, port: int, timeout_s: float) -> socket.socket:
+    """A listening socket; port 0 takes any free one.
+
+    Retries while the address is in use, as it may be right after a restart. Raises OSError after `timeout_s`.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE or asyncio.get_running_loop().time() > deadline_s:
+                raise
+        else:
+            return listener
+        await asyncio.sleep(BIND_RETRY_S)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where clients on this host reach the listener, also when it listens on all addresses."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class HttpServer:
+    """One uvicorn server, served by a task of the running loop."""
+
+    def __init__(self, app: object, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            http="httptools",
+            loop="none",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        )
+        self.url = url_of(listener)
+        self._server = _Server(config)
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
+
+    async def started(self) -> None:
+        """Return once it accepts connections. Raises what made it fail."""
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise RuntimeError("the HTTP server stopped before it started")
+            await asyncio.sleep(0.005)
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._server.server_state.connections)
+
+    async def stop(self) -> None:
+        """Finish the requests at hand (up to STOP_TIMEOUT_S) and close the socket; idempotent."""
+        self._server.should_exit = True
+        await self._task

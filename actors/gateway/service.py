@@ -1,0 +1,228 @@
+"""The node behind the HTTP face: submissions, commit waits and reads in one place. Knows no Ray.
+
+Rows in flight (being admitted or awaited) are counted and bounded; above the bound a submission raises
+BusyError at once and nothing is submitted. Deltas of blocks may arrive out of order or, across a restart of
+this gateway or of its neighbours, not at all: heights that were skipped are read from Storage before a
+commit wait is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.gateway.backend import BusyError, Limits, Submission, UnavailableError, Wait
+from actors.gateway.reads import Reads, StorageReads
+from actors.gateway.submit import Admit, Gatherer, Splitter
+from actors.gateway.waits import CommitWaits, waits_on
+from actors.ledger.block import decode_block
+from actors.ledger.genesis import Genesis
+from actors.ledger.hashing import Hasher, sha256_rows
+from actors.ledger.rows import Batch
+from actors.ledger.verdict import Verdict
+from actors.settings import GatewaySettings
+
+ADMIT_TIMEOUT_S = 10.0
+READY_TIMEOUT_S = 2.0
+SKIPPED_HEIGHTS_MAX = 256
+
+_Owner = asyncio.Future[None]
+
+
+class Service:
+    """A `Backend` over the node's other actors, given as plain calls."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        genesis: Genesis,
+        shards: Sequence[Admit],
+        storage: StorageReads,
+        status: Callable[[], Awaitable[dict[str, Any]]],
+        hash_rows: Hasher = sha256_rows,
+    ) -> None:
+        self.genesis = genesis
+        self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
+        self._inflight_rows_max = settings.inflight_rows_max
+        self._commit_timeout_s = float(settings.commit_timeout_s)
+        self._splitter = Splitter(shards, ADMIT_TIMEOUT_S)
+        wait_s = settings.single_wait_ms / 1000
+        self._gatherers = {durable: Gatherer(self._splitter, durable, wait_s) for durable in (False, True)}
+        self._waits: CommitWaits[_Owner] = CommitWaits(settings.inflight_rows_max)
+        self._reads = Reads(storage, settings.cache_blocks)
+        self._status = status
+        self._hash_rows = hash_rows
+        self._head: dict[str, Any] | None = None
+        self._skipped: set[int] = set()
+        self.inflight_rows = 0
+        self.counters = {"accepted": 0, "refused": 0, "committed": 0, "timed_out": 0, "busy": 0}
+
+    # -- submissions ------------------------------------------------------------------------------------
+
+    async def submit(self, batch: Batch, wait: Wait) -> Submission:
+        """Offer a batch to the mempool and wait as asked. Raises BusyError at the bound of rows in flight."""
+        return await self._counted(batch, wait, self._splitter.admit)
+
+    async def submit_single(self, batch: Batch, wait: Wait) -> Submission:
+        """As `submit` for one row, gathered with others that arrive at about the same time.
+
+        A row that committed earlier is answered as committed, whatever was asked: submitting is idempotent.
+        """
+
+        async def admit(single: Batch, durable: bool) -> NDArray[np.uint8]:
+            return np.array([await self._gatherers[durable].admit(single)], dtype=np.uint8)
+
+        submission = await self._counted(batch, wait, admit)
+        if submission.verdicts[0] == Verdict.NONCE_REUSED:
+            located = await self._reads.locate(batch.ids()[0].tobytes())
+            if located is not None:
+                return Submission(np.zeros(1, dtype=np.uint8), submission.pending, int(located["height"]))
+        return submission
+
+    async def _counted(
+        self, batch: Batch, wait: Wait, admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]]
+    ) -> Submission:
+        if self.inflight_rows + len(batch) > self._inflight_rows_max:
+            self.counters["busy"] += 1
+            raise BusyError("rows in flight", self._inflight_rows_max)
+        self.inflight_rows += len(batch)
+        try:
+            if wait is Wait.COMMITTED:
+                submission = await self._submit_and_wait(batch, admit)
+            else:
+                verdicts = await admit(batch, wait is Wait.DURABLE)
+                submission = Submission(verdicts, np.empty(0, dtype=np.int64))
+        finally:
+            self.inflight_rows -= len(batch)
+        refused = int(np.count_nonzero(submission.verdicts))
+        self.counters["refused"] += refused
+        self.counters["accepted"] += len(batch) - refused
+        return submission
+
+    async def _submit_and_wait(
+        self, batch: Batch, admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]]
+    ) -> Submission:
+        done: _Owner = asyncio.get_running_loop().create_future()
+        ticket = self._waits.register(batch.ids(self._hash_rows), done)
+        try:
+            verdicts = await admit(batch, False)
+            self._waits.close(ticket, ~waits_on(verdicts), verdicts)
+            if ticket.waiting:
+                try:
+                    async with asyncio.timeout(self._commit_timeout_s):
+                        await done
+                except TimeoutError:
+                    await self._read_skipped()
+            self.counters["timed_out"] += ticket.waiting
+            return Submission(ticket.verdicts, ticket.pending(), ticket.height)
+        finally:
+            self._waits.cancel(ticket)
+
+    # -- what the node publishes ------------------------------------------------------------------------
+
+    def committed(self, height: int, block_hash: bytes, state_root: bytes, ids: NDArray[np.uint8]) -> None:
+        """A block is final: move the head, and answer whoever waits for its transactions.
+
+        Any order of heights is fine, and so is the same height twice.
+        """
+        known = None if self._head is None else int(self._head["height"])
+        if known is not None and height > known + 1:
+            self._skipped.update(range(max(known + 1, height - SKIPPED_HEIGHTS_MAX), height))
+            for oldest in sorted(self._skipped)[: max(0, len(self._skipped) - SKIPPED_HEIGHTS_MAX)]:
+                self._skipped.discard(oldest)
+        if known is None or height > known:
+            self._head = {"height": height, "hash": block_hash, "state_root": state_root}
+        self._settle(height, ids)
+
+    def dropped(self, ids: NDArray[np.uint8], verdicts: NDArray[np.uint8]) -> None:
+        """Transactions left the mempool without a block; whoever waits for them gets these verdicts."""
+        self._wake(self._waits.dropped(ids, verdicts))
+
+    def _settle(self, height: int, ids: NDArray[np.uint8]) -> None:
+        self._skipped.discard(height)
+        self.counters["committed"] += len(ids)
+        self._wake(self._waits.committed(height, ids))
+
+    def _wake(self, tickets: Sequence[Any]) -> None:
+        for ticket in tickets:
+            if not ticket.owner.done():
+                ticket.owner.set_result(None)
+
+    async def _read_skipped(self) -> None:
+        """Settle the blocks whose deltas never came, newest last; stops where Storage does not answer."""
+        for height in sorted(self._skipped):
+            try:
+                data = await self._reads.block(height)
+            except (UnavailableError, BusyError):
+                return
+            if data is not None and height in self._skipped:
+                batch = decode_block(
+                    data, self.genesis.block_transactions_max, self.genesis.block_payload_bytes_max
+                ).batch
+                self._settle(height, batch.ids(self._hash_rows))
+
+    # -- reads ------------------------------------------------------------------------------------------
+
+    async def account(self, key: bytes) -> dict[str, Any]:
+        """Nonce and balance at the committed height; zeros for an account that does not exist."""
+        return await self._reads.account(key)
+
+    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
+        """A committed transaction, or None."""
+        return await self._reads.transaction(tx_id)
+
+    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
+        """Proof that a transaction is in its block, or None."""
+        return await self._reads.inclusion_proof(tx_id)
+
+    async def block(self, height: int) -> bytes | None:
+        """Bytes of a committed block, or None."""
+        return await self._reads.block(height)
+
+    async def certificate(self, height: int) -> bytes | None:
+        """Bytes of a committed block's certificate, or None."""
+        return await self._reads.certificate(height)
+
+    async def head(self) -> dict[str, Any]:
+        """height, hash, state_root of the newest committed block this gateway knows."""
+        if self._head is None:
+            head = await self._reads.head()
+            if self._head is None:
+                self._head = {name: head[name] for name in ("height", "hash", "state_root")}
+        return self._head
+
+    async def status(self) -> dict[str, Any]:
+        """What consensus says of the node, and this gateway's own figures."""
+        return {"node": await self._status(), "gateway": self.figures(), "head": await self.head()}
+
+    async def ready(self) -> dict[str, bool]:
+        """Whether storage and consensus answer."""
+
+        async def answers(call: Awaitable[Any]) -> bool:
+            try:
+                async with asyncio.timeout(READY_TIMEOUT_S):
+                    await call
+            except (UnavailableError, BusyError, TimeoutError):
+                return False
+            return True
+
+        storage, consensus = await asyncio.gather(answers(self._reads.head()), answers(self._status()))
+        return {"storage": storage, "consensus": consensus}
+
+    def figures(self) -> dict[str, object]:
+        """Counters, what is in flight, and the caches."""
+        blocks = self._reads.blocks
+        return {
+            "rows": dict(self.counters),
+            "inflight_rows": self.inflight_rows,
+            "awaited_rows": len(self._waits),
+            "reads_inflight": self._reads.inflight,
+            "skipped_heights": len(self._skipped),
+            "cached_blocks": len(blocks),
+            "cache_hits": blocks.hits,
+            "cache_misses": blocks.misses,
+        }

@@ -1,0 +1,89 @@
+"""Routes of single transactions: submit, read, prove."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+
+from actors.gateway import render
+from actors.gateway.backend import Backend, Wait
+from actors.gateway.models import ProofOut, Submitted, TransactionIn, TransactionOut
+from actors.gateway.openapi import problems
+from actors.gateway.problem import ProblemError, of_verdict
+from actors.ledger.hashing import sha256
+from actors.ledger.rows import LEAF_PREFIX
+from actors.ledger.verdict import Verdict
+
+TransactionId = Annotated[
+    str, Path(pattern="^[0-9a-fA-F]{64}$", description="SHA-256(0x00 ‖ row), 64 hexadecimal digits")
+]
+
+
+def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer; integers up to 2^64-1 are written exactly."""
+    return Response(msgspec.json.encode(document), status, headers, "application/json")
+
+
+def transaction_routes(backend: Backend) -> APIRouter:
+    """POST /transactions, GET /transactions/{id} and its proof."""
+    router = APIRouter()
+
+    @router.post(
+        "/transactions",
+        summary="Submit one signed transaction",
+        status_code=202,
+        response_model=Submitted,
+        responses={
+            200: {"model": Submitted, "description": "Committed"},
+            **problems(400, 409, 413, 422, 429, 503, 504),
+        },
+    )
+    async def submit(transaction: TransactionIn, wait: Annotated[Wait, Query()] = Wait.ACCEPTED) -> Response:
+        batch = transaction.batch()
+        tx_id = sha256(LEAF_PREFIX + batch.rows.tobytes()).hex()
+        submission = await backend.submit_single(batch, wait)
+        if len(submission.pending):
+            detail = "accepted but not committed yet; ask for it by id"
+            raise ProblemError("commit-timeout", detail, id=tx_id)
+        verdict = int(submission.verdicts[0])
+        if verdict != Verdict.OK:
+            raise of_verdict(verdict)
+        committed = submission.height is not None
+        status = Wait.COMMITTED if committed else wait
+        answer = {"id": tx_id, "status": status.value, "height": submission.height}
+        return json_response(answer, 200 if committed else 202)
+
+    @router.get(
+        "/transactions/{id}",
+        summary="Read a committed transaction and its receipt",
+        response_model=TransactionOut,
+        responses=problems(404, 422, 503),
+    )
+    async def read(id: TransactionId) -> Response:
+        record = await backend.transaction(bytes.fromhex(id))
+        if record is None:
+            raise _not_committed()
+        return json_response(render.stored_transaction(record))
+
+    @router.get(
+        "/transactions/{id}/proof",
+        summary="Prove that a transaction is in a final block",
+        response_model=ProofOut,
+        responses=problems(404, 422, 503),
+    )
+    async def prove(id: TransactionId) -> Response:
+        record = await backend.inclusion_proof(bytes.fromhex(id))
+        if record is None:
+            raise _not_committed()
+        return json_response({"id": id.lower(), **render.plain(record)})
+
+    return router
+
+
+def _not_committed() -> ProblemError:
+    return ProblemError(
+        "not-found", "no committed transaction has this id; it may still be pending", field="id"
+    )

@@ -1,0 +1,215 @@
+"""A whole node in memory for the gateway's tests: real blocks, roots, votes and proofs, no Ray, no disk."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+from numpy.typing import NDArray
+
+from actors.gateway.backend import UnavailableError
+from actors.gateway.service import Service
+from actors.ledger import merkle, rules
+from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
+from actors.ledger.checks import static_verdicts
+from actors.ledger.genesis import Genesis, Member
+from actors.ledger.rows import ROW_BYTES, SIGNED_BYTES, Batch, concatenate
+from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
+from actors.ledger.verdict import Verdict
+from actors.settings import GatewaySettings
+
+ACCOUNTS = 8
+BALANCE = 1_000_000
+SENDERS = [development_signer("test", number) for number in range(ACCOUNTS)]
+PROPOSER = Signer(b"p" * 32)
+
+
+def genesis_of(state: rules.State) -> Genesis:
+    return Genesis(
+        version=1,
+        network="test",
+        created_ms=0,
+        members=[Member(name="a", identity=PROPOSER.public_key.hex())],
+        accounts=len(state),
+        supply=rules.supply(state),
+        state_root=rules.state_root(state).hex(),
+        block_transactions_max=1000,
+        block_payload_bytes_max=1 << 20,
+    )
+
+
+class FakeShard:
+    """Admission by the plain rules: static checks, signature, nonce window, duplicates."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self.node = node
+        self.pending: list[Batch] = []
+        self.calls: list[tuple[int, bool]] = []
+        self.away = False
+
+    async def __call__(
+        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool
+    ) -> NDArray[np.uint8]:
+        if self.away:
+            raise UnavailableError("mempool shard")
+        self.calls.append((len(rows), durable))
+        batch = Batch(rows, payloads)
+        verdicts = static_verdicts(batch, self.node.genesis.chain_tag, self.node.height + 1)
+        for index in range(len(batch)):
+            single = batch.take(np.array([index]))
+            if verdicts[index] == Verdict.OK:
+                verdicts[index] = self._admit(single)
+        await asyncio.sleep(0)
+        return verdicts
+
+    def _admit(self, single: Batch) -> Verdict:
+        raw = single.rows.tobytes()
+        sender, nonce = single.rows["sender"].tobytes(), int(single.rows["nonce"][0])
+        try:
+            VerifyKey(sender).verify(raw[:SIGNED_BYTES], raw[SIGNED_BYTES:ROW_BYTES])
+        except BadSignatureError:
+            return Verdict.BAD_SIGNATURE
+        if any(other.rows.tobytes() == raw for other in self.pending):
+            return Verdict.DUPLICATE
+        own = sum(other.rows["sender"].tobytes() == sender for other in self.pending)
+        expected = self.node.state.get(sender, rules.Account()).nonce + own
+        if nonce != expected:
+            return Verdict.NONCE_REUSED if nonce < expected else Verdict.NONCE_GAP
+        self.pending.append(single)
+        return Verdict.OK
+
+
+class FakeNode:
+    """Shards, a chain of real blocks, Storage's reads, and the service over them."""
+
+    def __init__(self, shards: int = 2, **settings: Any) -> None:
+        self.state: rules.State = {s.public_key: rules.Account(0, BALANCE) for s in SENDERS}
+        self.genesis = genesis_of(self.state)
+        self.height, self.parent = 0, self.genesis.hash()
+        self.blocks: dict[int, Block] = {}
+        self.votes: dict[int, bytes] = {}
+        self.receipts: dict[int, list[bytes]] = {}
+        self.where: dict[bytes, tuple[int, int]] = {}
+        self.away = False
+        self.reads = 0
+        self.shards = [FakeShard(self) for _ in range(shards)]
+        self.settings = GatewaySettings(**{"single_wait_ms": 0, "commit_timeout_s": 1, **settings})
+        self.service = Service(self.settings, self.genesis, self.shards, self, self.status_of_node)
+
+    def transfer(self, sender: int, nonce: int, amount: int = 5, **fields: Any) -> Batch:
+        to = SENDERS[(sender + 1) % ACCOUNTS].public_key
+        return sign_transfer(SENDERS[sender], self.genesis.chain_tag, Transfer(to, amount, nonce, **fields))
+
+    def commit(self, publish: bool = True) -> Block:
+        """One block of everything pending; its delta goes to the service unless it gets lost."""
+        batch = concatenate([single for shard in self.shards for single in shard.pending])
+        for shard in self.shards:
+            shard.pending = []
+        self.height += 1
+        outcome = rules.apply_batch(
+            self.state, batch, self.genesis.chain_tag, self.height, PROPOSER.public_key
+        )
+        assert set(outcome.verdicts) <= {Verdict.OK}
+        ids = batch.ids()
+        header = Header(
+            self.height,
+            1,
+            1_700_000_000_000,
+            len(batch),
+            len(batch.payloads),
+            self.parent,
+            merkle.root(ids),
+            rules.state_root(self.state),
+            rules.receipts_root(outcome.receipts),
+            PROPOSER.public_key,
+        )
+        self.parent = header.hash()
+        block = Block(header, sign_proposal(PROPOSER, self.parent), batch)
+        self.blocks[self.height] = block
+        vote = (PROPOSER.public_key, sign_vote(PROPOSER, self.parent))
+        self.votes[self.height] = Certificate((vote,)).encode()
+        self.receipts[self.height] = outcome.receipts
+        self.where.update({tx.tobytes(): (self.height, i) for i, tx in enumerate(ids)})
+        if publish:
+            self.publish(self.height)
+        return block
+
+    def publish(self, height: int) -> None:
+        header = self.blocks[height].header
+        ids = self.blocks[height].batch.ids()
+        self.service.committed(height, header.hash(), header.state_root, ids)
+
+    def _read(self) -> None:
+        self.reads += 1
+        if self.away:
+            raise UnavailableError("storage")
+
+    async def status_of_node(self) -> dict[str, Any]:
+        self._read()
+        return {"height": self.height, "role": "leader", "hash": self.parent}
+
+    async def head(self) -> dict[str, Any]:
+        self._read()
+        root = rules.state_root(self.state)
+        return {"height": self.height, "hash": self.parent, "state_root": root, "accounts": 8, "supply": 8}
+
+    async def account(self, key: bytes) -> dict[str, Any]:
+        self._read()
+        account = self.state.get(key, rules.Account())
+        return {"nonce": account.nonce, "balance": account.balance, "height": self.height}
+
+    async def block(self, height: int) -> bytes | None:
+        self._read()
+        return self.blocks[height].encode() if height in self.blocks else None
+
+    async def certificate(self, height: int) -> bytes | None:
+        self._read()
+        return self.votes.get(height)
+
+    async def locate(self, tx_id: bytes) -> dict[str, Any] | None:
+        self._read()
+        found = self.where.get(tx_id)
+        return None if found is None else {"height": found[0], "position": found[1]}
+
+    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
+        self._read()
+        if tx_id not in self.where:
+            return None
+        height, at = self.where[tx_id]
+        single = self.blocks[height].batch.take(np.array([at]))
+        return {
+            "row": single.rows.tobytes(),
+            "payload": single.payloads.tobytes(),
+            "height": height,
+            "position": at,
+            "receipt": self.receipts[height][at],
+        }
+
+    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
+        self._read()
+        if tx_id not in self.where:
+            return None
+        height, at = self.where[tx_id]
+        block = self.blocks[height]
+        return {
+            "height": height,
+            "index": at,
+            "size": len(block.batch),
+            "leaf": tx_id,
+            "proof": merkle.inclusion_proof(block.batch.ids(), at),
+            "header": block.header.encode(),
+            "signature": block.signature,
+            "certificate": self.votes[height],
+        }
+
+
+async def until(condition: Any) -> None:
+    """Give the loop turns until `condition()` holds; fails after many turns, not after a time."""
+    for _ in range(20_000):
+        if condition():
+            return
+        await asyncio.sleep(0.0005)
+    raise AssertionError("the condition was never met")
