@@ -1,0 +1,196 @@
+"""Splitting by shard, gathering singles, bounds of rows in flight, lost deltas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+from gateway_fake_node import FakeNode, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from actors.gateway.backend import BusyError, UnavailableError, Wait
+from actors.gateway.submit import Gatherer, Splitter
+from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
+from actors.ledger.verdict import Verdict
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+def numbered_batch(rows: int, seed: int) -> Batch:
+    """Rows whose nonce is their number, of random senders, each with its number as payload."""
+    rng = np.random.default_rng(seed)
+    table = np.zeros(rows, dtype=ROW_DTYPE)
+    table["nonce"] = np.arange(rows)
+    table["sender"] = rng.integers(0, 256, size=(rows, 32), dtype=np.uint8)
+    table["payload_bytes"] = np.arange(rows) % 3
+    payloads = np.repeat((np.arange(rows) % 251).astype(np.uint8), np.arange(rows) % 3)
+    return Batch(table, payloads)
+
+
+class EchoShard:
+    """Answers each row with its number modulo 251, after checking that its payload came with it."""
+
+    def __init__(self, number: int, shards: int, away: bool = False) -> None:
+        self.number, self.shards, self.away = number, shards, away
+        self.sizes: list[int] = []
+
+    async def __call__(
+        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool
+    ) -> NDArray[np.uint8]:
+        if self.away:
+            raise UnavailableError("shard")
+        assert (shard_of(rows["sender"], self.shards) == self.number).all()
+        assert (np.diff(rows["nonce"].astype(np.int64)) > 0).all()
+        numbers = (rows["nonce"] % np.uint64(251)).astype(np.uint8)
+        assert np.array_equal(payloads, np.repeat(numbers, rows["payload_bytes"]))
+        self.sizes.append(len(rows))
+        return numbers
+
+
+@given(st.integers(0, 60), st.integers(1, 5), st.sets(st.integers(0, 4)), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_verdicts_come_back_in_order_and_only_absent_shards_are_unavailable(
+    rows: int, shards: int, away: set[int], seed: int
+) -> None:
+    async def scenario() -> None:
+        parts = [EchoShard(number, shards, number in away) for number in range(shards)]
+        batch = numbered_batch(rows, seed)
+        verdicts = await Splitter(parts, 5.0).admit(batch, False)
+        lost = np.isin(shard_of(batch.rows["sender"], shards), sorted(away))
+        expected = np.where(lost, Verdict.UNAVAILABLE, np.arange(rows) % 251)
+        assert verdicts.dtype == np.uint8
+        assert np.array_equal(verdicts, expected)
+
+    run(scenario())
+
+
+def test_a_silent_shard_is_unavailable_after_the_timeout() -> None:
+    async def silent(_rows: Any, _payloads: Any, _durable: bool) -> NDArray[np.uint8]:
+        await asyncio.Event().wait()
+        raise AssertionError("never reached")
+
+    async def scenario() -> None:
+        verdicts = await Splitter([silent], 0.01).admit(numbered_batch(3, 0), False)
+        assert verdicts.tolist() == [Verdict.UNAVAILABLE] * 3
+
+    run(scenario())
+
+
+def test_singles_leave_as_one_batch_and_each_gets_its_own_verdict() -> None:
+    async def scenario() -> None:
+        shard = EchoShard(0, 1)
+        gatherer = Gatherer(Splitter([shard], 5.0), False, 0.01)
+        batch = numbered_batch(50, 0)
+        singles = [batch.take(np.array([i])) for i in range(50)]
+        answers = await asyncio.gather(*(gatherer.admit(single) for single in singles))
+        assert answers == list(range(50))
+        assert shard.sizes == [50]
+
+    run(scenario())
+
+
+def test_a_failure_of_a_gathered_batch_reaches_every_caller() -> None:
+    async def broken(_rows: Any, _payloads: Any, _durable: bool) -> NDArray[np.uint8]:
+        raise KeyError("a fault")
+
+    async def scenario() -> None:
+        gatherer = Gatherer(Splitter([broken], 5.0), False, 0)
+        calls = (gatherer.admit(numbered_batch(1, i)) for i in range(3))
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [KeyError] * 3
+
+    run(scenario())
+
+
+def test_a_caller_that_left_withdraws_its_row_and_harms_no_other() -> None:
+    async def scenario() -> None:
+        shard = EchoShard(0, 1)
+        gatherer = Gatherer(Splitter([shard], 5.0), False, 0.01)
+        batch = numbered_batch(2, 0)
+        leaving = asyncio.ensure_future(gatherer.admit(batch.take(np.array([0]))))
+        staying = asyncio.ensure_future(gatherer.admit(batch.take(np.array([1]))))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        assert await staying == 1
+        assert shard.sizes == [1]
+
+    run(scenario())
+
+
+def test_rows_in_flight_are_bounded_and_released() -> None:
+    async def scenario() -> None:
+        node = FakeNode(inflight_rows_max=2)
+        batch = concatenate([node.transfer(0, 0), node.transfer(1, 0)])
+        waiting = asyncio.ensure_future(node.service.submit(batch, Wait.COMMITTED))
+        await until(lambda: sum(len(shard.pending) for shard in node.shards) == 2)
+        with pytest.raises(BusyError) as caught:
+            await node.service.submit_single(node.transfer(2, 0), Wait.ACCEPTED)
+        assert caught.value.limit == 2
+        node.commit()
+        assert (await waiting).height == 1
+        assert node.service.inflight_rows == 0
+        answer = await node.service.submit_single(node.transfer(2, 0), Wait.ACCEPTED)
+        assert answer.verdicts.tolist() == [Verdict.OK]
+
+    run(scenario())
+
+
+def test_a_delta_that_never_came_is_made_up_from_storage() -> None:
+    async def scenario() -> None:
+        node = FakeNode()
+        node.commit()
+        node.service._commit_timeout_s = 0.05
+        submitted = asyncio.ensure_future(node.service.submit(node.transfer(0, 0), Wait.COMMITTED))
+        await until(lambda: any(shard.pending for shard in node.shards))
+        node.commit(publish=False)
+        node.commit()
+        answer = await submitted
+        assert (answer.height, answer.pending.tolist(), answer.verdicts.tolist()) == (2, [], [0])
+
+    run(scenario())
+
+
+def test_deltas_out_of_order_and_twice() -> None:
+    async def scenario() -> None:
+        node = FakeNode()
+        for _ in range(4):
+            node.commit(publish=False)
+        for height in (1, 4, 2, 2, 3, 1):
+            node.publish(height)
+        assert (await node.service.head())["height"] == 4
+        assert node.service.figures()["skipped_heights"] == 0
+
+    run(scenario())
+
+
+def test_a_dropped_transaction_ends_its_wait_with_its_verdict() -> None:
+    async def scenario() -> None:
+        node = FakeNode()
+        batch = node.transfer(0, 0)
+        waiting = asyncio.ensure_future(node.service.submit_single(batch, Wait.COMMITTED))
+        await until(lambda: any(shard.pending for shard in node.shards))
+        node.service.dropped(batch.ids(), np.array([Verdict.EXPIRED], dtype=np.uint8))
+        answer = await waiting
+        assert (answer.verdicts.tolist(), answer.height) == ([Verdict.EXPIRED], None)
+
+    run(scenario())
+
+
+def test_a_duplicate_waits_for_the_commit_of_the_first() -> None:
+    async def scenario() -> None:
+        node = FakeNode()
+        batch = node.transfer(0, 0)
+        await node.service.submit(batch, Wait.ACCEPTED)
+        again = asyncio.ensure_future(node.service.submit(batch, Wait.COMMITTED))
+        await until(lambda: sum(len(shard.calls) for shard in node.shards) == 2)
+        node.commit()
+        assert (await again).height == 1
+
+    run(scenario())
