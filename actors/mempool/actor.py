@@ -1,0 +1,385 @@
+"""The Ray shell of the mempool: one `MempoolShard` a shard, an async actor around `Pool` and its journal.
+
+Between two awaits the pool belongs to one call, so there is no lock; whatever is decided before an await is
+decided again after it (see pool.py). Calls may arrive in another order than they were sent: blocks are
+numbered, so `settle` sorts them, and fetches the accounts anew when one does not come.
+
+A restart reruns the constructor only. The first call afterwards starts recovery: accounts from Storage, then
+the journal through admission. Until that is done draws are empty and admissions wait, at most READY_WAIT_S,
+and then say UNAVAILABLE, which asks the client to submit again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.exceptions import RayError
+
+from actors.ledger.genesis import Genesis
+from actors.ledger.hashing import sha256_rows
+from actors.ledger.rows import LEAF_PREFIX, Batch, FormatError, empty_batch, row_matrix, shard_of
+from actors.ledger.verdict import Verdict
+from actors.mempool.deltas import DeltaQueue
+from actors.mempool.journal import JournalHeader, decode_journal_header, scan_records
+from actors.mempool.journal_file import GroupCommit, JournalError, JournalFile
+from actors.mempool.lost import LostLog
+from actors.mempool.pool import Pool, PoolBounds
+from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
+from actors.settings import MempoolSettings
+from actors.shell import ActorContext, Shell, freeze_long_lived
+
+OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
+
+READY_WAIT_S = 5.0
+GAP_GRACE_S = 0.25
+LOST_KEPT = 65_536
+_TRANSIENT = (RayError, OSError)
+_T = TypeVar("_T")
+
+
+class Verifier(Protocol):
+    """What the shard needs of the Validators."""
+
+    async def verify(self, rows: NDArray[Any]) -> NDArray[np.bool_]: ...
+
+
+class MempoolShard(Shell):
+    """Pending transactions of the senders that `shard_of` gives to this shard."""
+
+    def __init__(
+        self,
+        context: ActorContext,
+        settings: MempoolSettings,
+        shard: int,
+        shards: int,
+        genesis: Genesis,
+        storage: Any,
+        validators: Verifier,
+    ) -> None:
+        super().__init__(context)
+        self._settings, self._shard, self._shards = settings, shard, shards
+        self._storage, self._validators = storage, validators
+        bounds = PoolBounds(settings.capacity_rows, settings.initial_rows, settings.sender_rows_max)
+        seed, tag = int.from_bytes(os.urandom(8), "little"), genesis.chain_tag
+        # Draws of an earlier incarnation must not match this one's: number them from the clock.
+        self._pool = Pool(bounds, tag, seed, time.time_ns(), shard, shards)
+        self._header = JournalHeader(tag, shard, shards)
+        path = Path(context.data_dir) / "journal" / f"shard-{shard}-of-{shards}.wal"
+        self._file = JournalFile(path, self._header)
+        flush_s = settings.journal_flush_ms / 1000
+        self._journal = GroupCommit(self._file, self._pool.journalled, flush_s, settings.journal_bytes_max)
+        self._ready = False
+        self._recovery: asyncio.Task[None] | None = None
+        self._resync: asyncio.Task[None] | None = None
+        self._deltas = DeltaQueue()
+        self._admitting_rows = 0
+        self._verdicts = np.zeros(256, dtype=np.int64)
+        self._lost = LostLog(LOST_KEPT)
+        self._lost_verdicts = np.zeros(256, dtype=np.int64)
+        self._stages_s: Counter[str] = Counter()
+        self._stages_rows: Counter[str] = Counter()
+        self._events: Counter[str] = Counter()
+
+    # Life
+
+    async def start(self) -> dict[str, object]:
+        """Load accounts and replay the journal; idempotent. Raises UnavailableError if nobody answers."""
+        await asyncio.shield(self._begin_recovery())
+        if not self._ready:
+            raise UnavailableError(f"mempool shard {self._shard}: Storage or the Validators do not answer")
+        freeze_long_lived()
+        return {"shard": self._shard, "height": self._pool.height, "depth": self._pool.depth}
+
+    async def stop(self) -> None:
+        """Bring the journal to disk."""
+        for task in (self._recovery, self._resync):
+            if task is not None:
+                task.cancel()
+        await self._journal.close()
+
+    async def health(self) -> dict[str, object]:
+        """Depth, counters of verdicts and losses, microseconds a row of each stage, memory, journal."""
+        pool, memory = self._pool, self._pool.memory()
+        held = memory["row_bytes"] + memory["payload_bytes"] + memory["sender_bytes"]
+        return {
+            **self.process_health(),
+            "ready": self._ready,
+            "shard": self._shard,
+            "height": pool.height,
+            "depth": pool.depth,
+            "inflight": pool.inflight,
+            "capacity": self._settings.capacity_rows,
+            "admitting": self._admitting_rows,
+            "committed": pool.committed,
+            "verdicts": _by_name(self._verdicts),
+            "lost": _by_name(self._lost_verdicts),
+            "events": dict(self._events),
+            "stages_us_per_tx": {
+                stage: round(1e6 * self._stages_s[stage] / max(rows, 1), 3)
+                for stage, rows in self._stages_rows.items()
+            },
+            "memory": {**memory, "bytes_per_pending": round(held / max(pool.depth, 1), 1)},
+            "journal": {
+                "bytes": self._journal.size,
+                "durable_rows": pool.durable_rows,
+                "syncs": self._journal.syncs,
+                "rewrites": self._journal.rewrites,
+                "failures": self._journal.failures,
+            },
+        }
+
+    # Calls
+
+    async def admit(
+        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool = False
+    ) -> NDArray[np.uint8]:
+        """(n,) verdicts. With `durable`, OK and DUPLICATE mean that the row is in the synced journal.
+
+        Raises FormatError when the batch is malformed or holds another shard's sender. Rows being admitted
+        are bounded by capacity_rows; above it everything is POOL_FULL.
+        """
+        batch = Batch(np.array(rows), np.array(payloads))
+        self._pool.check_form(batch)
+        if not await self._usable():
+            return self._counted(np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8))
+        if self._admitting_rows + len(batch) > self._settings.capacity_rows:
+            return self._counted(np.full(len(batch), Verdict.POOL_FULL, dtype=np.uint8))
+        self._admitting_rows += len(batch)
+        try:
+            return self._counted(await self._admit(batch, durable))
+        finally:
+            self._admitting_rows -= len(batch)
+
+    @ray.method(num_returns=3)
+    async def draw(
+        self, rows_max: int, payload_bytes_max: int, height: int
+    ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
+        """({draw, count, fees, depth}, rows, payloads): ranked rows for block `height`, then in flight."""
+        if not self._ready:
+            self._begin_recovery()
+            nothing = empty_batch()
+            fees = np.empty(0, dtype=np.uint64)
+            return {"draw": 0, "count": 0, "fees": fees, "depth": 0}, nothing.rows, nothing.payloads
+        since = time.perf_counter()
+        drawn = self._pool.draw(rows_max, payload_bytes_max, height)
+        self._took("draw", since, len(drawn.batch))
+        self._bury()
+        rows = drawn.batch.rows
+        fees = np.ascontiguousarray(rows["fee"])
+        summary = {"draw": drawn.draw, "count": len(rows), "fees": fees, "depth": self._pool.depth}
+        return summary, rows, drawn.batch.payloads
+
+    async def resolve(self, draw: int, verdicts: NDArray[np.uint8]) -> None:
+        """What execution said of a draw's rows, in draw order. A draw that is not open is passed over.
+
+        Raises FormatError when the number of verdicts is not that of the rows.
+        """
+        if not self._pool.resolve(draw, verdicts):
+            self._events["resolved_unknown_draw"] += 1
+        self._bury()
+
+    async def settle(self, delta: dict[str, Any]) -> None:
+        """A committed block's delta. Out of order is fine; a height that does not come leads to a resync."""
+        height = int(delta["height"])
+        columns = {name: np.array(delta[name]) for name in ("keys", "nonces", "balances")}
+        if not self._deltas.add(height, self._pool.height, columns):
+            return
+        if not self._ready:
+            self._begin_recovery()
+            return
+        self._apply_deltas()
+        self._resync_if_behind()
+
+    async def release(self) -> None:
+        """All rows in flight are pending again."""
+        self._pool.release()
+
+    @ray.method(num_returns=3)
+    async def dropped(self, since: int = 0) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
+        """(number to ask with next time, ids (n, 32), verdicts (n,)): accepted rows that were dropped since.
+
+        The last LOST_KEPT are kept. The number of an earlier incarnation reads from the beginning.
+        """
+        return self._lost.since(since)
+
+    # Admission
+
+    async def _admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
+        since = time.perf_counter()
+        verdicts = self._pool.static(batch)
+        since = self._took("static", since, len(batch))
+        self._pool.screen(batch, verdicts)
+        self._took("screen", since, len(batch))
+        if durable and not self._journal_fits(batch):
+            verdicts[_kept(verdicts)] = Verdict.POOL_FULL
+        await self._check_signatures(batch, verdicts)
+        if durable and not self._journal_fits(batch):
+            verdicts[_kept(verdicts)] = Verdict.POOL_FULL
+        since = time.perf_counter()
+        self._pool.insert(batch, verdicts, durable)
+        self._took("insert", since, len(batch))
+        self._bury()
+        if durable and _kept(verdicts).any():
+            await self._journal_rows(batch.take(_kept(verdicts)), verdicts)
+        return verdicts
+
+    async def _check_signatures(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
+        chosen = np.flatnonzero(verdicts == Verdict.OK)
+        if not len(chosen):
+            return
+        rows = batch.rows if len(chosen) == len(batch) else np.ascontiguousarray(batch.rows[chosen])
+        since = time.perf_counter()
+        try:
+            genuine = await self._ask("signatures", lambda: self._validators.verify(rows))
+        except UnavailableError:
+            verdicts[chosen] = Verdict.UNAVAILABLE
+            return
+        self._took("signatures", since, len(chosen))
+        verdicts[chosen[~np.asarray(genuine, dtype=np.bool_)]] = Verdict.BAD_SIGNATURE
+
+    def _journal_fits(self, batch: Batch) -> bool:
+        held = self._pool.durable_rows, self._pool.durable_bytes
+        return self._journal.fits(len(batch), len(batch.payloads), *held)
+
+    async def _journal_rows(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
+        since = time.perf_counter()
+        self._journal.append(batch)
+        try:
+            await self._journal.sync()
+        except JournalError as error:
+            self.log.error("durable rows refused: {}", error)
+            verdicts[_kept(verdicts)] = Verdict.UNAVAILABLE
+        self._took("journal", since, len(batch))
+
+    # Recovery
+
+    async def _usable(self) -> bool:
+        if not self._ready:
+            await asyncio.wait({self._begin_recovery()}, timeout=READY_WAIT_S)
+        return self._ready
+
+    def _begin_recovery(self) -> asyncio.Task[None]:
+        if self._recovery is None or (self._recovery.done() and not self._ready):
+            self._recovery = asyncio.create_task(self._recover())
+        return self._recovery
+
+    async def _recover(self) -> None:
+        try:
+            await self._load_accounts()
+            await self._replay()
+        except (UnavailableError, JournalError) as error:
+            self.log.warning("recovery put off: {}", error)
+            return
+        self._ready = True
+        self._apply_deltas()
+        self._resync_if_behind()
+        self.log.info("ready at height {} with {} rows", self._pool.height, self._pool.depth)
+
+    async def _load_accounts(self) -> None:
+        call = self._storage.shard_accounts.remote
+        accounts = await self._ask("accounts", lambda: call(self._shard, self._shards))
+        self._pool.settle(int(accounts["height"]), accounts["keys"], accounts["nonces"], accounts["balances"])
+        self._bury()
+
+    async def _replay(self) -> None:
+        """Bring back what the journal promised, then write it anew without what is done or damaged."""
+        data = await asyncio.to_thread(self._file.read)
+        if data:
+            self._check_journal(data)
+            scan = await asyncio.to_thread(scan_records, data)
+            if scan.damaged or scan.torn_bytes:
+                self.log.warning(
+                    "journal: {} damaged stretches, {} torn bytes cut", scan.damaged, scan.torn_bytes
+                )
+            for batch in scan.batches:
+                await self._readmit(Batch(np.array(batch.rows), np.array(batch.payloads)))
+        await self._journal.sync()
+
+    def _check_journal(self, data: bytes) -> None:
+        header = decode_journal_header(data)
+        if header != self._header:
+            raise FormatError("journal.header", header, self._header)
+
+    async def _readmit(self, batch: Batch) -> None:
+        mine = shard_of(batch.rows["sender"], self._shards) == self._shard
+        batch = batch.take(mine)
+        verdicts = self._pool.static(batch)
+        self._pool.screen(batch, verdicts)
+        await self._check_signatures(batch, verdicts)
+        if (verdicts == Verdict.UNAVAILABLE).any():
+            raise UnavailableError("the journal cannot be replayed without Validators")
+        self._pool.insert(batch, verdicts, durable=True)
+        self._events["journal_rows_replayed"] += int((verdicts == Verdict.OK).sum())
+
+    # Settling
+
+    def _apply_deltas(self) -> None:
+        while (delta := self._deltas.take(self._pool.height)) is not None:
+            since = time.perf_counter()
+            height = self._pool.height + 1
+            self._pool.settle(height, delta["keys"], delta["nonces"], delta["balances"])
+            self._took("settle", since, len(delta["keys"]))
+        self._bury()
+        self._journal.trim(self._pool.durable_bytes)
+
+    def _resync_if_behind(self) -> None:
+        if self._deltas.behind(self._pool.height) and (self._resync is None or self._resync.done()):
+            self._resync = asyncio.create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """Wait a moment for late deltas, then take all accounts from Storage."""
+        await asyncio.sleep(GAP_GRACE_S)
+        try:
+            while self._deltas.behind(self._pool.height):
+                self._events["resyncs"] += 1
+                before = self._pool.height
+                await self._load_accounts()
+                self._apply_deltas()
+                if self._pool.height == before:
+                    await asyncio.sleep(BACKOFF_MAX_S)
+        except UnavailableError as error:
+            self.log.warning("resync put off until the next block: {}", error)
+
+    # Bookkeeping
+
+    async def _ask(self, what: str, call: Callable[[], Awaitable[_T]]) -> _T:
+        return await retried(what, call, _TRANSIENT, self._failed)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self._events[f"{what}_failures"] += 1
+        self.log.warning("{}: no answer yet: {!r}", what, error)
+
+    def _took(self, stage: str, since: float, rows: int) -> float:
+        now = time.perf_counter()
+        self._stages_s[stage] += now - since  # type: ignore[assignment]
+        self._stages_rows[stage] += rows
+        return now
+
+    def _counted(self, verdicts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        self._verdicts += np.bincount(verdicts, minlength=256)
+        return verdicts
+
+    def _bury(self) -> None:
+        """Note the rows that the pool has dropped, with their ids."""
+        rows, verdicts = self._pool.take_lost()
+        if len(rows):
+            self._lost.add(sha256_rows(row_matrix(rows), LEAF_PREFIX), verdicts)
+            self._lost_verdicts += np.bincount(verdicts, minlength=256)
+
+
+def _kept(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Rows that are pending: accepted now or before."""
+    return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)
+
+
+def _by_name(counts: NDArray[np.int64]) -> dict[str, int]:
+    return {Verdict(int(code)).name: int(counts[code]) for code in np.flatnonzero(counts)}

@@ -1,0 +1,82 @@
+"""A four-way heap of senders that knows where each sender stands, so that any entry can be moved or dropped.
+
+The smallest (first, second) is at 0. `at[who]` is an entry's place, -1 if absent; `totals[size_at]` the size.
+Keys lie in the entries, so sifting touches one array. All functions are compiled.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True, inline="always")
+def _less(first_a, second_a, first_b, second_b):  # type: ignore[no-untyped-def]
+    return first_a < first_b or (first_a == first_b and second_a < second_b)
+
+
+@njit(cache=True)
+def _put(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
+    heap[i].first = first
+    heap[i].second = second
+    heap[i].who = who
+    at[who] = i
+
+
+@njit(cache=True)
+def _rise(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
+    while i > 0:
+        up = (i - 1) >> 2
+        if not _less(first, second, heap[up].first, heap[up].second):
+            break
+        _put(heap, at, i, heap[up].first, heap[up].second, heap[up].who)
+        i = up
+    _put(heap, at, i, first, second, who)
+
+
+@njit(cache=True)
+def _sink(heap, at, size, i, first, second, who):  # type: ignore[no-untyped-def]
+    while True:
+        child = 4 * i + 1
+        if child >= size:
+            break
+        least = child
+        for other in range(child + 1, min(child + 4, size)):
+            if _less(heap[other].first, heap[other].second, heap[least].first, heap[least].second):
+                least = other
+        if not _less(heap[least].first, heap[least].second, first, second):
+            break
+        _put(heap, at, i, heap[least].first, heap[least].second, heap[least].who)
+        i = least
+    _put(heap, at, i, first, second, who)
+
+
+@njit(cache=True)
+def heap_set(heap, at, totals, size_at, who, first, second):  # type: ignore[no-untyped-def]
+    """Insert `who` with its key, or move it to where its new key belongs."""
+    i = at[who]
+    if i < 0:
+        i = totals[size_at]
+        totals[size_at] += 1
+        _rise(heap, at, i, first, second, who)
+    elif _less(first, second, heap[i].first, heap[i].second):
+        _rise(heap, at, i, first, second, who)
+    else:
+        _sink(heap, at, totals[size_at], i, first, second, who)
+
+
+@njit(cache=True)
+def heap_drop(heap, at, totals, size_at, who):  # type: ignore[no-untyped-def]
+    """Take `who` out, if it is in."""
+    i = at[who]
+    if i < 0:
+        return
+    at[who] = -1
+    totals[size_at] -= 1
+    last = totals[size_at]
+    if i == last:
+        return
+    first, second, moved = heap[last].first, heap[last].second, heap[last].who
+    if _less(first, second, heap[i].first, heap[i].second):
+        _rise(heap, at, i, first, second, moved)
+    else:
+        _sink(heap, at, last, i, first, second, moved)

@@ -1,0 +1,288 @@
+"""The pool of one shard: pending rows of its senders, in columns; no object a transaction anywhere.
+
+Admission has two halves with the signature check between them, during which other batches come and go:
+`screen` judges against the pool and takes nothing in, so forged rows can neither hold a victim's nonce nor
+evict anybody; `insert` judges again and takes in what was verified. Whatever a batch costs is linear in it.
+
+Bounds: `capacity_rows` rows, `PAYLOAD_CHUNKS_PER_ROW` payload chunks a row on average; then the lowest-ranked
+row makes way for a better one, else POOL_FULL. A sender has `sender_rows_max` nonces from its committed one.
+Senders that hold nothing, have sent nothing and have no row are forgotten once they are many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.checks import static_verdicts
+from actors.ledger.index import KeyIndex, key_words
+from actors.ledger.rows import ROW_DTYPE, ROW_WORDS, Batch, FormatError, row_matrix, shard_of
+from actors.ledger.verdict import Verdict
+from actors.mempool import kernels
+from actors.mempool.arena import (
+    CHUNK_BYTES,
+    COMMITTED,
+    DURABLE_BYTES,
+    DURABLE_ROWS,
+    EVICT_SIZE,
+    INFLIGHT,
+    LOST,
+    LOST_UNTOLD,
+    READY_SIZE,
+    ROWS_LIVE,
+    ROWS_TOUCHED,
+    WINDOW,
+    Arena,
+    Columns,
+)
+
+BATCH_ROWS_MAX = 100_000
+PAYLOAD_CHUNKS_PER_ROW = 2
+DRAWS_OPEN_MAX = 256
+_PHANTOM_SENDERS_MIN = 65_536
+_DRAW_ASIDE_MAX = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class PoolBounds:
+    """capacity_rows: rows in all. initial_rows: allocated at first. sender_rows_max: nonces of one sender."""
+
+    capacity_rows: int
+    initial_rows: int
+    sender_rows_max: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A ranked draw: its number, and the rows with their payloads."""
+
+    draw: int
+    batch: Batch
+
+
+class Pool:
+    """Pending rows of one shard. `seed` keys the index of senders; draws are numbered from `first_draw`."""
+
+    def __init__(
+        self,
+        bounds: PoolBounds,
+        chain_tag: int,
+        seed: int,
+        first_draw: int = 1,
+        shard: int = 0,
+        shards: int = 1,
+    ) -> None:
+        self.bounds, self._chain_tag, self._seed = bounds, chain_tag, seed
+        self.shard, self._shards = shard, shards
+        self.height = 0
+        self._index = KeyIndex(1024, seed)
+        chunks_max = bounds.capacity_rows * PAYLOAD_CHUNKS_PER_ROW
+        self.arena = Arena(bounds.initial_rows, bounds.capacity_rows, chunks_max, self._index.capacity)
+        self._p.totals[WINDOW] = bounds.sender_rows_max
+        self._next_draw = max(first_draw, 1)
+        self._open: dict[int, NDArray[np.int64]] = {}
+        self._senders_checked = 0
+
+    @property
+    def _p(self) -> Columns:
+        return self.arena.columns
+
+    @property
+    def depth(self) -> int:
+        """Rows held, in flight or not."""
+        return int(self._p.totals[ROWS_LIVE])
+
+    @property
+    def inflight(self) -> int:
+        """Rows that are drawn and neither settled nor returned."""
+        return int(self._p.totals[INFLIGHT])
+
+    @property
+    def committed(self) -> int:
+        """Rows that settling has found used up, in all."""
+        return int(self._p.totals[COMMITTED])
+
+    @property
+    def durable_rows(self) -> int:
+        """Rows held that the journal holds too."""
+        return int(self._p.totals[DURABLE_ROWS])
+
+    @property
+    def durable_bytes(self) -> int:
+        """Row and payload bytes of those."""
+        return int(self._p.totals[DURABLE_BYTES])
+
+    @property
+    def lost_untold(self) -> int:
+        """Dropped rows that `take_lost` will not name, because too many were dropped at once."""
+        return int(self._p.totals[LOST_UNTOLD])
+
+    # Admission
+
+    def check_form(self, batch: Batch) -> None:
+        """Raise FormatError unless the batch is well formed and all its senders belong to this shard."""
+        rows = batch.rows
+        if rows.dtype != ROW_DTYPE or rows.ndim != 1:
+            raise FormatError("rows", f"{rows.dtype} of {rows.ndim} dimensions", "one dimension of ROW_DTYPE")
+        if len(rows) > BATCH_ROWS_MAX:
+            raise FormatError("rows", f"{len(rows)} rows", f"at most {BATCH_ROWS_MAX}")
+        claimed = int(rows["payload_bytes"].sum(dtype=np.uint64))
+        if batch.payloads.dtype != np.uint8 or batch.payloads.shape != (claimed,):
+            got = f"{batch.payloads.dtype} {batch.payloads.shape}"
+            raise FormatError("payloads", got, f"({claimed},) uint8 as the rows say")
+        foreign = np.flatnonzero(shard_of(rows["sender"], self._shards) != self.shard)
+        if len(foreign):
+            raise FormatError(
+                f"rows[{foreign[0]}].sender", "a sender of another shard", f"shard {self.shard}"
+            )
+
+    def static(self, batch: Batch) -> NDArray[np.uint8]:
+        """(n,) verdicts without the state, for inclusion in the block after `height`."""
+        return static_verdicts(batch, self._chain_tag, self.height + 1)
+
+    def screen(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
+        """Complete static verdicts by those of state and pool. Each row is judged as if it came alone."""
+        self._reserve(batch)
+        slots = self._index.find(key_words(batch.rows["sender"]))
+        kernels.screen(self._p, slots, batch.words, verdicts)
+
+    def insert(self, batch: Batch, verdicts: NDArray[np.uint8], durable: bool = False) -> None:
+        """Take in the rows whose verdict is OK, in order; verdicts say what became of them.
+
+        With `durable`, those and the DUPLICATE rows that are still pending are marked as journalled.
+        """
+        self._reserve(batch)
+        wanted = key_words(batch.rows["sender"])
+        chosen = (verdicts == Verdict.OK) | ((verdicts == Verdict.DUPLICATE) & durable)
+        slots = np.full(len(batch), -1, dtype=np.int64)
+        slots[chosen] = self._slots(wanted[chosen])
+        kernels.insert(self._p, slots, batch.words, batch.payloads, batch.payload_offsets, verdicts, durable)
+        self.arena.note_peak()
+
+    def _reserve(self, batch: Batch) -> None:
+        chunks = int((-(-batch.rows["payload_bytes"].astype(np.int64) // CHUNK_BYTES)).sum())
+        self.arena.reserve(len(batch), chunks)
+
+    def _slots(self, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+        if self._index.count + len(wanted) > 2 * self._senders_checked + _PHANTOM_SENDERS_MIN:
+            self._forget_phantoms()
+        slots = self._index.insert(wanted)
+        if self._index.capacity > len(self._p.senders):
+            self.arena.grow_senders(self._index.capacity)
+        return slots
+
+    def _forget_phantoms(self) -> None:
+        """Drop senders that are no accounts and have no rows."""
+        count, p = self._index.count, self._p
+        senders = p.senders[:count]
+        keep = (senders["nonce"] != 0) | (senders["balance"] != 0) | (senders["count"] != 0)
+        index = KeyIndex(int(keep.sum()), self._seed)
+        index.insert(self._index.keys[:count][keep])
+        kept = np.flatnonzero(keep)
+        new_slot = np.cumsum(keep) - 1
+        touched = int(p.totals[ROWS_TOUCHED])
+        p.links["owner"][:touched] = new_slot[p.links["owner"][:touched]]
+        old_senders, old_ready_at, old_evict_at = p.senders, p.ready_at, p.evict_at
+        ready_size, evict_size = int(p.totals[READY_SIZE]), int(p.totals[EVICT_SIZE])
+        p.ready["who"][:ready_size] = new_slot[p.ready["who"][:ready_size]]
+        p.evict["who"][:evict_size] = new_slot[p.evict["who"][:evict_size]]
+        self._index = index
+        self.arena.replace_senders(index.capacity, old_senders[kept], old_ready_at[kept], old_evict_at[kept])
+        self._senders_checked = index.count
+
+    # Drawing and what becomes of it
+
+    def draw(self, rows_max: int, payload_bytes_max: int, height: int) -> Drawn:
+        """The best rows for the block at `height`, ranked; they become in flight, expired ones are dropped.
+
+        When more than DRAWS_OPEN_MAX draws are unresolved, the oldest can be resolved no more: its rows stay
+        in flight until they settle or are released.
+        """
+        out = np.empty(min(rows_max, self.depth), dtype=np.int64)
+        number, self._next_draw = self._next_draw, self._next_draw + 1
+        aside = np.empty(_DRAW_ASIDE_MAX, dtype=np.int64)
+        count, size = kernels.draw(self._p, number, np.uint64(height), payload_bytes_max, out, aside)
+        out = out[:count]
+        if count:
+            self._open[number] = out
+            if len(self._open) > DRAWS_OPEN_MAX:
+                self._open.pop(next(iter(self._open)))
+        return Drawn(number, self._gather(out, size))
+
+    def _gather(self, slots: NDArray[np.int64], payload_bytes: int) -> Batch:
+        rows = np.empty(len(slots), dtype=ROW_DTYPE)
+        payloads = np.empty(payload_bytes, dtype=np.uint8)
+        kernels.gather(self._p, slots, rows.view(np.uint64).reshape(len(rows), ROW_WORDS), payloads)
+        return Batch(rows, payloads)
+
+    def resolve(self, draw: int, verdicts: NDArray[np.uint8]) -> bool:
+        """What execution said of a draw's rows, in draw order. False if the draw is unknown or resolved.
+
+        Raises FormatError if the number of verdicts is not that of the rows.
+        """
+        drawn = self._open.get(draw)
+        if drawn is None:
+            return False
+        if verdicts.shape != drawn.shape:
+            raise FormatError("verdicts", verdicts.shape, f"{drawn.shape} as drawn")
+        del self._open[draw]
+        kernels.resolve(self._p, draw, drawn, np.array(verdicts, dtype=np.uint8))
+        return True
+
+    def release(self) -> None:
+        """All rows in flight are pending again; no draw is open."""
+        self._open.clear()
+        kernels.release(self._p)
+
+    def settle(
+        self, height: int, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]
+    ) -> None:
+        """Accounts as committed at `height`: those that changed, or all. Other shards' are passed over."""
+        own = shard_of(keys, self._shards) == self.shard
+        slots = self._slots(key_words(keys[own]))
+        kernels.settle(self._p, slots, nonces[own].astype(np.uint64), balances[own].astype(np.uint64))
+        self.height = max(self.height, height)
+        self.arena.release_idle()
+
+    # What others want to know
+
+    def journalled(self) -> Batch:
+        """All rows that are marked as journalled, with payloads, each sender's by nonce."""
+        out = np.empty(self.depth, dtype=np.int64)
+        slots = out[: kernels.live_slots(self._p, True, out)]
+        words = self._p.words
+        size = int((words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
+        return self._gather(slots, size)
+
+    def take_lost(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Rows that were dropped uncommitted since the last call, and why."""
+        count = int(self._p.totals[LOST])
+        self._p.totals[LOST] = 0
+        rows = self._p.lost[:count].copy().view(ROW_DTYPE).reshape(count)
+        return rows, self._p.lost_verdicts[:count].copy()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by use; see Arena.memory."""
+        memory = self.arena.memory()
+        memory["sender_bytes"] += self._index.keys.nbytes + self._index.table.nbytes
+        return memory
+
+
+def warm() -> None:
+    """Compile every kernel on a tiny pool."""
+    pool = Pool(PoolBounds(16, 16, 4), chain_tag=1, seed=0)
+    rows = np.zeros(2, dtype=ROW_DTYPE)
+    rows["version"] = rows["kind"] = rows["chain_tag"] = 1
+    row_matrix(rows)[1, 48] = 1
+    batch = Batch(rows, np.empty(0, dtype=np.uint8))
+    verdicts = np.zeros(2, dtype=np.uint8)
+    pool.screen(batch, verdicts)
+    pool.insert(batch, verdicts, durable=True)
+    drawn = pool.draw(1, 0, 0)
+    pool.resolve(drawn.draw, np.zeros(len(drawn.batch), dtype=np.uint8))
+    pool.release()
+    pool.journalled()
+    pool.settle(1, rows["sender"], np.ones(2, dtype=np.uint64), np.ones(2, dtype=np.uint64))
