@@ -165,6 +165,7 @@ class Consensus(Shell):
             _NodeStages(self),
             position,
             self._signer.public_key,
+            self._genesis.member_keys,
             self._settings.blocks_inflight_max,
             lambda: time.perf_counter_ns() // 1000,
             lambda: time.time_ns() // 1_000_000,

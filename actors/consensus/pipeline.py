@@ -119,12 +119,14 @@ class Pipeline:
         stages: Stages,
         position: Position,
         proposer: bytes,
+        members: Sequence[bytes],
         inflight_max: int,
         clock_us: Callable[[], int],
         wall_ms: Callable[[], int],
         times: StageTimes,
     ) -> None:
         self._stages, self._proposer, self._times = stages, proposer, times
+        self._members = frozenset(members)
         self._clock_us, self._wall_ms = clock_us, wall_ms
         self._term = position.term
         self._executed_height = self._sealed_height = position.height
@@ -294,6 +296,8 @@ class Pipeline:
     def _compare_links(self, header: Header) -> None:
         if header.height != self._sealed_height + 1:
             raise self._refusal(header, f"height follows {self._sealed_height}")
+        if header.proposer not in self._members:
+            raise self._refusal(header, "the proposer is no member of the genesis")
         if header.term < self._term:
             raise self._refusal(header, f"term {header.term} is older than {self._term}")
         if header.parent_hash != self._parent:

@@ -1,0 +1,174 @@
+"""A network's data directory: genesis, allocation, and a folder a node with its key. Knows no Ray.
+
+DATA_DIR/genesis.json  allocation.bin        the network
+DATA_DIR/node-1/node.key                     32-byte Ed25519 seed in hex, mode 0600
+DATA_DIR/node-1/{db,journal,logs}            what the actors of that node write
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from actors.ledger import rules
+from actors.ledger.genesis import (
+    GENESIS_VERSION,
+    Allocation,
+    Genesis,
+    Member,
+    decode_allocation,
+    decode_genesis,
+)
+from actors.ledger.signing import SEED_BYTES, Signer, development_signer
+from actors.settings import NetworkSettings
+
+GENESIS_FILE, ALLOCATION_FILE, KEY_FILE = "genesis.json", "allocation.bin", "node.key"
+Progress = Callable[[str], None]
+
+
+class DirectoryError(RuntimeError):
+    """The data directory cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFolder:
+    """One node's part of the data directory."""
+
+    name: str
+    path: Path
+    identity: bytes
+
+    @property
+    def key_path(self) -> Path:
+        """Where the node's seed is."""
+        return self.path / KEY_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDirectory:
+    """An existing network on disk."""
+
+    path: Path
+    genesis: Genesis
+    nodes: list[NodeFolder]
+    created: bool
+
+    @property
+    def allocation_path(self) -> Path:
+        """Where the first balances are."""
+        return self.path / ALLOCATION_FILE
+
+
+def write_secret(path: Path, seed: bytes) -> None:
+    """Write a seed in hex to a new file of mode 0600. Raises FileExistsError rather than overwrite."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(seed.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_signer(path: Path) -> Signer:
+    """The key pair of a key file. Raises DirectoryError if it is missing, malformed or open to others."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text().strip()
+    except OSError as error:
+        raise DirectoryError(f"key file {path}: {error.strerror}; make one with `node.py keys new`") from None
+    if mode & 0o077:
+        raise DirectoryError(f"key file {path}: mode is {mode:04o}, must be 0600; run chmod 600 on it")
+    try:
+        seed = bytes.fromhex(text)
+    except ValueError:
+        seed = b""
+    if len(seed) != SEED_BYTES:
+        raise DirectoryError(f"key file {path}: expected {2 * SEED_BYTES} hex digits")
+    return Signer(seed)
+
+
+def open_network(path: Path, settings: NetworkSettings, nodes: int, progress: Progress) -> NetworkDirectory:
+    """Open the network in `path`, or found one there. Raises DirectoryError if it is another's."""
+    if (path / GENESIS_FILE).exists():
+        return _existing(path, settings, nodes)
+    if path.exists() and any(path.iterdir()):
+        raise DirectoryError(f"{path} is not empty and holds no {GENESIS_FILE}; choose another --data-dir")
+    return _found(path, settings, nodes, progress)
+
+
+def _existing(path: Path, settings: NetworkSettings, nodes: int) -> NetworkDirectory:
+    genesis = decode_genesis((path / GENESIS_FILE).read_bytes())
+    if genesis.network != settings.name:
+        raise DirectoryError(
+            f"{path} belongs to network {genesis.network!r} (chain {genesis.hash().hex()[:16]}), "
+            f"the configuration says {settings.name!r}; choose another --data-dir or --set network.name"
+        )
+    if len(genesis.members) != nodes:
+        raise DirectoryError(f"{path}: its genesis has {len(genesis.members)} members, --nodes says {nodes}")
+    folders = []
+    for member in genesis.members:
+        signer = read_signer(path / member.name / KEY_FILE)
+        if signer.public_key.hex() != member.identity:
+            raise DirectoryError(
+                f"{path / member.name / KEY_FILE}: not the key of {member.name} in the genesis"
+            )
+        folders.append(NodeFolder(member.name, path / member.name, signer.public_key))
+    return NetworkDirectory(path, genesis, folders, created=False)
+
+
+def _found(path: Path, settings: NetworkSettings, nodes: int, progress: Progress) -> NetworkDirectory:
+    progress(
+        f"founding network {settings.name!r} with {settings.development_accounts:,} development accounts"
+    )
+    folders = []
+    for number in range(1, nodes + 1):
+        name = f"node-{number}"
+        seed = secrets.token_bytes(SEED_BYTES)
+        write_secret(path / name / KEY_FILE, seed)
+        folders.append(NodeFolder(name, path / name, Signer(seed).public_key))
+    allocation = development_allocation(settings)
+    genesis = build_genesis(settings, allocation, folders, time.time_ns() // 1_000_000)
+    (path / ALLOCATION_FILE).write_bytes(allocation.encode())
+    (path / GENESIS_FILE).write_bytes(genesis.encode())
+    return NetworkDirectory(path, genesis, folders, created=True)
+
+
+def development_allocation(settings: NetworkSettings) -> Allocation:
+    """The same balance for each publicly known development key."""
+    count = settings.development_accounts
+    keys = b"".join(development_signer(settings.name, i).public_key for i in range(count))
+    balances = np.full(count, settings.development_balance, dtype=np.uint64)
+    return Allocation(np.frombuffer(keys, dtype=np.uint8).reshape(count, 32), balances)
+
+
+def build_genesis(
+    settings: NetworkSettings, allocation: Allocation, folders: list[NodeFolder], created_ms: int
+) -> Genesis:
+    """The genesis document of an allocation and its members."""
+    state = {
+        key.tobytes(): rules.Account(0, int(balance))
+        for key, balance in zip(allocation.keys, allocation.balances, strict=True)
+    }
+    return Genesis(
+        version=GENESIS_VERSION,
+        network=settings.name,
+        created_ms=created_ms,
+        members=[Member(folder.name, folder.identity.hex()) for folder in folders],
+        accounts=len(state),
+        supply=allocation.supply(),
+        state_root=rules.state_root(state).hex(),
+        block_transactions_max=settings.block_transactions_max,
+        block_payload_bytes_max=settings.block_payload_bytes_max,
+    )
+
+
+def read_allocation(path: Path) -> Allocation:
+    """The allocation file, checked."""
+    return decode_allocation(path.read_bytes())

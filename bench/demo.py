@@ -1,0 +1,223 @@
+"""The demo: a real node under a real open-loop load through its HTTP API, and checks of what it committed."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from actors.gateway.client import Client
+from actors.gateway.proof import ProofError
+from actors.settings import Settings
+from bench.load import LoadPlan, Plan, SignPlan
+from bench.yardstick import libsodium_verifies_per_s
+
+_YARDSTICK_S = 1.5
+_CALIBRATION_ROWS = 60_000
+_CEILING_ROWS = 60_000
+_CONCURRENCY = 12
+_OFFERED_SHARE = 0.9
+_POOL_ROWS_MAX = 1_500_000
+_ROOT = Path(__file__).parent.parent
+
+RunningNode = Callable[[Settings, Path | None, int], AbstractContextManager[tuple[Any, Any]]]
+
+
+def run_demo(
+    settings: Settings, data_dir: Path | None, nodes: int, running_node: RunningNode, console: Console
+) -> dict[str, Any]:
+    """Run the whole demo; `passed` in the result says whether every check held."""
+    console.print("measuring the yardstick: libsodium on one core")
+    yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
+    with tempfile.TemporaryDirectory(prefix="raychain-load-") as folder:
+        scratch = Path(folder)
+        with running_node(settings, data_dir, nodes) as (cluster, node):
+            seen = len(cluster.processes("Validator"))
+            return _exercise(settings, scratch, node, console, yardstick, seen)
+
+
+def _exercise(
+    settings: Settings, scratch: Path, node: Any, console: Console, yardstick: float, validators_seen: int
+) -> dict[str, Any]:
+    before = node.call("consensus", "status")
+    with Client(node.url) as client:
+        first_nonce = _first_nonce(client, settings)
+        pool = _Pool(scratch, node.directory.genesis, first_nonce)
+        console.print("calibrating: what does the node take?")
+        pool.extend(_CALIBRATION_ROWS)
+        calibration = pool.load(node.url, settings, "closed")
+        rate = settings.demo.rate_tps or calibration["tps"] * _OFFERED_SHARE
+        rows = min(int(rate * settings.demo.seconds), _POOL_ROWS_MAX)
+        console.print(f"signing {rows:,} transfers for the open loop")
+        pool.extend(rows)
+        console.print(f"offering {rate:,.0f} transactions/s for {settings.demo.seconds} s")
+        load = pool.load(node.url, settings, "open", rate_tps=rate)
+        console.print("checking what was committed")
+        audit = node.call("storage", "audit", timeout_s=120)
+        status = node.call("consensus", "status")
+        verified = _verify_a_proof(client, node.directory.genesis)
+    ceiling = _ceiling(scratch, pool, settings)
+    committed = status["transactions"] - before["transactions"]
+    acknowledged = calibration["accepted"] + load["accepted"]
+    checks = {
+        "supply_conserved": bool(audit["supply_conserved"]),
+        "roots_agree": bool(audit["roots_agree"]),
+        "proof_verified": verified,
+        "nothing_lost": committed >= acknowledged > 0,
+        "no_errors": load["failed"] + load["rejected"] == 0,
+    }
+    return {
+        "committed": committed,
+        "tps": round(load["tps"], 1),
+        "p50_ms": round(load["p50_ms"], 1),
+        "p99_ms": round(load["p99_ms"], 1),
+        "height": status["height"],
+        "state_root": status["state_root"],
+        "validators": validators_seen,
+        "mempool_shards": status["mempool_shards"],
+        "nodes": 1,
+        **checks,
+        "acknowledged": acknowledged,
+        "offered_tps": round(rate, 1),
+        "calibration_tps": round(calibration["tps"], 1),
+        "generator_ceiling_tps": round(ceiling, 1),
+        "signature_yardstick_per_core": round(yardstick, 1),
+        "ratio_to_yardstick": round(load["tps"] / (2 * yardstick), 3),
+        "durability": settings.storage.durability,
+        "load_errors": {**load["errors"], **calibration["errors"]},
+        "stages_us_per_tx": status["stages_us_per_tx"],
+        "passed": all(checks.values()),
+    }
+
+
+def _first_nonce(client: Client, settings: Settings) -> int:
+    """Nonce to begin with: on a directory that has seen a demo, after those that were used."""
+    from actors.ledger.signing import development_signer
+
+    step = max(1, settings.network.development_accounts // 64)
+    sample = range(0, settings.network.development_accounts, step)
+    nonces = {
+        client.account(development_signer(settings.network.name, i).public_key)["nonce"] for i in sample
+    }
+    if len(nonces) != 1:
+        raise RuntimeError(
+            "the development accounts have been used by hand; take a fresh --data-dir for demo"
+        )
+    return int(nonces.pop())
+
+
+class _Pool:
+    """Signed transfers in files, extended as needed, each row offered once."""
+
+    def __init__(self, scratch: Path, genesis: Any, first_nonce: int) -> None:
+        self._scratch, self._genesis, self._first_nonce = scratch, genesis, first_nonce
+        self._signed = 0
+        self._files: list[tuple[str, int]] = []
+
+    def extend(self, rows: int) -> None:
+        """Sign at least `rows` more, in whole rounds of all accounts, with two processes."""
+        accounts = self._genesis.accounts
+        rounds = -(-rows // accounts)
+        count = rounds * accounts
+        half = rounds // 2 * accounts
+        plans = []
+        for number, (start, size) in enumerate(((0, half), (half, count - half))):
+            path = str(self._scratch / f"pool-{self._signed}-{number}.npy")
+            plans.append(
+                SignPlan(
+                    path, self._genesis.network, self._genesis.chain_tag, accounts, self._signed + start, size,
+                    self._first_nonce,
+                )
+            )  # fmt: skip
+        run_plans(self._scratch, [plan for plan in plans if plan.count])
+        merged = str(self._scratch / f"pool-{self._signed}.npy")
+        _merge([plan.path for plan in plans if plan.count], merged)
+        self._files.append((merged, count))
+        self._signed += count
+
+    def load(self, url: str, settings: Settings, mode: Any, rate_tps: float = 0) -> dict[str, Any]:
+        """Offer the rows of the newest file, all of them, so that the next file's nonces follow."""
+        path, count = self._files[-1]
+        plan = LoadPlan(url, path, 0, count, settings.demo.batch_rows, mode, rate_tps, _CONCURRENCY)
+        return run_plans(self._scratch, [plan])[0]
+
+    def sample(self) -> tuple[str, int]:
+        """A file of signed rows and how many it holds."""
+        return self._files[0]
+
+
+def _merge(paths: list[str], target: str) -> None:
+    import numpy as np
+
+    np.save(target, np.concatenate([np.load(path) for path in paths]))
+    for path in paths:
+        Path(path).unlink()
+
+
+def run_plans(scratch: Path, plans: list[Plan]) -> list[dict[str, Any]]:
+    """Carry out plans at the same time, each in a process of its own. Raises RuntimeError if one fails."""
+    running = []
+    for number, plan in enumerate(plans):
+        path = scratch / f"plan-{number}.json"
+        path.write_bytes(msgspec.json.encode(plan))
+        command = [sys.executable, "-m", "bench.load", str(path)]
+        running.append(subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    results = []
+    for process in running:
+        out, err = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"the load generator failed: {err.decode(errors='replace')[-2000:]}")
+        results.append(msgspec.json.decode(out.splitlines()[-1]))
+    return results
+
+
+def _verify_a_proof(client: Client, genesis: Any) -> bool:
+    """Take a transaction of the latest block and check its proof and certificate here."""
+    block = client.raw_block("latest")
+    if block is None or not len(block.batch):
+        return False
+    tx_id = block.batch.ids()[len(block.batch) // 2].tobytes()
+    with contextlib.suppress(ProofError):
+        return client.verified_proof(tx_id, genesis).height == block.header.height
+    return False
+
+
+def _ceiling(scratch: Path, pool: _Pool, settings: Settings) -> float:
+    """What the generator reaches against a server that accepts everything at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "bench.null_server", str(port)]
+    server = subprocess.Popen(command, cwd=_ROOT)
+    try:
+        _wait_for_port(port)
+        path, count = pool.sample()
+        plan = LoadPlan(
+            f"http://127.0.0.1:{port}", path, 0, min(count, _CEILING_ROWS), settings.demo.batch_rows, "closed",
+            concurrency=_CONCURRENCY,
+        )  # fmt: skip
+        return float(run_plans(scratch, [plan])[0]["tps"])
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def _wait_for_port(port: int, deadline_s: float = 15.0) -> None:
+    until = time.monotonic() + deadline_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise

@@ -1,0 +1,80 @@
+"""Ordering, the sole replica, stage times: pure pieces of the consensus room."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.consensus.ordering import merge_by_fee, split_by_draw
+from actors.consensus.replica import IllegalEventError, SoleReplica
+from actors.consensus.stages import StageTimes
+
+draws = st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=12), max_size=5)
+
+
+def merged_plainly(fees: list[list[int]]) -> list[int]:
+    """Take the highest head among the draws, again and again; the earlier draw wins a tie."""
+    offsets = np.cumsum([0, *(len(f) for f in fees)])
+    at, out = [0] * len(fees), []
+    while True:
+        open_draws = [d for d in range(len(fees)) if at[d] < len(fees[d])]
+        if not open_draws:
+            return out
+        best = max(open_draws, key=lambda d: (min(fees[d][: at[d] + 1]), -d))
+        out.append(int(offsets[best]) + at[best])
+        at[best] += 1
+
+
+@given(draws)
+def test_the_merge_takes_the_best_head_and_keeps_each_draw_in_order(fees: list[list[int]]) -> None:
+    order = merge_by_fee([np.array(f, dtype=np.uint64) for f in fees])
+    assert list(order) == merged_plainly(fees)
+
+
+@given(draws)
+def test_verdicts_return_to_the_draw_they_belong_to(fees: list[list[int]]) -> None:
+    order = merge_by_fee([np.array(f, dtype=np.uint64) for f in fees])
+    total = sum(len(f) for f in fees)
+    verdict_of_row = np.arange(total, dtype=np.uint64).astype(np.uint8)
+    parts = split_by_draw(verdict_of_row[order], order, [len(f) for f in fees])
+    assert [list(part) for part in parts] == [
+        list(part)
+        for part in (np.split(verdict_of_row, np.cumsum([len(f) for f in fees])[:-1]) if fees else [])
+    ]
+
+
+def test_a_group_of_one_commits_what_it_has_persisted_in_order() -> None:
+    replica = SoleReplica(term=3, height=7)
+    first, second = replica.propose(8, b"a"), replica.propose(9, b"b")
+    assert first.append[0].term == 3
+    assert first.commit_height is None
+    assert second.votes == (b"b",)
+    with pytest.raises(IllegalEventError):
+        replica.persisted(9, b"b")
+    assert replica.persisted(8, b"a").commit_height == 8
+    assert replica.persisted(9, b"b").commit_height == replica.commit_height == 9
+
+
+@pytest.mark.parametrize("height", [7, 9])
+def test_heights_follow_each_other(height: int) -> None:
+    with pytest.raises(IllegalEventError):
+        SoleReplica(1, 7).propose(height, b"x")
+
+
+def test_a_digest_that_was_not_proposed_is_not_committed() -> None:
+    replica = SoleReplica(1, 0)
+    replica.propose(1, b"x")
+    with pytest.raises(IllegalEventError):
+        replica.persisted(1, b"y")
+
+
+def test_stage_times_are_means_per_transaction() -> None:
+    times = StageTimes()
+    times.add("execute", 100, 10)
+    times.add("execute", 300, 10)
+    times.add("empty", 5, 0)
+    assert times.us_per_transaction() == {"execute": 20.0}
+    times.reset()
+    assert times.us_per_transaction() == {}

@@ -1,0 +1,288 @@
+"""The block pipeline against fake actors: order, overlap, refusals with their reasons, and failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from actors.consensus.pipeline import (
+    BlockRefusedError,
+    Pipeline,
+    PipelineBrokenError,
+    Position,
+    Sealed,
+    Work,
+)
+from actors.consensus.stages import StageTimes
+from actors.ledger.block import Header, sign_proposal
+from actors.ledger.signing import Signer
+
+SIGNER = Signer(b"\x01" * 32)
+GENESIS = b"\x09" * 32
+
+
+def root_of(height: int) -> bytes:
+    return bytes([height]) * 32
+
+
+class FakeStages:
+    """Storage and Validators that answer at once and remember what they were asked."""
+
+    def __init__(self) -> None:
+        self.executed = self.height = 0
+        self.committed: list[Sealed] = []
+        self.rollbacks: list[int] = []
+        self.verdicts: dict[int, list[int]] = {}
+        self.bad_signatures: dict[int, int] = {}
+        self.break_on_commit = False
+        self.overlap = 0
+        self._running = 0
+
+    async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
+        valid = np.ones(count, dtype=np.bool_)
+        if parts[0] in self.bad_signatures:
+            valid[self.bad_signatures[parts[0]]] = False
+        return valid
+
+    async def transaction_root(
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
+    ) -> tuple[bytes, int]:
+        self._running += 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.overlap = max(self.overlap, self._running)
+        self._running -= 1
+        return (b"\x77" * 32 if order is None or len(order) == 3 else b"\x78" * 32), 5
+
+    async def execute(
+        self,
+        height: int,
+        strict: bool,
+        proposer: bytes,
+        order: NDArray[np.int64] | None,
+        parts: Sequence[Any],
+    ) -> dict[str, Any]:
+        assert height == self.height + 1
+        verdicts = np.array(self.verdicts.get(parts[0], [0, 0, 0]), dtype=np.uint8)
+        if not (strict and verdicts.any()):
+            self.height = height
+        return {
+            "verdicts": verdicts,
+            "count": int((verdicts == 0).sum()),
+            "payload_bytes": 0,
+            "state_root": root_of(height),
+            "receipts_root": root_of(height + 100),
+            "stages_us": {"transition": 9},
+        }
+
+    async def rollback(self, height: int) -> None:
+        self.rollbacks.append(height)
+        self.height = height
+
+    async def commit(self, sealed: Sealed) -> None:
+        if self.break_on_commit:
+            raise ConnectionError("storage is gone")
+        self.committed.append(sealed)
+
+    def seal(self, header: Header) -> bytes:
+        return sign_proposal(SIGNER, header.hash())
+
+
+def pipeline(stages: FakeStages, inflight_max: int = 4) -> Pipeline:
+    ticks = iter(range(10**9))
+    position = Position(0, GENESIS, 1)
+    return Pipeline(
+        stages,
+        position,
+        SIGNER.public_key,
+        [SIGNER.public_key],
+        inflight_max,
+        lambda: next(ticks),
+        lambda: 5,
+        StageTimes(),
+    )
+
+
+def block(at: int, parent: bytes, tag: int = 0, **changes: Any) -> tuple[Work, bytes]:
+    values: dict[str, Any] = {
+        "height": at,
+        "term": 1,
+        "time_ms": 5,
+        "transaction_count": 3,
+        "payload_bytes": 0,
+        "parent_hash": parent,
+        "transaction_root": b"\x77" * 32,
+        "state_root": root_of(at),
+        "receipts_root": root_of(at + 100),
+        "proposer": SIGNER.public_key,
+    }
+    header = Header(**(values | changes))
+    work = Work((tag or at, None), 3, header=header, signature=sign_proposal(SIGNER, header.hash()))
+    return work, header.hash()
+
+
+def test_proposals_become_a_chain_in_order() -> None:
+    async def scenario() -> None:
+        stages = FakeStages()
+        pipe = pipeline(stages)
+        works = [Work((n, None), 3, order=np.arange(3)) for n in range(1, 8)]
+        futures = [await pipe.submit(work) for work in works]
+        headers = await asyncio.gather(*futures)
+        assert [header.height for header in headers if header] == list(range(1, 8))
+        parents = [GENESIS, *(sealed.digest for sealed in stages.committed)]
+        assert [sealed.header.parent_hash for sealed in stages.committed] == parents[:-1]
+        assert stages.overlap > 1, "no two blocks were ever under way together"
+        await pipe.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_proposal_leaves_out_what_fails_and_commits_the_rest() -> None:
+    async def scenario() -> None:
+        stages, seen = FakeStages(), []
+        stages.verdicts = {1: [0, 8, 0], 2: [8, 8, 8]}
+        pipe = pipeline(stages)
+        first = await pipe.submit(
+            Work((1, None), 3, order=np.arange(3), on_executed=lambda v: seen.append(list(v)))
+        )
+        empty = await pipe.submit(Work((2, None), 3, order=np.arange(3)))
+        last = await pipe.submit(Work((3, None), 3, order=np.arange(3)))
+        headers = await asyncio.gather(first, empty, last)
+        assert headers[0] is not None
+        assert (headers[0].transaction_count, headers[0].transaction_root) == (2, b"\x78" * 32)
+        assert headers[1] is None
+        assert headers[2] is not None
+        assert headers[2].height == 2
+        assert seen == [[0, 8, 0]]
+        assert stages.rollbacks == [1]
+        await pipe.close()
+
+    asyncio.run(scenario())
+
+
+def test_valid_blocks_of_others_are_committed() -> None:
+    async def scenario() -> None:
+        stages = FakeStages()
+        pipe = pipeline(stages)
+        first, parent = block(1, GENESIS)
+        second, _ = block(2, parent)
+        headers = await asyncio.gather(await pipe.submit(first), await pipe.submit(second))
+        assert [header.height for header in headers if header] == [1, 2]
+        await pipe.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"state_root": bytes(32)}, "state_root"),
+        ({"transaction_root": bytes(32)}, "transaction_root"),
+        ({"receipts_root": bytes(32)}, "receipts_root"),
+        ({"transaction_count": 4}, "counts"),
+        ({"parent_hash": bytes(32)}, "parent hash"),
+        ({"at": 2}, "height"),
+        ({"term": 0}, "term"),
+        ({"proposer": Signer(b"\x02" * 32).public_key}, "no member"),
+    ],
+)
+def test_a_false_header_is_refused_with_the_reason_and_the_state_rolled_back(
+    changes: dict[str, Any], reason: str
+) -> None:
+    async def scenario() -> None:
+        stages = FakeStages()
+        pipe = pipeline(stages)
+        bad, _ = block(**({"at": 1, "parent": GENESIS} | changes))
+        with pytest.raises(BlockRefusedError, match=reason):
+            await (await pipe.submit(bad))
+        assert stages.rollbacks == [0]
+        assert not stages.committed
+        good, _ = block(1, GENESIS)
+        assert await (await pipe.submit(good)) is not None
+        await pipe.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_bad_row_or_signature_is_named() -> None:
+    async def scenario() -> None:
+        stages = FakeStages()
+        stages.verdicts, stages.bad_signatures = {50: [0, 10, 0]}, {60: 2}
+        pipe = pipeline(stages)
+        for tag, reason, row in ((50, "insufficient_balance", 1), (60, "bad_signature", 2)):
+            work, _ = block(1, GENESIS, tag=tag)
+            with pytest.raises(BlockRefusedError, match=reason) as raised:
+                await (await pipe.submit(work))
+            assert raised.value.row == row
+        forged, _ = block(1, GENESIS)
+        forged.signature = bytes(64)
+        with pytest.raises(BlockRefusedError, match="signature over the header"):
+            await (await pipe.submit(forged))
+        assert not stages.committed
+        await pipe.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_follows_a_refused_block_is_refused_too() -> None:
+    async def scenario() -> None:
+        stages = FakeStages()
+        pipe = pipeline(stages)
+        bad, parent = block(1, GENESIS, state_root=bytes(32))
+        child, _ = block(2, parent)
+        outcomes = await asyncio.gather(
+            await pipe.submit(bad), await pipe.submit(child), return_exceptions=True
+        )
+        assert all(isinstance(outcome, BlockRefusedError) for outcome in outcomes)
+        assert stages.height == 0
+        await pipe.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_breaks_the_pipeline_and_reaches_everybody() -> None:
+    async def scenario() -> None:
+        stages = FakeStages()
+        stages.break_on_commit = True
+        pipe = pipeline(stages, inflight_max=2)
+        done = await pipe.submit(Work((1, None), 3, order=np.arange(3)))
+        await asyncio.wait([pipe.broken])
+        assert isinstance(pipe.broken.exception(), ConnectionError)
+        await pipe.close(pipe.broken.exception())
+        with pytest.raises(PipelineBrokenError, match="storage is gone"):
+            await done
+        with pytest.raises(PipelineBrokenError):
+            await pipe.submit(Work((2, None), 3, order=np.arange(3)))
+        assert pipe.depths()["inflight"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_submit_waits_at_the_bound() -> None:
+    async def scenario() -> None:
+        stages = FakeStages()
+        gate = asyncio.Event()
+        commit = stages.commit
+
+        async def held(sealed: Sealed) -> None:
+            await gate.wait()
+            await commit(sealed)
+
+        stages.commit = held  # type: ignore[method-assign]
+        pipe = pipeline(stages, inflight_max=2)
+        for n in (1, 2):
+            await pipe.submit(Work((n, None), 3, order=np.arange(3)))
+        third = asyncio.create_task(pipe.submit(Work((3, None), 3, order=np.arange(3))))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not third.done()
+        gate.set()
+        assert (await (await third)) is not None
+        await pipe.close()
+
+    asyncio.run(scenario())

@@ -1,0 +1,187 @@
+"""Headers, certificates, blocks and genesis: round trips, fuzz, and what each refuses."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.ledger.block import (
+    HEADER_BYTES,
+    Block,
+    Certificate,
+    Header,
+    decode_block,
+    decode_certificate,
+    decode_header,
+    sign_proposal,
+    sign_vote,
+    verify_proposal,
+)
+from actors.ledger.genesis import Allocation, Genesis, Member, decode_allocation, decode_genesis, exact_sum
+from actors.ledger.rows import FormatError, empty_batch
+from actors.ledger.signing import Signer
+
+SIGNERS = sorted((Signer(bytes([n]) * 32) for n in range(1, 6)), key=lambda signer: signer.public_key)
+U64 = st.integers(0, 2**64 - 1)
+DIGEST = st.binary(min_size=32, max_size=32)
+headers = st.builds(
+    Header, U64, U64, U64, st.integers(0, 2**32 - 1), U64, DIGEST, DIGEST, DIGEST, DIGEST, DIGEST
+)
+EMPTY_HEADER = Header(1, 1, 0, 0, 0, bytes(32), bytes(32), bytes(32), bytes(32), SIGNERS[0].public_key)
+
+
+@given(headers)
+def test_headers_survive_the_round_trip(header: Header) -> None:
+    encoded = header.encode()
+    assert len(encoded) == HEADER_BYTES
+    assert decode_header(encoded) == header
+    assert decode_header(encoded).hash() == header.hash()
+
+
+@given(st.binary(max_size=2 * HEADER_BYTES))
+def test_any_bytes_are_a_header_or_a_format_error(data: bytes) -> None:
+    try:
+        decoded = decode_header(data)
+    except FormatError:
+        return
+    assert decoded.encode() == data
+
+
+def test_a_proposal_is_bound_to_proposer_and_header() -> None:
+    signature = sign_proposal(SIGNERS[0], EMPTY_HEADER.hash())
+    assert verify_proposal(EMPTY_HEADER, signature)
+    assert not verify_proposal(EMPTY_HEADER, sign_proposal(SIGNERS[1], EMPTY_HEADER.hash()))
+    assert not verify_proposal(EMPTY_HEADER, sign_vote(SIGNERS[0], EMPTY_HEADER.hash()))
+    assert not verify_proposal(EMPTY_HEADER, signature[:-1])
+
+
+def votes(count: int, digest: bytes) -> Certificate:
+    return Certificate(tuple((s.public_key, sign_vote(s, digest)) for s in SIGNERS[:count]))
+
+
+def test_a_certificate_needs_a_true_majority_of_distinct_members() -> None:
+    digest, members = EMPTY_HEADER.hash(), [signer.public_key for signer in SIGNERS]
+    three = votes(3, digest)
+    assert three.verify(digest, members)
+    assert not votes(2, digest).verify(digest, members)
+    assert not three.verify(bytes(32), members)
+    assert not Certificate(three.votes[:1] * 3).verify(digest, members)
+    assert not Certificate(three.votes[::-1]).verify(digest, members)
+    assert not three.verify(digest, members[1:])
+    forged = (*three.votes[:2], (three.votes[2][0], bytes(64)))
+    assert not Certificate(forged).verify(digest, members)
+    assert not votes(2, digest).verify(digest, members[:4])
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_a_certificate_or_a_format_error(data: bytes) -> None:
+    try:
+        decoded = decode_certificate(data)
+    except FormatError:
+        return
+    assert decoded.encode() == data
+
+
+def test_certificates_survive_the_round_trip() -> None:
+    certificate = votes(4, EMPTY_HEADER.hash())
+    assert decode_certificate(certificate.encode()) == certificate
+
+
+@given(st.binary(max_size=700))
+def test_any_bytes_are_a_block_or_a_format_error(data: bytes) -> None:
+    try:
+        decoded = decode_block(data, 100, 1_000)
+    except FormatError:
+        return
+    assert decoded.encode() == data
+
+
+def test_a_block_whose_counts_disagree_with_its_body_is_refused() -> None:
+    good = Block(EMPTY_HEADER, bytes(64), empty_batch())
+    assert decode_block(good.encode(), 10, 10).header == EMPTY_HEADER
+    for field in ("transaction_count", "payload_bytes"):
+        wrong = Header(**{name: getattr(EMPTY_HEADER, name) for name in Header.__slots__} | {field: 1})
+        with pytest.raises(FormatError, match=field):
+            decode_block(Block(wrong, bytes(64), empty_batch()).encode(), 10, 10)
+
+
+def genesis(**changes: object) -> Genesis:
+    values: dict[str, object] = {
+        "version": 1,
+        "network": "test",
+        "created_ms": 1,
+        "members": [Member("node-1", SIGNERS[0].public_key.hex())],
+        "accounts": 0,
+        "supply": 0,
+        "state_root": "00" * 32,
+        "block_transactions_max": 10,
+        "block_payload_bytes_max": 10,
+    }
+    return Genesis(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_genesis_survives_the_round_trip_and_its_hash_covers_every_field() -> None:
+    document = genesis()
+    assert decode_genesis(document.encode()) == document
+    assert decode_genesis(msgspec.json.format(document.encode())).hash() == document.hash()
+    changed = [
+        genesis(network="x"),
+        genesis(created_ms=2),
+        genesis(supply=1),
+        genesis(block_transactions_max=11),
+    ]
+    assert len({document.hash(), *(other.hash() for other in changed)}) == 5
+    assert document.chain_tag == int.from_bytes(document.hash()[:8], "little")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"version": 2}, r"genesis\.version"),
+        ({"members": []}, r"genesis\.members"),
+        ({"members": [Member("a", "00")]}, "identity"),
+        ({"members": [Member("a", "00" * 32), Member("b", "00" * 32)]}, "twice"),
+        ({"state_root": "zz" * 32}, r"genesis\.state_root"),
+        ({"supply": 2**64}, "genesis"),
+    ],
+)
+def test_genesis_names_what_is_wrong(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(FormatError, match=field):
+        decode_genesis(msgspec.json.encode(genesis(**changes)))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_genesis_or_a_format_error(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        decode_genesis(data)
+
+
+def test_allocations_survive_the_round_trip_and_refuse_what_cannot_be() -> None:
+    keys = np.arange(96, dtype=np.uint8).reshape(3, 32)
+    balances = np.array([1, 2, 2**63], dtype=np.uint64)
+    encoded = Allocation(keys, balances).encode()
+    again = decode_allocation(encoded)
+    assert (again.keys == keys).all()
+    assert again.supply() == 2**63 + 3
+    twice = Allocation(keys[[0, 0, 1]], balances)
+    for data, word in (
+        (encoded[:-1], "bytes"),
+        (encoded[:4], "bytes"),
+        (b"XXXX" + encoded[4:], "magic"),
+        (encoded[:4] + b"\xff\xff\xff\xff" + encoded[8:], "count"),
+        (twice.encode(), "twice"),
+        (Allocation(keys, balances * np.uint64(0)).encode(), "balances"),
+        (encoded[:8] + bytes(8) + encoded[16:], "supply"),
+    ):
+        with pytest.raises(FormatError, match=word):
+            decode_allocation(data)
+    with pytest.raises(FormatError, match="supply"):
+        Allocation(keys, np.full(3, 2**63, dtype=np.uint64)).encode()
+
+
+@given(st.lists(U64, max_size=20))
+def test_exact_sums_do_not_wrap(values: list[int]) -> None:
+    assert exact_sum(np.array(values, dtype=np.uint64)) == sum(values)
