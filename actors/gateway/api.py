@@ -43,12 +43,12 @@ class Api:
         self._batch = BatchRoute(backend, report)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self.typed(scope, receive, send)
-        elif scope["path"] == BATCH_PATH:
+        if scope["type"] == "http" and scope["path"] == BATCH_PATH:
             await self._batch(scope, receive, send)
-        else:
+        elif scope["type"] == "http" and scope["method"] == "POST":
             await self._bounded(scope, receive, send)
+        else:
+            await self.typed(scope, receive, send)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body within its bound before FastAPI sees the request."""

@@ -55,6 +55,10 @@ class BatchRoute:
     async def _submit(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive
     ) -> tuple[Submission, Wait]:
+        if scope["method"] != "POST":
+            problem = ProblemError("method-not-allowed", "a batch is submitted with POST")
+            problem.headers["Allow"] = "POST"
+            raise problem
         wait = _read_wait(scope.get("query_string", b""))
         media = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if media != BINARY.encode():

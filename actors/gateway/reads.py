@@ -2,21 +2,25 @@
 
 A block at a height never changes once it is committed, so its bytes and its certificate are kept, the least
 recently used leaving first, bounded in entries and in bytes. Readers of the same missing value share one
-call. At most READS_INFLIGHT_MAX calls to Storage are open at a time; beyond that a read raises BusyError.
+call. At most READS_INFLIGHT_MAX calls to Storage are open at a time, beyond that a read raises BusyError; a
+call that takes longer than READ_TIMEOUT_S raises UnavailableError.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from actors.gateway.backend import BusyError
+from actors.gateway.backend import BusyError, UnavailableError
 
 READS_INFLIGHT_MAX = 512
+READ_TIMEOUT_S = 10.0
 CACHE_BYTES_MAX = 128 << 20
 HEIGHT_MAX = 2**63 - 1
+
+Fetch = Callable[[int], Coroutine[Any, Any, bytes | None]]
 
 
 class StorageReads(Protocol):
@@ -70,13 +74,34 @@ class FinalCache:
             self.bytes -= len(oldest)
 
 
+class SharedCalls:
+    """Callers that ask for the same thing at the same time share one call."""
+
+    def __init__(self) -> None:
+        self._open: dict[object, asyncio.Task[Any]] = {}
+
+    async def call(self, key: object, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Join the open call of `key`, or start one. One caller that goes away does not end it."""
+        task = self._open.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(start())
+            self._open[key] = task
+            task.add_done_callback(lambda done: self._ended(key, done))
+        return await asyncio.shield(task)
+
+    def _ended(self, key: object, done: asyncio.Task[Any]) -> None:
+        del self._open[key]
+        if not done.cancelled():
+            done.exception()  # Retrieved here, should every caller be gone.
+
+
 class Reads:
     """Bounded, cached reads over one Storage."""
 
     def __init__(self, storage: StorageReads, cache_blocks: int) -> None:
         self._storage = storage
         self.blocks, self.certificates = FinalCache(cache_blocks), FinalCache(cache_blocks)
-        self._fetching: dict[tuple[str, int], asyncio.Task[bytes | None]] = {}
+        self._shared = SharedCalls()
         self.inflight = 0
 
     async def head(self) -> dict[str, Any]:
@@ -107,34 +132,26 @@ class Reads:
         """Bytes of a committed block's certificate."""
         return await self._final("certificate", height, self._storage.certificate, self.certificates)
 
-    async def _bounded(self, call: Awaitable[Any]) -> Any:
+    async def _bounded(self, call: Coroutine[Any, Any, Any]) -> Any:
         if self.inflight >= READS_INFLIGHT_MAX:
-            if asyncio.iscoroutine(call):
-                call.close()
+            call.close()
             raise BusyError("reads of storage", READS_INFLIGHT_MAX)
         self.inflight += 1
         try:
-            return await call
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                return await call
+        except TimeoutError:
+            raise UnavailableError("storage") from None
         finally:
             self.inflight -= 1
 
-    async def _final(
-        self, kind: str, height: int, fetch: Callable[[int], Awaitable[bytes | None]], cache: FinalCache
-    ) -> bytes | None:
+    async def _final(self, kind: str, height: int, fetch: Fetch, cache: FinalCache) -> bytes | None:
         if not 0 <= height <= HEIGHT_MAX:
             return None
         key = (kind, height)
         if (known := cache.get(key)) is not None:
             return known
-        task = self._fetching.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._bounded(fetch(height)))
-            self._fetching[key] = task
-            task.add_done_callback(lambda done: self._fetched(key, done, cache))
-        # Shielded: one reader that goes away must not take the answer from the others.
-        return await asyncio.shield(task)
-
-    def _fetched(self, key: tuple[str, int], done: asyncio.Task[bytes | None], cache: FinalCache) -> None:
-        self._fetching.pop(key, None)
-        if not done.cancelled() and done.exception() is None and (value := done.result()) is not None:
+        value = await self._shared.call(key, lambda: self._bounded(fetch(height)))
+        if value is not None:
             cache.put(key, value)
+        return value

@@ -9,14 +9,14 @@ commit wait is given up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.backend import BusyError, Limits, Submission, UnavailableError, Wait
-from actors.gateway.reads import Reads, StorageReads
+from actors.gateway.reads import Reads, SharedCalls, StorageReads
 from actors.gateway.submit import Admit, Gatherer, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
 from actors.ledger.block import decode_block
@@ -27,7 +27,7 @@ from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
 
 ADMIT_TIMEOUT_S = 10.0
-READY_TIMEOUT_S = 2.0
+STATUS_TIMEOUT_S = 5.0
 SKIPPED_HEIGHTS_MAX = 256
 
 _Owner = asyncio.Future[None]
@@ -42,7 +42,7 @@ class Service:
         genesis: Genesis,
         shards: Sequence[Admit],
         storage: StorageReads,
-        status: Callable[[], Awaitable[dict[str, Any]]],
+        status: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
         hash_rows: Hasher = sha256_rows,
     ) -> None:
         self.genesis = genesis
@@ -54,7 +54,7 @@ class Service:
         self._gatherers = {durable: Gatherer(self._splitter, durable, wait_s) for durable in (False, True)}
         self._waits: CommitWaits[_Owner] = CommitWaits(settings.inflight_rows_max)
         self._reads = Reads(storage, settings.cache_blocks)
-        self._status = status
+        self._status, self._shared = status, SharedCalls()
         self._hash_rows = hash_rows
         self._head: dict[str, Any] | None = None
         self._skipped: set[int] = set()
@@ -197,20 +197,27 @@ class Service:
 
     async def status(self) -> dict[str, Any]:
         """What consensus says of the node, and this gateway's own figures."""
-        return {"node": await self._status(), "gateway": self.figures(), "head": await self.head()}
+        return {"node": await self._node(), "gateway": self.figures(), "head": await self.head()}
+
+    async def _node(self) -> dict[str, Any]:
+        """Consensus' status; callers at the same time share one call. Raises UnavailableError."""
+        try:
+            async with asyncio.timeout(STATUS_TIMEOUT_S):
+                return await self._shared.call("status", self._status)
+        except TimeoutError:
+            raise UnavailableError("consensus") from None
 
     async def ready(self) -> dict[str, bool]:
         """Whether storage and consensus answer."""
 
         async def answers(call: Awaitable[Any]) -> bool:
             try:
-                async with asyncio.timeout(READY_TIMEOUT_S):
-                    await call
-            except (UnavailableError, BusyError, TimeoutError):
+                await call
+            except (UnavailableError, BusyError):
                 return False
             return True
 
-        storage, consensus = await asyncio.gather(answers(self._reads.head()), answers(self._status()))
+        storage, consensus = await asyncio.gather(answers(self._reads.head()), answers(self._node()))
         return {"storage": storage, "consensus": consensus}
 
     def figures(self) -> dict[str, object]:

@@ -1,0 +1,267 @@
+"""The client against a real HTTP server on loopback: submissions, reads, proofs, bounds, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from gateway_fake_node import BALANCE, SENDERS, FakeNode, until
+
+from actors.gateway.api import create_app
+from actors.gateway.client import (
+    ApiError,
+    Client,
+    CommitTimeoutError,
+    UnavailableApiError,
+    transaction_json,
+)
+from actors.gateway.proof import ProofError, verify_proof
+from actors.gateway.server import HttpServer, bind
+from actors.ledger.block import Certificate, sign_proposal, sign_vote
+from actors.ledger.rows import FormatError, concatenate, encode_batch
+from actors.ledger.signing import Signer
+
+Answer = TypeVar("Answer")
+
+
+class Served:
+    """A node and its HTTP server in a loop of its own thread, so that a plain client may block."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self.node = node
+        self.faults: list[Exception] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.server = self.call(self._serve)
+        self.url = self.server.url
+
+    async def _serve(self) -> HttpServer:
+        app = create_app(self.node.service, lambda _what, error: self.faults.append(error))
+        server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
+        await server.started()
+        return server
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Await `function()` in the server's loop, from the test's thread."""
+        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(20)
+
+    def commit_when_pending(self, rows: int) -> None:
+        """Commit a block as soon as `rows` transactions are pending."""
+
+        async def run() -> None:
+            await until(lambda: sum(len(shard.pending) for shard in self.node.shards) >= rows)
+            self.node.commit()
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop)
+
+    def stop(self) -> None:
+        self.call(self.server.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    running = Served(FakeNode(batch_rows_max=100, batch_payload_bytes_max=1000))
+    yield running
+    running.stop()
+    assert running.faults == []
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.url, timeout_s=20) as opened:
+        yield opened
+
+
+def test_submit_wait_read_and_prove(served: Served, client: Client) -> None:
+    node = served.node
+    assert client.ready()
+    assert client.genesis().hash() == node.genesis.hash()
+    batch = concatenate([node.transfer(0, 0), node.transfer(1, 4), node.transfer(2, 0, payload=b"x")])
+    served.commit_when_pending(2)
+    receipt = client.submit(batch, wait="committed")
+    assert (receipt.accepted, receipt.height) == (2, 1)
+    assert [(row.index, row.verdict, row.field) for row in receipt.rejected] == [(1, "NONCE_GAP", "nonce")]
+    assert client.account(SENDERS[0].public_key)["nonce"] == 1
+    header = client.verified_proof(receipt.ids[2], node.genesis)
+    assert header.hash() == node.blocks[1].header.hash()
+    record = client.transaction(receipt.ids[2])
+    assert record is not None
+    assert record["payload"] == b"x".hex()
+    assert client.transaction(receipt.ids[1]) is None
+    assert client.proof(receipt.ids[1]) is None
+    with pytest.raises(ProofError):
+        client.verified_proof(receipt.ids[1])
+
+
+def test_blocks(served: Served, client: Client) -> None:
+    assert client.block("latest") is None
+    assert client.raw_block(3) is None
+    client.submit_one(served.node.transfer(0, 0))
+    block = served.node.commit()
+    shown = client.block("latest")
+    assert shown is not None
+    assert shown["header"]["hash"] == block.header.hash().hex()
+    raw = client.raw_block(1)
+    assert raw is not None
+    assert raw.encode() == block.encode()
+
+
+def test_submitting_one_as_json(served: Served, client: Client) -> None:
+    batch = served.node.transfer(0, 0)
+    served.commit_when_pending(1)
+    answer = client.submit_one(batch, wait="committed")
+    assert (answer["status"], answer["height"]) == ("committed", 1)
+    assert answer["id"] == batch.ids()[0].tobytes().hex()
+    with pytest.raises(ApiError) as caught:
+        client.submit_one(served.node.transfer(0, 9, amount=BALANCE))
+    assert (caught.value.status, caught.value.verdict, caught.value.field) == (409, "NONCE_GAP", "nonce")
+    with pytest.raises(FormatError):
+        transaction_json(concatenate([batch, batch]))
+
+
+def test_typed_errors_of_an_absent_and_a_slow_node(served: Served, client: Client) -> None:
+    served.node.away = True
+    with pytest.raises(UnavailableApiError) as caught:
+        client.status()
+    assert (caught.value.status, caught.value.retry_after_s) == (503, 1.0)
+    assert not client.ready()
+    served.node.service._commit_timeout_s = 0.01
+    with pytest.raises(CommitTimeoutError) as late:
+        client.submit(served.node.transfer(0, 0), wait="committed")
+    assert late.value.problem["pending"] == [0]
+    with pytest.raises(UnavailableApiError), Client("http://127.0.0.1:9") as nobody:
+        nobody.status()
+
+
+def forged(kind: str, node: FakeNode, proof: Any) -> Any:
+    """A proof with one part replaced by what an adversary could make."""
+    block, stranger = node.blocks[1], Signer(b"s" * 32)
+    if kind == "leaf":
+        return replace(proof, leaf=bytes(32))
+    if kind == "header.height":
+        return replace(proof, height=proof.height + 1)
+    if kind == "size":
+        return replace(proof, size=proof.size + 1)
+    if kind == "proof":
+        return replace(proof, index=proof.index ^ 1)
+    if kind == "header":
+        return replace(proof, header=proof.header[:-1])
+    if kind == "certificate.count":
+        return replace(proof, certificate=b"\xff\xff")
+    if kind == "signature":
+        return replace(proof, signature=sign_proposal(stranger, block.header.hash()))
+    if kind == "certificate":
+        vote = (stranger.public_key, sign_vote(stranger, block.header.hash()))
+        return replace(proof, certificate=Certificate((vote,)).encode())
+    foreign = replace(block.header, proposer=stranger.public_key)
+    return replace(proof, header=foreign.encode(), signature=sign_proposal(stranger, foreign.hash()))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "leaf",
+        "header.height",
+        "size",
+        "proof",
+        "header",
+        "certificate.count",
+        "header.proposer",
+        "signature",
+        "certificate",
+    ],
+)
+def test_a_forged_proof_fails_at_the_check_that_it_breaks(kind: str, served: Served, client: Client) -> None:
+    node = served.node
+    client.submit(concatenate([node.transfer(who, 0) for who in range(5)]))
+    node.commit()
+    tx_id = node.blocks[1].batch.ids()[2].tobytes()
+    proof = client.proof(tx_id)
+    assert proof is not None
+    assert verify_proof(node.genesis, tx_id, proof).height == 1
+    with pytest.raises(ProofError) as caught:
+        verify_proof(node.genesis, tx_id, forged(kind, node, proof))
+    assert caught.value.check == kind
+
+
+def test_bodies_above_the_bound_over_a_real_connection(served: Served, client: Client) -> None:
+    too_large = b"x" * (served.node.service.limits.body_bytes_max + 1)
+    headers = {"content-type": "application/octet-stream"}
+    with httpx.Client(base_url=served.url) as http:
+        declared = http.post("/v1/transactions/batch", content=too_large, headers=headers)
+        assert (declared.status_code, declared.json()["limit"]) == (413, len(too_large) - 1)
+        pieces = (too_large[at : at + 4096] for at in range(0, len(too_large), 4096))
+        streamed = http.post("/v1/transactions/batch", content=pieces, headers=headers)
+        assert streamed.status_code == 413
+        json_body = http.post(
+            "/v1/transactions", content=b"x" * 40_000, headers={"content-type": "application/json"}
+        )
+        assert json_body.status_code == 413
+    full = concatenate([served.node.transfer(who, 0, payload=b"p" * 100) for who in range(8)])
+    assert client.submit(full).accepted == 8
+
+
+def test_a_batch_in_dribbles_is_read(served: Served) -> None:
+    data = encode_batch(served.node.transfer(0, 0))
+    headers = {"content-type": "application/octet-stream"}
+    with httpx.Client(base_url=served.url) as http:
+        answer = http.post(
+            "/v1/transactions/batch",
+            content=(data[at : at + 7] for at in range(0, len(data), 7)),
+            headers=headers,
+        )
+    assert answer.json()["accepted"] == 1
+
+
+def test_garbage_instead_of_http_is_refused_and_the_server_lives(served: Served, client: Client) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    for garbage in (b"\x16\x03\x01\x00\xa5", b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n", bytes(4000)):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(garbage)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(4096)
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert client.ready()
+
+
+def test_the_same_port_can_be_bound_again_at_once(served: Served) -> None:
+    async def scenario() -> None:
+        first = HttpServer(create_app(served.node.service, lambda *_: None), await bind("127.0.0.1", 0, 1.0))
+        await first.started()
+        port = int(first.url.rsplit(":", 1)[1])
+        with pytest.raises(OSError, match="in use"):
+            await bind("127.0.0.1", port, 0.0)
+        waiting = asyncio.ensure_future(bind("127.0.0.1", port, 20.0))
+        async with httpx.AsyncClient(base_url=first.url) as http:
+            assert (await http.get("/v1/health")).status_code == 200
+        await first.stop()
+        await first.stop()
+        again = HttpServer(create_app(served.node.service, lambda *_: None), await waiting)
+        await again.started()
+        assert again.url == first.url
+        async with httpx.AsyncClient(base_url=again.url) as http:
+            assert (await http.get("/v1/health")).status_code == 200
+        await again.stop()
+
+    asyncio.run(scenario())
+
+
+def test_the_client_imports_neither_ray_nor_the_server() -> None:
+    probe = (
+        "import sys, actors.gateway.client;"
+        "print(sorted({'ray', 'fastapi', 'uvicorn', 'numba'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
