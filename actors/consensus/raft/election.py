@@ -28,8 +28,16 @@ class Election(RaftState):
 
     @property
     def is_promotable(self) -> bool:
-        """True if this replica may campaign: it counts in the configuration in force."""
-        return self.configuration.is_voter(self.id)
+        """True if this replica may campaign.
+
+        That is who counts in the configuration in force, and, until that one is known to be committed, who
+        counted in the one before: those may be the only ones whose logs are complete enough to win, though
+        they work for a configuration without themselves (Raft dissertation, section 4.2.2).
+        """
+        if self.configuration.is_voter(self.id):
+            return True
+        configurations = self.log.configurations
+        return configurations[-1][0] > self.commit_index and configurations[-2][1].is_voter(self.id)
 
     def _is_loyal(self) -> bool:
         """True while a leader may rely on this replica to elect nobody else."""

@@ -37,6 +37,7 @@ class Log:
         "last_index",
         "last_term",
         "snapshot",
+        "was_reset",
     )
 
     def __init__(self, durable: DurableState) -> None:
@@ -48,11 +49,13 @@ class Log:
         self.configurations: list[tuple[int, Configuration]] = []
         self.last_index = durable.base_index
         self.last_term = durable.base_term
+        self.was_reset = False  # the durable entries were of no use: the disk's log must be reset too
         if durable.base_index > durable.snapshot.index:
             raise CompactionError(f"log starts at {durable.base_index}, after {durable.snapshot.index}")
         if _term_at(durable, durable.snapshot.index) != durable.snapshot.term:
             # A crash between the snapshot and the reset of the log: the log is not this state's history.
             self.restore(durable.snapshot)
+            self.was_reset = True
             return
         self.configurations.append((durable.snapshot.index, durable.snapshot.configuration))
         self.append(durable.entries)

@@ -194,8 +194,14 @@ class Replication(Election):
         if progress.match < self.log.last_index:
             self._replication_due = True
             if progress.state is ProgressState.REPLICATE and progress.inflight:
-                # A lost request leaves a gap that only a request behind it can show.
-                self._send_append(m.sender, progress, ())
+                self._show_gap(m.sender, progress)
+
+    def _show_gap(self, member: int, progress: Progress) -> None:
+        """A lost request leaves a gap that only a request behind it can show."""
+        if progress.next > self.log.base_index:
+            self._send_append(member, progress, ())
+        else:  # compacted meanwhile: a snapshot follows
+            progress.become(ProgressState.PROBE, progress.match + 1)
 
     def _advance_commit(self) -> None:
         index = agreed(self.configuration, self._match_of)
@@ -294,7 +300,8 @@ class Replication(Election):
     def snapshot_at(self, index: int, digest: bytes) -> SnapshotMeta:
         """The record to store with a state taken after applying `index`.
 
-        Raises CompactionError if `index` was not handed out as committed, or lies before the last snapshot.
+        Raises CompactionError if `index` was not handed out as committed, is not durable in the log, or lies
+        before the last snapshot.
         """
         self._check_handed(index)
         return self.log.snapshot_at(index, digest)
@@ -302,11 +309,11 @@ class Replication(Election):
     def compact(self, snapshot: SnapshotMeta, retain_entries: int = 0) -> None:
         """`snapshot` is durable: drops the log up to it, but for the last `retain_entries`.
 
-        Raises CompactionError if its index was not handed out as committed, or lies before the last snapshot.
+        Raises CompactionError as `snapshot_at` does.
         """
         self._check_handed(snapshot.index)
         self.log.compact(snapshot, retain_entries)
 
     def _check_handed(self, index: int) -> None:
-        if index > self.handed_index or index < self.log.snapshot.index:
-            raise CompactionError(f"{index} is not in [{self.log.snapshot.index}, {self.handed_index}]")
+        if not self.log.snapshot.index <= index <= min(self.handed_index, self.durable_index):
+            raise CompactionError(f"no snapshot at {index}: {self.handed_index} is handed out")

@@ -76,7 +76,7 @@ class RaftState:
         self._durable_hard = self._written_hard = durable.hard_state
         self._pending_writes: deque[PendingWrite] = deque()
         self._last_ticket = 0
-        self._restored: SnapshotMeta | None = None
+        self._restored: SnapshotMeta | None = self.log.snapshot if self.log.was_reset else None
         self._messages: list[Message] = []
         self._messages_after_write: list[Message] = []
         self._reads: list[ReadReady] = []

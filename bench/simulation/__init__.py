@@ -1,0 +1,1 @@
+"""Seeded simulators of the cores, without Ray, sockets, disks or real time."""
