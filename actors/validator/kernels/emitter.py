@@ -49,9 +49,10 @@ class Emitter:
         self.lines.append(f"  {statement}")
 
     def begin(self, name: str, parameters: Sequence[str], internal: bool = False) -> None:
-        """Open ``void name(parameters)``; internal functions are called by this module only."""
-        linkage = "internal " if internal else ""
-        self.lines.append(f"define {linkage}void @{name}({', '.join(parameters)}) nounwind {{")
+        """Open ``void name(parameters)``; internal functions are called by this module only, never
+        inlined."""
+        linkage, attributes = ("internal ", "nounwind noinline") if internal else ("", "nounwind")
+        self.lines.append(f"define {linkage}void @{name}({', '.join(parameters)}) {attributes} {{")
         self._label("entry")
 
     def end(self) -> None:
@@ -121,6 +122,15 @@ class Emitter:
         values = ", ".join(f"{k} {v}" for k, v in arguments)
         return self.let(f"call {kind} @{function}({values}, i32 {immediate})")
 
+    def invoke(self, function: str, arguments: Sequence[tuple[str, Value]]) -> None:
+        """Call a function of this module."""
+        self.do(f"call void @{function}({', '.join(f'{k} {v}' for k, v in arguments)})")
+
+    def table(self, name: str, kind: str, values: Sequence[int]) -> None:
+        """A constant array, aligned to 64 bytes."""
+        content = ", ".join(f"{kind} {value}" for value in values)
+        self.globals.append(f"@{name} = private constant [{len(values)} x {kind}] [{content}], align 64")
+
     def row_or_last(self, index: Value, rows: Value) -> Value:
         """``index``, or the last row for the lanes that a short batch leaves over."""
         last = self.let(f"sub i64 {rows}, 1")
@@ -144,7 +154,8 @@ class Vector:
         self.lane = f"i{bits}"
 
     def const(self, value: int) -> Value:
-        return f"splat (i{self.bits} {value})"
+        sign = 1 << (self.bits - 1)
+        return f"splat (i{self.bits} {((value + sign) & (2 * sign - 1)) - sign})"
 
     def _binary(self, operation: str, a: Value, b: Value) -> Value:
         return self.emitter.let(f"{operation} {self.kind} {a}, {b}")
@@ -191,12 +202,16 @@ class Vector:
         return self.emitter.call(self.kind, f"llvm.bswap.v{self.lanes}i{self.bits}", [(self.kind, a)])
 
     def compare(self, condition: str, a: Value, b: Value) -> Value:
-        """A vector of i1; the condition is one of LLVM's (eq, ne, slt, ult ...)."""
+        """A mask, a vector of i1; the condition is one of LLVM's (eq, ne, slt, ult ...)."""
         return self.emitter.let(f"icmp {condition} {self.kind} {a}, {b}")
 
     def select(self, mask: Value, a: Value, b: Value) -> Value:
         """``a`` in the lanes where the mask of i1 is set, ``b`` in the others."""
         return self.emitter.let(f"select <{self.lanes} x i1> {mask}, {self.kind} {a}, {self.kind} {b}")
+
+    def mask(self, operation: str, a: Value, b: Value) -> Value:
+        """Two masks joined by ``and``, ``or`` or ``xor``."""
+        return self.emitter.let(f"{operation} <{self.lanes} x i1> {a}, {b}")
 
     def splat(self, scalar: Value) -> Value:
         one = self.emitter.let(f"insertelement {self.kind} poison, {self.lane} {scalar}, i32 0")

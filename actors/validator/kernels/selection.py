@@ -7,7 +7,7 @@ from pathlib import Path
 from . import portable
 from .compiled import CacheError, Host, host
 from .interface import Choice, Kernels
-from .selftest import SelfTestError, check_hasher
+from .selftest import SelfTestError, check_hasher, check_verifier
 from .simd import Simd
 
 
@@ -30,6 +30,7 @@ def select(choice: Choice = "auto", cache_dir: Path | None = None, cpu: Host | N
     try:
         simd = Simd(target, cache_dir)
         check_hasher(simd.hash_rows)
+        check_verifier(simd.verify)
     except (CacheError, SelfTestError, RuntimeError) as error:
         return portable.kernels(f"portable kernels serve: {error}")
     return simd.kernels()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import portable
-from .interface import Hasher
+from . import fuzz, portable
+from .interface import Hasher, Verifier
 
 
 class SelfTestError(Exception):
@@ -31,3 +31,18 @@ def check_hasher(hash_rows: Hasher) -> None:
                 raise SelfTestError(
                     f"SHA-256 of {rows} rows of {prefix_bytes} + {row_bytes} bytes differs from hashlib"
                 )
+
+
+VERIFY_ROWS = (1, 9, 150)
+"""A lane alone, two lane groups, and more than one chunk."""
+
+
+def check_verifier(verify: Verifier) -> None:
+    """Raises ``SelfTestError`` unless the verifier agrees with libsodium."""
+    cases = fuzz.Cases(11)
+    for rows in VERIFY_ROWS:
+        table, kinds = cases.batch(rows)
+        _, differs = fuzz.compare(verify, table)
+        if differs.any():
+            kind = kinds[int(differs.argmax())]
+            raise SelfTestError(f"Ed25519 verdict on a case of kind {kind} differs from libsodium's")

@@ -93,3 +93,17 @@ def test_a_self_test_that_fails(simd: Simd, kernel_cache: Path, monkeypatch: pyt
 
     monkeypatch.setattr(selection, "Simd", Wrong)
     serves_portably(select("auto", kernel_cache), "differs from hashlib")
+
+
+@needs_avx512
+def test_a_self_test_of_signatures_that_fails(
+    simd: Simd, kernel_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong(Simd):
+        def verify(self, keys: np.ndarray, signatures: np.ndarray, messages: np.ndarray) -> np.ndarray:
+            verdicts = super().verify(keys, signatures, messages)
+            verdicts[-1] ^= True
+            return verdicts
+
+    monkeypatch.setattr(selection, "Simd", Wrong)
+    serves_portably(select("auto", kernel_cache), "differs from libsodium's")

@@ -1,0 +1,266 @@
+"""Ed25519 verification, eight rows to a vector: the schedule (RFC 8032, section 5.1.7).
+
+Theory of operation. Rows are independent; a lane does for its row what libsodium does for a signature:
+
+1. *prepare*: load R, S, A; h = SHA-512(R || A || M) mod L; the digits of h and S; refuse S >= L and an R of
+   small order.
+2. *decompress*: A to -A; refuse a key that is not canonical, of small order, or on no point.
+3. *multiply*: [S] B + [h] (-A).
+4. *finish*: divide by Z, encode, and compare with R byte by byte.
+
+Steps 1 to 3 run pair by pair (sixteen rows). Step 4 waits until a chunk of pairs is ready, because one
+inversion serves them all: the product of all Z is inverted, and each inverse taken from it (Montgomery's
+trick, lane by lane, so no row's verdict depends on another's). No step leaves early: a refused row is
+computed to the end, on the identity in place of its key, and masked.
+
+Which row agrees with libsodium on which grounds: S < L, y_A < p, A and R not of small order, no cofactor, R
+compared as bytes. Combining rows into one equation could not reproduce these verdicts on mixed-order points.
+"""
+
+from __future__ import annotations
+
+from . import decompress, multiply, scratch, sha512
+from .algebra import Lanes, Twice
+from .decompress import PowerSlots, load_pair, small_order, store_pair
+from .emitter import Emitter, Value
+from .field import LIMBS, Field, inverse
+from .scalar import Scalars
+
+SYMBOL, PREPARE, FINISH = "ed25519_verify", "prepare", "finish"
+
+CALL_FIELDS = (
+    "keys",
+    "key_step",
+    "signatures",
+    "signature_step",
+    "messages",
+    "message_step",
+    "rows",
+    "template",
+    "blocks",
+    "scratch",
+    "out",
+)
+"""The 64-bit fields of a call: addresses of the columns and bytes between rows; how many rows, at least
+one; the template of SHA-512 and its blocks; scratch memory of SCRATCH_BYTES; and where one bit a row goes,
+in two bytes for each sixteen rows begun."""
+
+
+def call_field(emitter: Emitter, name: str) -> Value:
+    return emitter.load("i64", emitter.offset("%call", 8 * CALL_FIELDS.index(name)), 8)
+
+
+def call_pointer(emitter: Emitter, name: str) -> Value:
+    return emitter.let(f"inttoptr i64 {call_field(emitter, name)} to ptr")
+
+
+def emit(emitter: Emitter) -> None:
+    """Write ``ed25519_verify(call)`` and all that it needs."""
+    sha512.emit_constants(emitter)
+    multiply.emit(emitter)
+    decompress.emit_powers(emitter)
+    decompress.emit_decompress(emitter)
+    _emit_prepare(emitter)
+    _emit_finish(emitter)
+    _emit_verify(emitter)
+
+
+def _emit_prepare(emitter: Emitter) -> None:
+    """Write ``prepare(call, group, words, first)``: step 1 for the eight rows from ``first``."""
+    emitter.begin(PREPARE, ["ptr %call", "ptr %group", "ptr %words", "i64 %first"], internal=True)
+    lanes = Lanes(emitter)
+    scalars: Scalars[Value] = Scalars(lanes)
+    keys, signatures, messages = _row_pointers(emitter)
+    signature = lanes.transpose([lanes.load(pointer, 1) for pointer in signatures])
+    r_words, s_words = signature[:4], signature[4:]
+    key_words = lanes.transpose([_load_half_vector(lanes, pointer) for pointer in keys])[:4]
+    lanes.store_all(r_words, emitter.offset("%group", scratch.GROUP_R))
+    lanes.store_all(key_words, emitter.offset("%group", scratch.GROUP_KEY))
+    lanes.store_all([lanes.swap_bytes(word) for word in (*r_words, *key_words)], "%words")
+    template, blocks = call_pointer(emitter, "template"), call_field(emitter, "blocks")
+    digest = sha512.emit_hash(lanes, messages, template, blocks, "%words")
+    challenge = scalars.reduce(scalars.from_words(digest, 10))
+    _store_digits(
+        lanes,
+        challenge,
+        scratch.KEY_BITS,
+        scratch.KEY_PLACES,
+        emitter.offset("%group", scratch.GROUP_KEY_DIGITS),
+    )
+    s = scalars.from_words(s_words, 5)
+    below = scalars.below_order(s)
+    s = [lanes.only_if(below, limb) for limb in s]
+    _store_digits(
+        lanes, s, scratch.BASE_BITS, scratch.BASE_PLACES, emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
+    )
+    r_refused = small_order(lanes, r_words)
+    valid = lanes.select(r_refused, lanes.const(0), below)
+    lanes.store(valid, emitter.offset("%group", scratch.GROUP_VALID))
+    emitter.end()
+
+
+def _row_pointers(emitter: Emitter) -> list[list[Value]]:
+    """For keys, signatures and messages, the addresses of the eight rows from %first, or of the last."""
+    rows = call_field(emitter, "rows")
+    numbers = [
+        emitter.row_or_last(emitter.let(f"add i64 %first, {lane}"), rows) for lane in range(scratch.LANES)
+    ]
+    out = []
+    for name in ("key", "signature", "message"):
+        base, step = call_pointer(emitter, f"{name}s"), call_field(emitter, f"{name}_step")
+        out.append([emitter.scaled(base, number, step) for number in numbers])
+    return out
+
+
+def _load_half_vector(lanes: Lanes, pointer: Value) -> Value:
+    """32 bytes in the lower half of a vector."""
+    half = lanes.emitter.load("<4 x i64>", pointer)
+    picks = ", ".join(f"i32 {i % 4}" for i in range(8))
+    return lanes.emitter.let(f"shufflevector <4 x i64> {half}, <4 x i64> poison, <8 x i32> <{picks}>")
+
+
+def _store_digits(lanes: Lanes, limbs: list[Value], bits: int, places: int, at: Value) -> None:
+    scalars: Scalars[Value] = Scalars(lanes)
+    words = scalars.biased(limbs, bits, places)
+    lanes.store_all([scalars.digit(words, bits, places, place) for place in range(places)], at)
+
+
+def _emit_finish(emitter: Emitter) -> None:
+    """Write ``finish(results, count, slots, out)``: step 4 for a chunk of ``count`` pairs."""
+    emitter.begin(FINISH, ["ptr %results", "i64 %count", "ptr %slots", "ptr %out"], internal=True)
+    lanes = Lanes(emitter)
+    field: Field[tuple[Value, Value]] = Field(Twice(lanes))
+
+    def flat(element: list[tuple[Value, Value]]) -> list[Value]:
+        return [limb[0] for limb in element] + [limb[1] for limb in element]
+
+    def paired(values: list[Value]) -> list[tuple[Value, Value]]:
+        return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
+
+    def multiply_up(index: Value, values: list[Value]) -> list[Value]:
+        result = emitter.scaled("%results", index, scratch.RESULT_BYTES)
+        lanes.store_all(values, emitter.offset(result, scratch.RESULT_PRODUCT))
+        z = load_pair(lanes, emitter.offset(result, scratch.RESULT_Z))
+        return flat(field.mul(paired(values), z))
+
+    one = [(lanes.kind, value) for value in flat(field.const(1))]
+    product = emitter.loop("%count", one, multiply_up)
+    slots = PowerSlots(emitter, "%slots")
+    product_at = slots.slot()
+    lanes.store_all(product, product_at)
+    inverted = lanes.load_all(inverse(product_at, slots.mul, slots.square_run), 2 * LIMBS)
+
+    def divide(index: Value, values: list[Value]) -> list[Value]:
+        last = emitter.let(f"sub i64 %count, {index}")
+        number = emitter.let(f"sub i64 {last}, 1")
+        result = emitter.scaled("%results", number, scratch.RESULT_BYTES)
+        x, y, z, before = (
+            load_pair(lanes, emitter.offset(result, offset))
+            for offset in (scratch.RESULT_X, scratch.RESULT_Y, scratch.RESULT_Z, scratch.RESULT_PRODUCT)
+        )
+        rest = paired(values)
+        z_inverse = field.mul(rest, before)
+        x, y = field.freeze(field.mul(x, z_inverse)), field.freeze(field.mul(y, z_inverse))
+        words = field.to_words(y)
+        for group in (0, 1):
+            sign = lanes.shl(x[0][group], 63)
+            encoded = [word[group] for word in words]
+            encoded[3] = lanes.or_(encoded[3], sign)
+            _store_verdict(lanes, encoded, result, group, number)
+        return flat(field.mul(rest, z))
+
+    emitter.loop("%count", [(lanes.kind, value) for value in inverted], divide)
+    emitter.end()
+
+
+def _store_verdict(lanes: Lanes, encoded: list[Value], result: Value, group: int, pair: Value) -> None:
+    """One bit a row: the encoding is R, and nothing refused the row before."""
+    emitter = lanes.emitter
+    r_words = lanes.load_all(emitter.offset(result, scratch.RESULT_R + group * 4 * scratch.VECTOR), 4)
+    difference = [lanes.xor(a, b) for a, b in zip(encoded, r_words, strict=True)]
+    together = lanes.or_(lanes.or_(difference[0], difference[1]), lanes.or_(difference[2], difference[3]))
+    valid = lanes.load(emitter.offset(result, scratch.RESULT_VALID + group * scratch.VECTOR))
+    verdict = lanes.mask(
+        "and", lanes.compare("eq", together, lanes.const(0)), lanes.compare("ne", valid, lanes.const(0))
+    )
+    at = emitter.offset(emitter.scaled("%out", pair, 2), group)
+    emitter.store("i8", emitter.let(f"bitcast <8 x i1> {verdict} to i8"), at)
+
+
+def _emit_verify(emitter: Emitter) -> None:
+    emitter.begin(SYMBOL, ["ptr %call"])
+    rows, out, memory = (
+        call_field(emitter, "rows"),
+        call_pointer(emitter, "out"),
+        call_pointer(emitter, "scratch"),
+    )
+    groups = emitter.let(f"lshr i64 {emitter.let(f'add i64 {rows}, 7')}, 3")
+    pairs = emitter.let(f"lshr i64 {emitter.let(f'add i64 {groups}, 1')}, 1")
+    chunks = emitter.let(
+        f"udiv i64 {emitter.let(f'add i64 {pairs}, {scratch.CHUNK_PAIRS - 1}')}, {scratch.CHUNK_PAIRS}"
+    )
+    results = emitter.offset(memory, scratch.RESULTS)
+    slots = emitter.offset(memory, scratch.POWERS)
+
+    def chunk(number: Value, _: list[Value]) -> list[Value]:
+        first = emitter.let(f"mul i64 {number}, {scratch.CHUNK_PAIRS}")
+        left = emitter.let(f"sub i64 {pairs}, {first}")
+        count = emitter.call("i64", "llvm.umin.i64", [("i64", left), ("i64", str(scratch.CHUNK_PAIRS))])
+
+        def pair(index: Value, _: list[Value]) -> list[Value]:
+            result = emitter.scaled(results, index, scratch.RESULT_BYTES)
+            _emit_pair(emitter, emitter.let(f"add i64 {first}, {index}"), groups, memory, result)
+            return []
+
+        emitter.loop(count, [], pair)
+        chunk_out = emitter.scaled(out, first, 2)
+        emitter.invoke(FINISH, [("ptr", results), ("i64", count), ("ptr", slots), ("ptr", chunk_out)])
+        return []
+
+    emitter.loop(chunks, [], chunk)
+    emitter.end()
+
+
+def _emit_pair(emitter: Emitter, pair: Value, groups: Value, memory: Value, result: Value) -> None:
+    """Steps 1 to 3 for a pair, of which the last may be one lane group only."""
+    lanes = Lanes(emitter)
+    field: Field[tuple[Value, Value]] = Field(Twice(lanes))
+    group_first = emitter.let(f"mul i64 {pair}, 2")
+    left = emitter.let(f"sub i64 {groups}, {group_first}")
+    count = emitter.call("i64", "llvm.umin.i64", [("i64", left), ("i64", "2")])
+    words, table, state, slots = (
+        emitter.offset(memory, offset)
+        for offset in (scratch.WORDS, scratch.TABLE, scratch.STATE, scratch.POWERS)
+    )
+    groups_at = emitter.offset(memory, scratch.GROUPS)
+
+    def prepare(index: Value, _: list[Value]) -> list[Value]:
+        group = emitter.scaled(groups_at, index, scratch.GROUP_BYTES)
+        row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {scratch.LANES}")
+        emitter.invoke(PREPARE, [("ptr", "%call"), ("ptr", group), ("ptr", words), ("i64", row)])
+        return []
+
+    def multiply_group(index: Value, _: list[Value]) -> list[Value]:
+        group = emitter.scaled(groups_at, index, scratch.GROUP_BYTES)
+        emitter.invoke(multiply.BUILD_TABLE, [("ptr", group), ("ptr", table)])
+        emitter.invoke(multiply.MULTIPLY, [("ptr", group), ("ptr", table), ("ptr", state)])
+        _store_result(lanes, state, group, result, index)
+        return []
+
+    emitter.loop(count, [], prepare)
+    emitter.invoke(decompress.DECOMPRESS, [("ptr", groups_at), ("ptr", slots)])
+    # A group that is not there must not bring a zero into the product of all Z.
+    store_pair(lanes, field.const(1), emitter.offset(result, scratch.RESULT_Z))
+    emitter.loop(count, [], multiply_group)
+
+
+def _store_result(lanes: Lanes, state: Value, group: Value, result: Value, index: Value) -> None:
+    emitter = lanes.emitter
+    element = emitter.scaled(result, index, scratch.ELEMENT)
+    for number, offset in enumerate((scratch.RESULT_X, scratch.RESULT_Y, scratch.RESULT_Z)):
+        values = lanes.load_all(emitter.offset(state, number * scratch.ELEMENT), LIMBS)
+        lanes.store_all(values, emitter.offset(element, offset))
+    r_at = emitter.offset(emitter.scaled(result, index, 4 * scratch.VECTOR), scratch.RESULT_R)
+    lanes.store_all(lanes.load_all(emitter.offset(group, scratch.GROUP_R), 4), r_at)
+    valid_at = emitter.offset(emitter.scaled(result, index, scratch.VECTOR), scratch.RESULT_VALID)
+    lanes.store(lanes.load(emitter.offset(group, scratch.GROUP_VALID)), valid_at)

@@ -1,0 +1,232 @@
+"""Differential fuzzing of signature verification: the kernel's verdicts beside libsodium's.
+
+Theory of operation. Random bytes almost never come near the edges of the rules, so each kind of case is
+built to sit on one: valid rows, flipped bits, keys and R of small or mixed order, encodings that are not
+canonical, S with multiples of the group order added, S at the ends of its range. Mixed-order signatures are
+made from points whose discrete logarithm is known up to torsion, so that about one in eight of them is
+valid without a cofactor. Kinds are shuffled within a batch, and batches have any length, so that good and
+bad rows meet in all lanes. Everything follows from the seed; a disagreement is reported with the row that
+shows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from hashlib import sha512
+
+import nacl.bindings
+import numpy as np
+from numpy.typing import NDArray
+
+from . import portable, reference
+from .interface import Verifier
+
+ROW_BYTES, MESSAGE_BYTES = 208, 144
+KEY, R, S = slice(48, 80), slice(144, 176), slice(176, 208)
+SIGNERS, NONCES = 16, 16
+DISAGREEMENTS_MAX = 20
+"""Rows kept in the report; a broken kernel disagrees on millions."""
+
+Row = NDArray[np.uint8]
+Maker = Callable[["Cases", Row], None]
+
+
+def _encodings_of_small_order() -> list[bytes]:
+    """Every 32 bytes whose y is, modulo p, that of a point of small order, with either sign bit."""
+    numbers = [y + k * reference.P for y in reference.SMALL_ORDER_Y for k in (0, 1)]
+    below = [number for number in numbers if number < 2**255]
+    return [(number | sign << 255).to_bytes(32, "little") for number in below for sign in (0, 1)]
+
+
+def _not_canonical() -> list[bytes]:
+    """Every 32 bytes with y between p and 2^255 - 1."""
+    return [(y | sign << 255).to_bytes(32, "little") for y in range(reference.P, 2**255) for sign in (0, 1)]
+
+
+class Cases:
+    """Makes rows of 208 bytes, each of a kind named in ``MAKERS``."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.secrets = [self._scalar() for _ in range(SIGNERS)]
+        self.nonces = [self._scalar() for _ in range(NONCES)]
+        self.keys = [self._with_torsion(scalar) for scalar in (0, *self.secrets)]
+        self.commitments = [self._with_torsion(scalar) for scalar in (0, *self.nonces)]
+        self.familiar = [nacl.bindings.crypto_sign_seed_keypair(self.rng.bytes(32)) for _ in range(SIGNERS)]
+        self.small = _encodings_of_small_order()
+        self.high = _not_canonical()
+
+    def _scalar(self) -> int:
+        return int.from_bytes(self.rng.bytes(40), "little") % reference.ORDER
+
+    @staticmethod
+    def _with_torsion(scalar: int) -> list[bytes]:
+        point = reference.multiply(scalar, reference.BASE)
+        return [reference.encode(reference.add(point, torsion)) for torsion in reference.TORSION]
+
+    def pick(self, count: int) -> int:
+        return int(self.rng.integers(count))
+
+    def batch(self, rows: int) -> tuple[NDArray[np.uint8], list[str]]:
+        """Rows of 208 bytes, and the kind of each."""
+        table = self.rng.integers(0, 256, (rows, ROW_BYTES), dtype=np.uint8)
+        names = list(MAKERS)
+        kinds = [names[k] for k in self.rng.integers(0, len(names), rows)]
+        for row, kind in zip(table, kinds, strict=True):
+            MAKERS[kind](self, row)
+        return table, kinds
+
+    def put(self, row: Row, part: slice, content: bytes) -> None:
+        row[part] = np.frombuffer(content, np.uint8)
+
+    def sign(self, row: Row) -> None:
+        """A valid signature, by a fresh key or, half of the time, by one that comes again."""
+        fresh = self.pick(2)
+        public, secret = (
+            nacl.bindings.crypto_sign_seed_keypair(self.rng.bytes(32))
+            if fresh
+            else self.familiar[self.pick(SIGNERS)]
+        )
+        self.put(row, KEY, public)
+        signed = nacl.bindings.crypto_sign(row[:MESSAGE_BYTES].tobytes(), secret)
+        self.put(row, slice(MESSAGE_BYTES, ROW_BYTES), signed[:64])
+
+    def corrupt(self, row: Row) -> None:
+        self.sign(row)
+        for _ in range(1 + self.pick(2)):
+            row[self.pick(ROW_BYTES)] ^= 1 << self.pick(8)
+
+    def flip_sign(self, row: Row) -> None:
+        """The sign bit of the key or of R."""
+        self.sign(row)
+        row[(KEY, R)[self.pick(2)].stop - 1] ^= 0x80
+
+    def mixed_order(self, row: Row) -> None:
+        """Key and R with any torsion, also of small order (scalar 0), and the S that a signer would give."""
+        key, nonce = self.pick(SIGNERS + 1), self.pick(NONCES + 1)
+        self.put(row, KEY, self.keys[key][self.pick(8)])
+        self.put(row, R, self.commitments[nonce][self.pick(8)])
+        digest = sha512(row[R].tobytes() + row[KEY].tobytes() + row[:MESSAGE_BYTES].tobytes()).digest()
+        secret, once = (0, *self.secrets)[key], (0, *self.nonces)[nonce]
+        answer = (once + int.from_bytes(digest, "little") * secret) % reference.ORDER
+        self.put(row, S, answer.to_bytes(32, "little"))
+
+    def small_order_key(self, row: Row) -> None:
+        self.mixed_order(row)
+        self.put(row, KEY, self.small[self.pick(len(self.small))])
+
+    def small_order_r(self, row: Row) -> None:
+        self.mixed_order(row)
+        self.put(row, R, self.small[self.pick(len(self.small))])
+        if self.pick(2):
+            self.put(row, S, bytes(32))
+
+    def not_canonical_key(self, row: Row) -> None:
+        self.sign(row)
+        self.put(row, KEY, self.high[self.pick(len(self.high))])
+
+    def not_canonical_r(self, row: Row) -> None:
+        self.sign(row)
+        self.put(row, R, self.high[self.pick(len(self.high))])
+
+    def s_plus_order(self, row: Row) -> None:
+        """S + k L, which stands for the same scalar; k up to what 32 bytes hold."""
+        self.sign(row)
+        number = int.from_bytes(row[S].tobytes(), "little") + (1 + self.pick(14)) * reference.ORDER
+        self.put(row, S, number.to_bytes(32, "little"))
+
+    def s_at_an_end(self, row: Row) -> None:
+        self.sign(row)
+        order = reference.ORDER
+        ends = (0, 1, order - 1, order, order + 1, 2**252 - 1, 2**252, 2**253, 2**255, 2**256 - 1)
+        self.put(row, S, ends[self.pick(len(ends))].to_bytes(32, "little"))
+
+    def random_key(self, row: Row) -> None:
+        """A key that is on no point half of the time."""
+        self.sign(row)
+        self.put(row, KEY, self.rng.bytes(32))
+
+    def random_bytes(self, row: Row) -> None:
+        row[R.stop - 1] &= 0x7F
+        row[S.stop - 1] &= 0x0F
+
+
+MAKERS: dict[str, Maker] = {
+    "valid": Cases.sign,
+    "corrupted": Cases.corrupt,
+    "sign_bit": Cases.flip_sign,
+    "mixed_order": Cases.mixed_order,
+    "small_order_key": Cases.small_order_key,
+    "small_order_r": Cases.small_order_r,
+    "non_canonical_key": Cases.not_canonical_key,
+    "non_canonical_r": Cases.not_canonical_r,
+    "s_plus_order": Cases.s_plus_order,
+    "s_at_an_end": Cases.s_at_an_end,
+    "random_key": Cases.random_key,
+    "random_bytes": Cases.random_bytes,
+}
+
+
+def compare(verify: Verifier, table: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The verdicts of libsodium, and where the verifier's differ."""
+    columns = table[:, KEY], table[:, MESSAGE_BYTES:], table[:, :MESSAGE_BYTES]
+    expected = portable.verify(*columns)
+    return expected, verify(*columns) != expected
+
+
+def _simd_verifier() -> Verifier:
+    """The verifier to test; imported here because choosing it runs a self-test made of these cases."""
+    from .selection import select
+
+    kernels = select("simd")
+    if kernels.name == "portable":
+        raise RuntimeError(f"nothing to compare: {kernels.reason}")
+    return kernels.verify
+
+
+def fuzz_signatures(
+    minutes: float,
+    seed: int,
+    progress: Callable[[int, int], None],
+    verify: Verifier | None = None,
+    rows_max: int = 1024,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, object]:
+    """Compare a verifier with libsodium for some minutes, by the clock given (seconds).
+
+    The verifier is that of the AVX-512 kernels if none is given; raises ``RuntimeError`` with the reason if
+    they cannot be had here.
+
+    ``progress`` is told the cases and the disagreements so far after each batch. Answers ``cases``,
+    ``accepted``, ``disagreements``, ``by_kind`` (cases, accepted and disagreements of each kind), ``seed``,
+    and ``rows``: in hex, the first rows that disagreed. At least one batch runs.
+    """
+    if verify is None:
+        verify = _simd_verifier()
+    cases, end = Cases(seed), clock() + 60 * minutes
+    by_kind = {kind: {"cases": 0, "accepted": 0, "disagreements": 0} for kind in MAKERS}
+    total = disagreed = 0
+    rows: list[str] = []
+    while True:
+        table, kinds = cases.batch(1 + cases.pick(rows_max))
+        accepted, differs = compare(verify, table)
+        for kind, was_accepted, differed in zip(kinds, accepted.tolist(), differs.tolist(), strict=True):
+            counts = by_kind[kind]
+            counts["cases"] += 1
+            counts["accepted"] += was_accepted
+            counts["disagreements"] += differed
+        total, disagreed = total + len(kinds), disagreed + int(differs.sum())
+        shown = table[differs][: DISAGREEMENTS_MAX - len(rows)]
+        rows += [row.tobytes().hex() for row in shown]
+        progress(total, disagreed)
+        if clock() >= end:
+            break
+    return {
+        "cases": total,
+        "accepted": sum(counts["accepted"] for counts in by_kind.values()),
+        "disagreements": disagreed,
+        "by_kind": by_kind,
+        "seed": seed,
+        "rows": rows,
+    }

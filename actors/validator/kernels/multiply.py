@@ -1,0 +1,220 @@
+"""[S] B - [h] A for a lane group: the double-scalar multiplication, by Straus's method with signed windows.
+
+Theory of operation. Both scalars are cut into signed digits, five bits wide for h and ten for S, and one
+run of doublings serves both: five doublings, add a multiple of -A, five more, add another, add a multiple
+of B. The multiples 0 .. 16 of -A are made for each lane; those of B, 0 .. 512, are constants of the code. A
+negative digit takes the entry of its absolute value and turns it round, which costs a few selects.
+
+Each lane needs another entry. An entry is a few rows of 64 bytes in which its limbs lie side by side, so
+eight lanes load eight rows each at its own address, and a transpose makes vectors of limbs of them. That is
+cheaper than a gather, and than selecting among all entries.
+
+Sources: E. G. Straus (1964); the schedule is this file's own. The twin is ``reference.multiply``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import scratch
+from .algebra import Lanes
+from .curve import AFFINE_ELEMENTS, PROJECTIVE_ELEMENTS, Curve, Form, affine_entry
+from .emitter import Emitter, Value
+from .field import LIMBS, Element, limbs
+from .reference import BASE, IDENTITY, Point, add
+
+DOUBLE_RUN, BUILD_TABLE, MULTIPLY = "double_run", "build_table", "multiply"
+BASE_TABLE = "base_table"
+BASE_ENTRIES = (1 << (scratch.BASE_BITS - 1)) + 1
+
+
+def add_name(elements: int, form: Form) -> str:
+    """The function that adds projective (4 elements) or affine (3) entries and leaves that form."""
+    return f"add_{elements}_{form}"
+
+
+def multiples(point: Point, count: int) -> list[Point]:
+    """0, 1, .. count - 1 times a point."""
+    out = [IDENTITY]
+    while len(out) < count:
+        out.append(add(out[-1], point))
+    return out
+
+
+def affine_rows(points: Sequence[Point]) -> list[int]:
+    """Table entries as they lie in memory: 15 limbs and one unused word each."""
+    return [word for point in points for word in [*(l for n in affine_entry(point) for l in limbs(n)), 0]]
+
+
+def load_elements(lanes: Lanes, pointer: Value, count: int) -> list[Element[Value]]:
+    values = lanes.load_all(pointer, count * LIMBS)
+    return [values[i * LIMBS : (i + 1) * LIMBS] for i in range(count)]
+
+
+def store_elements(lanes: Lanes, elements: Sequence[Element[Value]], pointer: Value) -> None:
+    lanes.store_all([limb for element in elements for limb in element], pointer)
+
+
+def emit_tables(emitter: Emitter) -> None:
+    """Write the multiples of B."""
+    emitter.table(BASE_TABLE, "i64", affine_rows(multiples(BASE, BASE_ENTRIES)))
+
+
+def emit_double_run(emitter: Emitter) -> None:
+    """Write ``double_run(state, count)``: double ``count`` >= 2 times, from doubling to addition form."""
+    emitter.begin(DOUBLE_RUN, ["ptr %state", "i64 %count"], internal=True)
+    lanes = Lanes(emitter)
+    curve: Curve[Value] = Curve(lanes)
+    start = lanes.load_all("%state", 4 * LIMBS)
+    turns = emitter.let("sub i64 %count, 1")
+
+    def point(values: Sequence[Value]) -> list[Element[Value]]:
+        return [list(values[i * LIMBS : (i + 1) * LIMBS]) for i in range(4)]
+
+    def double(_: Value, values: list[Value]) -> list[Value]:
+        return [limb for element in curve.double(point(values), "doubling") for limb in element]
+
+    values = emitter.loop(turns, [(lanes.kind, value) for value in start], double)
+    store_elements(lanes, curve.double(point(values), "addition"), "%state")
+    emitter.end()
+
+
+def emit_add(emitter: Emitter, elements: int, form: Form) -> None:
+    """Write ``add_E_F(state, tables, digits)``.
+
+    ``tables`` points to the addresses of eight tables, one a lane, and ``digits`` to the digits of eight
+    lanes.
+    """
+    emitter.begin(add_name(elements, form), ["ptr %state", "ptr %tables", "ptr %digits"], internal=True)
+    lanes = Lanes(emitter)
+    curve: Curve[Value] = Curve(lanes)
+    digits = lanes.load("%digits")
+    negative = lanes.compare("slt", digits, lanes.const(0))
+    entry = _load_entries(lanes, lanes.load("%tables"), digits, elements)
+    turned = curve.opposite(entry)
+    chosen = [
+        [lanes.select(negative, b, a) for a, b in zip(plain, opposite, strict=True)]
+        if plain is not opposite
+        else plain
+        for plain, opposite in zip(entry, turned, strict=True)
+    ]
+    point = load_elements(lanes, "%state", 4)
+    store_elements(lanes, curve.add(point, chosen, form), "%state")
+    emitter.end()
+
+
+def _load_entries(lanes: Lanes, tables: Value, digits: Value, elements: int) -> list[Element[Value]]:
+    """The entry of the digit's absolute value in each lane's table."""
+    emitter = lanes.emitter
+    entry_bytes = scratch.PROJECTIVE_BYTES if elements == PROJECTIVE_ELEMENTS else scratch.AFFINE_BYTES
+    absolute = emitter.call(lanes.kind, "llvm.abs.v8i64", [(lanes.kind, digits), ("i1", "false")])
+    if entry_bytes == scratch.AFFINE_BYTES:
+        offsets = lanes.shl(absolute, 7)
+    else:
+        offsets = lanes.add(lanes.shl(absolute, 7), lanes.shl(absolute, 6))
+    addresses = lanes.add(tables, offsets)
+    pointers = []
+    for lane in range(scratch.LANES):
+        address = emitter.let(f"extractelement {lanes.kind} {addresses}, i32 {lane}")
+        pointers.append(emitter.let(f"inttoptr i64 {address} to ptr"))
+    words: list[Value] = []
+    for row in range(entry_bytes // scratch.VECTOR):
+        words += lanes.transpose([lanes.load(emitter.offset(p, row * scratch.VECTOR)) for p in pointers])
+    return [words[i * LIMBS : (i + 1) * LIMBS] for i in range(elements)]
+
+
+def emit_build_table(emitter: Emitter) -> None:
+    """Write ``build_table(group, table)``: multiples 0 .. 16 of GROUP_POINT, in each lane's table."""
+    emitter.begin(BUILD_TABLE, ["ptr %group", "ptr %table"], internal=True)
+    lanes = Lanes(emitter)
+    curve: Curve[Value] = Curve(lanes)
+    field = curve.field
+    point_at = emitter.offset("%group", scratch.GROUP_POINT)
+    one = field.const(1)
+    _store_entries(lanes, [one, one, field.const(2), field.const(0)], "%table")
+    point = load_elements(lanes, point_at, AFFINE_ELEMENTS)
+    start = curve.add(curve.identity("addition"), point, "addition")
+
+    def multiple(index: Value, values: list[Value]) -> list[Value]:
+        current = [values[i * LIMBS : (i + 1) * LIMBS] for i in range(4)]
+        at = emitter.scaled("%table", emitter.let(f"add i64 {index}, 1"), scratch.PROJECTIVE_BYTES)
+        _store_entries(lanes, curve.projective_entry(current), at)
+        base = load_elements(lanes, point_at, AFFINE_ELEMENTS)
+        return [limb for element in curve.add(current, base, "addition") for limb in element]
+
+    carried = [(lanes.kind, limb) for element in start for limb in element]
+    emitter.loop(str(scratch.KEY_ENTRIES - 1), carried, multiple)
+    emitter.end()
+
+
+def _store_entries(lanes: Lanes, entry: Sequence[Element[Value]], at: Value) -> None:
+    """Store one projective entry a lane, its limbs side by side."""
+    words = [limb for element in entry for limb in element]
+    words += [lanes.const(0)] * (3 * scratch.LANES - len(words))
+    for row in range(3):
+        rows = lanes.transpose(words[row * scratch.LANES : (row + 1) * scratch.LANES])
+        for lane, value in enumerate(rows):
+            offset = lane * scratch.LANE_TABLE_BYTES + row * scratch.VECTOR
+            lanes.store(value, lanes.emitter.offset(at, offset))
+
+
+def emit_multiply(emitter: Emitter) -> None:
+    """Write ``multiply(group, table, state)``: leaves the result in ``state``, in doubling form."""
+    emitter.begin(MULTIPLY, ["ptr %group", "ptr %table", "ptr %state"], internal=True)
+    lanes = Lanes(emitter)
+    curve: Curve[Value] = Curve(lanes)
+    key_tables, base_tables = _table_addresses(lanes)
+    key_digits = emitter.offset("%group", scratch.GROUP_KEY_DIGITS)
+    base_digits = emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
+    store_elements(lanes, curve.identity("addition"), "%state")
+
+    def add_to(elements: int, form: Form, tables: Value, digits: Value, place: Value) -> None:
+        at = emitter.scaled(digits, place, scratch.VECTOR)
+        emitter.invoke(add_name(elements, form), [("ptr", "%state"), ("ptr", tables), ("ptr", at)])
+
+    def double() -> None:
+        emitter.invoke(DOUBLE_RUN, [("ptr", "%state"), ("i64", str(scratch.KEY_BITS))])
+
+    add_to(PROJECTIVE_ELEMENTS, "addition", key_tables, key_digits, str(scratch.KEY_PLACES - 1))
+    add_to(AFFINE_ELEMENTS, "doubling", base_tables, base_digits, str(scratch.BASE_PLACES - 1))
+
+    def step(index: Value, _: list[Value]) -> list[Value]:
+        place = emitter.let(f"sub i64 {scratch.BASE_PLACES - 2}, {index}")
+        lower = emitter.let(f"mul i64 {place}, 2")
+        upper = emitter.let(f"add i64 {lower}, 1")
+        double()
+        add_to(PROJECTIVE_ELEMENTS, "doubling", key_tables, key_digits, upper)
+        double()
+        add_to(PROJECTIVE_ELEMENTS, "addition", key_tables, key_digits, lower)
+        add_to(AFFINE_ELEMENTS, "doubling", base_tables, base_digits, place)
+        return []
+
+    emitter.loop(str(scratch.BASE_PLACES - 1), [], step)
+    emitter.end()
+
+
+def _table_addresses(lanes: Lanes) -> tuple[Value, Value]:
+    """Pointers to the addresses of the eight lanes' tables: of the key, and of B."""
+    emitter = lanes.emitter
+    key_tables = emitter.let(f"alloca {lanes.kind}, align 64")
+    base_tables = emitter.let(f"alloca {lanes.kind}, align 64")
+    table = lanes.splat(emitter.let("ptrtoint ptr %table to i64"))
+    steps = ", ".join(f"i64 {lane * scratch.LANE_TABLE_BYTES}" for lane in range(scratch.LANES))
+    lanes.store(lanes.add(table, f"<{steps}>"), key_tables)
+    lanes.store(lanes.splat(emitter.let(f"ptrtoint ptr @{BASE_TABLE} to i64")), base_tables)
+    return key_tables, base_tables
+
+
+def emit(emitter: Emitter) -> None:
+    """Write all of the above."""
+    emit_tables(emitter)
+    emit_double_run(emitter)
+    forms: tuple[tuple[int, Form], ...] = (
+        (PROJECTIVE_ELEMENTS, "doubling"),
+        (PROJECTIVE_ELEMENTS, "addition"),
+        (AFFINE_ELEMENTS, "doubling"),
+    )
+    for elements, form in forms:
+        emit_add(emitter, elements, form)
+    emit_build_table(emitter)
+    emit_multiply(emitter)
