@@ -60,12 +60,15 @@ class Accounts:
             self.balances = _grown(self.balances, capacity)
             self.touched = _grown(self.touched, capacity)
 
-    def put(self, keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> None:
-        """Set accounts, (n, 32) keys with (n,) columns; new keys get slots in this order."""
+    def put(
+        self, keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
+        """Set accounts, (n, 32) keys with (n,) columns; returns their slots. New keys get slots in order."""
         self.reserve(len(keys))
         slots = self.index.insert(key_words(keys))
         self.nonces[slots] = nonces
         self.balances[slots] = balances
+        return slots
 
     def find(self, key: bytes) -> int:
         """Slot of a 32-byte key, or -1."""

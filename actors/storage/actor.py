@@ -1,0 +1,341 @@
+"""The Storage shell: the one writer of state. Every Ray call, thread and clock of the room is here.
+
+Calls run in concurrency groups of threads: `state` (1) executes, `disk` (1) persists, `read` (2) answers,
+`health` (1). Two background threads belong to the shell: one writes checkpoints and merges the transaction
+index, the other syncs the log in durability mode `interval`.
+
+    queue                                sender      receiver     bound
+    speculative blocks (executed)        state       disk         state.SPECULATIVE_BLOCKS_MAX, then an error
+    housekeeping (one event)             disk        background   1: a second request joins the first
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from actors.ledger.genesis import Allocation, Genesis, decode_allocation
+from actors.ledger.rows import Batch, FormatError, concatenate
+from actors.settings import StorageSettings
+from actors.shell import ActorContext, Shell, freeze_long_lived
+from actors.storage.chain import Chain, Written
+from actors.storage.disk import wait_for
+from actors.storage.formats import Delta
+from actors.storage.reads import Reader
+from actors.storage.tx_index import FAN_OUT
+from actors.validator.kernels import select
+from actors.validator.kernels.interface import Choice
+
+OPTIONS: dict[str, Any] = {
+    "max_restarts": -1,
+    "max_task_retries": 0,
+    "concurrency_groups": {"state": 1, "disk": 1, "read": 2, "health": 1},
+}
+OPEN_TRIES, OPEN_PAUSE_S = 50, 0.2
+Draws = tuple[NDArray[Any], ...]
+
+
+class Storage(Shell):
+    """Disk and state of one node. The constructor opens, recovers and verifies; a restart needs no more."""
+
+    def __init__(
+        self,
+        context: ActorContext,
+        settings: StorageSettings,
+        genesis: Genesis,
+        allocation_path: str,
+        kernel_choice: Choice = "auto",
+        open_tries: int = OPEN_TRIES,
+    ) -> None:
+        super().__init__(context)
+        started = time.perf_counter()
+        self._settings = settings
+        kernels = select(kernel_choice, Path(context.data_dir) / "kernels")
+        self._stop = threading.Event()
+        self._housekeeping = threading.Event()
+        # A killed predecessor may need a moment to die before it lets the directory go.
+        self._disk = wait_for(Path(context.data_dir) / "db", open_tries, lambda: time.sleep(OPEN_PAUSE_S))
+        try:
+            self._chain = Chain(
+                self._disk,
+                genesis,
+                lambda: _read_allocation(allocation_path),
+                kernels.hash_rows,
+                secrets.randbits(64),
+                time.perf_counter_ns,
+                sync=settings.durability == "sync",
+            )
+        except BaseException:
+            self._disk.close()
+            raise
+        self._reader = Reader(self._chain)
+        self._counters_lock = threading.Lock()
+        self._totals_us: dict[str, int] = {}
+        self._counters = {"blocks": 0, "transactions": 0, "bytes_written": 0, "checkpoints": 0, "merges": 0}
+        self._background_error = ""
+        self._threads = [threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)]
+        if settings.durability == "interval":
+            self._threads.append(threading.Thread(target=self._sync_often, name="sync", daemon=True))
+        for thread in self._threads:
+            thread.start()
+        self._housekeeping.set()
+        freeze_long_lived()
+        self.log.info(
+            "height {} recovered in {:.2f} s, {} accounts, kernels {} {}",
+            self._chain.head.height,
+            time.perf_counter() - started,
+            self._chain.state.accounts.count,
+            kernels.name,
+            kernels.reason,
+        )
+
+    @ray.method(concurrency_group="state")
+    def start(self) -> dict[str, object]:
+        """Height, hash, state root (hex), number of accounts and supply of the committed state."""
+        return {**self._reader.head(), "supply": self._chain.state.committed_supply()}
+
+    @ray.method(concurrency_group="state")
+    def fence(self) -> tuple[int, dict[str, object]]:
+        """A new epoch for the caller, and the head. Older epochs are refused from now on."""
+        epoch = self._chain.fence()
+        self.log.info("epoch {} begins at height {}", epoch, self._chain.head.height)
+        return epoch, self._reader.head()
+
+    @ray.method(concurrency_group="state")
+    def execute(
+        self,
+        epoch: int,
+        height: int,
+        strict: bool,
+        proposer: bytes,
+        order: NDArray[np.int64] | None,
+        *parts: NDArray[Any],
+    ) -> dict[str, object]:
+        """Execute draws as the block at `height`: parts are rows0, payloads0, rows1, payloads1, ...
+
+        order: which rows of the concatenated draws, in which order; None takes them as they come. A strict
+        execution in which a row failed leaves everything as it was and answers with empty roots. Raises
+        StaleEpochError, HeightError, SpeculationLimitError, FormatError.
+        """
+        started = time.perf_counter_ns()
+        batch = _joined(parts, order)
+        decode_us = (time.perf_counter_ns() - started) // 1000
+        execution = self._chain.execute(epoch, height, strict, proposer, batch)
+        stages_us = {"decode": decode_us, **execution.stages_us}
+        self._count(stages_us)
+        block = execution.block
+        return {
+            "height": height,
+            "verdicts": execution.verdicts,
+            "count": len(block.batch) if block else 0,
+            "payload_bytes": len(block.batch.payloads) if block else 0,
+            "state_root": block.state_root if block else b"",
+            "receipts_root": block.receipts_root if block else b"",
+            "fees": block.fees if block else 0,
+            "stages_us": stages_us,
+        }
+
+    @ray.method(concurrency_group="state")
+    def rollback(self, epoch: int, height: int) -> dict[str, object]:
+        """Undo the executed blocks above `height`; the head."""
+        self._chain.rollback(epoch, height)
+        return self._reader.head()
+
+    @ray.method(concurrency_group="disk", num_returns=2)
+    def persist(
+        self, epoch: int, height: int, header: bytes, signature: bytes, certificate: bytes
+    ) -> tuple[dict[str, object], dict[str, object]]:
+        """Write the block at `height`, and commit it if the certificate is not empty. See `Chain.persist`."""
+        return self._done(*self._chain.persist(epoch, height, header, signature, certificate))
+
+    @ray.method(concurrency_group="disk", num_returns=2)
+    def commit(
+        self, epoch: int, height: int, certificate: bytes
+    ) -> tuple[dict[str, object], dict[str, object]]:
+        """Commit the oldest block that was persisted without a certificate."""
+        return self._done(*self._chain.commit(epoch, height, certificate))
+
+    def _done(
+        self, written: Written, delta: Delta, ids: NDArray[np.uint8]
+    ) -> tuple[dict[str, object], dict[str, object]]:
+        self._count(written.stages_us)
+        with self._counters_lock:
+            self._counters["bytes_written"] += written.bytes_written
+            if written.committed and written.stages_us:
+                self._counters["blocks"] += 1
+                self._counters["transactions"] += written.transactions
+        if self._checkpoint_due() or (written.committed and written.height % FAN_OUT == 0):
+            self._housekeeping.set()
+        summary: dict[str, object] = {
+            "height": written.height,
+            "hash": written.hash,
+            "committed": written.committed,
+            "persist_us": sum(written.stages_us.values()),
+            "stages_us": written.stages_us,
+            "durability": self._settings.durability,
+        }
+        return summary, {
+            "height": delta.height,
+            "hash": delta.hash,
+            "state_root": delta.state_root,
+            "time_ms": delta.time_ms,
+            "keys": delta.keys,
+            "nonces": delta.nonces,
+            "balances": delta.balances,
+            "ids": ids,
+        }
+
+    @ray.method(concurrency_group="read")
+    def head(self) -> dict[str, object]:
+        """The last committed block."""
+        return self._reader.head()
+
+    @ray.method(concurrency_group="read")
+    def account(self, key: bytes) -> dict[str, int]:
+        """Nonce, balance and the height they are of."""
+        return self._reader.account(key)
+
+    @ray.method(concurrency_group="read")
+    def shard_accounts(self, shard: int, shards: int) -> dict[str, object]:
+        """The accounts of a mempool shard, and the height they are of."""
+        return self._reader.shard_accounts(shard, shards)
+
+    @ray.method(concurrency_group="read")
+    def block(self, height: int) -> bytes | None:
+        """Bytes of a committed block."""
+        return self._reader.block(height)
+
+    @ray.method(concurrency_group="read")
+    def uncommitted_block(self, height: int) -> bytes | None:
+        """Bytes of a block above the head that was persisted and links to it."""
+        return self._reader.uncommitted_block(height)
+
+    @ray.method(concurrency_group="read")
+    def certificate(self, height: int) -> bytes | None:
+        """Commit certificate of a block."""
+        return self._reader.certificate(height)
+
+    @ray.method(concurrency_group="read")
+    def locate(self, tx_id: bytes) -> dict[str, int] | None:
+        """Height and position of a committed transaction."""
+        return self._reader.locate(tx_id)
+
+    @ray.method(concurrency_group="read")
+    def transaction(self, tx_id: bytes) -> dict[str, object] | None:
+        """Row, payload, receipt and place of a committed transaction."""
+        return self._reader.transaction(tx_id)
+
+    @ray.method(concurrency_group="read")
+    def inclusion_proof(self, tx_id: bytes) -> dict[str, object] | None:
+        """RFC 9162 proof of a committed transaction, with header, signature and certificate."""
+        return self._reader.inclusion_proof(tx_id)
+
+    @ray.method(concurrency_group="read")
+    def audit(self) -> dict[str, object]:
+        """Recompute the state root from nothing and walk all blocks; see `Reader.audit`."""
+        return self._reader.audit()
+
+    @ray.method(concurrency_group="health")
+    def stats(self) -> dict[str, object]:
+        """Totals since the process began, by stage (µs), and the sizes of what is held."""
+        chain = self._chain
+        with self._counters_lock:
+            counters, totals_us = dict(self._counters), dict(self._totals_us)
+        return {
+            **counters,
+            "stages_us": totals_us,
+            "queues": {"speculative_blocks": chain.state.executed_height - chain.head.height},
+            "disk_bytes": self._disk.bytes_used(),
+            "tree_bytes": chain.state.tree.bytes_used,
+            "tree_nodes": chain.state.tree.nodes,
+            "index_runs": chain.places.runs,
+            "checkpoint_height": chain.checkpointer.last.height,
+            "durability": self._settings.durability,
+            "background_error": self._background_error,
+        }
+
+    @ray.method(concurrency_group="health")
+    def health(self) -> dict[str, object]:
+        """Process figures, the head, and `stats`."""
+        return {**self.process_health(), **self._reader.head(), **self.stats()}
+
+    @ray.method(concurrency_group="disk")
+    def stop(self) -> None:
+        """Finish background work, sync, close the directory; idempotent."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._housekeeping.set()
+        for thread in self._threads:
+            thread.join()
+        self._disk.sync()
+        self._disk.close()
+        self.log.info("closed at height {}", self._chain.head.height)
+
+    def _count(self, stages_us: dict[str, int]) -> None:
+        with self._counters_lock:
+            for stage, spent_us in stages_us.items():
+                self._totals_us[stage] = self._totals_us.get(stage, 0) + spent_us
+
+    def _keep_house(self) -> None:
+        while True:
+            self._housekeeping.wait()
+            self._housekeeping.clear()
+            if self._stop.is_set():
+                return
+            try:
+                self._merge_and_checkpoint()
+                self._background_error = ""
+            except Exception as error:
+                # Commits do not depend on it: say so loudly, and try again at the next occasion.
+                self._background_error = str(error)
+                self.log.exception("checkpoint or index merge failed; it will be tried again")
+
+    def _checkpoint_due(self) -> bool:
+        chain = self._chain
+        return chain.head.height - chain.checkpointer.last.height >= self._settings.checkpoint_blocks
+
+    def _merge_and_checkpoint(self) -> None:
+        chain = self._chain
+        while chain.places.merge(chain.head.height, self._stop.is_set):
+            with self._counters_lock:
+                self._counters["merges"] += 1
+        if self._checkpoint_due():
+            pages = chain.checkpointer.write(chain.state, chain.sync)
+            with self._counters_lock:
+                self._counters["checkpoints"] += 1
+            self.log.info("checkpoint at height {}: {} pages", chain.checkpointer.last.height, pages)
+
+    def _sync_often(self) -> None:
+        while not self._stop.wait(self._settings.interval_ms / 1000):
+            try:
+                self._disk.sync()
+                self._background_error = ""
+            except Exception as error:
+                self._background_error = str(error)
+                self.log.exception("syncing the log failed; it will be tried again")
+
+
+def _joined(parts: Draws, order: NDArray[np.int64] | None) -> Batch:
+    """One batch of the draws, reordered. Raises FormatError for an odd number of parts or a wrong order."""
+    if len(parts) % 2:
+        raise FormatError("parts", f"{len(parts)} arrays", "rows and payloads of each draw")
+    batch = concatenate([Batch(parts[i], parts[i + 1]) for i in range(0, len(parts), 2)])
+    if order is None:
+        return batch
+    if len(order) and not (order.min() >= 0 and order.max() < len(batch)):
+        raise FormatError("order", f"{order.min()}..{order.max()}", f"0..{len(batch) - 1}")
+    if len(np.unique(order)) != len(order):
+        raise FormatError("order", "a row twice", "distinct rows")
+    return batch.take(order)
+
+
+def _read_allocation(path: str) -> Allocation:
+    return decode_allocation(Path(path).read_bytes())

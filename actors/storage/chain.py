@@ -1,0 +1,304 @@
+"""The chain on disk and in memory: executing, persisting, committing, fencing. Knows no Ray.
+
+Rules
+- Only the holder of the current epoch writes. `fence` raises the epoch, synced, and drops speculation.
+- A block is persisted at the height after the last persisted one, if its header says what was executed.
+- Persisting is one write batch: block, header, receipts, delta, index run, and, if a certificate came with
+  it, certificate and head. Acknowledged means that the batch is as durable as the durability mode says.
+- A block is committed once its certificate is written. What is committed never changes: persisting it again
+  answers the same, another block at its height is refused.
+- Persisted but uncommitted blocks survive restarts on disk, for consensus to read (`pending`); in memory they
+  must be executed again. Persisting another block over one removes it and those above it.
+
+Threads: execute, rollback, fence in the state thread; persist, commit in the disk thread. `_writing` keeps
+fence and rollback out while a block is being written, so that memory and disk never part.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger import merkle
+from actors.ledger.block import HEADER_BYTES, Block, Header, decode_block, decode_certificate, decode_header
+from actors.ledger.genesis import Allocation, Genesis
+from actors.ledger.hashing import Hasher
+from actors.ledger.rows import Batch, FormatError
+from actors.ledger.signing import SIGNATURE_BYTES
+from actors.storage.disk import Batch as DiskBatch
+from actors.storage.disk import Disk
+from actors.storage.errors import ConflictError, HeaderError, HeightError, StaleEpochError
+from actors.storage.formats import Delta, Head, decode_delta, height_key
+from actors.storage.places import Places
+from actors.storage.recovery import HEAD_KEY, head_root, recover
+from actors.storage.state import Executed, Execution
+from actors.storage.tx_index import Run
+
+_EPOCH_KEY = b"epoch"
+_AFTER_ALL_HEIGHTS = b"\xff" * 9
+_PER_HEIGHT = ("blocks", "headers", "receipts", "deltas")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Persisted:
+    """A block that is on disk. ids: (n, 32) uint8; run: its part of the transaction index."""
+
+    hash: bytes
+    transactions: int
+    delta: Delta
+    ids: NDArray[np.uint8]
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What persisting or committing one block did. stages_us is empty when it was done before."""
+
+    height: int
+    hash: bytes
+    transactions: int
+    committed: bool
+    bytes_written: int
+    stages_us: dict[str, int]
+
+    @classmethod
+    def of(
+        cls, height: int, block: Persisted, committed: bool, bytes_written: int, stages_us: dict[str, int]
+    ) -> Written:
+        """The record of a block that is on disk."""
+        return cls(height, block.hash, block.transactions, committed, bytes_written, stages_us)
+
+
+class Chain:
+    """One network's chain in one directory."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        genesis: Genesis,
+        read_allocation: Callable[[], Allocation],
+        hash_rows: Hasher,
+        seed: int,
+        clock_ns: Callable[[], int],
+        sync: bool = True,
+    ) -> None:
+        self.disk, self.genesis, self.hash_rows, self.sync = disk, genesis, hash_rows, sync
+        self.state, self.head, self.checkpointer = recover(disk, genesis, read_allocation, seed, hash_rows)
+        self.places = Places(disk, self.head.height)
+        self.head_state_root = head_root(disk, genesis, self.head)
+        self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")
+        self._clock_ns = clock_ns
+        self._writing = threading.Lock()
+        self._persisted: list[Persisted] = []
+
+    @property
+    def persisted_height(self) -> int:
+        """Height of the last block that is executed and on disk."""
+        return self.head.height + len(self._persisted)
+
+    def fence(self) -> int:
+        """Begin a new epoch: calls of older ones fail from now on, and speculation is dropped."""
+        with self._writing:
+            batch = self.disk.batch()
+            batch.put("meta", _EPOCH_KEY, (self.epoch + 1).to_bytes(8, "little"))
+            batch.write(sync=True)
+            self.epoch += 1
+            self._drop_above(self.head.height)
+            return self.epoch
+
+    def rollback(self, epoch: int, height: int) -> None:
+        """Undo the executed blocks above `height`. Raises HeightError below the committed height."""
+        with self._writing:
+            self.require_epoch(epoch)
+            self._drop_above(height)
+
+    def _drop_above(self, height: int) -> None:
+        self.state.undo_above(height)
+        del self._persisted[max(height - self.head.height, 0) :]
+
+    def require_epoch(self, epoch: int) -> None:
+        """Raises StaleEpochError for any epoch but the current one."""
+        if epoch != self.epoch:
+            raise StaleEpochError(epoch, self.epoch)
+
+    def execute(self, epoch: int, height: int, strict: bool, proposer: bytes, batch: Batch) -> Execution:
+        """Execute a batch speculatively; see `State.execute`. Raises FormatError above a bound."""
+        self.require_epoch(epoch)
+        if len(proposer) != 32:
+            raise FormatError("proposer", f"{len(proposer)} bytes", "32 bytes")
+        for field, got, limit in (
+            ("block.transactions", len(batch), self.genesis.block_transactions_max),
+            ("block.payload_bytes", len(batch.payloads), self.genesis.block_payload_bytes_max),
+        ):
+            if got > limit:
+                raise FormatError(field, got, f"at most {limit}")
+        claimed = int(batch.rows["payload_bytes"].sum(dtype=np.uint64))
+        if claimed != len(batch.payloads):
+            raise FormatError("payloads", f"{len(batch.payloads)} bytes", f"{claimed} bytes as in the rows")
+        tag = self.genesis.chain_tag
+        return self.state.execute(batch, tag, height, strict, proposer, self._clock_ns)
+
+    def persist(
+        self, epoch: int, height: int, header_bytes: bytes, signature: bytes, certificate: bytes
+    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
+        """Write the block at `height`, and commit it if a certificate comes with it.
+
+        Returns what was done, the delta and the ids. Doing it again answers the same. Raises StaleEpochError,
+        HeightError out of order, HeaderError when the header is not of the executed block, ConflictError when
+        another block is committed at this height, FormatError for malformed bytes.
+        """
+        with self._writing:
+            self.require_epoch(epoch)
+            header = decode_header(header_bytes)
+            if len(signature) != SIGNATURE_BYTES:
+                raise FormatError("signature", f"{len(signature)} bytes", f"{SIGNATURE_BYTES} bytes")
+            if certificate:
+                decode_certificate(certificate)
+            if header.height != height:
+                raise HeaderError("height", header.height, height)
+            if height <= self.head.height:
+                return self._again(height, header.hash())
+            if height <= self.persisted_height:
+                persisted = self._persisted[height - self.head.height - 1]
+                if persisted.hash != header.hash():
+                    raise HeaderError("hash", header.hash().hex(), persisted.hash.hex())
+            else:
+                return self._write_block(header, signature, certificate)
+            if certificate:
+                return self._commit(height, certificate)
+            return Written.of(height, persisted, False, 0, {}), persisted.delta, persisted.ids
+
+    def commit(self, epoch: int, height: int, certificate: bytes) -> tuple[Written, Delta, NDArray[np.uint8]]:
+        """Commit the oldest block persisted without a certificate. Raises HeightError out of order."""
+        with self._writing:
+            self.require_epoch(epoch)
+            decode_certificate(certificate)
+            if 0 < height <= self.head.height:
+                return self._again(height, self.hash_at(height))
+            return self._commit(height, certificate)
+
+    def hash_at(self, height: int) -> bytes:
+        """Hash of a block on disk, the genesis' at 0. Raises HeightError where there is none."""
+        if height == 0:
+            return self.genesis.hash()
+        if height == self.head.height:
+            return self.head.hash
+        if self.head.height < height <= self.persisted_height:
+            return self._persisted[height - self.head.height - 1].hash
+        body = self.disk.get("headers", height_key(height))
+        if body is None:
+            raise HeightError("hash", height, f"at most {self.persisted_height}")
+        return decode_header(body[:HEADER_BYTES]).hash()
+
+    def _again(self, height: int, wanted: bytes) -> tuple[Written, Delta, NDArray[np.uint8]]:
+        committed = self.hash_at(height)
+        if committed != wanted:
+            raise ConflictError(height, wanted.hex(), committed.hex())
+        delta = decode_delta(self.disk.get("deltas", height_key(height)) or b"")
+        ids = self.block(height).batch.ids(self.hash_rows)
+        return Written(height, committed, len(ids), True, 0, {}), delta, ids
+
+    def block(self, height: int) -> Block:
+        """A block on disk, decoded. Raises HeightError where there is none, CorruptionError when damaged."""
+        data = self.disk.get("blocks", height_key(height))
+        if data is None:
+            raise HeightError("block", height, f"at most {self.persisted_height}")
+        return decode_block(data, self.genesis.block_transactions_max, self.genesis.block_payload_bytes_max)
+
+    def _write_block(
+        self, header: Header, signature: bytes, certificate: bytes
+    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
+        height, marks = header.height, [self._clock_ns()]
+        block = self.state.block_at(height)
+        if height != self.persisted_height + 1 or block is None:
+            raise HeightError("persist", height, min(self.persisted_height, self.state.executed_height) + 1)
+        ids = block.batch.ids(self.hash_rows)
+        marks.append(self._clock_ns())
+        root = merkle.root(ids, self.hash_rows)
+        marks.append(self._clock_ns())
+        self._require_header(header, block, root)
+        delta = Delta(
+            height, header.time_ms, header.hash(), block.state_root, block.keys, block.nonces, block.balances
+        )
+        batch = self.disk.batch()
+        run = self._put_block(batch, header, signature, block, delta, ids)
+        persisted = Persisted(header.hash(), len(ids), delta, ids, run)
+        if certificate:
+            self._put_commit(batch, height, persisted, certificate)
+        marks.append(self._clock_ns())
+        size = batch.write(self.sync)
+        marks.append(self._clock_ns())
+        self._persisted.append(persisted)
+        if certificate:
+            self._advance()
+        spans = [(b - a) // 1000 for a, b in pairwise(marks)]
+        stages_us = dict(zip(("ids", "transaction_root", "encode", "write"), spans, strict=True))
+        return Written.of(height, persisted, bool(certificate), size, stages_us), delta, ids
+
+    def _require_header(self, header: Header, block: Executed, transaction_root: bytes) -> None:
+        for field, executed in (
+            ("parent_hash", self.hash_at(header.height - 1)),
+            ("transaction_count", len(block.batch)),
+            ("payload_bytes", len(block.batch.payloads)),
+            ("transaction_root", transaction_root),
+            ("state_root", block.state_root),
+            ("receipts_root", block.receipts_root),
+            ("proposer", block.proposer),
+        ):
+            got = getattr(header, field)
+            if got != executed:
+                named = (v.hex() if isinstance(v, bytes) else v for v in (got, executed))
+                raise HeaderError(field, *named)
+
+    def _put_block(
+        self,
+        batch: DiskBatch,
+        header: Header,
+        signature: bytes,
+        block: Executed,
+        delta: Delta,
+        ids: NDArray[np.uint8],
+    ) -> Run:
+        key = height_key(header.height)
+        old = self.disk.get("headers", key)
+        if old is not None and decode_header(old[:HEADER_BYTES]).hash() != header.hash():
+            for family in _PER_HEIGHT:
+                batch.delete_range(family, key, _AFTER_ALL_HEIGHTS)
+            self.places.drop_from(batch, header.height)
+        batch.put("headers", key, header.encode(), signature)
+        batch.put("blocks", key, Block(header, signature, block.batch).encode())
+        batch.put("receipts", key, block.receipts.tobytes())
+        batch.put("deltas", key, delta.encode())
+        return self.places.put(batch, header.height, ids)
+
+    def _put_commit(self, batch: DiskBatch, height: int, persisted: Persisted, certificate: bytes) -> None:
+        head = Head(height, self.head.transactions + persisted.transactions, persisted.hash)
+        batch.put("certificates", height_key(height), certificate)
+        batch.put("meta", HEAD_KEY, head.encode())
+
+    def _commit(self, height: int, certificate: bytes) -> tuple[Written, Delta, NDArray[np.uint8]]:
+        if height != self.head.height + 1 or not self._persisted:
+            raise HeightError("commit", height, self.head.height + 1)
+        persisted, started = self._persisted[0], self._clock_ns()
+        batch = self.disk.batch()
+        self._put_commit(batch, height, persisted, certificate)
+        size = batch.write(self.sync)
+        self._advance()
+        stages_us = {"write": (self._clock_ns() - started) // 1000}
+        return Written.of(height, persisted, True, size, stages_us), persisted.delta, persisted.ids
+
+    def _advance(self) -> None:
+        """The oldest persisted block is committed on disk: let readers see it."""
+        persisted = self._persisted[0]
+        head = Head(self.head.height + 1, self.head.transactions + persisted.transactions, persisted.hash)
+        self.places.add(persisted.run)
+        with self.state.lock:
+            block = self.state.commit()
+            self.head, self.head_state_root = head, persisted.delta.state_root
+            del self._persisted[0]
+        self.checkpointer.touch(block.undo.slots)

@@ -1,0 +1,188 @@
+"""RocksDB under storage: one directory, one process, sealed values in column families, atomic write batches.
+
+A write batch is the unit of durability: RocksDB's write-ahead log carries all of it or nothing, for all
+column families together. In mode `sync` a commit returns after the log is synced; in `interval` the owner
+calls `sync` on a timer; in `none` the operating system decides. Large values go to blob files, so that
+compaction does not copy blocks again and again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rocksdict import Options, Rdict, WriteBatch, WriteOptions
+
+from actors.storage.errors import DirectoryInUseError, SchemaError, WrongNetworkError
+from actors.storage.formats import SCHEMA_VERSION, decode_network, encode_network, seal, unseal
+
+FAMILIES = ("meta", "headers", "blocks", "certificates", "receipts", "deltas", "accounts", "tx_index")
+BLOB_BYTES_MIN = 16 << 10
+WRITE_BUFFER_BYTES = 16 << 20
+WAL_BYTES_MAX = 256 << 20
+LOG_FILES_MAX = 4
+
+
+class Batch:
+    """Puts and deletes that become visible and durable together."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._batch = WriteBatch(raw_mode=True)
+
+    def put(self, family: str, key: bytes, *parts: bytes) -> None:
+        """Store the parts, joined and sealed."""
+        self._batch.put(key, seal(family, key, *parts), self._disk.handle(family))
+
+    def delete(self, family: str, key: bytes) -> None:
+        """Remove a key; it need not exist."""
+        self._batch.delete(key, self._disk.handle(family))
+
+    def delete_range(self, family: str, begin: bytes, end: bytes) -> None:
+        """Remove all keys in [begin, end)."""
+        self._batch.delete_range(begin, end, self._disk.handle(family))
+
+    def write(self, sync: bool) -> int:
+        """Apply the batch; returns its bytes. With `sync` it is on the disk when this returns."""
+        size = int(self._batch.size_in_bytes())
+        self._disk.write(self._batch, sync)
+        return size
+
+
+class Disk:
+    """An open directory. Threads may read and write at once.
+
+    Raises DirectoryInUseError while another process holds it, SchemaError for a schema of another version.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._lock = _lock(directory / "LOCK.raychain")
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open(self) -> None:
+        path, options = str(self.directory / "rocksdb"), _options()
+        options.create_if_missing(True)
+        options.create_missing_column_families(True)
+        options.set_max_total_wal_size(WAL_BYTES_MAX)
+        options.set_keep_log_file_num(LOG_FILES_MAX)
+        options.set_max_background_jobs(2)
+        self._db = Rdict(path, options, column_families={name: _options() for name in FAMILIES})
+        self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
+        self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
+
+    def handle(self, family: str) -> object:
+        """RocksDB's handle of a column family."""
+        return self._handles[family]
+
+    def batch(self) -> Batch:
+        """A new, empty batch."""
+        return Batch(self)
+
+    def write(self, batch: WriteBatch, sync: bool) -> None:
+        """Apply a raw batch."""
+        how = WriteOptions()
+        how.sync = sync
+        self._db.write(batch, how)
+
+    def sync(self) -> None:
+        """Everything written before is on the disk when this returns."""
+        self._db.flush_wal(True)
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        """The bytes at a key, or None. Raises CorruptionError when they are not what was written."""
+        value = self._families[family].get(key)
+        return None if value is None else unseal(family, key, value)
+
+    def scan(self, family: str, begin: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys from `begin` on and their bytes, in order. Raises as `get`."""
+        for key, value in self._families[family].items(from_key=begin):
+            yield key, unseal(family, key, value)
+
+    def keys(self, family: str, begin: bytes = b"") -> Iterator[bytes]:
+        """Keys from `begin` on, in order."""
+        yield from self._families[family].keys(from_key=begin)
+
+    def bytes_used(self) -> int:
+        """Size of all files in the directory."""
+        return sum(_size(path) for path in (self.directory / "rocksdb").iterdir())
+
+    def require_network(self, genesis_hash: bytes, name: str) -> bool:
+        """True if the directory is of this network, False if it is new.
+
+        Raises WrongNetworkError naming both chains, SchemaError for another schema version.
+        """
+        body = self.get("meta", b"network")
+        if body is None:
+            return False
+        schema, found_hash, found_name = decode_network(body)
+        if schema != SCHEMA_VERSION:
+            raise SchemaError(str(self.directory), schema, SCHEMA_VERSION)
+        if found_hash != genesis_hash:
+            found, wanted = f"{found_name}/{found_hash.hex()}", f"{name}/{genesis_hash.hex()}"
+            raise WrongNetworkError(str(self.directory), found, wanted)
+        return True
+
+    def put_network(self, genesis_hash: bytes, name: str) -> None:
+        """Make the directory this network's, synced. Until then it counts as new."""
+        batch = self.batch()
+        batch.put("meta", b"network", encode_network(genesis_hash, name))
+        batch.write(sync=True)
+
+    def close(self) -> None:
+        """Close the database and let the directory go; idempotent."""
+        if self._lock < 0:
+            return
+        for family in self._families.values():
+            family.close()
+        self._handles.clear()
+        self._db.close()
+        os.close(self._lock)
+        self._lock = -1
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_enable_blob_files(True)
+    options.set_min_blob_size(BLOB_BYTES_MIN)
+    options.set_enable_blob_gc(True)
+    return options
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # RocksDB removes files while we look
+        return 0
+
+
+def _lock(path: Path) -> int:
+    """Hold the directory until the process ends, however it ends. Returns the file descriptor."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise DirectoryInUseError(str(path.parent), holder) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def wait_for(directory: Path, tries: int, pause: Callable[[], None]) -> Disk:
+    """Open a directory that a dying process may still hold: `pause` between tries, then as `Disk`."""
+    for _ in range(tries - 1):
+        try:
+            return Disk(directory)
+        except DirectoryInUseError:
+            pause()
+    return Disk(directory)

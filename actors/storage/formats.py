@@ -1,0 +1,168 @@
+"""Bytes that storage writes. Values are sealed: the bytes, then a CRC-32 over column family, key and bytes.
+
+The checksum covers the key, so that a value that ends up under another key is found out as well. Integers in
+keys are big-endian, so that keys sort by height; integers in values are little-endian.
+
+    meta          "network"    schema u32, genesis hash 32, network name        written once
+                  "epoch"      u64                                              fencing
+                  "head"       height u64, transactions u64, hash 32            last committed block
+                  "checkpoint" height u64, accounts u64                         pages are at least this new
+    headers       height       header 200, signature 64
+    blocks        height       ledger.Block.encode()
+    certificates  height       ledger.Certificate.encode(); present if and only if the block is committed
+    receipts      height       32 bytes a transaction
+    deltas        height       see `encode_delta`
+    accounts      page u64     see `encode_page`
+    tx_index      run and page see tx_index.py
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.storage.errors import CorruptionError
+
+SCHEMA_VERSION = 1
+_CRC = struct.Struct("<I")
+_HEIGHT_KEY = struct.Struct(">Q")
+_NETWORK = struct.Struct("<I32s")
+_HEAD = struct.Struct("<QQ32s")
+_CHECKPOINT = struct.Struct("<QQ")
+_DELTA = struct.Struct("<QQI4x32s32s")
+_PAGE = struct.Struct("<I4x")
+_ACCOUNT_BYTES = 48
+
+
+def height_key(height: int) -> bytes:
+    """8 bytes that sort by height."""
+    return _HEIGHT_KEY.pack(height)
+
+
+def height_of(key: bytes) -> int:
+    """The height (or page number) of a key."""
+    return int(_HEIGHT_KEY.unpack(key)[0])
+
+
+def seal(family: str, key: bytes, *parts: bytes) -> bytes:
+    """Value bytes with their checksum."""
+    crc = zlib.crc32(key, zlib.crc32(family.encode()))
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return b"".join((*parts, _CRC.pack(crc)))
+
+
+def unseal(family: str, key: bytes, value: bytes) -> bytes:
+    """The bytes that were sealed. Raises CorruptionError naming column family and key."""
+    if len(value) < _CRC.size:
+        raise CorruptionError(family, key.hex(), f"{len(value)} bytes, at least {_CRC.size} expected")
+    body = value[: -_CRC.size]
+    crc = zlib.crc32(body, zlib.crc32(key, zlib.crc32(family.encode())))
+    if _CRC.pack(crc) != value[-_CRC.size :]:
+        raise CorruptionError(family, key.hex(), "the checksum does not match")
+    return body
+
+
+def encode_network(genesis_hash: bytes, name: str) -> bytes:
+    """Schema version, genesis hash and network name."""
+    return _NETWORK.pack(SCHEMA_VERSION, genesis_hash) + name.encode()
+
+
+def decode_network(body: bytes) -> tuple[int, bytes, str]:
+    """(schema version, genesis hash, network name)."""
+    schema, genesis_hash = _NETWORK.unpack_from(body)
+    return schema, genesis_hash, body[_NETWORK.size :].decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last committed block; transactions: committed since the genesis. Height 0 is the genesis."""
+
+    height: int
+    transactions: int
+    hash: bytes
+
+    def encode(self) -> bytes:
+        """48 bytes."""
+        return _HEAD.pack(self.height, self.transactions, self.hash)
+
+
+def decode_head(body: bytes) -> Head:
+    """Inverse of `Head.encode`."""
+    return Head(*_HEAD.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Pages hold accounts 0..accounts-1, each page as of `height` or of a later committed height."""
+
+    height: int
+    accounts: int
+
+    def encode(self) -> bytes:
+        """16 bytes."""
+        return _CHECKPOINT.pack(self.height, self.accounts)
+
+
+def decode_checkpoint(body: bytes) -> Checkpoint:
+    """Inverse of `Checkpoint.encode`."""
+    return Checkpoint(*_CHECKPOINT.unpack(body))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """What a block made of the accounts that it touched, in ascending order of slot (new accounts last).
+
+    keys: (m, 32) uint8. nonces, balances: (m,) uint64. Applying deltas in order of height is idempotent.
+    """
+
+    height: int
+    time_ms: int
+    hash: bytes
+    state_root: bytes
+    keys: NDArray[np.uint8]
+    nonces: NDArray[np.uint64]
+    balances: NDArray[np.uint64]
+
+    def encode(self) -> bytes:
+        """Height, time, count, hash, state root, then the columns."""
+        head = _DELTA.pack(self.height, self.time_ms, len(self.keys), self.hash, self.state_root)
+        return b"".join((head, self.keys.tobytes(), self.nonces.tobytes(), self.balances.tobytes()))
+
+
+def decode_delta(body: bytes) -> Delta:
+    """Inverse of `Delta.encode`. Raises CorruptionError when length and count disagree."""
+    if len(body) < _DELTA.size:
+        raise CorruptionError("deltas", "", f"{len(body)} bytes, at least {_DELTA.size} expected")
+    height, time_ms, count, block_hash, state_root = _DELTA.unpack_from(body)
+    if len(body) != _DELTA.size + count * _ACCOUNT_BYTES:
+        raise CorruptionError("deltas", height_key(height).hex(), f"{len(body)} bytes for {count} accounts")
+    return Delta(height, time_ms, block_hash, state_root, *_account_columns(body, _DELTA.size, count))
+
+
+def encode_page(keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> bytes:
+    """A checkpoint page: count u32, then the columns of consecutive slots."""
+    return b"".join((_PAGE.pack(len(keys)), keys.tobytes(), nonces.tobytes(), balances.tobytes()))
+
+
+def decode_page(page: int, body: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
+    """(keys, nonces, balances). Raises CorruptionError when length and count disagree."""
+    if len(body) < _PAGE.size:
+        raise CorruptionError("accounts", height_key(page).hex(), f"{len(body)} bytes")
+    (count,) = _PAGE.unpack_from(body)
+    if len(body) != _PAGE.size + count * _ACCOUNT_BYTES:
+        raise CorruptionError("accounts", height_key(page).hex(), f"{len(body)} bytes for {count} accounts")
+    return _account_columns(body, _PAGE.size, count)
+
+
+def _account_columns(
+    body: bytes, at: int, count: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
+    keys = np.frombuffer(body, dtype=np.uint8, count=32 * count, offset=at).reshape(count, 32)
+    nonces = np.frombuffer(body, dtype=np.uint64, count=count, offset=at + 32 * count)
+    balances = np.frombuffer(body, dtype=np.uint64, count=count, offset=at + 40 * count)
+    return keys, nonces, balances

@@ -1,0 +1,211 @@
+"""What others may read: committed state and committed blocks, each answer of one height. Any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger import merkle
+from actors.ledger.block import HEADER_BYTES, Block, decode_header
+from actors.ledger.genesis import exact_sum
+from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
+from actors.storage.chain import Chain
+from actors.storage.errors import CorruptionError, HeightError
+from actors.storage.formats import height_key
+from actors.storage.state import RECEIPT_BYTES, build_tree
+
+BLOCKS_CACHED = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Indexed:
+    """A block with its ids, (n, 32) uint8."""
+
+    block: Block
+    ids: NDArray[np.uint8]
+
+
+class Reader:
+    """Reads of a chain."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[int, Indexed] = OrderedDict()
+
+    def head(self) -> dict[str, object]:
+        """The last committed block, and how far execution and the disk are ahead of it."""
+        chain = self._chain
+        with chain.state.lock:
+            return {
+                "height": chain.head.height,
+                "hash": chain.head.hash.hex(),
+                "state_root": chain.head_state_root.hex(),
+                "transactions": chain.head.transactions,
+                "accounts": chain.state.committed_count(),
+                "executed_height": chain.state.executed_height,
+                "persisted_height": chain.persisted_height,
+            }
+
+    def account(self, key: bytes) -> dict[str, int]:
+        """Nonce and balance, zeros where there is no account. Raises FormatError for a wrong length."""
+        if len(key) != 32:
+            raise FormatError("account", f"{len(key)} bytes", "32 bytes")
+        height, nonce, balance = self._chain.state.committed_account(key)
+        return {"nonce": nonce, "balance": balance, "height": height}
+
+    def shard_accounts(self, shard: int, shards: int) -> dict[str, object]:
+        """All accounts whose mempool shard this is: height, keys (m, 32), nonces, balances (m,)."""
+        if not 0 <= shard < shards:
+            raise FormatError("shard", shard, f"0 to {shards - 1}")
+        height, (keys, nonces, balances) = self._chain.state.committed_columns()
+        if shards > 1:
+            mine = shard_of(keys, shards) == shard
+            keys, nonces, balances = keys[mine], nonces[mine], balances[mine]
+        return {"height": height, "keys": keys, "nonces": nonces, "balances": balances}
+
+    def block(self, height: int) -> bytes | None:
+        """The bytes of a committed block."""
+        if not 0 < height <= self._chain.head.height:
+            return None
+        return self._chain.disk.get("blocks", height_key(height))
+
+    def certificate(self, height: int) -> bytes | None:
+        """The commit certificate of a block."""
+        if not 0 < height <= self._chain.head.height:
+            return None
+        return self._chain.disk.get("certificates", height_key(height))
+
+    def uncommitted_block(self, height: int) -> bytes | None:
+        """A block above the head that was persisted, now or before a restart, and links to the head."""
+        chain, head = self._chain, self._chain.head
+        parent = head.hash
+        for at in range(head.height + 1, height + 1):
+            body = chain.disk.get("headers", height_key(at))
+            header = decode_header(body[:HEADER_BYTES]) if body is not None else None
+            if header is None or header.parent_hash != parent:
+                return None
+            parent = header.hash()
+        return chain.disk.get("blocks", height_key(height)) if height > head.height else None
+
+    def locate(self, tx_id: bytes) -> dict[str, int] | None:
+        """Height and position of a committed transaction. Raises FormatError for a wrong length."""
+        found = self._find(tx_id)
+        return None if found is None else {"height": found[0], "position": found[1]}
+
+    def transaction(self, tx_id: bytes) -> dict[str, object] | None:
+        """Row, payload, receipt and place of a committed transaction."""
+        found = self._find(tx_id)
+        if found is None:
+            return None
+        height, position, indexed = found
+        batch = indexed.block.batch
+        begin, end = batch.payload_offsets[position : position + 2]
+        receipts = self._chain.disk.get("receipts", height_key(height)) or b""
+        return {
+            "row": batch.matrix[position].tobytes(),
+            "payload": batch.payloads[begin:end].tobytes(),
+            "receipt": receipts[position * RECEIPT_BYTES : (position + 1) * RECEIPT_BYTES],
+            "height": height,
+            "position": position,
+        }
+
+    def inclusion_proof(self, tx_id: bytes) -> dict[str, object] | None:
+        """RFC 9162 proof that a transaction is in its block, with what signs the block."""
+        found = self._find(tx_id)
+        if found is None:
+            return None
+        height, position, indexed = found
+        return {
+            "height": height,
+            "index": position,
+            "size": len(indexed.ids),
+            "leaf": tx_id,
+            "proof": merkle.inclusion_proof(indexed.ids, position, self._chain.hash_rows),
+            "header": indexed.block.header.encode(),
+            "signature": indexed.block.signature,
+            "certificate": self.certificate(height),
+        }
+
+    def _find(self, tx_id: bytes) -> tuple[int, int, Indexed] | None:
+        if len(tx_id) != 32:
+            raise FormatError("id", f"{len(tx_id)} bytes", "32 bytes")
+        for height, position in self._chain.places.candidates(tx_id):
+            indexed = self._indexed(height)
+            if indexed.ids[position].tobytes() == tx_id:
+                return height, position, indexed
+        return None
+
+    def _indexed(self, height: int) -> Indexed:
+        with self._lock:
+            if height in self._cache:
+                self._cache.move_to_end(height)
+                return self._cache[height]
+        block = self._chain.block(height)
+        indexed = Indexed(block, block.batch.ids(self._chain.hash_rows))
+        with self._lock:
+            self._cache[height] = indexed
+            while len(self._cache) > BLOCKS_CACHED:
+                self._cache.popitem(last=False)
+        return indexed
+
+    def audit(self) -> dict[str, object]:
+        """Recompute the state root from the accounts alone, and check all committed blocks' headers.
+
+        roots_agree is False, and `problem` names the first fault, when anything differs.
+        """
+        chain = self._chain
+        with chain.state.lock:
+            height, (keys, nonces, balances) = chain.state.committed_columns()
+            root = chain.head_state_root
+        recomputed = build_tree(keys, nonces, balances, chain.hash_rows).root
+        supply, expected = exact_sum(balances), chain.genesis.supply
+        checked, problem = self._walk(height)
+        if recomputed != root:
+            problem = problem or f"state root at {height}: {recomputed.hex()} from the accounts"
+        return {
+            "height": height,
+            "supply": supply,
+            "supply_expected": expected,
+            "supply_conserved": supply == expected,
+            "state_root_recomputed": recomputed.hex(),
+            "state_root": root.hex(),
+            "roots_agree": not problem,
+            "blocks_checked": checked,
+            "problem": problem,
+        }
+
+    def _walk(self, height: int) -> tuple[int, str]:
+        parent = self._chain.genesis.hash()
+        for at in range(1, height + 1):
+            try:
+                parent = self._check_block(at, parent)
+            except (CorruptionError, HeightError, FormatError) as error:
+                return at - 1, f"block {at}: {error}"
+        return height, ""
+
+    def _check_block(self, height: int, parent: bytes) -> bytes:
+        """Hash of a block that is what its header says; raises CorruptionError naming the field."""
+        chain, key = self._chain, height_key(height)
+        block = chain.block(height)
+        header = block.header
+        receipts = np.frombuffer(chain.disk.get("receipts", key) or b"", dtype=np.uint8)
+        leaves = chain.hash_rows(receipts.reshape(-1, RECEIPT_BYTES), LEAF_PREFIX)
+        for field, stored, found in (
+            ("headers", chain.disk.get("headers", key), header.encode() + block.signature),
+            ("height", header.height, height),
+            ("parent_hash", header.parent_hash, parent),
+            ("transaction_root", header.transaction_root, self._root(block.batch.ids(chain.hash_rows))),
+            ("receipts_root", header.receipts_root, self._root(leaves)),
+            ("certificate", chain.disk.get("certificates", key) is not None, True),
+        ):
+            if stored != found:
+                raise CorruptionError("blocks", key.hex(), f"{field} does not agree")
+        return header.hash()
+
+    def _root(self, leaves: NDArray[np.uint8]) -> bytes:
+        return merkle.root(leaves, self._chain.hash_rows)

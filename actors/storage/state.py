@@ -1,0 +1,234 @@
+"""The state in memory: accounts, their tree, and the blocks executed on top of what is committed.
+
+Rules
+- Blocks are executed at consecutive heights. A block is speculative until it is committed, and can be undone,
+  last first, exactly.
+- Readers see committed values only, all of one height.
+
+Theory of operation. The columns hold the newest executed state. Each speculative block keeps the old values
+of the accounts it touched, so the committed value of an account is the old value in the oldest block that
+touched it, or else the column's. Committing drops the oldest block's undo log; nothing moves.
+
+Threads: `execute` and `undo_above` belong to one thread (the state thread); `commit` may come from another;
+readers from any. `lock` guards the columns and the undo logs; it is held for a transition or a read, never
+while hashing. The tree is touched by the state thread alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger import merkle
+from actors.ledger.genesis import exact_sum
+from actors.ledger.hashing import Hasher, sha256_rows
+from actors.ledger.rows import LEAF_PREFIX, Batch
+from actors.ledger.rules import RECEIPT_WORDS
+from actors.storage.accounts import Accounts, encode_values
+from actors.storage.errors import HeightError, SpeculationLimitError
+from actors.storage.transition import AccountUndo, Applied, apply_batch, undo_batch
+from actors.storage.tree import StateTree, TreeUndo
+
+SPECULATIVE_BLOCKS_MAX = 128
+RECEIPT_BYTES = 8 * RECEIPT_WORDS
+Columns = tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Executed:
+    """A block that was executed: the rows that passed, and everything its header must say.
+
+    receipts: (n, 4) uint64. keys, nonces, balances: the accounts it touched as they are after it, in
+    ascending order of slot. undo, tree_undo: the way back.
+    """
+
+    height: int
+    proposer: bytes
+    batch: Batch
+    receipts: NDArray[np.uint64]
+    fees: int
+    state_root: bytes
+    receipts_root: bytes
+    keys: NDArray[np.uint8]
+    nonces: NDArray[np.uint64]
+    balances: NDArray[np.uint64]
+    undo: AccountUndo
+    tree_undo: TreeUndo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Execution:
+    """verdicts: (n,) uint8 in the executed order. block: None if a strict execution met a failing row."""
+
+    verdicts: NDArray[np.uint8]
+    block: Executed | None
+    stages_us: dict[str, int] = field(default_factory=dict)
+
+
+class State:
+    """Accounts at a committed height, and speculative blocks above it."""
+
+    def __init__(self, accounts: Accounts, height: int, hash_rows: Hasher = sha256_rows) -> None:
+        self.lock = threading.RLock()
+        self.accounts = accounts
+        self.height = height
+        self.blocks: list[Executed] = []
+        self._undos: list[AccountUndo] = []
+        self._hash_rows = hash_rows
+        self.tree = build_tree(*self.columns(slice(0, accounts.count)), hash_rows)
+
+    @property
+    def executed_height(self) -> int:
+        """Height of the newest executed block."""
+        return self.height + len(self.blocks)
+
+    def columns(self, slots: slice | NDArray[np.int64]) -> Columns:
+        """Copies of (keys, nonces, balances) of the newest state."""
+        accounts = self.accounts
+        return accounts.keys_at(slots), accounts.nonces[slots].copy(), accounts.balances[slots].copy()
+
+    def execute(
+        self,
+        batch: Batch,
+        chain_tag: int,
+        height: int,
+        strict: bool,
+        proposer: bytes,
+        clock_ns: Callable[[], int],
+    ) -> Execution:
+        """Execute a batch as the block at `height`.
+
+        strict: any failing row leaves the state untouched. Otherwise failing rows are left out. Raises
+        HeightError out of order, SpeculationLimitError at the bound, OverflowError as `apply_batch`.
+        """
+        if height != self.executed_height + 1:
+            raise HeightError("execute", height, self.executed_height + 1)
+        if len(self.blocks) >= SPECULATIVE_BLOCKS_MAX:
+            raise SpeculationLimitError(len(self.blocks), SPECULATIVE_BLOCKS_MAX)
+        started = clock_ns()
+        with self.lock:
+            applied = apply_batch(self.accounts, batch, chain_tag, height, proposer)
+            failed = bool(applied.verdicts.any())
+            if strict and failed:
+                undo_batch(self.accounts, applied.undo)
+                return Execution(applied.verdicts, None)
+            # Readers undo through this list, so it must show the block before the lock is let go.
+            self._undos.append(applied.undo)
+        try:
+            kept = batch.take(applied.verdicts == 0) if failed else batch
+            block, stages_us = self._finish(height, proposer, kept, applied, clock_ns, started)
+        except BaseException:
+            with self.lock:
+                undo_batch(self.accounts, self._undos.pop())
+            raise
+        with self.lock:
+            self.blocks.append(block)
+        return Execution(applied.verdicts, block, stages_us)
+
+    def _finish(
+        self,
+        height: int,
+        proposer: bytes,
+        batch: Batch,
+        applied: Applied,
+        clock_ns: Callable[[], int],
+        started: int,
+    ) -> tuple[Executed, dict[str, int]]:
+        """Roots and record of a block whose rows are applied. The tree is updated last."""
+        slots = applied.undo.slots
+        keys, nonces, balances = self.columns(slots)
+        moved = clock_ns()
+        receipts_root = merkle.root(self._hash_rows(_rows(applied.receipts), LEAF_PREFIX), self._hash_rows)
+        receipted = clock_ns()
+        fresh = int(np.searchsorted(slots, applied.undo.count))
+        tree_undo = self.tree.update(slots, encode_values(nonces, balances), keys[fresh:])
+        done = clock_ns()
+        block = Executed(
+            height, proposer, batch, applied.receipts, applied.fees, self.tree.root, receipts_root,
+            keys, nonces, balances, applied.undo, tree_undo,
+        )  # fmt: skip
+        marks = (
+            ("transition", moved - started),
+            ("receipts_root", receipted - moved),
+            ("state_root", done - receipted),
+        )
+        return block, {name: ns // 1000 for name, ns in marks}
+
+    def undo_above(self, height: int) -> None:
+        """Undo the blocks above `height`. Raises HeightError below the committed height."""
+        if height < self.height:
+            raise HeightError("rollback", height, self.height)
+        while self.executed_height > height:
+            with self.lock:
+                block = self.blocks.pop()
+                undo_batch(self.accounts, self._undos.pop())
+            self.tree.undo(block.tree_undo)
+
+    def block_at(self, height: int) -> Executed | None:
+        """The speculative block at a height."""
+        with self.lock:
+            at = height - self.height - 1
+            return self.blocks[at] if 0 <= at < len(self.blocks) else None
+
+    def commit(self) -> Executed:
+        """Make the oldest speculative block final."""
+        with self.lock:
+            self.height += 1
+            self._undos.pop(0)
+            return self.blocks.pop(0)
+
+    def committed_count(self) -> int:
+        """Accounts in the committed state."""
+        return self._undos[0].count if self._undos else self.accounts.count
+
+    def committed_columns(self, start: int = 0, stop: int | None = None) -> tuple[int, Columns]:
+        """(height, (keys, nonces, balances)) of the committed slots in start..stop-1, as copies."""
+        with self.lock:
+            count = self.committed_count()
+            end = count if stop is None else min(stop, count)
+            slots = slice(min(start, end), end)
+            keys, nonces, balances = self.columns(slots)
+            for undo in reversed(self._undos):
+                low, high = np.searchsorted(undo.slots, (slots.start, slots.stop))
+                at = undo.slots[low:high] - slots.start
+                nonces[at] = undo.values[low:high, 0]
+                balances[at] = undo.values[low:high, 1]
+            return self.height, (keys, nonces, balances)
+
+    def committed_account(self, key: bytes) -> tuple[int, int, int]:
+        """(height, nonce, balance) of a key in the committed state; zeros if it does not exist."""
+        with self.lock:
+            slot = self.accounts.find(key)
+            if not 0 <= slot < self.committed_count():
+                return self.height, 0, 0
+            for undo in self._undos:
+                at = int(np.searchsorted(undo.slots, slot))
+                if at < len(undo.slots) and undo.slots[at] == slot:
+                    nonce, balance = undo.values[at]
+                    return self.height, int(nonce), int(balance)
+            return self.height, int(self.accounts.nonces[slot]), int(self.accounts.balances[slot])
+
+    def committed_supply(self) -> int:
+        """Sum of all committed balances."""
+        return exact_sum(self.committed_columns()[1][2])
+
+
+def build_tree(
+    keys: NDArray[np.uint8],
+    nonces: NDArray[np.uint64],
+    balances: NDArray[np.uint64],
+    hash_rows: Hasher = sha256_rows,
+) -> StateTree:
+    """The tree over accounts in slots 0..n-1, from nothing."""
+    tree = StateTree(hash_rows)
+    if len(keys):
+        tree.update(np.arange(len(keys)), encode_values(nonces, balances), keys)
+    return tree
+
+
+def _rows(receipts: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(receipts).view(np.uint8).reshape(len(receipts), RECEIPT_BYTES)

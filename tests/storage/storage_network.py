@@ -1,0 +1,97 @@
+"""A small network on a temporary directory, and a consensus of one that drives its storage."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from storage_batches import key, transfers
+
+from actors.ledger import merkle
+from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
+from actors.ledger.genesis import Allocation, Genesis, Member
+from actors.ledger.hashing import sha256_rows
+from actors.ledger.rows import Batch
+from actors.ledger.signing import Signer
+from actors.storage.chain import Chain
+from actors.storage.disk import Disk
+from actors.storage.state import build_tree
+
+SIGNER = Signer(b"\x07" * 32)
+BALANCE = 1_000_000
+
+
+def make_genesis(accounts: int = 20, network: str = "test") -> tuple[Genesis, Allocation]:
+    """A genesis with accounts key(0..accounts-1) of equal balance."""
+    keys = np.frombuffer(b"".join(key(i) for i in range(accounts)), dtype=np.uint8).reshape(-1, 32)
+    balances = np.full(accounts, BALANCE, dtype=np.uint64)
+    root = build_tree(keys, balances * np.uint64(0), balances).root
+    member = Member("one", SIGNER.public_key.hex())
+    genesis = Genesis(1, network, 0, [member], accounts, accounts * BALANCE, root.hex(), 20_000, 1 << 20)
+    return genesis, Allocation(keys, balances)
+
+
+def open_chain(directory: Path, genesis: Genesis, allocation: Allocation, sync: bool = False) -> Chain:
+    """A chain on a directory, with the plain hasher."""
+    disk = Disk(directory)
+    try:
+        return Chain(disk, genesis, lambda: allocation, sha256_rows, 1, time.perf_counter_ns, sync)
+    except BaseException:
+        disk.close()
+        raise
+
+
+class Driver:
+    """Executes and persists blocks on anything with the calls of `Chain`."""
+
+    def __init__(self, chain: Chain, accounts: int, seed: int = 1) -> None:
+        self.chain, self.accounts = chain, accounts
+        self.epoch = chain.fence()
+        self.rng = np.random.default_rng(seed)
+        columns = chain.state.committed_columns()[1]
+        index = {row.tobytes(): int(nonce) for row, nonce in zip(columns[0], columns[1], strict=True)}
+        self.nonces = np.array([index.get(key(i), 0) for i in range(accounts)], dtype=np.uint64)
+
+    def batch(self, count: int) -> Batch:
+        """`count` valid transfers."""
+        return transfers(self.accounts, self.nonces, count, self.rng, self.chain.genesis.chain_tag)
+
+    def execute(self, count: int):
+        """Execute the next block; returns it."""
+        height = self.chain.state.executed_height + 1
+        batch = self.batch(count)
+        return self.chain.execute(self.epoch, height, True, SIGNER.public_key, batch).block
+
+    def header(self, block, parent: bytes | None = None, **changes) -> Header:
+        """The header of an executed block."""
+        fields = {
+            "height": block.height,
+            "term": 1,
+            "time_ms": 1000 + block.height,
+            "transaction_count": len(block.batch),
+            "payload_bytes": len(block.batch.payloads),
+            "parent_hash": parent or self.chain.hash_at(block.height - 1),
+            "transaction_root": merkle.root(block.batch.ids()),
+            "state_root": block.state_root,
+            "receipts_root": block.receipts_root,
+            "proposer": SIGNER.public_key,
+        }
+        return Header(**{**fields, **changes})
+
+    def persist(self, block, certify: bool = True, **changes):
+        """Persist an executed block; returns (written, delta, ids)."""
+        header = self.header(block, **changes)
+        proof = certificate(header) if certify else b""
+        return self.chain.persist(
+            self.epoch, block.height, header.encode(), sign_proposal(SIGNER, header.hash()), proof
+        )
+
+    def run(self, blocks: int, count: int = 30) -> list[bytes]:
+        """Commit blocks; their hashes."""
+        return [self.persist(self.execute(count))[0].hash for _ in range(blocks)]
+
+
+def certificate(header: Header) -> bytes:
+    """The certificate of the only member."""
+    return Certificate(((SIGNER.public_key, sign_vote(SIGNER, header.hash())),)).encode()

@@ -1,0 +1,180 @@
+"""The shell, used directly: the calls and answers that other actors rely on."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from storage_batches import key
+from storage_network import SIGNER, Driver, make_genesis
+
+from actors.ledger.block import sign_proposal
+from actors.ledger.rows import FormatError
+from actors.settings import LogSettings, StorageSettings
+from actors.shell import ActorContext
+from actors.storage import errors
+from actors.storage.actor import Storage
+
+ACCOUNTS = 20
+GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
+
+
+class Shell:
+    """A Storage, and what a consensus of one does with it."""
+
+    def __init__(self, folder, **settings):
+        path = folder / "allocation"
+        path.write_bytes(ALLOCATION.encode())
+        context = ActorContext("node", "storage", str(folder), LogSettings())
+        self.storage = Storage(
+            context, StorageSettings(**settings), GENESIS, str(path), kernel_choice="portable", open_tries=1
+        )
+        self.driver = Driver(self.storage._chain, ACCOUNTS)
+        self.epoch, self.head = self.storage.fence()
+
+    def commit(self, count=20):
+        height = self.storage.head()["executed_height"] + 1
+        batch = self.driver.batch(count)
+        cut = count // 3
+        parts = (batch.rows[:cut], batch.payloads, batch.rows[cut:], batch.payloads)
+        executed = self.storage.execute(self.epoch, height, True, SIGNER.public_key, None, *parts)
+        header = self.driver.header(self.storage._chain.state.block_at(height))
+        self.driver.epoch = self.epoch
+        signature = sign_proposal(SIGNER, header.hash())
+        proof = self.driver_certificate(header)
+        return executed, *self.storage.persist(self.epoch, height, header.encode(), signature, proof)
+
+    @staticmethod
+    def driver_certificate(header):
+        from storage_network import certificate
+
+        return certificate(header)
+
+
+@pytest.fixture
+def shell(tmp_path):
+    shell = Shell(tmp_path)
+    yield shell
+    shell.storage.stop()
+
+
+def test_the_life_of_a_block(shell):
+    storage = shell.storage
+    assert storage.start()["state_root"] == GENESIS.state_root
+    assert storage.start()["supply"] == GENESIS.supply
+    executed, summary, delta = shell.commit()
+    assert executed["verdicts"].tolist() == [0] * 20
+    assert set(executed["stages_us"]) == {"decode", "transition", "receipts_root", "state_root"}
+    assert (executed["count"], executed["fees"]) == (20, 20)
+    assert (summary["height"], summary["committed"], summary["durability"]) == (1, True, "sync")
+    assert delta["ids"].shape == (20, 32)
+    assert len(delta["keys"]) == len(delta["nonces"]) == len(delta["balances"])
+    assert bytes.fromhex(storage.head()["state_root"]) == executed["state_root"] == delta["state_root"]
+    tx_id = delta["ids"][7].tobytes()
+    assert storage.locate(tx_id) == {"height": 1, "position": 7}
+    assert storage.transaction(tx_id)["row"] == shell.storage._chain.block(1).batch.matrix[7].tobytes()
+    assert storage.inclusion_proof(tx_id)["size"] == 20
+    assert storage.block(1)[:200] == storage.inclusion_proof(tx_id)["header"]
+    assert storage.certificate(1)
+    assert storage.block(2) is None
+    assert storage.certificate(2) is None
+    assert storage.uncommitted_block(2) is None
+    audit = storage.audit()
+    assert audit["supply_conserved"]
+    assert audit["roots_agree"]
+    assert audit["blocks_checked"] == 1
+    health = storage.health()
+    assert (health["height"], health["transactions"], health["blocks"]) == (1, 20, 1)
+    assert health["stages_us"].keys() >= {"decode", "transition", "ids", "write"}
+    fees = storage.account(SIGNER.public_key)
+    assert fees == {"nonce": 0, "balance": 20, "height": 1}
+
+
+def test_order_picks_and_reorders_rows_of_all_draws(shell):
+    batch = shell.driver.batch(12)
+    order = np.arange(11, -1, -1)
+    parts = (batch.rows[:5], batch.payloads, batch.rows[5:], batch.payloads)
+    lax = shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, order, *parts)
+    assert len(lax["verdicts"]) == 12
+    kept = shell.storage._chain.state.block_at(1).batch.rows
+    assert np.array_equal(kept, batch.rows[::-1][lax["verdicts"] == 0])
+    assert shell.storage.rollback(shell.epoch, 0)["executed_height"] == 0
+    for wrong, message in (([0, 12], "order"), ([-1, 2], "order"), ([3, 3], "twice")):
+        with pytest.raises(FormatError, match=message):
+            shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, np.array(wrong), *parts)
+    with pytest.raises(FormatError, match="parts"):
+        shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, None, batch.rows)
+
+
+def test_strict_failure_answers_verdicts_and_no_roots(shell):
+    batch = shell.driver.batch(3)
+    batch.rows["nonce"][1] += 100
+    answer = shell.storage.execute(shell.epoch, 1, True, SIGNER.public_key, None, batch.rows, batch.payloads)
+    assert answer["verdicts"][1] != 0
+    assert (answer["count"], answer["state_root"]) == (0, b"")
+    assert shell.storage.head()["executed_height"] == 0
+
+
+@pytest.mark.parametrize("durability", ["sync", "interval", "none"])
+def test_a_restart_continues_at_the_same_height_and_root(tmp_path, durability):
+    shell = Shell(tmp_path, durability=durability, checkpoint_blocks=4, interval_ms=1)
+    for _ in range(10):
+        shell.commit()
+    head = shell.storage.head()
+    shell.storage.stop()
+    shell.storage.stop()
+    again = Shell(tmp_path, durability=durability, checkpoint_blocks=4)
+    assert again.storage.head() == head
+    assert again.storage.stats()["checkpoint_height"] >= 4
+    assert again.epoch > shell.epoch
+    again.commit()
+    assert again.storage.audit()["roots_agree"]
+    again.storage.stop()
+
+
+def test_checkpoints_and_merges_happen_in_the_background(tmp_path):
+    shell = Shell(tmp_path, checkpoint_blocks=8, durability="none")
+    done = threading.Event()
+    keep_house = shell.storage._merge_and_checkpoint
+
+    def watched():
+        keep_house()
+        if shell.storage.head()["height"] >= 40:
+            done.set()
+
+    shell.storage._merge_and_checkpoint = watched
+    for _ in range(48):
+        shell.commit(4)
+    assert done.wait(20)
+    shell.storage.stop()
+    stats = Shell(tmp_path, durability="none").storage
+    assert stats.stats()["checkpoint_height"] >= 32
+    assert stats.stats()["index_runs"] < 40
+    assert stats.stats()["background_error"] == ""
+    stats.stop()
+
+
+def test_the_directory_is_held_until_stop(shell, tmp_path):
+    with pytest.raises(errors.DirectoryInUseError):
+        Shell(tmp_path)
+
+
+def test_reads_go_on_while_blocks_are_executed(shell):
+    stop, faults, seen = threading.Event(), [], []
+
+    def read():
+        while not stop.is_set():
+            columns = shell.storage.shard_accounts(0, 1)
+            if int(columns["balances"].sum()) != GENESIS.supply:
+                faults.append(columns["height"])
+            seen.append(shell.storage.account(key(1))["height"])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(25):
+        shell.commit(50)
+    stop.set()
+    reader.join()
+    assert not faults
+    assert seen == sorted(seen)

@@ -1,0 +1,327 @@
+"""The chain: fencing, order, headers, durability over reopening, reads, audit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from storage_batches import batch_of, key, state_of
+from storage_network import BALANCE, SIGNER, Driver, certificate, make_genesis, open_chain
+
+from actors.ledger import merkle, rules
+from actors.ledger.block import Certificate, decode_certificate, decode_header
+from actors.ledger.rows import FormatError
+from actors.ledger.rules import Account
+from actors.ledger.verdict import Verdict
+from actors.storage import errors
+from actors.storage.formats import height_key
+from actors.storage.reads import Reader
+
+ACCOUNTS = 20
+GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
+
+
+@pytest.fixture
+def chain(tmp_path):
+    chain = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    yield chain
+    chain.disk.close()
+
+
+@pytest.fixture
+def driver(chain):
+    return Driver(chain, ACCOUNTS)
+
+
+def plain_state(chain):
+    """The state by the plain rules, from the genesis and the stored blocks."""
+    state = {key(i): Account(0, BALANCE) for i in range(ACCOUNTS)}
+    for height in range(1, chain.head.height + 1):
+        block = chain.block(height)
+        rules.apply_batch(state, block.batch, GENESIS.chain_tag, height, block.header.proposer)
+    return state
+
+
+def test_blocks_agree_with_the_plain_rules_and_survive_reopening(chain, driver, tmp_path):
+    hashes = driver.run(5)
+    state = plain_state(chain)
+    assert chain.head_state_root == rules.state_root(state)
+    assert state_of(chain.state.accounts) == state
+    chain.disk.close()
+    again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    assert (again.head.height, again.head.hash, again.head.transactions) == (5, hashes[-1], 150)
+    assert state_of(again.state.accounts) == state
+    assert Reader(again).audit()["roots_agree"]
+    assert Driver(again, ACCOUNTS, seed=2).run(2)
+    assert again.head_state_root == rules.state_root(plain_state(again))
+    again.disk.close()
+
+
+@pytest.mark.parametrize("checkpoint_at", [1, 3, 6])
+def test_recovery_from_a_checkpoint_and_deltas(chain, driver, tmp_path, checkpoint_at):
+    for height in range(1, 7):
+        driver.persist(driver.execute(25))
+        if height == checkpoint_at:
+            driver.execute(10)
+            assert chain.checkpointer.write(chain.state, sync=False) == 1
+            chain.rollback(driver.epoch, height)
+            driver.nonces[:] = Driver(chain, ACCOUNTS).nonces
+            driver.epoch = chain.epoch
+    chain.disk.close()
+    again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    assert again.checkpointer.last.height == checkpoint_at
+    assert state_of(again.state.accounts) == plain_state(again)
+    again.disk.close()
+
+
+def test_a_checkpoint_cut_short_harms_nothing(chain, driver, tmp_path, monkeypatch):
+    driver.run(3)
+    chain.checkpointer.write(chain.state, sync=False)
+    driver.run(3)
+    put = type(chain.disk.batch()).put
+
+    def fail_on_promise(batch, family, name, *parts):
+        if family == "meta":
+            raise OSError("power cut")
+        put(batch, family, name, *parts)
+
+    monkeypatch.setattr("actors.storage.disk.Batch.put", fail_on_promise)
+    with pytest.raises(OSError, match="power cut"):
+        chain.checkpointer.write(chain.state, sync=False)
+    monkeypatch.undo()
+    chain.disk.close()
+    again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    assert again.checkpointer.last.height == 3
+    assert state_of(again.state.accounts) == plain_state(again)
+    assert again.checkpointer.write(again.state, sync=False) == 1
+    again.disk.close()
+
+
+def test_readers_see_committed_values_only(chain, driver):
+    reader = Reader(chain)
+    driver.run(1)
+    before = [reader.account(key(i)) for i in range(ACCOUNTS)]
+    columns = reader.shard_accounts(0, 1)
+    blocks = [driver.execute(30) for _ in range(3)]
+    assert [reader.account(key(i)) for i in range(ACCOUNTS)] == before
+    assert np.array_equal(reader.shard_accounts(0, 1)["balances"], columns["balances"])
+    assert np.array_equal(reader.shard_accounts(0, 1)["nonces"], columns["nonces"])
+    driver.persist(blocks[0])
+    for i in range(ACCOUNTS):
+        account = plain_state(chain)[key(i)]
+        assert reader.account(key(i)) == {"nonce": account.nonce, "balance": account.balance, "height": 2}
+    assert reader.account(b"\xff" * 32) == {"nonce": 0, "balance": 0, "height": 2}
+    parts = [reader.shard_accounts(shard, 3) for shard in range(3)]
+    assert sum(len(part["keys"]) for part in parts) == chain.state.committed_count()
+    with pytest.raises(FormatError, match="account"):
+        reader.account(b"short")
+    with pytest.raises(FormatError, match="shard"):
+        reader.shard_accounts(3, 3)
+
+
+def test_rollback_restores_the_root_and_the_accounts(chain, driver):
+    driver.run(1)
+    root, state = chain.state.tree.root, state_of(chain.state.accounts)
+    driver.execute(30)
+    driver.execute(30)
+    assert chain.state.tree.root != root
+    chain.rollback(driver.epoch, 1)
+    assert (chain.state.tree.root, state_of(chain.state.accounts)) == (root, state)
+    with pytest.raises(errors.HeightError):
+        chain.rollback(driver.epoch, 0)
+
+
+def test_fence_drops_speculation_and_refuses_older_epochs(chain, driver, tmp_path):
+    driver.run(1)
+    block = driver.execute(30)
+    header = driver.header(block)
+    old = driver.epoch
+    assert chain.fence() == old + 1
+    assert chain.state.executed_height == 1
+    for call in (
+        lambda: chain.execute(old, 2, True, SIGNER.public_key, block.batch),
+        lambda: chain.persist(old, 2, header.encode(), bytes(64), b""),
+        lambda: chain.commit(old, 2, certificate(header)),
+        lambda: chain.rollback(old, 1),
+    ):
+        with pytest.raises(errors.StaleEpochError, match=f"epoch {old} .* {old + 1}"):
+            call()
+    chain.disk.close()
+    again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    assert again.fence() == old + 2
+    again.disk.close()
+
+
+def test_strict_execution_leaves_the_state_and_the_other_leaves_rows_out(chain, driver):
+    root = chain.state.tree.root
+    batch = batch_of(
+        [
+            {"sender": key(1), "recipient": key(50), "amount": 5},
+            {"sender": key(1), "recipient": key(51), "amount": 5, "nonce": 7},
+            {"sender": key(2), "recipient": key(52), "amount": 5},
+        ],
+        GENESIS.chain_tag,
+    )
+    strict = chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch)
+    assert strict.block is None
+    assert strict.verdicts.tolist() == [0, Verdict.NONCE_GAP, 0]
+    assert (chain.state.tree.root, chain.state.executed_height) == (root, 0)
+    lax = chain.execute(driver.epoch, 1, False, SIGNER.public_key, batch)
+    assert lax.verdicts.tolist() == [0, Verdict.NONCE_GAP, 0]
+    assert lax.block.batch.rows["recipient"].tobytes() == key(50) + key(52)
+    driver.persist(lax.block)
+    assert chain.head_state_root == rules.state_root(plain_state(chain))
+
+
+def test_persist_wants_the_header_of_what_was_executed(chain, driver):
+    block = driver.execute(10)
+    wrong = b"\x01" * 32
+    for field, value in (
+        ("parent_hash", wrong),
+        ("transaction_root", wrong),
+        ("state_root", wrong),
+        ("receipts_root", wrong),
+        ("proposer", wrong),
+        ("transaction_count", 9),
+        ("payload_bytes", 1),
+    ):
+        with pytest.raises(errors.HeaderError, match=field):
+            driver.persist(block, **{field: value})
+    assert chain.head.height == 0
+    header = driver.header(block)
+    with pytest.raises(errors.HeaderError, match="height"):
+        chain.persist(driver.epoch, 2, header.encode(), bytes(64), b"")
+    with pytest.raises(FormatError, match="signature"):
+        chain.persist(driver.epoch, 1, header.encode(), bytes(63), b"")
+    with pytest.raises(FormatError, match="certificate"):
+        chain.persist(driver.epoch, 1, header.encode(), bytes(64), b"\x01")
+    driver.persist(block)
+    assert chain.head.height == 1
+
+
+def test_persist_is_in_order_and_idempotent_and_committed_blocks_do_not_change(chain, driver):
+    first, second = driver.execute(10), driver.execute(10)
+    parent = driver.header(first).hash()
+    with pytest.raises(errors.HeightError, match="got height 2, expected 1"):
+        driver.persist(second, parent=parent)
+    written, delta, ids = driver.persist(first)
+    assert (written.committed, written.transactions) == (True, 10)
+    again, same_delta, same_ids = driver.persist(first)
+    assert (again.hash, again.bytes_written) == (written.hash, 0)
+    assert np.array_equal(ids, same_ids)
+    for name in ("keys", "nonces", "balances"):
+        assert np.array_equal(getattr(delta, name), getattr(same_delta, name))
+    with pytest.raises(errors.ConflictError, match=written.hash.hex()):
+        driver.persist(first, time_ms=5)
+    driver.persist(second)
+    assert chain.head.height == 2
+
+
+def test_blocks_persisted_without_a_certificate_are_committed_later(chain, driver, tmp_path):
+    blocks = [driver.execute(10) for _ in range(3)]
+    headers = []
+    for block in blocks:
+        written, _, _ = driver.persist(block, certify=False)
+        assert not written.committed
+        headers.append(driver.header(block))
+    reader = Reader(chain)
+    assert (chain.head.height, chain.persisted_height) == (0, 3)
+    assert reader.block(1) is None
+    assert reader.uncommitted_block(3)[:200] == headers[2].encode()
+    with pytest.raises(errors.HeightError):
+        chain.commit(driver.epoch, 2, certificate(headers[1]))
+    written, _, ids = chain.commit(driver.epoch, 1, certificate(headers[0]))
+    assert written.committed
+    assert reader.locate(ids[4].tobytes()) == {"height": 1, "position": 4}
+    assert chain.commit(driver.epoch, 1, certificate(headers[0]))[0].hash == written.hash
+    driver.persist(blocks[1])
+    assert chain.head.height == 2
+    chain.disk.close()
+    again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    assert again.head.height == 2
+    assert Reader(again).uncommitted_block(3)[:200] == headers[2].encode()
+    assert state_of(again.state.accounts) == plain_state(again)
+    other = Driver(again, ACCOUNTS, seed=9)
+    block = other.execute(5)
+    other.persist(block, certify=False)
+    assert Reader(again).uncommitted_block(3)[:200] == other.header(block).encode()
+    assert again.disk.get("headers", height_key(4)) is None
+    other.persist(block)
+    assert Reader(again).audit()["roots_agree"]
+    again.disk.close()
+
+
+def test_another_uncommitted_block_removes_those_above_it(chain, driver):
+    for _ in range(3):
+        driver.persist(driver.execute(10), certify=False)
+    chain.rollback(driver.epoch, 0)
+    driver.nonces[:] = 0
+    driver.persist(driver.execute(7), certify=False)
+    assert [chain.disk.get("headers", height_key(h)) is None for h in (1, 2, 3)] == [False, True, True]
+    assert [chain.disk.get("blocks", height_key(h)) is None for h in (1, 2, 3)] == [False, True, True]
+
+
+def test_transactions_are_found_and_proven(chain, driver):
+    reader, all_ids = Reader(chain), []
+    for height in range(1, 20):
+        _, _, ids = driver.persist(driver.execute(12))
+        all_ids += [(height, i, row.tobytes()) for i, row in enumerate(ids)]
+        while chain.places.merge(chain.head.height, lambda: False):
+            pass
+    assert chain.places.runs == 4
+    for height, position, tx_id in all_ids[::17]:
+        found = reader.transaction(tx_id)
+        assert (found["height"], found["position"]) == (height, position)
+        block = chain.block(height)
+        assert found["row"] == block.batch.matrix[position].tobytes()
+        assert len(found["receipt"]) == 32
+        proof = reader.inclusion_proof(tx_id)
+        header = decode_header(proof["header"])
+        assert merkle.verify_inclusion(
+            proof["leaf"], proof["index"], proof["size"], proof["proof"], header.transaction_root
+        )
+        assert decode_certificate(proof["certificate"]).verify(header.hash(), GENESIS.member_keys)
+    assert reader.locate(b"\x09" * 32) is None
+    assert reader.transaction(b"\x09" * 32) is None
+    assert reader.inclusion_proof(b"\x09" * 32) is None
+    with pytest.raises(FormatError, match="id"):
+        reader.locate(b"short")
+
+
+def test_bounds_of_the_genesis_hold(chain, driver):
+    batch = driver.batch(GENESIS.block_transactions_max + 1)
+    with pytest.raises(FormatError, match=r"block\.transactions"):
+        chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch)
+    with pytest.raises(FormatError, match="proposer"):
+        chain.execute(driver.epoch, 1, True, b"", batch)
+    with pytest.raises(errors.HeightError):
+        chain.execute(driver.epoch, 2, True, SIGNER.public_key, driver.batch(1))
+
+
+def test_speculation_is_bounded(chain, driver, monkeypatch):
+    monkeypatch.setattr("actors.storage.state.SPECULATIVE_BLOCKS_MAX", 2)
+    driver.execute(1)
+    driver.execute(1)
+    with pytest.raises(errors.SpeculationLimitError):
+        driver.execute(1)
+
+
+def test_an_empty_block_commits(chain, driver):
+    driver.run(2, count=0)
+    assert chain.head.height == 2
+    assert chain.head_state_root.hex() == GENESIS.state_root
+    assert Reader(chain).audit()["roots_agree"]
+
+
+def test_fees_that_do_not_fit_the_proposer_leave_everything_as_it_was(tmp_path):
+    assert Certificate(()).encode() == b"\x00\x00"
+    chain = open_chain(tmp_path / "rich", GENESIS, ALLOCATION)
+    driver = Driver(chain, ACCOUNTS)
+    slot = chain.state.accounts.find(key(3))
+    chain.state.accounts.balances[slot] = 2**64 - 1
+    root = chain.state.tree.root
+    row = {"sender": key(1), "recipient": key(2), "amount": 1, "fee": 9}
+    with pytest.raises(OverflowError):
+        chain.execute(driver.epoch, 1, False, key(3), batch_of([row], GENESIS.chain_tag))
+    assert (chain.state.tree.root, chain.state.executed_height) == (root, 0)
+    assert Reader(chain).account(key(1)) == {"nonce": 0, "balance": BALANCE, "height": 0}
+    chain.disk.close()

@@ -1,0 +1,157 @@
+"""Directories: one process, one network, one schema; sealed values; damage is found and named."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from storage_network import Driver, make_genesis, open_chain
+
+from actors.ledger.genesis import Allocation
+from actors.storage import disk as disk_module
+from actors.storage import errors, formats
+from actors.storage.disk import Disk, wait_for
+from actors.storage.reads import Reader
+
+GENESIS, ALLOCATION = make_genesis(20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=40), st.binary(max_size=60), st.integers(0, 10**6))
+def test_a_flipped_bit_in_a_sealed_value_is_found(key, body, flip):
+    value = formats.seal("blocks", key, body[:7], body[7:])
+    assert formats.unseal("blocks", key, value) == body
+    at = flip % (8 * len(value))
+    damaged = bytearray(value)
+    damaged[at // 8] ^= 1 << at % 8
+    with pytest.raises(errors.CorruptionError, match=f"column family blocks at key {key.hex()}"):
+        formats.unseal("blocks", key, bytes(damaged))
+    with pytest.raises(errors.CorruptionError):
+        formats.unseal("headers", key, value)
+    with pytest.raises(errors.CorruptionError):
+        formats.unseal("blocks", key + b"x", value)
+
+
+def test_columns_whose_length_does_not_fit_their_count_are_corrupt():
+    columns = np.ones((3, 32), np.uint8), np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.uint64)
+    page = formats.encode_page(*columns)
+    delta = formats.Delta(4, 5, b"h" * 32, b"r" * 32, *columns)
+    back = formats.decode_delta(delta.encode())
+    assert (back.height, back.time_ms, back.hash, back.state_root) == (4, 5, b"h" * 32, b"r" * 32)
+    for got, wanted in zip(formats.decode_page(0, page), columns, strict=True):
+        assert np.array_equal(got, wanted)
+    for cut in range(len(page)):
+        with pytest.raises(errors.CorruptionError):
+            formats.decode_page(0, page[:cut])
+    for cut in range(len(delta.encode())):
+        with pytest.raises(errors.CorruptionError):
+            formats.decode_delta(delta.encode()[:cut])
+
+
+def test_another_networks_directory_is_refused_naming_both_chains(tmp_path):
+    open_chain(tmp_path, GENESIS, ALLOCATION).disk.close()
+    other, allocation = make_genesis(20, network="other")
+    with pytest.raises(errors.WrongNetworkError) as caught:
+        open_chain(tmp_path, other, allocation)
+    assert GENESIS.hash().hex() in str(caught.value)
+    assert other.hash().hex() in str(caught.value)
+    open_chain(tmp_path, GENESIS, ALLOCATION).disk.close()
+
+
+def test_another_schema_is_refused(tmp_path, monkeypatch):
+    open_chain(tmp_path, GENESIS, ALLOCATION).disk.close()
+    monkeypatch.setattr(disk_module, "SCHEMA_VERSION", formats.SCHEMA_VERSION + 1)
+    with pytest.raises(errors.SchemaError, match="schema version 1, this version reads 2"):
+        open_chain(tmp_path, GENESIS, ALLOCATION)
+
+
+def test_an_allocation_that_is_not_the_genesis_is_refused(tmp_path):
+    for wrong, field in (
+        (Allocation(ALLOCATION.keys[:19], ALLOCATION.balances[:19]), "accounts"),
+        (Allocation(ALLOCATION.keys, ALLOCATION.balances + np.uint64(1)), "supply"),
+        (Allocation(ALLOCATION.keys[::-1].copy() ^ 1, ALLOCATION.balances), "state_root"),
+    ):
+        with pytest.raises(errors.AllocationError, match=field):
+            open_chain(tmp_path, GENESIS, wrong)
+    open_chain(tmp_path, GENESIS, ALLOCATION).disk.close()
+
+
+def test_one_process_at_a_time(tmp_path):
+    disk = Disk(tmp_path)
+    pauses = []
+    with pytest.raises(errors.DirectoryInUseError, match="in use by process"):
+        wait_for(tmp_path, 3, lambda: pauses.append(1))
+    assert len(pauses) == 2
+    code = "import sys, pathlib; from actors.storage.disk import Disk; Disk(pathlib.Path(sys.argv[1]))"
+    child = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert "DirectoryInUseError" in child.stderr
+    opened = wait_for(tmp_path, 2, disk.close)
+    opened.close()
+    opened.close()
+
+
+@pytest.mark.parametrize("family", ["headers", "blocks", "receipts", "certificates"])
+def test_damage_in_a_block_is_named_by_the_audit(tmp_path, family):
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION)
+    Driver(chain, 20).run(3)
+    key = formats.height_key(2)
+    body = bytearray(chain.disk.get(family, key))
+    body[-1] ^= 1
+    raw = chain.disk._families[family]
+    raw[key] = bytes(body) + raw[key][-4:]
+    audit = Reader(chain).audit()
+    assert not audit["roots_agree"]
+    assert audit["blocks_checked"] == 1
+    assert family in audit["problem"]
+    assert key.hex() in audit["problem"]
+    chain.disk.close()
+
+
+@pytest.mark.parametrize(("family", "number"), [("accounts", 0), ("deltas", 2)])
+def test_damage_in_the_state_stops_recovery_and_is_named(tmp_path, family, number):
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION)
+    Driver(chain, 20).run(3)
+    key = formats.height_key(number)
+    raw = chain.disk._families[family]
+    raw[key] = raw[key][:-9] + b"\x01" + raw[key][-8:]
+    chain.disk.close()
+    with pytest.raises(errors.CorruptionError, match=f"{family} at key {key.hex()}"):
+        open_chain(tmp_path, GENESIS, ALLOCATION)
+    disk = Disk(tmp_path)
+    batch = disk.batch()
+    batch.delete(family, key)
+    batch.write(sync=True)
+    disk.close()
+    with pytest.raises(errors.CorruptionError, match=f"{family} at key {key.hex()}"):
+        open_chain(tmp_path, GENESIS, ALLOCATION)
+
+
+def test_a_state_that_does_not_hash_to_the_header_stops_recovery(tmp_path):
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION)
+    Driver(chain, 20).run(1)
+    key = formats.height_key(1)
+    delta = formats.decode_delta(chain.disk.get("deltas", key))
+    wrong = formats.Delta(
+        1, 0, delta.hash, delta.state_root, delta.keys, delta.nonces, delta.balances + np.uint64(1)
+    )
+    batch = chain.disk.batch()
+    batch.put("deltas", key, wrong.encode())
+    batch.write(sync=True)
+    chain.disk.close()
+    with pytest.raises(errors.CorruptionError, match="state root"):
+        open_chain(tmp_path, GENESIS, ALLOCATION)
+
+
+def test_errors_survive_pickling():
+    error = pickle.loads(pickle.dumps(errors.StaleEpochError(3, 4)))
+    assert (type(error), str(error)) == (
+        errors.StaleEpochError,
+        "epoch 3 is fenced off: the current epoch is 4",
+    )
