@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -26,14 +25,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actors.console import UserError, console, emit, explained
-from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, open_network
+from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, open_network, read_seed
 from actors.ledger.rows import FormatError
-from actors.settings import Section, Settings
+from actors.settings import Settings
 from actors.shell import ActorContext
 from config.effective import ConfigurationError, every_value, load
 
 if TYPE_CHECKING:
     import psutil
+
+    from actors.ledger.genesis import Genesis
+    from actors.peer.config import PeerConfig
 
 Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
@@ -148,15 +150,13 @@ class Node:
 
 
 def start_node(
-    settings: Settings,
-    directory: NetworkDirectory,
-    folder: NodeFolder,
-    progress: Progress,
-    serve: bool = True,
+    settings: Settings, directory: NetworkDirectory, folder: NodeFolder, progress: Progress, serve: bool
 ) -> Node:
-    """Create all actors of a node at once and wait until each has started. `serve` adds gateway and peer."""
+    """Create all actors of a node at once and wait until each has started.
+
+    Without `serve` there are no mempool, peer and gateway: Storage, Validators and Consensus alone.
+    """
     import ray
-    from ray.exceptions import GetTimeoutError, RayError
 
     from actors.consensus import actor as consensus
     from actors.gateway import actor as gateway
@@ -166,96 +166,88 @@ def start_node(
     from actors.validator import actor as validator
 
     node = Node(settings, folder, directory)
-    genesis, actors = directory.genesis, node.actors
+    genesis, actors, count = directory.genesis, node.actors, settings.node
 
-    def create(name: str, room: Any, kind: type, section: Section, *args: Any) -> Any:
-        niceness, cpus = getattr(section, "niceness", 0), getattr(section, "scheduler_cpus", 0)
-        context = ActorContext(folder.name, name, str(folder.path.resolve()), settings.log, niceness)
-        options = {**room.OPTIONS, "num_cpus": cpus, "name": f"{folder.name}/{name}"}
+    def create(name: str, room: Any, kind: type, section: Any, *args: Any) -> Any:
+        context = ActorContext(folder.name, name, str(folder.path.resolve()), settings.log, section.niceness)
+        options = {**room.OPTIONS, "num_cpus": section.scheduler_cpus}
         if kind is validator.Validator and settings.cluster.spread_validators:
             options["scheduling_strategy"] = "SPREAD"
-        actors[name] = ray.remote(kind).options(**options).remote(context, section, *args)
+        actors[name] = (
+            ray.remote(**options)(kind).options(name=f"{folder.name}/{name}").remote(context, section, *args)
+        )
         return actors[name]
 
-    count = settings.node
-    store = create(
-        "storage", storage, storage.Storage, settings.storage, genesis, str(directory.allocation_path)
-    )
+    allocation, key_path = str(directory.allocation_path.resolve()), str(folder.key_path.resolve())
+    store = create("storage", storage, storage.Storage, settings.storage, genesis, allocation)
     workers = [
         create(f"validator-{n}", validator, validator.Validator, settings.validator)
         for n in range(count.validators)
     ]
     pool = validator.ValidatorPool(workers, settings.validator)
-    shards = [
-        create(
-            f"mempool-{n}",
-            mempool,
-            mempool.MempoolShard,
-            settings.mempool,
-            n,
-            count.mempool_shards,
-            genesis,
-            store,
-            pool,
-        )
-        for n in range(count.mempool_shards if serve else 0)
-    ]
+    shards: list[Any] = []
+    for n in range(count.mempool_shards if serve else 0):
+        place = (n, count.mempool_shards, genesis, store, pool)
+        shards.append(create(f"mempool-{n}", mempool, mempool.MempoolShard, settings.mempool, *place))
     gateways = [f"gateway-{n}" for n in range(count.gateways if serve else 0)]
-    leader = create(
-        "consensus", consensus, consensus.Consensus, settings.consensus, genesis, str(folder.key_path), store,
-        pool, shards, [f"{folder.name}/{name}" for name in gateways],
-    )  # fmt: skip
+    told = (genesis, key_path, store, pool, shards, [f"{folder.name}/{name}" for name in gateways])
+    leader = create("consensus", consensus, consensus.Consensus, settings.consensus, *told)
     if serve:
-        neighbour = create("peer", peer, peer.Peer, settings.peer, genesis, str(folder.key_path))
-        for number, name in enumerate(gateways):
-            create(
-                name,
-                gateway,
-                gateway.Gateway,
-                _gateway_settings(settings, number),
-                genesis,
-                number,
-                shards,
-                store,
-                leader,
-                neighbour,
-            )
-
-    waiting = {handle.start.remote(): name for name, handle in actors.items()}
-    deadline = time.monotonic() + count.start_timeout_s
-    while waiting:
-        done, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
-        if not done:
-            raise UserError(
-                f"not up after node.start_timeout_s={count.start_timeout_s}: {', '.join(waiting.values())}"
-            )
-        name = waiting.pop(done[0])
-        try:
-            node.facts[name] = ray.get(done[0]) or {}
-        except (RayError, GetTimeoutError) as error:
-            cause = getattr(error, "cause", None) or error
-            raise UserError(f"{name} did not start: {cause}; see {folder.path / 'logs'}") from None
-        progress(f"{len(actors) - len(waiting)}/{len(actors)} actors up ({name})")
+        options = {"num_cpus": settings.peer.scheduler_cpus, "max_restarts": -1}
+        config = _peer_config(settings, genesis, folder)
+        actors["peer"] = ray.remote(peer.Peer).options(**options).remote(config)
+    for n, name in enumerate(gateways):
+        faces = (genesis, n, shards, store, leader, actors["peer"])
+        create(name, gateway, gateway.Gateway, settings.gateway, *faces)
+    _await_start(node, progress)
     return node
 
 
-def _gateway_settings(settings: Settings, number: int) -> Section:
-    """Every gateway after the first listens on the next port, unless the port is any."""
-    port = settings.gateway.port
-    return settings.gateway.model_copy(update={"port": port + number if port else 0})
+def _await_start(node: Node, progress: Progress) -> None:
+    """Wait until every actor has answered `start`. Raises UserError naming those that have not."""
+    import ray
+    from ray.exceptions import RayError
+
+    actors, limit_s = node.actors, node.settings.node.start_timeout_s
+    waiting = {handle.start.remote(): name for name, handle in actors.items()}
+    deadline = time.monotonic() + limit_s
+    while waiting:
+        done, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+        if not done:
+            raise UserError(f"not up after node.start_timeout_s={limit_s}: {', '.join(waiting.values())}")
+        name = waiting.pop(done[0])
+        try:
+            node.facts[name] = ray.get(done[0]) or {}
+        except RayError as error:
+            cause = getattr(error, "cause", None) or error
+            raise UserError(f"{name} did not start: {cause}; see {node.folder.path / 'logs'}") from None
+        progress(f"{len(actors) - len(waiting)}/{len(actors)} actors up ({name})")
+
+
+def _peer_config(settings: Settings, genesis: Genesis, folder: NodeFolder) -> PeerConfig:
+    """What the peer needs of the profile, the genesis and the node's key."""
+    from actors.peer.config import Member, PeerConfig
+
+    return PeerConfig(
+        identity_seed=read_seed(folder.key_path),
+        genesis_hash=genesis.hash(),
+        members=tuple(Member(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
+        listen_host=settings.peer.host,
+        listen_port=settings.peer.port,
+    )
 
 
 def warm_kernels(progress: Progress) -> None:
     """Compile once, before many actors would each compile the same."""
-    from actors.mempool import kernels as mempool
+    from actors.mempool import pool
     from actors.shell import kernel_cache_dir
-    from actors.storage import transition
+    from actors.storage import transition, tree
     from actors.validator.kernels import select
 
     progress("compiling kernels (first start only)")
     select("auto", kernel_cache_dir())
-    mempool.warm()
-    transition.warm()
+    for core in (pool, transition, tree):
+        core.warm()
 
 
 @contextmanager
@@ -385,44 +377,13 @@ def config_show(profile: Profile = "local", overrides: Overrides = None, as_json
     emit({name: f"{value!r:<24} {source}" for name, value, source in rows}, False)
 
 
-def _register_benchmarks() -> None:
-    """Each file of bench/ that has a function `command` is a benchmark of its name."""
-    import functools
-    import importlib
-    import inspect
-
-    for path in sorted((Path(__file__).parent / "bench").glob("*.py")):
-        if path.stem == "__init__" or "\ndef command(" not in path.read_text():
-            continue
-        module = importlib.import_module(f"bench.{path.stem}")
-        command = module.command
-
-        def run(
-            *args: Any,
-            _command: Callable[..., dict[str, Any]] = command,
-            as_json: bool = False,
-            **kwargs: Any,
-        ) -> None:
-            emit(_command(*args, **kwargs), as_json)
-
-        functools.update_wrapper(run, command)
-        signature = inspect.signature(command, eval_str=True)
-        extra = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
-        run.__signature__ = signature.replace(
-            parameters=[*signature.parameters.values(), extra], return_annotation=None
-        )  # type: ignore[attr-defined]
-        run.__annotations__ = {name: p.annotation for name, p in inspect.signature(run).parameters.items()}
-        bench_app.command(path.stem.replace("_", "-"), help=inspect.getdoc(module))(
-            explained(*_MISTAKES)(run)
-        )
-
-
 def main() -> None:
     """Entry point of `node.py` and `raychain`."""
     from actors.gateway import commands
+    from bench import registry
 
     app.add_typer(commands.app)
-    _register_benchmarks()
+    registry.register(bench_app)
     app()
 
 
@@ -430,4 +391,4 @@ if __name__ == "__main__":
     # One module object only: actors and benchmarks import this file under its own name.
     from node import main as _main
 
-    sys.exit(_main())
+    _main()

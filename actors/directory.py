@@ -77,7 +77,12 @@ def write_secret(path: Path, seed: bytes) -> None:
 
 
 def read_signer(path: Path) -> Signer:
-    """The key pair of a key file. Raises DirectoryError if it is missing, malformed or open to others."""
+    """The key pair of a key file; errors as `read_seed`."""
+    return Signer(read_seed(path))
+
+
+def read_seed(path: Path) -> bytes:
+    """The seed in a key file. Raises DirectoryError if it is missing, malformed or open to others."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text().strip()
@@ -91,7 +96,7 @@ def read_signer(path: Path) -> Signer:
         seed = b""
     if len(seed) != SEED_BYTES:
         raise DirectoryError(f"key file {path}: expected {2 * SEED_BYTES} hex digits")
-    return Signer(seed)
+    return seed
 
 
 def open_network(path: Path, settings: NetworkSettings, nodes: int, progress: Progress) -> NetworkDirectory:
