@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ class _Storage:
         self.inclusion_proof = calls.method("inclusion_proof")
 
 
+class _ForwardedLogs(logging.Handler):
+    """What uvicorn logs, into the actor's own log."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.opt(exception=record.exc_info).log(record.levelname, "{}", record.getMessage())
+
+
 class Gateway(Shell):
     """One HTTP face of the node; any number may run beside each other."""
 
@@ -83,6 +95,8 @@ class Gateway(Shell):
         self._settings, self._number = settings, number
         self._peer = peer
         log = self.log
+        server_log = logging.getLogger("uvicorn")
+        server_log.handlers, server_log.propagate = [_ForwardedLogs(log)], False
         self._service = Service(
             settings,
             genesis,

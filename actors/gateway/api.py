@@ -16,7 +16,16 @@ from starlette.exceptions import HTTPException
 
 from actors.gateway.backend import Backend, BusyError, UnavailableError
 from actors.gateway.batch_route import BatchRoute
-from actors.gateway.body import DisconnectError, Receive, Report, Scope, Send, read_body, send_problem
+from actors.gateway.body import (
+    DisconnectError,
+    Receive,
+    Report,
+    Scope,
+    Send,
+    read_body,
+    send_problem,
+    size_of_body,
+)
 from actors.gateway.chain_routes import chain_routes
 from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, describe_batch
@@ -53,7 +62,8 @@ class Api:
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body within its bound before FastAPI sees the request."""
         try:
-            body = await read_body(dict(scope["headers"]), receive, JSON_BODY_BYTES_MAX)
+            size = size_of_body(dict(scope["headers"]), JSON_BODY_BYTES_MAX)
+            body = await read_body(receive, size)
         except DisconnectError:
             return
         except ProblemError as error:

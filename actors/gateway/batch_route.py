@@ -1,8 +1,9 @@
 """POST /v1/transactions/batch as a raw ASGI application: the hot route beneath the typed surface.
 
 The body's length is compared with the bound before a byte of it is read; a body without Content-Length is
-read until the bound and refused there. Answers are JSON (only the refused rows listed), or with
-`Accept: application/octet-stream` one verdict byte a row, the height in the header `Raychain-Height`.
+read until the bound and refused there; bodies held at a time are bounded in sum. Answers are JSON (only the
+refused rows listed), or with `Accept: application/octet-stream` one verdict byte a row, the height in the
+header `Raychain-Height`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 
 from actors.gateway.backend import Backend, BusyError, Submission, UnavailableError, Wait
 from actors.gateway.body import (
+    BODY_BYTES_HELD_MAX,
+    BodyBudget,
     DisconnectError,
     Receive,
     Report,
@@ -22,6 +25,7 @@ from actors.gateway.body import (
     read_body,
     send_answer,
     send_problem,
+    size_of_body,
 )
 from actors.gateway.problem import ProblemError, of_error, of_verdict, refused_rows
 from actors.ledger.rows import FormatError, decode_batch
@@ -36,6 +40,7 @@ class BatchRoute:
 
     def __init__(self, backend: Backend, report: Report) -> None:
         self._backend, self._report = backend, report
+        self._budget = BodyBudget(max(BODY_BYTES_HELD_MAX, backend.limits.body_bytes_max))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -64,9 +69,11 @@ class BatchRoute:
         if media != BINARY.encode():
             raise ProblemError("unsupported-media-type", f"a batch is {BINARY}", field="content-type")
         limits = self._backend.limits
-        data = await read_body(headers, receive, limits.body_bytes_max)
-        batch = decode_batch(data, limits.rows_max, limits.payload_bytes_max)
-        return await self._backend.submit(batch, wait), wait
+        size = size_of_body(headers, limits.body_bytes_max)
+        with self._budget.hold(size):
+            data = await read_body(receive, size)
+            batch = decode_batch(data, limits.rows_max, limits.payload_bytes_max)
+            return await self._backend.submit(batch, wait), wait
 
 
 def _read_wait(query: bytes) -> Wait:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
+from actors.gateway.backend import BusyError
 from actors.gateway.problem import MEDIA_TYPE, ProblemError
 
 Scope = MutableMapping[str, Any]
@@ -14,17 +16,44 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Report = Callable[[str, Exception], None]
 
 BODY_TIMEOUT_S = 30.0
+BODY_BYTES_HELD_MAX = 256 << 20
+
+
+class BodyBudget:
+    """Bytes of bodies that may be held at a time, in sum; beyond them `hold` raises BusyError."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self.held_bytes = 0
+
+    @contextlib.contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Reserve `size` bytes for as long as the request lasts."""
+        if self.held_bytes + size > self._bytes_max:
+            raise BusyError("bytes of request bodies", self._bytes_max)
+        self.held_bytes += size
+        try:
+            yield
+        finally:
+            self.held_bytes -= size
 
 
 class DisconnectError(Exception):
     """The client went away before its body was complete."""
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: int) -> bytes:
-    """The request's body. Raises ProblemError 413 above `bytes_max`, 408 when it does not arrive in time."""
+def size_of_body(headers: dict[bytes, bytes], bytes_max: int) -> int:
+    """The length that the request declares, or the bound. Raises ProblemError 413 above the bound."""
     declared = headers.get(b"content-length")
-    if declared is not None and declared.isdigit() and int(declared[:20]) > bytes_max:
+    if declared is None or not declared.isdigit():
+        return bytes_max
+    if int(declared[:20]) > bytes_max:
         raise _too_large(bytes_max)
+    return int(declared)
+
+
+async def read_body(receive: Receive, bytes_max: int) -> bytes:
+    """The request's body. Raises ProblemError 413 above `bytes_max`, 408 when it does not arrive in time."""
     chunks, size, more = [], 0, True
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):

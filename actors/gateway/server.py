@@ -1,4 +1,8 @@
-"""uvicorn inside a running event loop: the listening socket, start and graceful stop."""
+"""uvicorn inside a running event loop: the listening socket, start and graceful stop.
+
+Bounds: CONNECTIONS_MAX connections, beyond them requests are answered 503 by uvicorn itself; a request whose
+line and headers exceed HEAD_BYTES_MAX before they end is answered 400 and its connection closed.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,37 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 BACKLOG = 2048
 BIND_RETRY_S = 0.1
 STOP_TIMEOUT_S = 5
 KEEP_ALIVE_S = 60
+CONNECTIONS_MAX = 8192
+HEAD_BYTES_MAX = 64 << 10
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol with a bound on the request's head, which httptools would buffer without end."""
+
+    _head_bytes = 0
+    _head_open = False
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._head_open:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self.send_400_response("Request line and headers are too long.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_open, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        self._head_open = False
+        super().on_headers_complete()
 
 
 class _Server(uvicorn.Server):
@@ -60,7 +90,7 @@ class HttpServer:
     def __init__(self, app: object, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
-            http="httptools",
+            http=_Protocol,
             loop="none",
             ws="none",
             lifespan="off",
@@ -69,6 +99,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
+            limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
         )

@@ -17,6 +17,7 @@ from test_gateway_api import problem_of, talk
 
 from actors.gateway import body
 from actors.gateway.api import create_app
+from actors.gateway.backend import BusyError
 from actors.ledger.rows import Batch, concatenate, encode_batch
 from actors.ledger.verdict import Verdict
 
@@ -214,7 +215,7 @@ def test_a_body_that_does_not_arrive_is_408(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def scenario() -> None:
         with pytest.raises(body.ProblemError) as caught:
-            await body.read_body({}, never, 10)
+            await body.read_body(never, 10)
         assert caught.value.status == 408
 
     asyncio.run(scenario())
@@ -312,3 +313,17 @@ def test_verdict_bytes_are_what_the_rows_got() -> None:
         assert verdicts.tolist() == [Verdict.OK, Verdict.NONCE_GAP] * (len(SENDERS) // 2)
 
     talk(scenario)
+
+
+def test_bodies_held_at_a_time_are_bounded_in_sum() -> None:
+    budget = body.BodyBudget(10)
+    with budget.hold(6), budget.hold(4):
+        with pytest.raises(BusyError), budget.hold(1):
+            pytest.fail("held more than the bound")
+        assert budget.held_bytes == 10
+    assert budget.held_bytes == 0
+
+
+def test_a_body_longer_than_it_declares_is_refused() -> None:
+    messages = [{"type": "http.request", "body": b"x" * 21, "more_body": False}]
+    assert call_raw(FakeNode(), [(b"content-length", b"20")], messages)[0]["status"] == 413

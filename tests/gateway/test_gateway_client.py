@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
@@ -227,12 +228,33 @@ def test_a_batch_in_dribbles_is_read(served: Served) -> None:
 
 def test_garbage_instead_of_http_is_refused_and_the_server_lives(served: Served, client: Client) -> None:
     host, port = served.url.removeprefix("http://").split(":")
-    for garbage in (b"\x16\x03\x01\x00\xa5", b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n", bytes(4000)):
+    for garbage in (
+        b"\x16\x03\x01\x00\xa5",
+        b"GET\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        bytes(4000),
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+    ):
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(garbage)
             connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(4096)
             assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert client.ready()
+
+
+def test_a_request_head_without_end_is_refused(served: Served, client: Client) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    for start in (b"GET / HTTP/1.1\r\nx: ", b"GET /"):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(start)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                for _ in range(2000):
+                    connection.sendall(b"a" * 4096)
+            with contextlib.suppress(ConnectionError):
+                answer = connection.recv(4096)
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
     assert client.ready()
 
 
