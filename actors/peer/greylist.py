@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 LISTED_SCORE = 100.0
-SEVERE = 100.0
+SEVERE = 200.0
 BAD = 40.0
 MILD = 5.0
 POINTS = {
-    # Only a deliberate act produces these.
+    # Only a deliberate act produces these; one of them lists for a half-life.
     "frame_seal": SEVERE,
     "frame_header": SEVERE,
     "after_end": SEVERE,

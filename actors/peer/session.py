@@ -13,7 +13,14 @@ from actors.peer.config import PeerIntervals, format_address
 from actors.peer.errors import NotConnectedError, ProtocolError, RequestError
 from actors.peer.greylist import TokenBucket
 from actors.peer.messages import Hello
-from actors.peer.wire.connection import Authenticated, Connection, ConnectionState, Ended
+from actors.peer.wire.connection import (
+    Authenticated,
+    Connection,
+    ConnectionState,
+    Ended,
+    Event,
+    Violated,
+)
 from actors.peer.wire.frames import Message, Priority
 
 SEAL_AHEAD_BYTES = 256 << 10
@@ -88,18 +95,10 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the connection; hand its events to the owner in order."""
+        events = self.connection.receive(data)
         try:
-            events = self.connection.receive(data)
             for event in events:
-                if self.connection.state is ConnectionState.CLOSED:
-                    return
-                if isinstance(event, Authenticated):
-                    self.identity = event.identity
-                    self._owner.on_authenticated(self)
-                elif isinstance(event, Message):
-                    self._owner.on_message(self, event)
-                elif isinstance(event, Ended):
-                    self._refuse(RequestError("closed", "the peer ended the connection"))
+                self._on_event(event)
             if not self.connection.mid_message:
                 self._stalled_since_s = None
             elif events or self._stalled_since_s is None:
@@ -108,6 +107,18 @@ class Session(asyncio.Protocol):
             self.violated(error)
             return
         self.flush()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Authenticated):
+            self.identity = event.identity
+            if not self.connection.closing:
+                self._owner.on_authenticated(self)
+        elif isinstance(event, Violated):
+            raise event.error
+        elif isinstance(event, Ended):
+            self._refuse(RequestError("closed", "the peer ended the connection"))
+        elif self.connection.state is ConnectionState.OPEN:
+            self._owner.on_message(self, event)
 
     def eof_received(self) -> bool:
         """The peer's side of the socket ended."""

@@ -111,8 +111,8 @@ def test_backoff_grows_within_its_bounds(jitter: float) -> None:
 def test_greylist_counts_fades_and_stays_small() -> None:
     greylist = Greylist(capacity=16, halflife_s=100.0)
     assert greylist.penalise(b"peer", "frame_seal", 0.0)
-    assert greylist.is_listed(b"peer", 0.0)
-    assert not greylist.is_listed(b"peer", 1.0)
+    assert greylist.is_listed(b"peer", 99.0)
+    assert not greylist.is_listed(b"peer", 101.0)
     assert not greylist.penalise(b"mild", "truncated", 0.0)
     for step in range(3):
         listed = greylist.penalise(b"flooder", "flood", float(step))

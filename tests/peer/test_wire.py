@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from actors.peer.errors import NotConnectedError, ProtocolError, QueueFullError
 from actors.peer.wire import frames
-from actors.peer.wire.connection import Authenticated, Connection, ConnectionState, Ended
+from actors.peer.wire.connection import Authenticated, Connection, ConnectionState, Ended, Violated
 from actors.peer.wire.frames import FrameOpener, FrameSealer, Message, Priority
 from actors.peer.wire.handshake import Handshake, StreamKey
 from actors.peer.wire.queues import SendQueue
@@ -170,3 +170,16 @@ def test_an_authenticated_peers_plaintext_is_still_checked(plain: bytes, tag: in
         reason = error.reason
     assert reason in {"", "frame_header", "message_length"}
     assert opener.held_bytes <= 40
+
+
+def test_offence_behind_the_proof_still_names_its_identity() -> None:
+    alice = Connection(Handshake(ALICE, b"1" * 32, initiator=True), SendQueue(8, 1000), 1000)
+    bob = Connection(Handshake(BOB, b"2" * 32, initiator=False), SendQueue(8, 1000), 1000)
+    move(alice, bob)
+    move(bob, alice)
+    authenticated, violated = bob.receive(b"".join(alice.data_to_send(1)) + bytes(100))
+    assert authenticated == Authenticated(ALICE.public)
+    assert isinstance(violated, Violated)
+    assert violated.error.reason == "frame_length"
+    assert bob.state is ConnectionState.CLOSED
+    assert bob.receive(b"more") == []

@@ -39,7 +39,15 @@ class Ended:
     """The peer ended its stream in order: nothing was cut off."""
 
 
-Event = Authenticated | Message | Ended
+@dataclass(frozen=True, slots=True)
+class Violated:
+    """The peer broke the protocol; always the last event. What came before it in the same bytes stands, so
+    that an offence right behind the proof is its identity's."""
+
+    error: ProtocolError
+
+
+Event = Authenticated | Message | Ended | Violated
 
 
 class Connection:
@@ -77,22 +85,22 @@ class Connection:
         return self._opener is not None and self._opener.ended
 
     def receive(self, data: bytes) -> list[Event]:
-        """Take bytes from the socket. Raises `ProtocolError`; the connection is closed then."""
-        if self.state is ConnectionState.CLOSED:
-            return []
-        try:
-            return self._receive(data)
-        except ProtocolError:
-            self.abort()
-            raise
-
-    def _receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the socket; returns what they mean, in order."""
         events: list[Event] = []
+        if self.state is not ConnectionState.CLOSED:
+            try:
+                self._receive(data, events)
+            except ProtocolError as error:
+                self.abort()
+                events.append(Violated(error))
+        return events
+
+    def _receive(self, data: bytes, events: list[Event]) -> None:
         if self._opener is None:
             data = self._handshake.receive(data)
             session = self._handshake.session
             if session is None:
-                return events
+                return
             self._sealer = FrameSealer(session.send)
             self._opener = FrameOpener(session.receive, self._message_bytes_max)
             self.transcript_hash = session.transcript_hash
@@ -103,7 +111,6 @@ class Connection:
         if self._opener.ended:
             events.append(Ended())
             self.close()
-        return events
 
     def receive_eof(self) -> None:
         """The socket ended. Raises `ProtocolError("truncated")` unless the peer had said so in the stream."""

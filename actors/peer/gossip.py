@@ -1,0 +1,320 @@
+"""Gossip without I/O: push to a few, announce to the rest, fetch once, relay only what was accepted.
+
+Rules
+1. An item's id is SHA-256(topic || 0x00 || body); a body that hashes to nothing that was asked for or could
+   be pushed is junk of its sender, and never stored twice.
+2. Nothing is relayed before the node's own part has judged it: ACCEPT relays, IGNORE forgets the body,
+   REJECT also blames the sender. A bad item thus travels one hop.
+3. An item is fetched from one announcer at a time; when the deadline passes, from the next one.
+4. Every collection is bounded, and the peer that fills one fills only its own share.
+
+Theory of operation. `publish` and ACCEPT push the body to `eager` peers and announce the id to the others,
+so a body crosses a link about once, and an id crosses it at most once each way. Who is pushed to is decided
+by the hash of the item and the peer, which spreads the work without a random source. Announcements gather
+until `flush`, which the shell calls on its tick or at once for urgent topics. A peer that joins is told of
+the items that are still stored, which is what carries a block over a healed partition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from actors.peer.messages import BODIES_MAX, IDS_MAX, Announce, Bodies, Fetch
+
+WANTED_PER_PEER_MAX = 4_096
+ANNOUNCERS_MAX = 8
+STORED_ITEMS_MAX = 8_192
+JOIN_ANNOUNCE_MAX = 256
+ANNOUNCE_WAITING_MAX = 4_096
+"""Ids that wait for `flush`, a peer and topic; new ones are dropped at the bound: others announce them."""
+FETCH_DEADLINE_S = 2.0
+
+Message = Announce | Fetch | Bodies
+
+
+class Verdict(Enum):
+    """What the node's part thinks of an item."""
+
+    ACCEPT = "accept"
+    IGNORE = "ignore"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Rules of one topic: how many peers get a body unasked, and how long a body may be."""
+
+    name: str
+    eager: int
+    body_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An item for the node's part to judge; `peer` is who sent it."""
+
+    topic: str
+    id: bytes
+    body: bytes
+    peer: bytes
+
+
+@dataclass(slots=True)
+class Effects:
+    """What to do now: send these, hand over those, blame these peers (identity, reason)."""
+
+    send: list[tuple[bytes, Message]] = field(default_factory=list)
+    deliver: list[Delivery] = field(default_factory=list)
+    blame: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Item:
+    """A stored body and who is known to have it."""
+
+    topic: str
+    body: bytes
+    known_by: set[bytes]
+    sender: bytes | None
+    accepted: bool
+
+
+@dataclass(slots=True)
+class Want:
+    """An announced item that has not arrived: who can be asked, whom we asked, until when."""
+
+    topic: str
+    announcers: list[bytes]
+    asked: bytes
+    deadline_s: float
+
+
+def item_id(topic: str, body: bytes) -> bytes:
+    """32-byte id of an item."""
+    return hashlib.sha256(topic.encode() + b"\x00" + body).digest()
+
+
+class Gossip:
+    """Gossip state of one node."""
+
+    def __init__(self, topics: Iterable[Topic], *, seen_max: int, store_bytes_max: int) -> None:
+        self._topics = {topic.name: topic for topic in topics}
+        for topic in self._topics.values():
+            if topic.body_bytes_max > store_bytes_max:
+                raise ValueError(f"store_bytes_max: {store_bytes_max} cannot hold one item of {topic.name}")
+        self._seen_max = seen_max
+        self._store_bytes_max = store_bytes_max
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._store: OrderedDict[bytes, Item] = OrderedDict()
+        self._store_bytes = 0
+        self._wants: dict[bytes, Want] = {}
+        self._want_counts: dict[bytes, int] = {}
+        self._announce: dict[tuple[bytes, str], list[bytes]] = {}
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Sizes of the bounded collections."""
+        return {
+            "seen": len(self._seen),
+            "stored": len(self._store),
+            "stored_bytes": self._store_bytes,
+            "wanted": len(self._wants),
+        }
+
+    def peer_joined(self, peer: bytes) -> Effects:
+        """A peer connected: it counts from now on, and hears of the latest stored items."""
+        self._want_counts.setdefault(peer, 0)
+        recent = [(id_, item) for id_, item in self._store.items() if item.accepted]
+        for id_, item in recent[-JOIN_ANNOUNCE_MAX:]:
+            if peer not in item.known_by:
+                self._announce_later(peer, item.topic, id_)
+        return self.flush()
+
+    def peer_left(self, peer: bytes) -> None:
+        """A peer is gone; what was asked of it is asked of the next announcer on `tick`."""
+        self._want_counts.pop(peer, None)
+        for key in [key for key in self._announce if key[0] == peer]:
+            del self._announce[key]
+        for item in self._store.values():
+            item.known_by.discard(peer)
+        for want in self._wants.values():
+            if want.asked == peer:
+                want.deadline_s = 0.0
+
+    def publish(self, topic: str, body: bytes) -> tuple[bytes, Effects]:
+        """Spread an item of this node's own. Raises `ValueError` for an unknown topic or a long body."""
+        rules = self._topics.get(topic)
+        if rules is None:
+            raise ValueError(f"topic: {topic!r} is unknown")
+        if len(body) > rules.body_bytes_max:
+            raise ValueError(f"body: {len(body)} bytes, limit {rules.body_bytes_max}")
+        id_, effects = item_id(topic, body), Effects()
+        if not self._remember(id_):
+            return id_, effects
+        self._wants.pop(id_, None)
+        self._keep(id_, Item(topic, body, set(), None, True))
+        self._spread(id_, effects)
+        return id_, effects
+
+    def on_announce(self, peer: bytes, message: Announce, now_s: float) -> Effects:
+        """A peer has items: ask for those that are new, unless somebody is being asked already."""
+        effects, ask = Effects(), []
+        if message.topic not in self._topics:
+            effects.blame.append((peer, "message"))
+            return effects
+        for id_ in message.ids:
+            item, want = self._store.get(id_), self._wants.get(id_)
+            if item is not None:
+                item.known_by.add(peer)
+            elif id_ in self._seen:
+                continue
+            elif want is not None:
+                if len(want.announcers) < ANNOUNCERS_MAX and peer not in want.announcers:
+                    want.announcers.append(peer)
+            elif self._take_share(peer):
+                self._wants[id_] = Want(message.topic, [peer], peer, now_s + FETCH_DEADLINE_S)
+                ask.append(id_)
+        if ask:
+            effects.send.append((peer, Fetch(message.topic, ask)))
+        return effects
+
+    def on_fetch(self, peer: bytes, message: Fetch) -> Effects:
+        """A peer asks for bodies: it gets those that are still stored and accepted."""
+        bodies = []
+        for id_ in message.ids[:IDS_MAX]:
+            item = self._store.get(id_)
+            if item is not None and item.accepted and item.topic == message.topic:
+                item.known_by.add(peer)
+                bodies.append(item.body)
+        return Effects(send=list(_batches(peer, message.topic, bodies)))
+
+    def on_bodies(self, peer: bytes, message: Bodies) -> Effects:
+        """Bodies arrived, asked for or pushed: the new ones go to the node's part."""
+        effects, rules = Effects(), self._topics.get(message.topic)
+        for body in message.bodies:
+            if rules is None or len(body) > rules.body_bytes_max:
+                effects.blame.append((peer, "message"))
+                return effects
+            id_ = item_id(message.topic, body)
+            known = self._store.get(id_)
+            if known is not None:
+                known.known_by.add(peer)
+            if not self._remember(id_):
+                continue
+            self._drop_want(id_)
+            self._keep(id_, Item(message.topic, body, {peer}, peer, False))
+            effects.deliver.append(Delivery(message.topic, id_, body, peer))
+        return effects
+
+    def judged(self, id_: bytes, verdict: Verdict) -> Effects:
+        """The node's part has judged a delivered item."""
+        effects, item = Effects(), self._store.get(id_)
+        if item is None or item.accepted:
+            return effects
+        if verdict is Verdict.ACCEPT:
+            item.accepted = True
+            self._spread(id_, effects)
+            return effects
+        self._discard(id_)
+        if verdict is Verdict.REJECT and item.sender is not None:
+            effects.blame.append((item.sender, "rejected"))
+        return effects
+
+    def tick(self, now_s: float) -> Effects:
+        """Ask the next announcer for what is overdue, forget what nobody delivers, flush announcements."""
+        effects = self.flush()
+        ask: dict[tuple[bytes, str], list[bytes]] = {}
+        for id_ in [id_ for id_, want in self._wants.items() if want.deadline_s <= now_s]:
+            want = self._wants[id_]
+            want.announcers = [p for p in want.announcers if p != want.asked and p in self._want_counts]
+            self._release_share(want.asked)
+            if not want.announcers:
+                del self._wants[id_]
+                continue
+            want.asked, want.deadline_s = want.announcers[0], now_s + FETCH_DEADLINE_S
+            self._want_counts[want.asked] += 1
+            ask.setdefault((want.asked, want.topic), []).append(id_)
+        for (peer, topic), ids in ask.items():
+            effects.send += [
+                (peer, Fetch(topic, ids[at : at + IDS_MAX])) for at in range(0, len(ids), IDS_MAX)
+            ]
+        return effects
+
+    def flush(self) -> Effects:
+        """Send the announcements that have gathered, in batches."""
+        effects = Effects()
+        for (peer, topic), ids in self._announce.items():
+            for at in range(0, len(ids), IDS_MAX):
+                effects.send.append((peer, Announce(topic, ids[at : at + IDS_MAX])))
+        self._announce.clear()
+        return effects
+
+    # -- bounded collections
+
+    def _spread(self, id_: bytes, effects: Effects) -> None:
+        item = self._store[id_]
+        targets = [peer for peer in self._want_counts if peer not in item.known_by]
+        targets.sort(key=lambda peer: hashlib.blake2b(id_ + peer, digest_size=8).digest())
+        eager = self._topics[item.topic].eager
+        for peer in targets[:eager]:
+            item.known_by.add(peer)
+            effects.send.append((peer, Bodies(item.topic, [item.body])))
+        for peer in targets[eager:]:
+            self._announce_later(peer, item.topic, id_)
+
+    def _announce_later(self, peer: bytes, topic: str, id_: bytes) -> None:
+        ids = self._announce.setdefault((peer, topic), [])
+        if len(ids) < ANNOUNCE_WAITING_MAX:
+            ids.append(id_)
+
+    def _remember(self, id_: bytes) -> bool:
+        """Whether the id is new; at `seen_max` the oldest is forgotten."""
+        if id_ in self._seen:
+            return False
+        self._seen[id_] = None
+        if len(self._seen) > self._seen_max:
+            self._seen.popitem(last=False)
+        return True
+
+    def _keep(self, id_: bytes, item: Item) -> None:
+        self._store[id_] = item
+        self._store_bytes += len(item.body)
+        while self._store_bytes > self._store_bytes_max or len(self._store) > STORED_ITEMS_MAX:
+            self._discard(next(iter(self._store)))
+
+    def _discard(self, id_: bytes) -> None:
+        self._store_bytes -= len(self._store.pop(id_).body)
+
+    def _take_share(self, peer: bytes) -> bool:
+        count = self._want_counts.get(peer)
+        if count is None or count >= WANTED_PER_PEER_MAX:
+            return False
+        self._want_counts[peer] = count + 1
+        return True
+
+    def _release_share(self, peer: bytes) -> None:
+        if self._want_counts.get(peer, 0) > 0:
+            self._want_counts[peer] -= 1
+
+    def _drop_want(self, id_: bytes) -> None:
+        want = self._wants.pop(id_, None)
+        if want is not None:
+            self._release_share(want.asked)
+
+
+def _batches(peer: bytes, topic: str, bodies: list[bytes]) -> Iterable[tuple[bytes, Message]]:
+    """Bodies in messages of at most `BODIES_MAX`; a message ends at about a MiB, so that none grows huge."""
+    batch: list[bytes] = []
+    size = 0
+    for body in bodies:
+        if batch and (len(batch) >= BODIES_MAX or size + len(body) > 1 << 20):
+            yield peer, Bodies(topic, batch)
+            batch, size = [], 0
+        batch.append(body)
+        size += len(body)
+    if batch:
+        yield peer, Bodies(topic, batch)

@@ -1,0 +1,193 @@
+"""Gossip and channels: once each, only what was accepted, and bounded whoever pushes."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.peer import gossip as g
+from actors.peer.channels import Channel, Lagged, Packets
+from actors.peer.gossip import Effects, Gossip, Topic, Verdict, item_id
+from actors.peer.messages import Announce, Bodies, Fetch
+
+TOPICS = (Topic("blocks", eager=0, body_bytes_max=100), Topic("transactions", eager=2, body_bytes_max=100))
+
+
+def node(seen_max: int = 100, store_bytes_max: int = 1000, peers: bytes = b"ABCD") -> Gossip:
+    made = Gossip(TOPICS, seen_max=seen_max, store_bytes_max=store_bytes_max)
+    for peer in peers:
+        made.peer_joined(bytes([peer]))
+    return made
+
+
+def test_publish_pushes_to_a_few_and_announces_to_the_rest() -> None:
+    sender = node()
+    id_, effects = sender.publish("transactions", b"batch")
+    pushed = {peer for peer, message in effects.send if message == Bodies("transactions", [b"batch"])}
+    assert len(pushed) == 2
+    announced = {peer: message for peer, message in sender.flush().send}
+    assert announced == {p: Announce("transactions", [id_]) for p in {b"A", b"B", b"C", b"D"} - pushed}
+    assert sender.publish("transactions", b"batch") == (id_, Effects())
+
+
+def test_announced_item_is_fetched_once_and_relayed_after_acceptance() -> None:
+    receiver, id_ = node(), item_id("blocks", b"block")
+    assert receiver.on_announce(b"A", Announce("blocks", [id_]), 0.0).send == [(b"A", Fetch("blocks", [id_]))]
+    assert receiver.on_announce(b"B", Announce("blocks", [id_]), 0.0) == Effects()
+    effects = receiver.on_bodies(b"A", Bodies("blocks", [b"block"]))
+    assert [(d.id, d.peer) for d in effects.deliver] == [(id_, b"A")]
+    assert receiver.on_fetch(b"C", Fetch("blocks", [id_])).send == []
+    receiver.judged(id_, Verdict.ACCEPT)
+    assert {peer for peer, _ in receiver.flush().send} == {b"B", b"C", b"D"}
+    assert receiver.on_fetch(b"C", Fetch("blocks", [id_])).send == [(b"C", Bodies("blocks", [b"block"]))]
+    assert receiver.on_bodies(b"B", Bodies("blocks", [b"block"])).deliver == []
+    assert receiver.held["wanted"] == 0
+
+
+def test_next_announcer_is_asked_when_the_first_does_not_deliver() -> None:
+    receiver, id_ = node(), item_id("blocks", b"block")
+    for peer in (b"A", b"B", b"C"):
+        receiver.on_announce(peer, Announce("blocks", [id_]), 0.0)
+    assert receiver.tick(g.FETCH_DEADLINE_S - 0.1).send == []
+    assert receiver.tick(g.FETCH_DEADLINE_S).send == [(b"B", Fetch("blocks", [id_]))]
+    receiver.peer_left(b"B")
+    assert receiver.tick(g.FETCH_DEADLINE_S + 0.1).send == [(b"C", Fetch("blocks", [id_]))]
+    receiver.tick(100.0)
+    assert receiver.held["wanted"] == 0
+    assert receiver.on_announce(b"D", Announce("blocks", [id_]), 100.0).send == [
+        (b"D", Fetch("blocks", [id_]))
+    ]
+
+
+def test_rejected_item_blames_its_sender_and_travels_no_further() -> None:
+    receiver, id_ = node(), item_id("blocks", b"bad")
+    receiver.on_bodies(b"A", Bodies("blocks", [b"bad"]))
+    assert receiver.judged(id_, Verdict.REJECT) == Effects(blame=[(b"A", "rejected")])
+    assert receiver.flush().send == []
+    assert receiver.on_bodies(b"B", Bodies("blocks", [b"bad"])).deliver == []
+    receiver.on_bodies(b"B", Bodies("blocks", [b"dull"]))
+    assert receiver.judged(item_id("blocks", b"dull"), Verdict.IGNORE) == Effects()
+    assert receiver.held["stored"] == 0
+
+
+def test_newcomer_hears_of_what_is_stored() -> None:
+    sender = node(peers=b"")
+    ids = [sender.publish("blocks", b"%d" % index)[0] for index in range(3)]
+    assert sender.peer_joined(b"Z").send == [(b"Z", Announce("blocks", ids))]
+
+
+def test_bad_messages_are_blamed() -> None:
+    receiver = node()
+    assert receiver.on_announce(b"A", Announce("nonsense", [bytes(32)]), 0.0).blame == [(b"A", "message")]
+    assert receiver.on_bodies(b"A", Bodies("nonsense", [b""])).blame == [(b"A", "message")]
+    assert receiver.on_bodies(b"A", Bodies("blocks", [bytes(101)])).blame == [(b"A", "message")]
+    with pytest.raises(ValueError, match="limit 100"):
+        receiver.publish("blocks", bytes(101))
+    with pytest.raises(ValueError, match="topic"):
+        receiver.publish("nonsense", b"")
+    with pytest.raises(ValueError, match="store_bytes_max"):
+        node(store_bytes_max=99)
+
+
+def test_flooders_fill_their_own_share_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(g, "WANTED_PER_PEER_MAX", 50)
+    receiver = node()
+    for index in range(100):
+        ids = [bytes([index, step]) + bytes(30) for step in range(100)]
+        receiver.on_announce(b"A", Announce("blocks", ids), 0.0)
+        receiver.on_bodies(b"A", Bodies("blocks", [b"%d %d" % (index, step) for step in range(50)]))
+    held = receiver.held
+    assert held["wanted"] == 50
+    assert held["seen"] == 100
+    assert held["stored_bytes"] <= 1000
+    honest = item_id("blocks", b"honest")
+    assert receiver.on_announce(b"B", Announce("blocks", [honest]), 0.0).send == [
+        (b"B", Fetch("blocks", [honest]))
+    ]
+    receiver.on_announce(b"unknown", Announce("blocks", [bytes(32)]), 0.0)
+    assert receiver.held["wanted"] == 51
+
+
+def test_large_answers_are_split() -> None:
+    topics = (Topic("transactions", eager=0, body_bytes_max=1 << 20),)
+    sender = Gossip(topics, seen_max=100, store_bytes_max=1 << 24)
+    ids = [sender.publish("transactions", bytes([index]) * 400_000)[0] for index in range(7)]
+    sent = sender.on_fetch(b"A", Fetch("transactions", ids)).send
+    assert [len(message.bodies) for _, message in sent if isinstance(message, Bodies)] == [2, 2, 2, 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12), st.integers(0, 5)), max_size=80))
+def test_counts_hold_under_any_sequence(steps: list[tuple[int, int, int]]) -> None:
+    receiver, now_s = node(seen_max=8, store_bytes_max=100), 0.0
+    for who, what, action in steps:
+        peer, body = bytes([65 + who]), b"item %d" % what
+        id_ = item_id("blocks", body)
+        now_s += 0.5
+        if action == 0:
+            receiver.on_announce(peer, Announce("blocks", [id_]), now_s)
+        elif action == 1:
+            for delivery in receiver.on_bodies(peer, Bodies("blocks", [body])).deliver:
+                receiver.judged(delivery.id, list(Verdict)[what % 3])
+        elif action == 2:
+            receiver.peer_left(peer)
+        elif action == 3:
+            receiver.peer_joined(peer)
+        elif action == 4:
+            receiver.publish("transactions", body)
+        else:
+            receiver.tick(now_s)
+        assert receiver.held["seen"] <= 8
+        assert receiver.held["stored_bytes"] <= 100
+    receiver.tick(now_s + 100)
+    for _ in range(g.ANNOUNCERS_MAX):
+        now_s += 100
+        receiver.tick(now_s)
+    assert receiver.held["wanted"] == 0
+    assert set(receiver._want_counts.values()) <= {0}
+
+
+def test_channel_numbers_packets_and_tells_who_lagged() -> None:
+    channel: Channel[int] = Channel(capacity=3)
+    assert channel.read(0) == Packets(0, (), 0)
+    assert [channel.publish(index) for index in range(5)] == [0, 1, 2, 3, 4]
+    assert channel.read(0) == Lagged(missed=2, resume=2)
+    assert channel.read(2) == Packets(2, (2, 3, 4), 5)
+    assert channel.read(3, at_most=1) == Packets(3, (3,), 4)
+    assert channel.read(9) == Lagged(missed=0, resume=2)
+    with pytest.raises(ValueError, match="capacity"):
+        Channel(0)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(1, 7)), max_size=60))
+def test_reader_gets_every_packet_or_is_told(steps: list[int | None]) -> None:
+    channel: Channel[int] = Channel(capacity=5)
+    cursor, accounted = 0, 0
+    for step in steps:
+        if step is None:
+            channel.publish(channel.next_sequence)
+            continue
+        got = channel.read(cursor, at_most=step)
+        if isinstance(got, Lagged):
+            accounted += got.missed
+            cursor = got.resume
+        else:
+            assert got.packets == tuple(range(cursor, got.next_sequence))
+            accounted += len(got.packets)
+            cursor = got.next_sequence
+    assert accounted == cursor
+
+
+def test_waiting_reader_wakes_and_stalled_one_does_not_hold_the_publisher() -> None:
+    async def scenario() -> None:
+        channel: Channel[str] = Channel()
+        waiter = asyncio.create_task(channel.wait(0))
+        stalled = asyncio.create_task(channel.wait(0))
+        await asyncio.sleep(0)
+        for index in range(1000):
+            channel.publish(f"packet {index}")
+        await waiter
+        assert channel.read(0) == Lagged(missed=900, resume=900)
+        await stalled
+
+    asyncio.run(scenario())
