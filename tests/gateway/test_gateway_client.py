@@ -19,6 +19,7 @@ from gateway_fake_node import BALANCE, SENDERS, FakeNode, until
 from actors.gateway.api import create_app
 from actors.gateway.client import (
     ApiError,
+    AsyncClient,
     Client,
     CommitTimeoutError,
     UnavailableApiError,
@@ -27,7 +28,7 @@ from actors.gateway.client import (
 from actors.gateway.proof import ProofError, verify_proof
 from actors.gateway.server import HttpServer, bind
 from actors.ledger.block import Certificate, sign_proposal, sign_vote
-from actors.ledger.rows import FormatError, concatenate, encode_batch
+from actors.ledger.rows import FormatError, concatenate, empty_batch, encode_batch
 from actors.ledger.signing import Signer
 
 Answer = TypeVar("Answer")
@@ -287,3 +288,53 @@ def test_the_client_imports_neither_ray_nor_the_server() -> None:
     )
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_asynchronous_client_has_the_same_calls_and_many_at_once(served: Served) -> None:
+    node = served.node
+
+    async def scenario() -> None:
+        async with AsyncClient(served.url, timeout_s=20) as client:
+            assert await client.ready()
+            served.commit_when_pending(len(SENDERS))
+            batches = [node.transfer(who, 0) for who in range(len(SENDERS))]
+            answers = await asyncio.gather(*(client.submit_one(one, wait="committed") for one in batches))
+            assert {answer["height"] for answer in answers} == {1}
+            tx_id = bytes.fromhex(answers[3]["id"])
+            assert (await client.verified_proof(tx_id, node.genesis)).height == 1
+            with pytest.raises(ProofError):
+                await client.verified_proof(bytes(32))
+            receipt = await client.submit(concatenate([node.transfer(0, 1), node.transfer(1, 9)]))
+            assert (receipt.accepted, len(receipt.rejected)) == (1, 1)
+            assert (await client.account(SENDERS[0].public_key))["nonce"] == 1
+            assert (await client.status())["head"]["height"] == 1
+            record, block = await client.transaction(tx_id), await client.raw_block("latest")
+            assert record is not None
+            assert block is not None
+            assert len(block.batch) == len(SENDERS)
+            assert await client.block(7) is None
+
+    asyncio.run(scenario())
+
+
+def test_both_clients_have_the_same_public_calls() -> None:
+    def calls(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert calls(Client) == calls(AsyncClient)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b"\xff", b'{"leaf": 3}'])
+def test_answers_of_something_else_than_a_node_are_typed_errors(content: bytes) -> None:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, content=content))
+    with Client("http://elsewhere", transport=transport) as client:
+        with pytest.raises((FormatError, ProofError)):
+            client.proof(bytes(32))
+        with pytest.raises(FormatError):
+            client.genesis()
+        with pytest.raises(FormatError):
+            client.submit(empty_batch())
+    refusing = httpx.MockTransport(lambda _request: httpx.Response(500, content=content))
+    with pytest.raises(ApiError) as caught, Client("http://elsewhere", transport=refusing) as client:
+        client.status()
+    assert caught.value.status == 500
