@@ -76,7 +76,10 @@ class PeerIntervals:
     message_deadline_s: float = 30.0
     """A message whose fragments take longer than this to arrive ends the connection."""
     broadcast_deadline_s: float = 3.0
+    discover_s: float = 15.0
+    """Between lookups of the own neighbourhood."""
     refresh_s: float = 600.0
+    """After which a bucket that no lookup touched is refreshed."""
     greylist_halflife_s: float = 300.0
 
     def __post_init__(self) -> None:
