@@ -22,6 +22,13 @@ from actors.mempool.pool import PAYLOAD_CHUNKS_PER_ROW, Pool, PoolBounds
 CAPACITY, WINDOW, TAG = 7, 4, 77
 KEYS = [bytes([who + 1]) * 32 for who in range(4)]
 U64_MAX = 2**64 - 1
+EXECUTION_VERDICTS = [
+    Verdict.OK,
+    Verdict.NONCE_GAP,
+    Verdict.NONCE_REUSED,
+    Verdict.INSUFFICIENT_BALANCE,
+    Verdict.BALANCE_OVERFLOW,
+]
 
 
 @dataclass(slots=True, eq=False)
@@ -262,15 +269,8 @@ class PoolMachine(RuleBasedStateMachine):
     def resolve(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.drawn)))
         drawn = self.drawn.pop(number)
-        codes = [
-            Verdict.OK,
-            Verdict.OK,
-            Verdict.NONCE_GAP,
-            Verdict.NONCE_REUSED,
-            Verdict.INSUFFICIENT_BALANCE,
-            Verdict.BALANCE_OVERFLOW,
-        ]
-        verdicts = [data.draw(st.sampled_from(codes)) for _ in drawn]
+        codes = st.sampled_from(EXECUTION_VERDICTS)
+        verdicts = [data.draw(codes) for _ in drawn]
         assert self.pool.resolve(number, np.array(verdicts, dtype=np.uint8))
         self.model.resolve(number, drawn, verdicts)
 
