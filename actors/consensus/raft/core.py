@@ -48,8 +48,8 @@ class Raft(Reconfiguration):
     """One replica's consensus state machine.
 
     `durable` is what the replica finds on its disk (`genesis(...)` for a new network), and `incarnation` a
-    number that grows with every start. A replica that is the only voter elects itself at once: its first
-    effects ask for its vote to be written.
+    number that grows with every start. A replica that is the only voter elects itself at once (with leases,
+    after a restart, when its election timeout is over): its first effects ask for its vote to be written.
     """
 
     def __init__(
@@ -68,7 +68,10 @@ class Raft(Reconfiguration):
         self._transfer_target = 0
         self._transfer_deadline_ms = 0
         super().__init__(member, durable, rng, now_ms, options or RaftOptions(), incarnation, on_trace)
-        if vote_outcome(self.configuration, {member: True}) is VoteOutcome.WON:
+        # A restarted replica may have helped to give a lease to another leader, which it has forgotten; one
+        # without a durable term has acknowledged nothing.
+        may_owe_lease = options is not None and options.lease_reads and self.term > 0
+        if not may_owe_lease and vote_outcome(self.configuration, {member: True}) is VoteOutcome.WON:
             self._pre_campaign()
 
     # --- inputs ------------------------------------------------------------------------------------------

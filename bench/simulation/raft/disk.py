@@ -1,4 +1,4 @@
-"""A replica's simulated disk: writes wait in order, and a crash keeps a torn prefix of what was not synced."""
+"""A replica's simulated disk: writes wait in order, a crash keeps a torn prefix of the unsynced ones."""
 
 from __future__ import annotations
 

@@ -52,7 +52,9 @@ class Invariants:
         if durable != replica.checked_durable:
             replica.checked_durable = durable
             if not replica.disk.holds(durable, raft.log.term_at(durable)):
-                raise ViolationError(f"persistence: {raft.id} counts on entry {durable}, which is not on disk")
+                raise ViolationError(
+                    f"persistence: {raft.id} counts on entry {durable}, which is not on disk"
+                )
 
     def _check_leader(self, raft: Raft) -> None:
         other = self.leaders.setdefault(raft.term, raft.id)

@@ -57,10 +57,11 @@ class Nemesis:
         """Writes through the newest leader and reads through the ones that it replaced."""
         leaders = self.world.leaders()
         for replica in leaders[:1]:
-            self.world.at(self._after(20.0), self.world.write, replica)
-        for replica in leaders[1:]:
             for _ in range(2):
-                self.world.at(self._after(120.0), self.world.read, replica)
+                self.world.at(self._after(12.0), self.world.write, replica)
+        for replica in leaders[1:]:
+            for _ in range(3):
+                self.world.at(self._after(80.0), self.world.read, replica)
 
     # --- attacks -----------------------------------------------------------------------------------------
 
@@ -78,18 +79,21 @@ class Nemesis:
             for _ in range(rng.randint(0, 2)):
                 world.at(self._after(4.0), world.write, replica)
             if rng.random() < 0.4:
-                self.isolate(replica, rng.uniform(50.0, 500.0))
+                self.isolate(replica, rng.uniform(50.0, 300.0))
             else:
-                world.at(self._after(rng.choice((1.0, 5.0, 30.0))), self._strike, replica)
+                world.at(self._after(rng.choice((1.0, 4.0, 4.0, 30.0))), self._strike, replica)
 
     def _strike(self, replica: Replica) -> None:
-        action = self.rng.randrange(4)
+        action = self.rng.randrange(6)
         if action == 0:
             self.bounce(replica, self.rng.choice((5.0, 300.0)))
         elif action == 1:
             self.isolate(replica, self.rng.uniform(50.0, 500.0))
         elif action == 2:
             replica.paused_until_ms = self._after(500.0)
+        elif action < 5:
+            others = [m for m in self.world.replicas if m != replica.id]
+            self._cut(frozenset((replica.id, other) for other in others), self.rng.uniform(50.0, 300.0))
         else:
             friend = self.rng.choice(list(self.world.replicas))
             others = [m for m in self.world.replicas if m not in (replica.id, friend)]

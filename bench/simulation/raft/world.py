@@ -14,6 +14,7 @@ from typing import Any
 
 from actors.consensus.raft import (
     Configuration,
+    Entry,
     Message,
     Proposal,
     Raft,
@@ -21,6 +22,7 @@ from actors.consensus.raft import (
     RaftOptions,
     Role,
     SnapshotMeta,
+    Write,
     decode,
     encode,
 )
@@ -66,7 +68,7 @@ class World:
             member: Replica(member, configuration, Clock(rng.random() * 1e6, self.draw_rate()))
             for member in range(1, voters + spares + 1)
         }
-        self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._queue: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._sequence = 0
         for replica in self.replicas.values():
             self.restart(replica)
@@ -77,7 +79,7 @@ class World:
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def at(self, time_ms: float, action: Callable[..., None], *arguments: Any) -> None:
+    def at(self, time_ms: float, action: Callable[..., object], *arguments: Any) -> None:
         """Does `action` at a true time."""
         self._sequence += 1
         heapq.heappush(self._queue, (time_ms, self._sequence, action, arguments))
@@ -157,21 +159,11 @@ class World:
         while True:
             effects = raft.take_effects()
             if effects.write is not None:
-                self.invariants.check_entries(raft, effects.write.entries)
-                replica.disk.pending.append(effects.write)
-                hard_state = effects.write.hard_state
-                if hard_state is not None and raft.vote and self.on_vote is not None:
-                    self.on_vote(replica)
-                if effects.messages_after_write:
-                    replica.after_write[effects.write.ticket] = effects.messages_after_write
-                self._plan_write(replica)
+                self._take_write(replica, raft, effects.write, effects.messages_after_write)
             for message in effects.messages:
                 self._send(message)
             if effects.committed:
-                if effects.committed[0].index != replica.applied_index + 1:
-                    raise ViolationError(f"state-machine safety: {replica.id} skips entries")
-                replica.apply(effects.committed, self.now_ms)
-                self.invariants.check_state(replica.applied_index, replica.state)
+                self._apply(replica, effects.committed)
             if effects.snapshot_offer is not None and not replica.fetching:
                 self._fetch(replica, effects.snapshot_offer.snapshot)
             if effects.reads or effects.reads_failed or replica.reads_ready:
@@ -182,6 +174,23 @@ class World:
         due_ms = replica.clock.when(raft.next_deadline_ms)
         if due_ms < replica.tick_at_ms:
             self._plan_tick(replica, due_ms)
+
+    def _take_write(
+        self, replica: Replica, raft: Raft, write: Write, messages_after_write: tuple[Message, ...]
+    ) -> None:
+        self.invariants.check_entries(raft, write.entries)
+        replica.disk.pending.append(write)
+        if write.hard_state is not None and write.hard_state.vote and self.on_vote is not None:
+            self.on_vote(replica)
+        if messages_after_write:
+            replica.after_write[write.ticket] = messages_after_write
+        self._plan_write(replica)
+
+    def _apply(self, replica: Replica, committed: tuple[Entry, ...]) -> None:
+        if committed[0].index != replica.applied_index + 1:
+            raise ViolationError(f"state-machine safety: {replica.id} skips entries")
+        replica.apply(committed, self.now_ms)
+        self.invariants.check_state(replica.applied_index, replica.state)
 
     def _send(self, message: Message) -> None:
         if self.over_the_wire:
