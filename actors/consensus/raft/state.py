@@ -13,6 +13,7 @@ acknowledgement of an overtaken write never counts for entries that replaced its
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -41,7 +42,7 @@ class PendingWrite:
         self.hard_state = hard_state
 
 
-class RaftState:
+class RaftState(ABC):
     """Base of the rule classes (election, replication, reads, reconfiguration). Not used by itself."""
 
     def __init__(
@@ -101,26 +102,33 @@ class RaftState:
 
     # --- to be filled in by the rules -------------------------------------------------------------------
 
+    @abstractmethod
     def _lose_office(self) -> None:
-        raise NotImplementedError
+        """A leader stops being one."""
 
+    @abstractmethod
     def _replicate(self) -> None:
-        raise NotImplementedError
+        """Sends what is due to followers."""
 
+    @abstractmethod
     def _after_commit(self, previous: int) -> None:
-        raise NotImplementedError
+        """The commit index has moved on from `previous`."""
 
+    @abstractmethod
     def _after_configuration_change(self) -> None:
-        raise NotImplementedError
+        """Another configuration is in force."""
 
+    @abstractmethod
     def _after_persisted(self) -> None:
-        raise NotImplementedError
+        """A write was acknowledged."""
 
+    @abstractmethod
     def _after_round(self) -> None:
-        raise NotImplementedError
+        """A follower answered a later round of contact."""
 
+    @abstractmethod
     def _after_match(self, member: int, progress: Progress) -> None:
-        raise NotImplementedError
+        """A follower's log is known to match further."""
 
     # --- primitives --------------------------------------------------------------------------------------
 
