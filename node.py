@@ -44,6 +44,7 @@ _RAY_ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # each actor sets its own priority
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's own lines stay in its log files
 }
 
 

@@ -72,7 +72,7 @@ class Shell:
     def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":
             self._gc_started = time.perf_counter()
-        else:
+        elif gc.get_freeze_count():  # what start-up collects, before `freeze_long_lived`, delays nobody
             self._gc_pause_max_s = max(self._gc_pause_max_s, time.perf_counter() - self._gc_started)
 
     def process_health(self) -> dict[str, object]:

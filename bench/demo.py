@@ -133,12 +133,8 @@ class _Pool:
         plans = []
         for number, (start, size) in enumerate(((0, half), (half, count - half))):
             path = str(self._scratch / f"pool-{self._signed}-{number}.npy")
-            plans.append(
-                SignPlan(
-                    path, self._genesis.network, self._genesis.chain_tag, accounts, self._signed + start, size,
-                    self._first_nonce,
-                )
-            )  # fmt: skip
+            place = (accounts, self._signed + start, size, self._first_nonce)
+            plans.append(SignPlan(path, self._genesis.network, self._genesis.chain_tag, *place))
         run_plans(self._scratch, [plan for plan in plans if plan.count])
         merged = str(self._scratch / f"pool-{self._signed}.npy")
         _merge([plan.path for plan in plans if plan.count], merged)
@@ -202,10 +198,9 @@ def _ceiling(scratch: Path, pool: _Pool, settings: Settings) -> float:
     try:
         _wait_for_port(port)
         path, count = pool.sample()
-        plan = LoadPlan(
-            f"http://127.0.0.1:{port}", path, 0, min(count, _CEILING_ROWS), settings.demo.batch_rows, "closed",
-            concurrency=_CONCURRENCY,
-        )  # fmt: skip
+        rows, batch_rows = min(count, _CEILING_ROWS), settings.demo.batch_rows
+        url = f"http://127.0.0.1:{port}"
+        plan = LoadPlan(url, path, 0, rows, batch_rows, "closed", concurrency=_CONCURRENCY)
         return float(run_plans(scratch, [plan])[0]["tps"])
     finally:
         server.terminate()

@@ -35,7 +35,7 @@ _REQUEST_TIMEOUT_S = 60.0
 class SignPlan(msgspec.Struct, tag="sign"):
     """Sign `count` transfers among `accounts` development accounts into `path`.
 
-    Transfer i is sent by account i modulo `accounts` with nonce first_nonce + i // accounts.
+    Transfer i is sent by account first_account + i modulo `accounts` with nonce first_nonce + i // accounts.
     """
 
     path: str
@@ -45,6 +45,7 @@ class SignPlan(msgspec.Struct, tag="sign"):
     start: int
     count: int
     first_nonce: int = 0
+    first_account: int = 0
 
 
 class LoadPlan(msgspec.Struct, tag="load"):
@@ -69,7 +70,7 @@ def build_transfers(plan: SignPlan) -> NDArray[Any]:
     index = np.arange(plan.start, plan.start + plan.count)
     sender = index % plan.accounts
     recipient = (sender * 7_919 + index // plan.accounts + 1) % plan.accounts
-    signers = [development_signer(plan.network, i) for i in range(plan.accounts)]
+    signers = [development_signer(plan.network, plan.first_account + i) for i in range(plan.accounts)]
     keys = np.frombuffer(b"".join(s.public_key for s in signers), dtype=np.uint8).reshape(-1, 32)
     rows = np.zeros(plan.count, dtype=ROW_DTYPE)
     rows["version"], rows["kind"], rows["chain_tag"] = ROW_VERSION, KIND_TRANSFER, plan.chain_tag
