@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.ledger.rows import Batch, FormatError, concatenate
 from actors.settings import StorageSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived
+from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
 from actors.storage.chain import Chain, Written
 from actors.storage.disk import wait_for
 from actors.storage.formats import Delta
@@ -57,7 +57,7 @@ class Storage(Shell):
         super().__init__(context)
         started = time.perf_counter()
         self._settings = settings
-        kernels = select(kernel_choice, Path(context.data_dir) / "kernels")
+        kernels = select(kernel_choice, kernel_cache_dir())
         self._stop = threading.Event()
         self._housekeeping = threading.Event()
         # A killed predecessor may need a moment to die before it lets the directory go.

@@ -301,4 +301,5 @@ class Chain:
             block = self.state.commit()
             self.head, self.head_state_root = head, persisted.delta.state_root
             del self._persisted[0]
-        self.checkpointer.touch(block.undo.slots)
+            # Under the same lock: a checkpoint that promises this height must know these pages.
+            self.checkpointer.touch(block.undo.slots)

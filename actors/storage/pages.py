@@ -56,7 +56,7 @@ class Checkpointer:
         self.last = checkpoint
 
     def touch(self, slots: NDArray[np.int64]) -> None:
-        """A committed block changed these slots."""
+        """A block that is committed under the same hold of the state's lock changed these slots."""
         pages = np.unique(slots // PAGE_ACCOUNTS).tolist()
         with self._lock:
             self._dirty.update(pages)

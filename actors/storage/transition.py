@@ -220,3 +220,8 @@ def warm() -> None:
         rows.flags.writeable = writeable
         accounts = Accounts(16, 0)
         undo_batch(accounts, apply_batch(accounts, Batch(rows, np.empty(0, np.uint8)), 0, 0, bytes(32)).undo)
+        keys, column = rows["sender"].copy(), np.ones(1, dtype=np.uint64)
+        keys.flags.writeable = writeable
+        accounts.put(keys, column, column)
+        accounts.find(bytes(32))
+        accounts.index.rebuild()

@@ -12,13 +12,14 @@ nodes and leaves, and the one reference that each insertion changed. Paths of ke
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256_rows
-from actors.ledger.smt import DEPTH_MAX, EMPTY, LEAF_PREFIX, NODE_PREFIX
+from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256, sha256_rows
+from actors.ledger.smt import DEPTH_MAX, EMPTY, LEAF_PREFIX, NODE_PREFIX, StateProof
 from actors.storage import tree_kernels as kernels
 
 PIECE_ROWS = 1 << 16
@@ -127,6 +128,13 @@ class StateTree:
             siblings.append(self._hash_of(int(self._child[ref, 1 - side])))
             ref, depth = int(self._child[ref, side]), depth + 1
         return tuple(siblings), -ref - 1
+
+    def prove(self, key: bytes, value_at: Callable[[int], bytes]) -> StateProof:
+        """Existence or absence proof of a key in the tree as it is. value_at: the value in a slot."""
+        siblings, slot = self.locate(sha256(key))
+        if slot < 0:
+            return StateProof(siblings, None, None)
+        return StateProof(siblings, self.path_of(slot), sha256(value_at(slot)))
 
     def _hash_of(self, ref: int) -> bytes:
         if ref == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from storage_batches import batch_of, key, state_of
@@ -94,6 +96,21 @@ def test_a_checkpoint_cut_short_harms_nothing(chain, driver, tmp_path, monkeypat
     assert state_of(again.state.accounts) == plain_state(again)
     assert again.checkpointer.write(again.state, sync=False) == 1
     again.disk.close()
+
+
+def test_a_block_is_committed_and_its_pages_marked_under_one_hold_of_the_lock(chain, driver, monkeypatch):
+    touch, free = chain.checkpointer.touch, []
+
+    def watched(slots):
+        other = threading.Thread(target=lambda: free.append(chain.state.lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+        assert chain.state.height == 1
+        touch(slots)
+
+    monkeypatch.setattr(chain.checkpointer, "touch", watched)
+    driver.run(1)
+    assert free == [False]
 
 
 def test_readers_see_committed_values_only(chain, driver):

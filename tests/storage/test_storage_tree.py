@@ -55,10 +55,9 @@ def test_root_and_proofs_equal_the_plain_tree_and_undo_restores(steps):
         trail.append((model.update(changed, fresh, salt), before))
         assert model.tree.root == smt.root(model.values)
     for wanted in [key(0), key(3), key(10_000), key(10_001)]:
-        siblings, slot = model.tree.locate(sha256(wanted))
-        plain = smt.prove(model.values, wanted)
-        assert siblings == plain.siblings
-        assert (model.tree.path_of(slot) if slot >= 0 else None) == plain.leaf_path
+        proof = model.tree.prove(wanted, lambda slot: model.values[model.keys[slot]])
+        assert proof == smt.prove(model.values, wanted)
+        assert smt.verify(model.tree.root, wanted, model.values.get(wanted), proof)
     for log, (root, count, values) in reversed(trail):
         model.tree.undo(log)
         assert (model.tree.root, model.tree.leaves) == (root, count)

@@ -1,0 +1,65 @@
+"""SIGKILL at random moments of the write path: what was acknowledged is there, and roots recompute.
+
+RAYCHAIN_KILL_ROUNDS sets the number of kills (each takes about a second); RAYCHAIN_KILL_SEED the moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from storage_batches import key
+from storage_child import ACCOUNTS
+from storage_network import BALANCE, make_genesis, open_chain
+
+from actors.ledger import rules
+from actors.ledger.rules import Account
+from actors.storage.reads import Reader
+
+ROUNDS = int(os.environ.get("RAYCHAIN_KILL_ROUNDS", "3"))
+SEED = int(os.environ.get("RAYCHAIN_KILL_SEED", "0")) or random.randrange(1, 2**32)
+LIFE_MAX_S = 0.25
+
+
+def acknowledged_until_killed(directory, rng):
+    """Let a child commit for a random time, kill it, and return what it had acknowledged."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent.parent}"}
+    arguments = [sys.executable, str(here / "storage_child.py"), str(directory), str(rng.randrange(2**31))]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout.readline() == b"ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=rng.uniform(0, LIFE_MAX_S))
+        child.kill()
+        lines = child.stdout.read().split(b"\n")[:-1]
+    return [(int(height), bytes.fromhex(digest.decode())) for height, digest in map(bytes.split, lines)]
+
+
+def test_nothing_acknowledged_is_lost(tmp_path):
+    rng = random.Random(SEED)
+    genesis, allocation = make_genesis(ACCOUNTS)
+    state = {key(i): Account(0, BALANCE) for i in range(ACCOUNTS)}
+    acknowledged, applied = [], 0
+    for number in range(ROUNDS):
+        acknowledged += acknowledged_until_killed(tmp_path, rng)
+        chain = open_chain(tmp_path, genesis, allocation)
+        where = f"seed {SEED}, round {number}"
+        for height, digest in acknowledged:
+            assert chain.hash_at(height) == digest, where
+        for height in range(applied + 1, chain.head.height + 1):
+            block = chain.block(height)
+            rules.apply_batch(state, block.batch, genesis.chain_tag, height, block.header.proposer)
+        applied = chain.head.height
+        assert chain.head_state_root == rules.state_root(state), where
+        audit = Reader(chain).audit()
+        assert audit["problem"] == "", where
+        assert audit["supply_conserved"], where
+        for height in range(1, applied + 1, 7):
+            tx_id = chain.block(height).batch.ids()[3].tobytes()
+            assert Reader(chain).locate(tx_id) == {"height": height, "position": 3}, where
+        chain.disk.close()
+    assert acknowledged
