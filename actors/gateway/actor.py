@@ -19,14 +19,12 @@ from ray.exceptions import RayActorError, RayError
 
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
-from actors.gateway.server import HttpServer, bind
+from actors.gateway.server import HttpServer, bind_kept
 from actors.gateway.service import Service
 from actors.ledger.genesis import Genesis
 from actors.settings import GatewaySettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
 
-BIND_TIMEOUT_S = 20.0
-REBIND_TIMEOUT_S = 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000}
 
 
@@ -122,19 +120,9 @@ class Gateway(Shell):
         return self._serving
 
     async def _serve(self) -> HttpServer:
-        host = self._settings.host
         port = self._settings.port if self._number == 0 else 0
-        remembered = Path(self.context.data_dir) / f"gateway-{self._number}.port"
-        # A port that was free to choose is kept across a restart if nobody has taken it since.
-        last = int(remembered.read_text()) if port == 0 and remembered.exists() else 0
-        try:
-            listener = await bind(host, last or port, REBIND_TIMEOUT_S if last else BIND_TIMEOUT_S)
-        except OSError:
-            if not last:
-                raise
-            listener = await bind(host, 0, BIND_TIMEOUT_S)
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        remembered.write_text(str(listener.getsockname()[1]))
+        kept = Path(self.context.data_dir) / f"gateway-{self._number}.port"
+        listener = await bind_kept(self._settings.host, port, kept)
         server = HttpServer(self._app, listener)
         await server.started()
         freeze_long_lived()

@@ -28,7 +28,7 @@ from actors.gateway.body import (
 )
 from actors.gateway.chain_routes import chain_routes
 from actors.gateway.node_routes import node_routes
-from actors.gateway.openapi import BATCH_PATH, describe_batch
+from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
 from actors.gateway.transaction_routes import transaction_routes
 from actors.ledger.rows import FormatError
@@ -96,6 +96,7 @@ def _typed_app(backend: Backend, report: Report) -> FastAPI:
         title="raychain",
         version="1",
         summary="Submit transactions, read committed state with proofs.",
+        description=api_description(),
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from actors.gateway.models import BatchSubmitted, ProblemOut
-from actors.gateway.problem import MEDIA_TYPE, TITLES
+from actors.gateway.problem import MEDIA_TYPE, TITLES, kind_of_verdict
+from actors.ledger.verdict import Verdict, explain
 
 BATCH_PATH = "/v1/transactions/batch"
 _SCHEMAS = "#/components/schemas/"
@@ -18,6 +19,25 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     for status, title in TITLES.values():
         titles.setdefault(status, []).append(title)
     return {status: {"description": "; or ".join(titles[status]), "content": _PROBLEM} for status in statuses}
+
+
+def api_description() -> str:
+    """The document's opening words in Markdown: conventions, and every verdict with its status."""
+    rows = [
+        f"| {verdict.value} | {verdict.name} | {TITLES[kind_of_verdict(verdict)][0]} | "
+        f"{explain(verdict)[0] or '-'} | {explain(verdict)[1]} |"
+        for verdict in Verdict
+        if verdict != Verdict.OK
+    ]
+    return (
+        "Amounts, nonces and heights are unsigned 64-bit JSON integers; JavaScript reads integers exactly to "
+        "2^53-1 only, so request bodies may carry them as decimal strings. Keys, ids, hashes and signatures "
+        "are hexadecimal. Errors are RFC 9457 problem details (`application/problem+json`) with `field`, "
+        "`limit`, and for a refused transaction `code` and `verdict`; 429 and 503 carry `Retry-After`. "
+        "Submitting the same transaction again is harmless: before signing a nonce anew, ask for the "
+        "transaction by its id, since it may have committed although no answer arrived.\n\n"
+        "| code | verdict | status | field | advice |\n|---|---|---|---|---|\n" + "\n".join(rows)
+    )
 
 
 def describe_batch(document: dict[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,15 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 BACKLOG = 2048
 BIND_RETRY_S = 0.1
+BIND_TIMEOUT_S = 20.0
+REBIND_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5
 KEEP_ALIVE_S = 60
 CONNECTIONS_MAX = 8192
@@ -75,6 +78,32 @@ async def bind(host: str, port: int, timeout_s: float) -> socket.socket:
         else:
             return listener
         await asyncio.sleep(BIND_RETRY_S)
+
+
+async def bind_kept(host: str, port: int, kept: Path) -> socket.socket:
+    """As `bind`; with port 0, the port that was free before is taken again if nobody has it.
+
+    `kept` is the file that remembers the port, so that clients find a restarted gateway where it was.
+    """
+    last = _read_port(kept) if port == 0 else 0
+    if last:
+        try:
+            listener = await bind(host, last, REBIND_TIMEOUT_S)
+        except OSError:
+            listener = await bind(host, 0, BIND_TIMEOUT_S)
+    else:
+        listener = await bind(host, port, BIND_TIMEOUT_S)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(str(listener.getsockname()[1]))
+    return listener
+
+
+def _read_port(kept: Path) -> int:
+    """The port that a file remembers; 0 when there is none, or none that can be."""
+    if not kept.exists():
+        return 0
+    text = kept.read_bytes()[:8].strip()
+    return int(text) if text.isdigit() and int(text) < 2**16 else 0
 
 
 def url_of(listener: socket.socket) -> str:

@@ -311,6 +311,7 @@ def test_the_openapi_document_has_every_route_and_resolves_every_reference() -> 
             "/v1/health",
             "/v1/ready",
         }
+        assert all(f"| {verdict.name} |" in document["info"]["description"] for verdict in list(Verdict)[1:])
         schemas = document["components"]["schemas"]
         missing = [name for name in references(document) if name not in schemas]
         assert missing == []

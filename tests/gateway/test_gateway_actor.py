@@ -1,0 +1,184 @@
+"""The actor's class without a cluster: handles are stand-ins whose methods answer or fail as Ray's do."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from gateway_fake_node import FakeNode
+from ray.exceptions import ActorUnavailableError, RayTaskError
+
+from actors.gateway import server
+from actors.gateway.actor import OPTIONS, Gateway
+from actors.gateway.client import AsyncClient, UnavailableApiError
+from actors.gateway.server import bind
+from actors.ledger.verdict import Verdict
+from actors.settings import GatewaySettings, LogSettings
+from actors.shell import ActorContext
+
+
+class Handle:
+    """`handle.method.remote(...)` over an object's async methods; raises `failure` while it is set."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        self.failure: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return _Method(self, getattr(self._target, name))
+
+
+class _Method:
+    def __init__(self, handle: Handle, function: Any) -> None:
+        self._handle, self._function = handle, function
+
+    async def remote(self, *arguments: Any) -> Any:
+        if self._handle.failure is not None:
+            raise self._handle.failure
+        return await self._function(*arguments)
+
+
+class NodeHandles:
+    """Handles over a node in memory, and the gateways built on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.node = FakeNode(shards=1)
+        self.node.admit = self.node.shards[0]  # type: ignore[attr-defined]
+        self.node.status = self.node.status_of_node  # type: ignore[attr-defined]
+        self.shard, self.storage, self.consensus = Handle(self.node), Handle(self.node), Handle(self.node)
+        self._folder = folder
+
+    def gateway(self, number: int = 0, **settings: Any) -> Gateway:
+        context = ActorContext("node-0", f"gateway-{number}", str(self._folder), LogSettings())
+        return Gateway(
+            context,
+            GatewaySettings(**{"port": 0, "single_wait_ms": 0, **settings}),
+            self.node.genesis,
+            number,
+            [self.shard],
+            self.storage,
+            self.consensus,
+            None,
+        )
+
+    def delta(self, height: int) -> dict[str, Any]:
+        block = self.node.blocks[height]
+        return {
+            "height": height,
+            "hash": block.header.hash(),
+            "state_root": block.header.state_root,
+            "ids": block.batch.ids(),
+        }
+
+
+async def served(url: object) -> bool:
+    async with httpx.AsyncClient(base_url=str(url)) as http:
+        return (await http.get("/v1/health")).status_code == 200
+
+
+def test_start_commit_health_stop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        handles = NodeHandles(tmp_path)
+        gateway = handles.gateway()
+        url = (await gateway.start())["url"]
+        assert await gateway.start() == {"url": url}
+        async with AsyncClient(str(url)) as client:
+            waiting = asyncio.ensure_future(client.submit_one(handles.node.transfer(0, 0), "committed"))
+            while not handles.node.shards[0].pending:
+                await asyncio.sleep(0)
+            handles.node.commit(publish=False)
+            await gateway.committed(handles.delta(1))
+            assert (await waiting)["height"] == 1
+            batch = handles.node.transfer(0, 1)
+            waiting = asyncio.ensure_future(client.submit_one(batch, "committed"))
+            while not handles.node.shards[0].pending:
+                await asyncio.sleep(0)
+            await gateway.dropped(batch.ids(), np.array([Verdict.POOL_FULL], dtype=np.uint8))
+            with pytest.raises(UnavailableApiError):
+                await waiting
+        health = await gateway.health()
+        assert health["url"] == url
+        assert health["rows"]["committed"] == 1  # type: ignore[index]
+        await gateway.stop()
+        await gateway.stop()
+        with pytest.raises(httpx.ConnectError):
+            await served(url)
+
+    asyncio.run(scenario())
+
+
+def test_the_constructor_alone_serves_again_on_the_same_port(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        handles = NodeHandles(tmp_path)
+        first = handles.gateway()
+        url = (await first.start())["url"]
+        await first.stop()
+        second = handles.gateway()
+        while (await second.health())["url"] is None:
+            await asyncio.sleep(0.001)
+        assert (await second.health())["url"] == url
+        assert await served(url)
+        await second.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_remembered_port_that_somebody_took_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REBIND_TIMEOUT_S", 0.05)
+
+    async def scenario() -> None:
+        taken = await bind("127.0.0.1", 0, 1.0)
+        (tmp_path / "gateway-0.port").write_text(str(taken.getsockname()[1]))
+        gateway = NodeHandles(tmp_path).gateway()
+        url = str((await gateway.start())["url"])
+        assert not url.endswith(f":{taken.getsockname()[1]}")
+        assert await served(url)
+        await gateway.stop()
+        taken.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", b"99999999", b"-1", "１".encode()])
+def test_a_damaged_port_file_is_ignored(content: bytes, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / "gateway-0.port").write_bytes(content)
+        gateway = NodeHandles(tmp_path).gateway()
+        assert await served((await gateway.start())["url"])
+        await gateway.stop()
+
+    asyncio.run(scenario())
+
+
+def test_every_failure_of_ray_is_an_absence(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        handles = NodeHandles(tmp_path)
+        gateway = handles.gateway()
+        url = str((await gateway.start())["url"])
+        failures = [
+            ActorUnavailableError("restarting", None),
+            RayTaskError("admit", "a traceback", ValueError("a fault")),
+        ]
+        async with AsyncClient(url) as client:
+            for failure in failures:
+                handles.shard.failure = handles.storage.failure = failure
+                for call in (client.submit_one(handles.node.transfer(0, 0)), client.account(bytes(32))):
+                    with pytest.raises(UnavailableApiError) as caught:
+                        await call
+                    assert caught.value.status == 503
+            handles.shard.failure = handles.storage.failure = None
+            assert (await client.submit_one(handles.node.transfer(0, 0)))["status"] == "accepted"
+        await gateway.stop()
+
+    asyncio.run(scenario())
+
+
+def test_the_options_make_it_restart_forever_and_never_repeat_a_call() -> None:
+    assert OPTIONS["max_restarts"] == -1
+    assert OPTIONS["max_task_retries"] == 0
