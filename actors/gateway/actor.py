@@ -13,8 +13,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from ray.exceptions import RayActorError, RayError
 
 from actors.gateway.api import create_app
@@ -25,6 +23,7 @@ from actors.ledger.genesis import Genesis
 from actors.settings import GatewaySettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
 
+DROPS_POLL_S = 0.25
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000}
 
 
@@ -35,8 +34,10 @@ class _Calls:
         self._name, self._handle, self._log = name, handle, log
 
     async def call(self, method: str, *arguments: Any) -> Any:
+        """The answer, or all answers of a method that returns several. Raises UnavailableError."""
         try:
-            return await getattr(self._handle, method).remote(*arguments)
+            answer = getattr(self._handle, method).remote(*arguments)
+            return await (asyncio.gather(*answer) if isinstance(answer, list) else answer)
         except RayError as error:
             if not isinstance(error, RayActorError):
                 self._log.error("{}.{} failed: {}", self._name, method, error)
@@ -95,10 +96,12 @@ class Gateway(Shell):
         log = self.log
         server_log = logging.getLogger("uvicorn")
         server_log.handlers, server_log.propagate = [_ForwardedLogs(log)], False
+        self._shards = [_Calls(f"mempool shard {i}", shard, log) for i, shard in enumerate(shards)]
+        self._watchers: list[asyncio.Task[None]] = []
         self._service = Service(
             settings,
             genesis,
-            [_Calls(f"mempool shard {i}", shard, log).method("admit") for i, shard in enumerate(shards)],
+            [shard.method("admit") for shard in self._shards],
             _Storage(_Calls("storage", storage, log)),
             _Calls("consensus", consensus, log).method("status"),
         )
@@ -125,6 +128,9 @@ class Gateway(Shell):
         listener = await bind_kept(self._settings.host, port, kept)
         server = HttpServer(self._app, listener)
         await server.started()
+        self._watchers = [asyncio.create_task(self._watch_drops(shard)) for shard in self._shards]
+        for watcher in self._watchers:
+            watcher.add_done_callback(self._watcher_ended)
         freeze_long_lived()
         self.log.info("serves {}", server.url)
         return server
@@ -138,13 +144,26 @@ class Gateway(Shell):
             raise
         return {"url": server.url}
 
+    async def _watch_drops(self, shard: _Calls) -> None:
+        """Ask a shard again and again which accepted rows it gave up, and end their waits.
+
+        Asked also while nobody waits: an old drop must not end the wait of a later submission of the row.
+        """
+        since = 0
+        while True:
+            with contextlib.suppress(UnavailableError):
+                since, ids, verdicts = await shard.call("dropped", since)
+                self._service.dropped(ids, verdicts)
+            await asyncio.sleep(DROPS_POLL_S)
+
+    def _watcher_ended(self, watcher: asyncio.Task[None]) -> None:
+        error = None if watcher.cancelled() else watcher.exception()
+        if isinstance(error, Exception):
+            self._report("watching a mempool shard", error)
+
     async def committed(self, delta: dict[str, Any]) -> None:
         """A block is final. Takes Storage's delta; any order, and twice, is fine."""
         self._service.committed(int(delta["height"]), delta["hash"], delta["state_root"], delta["ids"])
-
-    async def dropped(self, ids: NDArray[np.uint8], verdicts: NDArray[np.uint8]) -> None:
-        """Rows that a mempool gave up: (n, 32) ids and (n,) verdicts."""
-        self._service.dropped(ids, verdicts)
 
     async def health(self) -> dict[str, object]:
         """The process, the URL, connections, and the service's figures."""
@@ -164,6 +183,8 @@ class Gateway(Shell):
 
     async def stop(self) -> None:
         """Finish the requests at hand and close the port; idempotent."""
+        for watcher in self._watchers:
+            watcher.cancel()
         server = self._server()
         if server is not None:
             await server.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from gateway_fake_node import FakeNode
 from ray.exceptions import ActorUnavailableError, RayTaskError
 
-from actors.gateway import server
+from actors.gateway import actor, server
 from actors.gateway.actor import OPTIONS, Gateway
 from actors.gateway.client import AsyncClient, UnavailableApiError
 from actors.gateway.server import bind
@@ -36,10 +37,17 @@ class _Method:
     def __init__(self, handle: Handle, function: Any) -> None:
         self._handle, self._function = handle, function
 
-    async def remote(self, *arguments: Any) -> Any:
+    def remote(self, *arguments: Any) -> Any:
+        """An awaitable, or as Ray does for several returns, a list of them."""
+        if self._function.__name__ == "dropped":
+            return [self._call(arguments, part) for part in range(3)]
+        return self._call(arguments, None)
+
+    async def _call(self, arguments: tuple[Any, ...], part: int | None) -> Any:
         if self._handle.failure is not None:
             raise self._handle.failure
-        return await self._function(*arguments)
+        answer = await self._function(*arguments)
+        return answer if part is None else answer[part]
 
 
 class NodeHandles:
@@ -47,10 +55,19 @@ class NodeHandles:
 
     def __init__(self, folder: Path) -> None:
         self.node = FakeNode(shards=1)
-        self.node.admit = self.node.shards[0]  # type: ignore[attr-defined]
-        self.node.status = self.node.status_of_node  # type: ignore[attr-defined]
-        self.shard, self.storage, self.consensus = Handle(self.node), Handle(self.node), Handle(self.node)
+        self.lost: list[tuple[bytes, int]] = []
+        shard = SimpleNamespace(admit=self.admit, dropped=self.dropped)
+        self.shard, self.storage = Handle(shard), Handle(self.node)
+        self.consensus = Handle(SimpleNamespace(status=self.node.status_of_node))
         self._folder = folder
+
+    async def admit(self, *arguments: Any) -> Any:
+        return await self.node.shards[0](*arguments)
+
+    async def dropped(self, since: int) -> tuple[int, Any, Any]:
+        lost = self.lost[since:]
+        ids = np.frombuffer(b"".join(tx_id for tx_id, _ in lost), dtype=np.uint8).reshape(-1, 32)
+        return len(self.lost), ids, np.array([code for _, code in lost], dtype=np.uint8)
 
     def gateway(self, number: int = 0, **settings: Any) -> Gateway:
         context = ActorContext("node-0", f"gateway-{number}", str(self._folder), LogSettings())
@@ -80,7 +97,9 @@ async def served(url: object) -> bool:
         return (await http.get("/v1/health")).status_code == 200
 
 
-def test_start_commit_health_stop(tmp_path: Path) -> None:
+def test_start_commit_health_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor, "DROPS_POLL_S", 0.001)
+
     async def scenario() -> None:
         handles = NodeHandles(tmp_path)
         gateway = handles.gateway()
@@ -97,7 +116,7 @@ def test_start_commit_health_stop(tmp_path: Path) -> None:
             waiting = asyncio.ensure_future(client.submit_one(batch, "committed"))
             while not handles.node.shards[0].pending:
                 await asyncio.sleep(0)
-            await gateway.dropped(batch.ids(), np.array([Verdict.POOL_FULL], dtype=np.uint8))
+            handles.lost.append((batch.ids()[0].tobytes(), Verdict.POOL_FULL))
             with pytest.raises(UnavailableApiError):
                 await waiting
         health = await gateway.health()
