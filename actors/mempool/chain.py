@@ -250,10 +250,11 @@ def lowest_sender(p):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def judge(p, s, words, i):  # type: ignore[no-untyped-def]
+def judge(p, s, words, i, hopeful):  # type: ignore[no-untyped-def]
     """Verdict of row i by the state and the pool: (verdict, slot before it, slot with its nonce, floor).
 
-    A sender without a slot (-1) is an account that holds nothing and has sent nothing.
+    A sender without a slot (-1) is an account that holds nothing and has sent nothing. `hopeful`: rank a row
+    behind a gap as if rows that come before it in its batch closed the gap.
     """
     nonce = words[i, WORD_NONCE]
     committed, balance, spend, ready_end = ZERO, ZERO, ZERO, ZERO
@@ -283,6 +284,8 @@ def judge(p, s, words, i):  # type: ignore[no-untyped-def]
             if p.senders[s].stale != 0:
                 refresh(p, s)
             floor = min(floor, p.links[before].floor)
+    elif hopeful:
+        floor = rank_of(words[i, WORD_FEE])
     return _room(p, floor, payload_bytes(words, i)), before, same, floor
 
 

@@ -52,7 +52,7 @@ def screen(p, slots, words, verdicts):  # type: ignore[no-untyped-def]
     """Fill in verdicts of rows that still have none, each against the pool as it is; inserts nothing."""
     for i in range(len(words)):
         if verdicts[i] == OK:
-            verdicts[i] = judge(p, slots[i], words, i)[0]
+            verdicts[i] = judge(p, slots[i], words, i, True)[0]
 
 
 @njit(cache=True)
@@ -68,7 +68,7 @@ def insert(p, slots, words, payloads, offsets, verdicts, durable):  # type: igno
         if verdicts[i] != OK and not known:
             continue
         s = slots[i]
-        verdict, before, same, floor = judge(p, s, words, i)
+        verdict, before, same, floor = judge(p, s, words, i, False)
         if known:
             verdicts[i] = UNAVAILABLE if verdict == OK else verdict
         else:

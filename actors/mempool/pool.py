@@ -144,7 +144,7 @@ class Pool:
         return static_verdicts(batch, self._chain_tag, self.height + 1)
 
     def screen(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
-        """Complete static verdicts by those of state and pool. Each row is judged as if it came alone."""
+        """Complete static verdicts by those of state and pool, each row against the pool as it is."""
         self._reserve(batch)
         slots = self._index.find(key_words(batch.rows["sender"]))
         kernels.screen(self._p, slots, batch.words, verdicts)

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from actors.ledger.genesis import Genesis
-from actors.ledger.rows import Batch, concatenate
+from actors.ledger.rows import Batch, FormatError, concatenate
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.ledger.verdict import Verdict
 from actors.mempool import actor as shell
 from actors.mempool import retry
 from actors.mempool.actor import MempoolShard
+from actors.mempool.journal_file import JournalFile
+from actors.mempool.retry import UnavailableError
 from actors.settings import LogSettings, MempoolSettings
 from actors.shell import ActorContext
 
@@ -106,15 +108,9 @@ def run(folder: Path, scenario: Callable[[Setup], Coroutine[Any, Any, None]]) ->
     asyncio.run(main())
 
 
-def transfers(who: int, nonces: range | list[int], **changes: Any) -> Batch:
-    return concatenate(
-        [
-            sign_transfer(
-                SIGNERS[who], GENESIS.chain_tag, Transfer(bytes(32), changes.pop("amount", 1), n, **changes)
-            )
-            for n in nonces
-        ]
-    )
+def transfers(who: int, nonces: range | list[int], amount: int = 1, **changes: Any) -> Batch:
+    made = [Transfer(bytes(32), amount, nonce, **changes) for nonce in nonces]
+    return concatenate([sign_transfer(SIGNERS[who], GENESIS.chain_tag, transfer) for transfer in made])
 
 
 def names(verdicts: np.ndarray[Any, Any]) -> list[str]:
@@ -145,5 +141,218 @@ def test_rows_are_admitted_drawn_and_settled(tmp_path: Path) -> None:
         assert health["verdicts"] == {"OK": 3}
         await shard.release()
         assert (await shard.draw(10, 1000, 2))[1]["nonce"].tolist() == [2]
+
+    run(tmp_path, scenario)
+
+
+def test_durable_rows_come_back_after_a_kill_and_others_do_not(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard()
+        durable, other = transfers(0, range(3), payload=b"kept"), transfers(1, range(2))
+        assert names(await shard.admit(other.rows, other.payloads)) == ["OK"] * 2
+        assert names(await shard.admit(durable.rows, durable.payloads, True)) == ["OK"] * 3
+        again = setup.shard()
+        assert await again.start() == {"shard": 0, "height": 0, "depth": 3}
+        _, rows, payloads = await again.draw(10, 1000, 1)
+        assert rows.tobytes() == durable.rows.tobytes()
+        assert payloads.tobytes() == b"kept" * 3
+
+    run(tmp_path, scenario)
+
+
+def test_a_pending_row_becomes_durable_when_it_is_submitted_again(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(2))
+        await shard.admit(batch.rows, batch.payloads)
+        assert names(await shard.admit(batch.rows, batch.payloads, True)) == ["DUPLICATE"] * 2
+        assert (await setup.shard().start())["depth"] == 2
+
+    run(tmp_path, scenario)
+
+
+def test_committed_rows_do_not_come_back_and_a_torn_tail_is_cut(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(3))
+        await shard.admit(batch.rows, batch.payloads, True)
+        await shard.settle(setup.storage.commit(SIGNERS[0].public_key, 2, 900))
+        (journal,) = (tmp_path / "journal").iterdir()
+        whole = journal.read_bytes()
+        journal.write_bytes(whole + whole[24:100])
+        again = setup.shard()
+        assert await again.start() == {"shard": 0, "height": 1, "depth": 1}
+        assert len(journal.read_bytes()) < len(whole)
+
+    run(tmp_path, scenario)
+
+
+def test_one_sync_serves_all_who_wait(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard(journal_flush_ms=5)
+        await shard.start()
+        before = (await shard.health())["journal"]["syncs"]  # type: ignore[index]
+        batches = [transfers(who, range(2)) for who in range(4)]
+        admitted = await asyncio.gather(*(shard.admit(b.rows, b.payloads, True) for b in batches))
+        assert all(names(verdicts) == ["OK", "OK"] for verdicts in admitted)
+        assert (await shard.health())["journal"]["syncs"] == before + 1  # type: ignore[index]
+
+    run(tmp_path, scenario)
+
+
+def test_a_full_journal_refuses_durable_rows_alone(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(journal_bytes_max=900), transfers(0, range(3))
+        assert names(await shard.admit(batch.rows, batch.payloads, True)) == ["OK"] * 3
+        more = transfers(1, range(3))
+        assert names(await shard.admit(more.rows, more.payloads, True)) == ["POOL_FULL"] * 3
+        assert names(await shard.admit(more.rows, more.payloads)) == ["OK"] * 3
+        await shard.settle(setup.storage.commit(SIGNERS[0].public_key, 3, 900))
+        assert names(await shard.admit(more.rows, more.payloads, True)) == ["DUPLICATE"] * 3
+
+    run(tmp_path, scenario)
+
+
+def test_a_failing_disk_makes_durable_rows_unavailable_until_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(2))
+        await shard.start()
+
+        def fail(_self: JournalFile, _data: object) -> None:
+            raise OSError("no space left")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(JournalFile, "append", fail)
+            broken.setattr(JournalFile, "replace", fail)
+            assert names(await shard.admit(batch.rows, batch.payloads, True)) == ["UNAVAILABLE"] * 2
+        assert names(await shard.admit(batch.rows, batch.payloads, True)) == ["DUPLICATE"] * 2
+        assert (await setup.shard().start())["depth"] == 2
+
+    run(tmp_path, scenario)
+
+
+def test_a_restarted_shard_recovers_at_its_first_call_although_storage_fails_at_first(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.storage.failures = 3
+        shard, batch = setup.shard(), transfers(0, range(2))
+        summary, rows, _ = await shard.draw(10, 1000, 1)
+        assert (summary["count"], len(rows)) == (0, 0)
+        assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"] * 2
+        assert setup.storage.calls == 4
+
+    run(tmp_path, scenario)
+
+
+def test_without_storage_rows_are_unavailable_and_start_says_so(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.storage.failures = 10**9
+        shard, batch = setup.shard(), transfers(0, range(2))
+        assert names(await shard.admit(batch.rows, batch.payloads)) == ["UNAVAILABLE"] * 2
+        with pytest.raises(UnavailableError):
+            await shard.start()
+        setup.storage.failures = 0
+        assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"] * 2
+
+    run(tmp_path, scenario)
+
+
+def test_signatures_are_retried_then_unavailable(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(2))
+        setup.validators.failures = 2
+        assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"] * 2
+        setup.validators.failures = 10**9
+        more = transfers(0, [2])
+        assert names(await shard.admit(more.rows, more.payloads)) == ["UNAVAILABLE"]
+        assert (await shard.health())["depth"] == 2
+
+    run(tmp_path, scenario)
+
+
+def test_a_forged_row_is_refused_and_holds_no_nonce_meanwhile(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard()
+        await shard.start()
+        genuine, forged = transfers(0, range(2)), transfers(0, range(2), amount=7)
+        forged.rows["signature"] = 0
+        setup.validators.hold.clear()
+        bad = asyncio.create_task(shard.admit(forged.rows, forged.payloads))
+        good = asyncio.create_task(shard.admit(genuine.rows, genuine.payloads))
+        while setup.validators.calls < 2:
+            await asyncio.sleep(0)
+        twice = asyncio.create_task(shard.admit(genuine.rows, genuine.payloads))
+        while setup.validators.calls < 3:
+            await asyncio.sleep(0)
+        setup.validators.hold.set()
+        assert names(await bad) == ["BAD_SIGNATURE"] * 2
+        assert names(await good) == ["OK"] * 2
+        assert names(await twice) == ["DUPLICATE"] * 2
+
+    run(tmp_path, scenario)
+
+
+def test_deltas_may_come_in_any_order(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(3))
+        await shard.admit(batch.rows, batch.payloads)
+        deltas = [setup.storage.commit(SIGNERS[0].public_key, n, 1000 - n) for n in (1, 2, 3)]
+        loads = setup.storage.calls
+        for delta in (deltas[1], deltas[0], deltas[2], deltas[1]):
+            await shard.settle(delta)
+        health = await shard.health()
+        assert (health["depth"], health["height"], health["committed"]) == (0, 3, 3)
+        assert setup.storage.calls == loads
+
+    run(tmp_path, scenario)
+
+
+def test_a_missed_height_leads_to_a_resync(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(3))
+        await shard.admit(batch.rows, batch.payloads)
+        setup.storage.commit(SIGNERS[0].public_key, 2, 900)
+        setup.storage.failures = 1
+        await shard.settle(setup.storage.commit(SIGNERS[1].public_key, 0, 900))
+        while (await shard.health())["height"] != 2:
+            await asyncio.sleep(0)
+        health = await shard.health()
+        assert health["depth"] == 1
+        assert health["events"] == {"accounts_failures": 1, "resyncs": 1}
+
+    run(tmp_path, scenario)
+
+
+def test_rows_dropped_after_acceptance_are_named(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard(capacity_rows=2, initial_rows=2)
+        low, high = transfers(0, range(2), fee=1), transfers(1, range(2), fee=9)
+        assert names(await shard.admit(low.rows, low.payloads)) == ["OK"] * 2
+        assert names(await shard.admit(high.rows, high.payloads)) == ["OK"] * 2
+        number, ids, verdicts = await shard.dropped(0)
+        assert {i.tobytes() for i in ids} == {i.tobytes() for i in low.ids()}
+        assert names(verdicts) == ["POOL_FULL"] * 2
+        number, ids, _ = await shard.dropped(number)
+        assert (number, len(ids)) == (2, 0)
+
+    run(tmp_path, scenario)
+
+
+def test_malformed_batches_are_refused_by_name(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(2), payload=b"abc")
+        with pytest.raises(FormatError, match="payloads"):
+            await shard.admit(batch.rows, batch.payloads[:-1])
+        with pytest.raises(FormatError, match="rows"):
+            await shard.admit(batch.matrix, batch.payloads)
+        context = ActorContext("node", "mempool-1", str(tmp_path), LogSettings())
+        shards = 1 << 20
+        other = MempoolShard(
+            context, MempoolSettings(), shards - 1, shards, GENESIS, setup.storage, setup.validators
+        )
+        with pytest.raises(FormatError, match=r"rows\[0\].sender"):
+            await other.admit(batch.rows, batch.payloads)
+        await shard.start()
+        summary, _, _ = await shard.draw(10, 1000, 1)
+        assert summary["count"] == 0
 
     run(tmp_path, scenario)

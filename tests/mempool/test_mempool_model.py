@@ -100,7 +100,7 @@ class Model:
         tails = [tail for tail in tails if not tail.draw]
         return min(tails, key=lambda t: (self.floor(t.sender, t.nonce, t.fee), -t.arrival), default=None)
 
-    def judge(self, entry: Entry) -> Verdict:
+    def judge(self, entry: Entry, hopeful: bool = False) -> Verdict:
         committed, balance = self.accounts.get(entry.sender, (0, 0))
         if entry.nonce < committed:
             return Verdict.NONCE_REUSED
@@ -117,12 +117,14 @@ class Model:
         if len(self.everything()) < CAPACITY:
             return Verdict.OK
         victim, floor = self.victim(), self.floor(entry.sender, entry.nonce, entry.fee)
+        if hopeful and floor == 0:
+            floor = entry.fee + 1
         if victim is None or self.floor(victim.sender, victim.nonce, victim.fee) >= floor:
             return Verdict.POOL_FULL
         return Verdict.OK
 
     def screen(self, entries: list[Entry]) -> list[Verdict]:
-        return [Verdict.EXPIRED if e.expiry < self.height + 1 else self.judge(e) for e in entries]
+        return [Verdict.EXPIRED if e.expiry < self.height + 1 else self.judge(e, True) for e in entries]
 
     def insert(self, entries: list[Entry], verdicts: list[Verdict]) -> list[Verdict]:
         return [self._insert(e) if v == Verdict.OK else v for e, v in zip(entries, verdicts, strict=True)]
