@@ -2,8 +2,8 @@
 
 Rows in flight (being admitted or awaited) are counted and bounded; above the bound a submission raises
 BusyError at once and nothing is submitted. Deltas of blocks may arrive out of order or, across a restart of
-this gateway or of its neighbours, not at all: heights that were skipped are read from Storage before a
-commit wait is given up.
+this gateway or of its neighbours, not at all: a height that was skipped and does not come within
+SKIPPED_GRACE_S is read from Storage, if anybody waits for a commit at all.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from actors.settings import GatewaySettings
 ADMIT_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 5.0
 SKIPPED_HEIGHTS_MAX = 256
+SKIPPED_GRACE_S = 0.5
 
 _Owner = asyncio.Future[None]
 
@@ -58,6 +59,7 @@ class Service:
         self._hash_rows = hash_rows
         self._head: dict[str, Any] | None = None
         self._skipped: set[int] = set()
+        self._catching_up: asyncio.Task[None] | None = None
         self.inflight_rows = 0
         self.counters = {"accepted": 0, "refused": 0, "committed": 0, "timed_out": 0, "busy": 0}
 
@@ -134,6 +136,8 @@ class Service:
             self._skipped.update(range(max(known + 1, height - SKIPPED_HEIGHTS_MAX), height))
             for oldest in sorted(self._skipped)[: max(0, len(self._skipped) - SKIPPED_HEIGHTS_MAX)]:
                 self._skipped.discard(oldest)
+            if self._catching_up is None:
+                self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
         if known is None or height > known:
             self._head = {"height": height, "hash": block_hash, "state_root": state_root}
         self._settle(height, ids)
@@ -152,14 +156,28 @@ class Service:
             if not ticket.owner.done():
                 ticket.owner.set_result(None)
 
+    async def _catch_up(self) -> None:
+        """Until no height is missing: give the deltas time to come, then read what did not."""
+        try:
+            while self._skipped:
+                await asyncio.sleep(SKIPPED_GRACE_S)
+                await self._read_skipped()
+        finally:
+            self._catching_up = None
+
     async def _read_skipped(self) -> None:
-        """Settle the blocks whose deltas never came, newest last; stops where Storage does not answer."""
+        """Settle the blocks whose deltas never came, newest last; stops where Storage does not answer.
+
+        A height is forgotten when nobody waits, or when Storage does not have it.
+        """
         for height in sorted(self._skipped):
             try:
-                data = await self._reads.block(height)
+                data = await self._reads.block(height) if len(self._waits) else None
             except (UnavailableError, BusyError):
                 return
-            if data is not None and height in self._skipped:
+            if data is None:
+                self._skipped.discard(height)
+            elif height in self._skipped:
                 batch = decode_block(
                     data, self.genesis.block_transactions_max, self.genesis.block_payload_bytes_max
                 ).batch

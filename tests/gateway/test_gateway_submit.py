@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from actors.gateway import service
 from actors.gateway.backend import BusyError, UnavailableError, Wait
 from actors.gateway.submit import Gatherer, Splitter
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
@@ -142,17 +143,49 @@ def test_rows_in_flight_are_bounded_and_released() -> None:
     run(scenario())
 
 
-def test_a_delta_that_never_came_is_made_up_from_storage() -> None:
+@pytest.mark.parametrize(("grace_s", "timeout_s"), [(0.001, 60), (60, 0.05)])
+def test_a_delta_that_never_came_is_made_up_from_storage(
+    grace_s: float, timeout_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SKIPPED_GRACE_S", grace_s)
+
     async def scenario() -> None:
         node = FakeNode()
         node.commit()
-        node.service._commit_timeout_s = 0.05
+        node.service._commit_timeout_s = timeout_s
         submitted = asyncio.ensure_future(node.service.submit(node.transfer(0, 0), Wait.COMMITTED))
         await until(lambda: any(shard.pending for shard in node.shards))
         node.commit(publish=False)
         node.commit()
         answer = await submitted
         assert (answer.height, answer.pending.tolist(), answer.verdicts.tolist()) == (2, [], [0])
+
+    run(scenario())
+
+
+def test_skipped_heights_are_kept_while_storage_is_away_and_forgotten_when_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "SKIPPED_GRACE_S", 0.001)
+
+    async def scenario() -> None:
+        node = FakeNode()
+        node.commit()
+        submitted = asyncio.ensure_future(node.service.submit(node.transfer(0, 0), Wait.COMMITTED))
+        await until(lambda: any(shard.pending for shard in node.shards))
+        node.commit(publish=False)
+        node.away = True
+        node.commit()
+        reads = node.reads
+        await until(lambda: node.reads > reads + 3)
+        assert node.service.figures()["skipped_heights"] == 1
+        node.away = False
+        assert (await submitted).height == 2
+        node.commit(publish=False)
+        node.commit()
+        reads = node.reads
+        await until(lambda: node.service.figures()["skipped_heights"] == 0)
+        assert node.reads == reads
 
     run(scenario())
 
