@@ -44,7 +44,6 @@ _RAY_ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # each actor sets its own priority
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's own lines stay in its log files
 }
 
 
@@ -284,6 +283,20 @@ def running_node(
                     console.print("stopping")
                     node.stop()
                 cluster.close()
+
+
+@contextmanager
+def _native_stderr_muted() -> Iterator[None]:
+    """Ray's native code warns on descriptor 2 of every handle given to a constructor; restarts with such
+    handles are what the tests of kills show to work."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def explained(*mistakes: type[Exception]) -> Callable[[Command], Command]:
             try:
                 return command(*args, **kwargs)
             except caught as error:
-                console.print("[bold red]error[/]", escape(str(error)))
+                console.print("[bold red]error[/]", escape(str(error)), soft_wrap=True)
                 raise typer.Exit(2) from None
 
         return run  # type: ignore[return-value]

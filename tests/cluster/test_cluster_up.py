@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from tests.cluster.conftest import eventually
 
@@ -61,7 +60,6 @@ def run(*arguments: str, keys: Path, url: str, code: int = 0) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1]) if code == 0 else {"error": done.stderr.decode()}
 
 
-@pytest.mark.usefixtures("running")
 def test_commands_work_against_up_and_the_chain_continues_after_ctrl_c(tmp_path: Path) -> None:
     data_dir, keys = tmp_path / "data", tmp_path / "keys"
     options = ("--set", "network.development_accounts=10", "--set", "node.validators=1")
