@@ -124,9 +124,21 @@ class RoutingTable:
         return None
 
     def closest(self, target: int, count: int = K) -> list[EndpointRecord]:
-        """Up to `count` live contacts, nearest to `target` first."""
-        found = self.contacts()
-        found.sort(key=lambda record: record.id ^ target)
+        """Up to `count` live contacts, nearest to `target` first.
+
+        Distances of different buckets do not overlap: those whose bit is set in local_id ^ target come
+        first, highest bit first, then the others, lowest bit first. So only single buckets are sorted.
+        """
+        difference = self.local_id ^ target
+        numbers = sorted(self._buckets)
+        order = [n for n in reversed(numbers) if difference >> n & 1]
+        order += [n for n in numbers if not difference >> n & 1]
+        found: list[EndpointRecord] = []
+        for number in order:
+            contacts = self._buckets[number].contacts.values()
+            found += sorted(contacts, key=lambda record: record.id ^ target)
+            if len(found) >= count:
+                break
         return found[:count]
 
     def stale(self, now_s: float, refresh_s: float) -> list[int]:

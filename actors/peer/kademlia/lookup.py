@@ -11,6 +11,7 @@ A lookup asks at most `QUERIES_MAX` contacts and holds at most `QUERIES_MAX` * 1
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -32,9 +33,10 @@ class Candidate:
 
 @dataclass(slots=True)
 class Path:
-    """One of the disjoint paths: candidates by identity."""
+    """One of the disjoint paths: candidates by identity, and in order of distance."""
 
     candidates: dict[bytes, Candidate] = field(default_factory=dict)
+    nearest: list[tuple[int, Candidate]] = field(default_factory=list)
     in_flight: int = 0
 
 
@@ -131,14 +133,15 @@ class Lookup:
             self.found, self.hops = record, hop
         path = self._paths[number]
         if record.identity not in path.candidates:
-            path.candidates[record.identity] = Candidate(record, hop)
+            candidate = path.candidates[record.identity] = Candidate(record, hop)
+            bisect.insort(path.nearest, (record.id ^ self.target, candidate), key=lambda entry: entry[0])
 
     def _next(self, path: Path) -> Candidate | None:
         """The nearest candidate not taken by any path, among the `width` nearest that are this path's."""
         if self.queries >= QUERIES_MAX:
             return None
         considered = 0
-        for candidate in sorted(path.candidates.values(), key=lambda c: c.record.id ^ self.target):
+        for _, candidate in path.nearest:
             if candidate.state == "failed":
                 continue
             if candidate.state == "known":
