@@ -28,7 +28,7 @@ _WORDS = DIGEST_BYTES // 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TreeUndo:
-    """leaves, nodes: counts before the update. The rest: what it overwrote."""
+    """leaves, nodes: counts before the update. The rest: where it wrote, and what stood there."""
 
     leaves: int
     nodes: int
@@ -44,8 +44,8 @@ class StateTree:
     """The sparse Merkle tree over the slots 0..leaves-1."""
 
     __slots__ = (
-        "_child", "_depth", "_found", "_hash_rows", "_hashes", "_leaf_hashes", "_leaf_parent", "_marks",
-        "_parent", "_paths", "leaves", "nodes",
+        "_found", "_hash_rows", "_hashes", "_leaf_hashes", "_leaf_parent", "_nodes", "_paths",
+        "leaves", "nodes",
     )  # fmt: skip
 
     def __init__(self, hash_rows: Hasher = sha256_rows) -> None:
@@ -54,18 +54,14 @@ class StateTree:
         self._paths = np.zeros((16, DIGEST_BYTES), dtype=np.uint8)
         self._leaf_hashes = np.zeros((16, _WORDS), dtype=np.uint64)
         self._leaf_parent = np.zeros(16, dtype=np.int32)
-        room = 2 * DEPTH_MAX
-        self._child = np.zeros((room, 2), dtype=np.int32)
-        self._parent = np.zeros(room, dtype=np.int32)
-        self._depth = np.full(room, -1, dtype=np.int16)
-        self._hashes = np.zeros((room, _WORDS), dtype=np.uint64)
-        self._marks = np.zeros(room, dtype=np.uint8)
-        self._found = np.zeros(room, dtype=np.int32)
+        self._nodes = np.zeros((2 * DEPTH_MAX, kernels.NODE_WORDS), dtype=np.int32)
+        self._hashes = np.zeros((2 * DEPTH_MAX, _WORDS), dtype=np.uint64)
+        self._found = np.zeros((2 * DEPTH_MAX, 2), dtype=np.int32)
 
     @property
     def root(self) -> bytes:
         """32-byte state root."""
-        return self._hash_of(int(self._child[0, 0]))
+        return self._hash_of(int(self._nodes[0, 0]))
 
     @property
     def bytes_used(self) -> int:
@@ -93,24 +89,18 @@ class StateTree:
             raise ValueError(f"new slots must be {first}..{first + fresh - 1}")
         self._reserve_leaves(first + fresh)
         self._paths[first : first + fresh] = new_paths
-        old_slots = slots[: len(slots) - fresh]
-        old_leaves = self._leaf_hashes[old_slots]
         log_at, log_ref = self._insert(first, fresh)
-        self._leaf_hashes[slots] = self._leaf_rows(slots, value_hashes)
-        dirty, offsets = kernels.dirty_nodes(
-            self._parent, self._depth, self._leaf_parent, self._marks, slots, self._found
-        )
-        older = dirty[dirty < nodes]
-        old_hashes = np.empty((len(older), _WORDS), dtype=np.uint64)
-        kernels.gather(self._hashes, older, old_hashes)
-        self._hash_levels(dirty, offsets)
-        return TreeUndo(first, nodes, old_slots, old_leaves, older, old_hashes, log_at, log_ref)
+        leaf_hashes = np.empty((len(slots), _WORDS), dtype=np.uint64)
+        kernels.exchange(self._leaf_hashes, slots, self._leaf_rows(slots, value_hashes), leaf_hashes)
+        dirty, offsets = kernels.dirty_nodes(self._nodes, self._leaf_parent, slots, self._found)
+        hashes = self._hash_levels(dirty, offsets)
+        return TreeUndo(first, nodes, slots, leaf_hashes, dirty, hashes, log_at, log_ref)
 
     def undo(self, log: TreeUndo) -> None:
         """Restore the tree before an update. Updates are undone last first."""
-        kernels.remove_leaves(self._child, self._leaf_parent, log.log_at, log.log_ref)
-        kernels.scatter(self._hashes, log.dirty, log.hashes)
-        self._leaf_hashes[log.slots] = log.leaf_hashes
+        kernels.remove_leaves(self._nodes, self._leaf_parent, log.log_at, log.log_ref)
+        kernels.restore(self._hashes, log.dirty, log.hashes)
+        kernels.restore(self._leaf_hashes, log.slots, log.leaf_hashes)
         self.leaves, self.nodes = log.leaves, log.nodes
 
     def path_of(self, slot: int) -> bytes:
@@ -122,11 +112,11 @@ class StateTree:
 
         The slot is -1 if the place is empty. With the value's hash this is an `smt.StateProof`.
         """
-        siblings, ref, depth = [], int(self._child[0, 0]), 0
+        siblings, ref, depth = [], int(self._nodes[0, 0]), 0
         while ref > 0:
             side = path[depth >> 3] >> (7 - (depth & 7)) & 1
-            siblings.append(self._hash_of(int(self._child[ref, 1 - side])))
-            ref, depth = int(self._child[ref, side]), depth + 1
+            siblings.append(self._hash_of(int(self._nodes[ref, 1 - side])))
+            ref, depth = int(self._nodes[ref, side]), depth + 1
         return tuple(siblings), -ref - 1
 
     def prove(self, key: bytes, value_at: Callable[[int], bytes]) -> StateProof:
@@ -150,11 +140,11 @@ class StateTree:
         slot, logged, status, nodes = first, 0, kernels.DONE, self.nodes
         while slot < first + fresh:
             slot, self.nodes, logged, status = kernels.insert_leaves(
-                self._child, self._parent, self._depth, self.nodes, self._leaf_parent, self._paths,
-                slot, first + fresh, log_at, log_ref, logged,
+                self._nodes, self.nodes, self._leaf_parent, self._paths, slot, first + fresh,
+                log_at, log_ref, logged,
             )  # fmt: skip
             if status == kernels.SAME_PATH:
-                kernels.remove_leaves(self._child, self._leaf_parent, log_at[:logged], log_ref[:logged])
+                kernels.remove_leaves(self._nodes, self._leaf_parent, log_at[:logged], log_ref[:logged])
                 self.nodes = nodes
                 raise ValueError(f"two keys have the path {self.path_of(slot).hex()}")
             if status == kernels.NO_ROOM:
@@ -162,16 +152,20 @@ class StateTree:
         self.leaves = first + fresh
         return log_at, log_ref
 
-    def _hash_levels(self, dirty: NDArray[np.int32], offsets: NDArray[np.int64]) -> None:
-        widest = int(np.diff(offsets).max()) if len(dirty) else 0
-        pairs = np.empty((min(widest, PIECE_ROWS), 2 * _WORDS), dtype=np.uint64)
-        for level in np.flatnonzero(np.diff(offsets)):
-            for at in range(int(offsets[level]), int(offsets[level + 1]), PIECE_ROWS):
-                nodes = dirty[at : min(at + PIECE_ROWS, int(offsets[level + 1]))]
-                rows = pairs[: len(nodes)]
-                kernels.gather_children(self._child, self._hashes, self._leaf_hashes, nodes, rows)
+    def _hash_levels(self, dirty: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Hash the dirty nodes anew; returns their old hashes."""
+        old = np.empty((len(dirty), _WORDS), dtype=np.uint64)
+        sizes = np.diff(offsets)
+        pairs = np.empty((min(int(sizes.max()), PIECE_ROWS), 2 * _WORDS), dtype=np.uint64)
+        for level in np.flatnonzero(sizes):
+            stop = int(offsets[level + 1])
+            for at in range(int(offsets[level]), stop, PIECE_ROWS):
+                piece = slice(at, min(at + PIECE_ROWS, stop))
+                rows = pairs[: piece.stop - at]
+                kernels.gather_children(self._nodes, self._hashes, self._leaf_hashes, dirty[piece], rows)
                 digests = self._hash_rows(rows.view(np.uint8), NODE_PREFIX)
-                kernels.scatter(self._hashes, nodes, _words(digests))
+                kernels.exchange(self._hashes, dirty[piece], _words(digests), old[piece])
+        return old
 
     def _reserve_leaves(self, needed: int) -> None:
         if needed > len(self._paths):
@@ -180,8 +174,8 @@ class StateTree:
                 setattr(self, name, _grown(getattr(self, name), room))
 
     def _grow_nodes(self) -> None:
-        room = len(self._child) * 3 // 2
-        for name in ("_child", "_parent", "_depth", "_hashes", "_marks", "_found"):
+        room = len(self._nodes) * 3 // 2
+        for name in ("_nodes", "_hashes", "_found"):
             setattr(self, name, _grown(getattr(self, name), room))
 
 

@@ -1,15 +1,16 @@
 """Compiled parts of the state tree: structure, which nodes must be hashed anew, and moving hashes about.
 
 A reference to a child is 0 for an empty subtree, i > 0 for inner node i, and -(s + 1) for the leaf of slot s.
-Node 0 is no node of the tree: its left child is the root, its depth -1. Columns:
+Node 0 is no node of the tree: its left child is the root, its level 0. Columns:
 
-    child        (nodes, 2) int32     references
-    parent       (nodes,)   int32     inner node above
-    depth        (nodes,)   int16     root 0
+    nodes        (nodes, 4) int32     left, right, parent, 2 * level + mark; the root's level is 1
     hashes       (nodes, 4) uint64    as words
     leaf_parent  (slots,)   int32     inner node above, 0 if the leaf is the root
     leaf_hashes  (slots, 4) uint64
     paths        (slots, 32) uint8    SHA-256 of the key
+
+What is read together lies together, since large trees are bound by cache misses: the walk to the root, and
+later the gathering of children, take one line of `nodes` each; a node's old hash is saved as it is replaced.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from numba import njit
 
 from actors.ledger.smt import DEPTH_MAX
 
+PARENT, LEVEL = 2, 3
+NODE_WORDS = 4
 SAME_PATH = 1
 NO_ROOM = 2
 DONE = 0
@@ -30,99 +33,96 @@ def _bit(paths, slot, depth):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def insert_leaves(  # type: ignore[no-untyped-def]
-    child, parent, depth, nodes, leaf_parent, paths, first, stop, log_at, log_ref, logged
-):
-    """Insert the leaves of slots first..stop-1. Returns (next slot, nodes, logged, status).
+def insert_leaves(nodes, count, leaf_parent, paths, first, stop, log_at, log_ref, logged):  # type: ignore[no-untyped-def]
+    """Insert the leaves of slots first..stop-1. Returns (next slot, count, logged, status).
 
-    log_at, log_ref: the one place an insertion changed among older nodes (2 * node + side), and what stood
-    there. Stops with NO_ROOM before an insertion that might not fit, with SAME_PATH at a path twice.
+    count: nodes in use. log_at, log_ref: the one place an insertion changed among older nodes (2 * node +
+    side), and what stood there. Stops with NO_ROOM before an insertion that might not fit, with SAME_PATH at
+    a path twice.
     """
     for slot in range(first, stop):
-        if nodes + DEPTH_MAX > len(child):
-            return slot, nodes, logged, NO_ROOM
-        node, side = 0, 0
-        while child[node, side] > 0:
-            node = child[node, side]
-            side = _bit(paths, slot, np.int64(depth[node]))
-        ref = child[node, side]
-        log_at[logged] = 2 * node + side
-        log_ref[logged] = ref
-        if ref == 0:
-            child[node, side] = -(slot + 1)
-            leaf_parent[slot] = node
-            logged += 1
-            continue
+        if count + DEPTH_MAX > len(nodes):
+            return slot, count, logged, NO_ROOM
+        node, side, depth = 0, 0, 0
+        while nodes[node, side] > 0:
+            node = nodes[node, side]
+            side = _bit(paths, slot, depth)
+            depth += 1
+        ref = nodes[node, side]
         other = -np.int64(ref) - 1
-        at = np.int64(depth[node]) + 1
-        split = at
-        while split < DEPTH_MAX and _bit(paths, slot, split) == _bit(paths, other, split):
+        split = depth
+        while ref < 0 and split < DEPTH_MAX and _bit(paths, slot, split) == _bit(paths, other, split):
             split += 1
         if split == DEPTH_MAX:
-            return slot, nodes, logged, SAME_PATH
-        for level in range(at, split + 1):
-            child[node, side] = nodes
-            child[nodes, 0] = 0
-            child[nodes, 1] = 0
-            parent[nodes] = node
-            depth[nodes] = level
-            node = nodes
-            side = _bit(paths, slot, level)
-            nodes += 1
-        child[node, side] = -(slot + 1)
-        child[node, 1 - side] = -(other + 1)
-        leaf_parent[slot] = node
-        leaf_parent[other] = node
+            return slot, count, logged, SAME_PATH
+        log_at[logged] = 2 * node + side
+        log_ref[logged] = ref
         logged += 1
-    return stop, nodes, logged, DONE
+        if ref < 0:
+            for level in range(depth, split + 1):
+                nodes[node, side] = count
+                nodes[count, 0] = 0
+                nodes[count, 1] = 0
+                nodes[count, PARENT] = node
+                nodes[count, LEVEL] = 2 * (level + 1)
+                node = count
+                side = _bit(paths, slot, level)
+                count += 1
+            nodes[node, 1 - side] = ref
+            leaf_parent[other] = node
+        nodes[node, side] = -(slot + 1)
+        leaf_parent[slot] = node
+    return stop, count, logged, DONE
 
 
 @njit(cache=True, nogil=True)
-def remove_leaves(child, leaf_parent, log_at, log_ref):  # type: ignore[no-untyped-def]
+def remove_leaves(nodes, leaf_parent, log_at, log_ref):  # type: ignore[no-untyped-def]
     """Reverse `insert_leaves`, last insertion first. The caller takes the node count back."""
     for i in range(len(log_at) - 1, -1, -1):
         node, side, ref = log_at[i] >> 1, log_at[i] & 1, log_ref[i]
-        child[node, side] = ref
+        nodes[node, side] = ref
         if ref < 0:
             leaf_parent[-np.int64(ref) - 1] = node
 
 
 @njit(cache=True, nogil=True)
-def dirty_nodes(parent, depth, leaf_parent, marks, slots, found):  # type: ignore[no-untyped-def]
-    """Inner nodes above the leaves of `slots`, deepest first. Returns (nodes, offsets).
+def dirty_nodes(nodes, leaf_parent, slots, found):  # type: ignore[no-untyped-def]
+    """Inner nodes above the leaves of `slots`, deepest first. Returns (dirty, offsets).
 
-    nodes[offsets[d]:offsets[d + 1]] are those at depth DEPTH_MAX - 1 - d. marks: (nodes,) uint8 scratch, zero
-    before and after; found: int32 scratch with room for every node.
+    dirty[offsets[d]:offsets[d + 1]] are those of level DEPTH_MAX - d. They are left marked; `gather_children`
+    takes the marks away. found: (nodes, 2) int32 scratch.
     """
     offsets = np.zeros(DEPTH_MAX + 1, dtype=np.int64)
     count = 0
     for i in range(len(slots)):
-        node = np.int64(leaf_parent[slots[i]])
-        while node > 0 and marks[node] == 0:
-            marks[node] = 1
-            found[count] = node
-            offsets[DEPTH_MAX - np.int64(depth[node])] += 1
+        node = leaf_parent[slots[i]]
+        while node > 0 and nodes[node, LEVEL] & 1 == 0:
+            level = nodes[node, LEVEL] >> 1
+            nodes[node, LEVEL] |= 1
+            found[count, 0] = node
+            found[count, 1] = level
+            offsets[DEPTH_MAX + 1 - level] += 1
             count += 1
-            node = np.int64(parent[node])
+            node = nodes[node, PARENT]
     for d in range(DEPTH_MAX):
         offsets[d + 1] += offsets[d]
-    nodes = np.empty(count, dtype=np.int32)
+    dirty = np.empty(count, dtype=np.int32)
     place = offsets.copy()
     for i in range(count):
-        node = np.int64(found[i])
-        marks[node] = 0
-        level = DEPTH_MAX - 1 - np.int64(depth[node])
-        nodes[place[level]] = node
-        place[level] += 1
-    return nodes, offsets
+        d = DEPTH_MAX - found[i, 1]
+        dirty[place[d]] = found[i, 0]
+        place[d] += 1
+    return dirty, offsets
 
 
 @njit(cache=True, nogil=True)
-def gather_children(child, hashes, leaf_hashes, nodes, pairs):  # type: ignore[no-untyped-def]
-    """pairs[i] = left ‖ right hash of nodes[i], (n, 8) uint64."""
-    for i in range(len(nodes)):
+def gather_children(nodes, hashes, leaf_hashes, dirty, pairs):  # type: ignore[no-untyped-def]
+    """pairs[i] = left ‖ right hash of dirty[i], (n, 8) uint64; takes the mark away."""
+    for i in range(len(dirty)):
+        node = dirty[i]
+        nodes[node, LEVEL] &= -2
         for side in range(2):
-            ref = np.int64(child[nodes[i], side])
+            ref = np.int64(nodes[node, side])
             for w in range(4):
                 if ref > 0:
                     pairs[i, 4 * side + w] = hashes[ref, w]
@@ -133,16 +133,17 @@ def gather_children(child, hashes, leaf_hashes, nodes, pairs):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def scatter(hashes, nodes, digests):  # type: ignore[no-untyped-def]
-    """hashes[nodes[i]] = digests[i]."""
-    for i in range(len(nodes)):
+def exchange(hashes, places, new, old):  # type: ignore[no-untyped-def]
+    """hashes[places[i]] = new[i], and old[i] what stood there. All (n, 4) uint64."""
+    for i in range(len(places)):
         for w in range(4):
-            hashes[nodes[i], w] = digests[i, w]
+            old[i, w] = hashes[places[i], w]
+            hashes[places[i], w] = new[i, w]
 
 
 @njit(cache=True, nogil=True)
-def gather(hashes, nodes, out):  # type: ignore[no-untyped-def]
-    """out[i] = hashes[nodes[i]]."""
-    for i in range(len(nodes)):
+def restore(hashes, places, old):  # type: ignore[no-untyped-def]
+    """hashes[places[i]] = old[i]."""
+    for i in range(len(places)):
         for w in range(4):
-            out[i, w] = hashes[nodes[i], w]
+            hashes[places[i], w] = old[i, w]

@@ -125,4 +125,4 @@ def test_memory_is_bounded_by_growth_of_half():
     tree = StateTree()
     keys = np.random.default_rng(1).integers(0, 256, (20_000, 32), dtype=np.uint8)
     tree.update(np.arange(20_000), np.zeros((20_000, 16), dtype=np.uint8), keys)
-    assert tree.bytes_used < 20_000 * 1.5 * (32 + 32 + 4 + 1.45 * (32 + 8 + 4 + 2 + 1 + 4))
+    assert tree.bytes_used < 20_000 * 1.5 * (32 + 32 + 4 + 1.45 * (32 + 16 + 8))
