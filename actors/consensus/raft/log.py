@@ -17,6 +17,8 @@ from .errors import CompactionError
 from .membership import configuration_of
 from .records import Configuration, DurableState, Entry, EntryKind, SnapshotMeta
 
+PAYLOADS_PER_BATCH_BYTES_MAX = 512 * 1024  # so that a request fits into a message
+
 
 def _term_at(durable: DurableState, index: int) -> int | None:
     """The term of a durable entry, before the log is built."""
@@ -89,13 +91,14 @@ class Log:
         return tuple(self.entries[first - self.base_index - 1 : last - self.base_index])
 
     def batch(self, first: int, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
-        """Entries from `first` on, within both bounds, but at least one if there is one."""
+        """Entries from `first` on, within both bounds and that of a message, but at least one."""
         offset = first - self.base_index - 1
         chunk = self.entries[offset : offset + entries_max]
-        total_bytes = 0
+        total_bytes = payload_bytes = 0
         for count, entry in enumerate(chunk):
             total_bytes += entry.size_bytes
-            if total_bytes > bytes_max and count:
+            payload_bytes += len(entry.payload)
+            if count and (total_bytes > bytes_max or payload_bytes > PAYLOADS_PER_BATCH_BYTES_MAX):
                 return tuple(chunk[:count])
         return tuple(chunk)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .messages import ENTRIES_PER_MESSAGE_MAX
+
 
 class RaftOptions(msgspec.Struct, frozen=True):
     """Defaults are the network's agreed figures; what happens at each bound stands beside it.
@@ -49,6 +51,8 @@ class RaftOptions(msgspec.Struct, frozen=True):
             raise ValueError("election_timeout_ms_min must not exceed election_timeout_ms_max")
         if not 0 <= self.clock_rate_error_max < 1:
             raise ValueError("clock_rate_error_max must be in [0, 1)")
+        if self.append_entries_max > ENTRIES_PER_MESSAGE_MAX:
+            raise ValueError(f"append_entries_max must not exceed {ENTRIES_PER_MESSAGE_MAX}")
         for name in self.__struct_fields__:
             if name.endswith("_max") and name != "clock_rate_error_max" and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

@@ -242,20 +242,24 @@ class Replication(Election):
     def _check_entries(self, m: AppendRequest) -> None:
         """Refuses what no correct leader sends, before anything changes."""
         index, term = m.prev_index, m.prev_term
+        self._check_history(m.sender, index, term)
         for entry in m.entries:
             index += 1
             if entry.index != index or not term <= entry.term <= m.term:
                 raise ProtocolViolationError(f"{m.sender} sends entries out of order at {entry.index}")
             term = entry.term
+            self._check_history(m.sender, index, term)
             if entry.kind is EntryKind.CONFIGURATION:
                 configuration_of(entry)
 
+    def _check_history(self, sender: int, index: int, term: int) -> None:
+        if index <= self.commit_index and self.log.term_at(index) not in (None, term):
+            raise ProtocolViolationError(f"{sender} rewrites committed entry {index}")
+
     def _first_new(self, m: AppendRequest) -> int:
-        """The position of the first entry that is not in the log. Raises at a rewritten committed entry."""
+        """The position of the first entry that is not in the log."""
         for position, entry in enumerate(m.entries):
             if self.log.term_at(entry.index) != entry.term:
-                if entry.index <= self.commit_index:
-                    raise ProtocolViolationError(f"{m.sender} rewrites committed entry {entry.index}")
                 return position
         return len(m.entries)
 
