@@ -15,9 +15,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import ray
@@ -29,8 +28,16 @@ from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import LEAF_PREFIX, Batch, FormatError, empty_batch, row_matrix, shard_of
 from actors.ledger.verdict import Verdict
 from actors.mempool.deltas import DeltaQueue
-from actors.mempool.journal import JournalHeader, decode_journal_header, scan_records
-from actors.mempool.journal_file import GroupCommit, JournalError, JournalFile
+from actors.mempool.journal import FILE_HEADER_BYTES, JournalHeader, decode_journal_header, scan_records
+from actors.mempool.journal_file import (
+    GroupCommit,
+    JournalError,
+    JournalFile,
+    clear_marks,
+    journal_path,
+    mark_taken,
+    other_layouts,
+)
 from actors.mempool.lost import LostLog
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
@@ -43,7 +50,8 @@ READY_WAIT_S = 5.0
 GAP_GRACE_S = 0.25
 LOST_KEPT = 65_536
 _TRANSIENT = (RayError, OSError)
-_T = TypeVar("_T")
+# The pool of Validators tries for long by itself, and says with a RuntimeError that nobody answered.
+_VERIFY_TRANSIENT, _VERIFY_ATTEMPTS = (RayError, OSError, RuntimeError), 2
 
 
 class Verifier(Protocol):
@@ -73,7 +81,7 @@ class MempoolShard(Shell):
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
         self._pool = Pool(bounds, tag, seed, time.time_ns(), shard, shards)
         self._header = JournalHeader(tag, shard, shards)
-        path = Path(context.data_dir) / "journal" / f"shard-{shard}-of-{shards}.wal"
+        path = journal_path(Path(context.data_dir) / "journal", shard, shards)
         self._file = JournalFile(path, self._header)
         flush_s = settings.journal_flush_ms / 1000
         self._journal = GroupCommit(self._file, self._pool.journalled, flush_s, settings.journal_bytes_max)
@@ -128,13 +136,7 @@ class MempoolShard(Shell):
                 for stage, rows in self._stages_rows.items()
             },
             "memory": {**memory, "bytes_per_pending": round(held / max(pool.depth, 1), 1)},
-            "journal": {
-                "bytes": self._journal.size,
-                "durable_rows": pool.durable_rows,
-                "syncs": self._journal.syncs,
-                "rewrites": self._journal.rewrites,
-                "failures": self._journal.failures,
-            },
+            "journal": {**self._journal.statistics(), "durable_rows": pool.durable_rows},
         }
 
     # Calls
@@ -239,7 +241,10 @@ class MempoolShard(Shell):
         rows = batch.rows if len(chosen) == len(batch) else np.ascontiguousarray(batch.rows[chosen])
         since = time.perf_counter()
         try:
-            genuine = await self._ask("signatures", lambda: self._validators.verify(rows))
+            verify = self._validators.verify
+            genuine = await retried(
+                "signatures", lambda: verify(rows), _VERIFY_TRANSIENT, self._failed, _VERIFY_ATTEMPTS
+            )
         except UnavailableError:
             verdicts[chosen] = Verdict.UNAVAILABLE
             return
@@ -286,28 +291,37 @@ class MempoolShard(Shell):
 
     async def _load_accounts(self) -> None:
         call = self._storage.shard_accounts.remote
-        accounts = await self._ask("accounts", lambda: call(self._shard, self._shards))
+        accounts = await retried(
+            "accounts", lambda: call(self._shard, self._shards), _TRANSIENT, self._failed
+        )
         self._pool.settle(int(accounts["height"]), accounts["keys"], accounts["nonces"], accounts["balances"])
         self._bury()
 
     async def _replay(self) -> None:
-        """Bring back what the journal promised, then write it anew without what is done or damaged."""
-        data = await asyncio.to_thread(self._file.read)
-        if data:
-            self._check_journal(data)
-            scan = await asyncio.to_thread(scan_records, data)
-            if scan.damaged or scan.torn_bytes:
-                self.log.warning(
-                    "journal: {} damaged stretches, {} torn bytes cut", scan.damaged, scan.torn_bytes
-                )
-            for batch in scan.batches:
+        """Bring back what journals promised, then write the own one anew without what is done or damaged."""
+        own = self._file.path
+        others = await asyncio.to_thread(other_layouts, own.parent, self._shards)
+        clear_marks(own)
+        for path in (own, *others):
+            data = await asyncio.to_thread(path.read_bytes) if path.exists() else b""
+            for batch in await self._promised(path, data):
                 await self._readmit(Batch(np.array(batch.rows), np.array(batch.payloads)))
         await self._journal.sync()
+        for path in others:
+            mark_taken(path, self._shard, self._shards)
 
-    def _check_journal(self, data: bytes) -> None:
+    async def _promised(self, path: Path, data: bytes) -> list[Batch]:
+        """The whole records of a journal. One that is empty, or cut within its header, promised nothing."""
+        if len(data) < FILE_HEADER_BYTES:
+            return []
         header = decode_journal_header(data)
-        if header != self._header:
-            raise FormatError("journal.header", header, self._header)
+        if header.chain_tag != self._header.chain_tag:
+            raise FormatError(f"{path.name}.chain_tag", header.chain_tag, self._header.chain_tag)
+        scan = await asyncio.to_thread(scan_records, data)
+        if scan.damaged or scan.torn_bytes:
+            what = "{}: {} damaged stretches, {} torn bytes cut"
+            self.log.warning(what, path.name, scan.damaged, scan.torn_bytes)
+        return scan.batches
 
     async def _readmit(self, batch: Batch) -> None:
         mine = shard_of(batch.rows["sender"], self._shards) == self._shard
@@ -350,9 +364,6 @@ class MempoolShard(Shell):
             self.log.warning("resync put off until the next block: {}", error)
 
     # Bookkeeping
-
-    async def _ask(self, what: str, call: Callable[[], Awaitable[_T]]) -> _T:
-        return await retried(what, call, _TRANSIENT, self._failed)
 
     def _failed(self, what: str, error: Exception) -> None:
         self._events[f"{what}_failures"] += 1

@@ -31,25 +31,44 @@ class JournalError(OSError):
     """The journal could not be brought to disk; what waited for it is not durable."""
 
 
+def journal_path(folder: Path, shard: int, shards: int) -> Path:
+    """Where a shard's journal is. The number of shards is in the name, since it decides whose a sender is."""
+    return folder / f"shard-{shard}-of-{shards}.wal"
+
+
+def other_layouts(folder: Path, shards: int) -> list[Path]:
+    """Journals left by a configuration with another number of shards: every shard takes its senders' rows."""
+    return sorted(path for path in folder.glob("shard-*-of-*.wal") if not path.stem.endswith(f"-of-{shards}"))
+
+
+def mark_taken(path: Path, shard: int, shards: int) -> None:
+    """Note that a shard holds its rows of another layout's journal; the last shard removes the file."""
+    Path(f"{path}.taken-{shard}-of-{shards}").touch()
+    marks = [Path(f"{path}.taken-{number}-of-{shards}") for number in range(shards)]
+    if all(mark.exists() for mark in marks):
+        path.unlink(missing_ok=True)
+        for mark in marks:
+            mark.unlink(missing_ok=True)
+
+
+def clear_marks(path: Path) -> None:
+    """Forget what shards of other layouts once took from this journal: it is in use again."""
+    for mark in path.parent.glob(f"{path.name}.taken-*"):
+        mark.unlink(missing_ok=True)
+
+
 class JournalFile:
     """Blocking file operations. `size` is what a reader would find, header included."""
 
     def __init__(self, path: Path, header: JournalHeader) -> None:
-        self._path, self._header = path, header
+        self.path, self._header = path, header
         self._file: int | None = None
         self.size = 0
-
-    def read(self) -> bytes:
-        """Everything, or nothing if there is no file."""
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return b""
 
     def append(self, data: bytes) -> None:
         """Write at the end, and sync. Raises OSError."""
         if self._file is None:
-            raise JournalError(f"{self._path}: not open for writing")
+            raise JournalError(f"{self.path}: not open for writing")
         view = memoryview(data)
         while view:
             view = view[os.write(self._file, view) :]
@@ -58,8 +77,8 @@ class JournalFile:
 
     def replace(self, batch: Batch) -> None:
         """Make the file hold exactly this batch, atomically, and go on appending to it. Raises OSError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(".new")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_suffix(".new")
         data = self._header.encode() + encode_records(batch)
         file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:
@@ -67,8 +86,8 @@ class JournalFile:
             while view:
                 view = view[os.write(file, view) :]
             os.fsync(file)
-            os.replace(beside, self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
+            os.replace(beside, self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
@@ -105,6 +124,11 @@ class GroupCommit:
     def size(self) -> int:
         """Bytes on disk and on their way there."""
         return self._file.size + self._buffered
+
+    def statistics(self) -> dict[str, int]:
+        """Size, and how many syncs, rewrites and failures there were."""
+        counted = {"syncs": self.syncs, "rewrites": self.rewrites, "failures": self.failures}
+        return {"bytes": self.size, **counted}
 
     def fits(self, rows: int, payload_bytes: int, live_rows: int, live_bytes: int) -> bool:
         """Whether records of that size can be appended; asks for a rewrite where only that makes room."""

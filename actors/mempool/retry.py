@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class UnavailableError(RuntimeError):
-    """Another actor did not answer after ATTEMPTS tries."""
+    """Another actor did not answer after a bounded number of tries."""
 
 
 async def retried(
@@ -21,13 +21,14 @@ async def retried(
     call: Callable[[], Awaitable[_T]],
     transient: tuple[type[Exception], ...],
     failed: Callable[[str, Exception], None],
+    attempts: int = ATTEMPTS,
 ) -> _T:
     """The call's result. `failed` hears of every failure; other errors than `transient` pass through.
 
-    Raises UnavailableError after ATTEMPTS failures, each given CALL_TIMEOUT_S.
+    Raises UnavailableError after `attempts` failures, each given CALL_TIMEOUT_S.
     """
     awaited: tuple[type[Exception], ...] = (*transient, TimeoutError)
-    pause_s, left = BACKOFF_FIRST_S, ATTEMPTS
+    pause_s, left = BACKOFF_FIRST_S, attempts
     while True:
         left -= 1
         try:
@@ -35,7 +36,7 @@ async def retried(
         except awaited as error:
             failed(what, error)
             if not left:
-                raise UnavailableError(f"{what}: no answer after {ATTEMPTS} tries") from error
+                raise UnavailableError(f"{what}: no answer after {attempts} tries") from error
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, BACKOFF_MAX_S)
 
