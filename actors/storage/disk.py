@@ -21,6 +21,7 @@ from actors.storage.formats import SCHEMA_VERSION, decode_network, encode_networ
 FAMILIES = ("meta", "headers", "blocks", "certificates", "receipts", "deltas", "accounts", "tx_index")
 BLOB_BYTES_MIN = 16 << 10
 WRITE_BUFFER_BYTES = 16 << 20
+MEMORY_TABLES_BYTES_MAX = 96 << 20
 WAL_BYTES_MAX = 256 << 20
 LOG_FILES_MAX = 4
 
@@ -72,6 +73,7 @@ class Disk:
         options.create_if_missing(True)
         options.create_missing_column_families(True)
         options.set_max_total_wal_size(WAL_BYTES_MAX)
+        options.set_db_write_buffer_size(MEMORY_TABLES_BYTES_MAX)
         options.set_keep_log_file_num(LOG_FILES_MAX)
         options.set_max_background_jobs(2)
         self._db = Rdict(path, options, column_families={name: _options() for name in FAMILIES})

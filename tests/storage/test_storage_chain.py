@@ -304,6 +304,27 @@ def test_transactions_are_found_and_proven(chain, driver):
         reader.locate(b"short")
 
 
+def test_a_merge_cut_short_is_done_again(chain, driver, tmp_path):
+    ids = [driver.persist(driver.execute(400))[2] for _ in range(16)]
+    asked = []
+    assert not chain.places.merge(16, lambda: len(asked) == 1 or asked.append(1))
+    assert chain.places.runs == 16
+    chain.disk.close()
+    again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    assert again.places.runs == 16
+    assert again.places.merge(16, lambda: False)
+    assert not again.places.merge(16, lambda: False)
+    again.disk.close()
+    merged = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    assert merged.places.runs == 1
+    reader = Reader(merged)
+    for height, of_block in enumerate(ids, start=1):
+        for position in range(0, 400, 57):
+            place = {"height": height, "position": position}
+            assert reader.locate(of_block[position].tobytes()) == place
+    merged.disk.close()
+
+
 def test_bounds_of_the_genesis_hold(chain, driver):
     batch = driver.batch(GENESIS.block_transactions_max + 1)
     with pytest.raises(FormatError, match=r"block\.transactions"):
