@@ -6,7 +6,7 @@ names the field and the limit. Trailing array elements are ignored, so a later v
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,7 @@ IDS_MAX: Final = 1_024
 BODIES_MAX: Final = 256
 NAME_CHARS_MAX: Final = 32
 RECORD_BYTES_MAX: Final = 512
+SPAN_MAX: Final = 256
 RECORDS_MAX: Final = 16
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
@@ -104,6 +105,25 @@ class Nodes(Struct, frozen=True, array_like=True):
     ]
 
 
+class Status(Struct, frozen=True, array_like=True):
+    """Body of the answer to `sync_status`: height of the last committed block."""
+
+    height: RequestId
+
+
+class Span(Struct, frozen=True, array_like=True):
+    """Body of a `sync_headers` or `sync_bodies` request: `count` items from height `start` on."""
+
+    start: RequestId
+    count: Annotated[int, Meta(ge=1, le=SPAN_MAX)]
+
+
+class Blobs(Struct, frozen=True, array_like=True):
+    """Body of its answer."""
+
+    items: Annotated[list[bytes], Meta(max_length=SPAN_MAX)]
+
+
 WireMessage = Hello | Ping | Pong | Data | Request | Response | Announce | Fetch | Bodies
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -113,6 +133,10 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(WireMessage)
 _FIND_NODE_DECODER = msgspec.msgpack.Decoder(FindNode)
 _NODES_DECODER = msgspec.msgpack.Decoder(Nodes)
+_STATUS_DECODER = msgspec.msgpack.Decoder(Status)
+_SPAN_DECODER = msgspec.msgpack.Decoder(Span)
+_BLOBS_DECODER = msgspec.msgpack.Decoder(Blobs)
+T = TypeVar("T")
 
 
 def encode(message: Struct) -> bytes:
@@ -122,23 +146,36 @@ def encode(message: Struct) -> bytes:
 
 def decode(data: bytes) -> WireMessage:
     """Wire bytes to message. Raises `ProtocolError("message")`."""
-    try:
-        return _DECODER.decode(data)
-    except DECODE_ERRORS as error:
-        raise ProtocolError("message", str(error)) from error
+    return _decode(_DECODER, data)
 
 
 def decode_find_node(data: bytes) -> FindNode:
     """Body of a `find_node` request. Raises `ProtocolError("message")`."""
-    try:
-        return _FIND_NODE_DECODER.decode(data)
-    except DECODE_ERRORS as error:
-        raise ProtocolError("message", str(error)) from error
+    return _decode(_FIND_NODE_DECODER, data)
 
 
 def decode_nodes(data: bytes) -> Nodes:
     """Body of a `find_node` response. Raises `ProtocolError("message")`."""
+    return _decode(_NODES_DECODER, data)
+
+
+def decode_status(data: bytes) -> Status:
+    """Body of a `sync_status` response. Raises `ProtocolError("message")`."""
+    return _decode(_STATUS_DECODER, data)
+
+
+def decode_span(data: bytes) -> Span:
+    """Body of a `sync_headers` or `sync_bodies` request. Raises `ProtocolError("message")`."""
+    return _decode(_SPAN_DECODER, data)
+
+
+def decode_blobs(data: bytes) -> Blobs:
+    """Body of its response. Raises `ProtocolError("message")`."""
+    return _decode(_BLOBS_DECODER, data)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
     try:
-        return _NODES_DECODER.decode(data)
+        return decoder.decode(data)
     except DECODE_ERRORS as error:
         raise ProtocolError("message", str(error)) from error

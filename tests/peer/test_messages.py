@@ -73,12 +73,22 @@ def test_deep_nesting_is_a_typed_error() -> None:
         messages.decode(b"\x93\x01\xc4\x0812345678" + b"\x91" * 100_000)
 
 
+DECODERS = (
+    messages.decode,
+    messages.decode_nodes,
+    messages.decode_find_node,
+    messages.decode_status,
+    messages.decode_span,
+    messages.decode_blobs,
+)
+
+
 @given(data=st.binary(max_size=200), example=st.sampled_from(EXAMPLES), position=st.integers(0, 100))
 @settings(max_examples=400, deadline=None)
 def test_arbitrary_bytes_decode_or_raise(data: bytes, example: msgspec.Struct, position: int) -> None:
     encoded = messages.encode(example)
     mangled = encoded[:position] + data + encoded[position + 1 :]
-    for decode in (messages.decode, messages.decode_nodes, messages.decode_find_node):
+    for decode in DECODERS:
         for candidate in (data, mangled):
             try:
                 assert isinstance(decode(candidate), msgspec.Struct)
