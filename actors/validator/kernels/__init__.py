@@ -2,5 +2,6 @@
 
 from .interface import Hasher, Kernels, ShapeError, Verifier
 from .selection import select
+from .trust import TrustPolicy
 
-__all__ = ["Hasher", "Kernels", "ShapeError", "Verifier", "select"]
+__all__ = ["Hasher", "Kernels", "ShapeError", "TrustPolicy", "Verifier", "select"]

@@ -44,28 +44,26 @@ class Curve(Generic[V]):
     def double(self, point: Sequence[Element[V]], form: Form) -> list[Element[V]]:
         """Twice a point in doubling form, in the form asked for.
 
-        E, F and H have the signs that save negations: F and H are both the negatives of the paper's.
+        F and H are the negatives of the paper's, which saves negations and leaves every coordinate as it is.
         """
         f = self.field
         x, y, z, x_plus_y = point
-        xx, yy, zz, sum_squared = f.sqr_raw(x), f.sqr_raw(y), f.sqr_raw(z), f.sqr_raw(x_plus_y)
+        xx, yy, zz = f.sqr_raw(x), f.sqr_raw(y, bias=1), f.sqr_raw(z, bias=1)
         both = f.add_raw(xx, yy)
-        e = f.carry(f.sub_raw(sum_squared, both))
-        g_raw = f.sub_raw(yy, xx)
-        g = f.carry(g_raw)
+        e = f.carry(f.sub_raw(f.sqr_raw(x_plus_y, bias=2), both))
+        g = f.carry(f.sub_raw(yy, xx))
         h = f.carry(both)
-        twice_zz = f.add_raw(zz, zz)
-        f_ = f.carry(f.sub_raw(f.add_raw(twice_zz, xx), yy))
+        f_ = f.carry(f.sub_raw(f.add_raw(f.add_raw(zz, zz), xx), yy))
         return self._finish(e, f_, g, h, form)
 
     def add(self, point: Sequence[Element[V]], entry: Sequence[Element[V]], form: Form) -> list[Element[V]]:
         """A point in addition form plus a table entry, projective or affine, in the form asked for."""
         f = self.field
         y_plus_x, y_minus_x, z, t = point
-        b = f.mul_raw(y_plus_x, entry[0])
+        b = f.mul_raw(y_plus_x, entry[0], bias=1)
         a = f.mul_raw(y_minus_x, entry[1])
         c = f.mul_raw(t, entry[-1])
-        d = f.mul_raw(z, entry[2]) if len(entry) == PROJECTIVE_ELEMENTS else f.add_raw(z, z)
+        d = f.mul_raw(z, entry[2], bias=1) if len(entry) == PROJECTIVE_ELEMENTS else f.biased(f.add_raw(z, z))
         e, h = f.carry(f.sub_raw(b, a)), f.carry(f.add_raw(b, a))
         f_, g = f.carry(f.sub_raw(d, c)), f.carry(f.add_raw(d, c))
         return self._finish(e, f_, g, h, form)
@@ -74,7 +72,7 @@ class Curve(Generic[V]):
         self, e: Element[V], f_: Element[V], g: Element[V], h: Element[V], form: Form
     ) -> list[Element[V]]:
         f = self.field
-        x, y, z = f.mul_raw(e, f_), f.mul_raw(g, h), f.mul(f_, g)
+        x, y, z = f.mul_raw(e, f_), f.mul_raw(g, h, bias=form == "addition"), f.mul(f_, g)
         if form == "doubling":
             return [f.carry(x), f.carry(y), z, f.carry(f.add_raw(x, y))]
         return [f.carry(f.add_raw(y, x)), f.carry(f.sub_raw(y, x)), z, f.mul(e, h)]

@@ -19,50 +19,28 @@ compared as bytes. Combining rows into one equation could not reproduce these ve
 
 from __future__ import annotations
 
-from . import decompress, multiply, scratch, sha512
+from . import calls, decompress, keyed, multiply, scratch, sha512
 from .algebra import Lanes, Twice
 from .decompress import PowerSlots, load_pair, small_order, store_pair
 from .emitter import Emitter, Value
 from .field import LIMBS, Field, inverse
 from .scalar import Scalars
 
-SYMBOL, PREPARE, FINISH = "ed25519_verify", "prepare", "finish"
-
-CALL_FIELDS = (
-    "keys",
-    "key_step",
-    "signatures",
-    "signature_step",
-    "messages",
-    "message_step",
-    "rows",
-    "template",
-    "blocks",
-    "scratch",
-    "out",
-)
-"""The 64-bit fields of a call: addresses of the columns and bytes between rows; how many rows, at least
-one; the template of SHA-512 and its blocks; scratch memory of SCRATCH_BYTES; and where one bit a row goes,
-in two bytes for each sixteen rows begun."""
-
-
-def call_field(emitter: Emitter, name: str) -> Value:
-    return emitter.load("i64", emitter.offset("%call", 8 * CALL_FIELDS.index(name)), 8)
-
-
-def call_pointer(emitter: Emitter, name: str) -> Value:
-    return emitter.let(f"inttoptr i64 {call_field(emitter, name)} to ptr")
+SYMBOL, SYMBOL_KEYED, PREPARE, FINISH = "ed25519_verify", "ed25519_verify_keyed", "prepare", "finish"
 
 
 def emit(emitter: Emitter) -> None:
-    """Write ``ed25519_verify(call)`` and all that it needs."""
+    """Write ``ed25519_verify(call)``, ``ed25519_verify_keyed(call)`` for keys with tables, and their
+    parts."""
     sha512.emit_constants(emitter)
     multiply.emit(emitter)
     decompress.emit_powers(emitter)
     decompress.emit_decompress(emitter)
     _emit_prepare(emitter)
     _emit_finish(emitter)
-    _emit_verify(emitter)
+    keyed.emit(emitter)
+    _emit_verify(emitter, with_tables=False)
+    _emit_verify(emitter, with_tables=True)
 
 
 def _emit_prepare(emitter: Emitter) -> None:
@@ -70,59 +48,26 @@ def _emit_prepare(emitter: Emitter) -> None:
     emitter.begin(PREPARE, ["ptr %call", "ptr %group", "ptr %words", "i64 %first"], internal=True)
     lanes = Lanes(emitter)
     scalars: Scalars[Value] = Scalars(lanes)
-    keys, signatures, messages = _row_pointers(emitter)
+    numbers = calls.lane_entries(emitter, "order", "%first")
+    signatures = calls.column_pointers(emitter, "signature", numbers)
+    messages = calls.column_pointers(emitter, "message", numbers)
     signature = lanes.transpose([lanes.load(pointer, 1) for pointer in signatures])
     r_words, s_words = signature[:4], signature[4:]
-    key_words = lanes.transpose([_load_half_vector(lanes, pointer) for pointer in keys])[:4]
+    key_words = calls.load_keys(lanes, numbers)
     lanes.store_all(r_words, emitter.offset("%group", scratch.GROUP_R))
     lanes.store_all(key_words, emitter.offset("%group", scratch.GROUP_KEY))
     lanes.store_all([lanes.swap_bytes(word) for word in (*r_words, *key_words)], "%words")
-    template, blocks = call_pointer(emitter, "template"), call_field(emitter, "blocks")
+    template, blocks = calls.pointer(emitter, "template"), calls.field(emitter, "blocks")
     digest = sha512.emit_hash(lanes, messages, template, blocks, "%words")
     challenge = scalars.reduce(scalars.from_words(digest, 10))
-    _store_digits(
-        lanes,
-        challenge,
-        scratch.KEY_BITS,
-        scratch.KEY_PLACES,
-        emitter.offset("%group", scratch.GROUP_KEY_DIGITS),
-    )
     s = scalars.from_words(s_words, 5)
     below = scalars.below_order(s)
     s = [lanes.only_if(below, limb) for limb in s]
-    _store_digits(
-        lanes, s, scratch.BASE_BITS, scratch.BASE_PLACES, emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
-    )
+    lanes.store_all([*challenge, *s], emitter.offset("%group", scratch.GROUP_SCALARS))
     r_refused = small_order(lanes, r_words)
     valid = lanes.select(r_refused, lanes.const(0), below)
     lanes.store(valid, emitter.offset("%group", scratch.GROUP_VALID))
     emitter.end()
-
-
-def _row_pointers(emitter: Emitter) -> list[list[Value]]:
-    """For keys, signatures and messages, the addresses of the eight rows from %first, or of the last."""
-    rows = call_field(emitter, "rows")
-    numbers = [
-        emitter.row_or_last(emitter.let(f"add i64 %first, {lane}"), rows) for lane in range(scratch.LANES)
-    ]
-    out = []
-    for name in ("key", "signature", "message"):
-        base, step = call_pointer(emitter, f"{name}s"), call_field(emitter, f"{name}_step")
-        out.append([emitter.scaled(base, number, step) for number in numbers])
-    return out
-
-
-def _load_half_vector(lanes: Lanes, pointer: Value) -> Value:
-    """32 bytes in the lower half of a vector."""
-    half = lanes.emitter.load("<4 x i64>", pointer)
-    picks = ", ".join(f"i32 {i % 4}" for i in range(8))
-    return lanes.emitter.let(f"shufflevector <4 x i64> {half}, <4 x i64> poison, <8 x i32> <{picks}>")
-
-
-def _store_digits(lanes: Lanes, limbs: list[Value], bits: int, places: int, at: Value) -> None:
-    scalars: Scalars[Value] = Scalars(lanes)
-    words = scalars.biased(limbs, bits, places)
-    lanes.store_all([scalars.digit(words, bits, places, place) for place in range(places)], at)
 
 
 def _emit_finish(emitter: Emitter) -> None:
@@ -187,12 +132,12 @@ def _store_verdict(lanes: Lanes, encoded: list[Value], result: Value, group: int
     emitter.store("i8", emitter.let(f"bitcast <8 x i1> {verdict} to i8"), at)
 
 
-def _emit_verify(emitter: Emitter) -> None:
-    emitter.begin(SYMBOL, ["ptr %call"])
+def _emit_verify(emitter: Emitter, with_tables: bool) -> None:
+    emitter.begin(SYMBOL_KEYED if with_tables else SYMBOL, ["ptr %call"])
     rows, out, memory = (
-        call_field(emitter, "rows"),
-        call_pointer(emitter, "out"),
-        call_pointer(emitter, "scratch"),
+        calls.field(emitter, "rows"),
+        calls.pointer(emitter, "out"),
+        calls.pointer(emitter, "scratch"),
     )
     groups = emitter.let(f"lshr i64 {emitter.let(f'add i64 {rows}, 7')}, 3")
     pairs = emitter.let(f"lshr i64 {emitter.let(f'add i64 {groups}, 1')}, 1")
@@ -209,7 +154,8 @@ def _emit_verify(emitter: Emitter) -> None:
 
         def pair(index: Value, _: list[Value]) -> list[Value]:
             result = emitter.scaled(results, index, scratch.RESULT_BYTES)
-            _emit_pair(emitter, emitter.let(f"add i64 {first}, {index}"), groups, memory, result)
+            number = emitter.let(f"add i64 {first}, {index}")
+            _emit_pair(emitter, number, groups, memory, result, with_tables)
             return []
 
         emitter.loop(count, [], pair)
@@ -221,7 +167,9 @@ def _emit_verify(emitter: Emitter) -> None:
     emitter.end()
 
 
-def _emit_pair(emitter: Emitter, pair: Value, groups: Value, memory: Value, result: Value) -> None:
+def _emit_pair(
+    emitter: Emitter, pair: Value, groups: Value, memory: Value, result: Value, with_tables: bool
+) -> None:
     """Steps 1 to 3 for a pair, of which the last may be one lane group only."""
     lanes = Lanes(emitter)
     field: Field[tuple[Value, Value]] = Field(Twice(lanes))
@@ -242,13 +190,21 @@ def _emit_pair(emitter: Emitter, pair: Value, groups: Value, memory: Value, resu
 
     def multiply_group(index: Value, _: list[Value]) -> list[Value]:
         group = emitter.scaled(groups_at, index, scratch.GROUP_BYTES)
-        emitter.invoke(multiply.BUILD_TABLE, [("ptr", group), ("ptr", table)])
-        emitter.invoke(multiply.MULTIPLY, [("ptr", group), ("ptr", table), ("ptr", state)])
+        if with_tables:
+            row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {scratch.LANES}")
+            tables = emitter.offset(memory, scratch.ADDRESSES)
+            for lane, address in enumerate(calls.lane_entries(emitter, "tables", row)):
+                emitter.store("i64", address, emitter.offset(tables, 8 * lane), 8)
+            emitter.invoke(keyed.MULTIPLY_KEYED, [("ptr", group), ("ptr", tables), ("ptr", state)])
+        else:
+            emitter.invoke(multiply.BUILD_TABLE, [("ptr", group), ("ptr", table)])
+            emitter.invoke(multiply.MULTIPLY, [("ptr", group), ("ptr", table), ("ptr", state)])
         _store_result(lanes, state, group, result, index)
         return []
 
     emitter.loop(count, [], prepare)
-    emitter.invoke(decompress.DECOMPRESS, [("ptr", groups_at), ("ptr", slots)])
+    if not with_tables:
+        emitter.invoke(decompress.DECOMPRESS, [("ptr", groups_at), ("ptr", slots)])
     # A group that is not there must not bring a zero into the product of all Z.
     store_pair(lanes, field.const(1), emitter.offset(result, scratch.RESULT_Z))
     emitter.loop(count, [], multiply_group)

@@ -122,6 +122,11 @@ class Emitter:
         values = ", ".join(f"{k} {v}" for k, v in arguments)
         return self.let(f"call {kind} @{function}({values}, i32 {immediate})")
 
+    def prefetch(self, pointer: Value) -> None:
+        """Ask for the cache line at ``pointer``, which need not exist."""
+        self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+
     def invoke(self, function: str, arguments: Sequence[tuple[str, Value]]) -> None:
         """Call a function of this module."""
         self.do(f"call void @{function}({', '.join(f'{k} {v}' for k, v in arguments)})")

@@ -32,13 +32,14 @@ MASK = (1 << LIMB_BITS) - 1
 
 TIGHT_MAX = (1 << 51) + (1 << 15)
 """The largest limb of a tight element."""
-RAW_MAX = (1 << 60) + (1 << 57)
+RAW_MAX = (1 << 60) - (1 << 14)
 """The largest limb of a raw element."""
 
 TWICE_P = [2 * (MASK - 18)] + [2 * MASK] * 4
 """2 p in limbs that exceed every tight limb: subtracting a tight element from it leaves no limb negative."""
-LARGE_MULTIPLE_OF_P = [limb << 9 for limb in TWICE_P]
-"""1024 p, whose limbs exceed the sum of two raw squares: the bias of a raw subtraction."""
+LARGE_MULTIPLE_OF_P = [limb << 8 for limb in TWICE_P]
+"""512 p, whose limbs exceed those of a raw element: a *biased* product has it added, by starting its sums
+with it, and so can have another subtracted."""
 
 Element = list[V]
 
@@ -63,13 +64,13 @@ class Field(Generic[V]):
         """A constant, tight."""
         return [self.algebra.const(limb) for limb in limbs(number % P)]
 
-    def mul_raw(self, a: Element[V], b: Element[V]) -> Element[V]:
-        """The product of two tight elements, raw: 50 multiplications."""
+    def mul_raw(self, a: Element[V], b: Element[V], bias: int = 0) -> Element[V]:
+        """The product of two tight elements plus ``bias`` times 512 p, raw: 50 multiplications."""
         o = self.algebra
         columns = []
         for k in range(2 * LIMBS):
             pairs = [(a[i], b[k - 1 - i]) for i in range(LIMBS) if 0 <= k - 1 - i < LIMBS]
-            total = o.const(0)
+            total = self._start(k, bias, doublings=min(k, 1))
             for x, y in pairs:
                 total = o.madhi(total, x, y)
             if pairs:
@@ -79,12 +80,15 @@ class Field(Generic[V]):
             columns.append(total)
         return self._fold(columns)
 
-    def sqr_raw(self, a: Element[V]) -> Element[V]:
-        """The square of a tight element, raw: 30 multiplications, as products of two limbs come twice."""
+    def sqr_raw(self, a: Element[V], bias: int = 0) -> Element[V]:
+        """The square of a tight element plus ``bias`` times 512 p, raw.
+
+        30 multiplications, as products of two limbs come twice.
+        """
         o = self.algebra
         columns = []
         for k in range(2 * LIMBS):
-            total = o.const(0)
+            total = self._start(k, bias, doublings=min(k, 2))
             crossed = self._pairs(k - 1)
             for i, j in crossed:
                 total = o.madhi(total, a[i], a[j])
@@ -100,6 +104,11 @@ class Field(Generic[V]):
                 total = o.madlo(total, a[k // 2], a[k // 2])
             columns.append(total)
         return self._fold(columns)
+
+    def _start(self, column: int, bias: int, doublings: int) -> V:
+        """What the sum of a column begins with, before it is doubled that often, so that the bias is free."""
+        limb = LARGE_MULTIPLE_OF_P[column] if column < LIMBS else 0
+        return self.algebra.const(bias * limb >> doublings)
 
     @staticmethod
     def _pairs(total: int) -> list[tuple[int, int]]:
@@ -121,11 +130,14 @@ class Field(Generic[V]):
     def add_raw(self, a: Element[V], b: Element[V]) -> Element[V]:
         return [self.algebra.add(x, y) for x, y in zip(a, b, strict=True)]
 
-    def sub_raw(self, a: Element[V], b: Element[V]) -> Element[V]:
-        """a - b + 1024 p, for a ``b`` of raw size."""
+    def biased(self, a: Element[V]) -> Element[V]:
+        """a + 512 p."""
         o = self.algebra
-        bias = [o.const(limb) for limb in LARGE_MULTIPLE_OF_P]
-        return [o.sub(o.add(x, m), y) for x, m, y in zip(a, bias, b, strict=True)]
+        return [o.add(x, o.const(limb)) for x, limb in zip(a, LARGE_MULTIPLE_OF_P, strict=True)]
+
+    def sub_raw(self, a: Element[V], b: Element[V]) -> Element[V]:
+        """a - b, for an ``a`` whose bias exceeds ``b``."""
+        return [self.algebra.sub(x, y) for x, y in zip(a, b, strict=True)]
 
     def mul(self, a: Element[V], b: Element[V]) -> Element[V]:
         return self.carry(self.mul_raw(a, b))
@@ -137,7 +149,7 @@ class Field(Generic[V]):
         return self.carry(self.add_raw(a, b))
 
     def sub(self, a: Element[V], b: Element[V]) -> Element[V]:
-        return self.carry(self.sub_raw(a, b))
+        return self.carry(self.add_raw(a, self.negate(b)))
 
     def negate(self, a: Element[V]) -> Element[V]:
         """2 p - a for a tight ``a``: limbs below 2^52, an operand of a multiplication as it is."""

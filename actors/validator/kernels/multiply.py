@@ -22,9 +22,12 @@ from .curve import AFFINE_ELEMENTS, PROJECTIVE_ELEMENTS, Curve, Form, affine_ent
 from .emitter import Emitter, Value
 from .field import LIMBS, Element, limbs
 from .reference import BASE, IDENTITY, Point, add
+from .scalar import Scalars
 
 DOUBLE_RUN, BUILD_TABLE, MULTIPLY = "double_run", "build_table", "multiply"
 BASE_TABLE = "base_table"
+ENTRY_ROWS = {PROJECTIVE_ELEMENTS: 3, AFFINE_ELEMENTS: 2}
+"""Rows of 64 bytes that an entry takes."""
 BASE_ENTRIES = (1 << (scratch.BASE_BITS - 1)) + 1
 
 
@@ -106,21 +109,24 @@ def emit_add(emitter: Emitter, elements: int, form: Form) -> None:
 def _load_entries(lanes: Lanes, tables: Value, digits: Value, elements: int) -> list[Element[Value]]:
     """The entry of the digit's absolute value in each lane's table."""
     emitter = lanes.emitter
-    entry_bytes = scratch.PROJECTIVE_BYTES if elements == PROJECTIVE_ELEMENTS else scratch.AFFINE_BYTES
+    pointers = entry_pointers(lanes, tables, digits, elements)
+    words: list[Value] = []
+    for row in range(ENTRY_ROWS[elements]):
+        words += lanes.transpose([lanes.load(emitter.offset(p, row * scratch.VECTOR)) for p in pointers])
+    return [words[i * LIMBS : (i + 1) * LIMBS] for i in range(elements)]
+
+
+def entry_pointers(lanes: Lanes, tables: Value, digits: Value, elements: int) -> list[Value]:
+    """Where the entry of the digit's absolute value begins, lane by lane."""
+    emitter = lanes.emitter
     absolute = emitter.call(lanes.kind, "llvm.abs.v8i64", [(lanes.kind, digits), ("i1", "false")])
-    if entry_bytes == scratch.AFFINE_BYTES:
-        offsets = lanes.shl(absolute, 7)
-    else:
-        offsets = lanes.add(lanes.shl(absolute, 7), lanes.shl(absolute, 6))
+    offsets = lanes.mul(absolute, lanes.const(ENTRY_ROWS[elements] * scratch.VECTOR))
     addresses = lanes.add(tables, offsets)
     pointers = []
     for lane in range(scratch.LANES):
         address = emitter.let(f"extractelement {lanes.kind} {addresses}, i32 {lane}")
         pointers.append(emitter.let(f"inttoptr i64 {address} to ptr"))
-    words: list[Value] = []
-    for row in range(entry_bytes // scratch.VECTOR):
-        words += lanes.transpose([lanes.load(emitter.offset(p, row * scratch.VECTOR)) for p in pointers])
-    return [words[i * LIMBS : (i + 1) * LIMBS] for i in range(elements)]
+    return pointers
 
 
 def emit_build_table(emitter: Emitter) -> None:
@@ -135,15 +141,18 @@ def emit_build_table(emitter: Emitter) -> None:
     point = load_elements(lanes, point_at, AFFINE_ELEMENTS)
     start = curve.add(curve.identity("addition"), point, "addition")
 
+    _store_entries(lanes, curve.projective_entry(start), emitter.offset("%table", scratch.PROJECTIVE_BYTES))
+
     def multiple(index: Value, values: list[Value]) -> list[Value]:
         current = [values[i * LIMBS : (i + 1) * LIMBS] for i in range(4)]
-        at = emitter.scaled("%table", emitter.let(f"add i64 {index}, 1"), scratch.PROJECTIVE_BYTES)
-        _store_entries(lanes, curve.projective_entry(current), at)
         base = load_elements(lanes, point_at, AFFINE_ELEMENTS)
-        return [limb for element in curve.add(current, base, "addition") for limb in element]
+        following = curve.add(current, base, "addition")
+        at = emitter.scaled("%table", emitter.let(f"add i64 {index}, 2"), scratch.PROJECTIVE_BYTES)
+        _store_entries(lanes, curve.projective_entry(following), at)
+        return [limb for element in following for limb in element]
 
     carried = [(lanes.kind, limb) for element in start for limb in element]
-    emitter.loop(str(scratch.KEY_ENTRIES - 1), carried, multiple)
+    emitter.loop(str(scratch.KEY_ENTRIES - 2), carried, multiple)
     emitter.end()
 
 
@@ -158,6 +167,15 @@ def _store_entries(lanes: Lanes, entry: Sequence[Element[Value]], at: Value) -> 
             lanes.store(value, lanes.emitter.offset(at, offset))
 
 
+def store_digits(lanes: Lanes, scalar: int, bits: int, places: int, at: Value) -> None:
+    """Cut the challenge (0) or S (1) of %group into digits, one vector each."""
+    emitter = lanes.emitter
+    scalars: Scalars[Value] = Scalars(lanes)
+    limbs_at = emitter.offset("%group", scratch.GROUP_SCALARS + scalar * scratch.ELEMENT)
+    words = scalars.biased(lanes.load_all(limbs_at, LIMBS), bits, places)
+    lanes.store_all([scalars.digit(words, bits, places, place) for place in range(places)], at)
+
+
 def emit_multiply(emitter: Emitter) -> None:
     """Write ``multiply(group, table, state)``: leaves the result in ``state``, in doubling form."""
     emitter.begin(MULTIPLY, ["ptr %group", "ptr %table", "ptr %state"], internal=True)
@@ -166,6 +184,8 @@ def emit_multiply(emitter: Emitter) -> None:
     key_tables, base_tables = _table_addresses(lanes)
     key_digits = emitter.offset("%group", scratch.GROUP_KEY_DIGITS)
     base_digits = emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
+    store_digits(lanes, 0, scratch.KEY_BITS, scratch.KEY_PLACES, key_digits)
+    store_digits(lanes, 1, scratch.BASE_BITS, scratch.BASE_PLACES, base_digits)
     store_elements(lanes, curve.identity("addition"), "%state")
 
     def add_to(elements: int, form: Form, tables: Value, digits: Value, place: Value) -> None:
@@ -212,6 +232,7 @@ def emit(emitter: Emitter) -> None:
     forms: tuple[tuple[int, Form], ...] = (
         (PROJECTIVE_ELEMENTS, "doubling"),
         (PROJECTIVE_ELEMENTS, "addition"),
+        (AFFINE_ELEMENTS, "addition"),
         (AFFINE_ELEMENTS, "doubling"),
     )
     for elements, form in forms:

@@ -17,12 +17,19 @@ BASE_BITS, BASE_PLACES = 10, 26
 """Widths of the digits of the challenge and of S, and how many there are: two of the first to one of the
 second."""
 
+QUARTERS = 4
+"""Parts into which scalars are cut where the tables of a key are at hand: 64 bits each."""
+KEYED_KEY_BITS, KEYED_KEY_PLACES = 4, 64
+KEYED_BASE_BITS, KEYED_BASE_PLACES = 8, 32
+"""The same widths and counts for that case."""
+
 # A lane group, from the rows until its double-scalar multiplication is done.
 GROUP_R = 0
 GROUP_KEY = GROUP_R + 4 * VECTOR
-GROUP_KEY_DIGITS = GROUP_KEY + 4 * VECTOR
-GROUP_BASE_DIGITS = GROUP_KEY_DIGITS + KEY_PLACES * VECTOR
-GROUP_POINT = GROUP_BASE_DIGITS + BASE_PLACES * VECTOR
+GROUP_SCALARS = GROUP_KEY + 4 * VECTOR
+GROUP_KEY_DIGITS = GROUP_SCALARS + 2 * ELEMENT
+GROUP_BASE_DIGITS = GROUP_KEY_DIGITS + max(KEY_PLACES, KEYED_KEY_PLACES) * VECTOR
+GROUP_POINT = GROUP_BASE_DIGITS + max(BASE_PLACES, KEYED_BASE_PLACES) * VECTOR
 GROUP_VALID = GROUP_POINT + 3 * ELEMENT
 GROUP_BYTES = GROUP_VALID + VECTOR
 
@@ -42,6 +49,12 @@ AFFINE_BYTES = 2 * VECTOR
 KEY_ENTRIES = (1 << (KEY_BITS - 1)) + 1
 LANE_TABLE_BYTES = KEY_ENTRIES * PROJECTIVE_BYTES
 
+KEYED_ENTRIES = (1 << (KEYED_KEY_BITS - 1)) + 1
+KEYED_TABLE_BYTES = QUARTERS * KEYED_ENTRIES * AFFINE_BYTES
+"""The tables of one key: for each quarter, the multiples 0 .. 8 as affine entries."""
+MULTIPLES = QUARTERS * (KEYED_ENTRIES - 1)
+"""Points of which the tables of a key are made: all entries but the four of the identity."""
+
 POWER_SLOTS = 32
 """Pair elements that one power needs, each result in a place of its own."""
 
@@ -51,4 +64,7 @@ TABLE = RESULTS + CHUNK_PAIRS * RESULT_BYTES
 STATE = TABLE + LANES * LANE_TABLE_BYTES
 WORDS = STATE + 4 * ELEMENT
 POWERS = WORDS + 16 * VECTOR
-SCRATCH_BYTES = POWERS + POWER_SLOTS * PAIR_ELEMENT
+ADDRESSES = POWERS + POWER_SLOTS * PAIR_ELEMENT
+AREA = ADDRESSES + VECTOR
+PRODUCTS = AREA + MULTIPLES * 4 * PAIR_ELEMENT
+SCRATCH_BYTES = PRODUCTS + MULTIPLES * PAIR_ELEMENT

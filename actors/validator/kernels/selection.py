@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from . import portable
@@ -9,15 +13,36 @@ from .compiled import CacheError, Host, host
 from .interface import Choice, Kernels
 from .selftest import SelfTestError, check_hasher, check_verifier
 from .simd import Simd
+from .trust import TrustedVerifier, TrustPolicy
+
+TABLES_BYTES_MAX = 32 << 20
+"""Tables of about 7,000 frequent senders; memory is taken as they come."""
 
 
-def select(choice: Choice = "auto", cache_dir: Path | None = None, cpu: Host | None = None) -> Kernels:
+def warn(message: str) -> None:
+    """The alarm of callers that have none of their own."""
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def select(
+    choice: Choice = "auto",
+    cache_dir: Path | None = None,
+    cpu: Host | None = None,
+    tables_bytes_max: int = TABLES_BYTES_MAX,
+    policy: TrustPolicy | None = None,
+    alarm: Callable[[str], None] = warn,
+    seed: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Kernels:
     """Answer the kernels to use; ``Kernels.reason`` says in one line why, if others were wanted.
 
     ``portable`` takes hashlib and libsodium. ``auto`` and ``simd`` take the AVX-512 kernels if the CPU has
     the instructions, the compiled code can be trusted and the self-test passes, and else the portable ones.
     Compiled code is kept in ``cache_dir``, which must be this user's alone; None compiles at each start,
     which takes seconds. ``cpu`` stands in for the CPU found, to see how another one would fare.
+    ``tables_bytes_max`` bounds the tables of frequent senders' keys; 0 makes none. ``policy`` says how much
+    libsodium verifies again; a disagreement stops the kernel and is told to ``alarm``, once. ``seed`` decides
+    what is verified again and where tables lie; it must be unknown to strangers, so None draws one.
     Raises ``ValueError`` for any other choice.
     """
     if choice not in {"auto", "portable", "simd"}:
@@ -27,10 +52,18 @@ def select(choice: Choice = "auto", cache_dir: Path | None = None, cpu: Host | N
     target = host() if cpu is None else cpu
     if missing := target.missing():
         return portable.kernels(f"portable kernels serve: this CPU ({target.cpu}) lacks {', '.join(missing)}")
+    seed = secrets.randbits(63) if seed is None else seed
     try:
-        simd = Simd(target, cache_dir)
+        simd = Simd(target, cache_dir, tables_bytes_max, seed)
         check_hasher(simd.hash_rows)
         check_verifier(simd.verify)
     except (CacheError, SelfTestError, RuntimeError) as error:
         return portable.kernels(f"portable kernels serve: {error}")
-    return simd.kernels()
+    trusted = TrustedVerifier(simd.verify, portable.verify, policy or TrustPolicy(), alarm, seed, clock)
+    return Kernels(
+        name="avx512ifma",
+        hash_rows=simd.hash_rows,
+        verify=trusted.verify,
+        statistics=lambda: {**simd.statistics(), **trusted.statistics()},
+        peer_verifier=trusted.for_peer,
+    )

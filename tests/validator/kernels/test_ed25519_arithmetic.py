@@ -39,8 +39,8 @@ class TestBounds:
 
     def test_products_are_raw_and_carried_ones_tight(self) -> None:
         bounds = fields.Field(Intervals())
-        assert most(bounds.mul_raw(OPERAND, OPERAND)) <= fields.RAW_MAX
-        assert most(bounds.sqr_raw(OPERAND)) <= fields.RAW_MAX
+        assert most(bounds.mul_raw(TIGHT, OPERAND)) <= fields.RAW_MAX
+        assert most(bounds.sqr_raw(TIGHT)) <= fields.RAW_MAX
         for element in (bounds.mul(TIGHT, OPERAND), bounds.sqr(TIGHT), bounds.add(TIGHT, TIGHT)):
             assert most(element) <= TIGHT_MAX
         assert most(bounds.sub(TIGHT, TIGHT)) <= TIGHT_MAX
@@ -48,7 +48,16 @@ class TestBounds:
 
     def test_a_raw_element_can_be_subtracted_and_carried(self) -> None:
         bounds = fields.Field(Intervals())
-        assert most(bounds.carry(bounds.sub_raw(RAW, RAW))) <= TIGHT_MAX
+        biased = bounds.biased(bounds.add_raw(RAW, RAW))
+        assert most(bounds.carry(bounds.sub_raw(biased, RAW))) <= TIGHT_MAX
+
+    @pytest.mark.parametrize("bias", [1, 2])
+    def test_a_biased_product_exceeds_what_is_subtracted(self, bias: int) -> None:
+        bounds, subtracted = fields.Field(Intervals()), RAW
+        for _ in range(bias - 1):
+            subtracted = bounds.add_raw(subtracted, RAW)
+        assert most(bounds.sub_raw(bounds.mul_raw(TIGHT, OPERAND, bias), subtracted)) < 2**62
+        assert most(bounds.sub_raw(bounds.sqr_raw(TIGHT, bias), subtracted)) < 2**62
 
     def test_frozen_limbs_and_words(self) -> None:
         bounds = fields.Field(Intervals())
@@ -104,6 +113,10 @@ class TestField:
         assert fields.value(field.sqr(a)) == x * x % P
         assert fields.value(field.add(a, b)) == (x + y) % P
         assert fields.value(field.sub(a, b)) == (x - y) % P
+        for bias in (1, 2):
+            assert fields.value(field.mul_raw(a, b, bias)) == x * y % P
+            assert fields.value(field.sqr_raw(a, bias)) == x * x % P
+        assert fields.value(field.biased(a)) == x
         assert fields.value(field.negate(a)) == -x % P
         assert sum(limb << 51 * k for k, limb in enumerate(field.freeze(a))) == x
 

@@ -1,0 +1,284 @@
+"""[S] B - [h] A where tables of A's multiples are at hand, and how such tables are made, for a lane group.
+
+Theory of operation. The scalar of 256 bits is cut into four quarters, h = h0 + 2^64 h1 + 2^128 h2 + 2^192
+h3, and for each quarter there is a table of multiples of -2^(64 q) A, as for B. The four run side by side,
+so that 60 doublings do instead of 250, and the key need not be decompressed. Digits have 4 bits for h and 8
+for S: eight turns of four doublings, four additions for h, four doublings, four additions for h and four
+for S.
+
+The tables hold affine entries. They are made for sixteen keys at once: the eight multiples of each quarter in
+addition form, then one inversion for all of their Z (Montgomery's trick, lane by lane), since
+y + x = (Y + X) / Z, y - x = (Y - X) / Z and x y = T / Z.
+
+Only keys that have verified a signature get tables, so what is refused of keys has been refused before.
+
+Source: C. H. Lim and P. J. Lee, "More flexible exponentiation with precomputation" (1994). The twin is
+``reference.multiply``.
+"""
+
+from __future__ import annotations
+
+from . import calls, decompress, scratch
+from .algebra import Lanes, Twice
+from .curve import AFFINE_ELEMENTS, Curve, Form
+from .decompress import PowerSlots, load_pair
+from .emitter import Emitter, Value
+from .field import LIMBS, Element, Field, inverse
+from .multiply import (
+    DOUBLE_RUN,
+    add_name,
+    affine_rows,
+    entry_pointers,
+    load_elements,
+    multiples,
+    store_digits,
+    store_elements,
+)
+from .reference import BASE, D, multiply
+
+SYMBOL_TABLES = "ed25519_key_tables"
+MULTIPLY_KEYED, KEY_MULTIPLES, QUARTER, STORE_TABLES = (
+    "multiply_keyed",
+    "key_multiples",
+    "quarter",
+    "store_tables",
+)
+COMB_TABLE = "comb_table"
+COMB_ENTRIES = (1 << (scratch.KEYED_BASE_BITS - 1)) + 1
+QUARTER_BITS = 64
+TURNS = QUARTER_BITS // scratch.KEYED_BASE_BITS
+SLOT_BYTES = 4 * scratch.PAIR_ELEMENT
+
+Pair = tuple[Value, Value]
+
+
+def identity_rows() -> list[int]:
+    """The words of an affine entry of the identity, with which each quarter of a key's tables begins."""
+    return affine_rows(multiples(BASE, 1))
+
+
+def emit(emitter: Emitter) -> None:
+    """Write ``multiply_keyed``, ``ed25519_key_tables`` and all that they need."""
+    points = [multiply(1 << (QUARTER_BITS * quarter), BASE) for quarter in range(scratch.QUARTERS)]
+    rows = [word for point in points for word in affine_rows(multiples(point, COMB_ENTRIES))]
+    emitter.table(COMB_TABLE, "i64", rows)
+    _emit_multiply(emitter)
+    _emit_quarter(emitter)
+    _emit_key_multiples(emitter)
+    _emit_store_tables(emitter)
+    _emit_key_tables(emitter)
+
+
+def _emit_multiply(emitter: Emitter) -> None:
+    """Write ``multiply_keyed(group, tables, state)``: leaves the result in ``state``, in doubling form.
+
+    ``tables`` points to the addresses of the key tables of eight lanes.
+    """
+    emitter.begin(MULTIPLY_KEYED, ["ptr %group", "ptr %tables", "ptr %state"], internal=True)
+    lanes = Lanes(emitter)
+    curve: Curve[Value] = Curve(lanes)
+    key_digits = emitter.offset("%group", scratch.GROUP_KEY_DIGITS)
+    base_digits = emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
+    store_digits(lanes, 0, scratch.KEYED_KEY_BITS, scratch.KEYED_KEY_PLACES, key_digits)
+    store_digits(lanes, 1, scratch.KEYED_BASE_BITS, scratch.KEYED_BASE_PLACES, base_digits)
+    comb = lanes.splat(emitter.let(f"ptrtoint ptr @{COMB_TABLE} to i64"))
+    key_tables = _quarter_addresses(lanes, lanes.load("%tables"), scratch.KEYED_ENTRIES)
+    base_tables = _quarter_addresses(lanes, comb, COMB_ENTRIES)
+    _prefetch(lanes, key_tables, key_digits)
+    store_elements(lanes, curve.identity("addition"), "%state")
+
+    def add_quarters(tables: list[Value], digits: Value, place: Value, step: int, last: Form) -> None:
+        for quarter, table in enumerate(tables):
+            at = emitter.scaled(digits, emitter.let(f"add i64 {place}, {quarter * step}"), scratch.VECTOR)
+            form: Form = last if quarter == scratch.QUARTERS - 1 else "addition"
+            emitter.invoke(add_name(AFFINE_ELEMENTS, form), [("ptr", "%state"), ("ptr", table), ("ptr", at)])
+
+    def double() -> None:
+        emitter.invoke(DOUBLE_RUN, [("ptr", "%state"), ("i64", str(scratch.KEYED_KEY_BITS))])
+
+    def turn(place: Value) -> None:
+        lower = emitter.let(f"mul i64 {place}, 2")
+        upper = emitter.let(f"add i64 {lower}, 1")
+        add_quarters(key_tables, key_digits, upper, 2 * TURNS, "doubling")
+        double()
+        add_quarters(key_tables, key_digits, lower, 2 * TURNS, "addition")
+        add_quarters(base_tables, base_digits, place, TURNS, "doubling")
+
+    def step(index: Value, _: list[Value]) -> list[Value]:
+        double()
+        turn(emitter.let(f"sub i64 {TURNS - 2}, {index}"))
+        return []
+
+    turn(str(TURNS - 1))
+    emitter.loop(str(TURNS - 1), [], step)
+    emitter.end()
+
+
+def _quarter_addresses(lanes: Lanes, tables: Value, entries: int) -> list[Value]:
+    """For each quarter, a pointer to the addresses of its table in eight lanes."""
+    out = []
+    for quarter in range(scratch.QUARTERS):
+        out.append(lanes.emitter.let(f"alloca {lanes.kind}, align 64"))
+        offset = lanes.const(quarter * entries * scratch.AFFINE_BYTES)
+        lanes.store(lanes.add(tables, offset), out[-1])
+    return out
+
+
+def _prefetch(lanes: Lanes, tables: list[Value], digits: Value) -> None:
+    """Ask for every entry that the digits will need: the tables of many keys are in no near cache."""
+    emitter = lanes.emitter
+    places = scratch.KEYED_KEY_PLACES // scratch.QUARTERS
+    for quarter, table in enumerate(tables):
+        first = emitter.offset(digits, quarter * places * scratch.VECTOR)
+
+        def place(index: Value, _: list[Value], table: Value = table, first: Value = first) -> list[Value]:
+            at = emitter.scaled(first, index, scratch.VECTOR)
+            for pointer in entry_pointers(lanes, lanes.load(table), lanes.load(at), AFFINE_ELEMENTS):
+                for row in (0, 1):
+                    emitter.prefetch(emitter.offset(pointer, row * scratch.VECTOR))
+            return []
+
+        emitter.loop(str(places), [], place)
+
+
+def _emit_quarter(emitter: Emitter) -> None:
+    """Write ``quarter(state, area)``: the multiples 1 .. 8 of the point in ``state``, in addition form.
+
+    They go to consecutive slots of ``area``, which interleave the elements of two lane groups.
+    """
+    emitter.begin(QUARTER, ["ptr %state", "ptr %area"], internal=True)
+    lanes = Lanes(emitter)
+    curve: Curve[Value] = Curve(lanes)
+    start = load_elements(lanes, "%state", 4)
+    entry = curve.projective_entry(start)
+
+    def multiple(index: Value, values: list[Value]) -> list[Value]:
+        slot = emitter.scaled("%area", index, SLOT_BYTES)
+        for number in range(4):
+            limbs = values[number * LIMBS : (number + 1) * LIMBS]
+            lanes.store_all(limbs, emitter.offset(slot, number * scratch.PAIR_ELEMENT))
+        point = [values[i * LIMBS : (i + 1) * LIMBS] for i in range(4)]
+        return [limb for element in curve.add(point, entry, "addition") for limb in element]
+
+    carried = [(lanes.kind, limb) for element in start for limb in element]
+    emitter.loop(str(scratch.KEYED_ENTRIES - 1), carried, multiple)
+    emitter.end()
+
+
+def _emit_key_multiples(emitter: Emitter) -> None:
+    """Write ``key_multiples(group, state, area)``: all quarters of GROUP_POINT."""
+    emitter.begin(KEY_MULTIPLES, ["ptr %group", "ptr %state", "ptr %area"], internal=True)
+    lanes = Lanes(emitter)
+    curve: Curve[Value] = Curve(lanes)
+    field = curve.field
+    point = load_elements(lanes, emitter.offset("%group", scratch.GROUP_POINT), AFFINE_ELEMENTS)
+    store_elements(lanes, curve.add(curve.identity("addition"), point, "addition"), "%state")
+    for quarter in range(scratch.QUARTERS):
+        if quarter:
+            # Twice the coordinates are the same point: X = (Y + X) - (Y - X), and so on.
+            y_plus_x, y_minus_x, z, _ = load_elements(lanes, "%state", 4)
+            x, y = field.sub(y_plus_x, y_minus_x), field.add(y_plus_x, y_minus_x)
+            doubled = [x, y, field.add(z, z), field.add(y_plus_x, y_plus_x)]
+            store_elements(lanes, doubled, "%state")
+            emitter.invoke(DOUBLE_RUN, [("ptr", "%state"), ("i64", str(QUARTER_BITS))])
+        area = emitter.offset("%area", quarter * (scratch.KEYED_ENTRIES - 1) * SLOT_BYTES)
+        emitter.invoke(QUARTER, [("ptr", "%state"), ("ptr", area)])
+    emitter.end()
+
+
+def _emit_store_tables(emitter: Emitter) -> None:
+    """Write ``store_tables(call, area, products, slots, first)``: the tables of the sixteen rows from
+    there."""
+    parameters = ["ptr %call", "ptr %area", "ptr %products", "ptr %slots", "i64 %first"]
+    emitter.begin(STORE_TABLES, parameters, internal=True)
+    lanes = Lanes(emitter)
+    field: Field[Pair] = Field(Twice(lanes))
+
+    def flat(element: Element[Pair]) -> list[Value]:
+        return [limb[0] for limb in element] + [limb[1] for limb in element]
+
+    def paired(values: list[Value]) -> Element[Pair]:
+        return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
+
+    def multiply_up(index: Value, values: list[Value]) -> list[Value]:
+        lanes.store_all(values, emitter.scaled("%products", index, scratch.PAIR_ELEMENT))
+        slot = emitter.scaled("%area", index, SLOT_BYTES)
+        return flat(
+            field.mul(paired(values), load_pair(lanes, emitter.offset(slot, 2 * scratch.PAIR_ELEMENT)))
+        )
+
+    one = [(lanes.kind, value) for value in flat(field.const(1))]
+    product = emitter.loop(str(scratch.MULTIPLES), one, multiply_up)
+    slots = PowerSlots(emitter, "%slots")
+    product_at = slots.slot()
+    lanes.store_all(product, product_at)
+    inverted = lanes.load_all(inverse(product_at, slots.mul, slots.square_run), 2 * LIMBS)
+
+    def divide(index: Value, values: list[Value]) -> list[Value]:
+        number = emitter.let(f"sub i64 {scratch.MULTIPLES - 1}, {index}")
+        slot = emitter.scaled("%area", number, SLOT_BYTES)
+        y_plus_x, y_minus_x, z, t = (
+            load_pair(lanes, emitter.offset(slot, i * scratch.PAIR_ELEMENT)) for i in range(4)
+        )
+        rest = paired(values)
+        z_inverse = field.mul(
+            rest, load_pair(lanes, emitter.scaled("%products", number, scratch.PAIR_ELEMENT))
+        )
+        entry = [field.mul(element, z_inverse) for element in (y_plus_x, y_minus_x, t)]
+        entry[2] = field.mul(entry[2], field.const(2 * D))
+        _store_entry(lanes, entry, number)
+        return flat(field.mul(rest, z))
+
+    emitter.loop(str(scratch.MULTIPLES), [(lanes.kind, value) for value in inverted], divide)
+    emitter.end()
+
+
+def _store_entry(lanes: Lanes, entry: list[Element[Pair]], number: Value) -> None:
+    """Store the entry of that multiple in the tables of sixteen rows; each quarter begins with the
+    identity."""
+    emitter = lanes.emitter
+    quarter = emitter.let(f"udiv i64 {number}, {scratch.KEYED_ENTRIES - 1}")
+    place = emitter.let(f"add i64 {emitter.let(f'add i64 {number}, {quarter}')}, 1")
+    offset = emitter.let(f"mul i64 {place}, {scratch.AFFINE_BYTES}")
+    for group in (0, 1):
+        words = [limb[group] for element in entry for limb in element] + [lanes.const(0)]
+        first = emitter.let(f"add i64 %first, {group * scratch.LANES}")
+        tables = calls.lane_entries(emitter, "tables", first)
+        for row in (0, 1):
+            values = lanes.transpose(words[row * scratch.LANES : (row + 1) * scratch.LANES])
+            for table, value in zip(tables, values, strict=True):
+                at = emitter.offset(emitter.let(f"inttoptr i64 {table} to ptr"), offset)
+                lanes.store(value, emitter.offset(at, row * scratch.VECTOR))
+
+
+def _emit_key_tables(emitter: Emitter) -> None:
+    """Write ``ed25519_key_tables(call)``: makes the tables of the keys of the rows named."""
+    emitter.begin(SYMBOL_TABLES, ["ptr %call"])
+    lanes = Lanes(emitter)
+    memory = calls.pointer(emitter, "scratch")
+    groups, state, slots, area, products = (
+        emitter.offset(memory, offset)
+        for offset in (scratch.GROUPS, scratch.STATE, scratch.POWERS, scratch.AREA, scratch.PRODUCTS)
+    )
+    rows = calls.field(emitter, "rows")
+    pairs = emitter.let(f"lshr i64 {emitter.let(f'add i64 {rows}, 15')}, 4")
+
+    def pair(index: Value, _: list[Value]) -> list[Value]:
+        first = emitter.let(f"mul i64 {index}, {2 * scratch.LANES}")
+        for group in (0, 1):
+            at = emitter.offset(groups, group * scratch.GROUP_BYTES)
+            row = emitter.let(f"add i64 {first}, {group * scratch.LANES}")
+            words = calls.load_keys(lanes, calls.lane_entries(emitter, "order", row))
+            lanes.store_all(words, emitter.offset(at, scratch.GROUP_KEY))
+            lanes.store(lanes.const(-1), emitter.offset(at, scratch.GROUP_VALID))
+        emitter.invoke(decompress.DECOMPRESS, [("ptr", groups), ("ptr", slots)])
+        for group in (0, 1):
+            at = emitter.offset(groups, group * scratch.GROUP_BYTES)
+            group_area = emitter.offset(area, group * scratch.ELEMENT)
+            emitter.invoke(KEY_MULTIPLES, [("ptr", at), ("ptr", state), ("ptr", group_area)])
+        arguments = [("ptr", "%call"), ("ptr", area), ("ptr", products), ("ptr", slots), ("i64", first)]
+        emitter.invoke(STORE_TABLES, arguments)
+        return []
+
+    emitter.loop(pairs, [], pair)
+    emitter.end()
