@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,26 +83,21 @@ class Simd:
             call.run(self._verify, np.arange(len(keys)), None, verdicts)
             return verdicts
         words = np.ascontiguousarray(keys).view(np.uint64)
-        with self._reading(words) as (found, tables):
-            call.run(self._verify_keyed, np.flatnonzero(found), tables, verdicts)
-            others = np.flatnonzero(~found)
-            call.run(self._verify, others, None, verdicts)
-        self._learn(call, words, others[verdicts[others]])
-        return verdicts
-
-    @contextmanager
-    def _reading(self, words: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-        """Look keys up, and keep the tables as they are while the body runs."""
         with self._lock:
             found, tables = self._tables.find(words)
             self._readers += 1
+        others = np.flatnonzero(~found) if len(tables) < len(words) else np.empty(0, np.int64)
         try:
-            yield found, tables
+            call.run(self._verify_keyed, np.flatnonzero(found), tables, verdicts)
+            call.run(self._verify, others, None, verdicts)
         finally:
             with self._lock:
                 self._readers -= 1
                 self._counts["signatures"] += len(words)
                 self._counts["signatures_keyed"] += len(tables)
+        if len(others):
+            self._learn(call, words, others[verdicts[others]])
+        return verdicts
 
     def _learn(self, call: _Call, words: NDArray[np.uint64], accepted: NDArray[np.int64]) -> None:
         """Make tables for the keys that earned them, unless another thread is reading."""

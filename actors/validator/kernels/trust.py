@@ -67,6 +67,8 @@ class TrustedVerifier:
         self._kernel, self._oracle, self._policy = kernel, oracle, policy
         self._alarm, self._clock = alarm, clock
         self._rng = np.random.default_rng(seed)
+        # Rows to let pass before the next one that is drawn: gaps cost less to draw than rows.
+        self._until_drawn = int(self._rng.geometric(policy.audited_share)) - 1 if policy.audited_share else 0
         self._lock = threading.Lock()
         self._stopped = False
         self._reserves: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -97,8 +99,8 @@ class TrustedVerifier:
         if self._stopped or len(keys) == 1:
             return self._oracle(*columns)
         verdicts = self._kernel(*columns)
-        rejected = np.flatnonzero(~verdicts)
-        if len(rejected):
+        if not verdicts.all():
+            rejected = np.flatnonzero(~verdicts)
             confirmed = rejected[: self._take(peer, len(rejected))]
             if len(confirmed) and not self._agrees(columns, confirmed, expected=False):
                 return self._oracle(*columns)
@@ -142,9 +144,13 @@ class TrustedVerifier:
         """Draw from the acceptances, and leave a copy to the thread that audits."""
         if not self._policy.audited_share:
             return
+        drawn: list[int] = []
         with self._lock:
-            drawn = self._rng.random(len(verdicts)) < self._policy.audited_share
-        rows = np.flatnonzero(verdicts & drawn)
+            while self._until_drawn < len(verdicts):
+                drawn.append(self._until_drawn)
+                self._until_drawn += int(self._rng.geometric(self._policy.audited_share))
+            self._until_drawn -= len(verdicts)
+        rows = np.array([number for number in drawn if verdicts[number]], np.int64)
         if not len(rows):
             return
         keys, signatures, messages = (column[rows] for column in columns)
