@@ -23,7 +23,7 @@ from pathlib import Path
 from actors.ledger.rows import Batch
 from actors.mempool.journal import FILE_HEADER_BYTES, JournalHeader, encode_records, records_bytes_max
 
-_REWRITE_BYTES_MIN = 1 << 20
+_REWRITE_BYTES_MIN = 16 << 20
 _REWRITE_RATIO = 4
 
 
@@ -112,7 +112,7 @@ class GroupCommit:
         self._file, self._live = file, live
         self._flush_s, self._bytes_max = flush_s, bytes_max
         self._buffer: list[bytes] = []
-        self._buffered = 0
+        self._buffered = self._flushing = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._rewrite = True
@@ -123,7 +123,7 @@ class GroupCommit:
     @property
     def size(self) -> int:
         """Bytes on disk and on their way there."""
-        return self._file.size + self._buffered
+        return self._file.size + self._buffered + self._flushing
 
     def statistics(self) -> dict[str, int]:
         """Size, and how many syncs, rewrites and failures there were."""
@@ -178,12 +178,16 @@ class GroupCommit:
 
     async def _flush(self) -> None:
         data, self._buffer, self._buffered = b"".join(self._buffer), [], 0
-        if self._rewrite:
-            self._rewrite = False
-            self.rewrites += 1
-            await asyncio.to_thread(self._file.replace, self._live())
-        elif data:
-            await asyncio.to_thread(self._file.append, data)
+        try:
+            if self._rewrite:
+                self._rewrite = False
+                self.rewrites += 1
+                await asyncio.to_thread(self._file.replace, self._live())
+            elif data:
+                self._flushing = len(data)
+                await asyncio.to_thread(self._file.append, data)
+        finally:
+            self._flushing = 0
         self.syncs += 1
 
     def _fail(self, waiting: list[asyncio.Future[None]], error: OSError) -> None:

@@ -5,7 +5,8 @@ Admission has two halves with the signature check between them, during which oth
 evict anybody; `insert` judges again and takes in what was verified. Whatever a batch costs is linear in it.
 
 Bounds: `capacity_rows` rows, `PAYLOAD_CHUNKS_PER_ROW` payload chunks a row on average; then the lowest-ranked
-row makes way for a better one, else POOL_FULL. A sender has `sender_rows_max` nonces from its committed one.
+row makes way for a better one, else POOL_FULL; a journalled row too, since durable means that it outlives a
+crash, not that it outbids others. A sender has `sender_rows_max` nonces from its committed one.
 Senders that hold nothing, have sent nothing and have no row are forgotten once they are many.
 """
 
