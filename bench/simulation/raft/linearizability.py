@@ -11,6 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+VISITED_MAX = 500_000
+
+
+class HistoryTooWideError(Exception):
+    """Too many operations at once to decide within VISITED_MAX configurations."""
+
 
 @dataclass(slots=True)
 class Operation:
@@ -43,13 +49,21 @@ def is_linearizable(history: list[Operation], initial: int = 0) -> bool:
             continue
         visited.add((done, value))
         earliest_return = min(op.returned_at for at, op in enumerate(operations) if not done >> at & 1)
+        if len(visited) > VISITED_MAX:
+            raise HistoryTooWideError(
+                f"more than {VISITED_MAX} configurations in {len(operations)} operations"
+            )
+        branches = []
         for at, op in enumerate(operations):
             if op.invoked_at > earliest_return:
                 break
             if done >> at & 1:
                 continue
             if op.is_write:
-                stack.append((done | 1 << at, op.value))
+                branches.append((done | 1 << at, op.value))
             elif op.value == value:
-                stack.append((done | 1 << at, value))
+                # A read that may come now and sees its value changes nothing: no other order is better.
+                branches = [(done | 1 << at, value)]
+                break
+        stack += branches
     return False

@@ -1,0 +1,1 @@
+"""Tests of the Raft simulator, and by it."""
