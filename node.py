@@ -179,7 +179,8 @@ def start_node(
         return actors[name]
 
     allocation, key_path = str(directory.allocation_path.resolve()), str(folder.key_path.resolve())
-    store = create("storage", storage, storage.Storage, settings.storage, genesis, allocation)
+    chosen = settings.validator.kernels
+    store = create("storage", storage, storage.Storage, settings.storage, genesis, allocation, chosen)
     workers = [
         create(f"validator-{n}", validator, validator.Validator, settings.validator)
         for n in range(count.validators)
@@ -197,7 +198,7 @@ def start_node(
         config = _peer_config(settings, genesis, folder)
         actors["peer"] = ray.remote(peer.Peer).options(**options).remote(config)
     for n, name in enumerate(gateways):
-        faces = (genesis, n, shards, store, leader, actors["peer"])
+        faces = (genesis, n, shards, store, leader, actors["peer"], chosen)
         create(name, gateway, gateway.Gateway, settings.gateway, *faces)
     _await_start(node, progress)
     return node

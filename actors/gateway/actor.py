@@ -21,7 +21,9 @@ from actors.gateway.server import HttpServer, bind_kept
 from actors.gateway.service import Service
 from actors.ledger.genesis import Genesis
 from actors.settings import GatewaySettings
-from actors.shell import ActorContext, Shell, freeze_long_lived
+from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
+from actors.validator.kernels import select
+from actors.validator.kernels.interface import Choice
 
 DROPS_POLL_S = 0.25
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000}
@@ -89,6 +91,7 @@ class Gateway(Shell):
         storage: Any,
         consensus: Any,
         peer: Any,
+        kernel_choice: Choice = "auto",
     ) -> None:
         super().__init__(context)
         self._settings, self._number = settings, number
@@ -104,6 +107,7 @@ class Gateway(Shell):
             [shard.method("admit") for shard in self._shards],
             _Storage(_Calls("storage", storage, log)),
             _Calls("consensus", consensus, log).method("status"),
+            select(kernel_choice, kernel_cache_dir()).hash_rows,
         )
         self._app = create_app(self._service, self._report)
         self._serving: asyncio.Task[HttpServer] | None = None

@@ -8,7 +8,10 @@ within each shard, so a sender's nonces stay in order.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +22,8 @@ from actors.ledger.rows import Batch, concatenate, shard_of
 from actors.ledger.verdict import Verdict
 
 GATHERED_ROWS_MAX = 1024
+LANE_CALLS_MAX = 2
+LANE_ROWS_MAX = 8_192
 
 
 class Admit(Protocol):
@@ -29,36 +34,89 @@ class Admit(Protocol):
     ) -> NDArray[np.uint8]: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    batch: Batch
+    durable: bool
+    verdicts: asyncio.Future[NDArray[np.uint8]]
+
+
+class Lane:
+    """Admissions of one shard. Batches that arrive while `LANE_CALLS_MAX` calls are under way leave together.
+
+    A call costs about a millisecond on either side whatever it carries, so under load many requests share
+    one, and a lone request never waits. The caller counts and bounds all rows in flight, those that wait too.
+    """
+
+    def __init__(self, admit: Admit, timeout_s: float) -> None:
+        self._admit_rows, self._timeout_s = admit, timeout_s
+        self._waiting: deque[_Waiting] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
+        """(n,) uint8 verdicts; all UNAVAILABLE when the shard does not answer in time."""
+        answer: asyncio.Future[NDArray[np.uint8]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(batch, durable, answer))
+        self._leave()
+        return await answer
+
+    def _leave(self) -> None:
+        while self._waiting and len(self._calls) < LANE_CALLS_MAX:
+            together = [self._waiting.popleft()]
+            rows = len(together[0].batch)
+            while self._waiting and self._waiting[0].durable == together[0].durable:
+                rows += len(self._waiting[0].batch)
+                if rows > LANE_ROWS_MAX:
+                    break
+                together.append(self._waiting.popleft())
+            call = asyncio.get_running_loop().create_task(self._call(together))
+            self._calls.add(call)
+            call.add_done_callback(partial(self._returned, together))
+
+    async def _call(self, together: list[_Waiting]) -> None:
+        batch = concatenate([entry.batch for entry in together])
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._admit_rows(batch.rows, batch.payloads, together[0].durable)
+            verdicts = np.asarray(answer, dtype=np.uint8)
+        except (UnavailableError, TimeoutError):
+            verdicts = np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8)
+        ends = np.cumsum([len(entry.batch) for entry in together])
+        for entry, part in zip(together, np.split(verdicts, ends[:-1]), strict=True):
+            if not entry.verdicts.done():
+                entry.verdicts.set_result(part)
+
+    def _returned(self, together: list[_Waiting], call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        error = UnavailableError("the mempool") if call.cancelled() else call.exception()
+        if error is not None:
+            for entry in together:
+                if not entry.verdicts.done():
+                    entry.verdicts.set_exception(error)
+        self._leave()
+
+
 class Splitter:
     """Offers batches to the shards of their senders and merges the verdicts back in order."""
 
     def __init__(self, shards: Sequence[Admit], timeout_s: float) -> None:
-        self._shards = list(shards)
-        self._timeout_s = timeout_s
+        self._lanes = [Lane(shard, timeout_s) for shard in shards]
 
     async def admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts of the batch's rows. Never raises UnavailableError."""
         if len(batch) == 0:
             return np.empty(0, dtype=np.uint8)
-        if len(self._shards) == 1:
-            return await self._admit_part(0, batch, durable)
-        shard_of_row = shard_of(batch.rows["sender"], len(self._shards))
+        if len(self._lanes) == 1:
+            return await self._lanes[0].admit(batch, durable)
+        shard_of_row = shard_of(batch.rows["sender"], len(self._lanes))
         verdicts = np.empty(len(batch), dtype=np.uint8)
         masks = [(int(shard), shard_of_row == shard) for shard in np.unique(shard_of_row)]
         answers = await asyncio.gather(
-            *(self._admit_part(shard, batch.take(mask), durable) for shard, mask in masks)
+            *(self._lanes[shard].admit(batch.take(mask), durable) for shard, mask in masks)
         )
         for (_, mask), answer in zip(masks, answers, strict=True):
             verdicts[mask] = answer
         return verdicts
-
-    async def _admit_part(self, shard: int, part: Batch, durable: bool) -> NDArray[np.uint8]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                verdicts = await self._shards[shard](part.rows, part.payloads, durable)
-        except (UnavailableError, TimeoutError):
-            return np.full(len(part), Verdict.UNAVAILABLE, dtype=np.uint8)
-        return np.asarray(verdicts, dtype=np.uint8)
 
 
 class Gatherer:

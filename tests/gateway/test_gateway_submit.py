@@ -84,6 +84,41 @@ def test_a_silent_shard_is_unavailable_after_the_timeout() -> None:
     run(scenario())
 
 
+def test_batches_that_arrive_while_the_shard_is_busy_leave_together() -> None:
+    async def scenario() -> None:
+        sizes: list[int] = []
+        gate = asyncio.Event()
+
+        async def admit(rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool) -> NDArray[np.uint8]:
+            sizes.append(len(rows))
+            await gate.wait()
+            return (rows["nonce"] % 7).astype(np.uint8)
+
+        splitter = Splitter([admit], 60)
+        batches = [numbered_batch(rows, seed=rows) for rows in (3, 4, 5, 6, 7)]
+        answers = [asyncio.create_task(splitter.admit(batch, False)) for batch in batches]
+        await until(lambda: len(sizes) == 2)
+        gate.set()
+        for batch, answer in zip(batches, answers, strict=True):
+            assert list(await answer) == list(batch.rows["nonce"] % 7)
+        assert sizes == [3, 4, 18]
+
+    run(scenario())
+
+
+def test_an_unexpected_failure_of_a_shared_call_reaches_every_caller() -> None:
+    async def scenario() -> None:
+        async def admit(rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool) -> NDArray[np.uint8]:
+            raise ValueError("broken shard")
+
+        splitter = Splitter([admit], 60)
+        calls = (splitter.admit(numbered_batch(n, seed=n), False) for n in range(1, 5))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [str(outcome) for outcome in outcomes] == ["broken shard"] * 4
+
+    run(scenario())
+
+
 def test_singles_leave_as_one_batch_and_each_gets_its_own_verdict() -> None:
     async def scenario() -> None:
         shard = EchoShard(0, 1)
