@@ -51,8 +51,11 @@ class Host:
 
 @lru_cache(maxsize=1)
 def host() -> Host:
-    """The CPU that this process runs on."""
-    features = binding.get_host_cpu_features()
+    """The CPU that this process runs on; one that LLVM knows nothing about has no features."""
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:
+        return Host(binding.get_host_cpu_name(), frozenset())
     return Host(binding.get_host_cpu_name(), frozenset(name for name, present in features.items() if present))
 
 
@@ -114,6 +117,8 @@ def cached_object(directory: Path, target: Host, emit: Callable[[], str]) -> byt
 
     Raises ``CacheError`` if the directory or the file breaks rule 1, or cannot be written.
     """
+    if not hasattr(os, "geteuid"):
+        raise CacheError(f"kernel cache {directory}: this system has no owners and modes of files to check")
     path = directory / f"kernels-{cache_key(target)[:32]}.bin"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from .interface import Verifier
 ROW_BYTES, MESSAGE_BYTES = 208, 144
 KEY, R, S = slice(48, 80), slice(144, 176), slice(176, 208)
 SIGNERS, NONCES = 16, 16
+RECENT = 256
 DISAGREEMENTS_MAX = 20
 """Rows kept in the report; a broken kernel disagrees on millions."""
 
@@ -54,6 +55,10 @@ class Cases:
         self.keys = [self._with_torsion(scalar) for scalar in (0, *self.secrets)]
         self.commitments = [self._with_torsion(scalar) for scalar in (0, *self.nonces)]
         self.familiar = [nacl.bindings.crypto_sign_seed_keypair(self.rng.bytes(32)) for _ in range(SIGNERS)]
+        self.recent = np.zeros((RECENT, ROW_BYTES), np.uint8)
+        for row in self.recent:
+            row[:] = self.rng.integers(0, 256, ROW_BYTES, dtype=np.uint8)
+            self.sign(row)
         self.small = _encodings_of_small_order()
         self.high = _not_canonical()
 
@@ -91,15 +96,20 @@ class Cases:
         self.put(row, KEY, public)
         signed = nacl.bindings.crypto_sign(row[:MESSAGE_BYTES].tobytes(), secret)
         self.put(row, slice(MESSAGE_BYTES, ROW_BYTES), signed[:64])
+        self.recent[self.pick(len(self.recent))] = row
+
+    def take_signed(self, row: Row) -> None:
+        """A valid signature made a while ago, as the start of a case that is not: signing is slow."""
+        row[:] = self.recent[self.pick(len(self.recent))]
 
     def corrupt(self, row: Row) -> None:
-        self.sign(row)
+        self.take_signed(row)
         for _ in range(1 + self.pick(2)):
             row[self.pick(ROW_BYTES)] ^= 1 << self.pick(8)
 
     def flip_sign(self, row: Row) -> None:
         """The sign bit of the key or of R."""
-        self.sign(row)
+        self.take_signed(row)
         row[(KEY, R)[self.pick(2)].stop - 1] ^= 0x80
 
     def mixed_order(self, row: Row) -> None:
@@ -123,28 +133,28 @@ class Cases:
             self.put(row, S, bytes(32))
 
     def not_canonical_key(self, row: Row) -> None:
-        self.sign(row)
+        self.take_signed(row)
         self.put(row, KEY, self.high[self.pick(len(self.high))])
 
     def not_canonical_r(self, row: Row) -> None:
-        self.sign(row)
+        self.take_signed(row)
         self.put(row, R, self.high[self.pick(len(self.high))])
 
     def s_plus_order(self, row: Row) -> None:
         """S + k L, which stands for the same scalar; k up to what 32 bytes hold."""
-        self.sign(row)
+        self.take_signed(row)
         number = int.from_bytes(row[S].tobytes(), "little") + (1 + self.pick(14)) * reference.ORDER
         self.put(row, S, number.to_bytes(32, "little"))
 
     def s_at_an_end(self, row: Row) -> None:
-        self.sign(row)
+        self.take_signed(row)
         order = reference.ORDER
         ends = (0, 1, order - 1, order, order + 1, 2**252 - 1, 2**252, 2**253, 2**255, 2**256 - 1)
         self.put(row, S, ends[self.pick(len(ends))].to_bytes(32, "little"))
 
     def random_key(self, row: Row) -> None:
         """A key that is on no point half of the time."""
-        self.sign(row)
+        self.take_signed(row)
         self.put(row, KEY, self.rng.bytes(32))
 
     def random_bytes(self, row: Row) -> None:

@@ -9,6 +9,9 @@ A scalar becomes digits by adding one half of the radix at every place and takin
 digit_i = window_i(scalar + sum of half * radix^i) - half, in -half .. half - 1. No carry runs from digit to
 digit. The highest place takes no half: scalars are below 2^253, so its window is small, and never negative.
 
+Bounds: a limb is below 2^52. A column of a product sums at most twelve halves, so it and its carry are below
+2^56; differences and their borrows are above -2^53.
+
 Sources: P. Barrett (1986); Handbook of Applied Cryptography, algorithm 14.42. The twin is Python's ``%``.
 """
 

@@ -34,6 +34,14 @@ def most(element: Sequence[Interval]) -> int:
     return max(limb.most for limb in element)
 
 
+class Columns(scalars.Scalars[Interval]):
+    """Shows the columns of a product before they are carried."""
+
+    def _ripple(self, a: Sequence[Interval]) -> list[Interval]:
+        self.seen = list(a)
+        return super()._ripple(a)
+
+
 class TestBounds:
     """What the interval reading does not refuse holds for every input."""
 
@@ -88,6 +96,10 @@ class TestBounds:
         words = [Interval(0, 2**64 - 1)] * 8
         reduced = bounds.reduce(bounds.from_words(words, 10))
         assert most(reduced) < 2**52
+        full = [Interval(0, 2**52 - 1)] * 6
+        columns = Columns(Intervals())
+        columns._product(full, full, 12)
+        assert most(columns.seen) < 2**56
         biased = bounds.biased(reduced, 5, 51)
         for place in range(50):
             digit = bounds.digit(biased, 5, 51, place)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.validator.kernels import select, selection
+from actors.validator.kernels import compiled, fuzz, portable, select, selection
 from actors.validator.kernels.compiled import Host, host
 from actors.validator.kernels.interface import Kernels
 from actors.validator.kernels.simd import Simd
@@ -27,6 +27,33 @@ def test_a_cpu_without_the_instructions(tmp_path: Path) -> None:
     without = Host("skylake", frozenset({"avx2"}))
     serves_portably(select("auto", tmp_path, without), "lacks avx512f")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cpu_that_llvm_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> dict[str, bool]:
+        raise RuntimeError("failed to get host cpu features")
+
+    monkeypatch.setattr(compiled.binding, "get_host_cpu_features", unknown)
+    assert compiled.host.__wrapped__().missing() == list(compiled.FEATURES)
+
+
+@needs_avx512
+def test_a_system_without_owners_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(compiled.os, "geteuid")
+    serves_portably(select("auto", tmp_path), "no owners")
+
+
+@needs_avx512
+def test_the_kernels_count_what_they_do(simd: Simd, kernel_cache: Path) -> None:
+    kernels = select("simd", kernel_cache, seed=1)
+    before = kernels.statistics()
+    table, _ = fuzz.Cases(3).batch(40)
+    columns = table[:, 48:80], table[:, 144:], table[:, :144]
+    assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
+    after = kernels.statistics()
+    assert after["signatures"] == before["signatures"] + 40
+    assert after["rejections_confirmed"] > before["rejections_confirmed"]
+    assert after["kernel_stopped"] == after["disagreements"] == 0
 
 
 @needs_avx512
