@@ -123,6 +123,17 @@ def test_a_follower_with_a_leader_ignores_a_candidate_but_not_one_that_the_leade
     assert (follower.term, follower.vote) == (9, 3)
 
 
+def test_a_voter_stays_loyal_when_its_term_moves_on() -> None:
+    voter = start(2)
+    voter.step(wire.HeartbeatRequest(1, 2, 1, 0, 1, 1), 100)
+    voter.step(wire.PreVoteResponse(3, 2, 5, False), 105)
+    assert (voter.term, voter.leader) == (5, None)
+    voter.step(wire.VoteRequest(3, 2, 5, 9, 5), 110)
+    assert voter.vote == 0
+    voter.step(wire.VoteRequest(3, 2, 5, 9, 5), 100 + voter.options.election_timeout_ms_min)
+    assert voter.vote == 3
+
+
 def test_a_vote_is_sent_only_when_it_is_durable_and_given_once_a_term() -> None:
     voter = start(2)
     voter.step(wire.VoteRequest(1, 2, 1, 0, 0), 0)

@@ -348,8 +348,8 @@ def test_compaction_under_a_full_window_leads_to_a_snapshot() -> None:
     network.lost = lambda m: m.to == 3 and bool(getattr(m, "entries", ()))
     network.propose(1, 1, 2, 3)
     network.snapshot(1)
-    network.run(120)
-    assert leader.role is Role.LEADER
+    leader.step(wire.HeartbeatResponse(3, 1, 1, 1, network.now_ms), network.now_ms)
+    network.settle()
     assert leader._progress[3].state is ProgressState.SNAPSHOT
 
 
