@@ -2,10 +2,11 @@
 
 Theory of operation. Rows are independent; a lane does for its row what libsodium does for a signature:
 
-1. *prepare*: load R, S, A; h = SHA-512(R || A || M) mod L; the digits of h and S; refuse S >= L and an R of
-   small order.
-2. *decompress*: A to -A; refuse a key that is not canonical, of small order, or on no point.
-3. *multiply*: [S] B + [h] (-A).
+1. *prepare*: load R, S, A; h = SHA-512(R || A || M) mod L; refuse S >= L and an R of small order.
+2. *decompress*: A to -A; refuse a key that is not canonical, of small order, or on no point. A key that has
+   tables has passed this before, and skips it.
+3. *multiply*: [S] B + [h] (-A), with a table made for each row (``multiply``) or with those of the key
+   (``keyed``).
 4. *finish*: divide by Z, encode, and compare with R byte by byte.
 
 Steps 1 to 3 run pair by pair (sixteen rows). Step 4 waits until a chunk of pairs is ready, because one
@@ -30,8 +31,7 @@ SYMBOL, SYMBOL_KEYED, PREPARE, FINISH = "ed25519_verify", "ed25519_verify_keyed"
 
 
 def emit(emitter: Emitter) -> None:
-    """Write ``ed25519_verify(call)``, ``ed25519_verify_keyed(call)`` for keys with tables, and their
-    parts."""
+    """Write ``ed25519_verify(call)``, ``ed25519_verify_keyed(call)`` for keys with tables, and all parts."""
     sha512.emit_constants(emitter)
     multiply.emit(emitter)
     decompress.emit_powers(emitter)
