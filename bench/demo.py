@@ -25,7 +25,7 @@ from bench.yardstick import libsodium_verifies_per_s
 _YARDSTICK_S = 1.5
 _CALIBRATION_ROWS = 60_000
 _CEILING_ROWS = 60_000
-_CONCURRENCY = 12
+_CONCURRENCY = 24
 _OFFERED_SHARE = 0.9
 _POOL_ROWS_MAX = 1_500_000
 _ROOT = Path(__file__).parent.parent
@@ -61,7 +61,12 @@ def _exercise(
         console.print(f"signing {rows:,} transfers for the open loop")
         pool.extend(rows)
         console.print(f"offering {rate:,.0f} transactions/s for {settings.demo.seconds} s")
+        idle = _cpu_s(node)
         load = pool.load(node.url, settings, "open", rate_tps=rate)
+        cpu = {
+            name: round((spent - idle[name]) / load["accepted"] * 1e6, 2)
+            for name, spent in _cpu_s(node).items()
+        }
         console.print("checking what was committed")
         audit = node.call("storage", "audit", timeout_s=120)
         status = node.call("consensus", "status")
@@ -96,8 +101,20 @@ def _exercise(
         "durability": settings.storage.durability,
         "load_errors": {**load["errors"], **calibration["errors"]},
         "stages_us_per_tx": status["stages_us_per_tx"],
+        "cpu_us_per_tx": cpu,
+        "limiting_actor": max(cpu, key=lambda name: cpu[name]),
+        "kernels": node.facts["validator-0"]["kernels"],
         "passed": all(checks.values()),
     }
+
+
+def _cpu_s(node: Any) -> dict[str, float]:
+    """CPU seconds of each kind of actor so far, all of a kind together."""
+    spent: dict[str, float] = {}
+    for name, answer in node.health().items():
+        kind = name.partition("-")[0]
+        spent[kind] = spent.get(kind, 0.0) + float((answer or {}).get("cpu_s", 0.0))
+    return spent
 
 
 def _first_nonce(client: Client, settings: Settings) -> int:
