@@ -180,7 +180,7 @@ class World:
     ) -> None:
         self.invariants.check_entries(raft, write.entries)
         replica.disk.pending.append(write)
-        if write.hard_state is not None and write.hard_state.vote and self.on_vote is not None:
+        if write.hard_state is not None and raft.vote and self.on_vote is not None:
             self.on_vote(replica)
         if messages_after_write:
             replica.after_write[write.ticket] = messages_after_write
