@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -60,6 +61,7 @@ class RayCluster:
         if self.local:
             options |= {"include_dashboard": False, "object_store_memory": cluster.object_store_mb << 20}
         self._ray = ray
+        self._mute_native_stderr()
         ray.init(
             **options,
             namespace=f"{cluster.namespace}-{os.getpid()}",
@@ -67,6 +69,14 @@ class RayCluster:
             logging_level="ERROR",
             configure_logging=True,
         )
+
+    def _mute_native_stderr(self) -> None:
+        """Ray's native code warns on descriptor 2 of every handle given to a constructor (that restarts with
+        handles work is what the tests of kills show). Python's own standard error stays where it was."""
+        self._stderr, kept = sys.stderr, os.dup(2)
+        sys.stderr = os.fdopen(kept, "w", buffering=1)
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
 
     def processes(self, actor: str = "") -> list[psutil.Process]:
         """Processes of this local cluster that the operating system sees, or those of one kind of actor."""
@@ -92,6 +102,9 @@ class RayCluster:
         for process in alive:
             process.kill()
         psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S / 2)
+        muted, sys.stderr = sys.stderr, self._stderr
+        os.dup2(muted.fileno(), 2)
+        muted.close()
 
 
 @dataclass(slots=True)
@@ -284,20 +297,6 @@ def running_node(
                     console.print("stopping")
                     node.stop()
                 cluster.close()
-
-
-@contextmanager
-def _native_stderr_muted() -> Iterator[None]:
-    """Ray's native code warns on descriptor 2 of every handle given to a constructor; restarts with such
-    handles are what the tests of kills show to work."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @contextmanager
