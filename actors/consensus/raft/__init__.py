@@ -39,6 +39,7 @@ from .errors import (
 )
 from .messages import Message, decode, encode
 from .options import RaftOptions
+from .progress import FollowerStatus, ProgressState
 from .records import (
     BlockVote,
     Configuration,
@@ -60,6 +61,7 @@ __all__ = [
     "Effects",
     "Entry",
     "EntryKind",
+    "FollowerStatus",
     "HardState",
     "LeadershipTransferError",
     "LimitReachedError",
@@ -67,6 +69,7 @@ __all__ = [
     "Message",
     "MessageError",
     "NotLeaderError",
+    "ProgressState",
     "Proposal",
     "ProtocolViolationError",
     "Raft",

@@ -36,6 +36,7 @@ from .messages import (
     VoteResponse,
 )
 from .options import RaftOptions
+from .progress import FollowerStatus
 from .quorum import VoteOutcome, vote_outcome
 from .reconfiguration import Reconfiguration
 from .records import BlockVote, DurableState, Proposal
@@ -147,6 +148,15 @@ class Raft(Reconfiguration):
     def next_deadline_ms(self) -> int:
         """When `tick` has something to do, if nothing happens before."""
         return self._heartbeat_deadline_ms if self.role is Role.LEADER else self._election_deadline_ms
+
+    def followers(self) -> tuple[FollowerStatus, ...]:
+        """What this leader knows of each other member. Empty if this replica does not lead."""
+        last, now_ms = self.log.last_index, self.now_ms
+        return tuple(
+            FollowerStatus(member, known.state, known.match, last - known.match, now_ms - known.heard_ms)
+            for member, known in self._progress.items()
+            if member != self.id
+        )
 
     # --- terms -------------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
+import msgspec
+
 
 class ProgressState(Enum):
     """How the leader feeds a follower."""
@@ -17,6 +19,16 @@ class ProgressState(Enum):
     PROBE = "probe"
     REPLICATE = "replicate"
     SNAPSHOT = "snapshot"
+
+
+class FollowerStatus(msgspec.Struct, frozen=True):
+    """What the leader can say of one member, for listings and health reports."""
+
+    member: int
+    state: ProgressState
+    match: int  # durable there, up to this index
+    lag_entries: int  # behind the end of the leader's log
+    silent_ms: int  # since its last answer
 
 
 class Progress:

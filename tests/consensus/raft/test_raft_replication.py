@@ -12,6 +12,7 @@ from actors.consensus.raft import (
     DurableState,
     Entry,
     EntryKind,
+    FollowerStatus,
     HardState,
     LimitReachedError,
     NotLeaderError,
@@ -430,3 +431,18 @@ def test_a_no_op_opens_each_term() -> None:
     network = Lockstep()
     network.elect(1)
     assert [entry.kind for entry in network[1].log.entries] == [EntryKind.NOOP]
+
+
+def test_the_leader_tells_how_its_followers_fare() -> None:
+    network = Lockstep()
+    leader = network.elect(1)
+    network.run(60)
+    network.cut = {3}
+    network.propose(1, 1, 2)
+    network.run(40)
+    assert leader.followers() == (
+        FollowerStatus(2, ProgressState.REPLICATE, 3, 0, leader.followers()[0].silent_ms),
+        FollowerStatus(3, ProgressState.REPLICATE, 1, 2, leader.followers()[1].silent_ms),
+    )
+    assert leader.followers()[0].silent_ms < leader.followers()[1].silent_ms
+    assert network[2].followers() == ()
