@@ -137,6 +137,36 @@ def decode_certificate(data: bytes) -> Certificate:
     return Certificate(tuple(votes))
 
 
+@dataclass(frozen=True, slots=True)
+class SealedHeader:
+    """A header with all that proves it: what light clients check and nodes announce to each other."""
+
+    header: Header
+    signature: bytes
+    certificate: Certificate
+
+    def encode(self) -> bytes:
+        """Header, signature, certificate."""
+        return b"".join((self.header.encode(), self.signature, self.certificate.encode()))
+
+    def verify(self, members: list[bytes]) -> str:
+        """Empty if a member proposed it and a majority of members voted for it, else what is wrong."""
+        if self.header.proposer not in members:
+            return "proposer"
+        if not verify_proposal(self.header, self.signature):
+            return "signature"
+        return "" if self.certificate.verify(self.header.hash(), members) else "certificate"
+
+
+def decode_sealed_header(data: bytes) -> SealedHeader:
+    """Raises FormatError naming the part that is malformed."""
+    start = HEADER_BYTES + SIGNATURE_BYTES
+    if len(data) < start:
+        raise FormatError("sealed_header", f"{len(data)} bytes", f"at least {start} bytes")
+    header = decode_header(data[:HEADER_BYTES])
+    return SealedHeader(header, data[HEADER_BYTES:start], decode_certificate(data[start:]))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """A header, the proposer's signature, and the transactions."""

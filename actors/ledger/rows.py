@@ -72,6 +72,10 @@ class FormatError(ValueError):
         super().__init__(f"{field}: got {got}, expected {limit}")
         self.field, self.got, self.limit = field, got, limit
 
+    def __reduce__(self) -> tuple[type[FormatError], tuple[str, object, object]]:
+        """Errors cross processes; without this they would be rebuilt from their message alone."""
+        return type(self), (self.field, self.got, self.limit)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:

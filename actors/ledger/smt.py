@@ -96,3 +96,12 @@ def verify(state_root: bytes, key: bytes, value: bytes | None, proof: StateProof
         pair = sibling + node if path_bit(path, depth) else node + sibling
         node = sha256(NODE_PREFIX + pair)
     return node == state_root
+
+
+def neighbours(state: dict[bytes, bytes], key: bytes) -> tuple[bytes | None, bytes | None]:
+    """The keys whose paths are next below and next above that of `key`; None where there is none."""
+    path = sha256(key)
+    paths = {sha256(other): other for other in state}
+    left = max((other for other in paths if other < path), default=None)
+    right = min((other for other in paths if other > path), default=None)
+    return None if left is None else paths[left], None if right is None else paths[right]

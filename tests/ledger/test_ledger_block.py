@@ -13,9 +13,11 @@ from actors.ledger.block import (
     Block,
     Certificate,
     Header,
+    SealedHeader,
     decode_block,
     decode_certificate,
     decode_header,
+    decode_sealed_header,
     sign_proposal,
     sign_vote,
     verify_proposal,
@@ -88,6 +90,25 @@ def test_any_bytes_are_a_certificate_or_a_format_error(data: bytes) -> None:
 def test_certificates_survive_the_round_trip() -> None:
     certificate = votes(4, EMPTY_HEADER.hash())
     assert decode_certificate(certificate.encode()) == certificate
+
+
+def test_a_sealed_header_proves_itself_to_the_members() -> None:
+    digest, members = EMPTY_HEADER.hash(), [signer.public_key for signer in SIGNERS]
+    sealed = SealedHeader(EMPTY_HEADER, sign_proposal(SIGNERS[0], digest), votes(3, digest))
+    assert decode_sealed_header(sealed.encode()) == sealed
+    assert sealed.verify(members) == ""
+    assert sealed.verify(members[1:]) == "proposer"
+    assert SealedHeader(EMPTY_HEADER, bytes(64), sealed.certificate).verify(members) == "signature"
+    assert SealedHeader(EMPTY_HEADER, sealed.signature, votes(2, digest)).verify(members) == "certificate"
+
+
+@given(st.binary(max_size=700))
+def test_any_bytes_are_a_sealed_header_or_a_format_error(data: bytes) -> None:
+    try:
+        decoded = decode_sealed_header(data)
+    except FormatError:
+        return
+    assert decoded.encode() == data
 
 
 @given(st.binary(max_size=700))
