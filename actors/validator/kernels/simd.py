@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from .interface import HASH_BYTES, ROW_BYTES_MAX, ShapeError, column, signature_
 from .key_tables import KeyTables
 
 _POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
+_FIELD = {name: number for number, name in enumerate(calls.FIELDS)}
 
 
 def emit() -> str:
@@ -76,27 +78,30 @@ class Simd:
     ) -> NDArray[np.bool_]:
         """See ``Verifier``."""
         keys, signatures, messages = signature_columns(keys, signatures, messages)
-        call = _Call(keys, signatures, messages, self._scratch())
-        verdicts = np.zeros(len(keys), np.bool_)
+        if not len(keys):
+            return np.empty(0, np.bool_)
+        call = _Call(keys, signatures, messages, self._workspace())
         if not self._tables.places:
             self._counts["signatures"] += len(keys)
-            call.run(self._verify, np.arange(len(keys)), None, verdicts)
-            return verdicts
+            return call.run(self._verify, None, None, len(keys))
         words = np.ascontiguousarray(keys).view(np.uint64)
         with self._lock:
             found, tables = self._tables.find(words)
             self._readers += 1
-        others = np.flatnonzero(~found) if len(tables) < len(words) else np.empty(0, np.int64)
         try:
-            call.run(self._verify_keyed, np.flatnonzero(found), tables, verdicts)
-            call.run(self._verify, others, None, verdicts)
+            if len(tables) == len(words):
+                return call.run(self._verify_keyed, None, tables, len(words))
+            verdicts = np.zeros(len(keys), np.bool_)
+            if len(tables):
+                verdicts[found] = call.run(self._verify_keyed, np.flatnonzero(found), tables, len(tables))
+            others = np.flatnonzero(~found)
+            verdicts[others] = call.run(self._verify, others, None, len(others))
         finally:
             with self._lock:
                 self._readers -= 1
                 self._counts["signatures"] += len(words)
                 self._counts["signatures_keyed"] += len(tables)
-        if len(others):
-            self._learn(call, words, others[verdicts[others]])
+        self._learn(call, words, others[verdicts[others]])
         return verdicts
 
     def _learn(self, call: _Call, words: NDArray[np.uint64], accepted: NDArray[np.int64]) -> None:
@@ -107,19 +112,44 @@ class Simd:
             numbers = accepted[self._tables.earned(words[accepted])]
             if len(numbers):
                 addresses = self._tables.give(words[numbers])
-                call.run(self._make_tables, numbers, addresses, None)
+                call.run(self._make_tables, numbers, addresses, len(numbers))
                 self._counts["key_tables_made"] += len(numbers)
 
-    def _scratch(self) -> int:
-        """The address of this thread's scratch memory, at a multiple of 64."""
-        memory = getattr(self._threads, "memory", None)
-        if memory is None:
-            memory = self._threads.memory = np.zeros(scratch.SCRATCH_BYTES + 64, np.uint8)
-        return -(-int(memory.ctypes.data) // 64) * 64
+    def _workspace(self) -> _Workspace:
+        """This thread's own."""
+        workspace = getattr(self._threads, "workspace", None)
+        if workspace is None:
+            workspace = self._threads.workspace = _Workspace()
+        return workspace
 
     def statistics(self) -> dict[str, int]:
         """Counters since the start: signatures verified, those with tables, and tables made."""
         return dict(self._counts)
+
+
+@lru_cache(maxsize=sha512.TEMPLATES_MAX)
+def _template(message_bytes: int) -> tuple[NDArray[np.uint8], int, int]:
+    """The template of SHA-512 for that length, its address, and its blocks."""
+    template = sha512.template(message_bytes)
+    return template, template.ctypes.data, (len(template) - 1) // 2
+
+
+_ROWS_USUAL = 4096
+_ALL_ROWS = np.arange(_ROWS_USUAL)
+"""The numbers of the rows of most batches, all of them in order."""
+_ALL_ROWS_AT = _ALL_ROWS.ctypes.data
+
+
+class _Workspace:
+    """What one thread hands to the kernels; kept, as finding the address of an array takes a microsecond."""
+
+    def __init__(self) -> None:
+        self._memory = np.zeros(scratch.SCRATCH_BYTES + scratch.VECTOR, np.uint8)
+        self.scratch_at = -(-int(self._memory.ctypes.data) // scratch.VECTOR) * scratch.VECTOR
+        self.record = np.zeros(len(calls.FIELDS), np.int64)
+        self.record_at = self.record.ctypes.data
+        self.bits = np.zeros(_ROWS_USUAL // 8, np.uint8)
+        self.bits_at = self.bits.ctypes.data
 
 
 class _Call:
@@ -130,41 +160,33 @@ class _Call:
         keys: NDArray[np.uint8],
         signatures: NDArray[np.uint8],
         messages: NDArray[np.uint8],
-        scratch_at: int,
+        workspace: _Workspace,
     ) -> None:
-        template = sha512.template(messages.shape[1])
+        template, template_at, blocks = _template(messages.shape[1])
         self._kept = (keys, signatures, messages, template)
-        self._fields = {
-            "keys": keys.ctypes.data,
-            "key_step": keys.strides[0],
-            "signatures": signatures.ctypes.data,
-            "signature_step": signatures.strides[0],
-            "messages": messages.ctypes.data,
-            "message_step": messages.strides[0],
-            "template": template.ctypes.data,
-            "blocks": (len(template) - 1) // 2,
-            "scratch": scratch_at,
-        }
+        self._workspace = workspace
+        columns = (field for part in self._kept[:3] for field in (part.ctypes.data, part.strides[0]))
+        # In the order of FIELDS; the zeros are filled in by ``run``.
+        workspace.record[:] = (*columns, 0, 0, template_at, blocks, 0, workspace.scratch_at, 0)
 
     def run(
         self,
         kernel: Callable[..., None],
-        order: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
         tables: NDArray[np.int64] | None,
-        verdicts: NDArray[np.bool_] | None,
-    ) -> None:
-        """Run a kernel on the rows of those numbers, and write its verdicts at their places."""
-        if not len(order):
-            return
-        bits = np.zeros(-(-len(order) // 16) * 2, np.uint8)
-        fields = {
-            **self._fields,
-            "order": order.ctypes.data,
-            "rows": len(order),
-            "tables": 0 if tables is None else tables.ctypes.data,
-            "out": bits.ctypes.data,
-        }
-        record = np.array([fields[name] for name in calls.FIELDS], np.int64)
-        kernel(record.ctypes.data)
-        if verdicts is not None:
-            verdicts[order] = np.unpackbits(bits, count=len(order), bitorder="little")
+        rows: int,
+    ) -> NDArray[np.bool_]:
+        """Run a kernel on the ``rows`` rows of those numbers, or on all if None, and answer its verdicts."""
+        workspace = self._workspace
+        bits, bits_at, order_at = workspace.bits, workspace.bits_at, _ALL_ROWS_AT
+        if rows > _ROWS_USUAL:
+            bits = np.zeros(-(-rows // 16) * 2, np.uint8)
+            bits_at = bits.ctypes.data
+            order = np.arange(rows) if order is None else order
+        if order is not None:
+            order_at = order.ctypes.data
+        record = workspace.record
+        record[_FIELD["order"]], record[_FIELD["rows"]], record[_FIELD["out"]] = order_at, rows, bits_at
+        record[_FIELD["tables"]] = 0 if tables is None else tables.ctypes.data
+        kernel(workspace.record_at)
+        return np.unpackbits(bits, count=rows, bitorder="little").view(np.bool_)

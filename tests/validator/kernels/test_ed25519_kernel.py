@@ -85,6 +85,14 @@ def test_batches_of_every_length_around_a_chunk(simd: Simd) -> None:
     assert simd.verify(*columns(table[:0])).shape == (0,)
 
 
+def test_a_batch_longer_than_usual(simd: Simd) -> None:
+    """More rows than the buffers kept for a thread hold."""
+    table, _ = fuzz.Cases(23).batch(100)
+    expected = portable.verify(*columns(table))
+    long = np.tile(table, (42, 1))[:4150]
+    assert np.array_equal(simd.verify(*columns(long)), np.tile(expected, 42)[:4150])
+
+
 @pytest.mark.parametrize("message_bytes", [0, 1, 47, 48, 63, 64, 111, 112, 127, 128, 175, 176, 177, 1000])
 def test_messages_of_other_lengths(simd: Simd, message_bytes: int) -> None:
     import nacl.bindings
