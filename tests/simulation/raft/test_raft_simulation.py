@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -52,6 +54,47 @@ def test_each_feature_alone_is_survived(feature: str) -> None:
 def test_a_planted_bug_is_found(raft_type: type[Raft]) -> None:
     features = dict(bugs.PLANTED)[raft_type]
     assert hunt(raft_type, features, HUNT_SEEDS_MAX if LONG else 150) is not None
+
+
+RARELY_REACHED = (
+    "snapshot_installed",
+    "_truncate",
+    "_hand_over",
+    "_continue_change",
+    "_back_up",
+    "_show_gap",
+    "_retry_snapshots",
+    "_check_transfer",
+    "_on_read_request",
+    "_on_read_response",
+    "_on_forward_request",
+    "_fail_reads",
+    "_admit_waiting_reads",
+)
+
+
+def test_the_schedules_reach_the_rare_rules() -> None:
+    reached: Counter[str] = Counter()
+
+    def counting(name: str) -> Callable[..., object]:
+        def call(raft: Raft, *arguments: object, **options: object) -> object:
+            reached[name] += 1
+            return getattr(Raft, name)(raft, *arguments, **options)
+
+        return call
+
+    watched = type("Watched", (Raft,), {name: counting(name) for name in RARELY_REACHED})
+    watched._HEARS = {  # type: ignore[attr-defined]
+        role: {
+            kind: counting(handler.__name__) if handler.__name__ in RARELY_REACHED else handler
+            for kind, handler in table.items()
+        }
+        for role, table in Raft._HEARS.items()
+    }
+    for seed in range(120):
+        assert try_schedule(seed, watched)[1] is None
+    assert set(reached) == set(RARELY_REACHED)
+    assert min(reached.values()) >= 5, reached
 
 
 def test_a_schedule_depends_on_its_seed_only() -> None:
