@@ -12,6 +12,7 @@ from actors.consensus.raft import (
     Effects,
     Entry,
     EntryKind,
+    HardState,
     Message,
     Proposal,
     Raft,
@@ -47,6 +48,15 @@ def start(
     incarnation: int = 0,
 ) -> Raft:
     return Raft(member, durable or genesis(voters), Random(member), now_ms, options, incarnation)
+
+
+def with_log(*terms: int, member: int = 2, applied_index: int = 0) -> Raft:
+    """A follower of three whose durable log has one block of each term."""
+    entries = tuple(block(index, term) for index, term in enumerate(terms, start=1))
+    durable = DurableState(
+        genesis((1, 2, 3)).snapshot, HardState(max(terms)), entries=entries, applied_index=applied_index
+    )
+    return start(member, durable=durable)
 
 
 class Lockstep:
