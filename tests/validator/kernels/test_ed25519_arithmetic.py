@@ -117,6 +117,36 @@ class TestBounds:
             fields.Field(tracker).mul(fields.Field(tracker).add_raw(TIGHT, TIGHT), TIGHT)
 
 
+class TestIntervalsAreSound:
+    """No computed value leaves the interval computed for it, at the ends of the inputs or between them."""
+
+    ends = st.one_of(st.just(0), st.just(TIGHT_MAX), st.integers(0, TIGHT_MAX))
+    points = st.lists(st.lists(ends, min_size=5, max_size=5), min_size=4, max_size=4)
+
+    def inside(self, values: Sequence[Sequence[int]], bounds: Sequence[Sequence[Interval]]) -> bool:
+        return all(
+            bound.least <= limb <= bound.most
+            for element, limits in zip(values, bounds, strict=True)
+            for limb, bound in zip(element, limits, strict=True)
+        )
+
+    @given(points, points, st.sampled_from(FORMS))
+    def test_curve(self, point: list[list[int]], entry: list[list[int]], form: curves.Form) -> None:
+        bounds = curves.Curve(Intervals())
+        assert self.inside(curve.double(point, form), bounds.double([TIGHT] * 4, form))
+        assert self.inside(curve.add(point, entry, form), bounds.add([TIGHT] * 4, [TIGHT] * 4, form))
+        turned = curve.opposite(entry)
+        assert self.inside(curve.add(point, turned, form), bounds.add([TIGHT] * 4, [OPERAND] * 4, form))
+        assert self.inside([field.freeze(a) for a in point], [fields.Field(Intervals()).freeze(TIGHT)] * 4)
+
+    @given(st.integers(0, 2**512 - 1))
+    def test_scalar(self, number: int) -> None:
+        bounds = scalars.Scalars(Intervals())
+        limits = bounds.reduce(bounds.from_words([Interval(0, 2**64 - 1)] * 8, 10))
+        words = [number >> 64 * k & (2**64 - 1) for k in range(8)]
+        assert self.inside([scalar.reduce(scalar.from_words(words, 10))], [limits])
+
+
 class TestField:
     @given(tight_limbs, tight_limbs)
     def test_equals_integers(self, a: list[int], b: list[int]) -> None:
