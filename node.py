@@ -73,10 +73,16 @@ class RayCluster:
     def _mute_native_stderr(self) -> None:
         """Ray's native code warns on descriptor 2 of every handle given to a constructor (that restarts with
         handles work is what the tests of kills show). Python's own standard error stays where it was."""
-        self._stderr, kept = sys.stderr, os.dup(2)
-        sys.stderr = os.fdopen(kept, "w", buffering=1)
+        self._python_stderr, self._muted_stderr = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
+        sys.stderr = self._muted_stderr
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
+
+    def _restore_native_stderr(self) -> None:
+        os.dup2(self._muted_stderr.fileno(), 2)
+        if sys.stderr is self._muted_stderr:
+            sys.stderr = self._python_stderr
+        self._muted_stderr.close()
 
     def processes(self, actor: str = "") -> list[psutil.Process]:
         """Processes of this local cluster that the operating system sees, or those of one kind of actor."""
@@ -102,9 +108,7 @@ class RayCluster:
         for process in alive:
             process.kill()
         psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S / 2)
-        muted, sys.stderr = sys.stderr, self._stderr
-        os.dup2(muted.fileno(), 2)
-        muted.close()
+        self._restore_native_stderr()
 
 
 @dataclass(slots=True)

@@ -108,6 +108,31 @@ def open_network(path: Path, settings: NetworkSettings, nodes: int, progress: Pr
     return _found(path, settings, nodes, progress)
 
 
+def join_network(path: Path, source: Path, name: str) -> NetworkDirectory:
+    """Open or make the directory of an observer `name` of the network whose genesis is in folder `source`.
+
+    Raises DirectoryError when `path` belongs to another network or `source` holds none.
+    """
+    if not (source / GENESIS_FILE).exists():
+        raise DirectoryError(f"--genesis {source}: no {GENESIS_FILE} there; give a network's data directory")
+    genesis = decode_genesis((source / GENESIS_FILE).read_bytes())
+    created = not (path / GENESIS_FILE).exists()
+    if created:
+        path.mkdir(parents=True, exist_ok=True)
+        for file in (ALLOCATION_FILE, GENESIS_FILE):
+            (path / file).write_bytes((source / file).read_bytes())
+    own = decode_genesis((path / GENESIS_FILE).read_bytes())
+    if own.hash() != genesis.hash():
+        raise DirectoryError(
+            f"{path} belongs to chain {own.hash().hex()[:16]}, --genesis names {genesis.hash().hex()[:16]}"
+        )
+    folder = path / name
+    if not (folder / KEY_FILE).exists():
+        write_secret(folder / KEY_FILE, secrets.token_bytes(SEED_BYTES))
+    identity = read_signer(folder / KEY_FILE).public_key
+    return NetworkDirectory(path, own, [NodeFolder(name, folder, identity)], created)
+
+
 def _existing(path: Path, settings: NetworkSettings, nodes: int) -> NetworkDirectory:
     genesis = decode_genesis((path / GENESIS_FILE).read_bytes())
     if genesis.network != settings.name:

@@ -112,6 +112,10 @@ class PeerSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, description="0 takes any free port")
+    seeds: list[str] = Field([], max_length=64, description="host:port of nodes to begin discovery from")
+    allow_observers: bool = Field(True, description="whether nodes outside the genesis may connect")
+    subnet_limits: bool = Field(False, description="bound routes of one subnet; off for loopback networks")
+    sync_pause_s: int = Field(5, ge=1, le=3600, description="time between two looks for missed blocks")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)
 

@@ -124,7 +124,7 @@ def _measure(
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
     with running_node(settings, folder, 1, serve=False) as (_, node):
         blocks = [
-            (header, signature, ray.put(batch.rows), ray.put(batch.payloads))
+            (header, signature, b"", ray.put(batch.rows), ray.put(batch.payloads))
             for header, signature, batch in chain
         ]
         _expect_valid(node.call("consensus", "validate_blocks", blocks[:_WARM_UP_BLOCKS]))

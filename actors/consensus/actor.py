@@ -28,7 +28,7 @@ from actors.consensus.pipeline import (
     Work,
 )
 from actors.consensus.publishing import Publisher
-from actors.consensus.replica import SoleReplica
+from actors.consensus.replica import Effects, SoleReplica
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import Certificate, Header, decode_header, sign_proposal, sign_vote
 from actors.ledger.genesis import Genesis
@@ -55,13 +55,14 @@ class Consensus(Shell):
         storage: Any,
         pool: ValidatorPool,
         shards: Sequence[Any],
-        gateway_names: Sequence[str],
+        follower_names: Sequence[str],
     ) -> None:
         super().__init__(context)
         self._settings, self._genesis = settings, genesis
         self._signer = Signer(bytes.fromhex(Path(identity_path).read_text().strip()))
         self._storage, self._pool, self._shards = storage, pool, list(shards)
-        self._gateway_names = list(gateway_names)
+        self._follower_names = list(follower_names)
+        self._leads = self._signer.public_key in genesis.member_keys
         self._times = StageTimes()
         self._paused = False
         self._head: dict[str, Any] = {}
@@ -83,6 +84,7 @@ class Consensus(Shell):
         return {
             "height": self._replica.commit_height,
             "term": TERM,
+            "role": self._role,
             "identity": self._signer.public_key.hex(),
         }
 
@@ -96,15 +98,15 @@ class Consensus(Shell):
 
     async def health(self) -> dict[str, object]:
         """Process facts, role and queue depths."""
-        return {**self.process_health(), "role": "leader", "recoveries": self._recoveries, **self._depths()}
+        return {**self.process_health(), "role": self._role, "recoveries": self._recoveries, **self._depths()}
 
     async def status(self) -> dict[str, object]:
         """Where the chain stands, what the pipeline did and how long each stage took."""
         return {
             **self._head,
             "term": TERM,
-            "role": "leader",
-            "proposer": self._signer.public_key.hex(),
+            "role": self._role,
+            "identity": self._signer.public_key.hex(),
             "blocks": self._blocks,
             "transactions": self._transactions,
             "validators": len(self._pool.workers),
@@ -115,14 +117,32 @@ class Consensus(Shell):
             "validator_pool": self._pool.statistics(),
         }
 
-    async def validate_blocks(self, blocks: list[tuple[bytes, bytes, Any, Any]]) -> list[dict[str, object]]:
-        """Validate and commit blocks that somebody else made: (header, signature, rows, payloads) each, the
-        last two as references. Answers height and hash of each, or the reason why it was refused."""
+    @property
+    def _role(self) -> str:
+        return "leader" if self._leads else "observer"
+
+    async def validate_blocks(
+        self, blocks: list[tuple[bytes, bytes, bytes, Any, Any]]
+    ) -> list[dict[str, object]]:
+        """Validate and commit blocks that somebody else made.
+
+        Each is (header, signature, certificate, rows, payloads), the last two as references. The certificate
+        has been verified by who fetched the block; it may be empty at a member, whose own vote then makes it.
+        Answers height and hash of each block, or the reason why it was refused.
+        """
         await self._ready.wait()
         outcomes = []
-        for header_bytes, signature, rows, payloads in blocks:
+        for header_bytes, signature, certificate, rows, payloads in blocks:
             header = decode_header(header_bytes)
-            work = Work((rows, payloads), header.transaction_count, header=header, signature=signature)
+            if not certificate and not self._leads:
+                raise ValueError(f"block {header.height}: an observer commits only what has a certificate")
+            work = Work(
+                (rows, payloads),
+                header.transaction_count,
+                header=header,
+                signature=signature,
+                certificate=certificate,
+            )
             outcomes.append(await self._pipeline.submit(work))
         results: list[dict[str, object]] = []
         for outcome in await asyncio.gather(*outcomes, return_exceptions=True):
@@ -188,7 +208,7 @@ class Consensus(Shell):
             began = time.monotonic()
             if self._pipeline.broken.done():
                 raise PipelineBrokenError(str(self._pipeline.broken.exception()))
-            if not self._paused and self._shards:
+            if self._leads and self._shards and not self._paused:
                 await self._propose_once()
             await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - began)))
 
@@ -239,17 +259,17 @@ class Consensus(Shell):
             "state_root": header.state_root.hex(),
             "time_ms": header.time_ms,
         }
-        self._find_gateways()
+        self._find_followers()
         await self._publisher.publish(header.height, delta)
 
-    def _find_gateways(self) -> None:
-        """Gateways start after Consensus and are found by name when they are there."""
-        for name in [name for name in self._gateway_names if name not in self._publisher.names]:
+    def _find_followers(self) -> None:
+        """Gateways and Peer start after Consensus and are found by name when they are there."""
+        for name in [name for name in self._follower_names if name not in self._publisher.names]:
             try:
-                gateway = ray.get_actor(name)
+                follower = ray.get_actor(name)
             except ValueError:
                 continue
-            self._publisher.add(name, gateway.committed.remote)
+            self._publisher.add(name, follower.committed.remote)
 
 
 class _NodeStages:
@@ -286,12 +306,14 @@ class _NodeStages:
         """Ask the replica, persist, tell the replica, publish what it says is committed."""
         owner, header = self._owner, sealed.header
         effects = owner._replica.propose(header.height, sealed.digest)
-        votes = tuple(
-            (owner._signer.public_key, sign_vote(owner._signer, digest)) for digest in effects.votes
-        )
+        certificate = sealed.certificate or self._vote(effects)
         told, delta = owner._storage.persist.options(num_returns=2).remote(
-            self._epoch, header.height, header.encode(), sealed.signature, Certificate(votes).encode()
+            self._epoch, header.height, header.encode(), sealed.signature, certificate
         )
         await told
         if owner._replica.persisted(header.height, sealed.digest).commit_height == header.height:
             await owner.committed(sealed, delta)
+
+    def _vote(self, effects: Effects) -> bytes:
+        signer = self._owner._signer
+        return Certificate(tuple((signer.public_key, sign_vote(signer, d)) for d in effects.votes)).encode()

@@ -82,6 +82,7 @@ class Work:
     order: NDArray[np.int64] | None = None
     header: Header | None = None
     signature: bytes = b""
+    certificate: bytes = b""
     on_executed: Callable[[NDArray[np.uint8]], None] | None = None
     generation: int = 0
     height: int = 0
@@ -95,11 +96,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A block ready for the disk."""
+    """A block ready for the disk; certificate is empty unless the block came with one."""
 
     header: Header
     digest: bytes
     signature: bytes
+    certificate: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +293,7 @@ class Pipeline:
         bad = np.flatnonzero(~await work.verified)
         if len(bad):
             raise self._refusal(header, "bad_signature", int(bad[0]))
-        return Sealed(header, header.hash(), work.signature)
+        return Sealed(header, header.hash(), work.signature, work.certificate)
 
     def _compare_links(self, header: Header) -> None:
         if header.height != self._sealed_height + 1:

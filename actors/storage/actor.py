@@ -213,6 +213,16 @@ class Storage(Shell):
         return self._reader.block(height)
 
     @ray.method(concurrency_group="read")
+    def sealed_headers(self, start: int, count: int) -> list[bytes]:
+        """Committed headers with signature and certificate, from `start` on."""
+        return self._reader.sealed_headers(start, count)
+
+    @ray.method(concurrency_group="read")
+    def bodies(self, start: int, count: int, bytes_max: int) -> list[bytes]:
+        """Encoded batches of committed blocks, the first and more while they fit in `bytes_max`."""
+        return self._reader.bodies(start, count, bytes_max)
+
+    @ray.method(concurrency_group="read")
     def uncommitted_block(self, height: int) -> bytes | None:
         """Bytes of a block above the head that was persisted and links to it."""
         return self._reader.uncommitted_block(height)

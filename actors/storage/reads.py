@@ -13,6 +13,7 @@ from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, decode_header
 from actors.ledger.genesis import exact_sum
 from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
+from actors.ledger.signing import SIGNATURE_BYTES
 from actors.storage.chain import Chain
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import height_key
@@ -79,6 +80,28 @@ class Reader:
         if not 0 < height <= self._chain.head.height:
             return None
         return self._chain.disk.get("certificates", height_key(height))
+
+    def sealed_headers(self, start: int, count: int) -> list[bytes]:
+        """Committed headers from `start` on, each with signature and certificate (`SealedHeader`)."""
+        found = []
+        for height in range(start, min(start + count, self._chain.head.height + 1)):
+            certificate, head = self.certificate(height), self._chain.disk.get("headers", height_key(height))
+            if certificate is None or head is None:
+                break
+            found.append(head + certificate)
+        return found
+
+    def bodies(self, start: int, count: int, bytes_max: int) -> list[bytes]:
+        """Encoded batches of committed blocks from `start` on: the first, and more while they fit."""
+        found: list[bytes] = []
+        size = 0
+        for height in range(start, start + count):
+            block = self.block(height)
+            size += len(block or b"")
+            if block is None or (found and size > bytes_max):
+                break
+            found.append(block[HEADER_BYTES + SIGNATURE_BYTES :])
+        return found
 
     def uncommitted_block(self, height: int) -> bytes | None:
         """A block above the head that was persisted, now or before a restart, and links to the head."""
