@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.validator.kernels import curve as curves
@@ -169,6 +169,7 @@ class TestField:
         out = field.to_words(field.freeze(field.from_words(words)))
         assert sum(word << 64 * k for k, word in enumerate(out)) == expected
 
+    @settings(max_examples=25, deadline=None)
     @given(elements)
     def test_powers(self, number: int) -> None:
         def square_run(a: list[int], count: int) -> list[int]:
