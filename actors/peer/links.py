@@ -157,7 +157,7 @@ class Links:
         rate = limits.messages_per_s_member if member else limits.messages_per_s_observer
         session.bucket = TokenBucket(rate, 2 * rate, now_s)
         record = self.record.encoded if self.record is not None else b""
-        session.send(Priority.CONTROL, messages.encode(Hello(self._incarnation, record, SOFTWARE)))
+        session.send(Priority.CONTROL, Hello(self._incarnation, record, SOFTWARE))
 
     def on_message(self, session: Session, message: Message) -> None:
         """Check rate and role, answer keep-alives, route the rest."""
@@ -166,7 +166,7 @@ class Links:
             raise ProtocolError("hello", "a message before authentication")
         if not session.bucket.take(1, now_s):
             raise ProtocolError("flood", "more messages than the limit per second and its burst")
-        decoded = messages.decode(message.body)
+        decoded = messages.decode_parts(message.head, message.body)
         if isinstance(decoded, Hello):
             self._on_hello(session, identity, decoded)
             return
@@ -279,7 +279,7 @@ class Links:
 
     def _offer(self, session: Session, message: Ping | Pong) -> None:
         try:
-            session.send(Priority.CONTROL, messages.encode(message))
+            session.send(Priority.CONTROL, message)
         except (QueueFullError, NotConnectedError):
             self.refused["keep_alive"] += 1
 

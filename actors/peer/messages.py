@@ -149,6 +149,25 @@ def decode(data: bytes) -> WireMessage:
     return _decode(_DECODER, data)
 
 
+def encode_parts(message: WireMessage) -> tuple[bytes, bytes]:
+    """Message to (head, body): the body of a `Data`, `Request` or `Response` travels outside of msgpack."""
+    if isinstance(message, Data | Request | Response):
+        return _ENCODER.encode(msgspec.structs.replace(message, body=b"")), message.body
+    return _ENCODER.encode(message), b""
+
+
+def decode_parts(head: bytes, body: bytes) -> WireMessage:
+    """(head, body) to message. Raises `ProtocolError("message")`."""
+    message = decode(head)
+    if isinstance(message, Data | Request | Response):
+        if message.body:
+            raise ProtocolError("message", f"{type(message).__name__}: a body inside the head")
+        return msgspec.structs.replace(message, body=body)
+    if body:
+        raise ProtocolError("message", f"{type(message).__name__}: {len(body)} bytes of body, limit 0")
+    return message
+
+
 def decode_find_node(data: bytes) -> FindNode:
     """Body of a `find_node` request. Raises `ProtocolError("message")`."""
     return _decode(_FIND_NODE_DECODER, data)

@@ -9,7 +9,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 
-from actors.peer import messages
 from actors.peer.config import PeerConfig, format_address, parse_address
 from actors.peer.delivery import Deliverable, Delivery
 from actors.peer.errors import NotConnectedError, QueueFullError, RequestError
@@ -124,7 +123,7 @@ class Network:
     ) -> bool:
         """`offer` for any message that expects no answer."""
         try:
-            self.links.session(identity).send(priority, messages.encode(message))
+            self.links.session(identity).send(priority, message)
         except NotConnectedError:
             self.dropped["not_connected"] += 1
             return False
@@ -135,7 +134,7 @@ class Network:
 
     async def send(self, identity: bytes, channel: str, body: bytes, priority: Priority) -> None:
         """Send, waiting for room in the queue. Raises `NotConnectedError`."""
-        await self.links.session(identity).send_when_room(priority, messages.encode(Data(channel, body)))
+        await self.links.session(identity).send_when_room(priority, Data(channel, body))
 
     async def request(
         self,
@@ -154,7 +153,7 @@ class Network:
         limit_s = self.config.intervals.request_deadline_s if deadline_s is None else deadline_s
         try:
             async with asyncio.timeout(limit_s):
-                await session.send_when_room(priority, messages.encode(request))
+                await session.send_when_room(priority, request)
                 return (await answer).body
         except TimeoutError as error:
             raise RequestError("deadline", f"no answer to {method} within {limit_s} s") from error
@@ -251,7 +250,7 @@ class Network:
         try:
             if session.connection.closing:
                 session = self.links.session(identity)
-            session.send(priority, messages.encode(response))
+            session.send(priority, response)
         except NotConnectedError:
             self.dropped["not_connected"] += 1
         except QueueFullError:

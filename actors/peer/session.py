@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, cast
 
+from actors.peer import messages
 from actors.peer.config import PeerIntervals, format_address
 from actors.peer.errors import NotConnectedError, ProtocolError, RequestError
 from actors.peer.greylist import TokenBucket
-from actors.peer.messages import Hello
+from actors.peer.messages import Hello, WireMessage
 from actors.peer.wire.connection import (
     Authenticated,
     Connection,
@@ -24,6 +25,7 @@ from actors.peer.wire.connection import (
 from actors.peer.wire.frames import Message, Priority
 
 SEAL_AHEAD_BYTES = 256 << 10
+READ_BYTES = 256 << 10
 
 
 class SessionOwner(Protocol):
@@ -45,7 +47,7 @@ class SessionOwner(Protocol):
         """The socket is gone. Called once for a session whose socket was open."""
 
 
-class Session(asyncio.Protocol):
+class Session(asyncio.BufferedProtocol):
     """One connection's socket. `identity` is None until it is proved."""
 
     def __init__(
@@ -78,8 +80,9 @@ class Session(asyncio.Protocol):
         self._stalled_since_s: float | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._held: set[Priority] = set()
+        self._inbound = memoryview(bytearray(READ_BYTES))
 
-    # -- asyncio.Protocol
+    # -- asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the handshake and its deadline."""
@@ -93,9 +96,14 @@ class Session(asyncio.Protocol):
         self._owner.on_opened(self)
         self.flush()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the socket puts what it reads: one buffer a session, overwritten by the next read."""
+        del sizehint
+        return self._inbound
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Feed the connection; hand its events to the owner in order."""
-        events = self.connection.receive(data)
+        events = self.connection.receive(self._inbound[:nbytes])
         try:
             for event in events:
                 self._on_event(event)
@@ -162,28 +170,24 @@ class Session(asyncio.Protocol):
         self._owner.on_violation(self, error)
         self.abort()
 
-    def send(self, priority: Priority, data: bytes) -> None:
-        """Queue an encoded message. Raises `QueueFullError` or `NotConnectedError`."""
-        self.connection.send(priority, data)
+    def send(self, priority: Priority, message: WireMessage) -> None:
+        """Queue a message. Raises `QueueFullError` or `NotConnectedError`."""
+        head, body = messages.encode_parts(message)
+        self.connection.send(priority, body, head)
         self.flush()
 
-    async def send_when_room(self, priority: Priority, data: bytes) -> None:
-        """Queue an encoded message, waiting for room. Raises `NotConnectedError` once closed."""
-        queue = self.connection.queue
-        while not queue.has_room(priority, len(data)):
+    async def send_when_room(self, priority: Priority, message: WireMessage) -> None:
+        """Queue a message, waiting for room. Raises `NotConnectedError` once closed, and `QueueFullError`
+        for a message that would not even fit an empty queue."""
+        head, body = messages.encode_parts(message)
+        queue, size = self.connection.queue, len(head) + len(body)
+        while queue.waiting_bytes(priority) and not queue.has_room(priority, size):
             if self.connection.closing:
                 raise NotConnectedError("the connection closed while the message waited")
             self._room.clear()
             await self._room.wait()
-        self.send(priority, data)
-
-    async def drained(self, priority: Priority) -> None:
-        """Wait until nothing of `priority` waits in the queue. Raises `NotConnectedError` once closed."""
-        while self.connection.queue.waiting_bytes(priority):
-            self._room.clear()
-            await self._room.wait()
-        if self.connection.state is ConnectionState.CLOSED:
-            raise NotConnectedError("the connection closed before the message left")
+        self.connection.send(priority, body, head)
+        self.flush()
 
     def flush(self) -> None:
         """Seal and write while the socket takes it."""

@@ -41,6 +41,20 @@ def test_round_trip(message: msgspec.Struct) -> None:
     assert messages.decode(messages.encode(message)) == message
 
 
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)
+def test_round_trip_in_parts(message: messages.WireMessage) -> None:
+    head, body = messages.encode_parts(message)
+    assert messages.decode_parts(head, body) == message
+    assert b"body" not in head
+
+
+def test_bodies_belong_where_they_belong() -> None:
+    with pytest.raises(ProtocolError, match="a body inside the head"):
+        messages.decode_parts(messages.encode(Data("raft", b"body")), b"")
+    with pytest.raises(ProtocolError, match="4 bytes of body, limit 0"):
+        messages.decode_parts(messages.encode(Ping(b"12345678")), b"body")
+
+
 @pytest.mark.parametrize(
     "message",
     [

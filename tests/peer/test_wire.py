@@ -15,6 +15,11 @@ from tests.peer.pairs import ALICE, BOB, connected, move
 KEY = StreamKey(b"k" * 32, b"h" * 24)
 
 
+def seal(sealer: FrameSealer, priority: Priority, fragment: bytes, *, last: bool) -> bytes:
+    """One frame of a message without a head, in one piece."""
+    return b"".join(sealer.seal(priority, bytes(2) + fragment, last=last))
+
+
 @given(
     bodies=st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 150_000)), max_size=6),
     cut=st.integers(1, 70_000),
@@ -63,11 +68,24 @@ def test_queue_bounds_each_class_alone() -> None:
     assert queue.waiting_bytes(Priority.CONSENSUS) == 0
 
 
+@given(head=st.integers(0, 70_000), body=st.integers(0, 150_000))
+@settings(max_examples=40, deadline=None)
+def test_head_and_body_come_apart_as_they_went_in(head: int, body: int) -> None:
+    alice, bob = connected()
+    if head > frames.HEAD_BYTES_MAX:
+        with pytest.raises(ValueError, match="head"):
+            alice.send(Priority.BLOCKS, bytes(body), b"h" * head)
+        return
+    alice.send(Priority.BLOCKS, b"b" * body, b"h" * head)
+    assert move(alice, bob) == [Message(Priority.BLOCKS, b"b" * body, b"h" * head)]
+    assert alice.queue.waiting_bytes(Priority.BLOCKS) == bob.held_bytes == 0
+
+
 def test_rekey_keeps_the_stream_readable() -> None:
     sealer, opener = FrameSealer(KEY), FrameOpener(KEY, 100)
     for index in range(frames.REKEY_FRAMES + 3):
         body = index.to_bytes(4, "little")
-        assert opener.receive(sealer.seal(Priority.CONSENSUS, body, last=True)) == [
+        assert opener.receive(seal(sealer, Priority.CONSENSUS, body, last=True)) == [
             Message(Priority.CONSENSUS, body)
         ]
 
@@ -75,7 +93,7 @@ def test_rekey_keeps_the_stream_readable() -> None:
 def test_replayed_reordered_or_lost_frames_end_the_stream() -> None:
     for order in ([0, 0], [1], [0, 2]):
         sealer, opener = FrameSealer(KEY), FrameOpener(KEY, 100)
-        sealed = [sealer.seal(Priority.BLOCKS, b"x", last=True) for _ in range(3)]
+        sealed = [seal(sealer, Priority.BLOCKS, b"x", last=True) for _ in range(3)]
         with pytest.raises(ProtocolError, match="frame_seal"):
             opener.receive(b"".join(sealed[index] for index in order))
 
@@ -90,14 +108,14 @@ def test_oversize_message_is_refused_as_it_grows() -> None:
     alice, bob = connected(message_bytes_max=3 * frames.FRAGMENT_BYTES_MAX)
     alice.send(Priority.BLOCKS, b"b" * (2 * frames.FRAGMENT_BYTES_MAX + 1))
     alice.send(Priority.TRANSACTIONS, b"t" * (2 * frames.FRAGMENT_BYTES_MAX))
-    data = alice.data_to_send(1)[0] + alice.data_to_send(1)[0]
+    data = b"".join(alice.data_to_send(1) + alice.data_to_send(1))
     assert bob.receive(data) == []
     assert bob.held_bytes == 2 * frames.FRAGMENT_BYTES_MAX
     sealer, opener = FrameSealer(KEY), FrameOpener(KEY, frames.FRAGMENT_BYTES_MAX)
-    piece = bytes(frames.FRAGMENT_BYTES_MAX)
-    opener.receive(sealer.seal(Priority.BLOCKS, piece, last=False))
+    piece = bytes(frames.FRAGMENT_BYTES_MAX - 2)
+    opener.receive(seal(sealer, Priority.BLOCKS, piece, last=False))
     with pytest.raises(ProtocolError, match="message_length"):
-        opener.receive(sealer.seal(Priority.TRANSACTIONS, b"1", last=True))
+        opener.receive(seal(sealer, Priority.TRANSACTIONS, b"1", last=True))
 
 
 @pytest.mark.parametrize(
@@ -107,13 +125,13 @@ def test_oversize_message_is_refused_as_it_grows() -> None:
 def test_bad_frame_header(priority: int, flags: int, size: int) -> None:
     sealer, opener = FrameSealer(KEY), FrameOpener(KEY, 100)
     with pytest.raises(ProtocolError, match="frame_header"):
-        opener.receive(sealer._push(bytes((priority, flags)) + bytes(size), frames._MESSAGE))
+        opener.receive(b"".join(sealer._push(bytes((priority, flags)) + bytes(size), frames._MESSAGE)))
 
 
 def test_nothing_follows_the_final_frame() -> None:
     sealer, opener = FrameSealer(KEY), FrameOpener(KEY, 100)
     with pytest.raises(ProtocolError, match="after_end"):
-        opener.receive(sealer.close() + sealer.seal(Priority.CONSENSUS, b"late", last=True))
+        opener.receive(b"".join(sealer.close()) + seal(sealer, Priority.CONSENSUS, b"late", last=True))
 
 
 def test_close_flushes_then_ends_both_ways() -> None:
@@ -163,9 +181,9 @@ def test_strangers_bytes_never_open(data: bytes, cut: int) -> None:
 def test_an_authenticated_peers_plaintext_is_still_checked(plain: bytes, tag: int) -> None:
     opener, reason = FrameOpener(KEY, 40), ""
     try:
-        for message in opener.receive(FrameSealer(KEY)._push(plain, tag)):
+        for message in opener.receive(b"".join(FrameSealer(KEY)._push(plain, tag))):
             assert isinstance(message, Message)
-            assert message.body == plain[2:]
+            assert len(message.head).to_bytes(2, "little") + message.head + message.body == plain[2:]
     except ProtocolError as error:
         reason = error.reason
     assert reason in {"", "frame_header", "message_length"}

@@ -84,7 +84,7 @@ class Connection:
         """Whether the peer's final frame has arrived."""
         return self._opener is not None and self._opener.ended
 
-    def receive(self, data: bytes) -> list[Event]:
+    def receive(self, data: bytes | memoryview) -> list[Event]:
         """Take bytes from the socket; returns what they mean, in order."""
         events: list[Event] = []
         if self.state is not ConnectionState.CLOSED:
@@ -95,7 +95,7 @@ class Connection:
                 events.append(Violated(error))
         return events
 
-    def _receive(self, data: bytes, events: list[Event]) -> None:
+    def _receive(self, data: bytes | memoryview, events: list[Event]) -> None:
         if self._opener is None:
             data = self._handshake.receive(data)
             session = self._handshake.session
@@ -119,11 +119,11 @@ class Connection:
         if not ended:
             raise ProtocolError("truncated", "the connection ended without a final frame")
 
-    def send(self, priority: Priority, message: bytes) -> None:
+    def send(self, priority: Priority, body: bytes, head: bytes = b"") -> None:
         """Queue a message. Raises `QueueFullError` at the bound, `NotConnectedError` once closing."""
         if self._closing or self.state is ConnectionState.CLOSED:
             raise NotConnectedError("the connection is closing")
-        self.queue.push(priority, message)
+        self.queue.push(priority, body, head)
 
     def close(self) -> None:
         """Send what is queued, then end the stream; nothing can be queued any more."""
@@ -142,10 +142,10 @@ class Connection:
             return chunks
         sealed = 0
         while sealed < budget_bytes and (fragment := self.queue.pop()) is not None:
-            chunks.append(self._sealer.seal(fragment.priority, fragment.data, last=fragment.last))
+            chunks += self._sealer.seal(fragment.priority, fragment.data, last=fragment.last)
             sealed += len(chunks[-1])
         if self._closing and not self.queue and not self._final_sent:
-            chunks.append(self._sealer.close())
+            chunks += self._sealer.close()
             self._final_sent = True
         return chunks
 

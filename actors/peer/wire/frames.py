@@ -9,13 +9,15 @@ Theory of operation
 
     frame      length u32 little-endian (of what follows) || secretstream ciphertext
     plaintext  priority u8 || flags u8 || fragment
+    message    head length u16 little-endian || head || body
 
 A message is split into fragments of `FRAGMENT_BYTES_MAX`, the last one shorter, so that many tiny fragments
 cannot make one message expensive. Fragments of different priorities
 interleave, those of one priority do not, so one partial message a priority is all there is to hold, and all
 of them together stay under `message_bytes_max`. Secretstream numbers frames itself, which is what refuses
 replays; every `REKEY_FRAMES` frames the sender ratchets the key forward (TAG_REKEY), so a key that leaks
-later does not open what was sent before.
+later does not open what was sent before. The head lies in the first fragment, so that a long body is copied
+once, when its fragments are joined.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ STREAM_TAG_BYTES = sodium.crypto_secretstream_xchacha20poly1305_ABYTES
 FRAME_BYTES_MIN = FRAME_HEADER_BYTES + STREAM_TAG_BYTES
 FRAME_BYTES_MAX = FRAME_HEADER_BYTES + FRAGMENT_BYTES_MAX + STREAM_TAG_BYTES
 REKEY_FRAMES = 4_096
+HEAD_LENGTH_BYTES = 2
+HEAD_BYTES_MAX = FRAGMENT_BYTES_MAX - HEAD_LENGTH_BYTES
+"""A head fits the first fragment."""
 FLAG_LAST = 1
 """The fragment ends its message."""
 FLAG_CLOSE = 2
@@ -57,10 +62,11 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One whole message of one priority."""
+    """One whole message of one priority: a short head, which is parsed, and a body, which is carried."""
 
     priority: Priority
     body: bytes
+    head: bytes = b""
 
 
 class FrameSealer:
@@ -70,21 +76,24 @@ class FrameSealer:
         self._state = _open_stream(stream_key)
         self._frames = 0
 
-    def seal(self, priority: Priority, fragment: bytes | memoryview, *, last: bool) -> bytes:
-        """One frame. Raises `ValueError` when the fragment is longer than `FRAGMENT_BYTES_MAX`."""
+    def seal(self, priority: Priority, fragment: bytes | memoryview, *, last: bool) -> tuple[bytes, bytes]:
+        """One frame: its length prefix and its ciphertext.
+
+        Raises `ValueError` when the fragment is longer than `FRAGMENT_BYTES_MAX`.
+        """
         if len(fragment) > FRAGMENT_BYTES_MAX:
             raise ValueError(f"fragment: {len(fragment)} bytes, limit {FRAGMENT_BYTES_MAX}")
         self._frames += 1
         tag = _REKEY if self._frames % REKEY_FRAMES == 0 else _MESSAGE
         return self._push(b"".join((bytes((priority, FLAG_LAST if last else 0)), fragment)), tag)
 
-    def close(self) -> bytes:
+    def close(self) -> tuple[bytes, bytes]:
         """The frame that ends the stream."""
         return self._push(bytes((Priority.CONTROL, FLAG_LAST | FLAG_CLOSE)), _FINAL)
 
-    def _push(self, plain: bytes, tag: int) -> bytes:
+    def _push(self, plain: bytes, tag: int) -> tuple[bytes, bytes]:
         sealed = sodium.crypto_secretstream_xchacha20poly1305_push(self._state, plain, None, tag)
-        return len(sealed).to_bytes(LENGTH_BYTES, "little") + sealed
+        return len(sealed).to_bytes(LENGTH_BYTES, "little"), sealed
 
 
 class FrameOpener:
@@ -93,7 +102,7 @@ class FrameOpener:
     def __init__(self, stream_key: StreamKey, message_bytes_max: int) -> None:
         self._state = _open_stream(stream_key)
         self._buffer = bytearray()
-        self._partial: dict[Priority, list[bytes]] = {}
+        self._partial: dict[Priority, list[memoryview]] = {}
         self._partial_bytes = 0
         self._message_bytes_max = message_bytes_max
         self.ended = False
@@ -112,38 +121,48 @@ class FrameOpener:
         """Change the bound of what partial messages may hold."""
         self._message_bytes_max = message_bytes_max
 
-    def receive(self, data: bytes) -> list[Message]:
+    def receive(self, data: bytes | memoryview) -> list[Message]:
         """Take wire bytes, return the messages they complete.
 
         Raises `ProtocolError` with reason `frame_length`, `frame_seal`, `frame_header`, `message_length`
         or `after_end`; the stream is dead then.
         """
-        if self._buffer:
-            self._buffer += data
-            source: bytes | bytearray = self._buffer
-        else:
-            source = data
         messages: list[Message] = []
-        start, end = 0, len(source)
-        while end - start >= LENGTH_BYTES:
-            length = int.from_bytes(source[start : start + LENGTH_BYTES], "little")
-            if not FRAME_BYTES_MIN <= length <= FRAME_BYTES_MAX:
-                limits = f"{FRAME_BYTES_MIN}..{FRAME_BYTES_MAX}"
-                raise ProtocolError("frame_length", f"{length} bytes, outside {limits}")
-            if end - start < LENGTH_BYTES + length:
-                break
-            start += LENGTH_BYTES
-            with memoryview(source) as view:
-                sealed = view[start : start + length].tobytes()
-            message = self._open(sealed)
-            if message is not None:
-                messages.append(message)
-            start += length
-        if source is self._buffer:
-            del self._buffer[:start]
-        else:
-            self._buffer += data[start:]
+        with memoryview(data) as view:
+            taken = self._complete_buffered(view, messages)
+            while len(view) - taken >= LENGTH_BYTES:
+                end = taken + LENGTH_BYTES + _frame_length(view[taken : taken + LENGTH_BYTES])
+                if end > len(view):
+                    break
+                self._add(messages, view[taken + LENGTH_BYTES : end].tobytes())
+                taken = end
+            self._buffer += view[taken:]
         return messages
+
+    def _complete_buffered(self, view: memoryview, messages: list[Message]) -> int:
+        """Complete the frame whose beginning is buffered; returns how much of `view` that took.
+
+        Only that frame is copied into the buffer: the others are opened from where they arrived.
+        """
+        taken = 0
+        if self._buffer and len(self._buffer) < LENGTH_BYTES:
+            taken = min(LENGTH_BYTES - len(self._buffer), len(view))
+            self._buffer += view[:taken]
+        if len(self._buffer) < LENGTH_BYTES:
+            return taken
+        missing = LENGTH_BYTES + _frame_length(self._buffer[:LENGTH_BYTES]) - len(self._buffer)
+        more = min(missing, len(view) - taken)
+        self._buffer += view[taken : taken + more]
+        if more == missing:
+            sealed = bytes(self._buffer[LENGTH_BYTES:])
+            self._buffer.clear()
+            self._add(messages, sealed)
+        return taken + more
+
+    def _add(self, messages: list[Message], sealed: bytes) -> None:
+        message = self._open(sealed)
+        if message is not None:
+            messages.append(message)
 
     def _open(self, sealed: bytes) -> Message | None:
         if self.ended:
@@ -166,20 +185,43 @@ class FrameOpener:
         size = len(plain) - FRAME_HEADER_BYTES
         if self._partial_bytes + size > self._message_bytes_max:
             raise ProtocolError("message_length", f"more than {self._message_bytes_max} bytes")
-        parts = self._partial.get(priority)
-        if parts is None and last:
-            return Message(priority, plain[FRAME_HEADER_BYTES:])
         if not last and size != FRAGMENT_BYTES_MAX:
             raise ProtocolError("frame_header", f"a fragment of {size} bytes that does not end its message")
+        fragment = memoryview(plain)[FRAME_HEADER_BYTES:]
+        parts = self._partial.get(priority)
         if parts is None:
+            head_end = _head_end(fragment)
+            if last:
+                return Message(priority, fragment[head_end:].tobytes(), _head(fragment, head_end))
             parts = self._partial[priority] = []
-        parts.append(plain[FRAME_HEADER_BYTES:])
+        parts.append(fragment)
         self._partial_bytes += size
         if not last:
             return None
-        body = b"".join(self._partial.pop(priority))
-        self._partial_bytes -= len(body)
-        return Message(priority, body)
+        del self._partial[priority]
+        self._partial_bytes -= sum(len(part) for part in parts)
+        head_end = _head_end(parts[0])
+        head, parts[0] = _head(parts[0], head_end), parts[0][head_end:]
+        return Message(priority, b"".join(parts), head)
+
+
+def _head_end(fragment: memoryview) -> int:
+    end = HEAD_LENGTH_BYTES + int.from_bytes(fragment[:HEAD_LENGTH_BYTES], "little")
+    if len(fragment) < end:
+        raise ProtocolError("frame_header", f"a head of {end} bytes in a fragment of {len(fragment)}")
+    return end
+
+
+def _head(fragment: memoryview, head_end: int) -> bytes:
+    return fragment[HEAD_LENGTH_BYTES:head_end].tobytes()
+
+
+def _frame_length(prefix: bytes | bytearray | memoryview) -> int:
+    length = int.from_bytes(prefix, "little")
+    if not FRAME_BYTES_MIN <= length <= FRAME_BYTES_MAX:
+        limits = f"{FRAME_BYTES_MIN}..{FRAME_BYTES_MAX}"
+        raise ProtocolError("frame_length", f"{length} bytes, outside {limits}")
+    return length
 
 
 def _open_stream(stream_key: StreamKey) -> sodium.crypto_secretstream_xchacha20poly1305_state:

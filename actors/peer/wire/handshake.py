@@ -142,7 +142,7 @@ class Handshake:
         data, self._outbound = self._outbound, b""
         return data
 
-    def receive(self, data: bytes) -> bytes:
+    def receive(self, data: bytes | memoryview) -> bytes | memoryview:
         """Take bytes from the peer; returns those that follow the handshake (empty until it is done).
 
         Raises `ProtocolError` with reason `magic`, `version`, `network`, `key_share`, `proof`, `identity`

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from actors.peer.errors import QueueFullError
-from actors.peer.wire.frames import FRAGMENT_BYTES_MAX, Priority
+from actors.peer.wire.frames import FRAGMENT_BYTES_MAX, HEAD_BYTES_MAX, HEAD_LENGTH_BYTES, Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class SendQueue:
     """Messages that wait to be sealed, by priority."""
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
-        self._waiting: tuple[deque[bytes], ...] = tuple(deque() for _ in Priority)
+        self._waiting: tuple[deque[tuple[bytes, bytes]], ...] = tuple(deque() for _ in Priority)
         self._bytes = [0] * len(Priority)
-        self._offset = [0] * len(Priority)
+        self._offset: list[int | None] = [None] * len(Priority)
         self._messages_max = messages_max
         self._bytes_max = bytes_max
 
@@ -51,38 +51,52 @@ class SendQueue:
             and self._bytes[priority] + size <= self._bytes_max
         )
 
-    def push(self, priority: Priority, message: bytes) -> None:
-        """Append a message. Raises `QueueFullError` at either bound, and then takes nothing."""
-        if not self.has_room(priority, len(message)):
+    def push(self, priority: Priority, body: bytes, head: bytes = b"") -> None:
+        """Append a message. Raises `QueueFullError` at either bound, and then takes nothing.
+
+        Raises `ValueError` for a head beyond `HEAD_BYTES_MAX`.
+        """
+        if len(head) > HEAD_BYTES_MAX:
+            raise ValueError(f"head: {len(head)} bytes, limit {HEAD_BYTES_MAX}")
+        size = len(head) + len(body)
+        if not self.has_room(priority, size):
             raise QueueFullError(
                 f"{priority.name.lower()} queue: {len(self._waiting[priority])} messages of "
-                f"{self._messages_max}, {self._bytes[priority]} + {len(message)} bytes of {self._bytes_max}"
+                f"{self._messages_max}, {self._bytes[priority]} + {size} bytes of {self._bytes_max}"
             )
-        self._waiting[priority].append(message)
-        self._bytes[priority] += len(message)
+        self._waiting[priority].append((head, body))
+        self._bytes[priority] += size
 
     def pop(self) -> Fragment | None:
         """The next fragment of the most urgent class, or None."""
-        for priority in Priority:
-            queue = self._waiting[priority]
-            if not queue:
-                continue
-            start = self._offset[priority]
-            data = memoryview(queue[0])[start : start + FRAGMENT_BYTES_MAX]
-            last = start + len(data) == len(queue[0])
-            self._bytes[priority] -= len(data)
-            if last:
-                queue.popleft()
-                self._offset[priority] = 0
-            else:
-                self._offset[priority] = start + len(data)
-            return Fragment(priority, data, last)
+        for priority, queue in enumerate(self._waiting):
+            if queue:
+                return self._fragment(Priority(priority), *queue[0])
         return None
+
+    def _fragment(self, priority: Priority, head: bytes, body: bytes) -> Fragment:
+        """Cut the next piece off the first message of a class; the head goes in front of the first one."""
+        start = self._offset[priority]
+        if start is None:
+            prefix = len(head).to_bytes(HEAD_LENGTH_BYTES, "little") + head
+            end = min(len(body), FRAGMENT_BYTES_MAX - len(prefix))
+            data = memoryview(prefix + body[:end])
+            self._bytes[priority] -= len(head) + end
+        else:
+            end = min(len(body), start + FRAGMENT_BYTES_MAX)
+            data = memoryview(body)[start:end]
+            self._bytes[priority] -= end - start
+        last = end == len(body)
+        if last:
+            self._waiting[priority].popleft()
+        self._offset[priority] = None if last else end
+        return Fragment(priority, data, last)
 
     def clear(self) -> int:
         """Forget everything; returns how many messages were dropped."""
         dropped = len(self)
         for priority in Priority:
             self._waiting[priority].clear()
-            self._bytes[priority] = self._offset[priority] = 0
+            self._bytes[priority] = 0
+            self._offset[priority] = None
         return dropped

@@ -1,0 +1,112 @@
+"""The node's chain as the peer room sees it: what it serves to others, and how it takes theirs.
+
+Rules
+1. A header is believed for its proposer's signature and its certificate of a majority of the genesis members,
+   a body for the counts and the transaction root in its header. Nothing is believed for its sender.
+2. What passes goes to Consensus in order and is validated there again by this node's own computation.
+3. An announcement is a sealed header; it is relayed only if it proves itself, so noise does not travel.
+The calls into Storage and Consensus are given as plain functions; this file knows no Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actors.ledger import merkle
+from actors.ledger.block import SealedHeader, decode_sealed_header
+from actors.ledger.genesis import Genesis
+from actors.ledger.hashing import Hasher
+from actors.ledger.rows import Batch, FormatError, decode_batch
+from actors.peer.catchup import ANSWER_BYTES_MAX
+from actors.peer.errors import ProtocolError
+from actors.peer.sync import Header
+
+ANNOUNCEMENT_BYTES_MAX = 64 << 10
+
+
+class ChainRefusedError(RuntimeError):
+    """Consensus refused a block that peers hold proven: this node must stop following, loudly."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCalls:
+    """What the chain needs of its neighbours.
+
+    append takes (sealed header, batch) in order and answers a dictionary a block, with `refused` if it was.
+    """
+
+    head: Callable[[], Awaitable[dict[str, Any]]]
+    sealed_headers: Callable[[int, int], Awaitable[list[bytes]]]
+    bodies: Callable[[int, int, int], Awaitable[list[bytes]]]
+    append: Callable[[list[tuple[SealedHeader, Batch]]], Awaitable[list[dict[str, Any]]]]
+
+
+class NodeChain:
+    """`ChainSource` and `ChainSink` over this node's Storage and Consensus."""
+
+    def __init__(self, genesis: Genesis, calls: ChainCalls, hash_rows: Hasher) -> None:
+        self._genesis, self._calls, self._hash_rows = genesis, calls, hash_rows
+        self._members = genesis.member_keys
+
+    # what others are served
+
+    async def tip_height(self) -> int:
+        """Height of the last committed block."""
+        return int((await self._calls.head())["height"])
+
+    async def headers(self, start: int, count: int) -> list[bytes]:
+        """Sealed headers from `start` on."""
+        return await self._calls.sealed_headers(start, count)
+
+    async def bodies(self, start: int, count: int) -> list[bytes]:
+        """Encoded batches from `start` on."""
+        return await self._calls.bodies(start, count, ANSWER_BYTES_MAX)
+
+    # what is taken from others
+
+    async def tip(self) -> Header:
+        """The last block committed here; the genesis if there is none."""
+        head = await self._calls.head()
+        digest = bytes.fromhex(head["hash"])
+        return Header(int(head["height"]), digest, b"", b"")
+
+    def verify_header(self, parent: Header, encoded: bytes) -> Header:
+        """Check form, link, signature and certificate. Raises ProtocolError naming what fails."""
+        sealed = self.proven(encoded)
+        header = sealed.header
+        if header.height != parent.height + 1 or header.parent_hash != parent.hash:
+            raise ProtocolError("header_order", f"height {header.height} does not follow {parent.height}")
+        return Header(header.height, header.hash(), header.parent_hash, encoded)
+
+    def proven(self, encoded: bytes) -> SealedHeader:
+        """Read a sealed header that proves itself. Raises ProtocolError."""
+        try:
+            sealed = decode_sealed_header(encoded)
+        except FormatError as error:
+            raise ProtocolError("header_form", str(error)) from error
+        if wrong := sealed.verify(self._members):
+            raise ProtocolError(f"header_{wrong}", f"height {sealed.header.height}")
+        return sealed
+
+    def verify_body(self, header: Header, body: bytes) -> bool:
+        """Whether counts and transaction root are those of the header."""
+        sealed = decode_sealed_header(header.encoded).header
+        try:
+            batch = self._decoded(body)
+        except FormatError:
+            return False
+        counts = (sealed.transaction_count, sealed.payload_bytes) == (len(batch), len(batch.payloads))
+        return counts and merkle.root(batch.ids(self._hash_rows), self._hash_rows) == sealed.transaction_root
+
+    async def append(self, blocks: Sequence[tuple[Header, bytes]]) -> None:
+        """Have Consensus validate and commit. Raises ChainRefusedError when it refuses one."""
+        taken = [(decode_sealed_header(header.encoded), self._decoded(body)) for header, body in blocks]
+        for answer in await self._calls.append(taken):
+            if "refused" in answer:
+                raise ChainRefusedError(f"block {answer.get('height')}: {answer['refused']}")
+
+    def _decoded(self, body: bytes) -> Batch:
+        genesis = self._genesis
+        return decode_batch(body, genesis.block_transactions_max, genesis.block_payload_bytes_max)
