@@ -103,6 +103,10 @@ class StorageSettings(Section):
     )
     interval_ms: int = Field(200, ge=1, le=60_000, description="time between syncs in mode interval")
     checkpoint_blocks: int = Field(200, ge=1, description="blocks between two checkpoints of the accounts")
+    proof_heights_max: int = Field(
+        1024, ge=0, le=65_536, description="past heights whose state can be proven; the oldest go first"
+    )
+    proof_history_mb: int = Field(128, ge=0, le=65_536, description="memory that those heights may take")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(1, ge=0, le=19)
 

@@ -27,7 +27,9 @@ from actors.settings import StorageSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
 from actors.storage.chain import Chain, Written
 from actors.storage.disk import wait_for
+from actors.storage.errors import NotRetainedError
 from actors.storage.formats import Delta
+from actors.storage.history import Retention
 from actors.storage.reads import Reader
 from actors.storage.tx_index import FAN_OUT
 from actors.validator.kernels import select
@@ -71,6 +73,7 @@ class Storage(Shell):
                 secrets.randbits(64),
                 time.perf_counter_ns,
                 sync=settings.durability == "sync",
+                retention=Retention(settings.proof_heights_max, settings.proof_history_mb << 20),
             )
         except BaseException:
             self._disk.close()
@@ -248,6 +251,18 @@ class Storage(Shell):
         return self._reader.inclusion_proof(tx_id)
 
     @ray.method(concurrency_group="read")
+    def state_proof(self, key: bytes, height: int | None = None) -> dict[str, object]:
+        """Proof of an account at a committed height, with header, signature and certificate.
+
+        See `Reader.state_proof`; where that height is not kept, {"retained": [oldest, newest]} alone.
+        """
+        try:
+            return self._reader.state_proof(key, height)
+        except NotRetainedError as error:
+            _, oldest, newest = error.args
+            return {"retained": [oldest, newest]}
+
+    @ray.method(concurrency_group="read")
     def audit(self) -> dict[str, object]:
         """Recompute the state root from nothing and walk all blocks; see `Reader.audit`."""
         return self._reader.audit()
@@ -265,6 +280,8 @@ class Storage(Shell):
             "disk_bytes": self._disk.bytes_used(),
             "tree_bytes": chain.state.tree.bytes_used,
             "tree_nodes": chain.state.tree.nodes,
+            "oldest_proof_height": chain.state.history.oldest,
+            "proof_history_bytes": chain.state.history.bytes_used,
             "index_runs": chain.places.runs,
             "checkpoint_height": chain.checkpointer.last.height,
             "durability": self._settings.durability,

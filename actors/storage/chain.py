@@ -34,6 +34,7 @@ from actors.storage.disk import Batch as DiskBatch
 from actors.storage.disk import Disk
 from actors.storage.errors import ConflictError, HeaderError, HeightError, StaleEpochError
 from actors.storage.formats import Delta, Head, decode_delta, height_key
+from actors.storage.history import Retention
 from actors.storage.places import Places
 from actors.storage.recovery import HEAD_KEY, head_root, recover
 from actors.storage.state import Executed, Execution
@@ -86,9 +87,11 @@ class Chain:
         seed: int,
         clock_ns: Callable[[], int],
         sync: bool = True,
+        retention: Retention = Retention(),
     ) -> None:
         self.disk, self.genesis, self.hash_rows, self.sync = disk, genesis, hash_rows, sync
-        self.state, self.head, self.checkpointer = recover(disk, genesis, read_allocation, seed, hash_rows)
+        recovered = recover(disk, genesis, read_allocation, seed, hash_rows, retention)
+        self.state, self.head, self.checkpointer = recovered
         self.places = Places(disk, self.head.height)
         self.head_state_root = head_root(disk, genesis, self.head)
         self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")

@@ -70,3 +70,9 @@ class SpeculationLimitError(StorageError):
     """Too many executed blocks wait for the disk. Args: waiting, limit."""
 
     TEMPLATE = "{} executed blocks wait to be committed, at most {} may"
+
+
+class NotRetainedError(StorageError):
+    """Nothing is proven at this height. Args: height, oldest and newest height with proofs."""
+
+    TEMPLATE = "no state proof at height {}: there are proofs for heights {} to {}"

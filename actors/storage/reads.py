@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, decode_header
 from actors.ledger.genesis import exact_sum
+from actors.ledger.ics23 import encode
 from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
 from actors.ledger.signing import SIGNATURE_BYTES
 from actors.storage.chain import Chain
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import height_key
+from actors.storage.proofs import prove
 from actors.storage.state import RECEIPT_BYTES, build_tree
 
 BLOCKS_CACHED = 8
@@ -152,6 +154,34 @@ class Reader:
             "header": indexed.block.header.encode(),
             "signature": indexed.block.signature,
             "certificate": self.certificate(height),
+        }
+
+    def state_proof(self, key: bytes, height: int | None = None) -> dict[str, object]:
+        """Proof of an account against the state root of a committed header, the newest by default.
+
+        value is None and nonce and balance are 0 for an account that does not exist; ics23 is empty where
+        ICS-23 has no proof; at height 0 the root is the genesis' and header, signature, certificate are
+        empty. Raises FormatError, NotRetainedError.
+        """
+        proven = prove(self._chain.state, key, height)
+        stored = height_key(proven.height)
+        sealed = self._chain.disk.get("headers", stored) if proven.height else b""
+        if sealed is None:
+            raise CorruptionError("headers", stored.hex(), "missing")
+        value, proof = proven.value, proven.proof
+        return {
+            "key": key,
+            "height": proven.height,
+            "value": value,
+            "nonce": int.from_bytes((value or b"")[:8], "little"),
+            "balance": int.from_bytes((value or b"")[8:], "little"),
+            "siblings": list(proof.siblings),
+            "leaf_path": proof.leaf_path,
+            "leaf_value_hash": proof.leaf_value_hash,
+            "ics23": encode(proven.ics23) if proven.ics23 else b"",
+            "header": sealed[:HEADER_BYTES],
+            "signature": sealed[HEADER_BYTES:],
+            "certificate": self.certificate(proven.height) or b"",
         }
 
     def _find(self, tx_id: bytes) -> tuple[int, int, Indexed] | None:

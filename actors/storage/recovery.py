@@ -16,6 +16,7 @@ from actors.storage.accounts import Accounts
 from actors.storage.disk import Disk
 from actors.storage.errors import AllocationError, CorruptionError
 from actors.storage.formats import Checkpoint, Head, decode_delta, decode_head, encode_page, height_key
+from actors.storage.history import Retention
 from actors.storage.pages import PAGE_ACCOUNTS, Checkpointer
 from actors.storage.state import State, build_tree
 
@@ -23,7 +24,12 @@ HEAD_KEY = b"head"
 
 
 def recover(
-    disk: Disk, genesis: Genesis, read_allocation: Callable[[], Allocation], seed: int, hash_rows: Hasher
+    disk: Disk,
+    genesis: Genesis,
+    read_allocation: Callable[[], Allocation],
+    seed: int,
+    hash_rows: Hasher,
+    retention: Retention,
 ) -> tuple[State, Head, Checkpointer]:
     """The committed state of a directory, which is made first if it is new.
 
@@ -39,7 +45,7 @@ def recover(
     checkpoint = pages.load(disk, accounts)
     checkpointer = Checkpointer(disk, checkpoint)
     _replay(disk, accounts, checkpoint, head, checkpointer)
-    state = State(accounts, head.height, hash_rows)
+    state = State(accounts, head.height, hash_rows, retention)
     expected = head_root(disk, genesis, head)
     if state.tree.root != expected:
         raise CorruptionError(

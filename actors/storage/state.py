@@ -7,11 +7,12 @@ Rules
 
 Theory of operation. The columns hold the newest executed state. Each speculative block keeps the old values
 of the accounts it touched, so the committed value of an account is the old value in the oldest block that
-touched it, or else the column's. Committing drops the oldest block's undo log; nothing moves.
+touched it, or else the column's. Committing moves the block's undo logs to `history`, through which earlier
+heights can be proven; nothing else moves.
 
 Threads: `execute` and `undo_above` belong to one thread (the state thread); `commit` may come from another;
 readers from any. `lock` guards the columns and the undo logs; it is held for a transition or a read, never
-while hashing. The tree is touched by the state thread alone.
+while hashing. The tree is changed by the state thread alone, under `history.tree_lock`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from actors.ledger.rows import LEAF_PREFIX, Batch
 from actors.ledger.rules import RECEIPT_WORDS
 from actors.storage.accounts import Accounts, encode_values
 from actors.storage.errors import HeightError, SpeculationLimitError
+from actors.storage.history import History, Retention
 from actors.storage.transition import AccountUndo, Applied, apply_batch, undo_batch
 from actors.storage.tree import StateTree, TreeUndo
 
@@ -72,7 +74,13 @@ class Execution:
 class State:
     """Accounts at a committed height, and speculative blocks above it."""
 
-    def __init__(self, accounts: Accounts, height: int, hash_rows: Hasher = sha256_rows) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        height: int,
+        hash_rows: Hasher = sha256_rows,
+        retention: Retention = Retention(),
+    ) -> None:
         self.lock = threading.RLock()
         self.accounts = accounts
         self.height = height
@@ -80,6 +88,7 @@ class State:
         self._undos: list[AccountUndo] = []
         self._hash_rows = hash_rows
         self.tree = build_tree(*self.columns(slice(0, accounts.count)), hash_rows)
+        self.history = History(self.tree, height, retention)
 
     @property
     def executed_height(self) -> int:
@@ -145,7 +154,7 @@ class State:
         receipts_root = merkle.root(self._hash_rows(_rows(applied.receipts), LEAF_PREFIX), self._hash_rows)
         receipted = clock_ns()
         fresh = int(np.searchsorted(slots, applied.undo.count))
-        tree_undo = self.tree.update(slots, encode_values(nonces, balances), keys[fresh:])
+        tree_undo = self.history.update(slots, encode_values(nonces, balances), keys[fresh:])
         done = clock_ns()
         block = Executed(
             height, proposer, batch, applied.receipts, applied.fees, self.tree.root, receipts_root,
@@ -164,9 +173,9 @@ class State:
             raise HeightError("rollback", height, self.height)
         while self.executed_height > height:
             with self.lock:
-                block = self.blocks.pop()
+                self.blocks.pop()
                 undo_batch(self.accounts, self._undos.pop())
-            self.tree.undo(block.tree_undo)
+            self.history.undo()
 
     def block_at(self, height: int) -> Executed | None:
         """The speculative block at a height."""
@@ -179,7 +188,9 @@ class State:
         with self.lock:
             self.height += 1
             self._undos.pop(0)
-            return self.blocks.pop(0)
+            block = self.blocks.pop(0)
+            self.history.commit(block.undo, block.tree_undo)
+            return block
 
     def committed_count(self) -> int:
         """Accounts in the committed state."""
@@ -211,6 +222,22 @@ class State:
                     nonce, balance = undo.values[at]
                     return self.height, int(nonce), int(balance)
             return self.height, int(self.accounts.nonces[slot]), int(self.accounts.balances[slot])
+
+    def values_at(self, slots: list[int], height: int) -> list[tuple[bytes, bytes]]:
+        """(key, value in the tree) of slots that existed at a committed height. Raises NotRetainedError."""
+        with self.lock:
+            undos = [*self.history.undos_after(height), *self._undos]
+            return [self._value_at(slot, undos) for slot in slots]
+
+    def _value_at(self, slot: int, undos: list[AccountUndo]) -> tuple[bytes, bytes]:
+        accounts = self.accounts
+        pair = np.array([accounts.nonces[slot], accounts.balances[slot]])
+        for undo in undos:
+            at = int(np.searchsorted(undo.slots, slot))
+            if at < len(undo.slots) and undo.slots[at] == slot:
+                pair = undo.values[at]
+                break
+        return accounts.keys_at(slice(slot, slot + 1)).tobytes(), pair.tobytes()
 
     def committed_supply(self) -> int:
         """Sum of all committed balances."""

@@ -39,6 +39,12 @@ class TreeUndo:
     log_at: NDArray[np.int64]
     log_ref: NDArray[np.int32]
 
+    @property
+    def bytes_used(self) -> int:
+        """Memory of the columns."""
+        columns = (self.slots, self.leaf_hashes, self.dirty, self.hashes, self.log_at, self.log_ref)
+        return sum(column.nbytes for column in columns)
+
 
 class StateTree:
     """The sparse Merkle tree over the slots 0..leaves-1."""
@@ -61,7 +67,7 @@ class StateTree:
     @property
     def root(self) -> bytes:
         """32-byte state root."""
-        return self._hash_of(int(self._nodes[0, 0]))
+        return self.hash_of(int(self._nodes[0, 0]))
 
     @property
     def bytes_used(self) -> int:
@@ -115,7 +121,7 @@ class StateTree:
         siblings, ref, depth = [], int(self._nodes[0, 0]), 0
         while ref > 0:
             side = path[depth >> 3] >> (7 - (depth & 7)) & 1
-            siblings.append(self._hash_of(int(self._nodes[ref, 1 - side])))
+            siblings.append(self.hash_of(int(self._nodes[ref, 1 - side])))
             ref, depth = int(self._nodes[ref, side]), depth + 1
         return tuple(siblings), -ref - 1
 
@@ -126,7 +132,12 @@ class StateTree:
             return StateProof(siblings, None, None)
         return StateProof(siblings, self.path_of(slot), sha256(value_at(slot)))
 
-    def _hash_of(self, ref: int) -> bytes:
+    def ref(self, node: int, side: int) -> int:
+        """What a node has on a side, as `tree_kernels` writes references; the root is (0, 0)."""
+        return int(self._nodes[node, side])
+
+    def hash_of(self, ref: int) -> bytes:
+        """32-byte hash of what a reference refers to."""
         if ref == 0:
             return EMPTY
         return (self._hashes[ref] if ref > 0 else self._leaf_hashes[-ref - 1]).tobytes()

@@ -178,3 +178,19 @@ def test_reads_go_on_while_blocks_are_executed(shell):
     reader.join()
     assert not faults
     assert seen == sorted(seen)
+
+
+def test_state_proofs_and_heights_that_are_not_kept(tmp_path):
+    shell = Shell(tmp_path, proof_heights_max=2)
+    for _ in range(4):
+        shell.commit()
+    storage = shell.storage
+    assert storage.state_proof(key(1), 1) == {"retained": [2, 4]}
+    assert storage.state_proof(key(1), 5) == {"retained": [2, 4]}
+    answer = storage.state_proof(key(1), 3)
+    assert (answer["height"], answer["header"]) == (3, storage.block(3)[:200])
+    assert storage.health()["oldest_proof_height"] == 2
+    assert storage.health()["proof_history_bytes"] > 0
+    with pytest.raises(FormatError):
+        storage.state_proof(b"short")
+    storage.stop()

@@ -1,0 +1,155 @@
+"""State proofs at every retained height equal those of the plain tree over the accounts of that height."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from storage_batches import key
+from storage_network import SIGNER, Driver, make_genesis, open_chain
+
+from actors.ledger import ics23, smt
+from actors.ledger.hashing import sha256, sha256_rows
+from actors.ledger.ics23 import Existence
+from actors.ledger.rows import FormatError
+from actors.storage.accounts import Accounts
+from actors.storage.chain import Chain
+from actors.storage.disk import Disk
+from actors.storage.errors import NotRetainedError
+from actors.storage.history import Retention
+from actors.storage.proofs import prove
+from actors.storage.reads import Reader
+from actors.storage.state import State
+
+ACCOUNTS = 20
+
+
+def values(state: State) -> dict[bytes, bytes]:
+    """The committed state as the dictionary that the plain tree takes."""
+    _, (keys, nonces, balances) = state.committed_columns()
+    pairs = np.stack((nonces, balances), axis=1)
+    return {keys[i].tobytes(): pairs[i].tobytes() for i in range(len(keys))}
+
+
+def check(state: State, wanted: bytes, height: int, model: dict[bytes, bytes]) -> None:
+    proven, root = prove(state, wanted, height), smt.root(model)
+    assert proven.proof == smt.prove(model, wanted)
+    assert proven.value == model.get(wanted)
+    assert smt.verify(root, wanted, proven.value, proven.proof)
+    data = ics23.encode(proven.ics23)
+    if wanted in model:
+        assert ics23.verify_presence(root, wanted, model[wanted], data)
+        return
+    assert ics23.verify_absence(root, wanted, data)
+    expected = [
+        near and Existence(near, model[near], smt.prove(model, near).siblings)
+        for near in smt.neighbours(model, wanted)
+    ]
+    assert [proven.ics23.left, proven.ics23.right] == expected
+
+
+@pytest.fixture
+def chain(tmp_path):
+    genesis, allocation = make_genesis(ACCOUNTS)
+    chain = open_chain(tmp_path / "db", genesis, allocation)
+    yield chain
+    chain.disk.close()
+
+
+def test_every_height_is_proven_as_the_plain_tree_of_that_height(chain):
+    driver, models = Driver(chain, ACCOUNTS), [values(chain.state)]
+    for grown in (20, 35, 80, 80, 110):
+        driver.persist(driver.execute(7))
+        models.append(values(chain.state))
+        driver.persist(pay_to_first(driver, grown, 40))
+        models.append(values(chain.state))
+    driver.execute(0)  # speculative blocks do not show
+    wanted = [*(key(i) for i in range(0, 120, 3)), sha256(b"nobody"), sha256(b"no one"), bytes(32)]
+    for height, model in enumerate(models):
+        for each in wanted:
+            check(chain.state, each, height, model)
+    assert len(models[0]) < len(models[6]) < len(models[-1])
+    chain.rollback(driver.epoch, chain.head.height)
+    check(chain.state, key(0), len(models) - 1, models[-1])
+    with pytest.raises(NotRetainedError, match="heights 0 to 10"):
+        prove(chain.state, key(0), 11)
+    with pytest.raises(FormatError):
+        prove(chain.state, b"short", 1)
+
+
+def pay_to_first(driver: Driver, accounts: int, count: int):
+    """Execute a block in which genesis accounts pay key(0..accounts-1), of which some do not exist yet."""
+    batch, height = driver.batch(count), driver.chain.state.executed_height + 1
+    for row, number in zip(batch.rows, driver.rng.integers(0, accounts, count), strict=True):
+        row["recipient"] = np.frombuffer(key(int(number)), dtype=np.uint8)
+    return driver.chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
+
+
+@pytest.mark.parametrize("retention", [Retention(heights_max=3), Retention(bytes_max=5_000)])
+def test_the_oldest_heights_are_forgotten_at_the_bound(tmp_path, retention):
+    genesis, allocation = make_genesis(ACCOUNTS)
+    disk = Disk(tmp_path / "db")
+    chain = Chain(disk, genesis, lambda: allocation, sha256_rows, 1, lambda: 0, False, retention)
+    driver = Driver(chain, ACCOUNTS)
+    driver.run(9)
+    history = chain.state.history
+    assert 0 < history.oldest < 9
+    assert history.bytes_used <= retention.bytes_max
+    assert 9 - history.oldest <= retention.heights_max
+    prove(chain.state, key(1), history.oldest)
+    with pytest.raises(NotRetainedError, match=f"height {history.oldest - 1}: .* {history.oldest} to 9"):
+        prove(chain.state, key(1), history.oldest - 1)
+    disk.close()
+
+
+def test_an_empty_state_has_a_proof_but_none_in_ics23():
+    state = State(Accounts(16, 1), 0)
+    proven = prove(state, key(1))
+    assert (proven.value, proven.proof, proven.ics23) == (None, smt.StateProof((), None, None), None)
+    assert smt.verify(state.tree.root, key(1), None, proven.proof)
+
+
+def test_what_readers_get_checks_against_the_header_beside_it(chain):
+    driver, reader = Driver(chain, ACCOUNTS), Reader(chain)
+    driver.run(4)
+    for height in (1, 4, None):
+        answer = reader.state_proof(key(3), height)
+        assert answer["height"] == (height or 4)
+        header = chain.block(answer["height"]).header
+        assert answer["header"] == header.encode()
+        assert answer["certificate"] == reader.certificate(answer["height"])
+        assert ics23.verify_presence(header.state_root, key(3), answer["value"], answer["ics23"])
+    now = reader.account(key(3))
+    assert (answer["nonce"], answer["balance"]) == (now["nonce"], now["balance"])
+    missing = reader.state_proof(sha256(b"nobody"))
+    assert (missing["value"], missing["nonce"], missing["balance"]) == (None, 0, 0)
+    assert reader.state_proof(key(3), 0)["header"] == b""
+
+
+def test_proofs_while_blocks_are_executed_committed_and_rolled_back(chain):
+    driver, reader, done = Driver(chain, ACCOUNTS), Reader(chain), threading.Event()
+    roots = {0: bytes.fromhex(chain.genesis.state_root)}
+
+    def read() -> int:
+        proven = 0
+        while not done.is_set() or not proven:
+            answer = reader.state_proof(key(proven % ACCOUNTS), chain.head.height)
+            root = roots[answer["height"]]
+            assert ics23.verify_presence(root, answer["key"], answer["value"], answer["ics23"])
+            proven += 1
+        return proven
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        for _ in range(40):
+            block = driver.execute(20)
+            nonces = driver.nonces.copy()
+            driver.execute(20)
+            roots[block.height] = block.state_root
+            driver.persist(block)
+            chain.rollback(driver.epoch, block.height)
+            driver.nonces = nonces
+        done.set()
+        assert all(reader.result() > 0 for reader in readers)
