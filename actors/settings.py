@@ -63,6 +63,20 @@ class MempoolSettings(Section):
     sender_rows_max: int = Field(
         1_024, ge=1, le=65_536, description="pending rows of one sender; also the nonce window"
     )
+    payload_bytes_max: int = Field(
+        64 << 20,
+        ge=4096,
+        le=1 << 34,
+        description="payload bytes in a shard, in chunks of 128; then POOL_FULL",
+    )
+    level_fee_per_kib: int = Field(
+        4,
+        ge=1,
+        le=1 << 32,
+        description="fee per KiB above the lowest level; the next ones ask 4 and 16 times",
+    )
+    age_blocks: int = Field(100, ge=1, le=1_000_000, description="blocks of waiting that lift a row a level")
+    outbox_rows: int = Field(16_384, ge=16, le=65_536, description="admitted rows kept for gossip")
     journal_bytes_max: int = Field(
         256 << 20, ge=1 << 20, description="journal size before durable waits are refused"
     )

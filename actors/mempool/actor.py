@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,10 +24,10 @@ from ray.exceptions import RayError
 
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.rows import LEAF_PREFIX, Batch, FormatError, empty_batch, row_matrix, shard_of
+from actors.ledger.rows import LEAF_PREFIX, Batch, empty_batch, row_matrix, shard_of
 from actors.ledger.verdict import Verdict
 from actors.mempool.deltas import DeltaQueue
-from actors.mempool.journal import FILE_HEADER_BYTES, JournalHeader, decode_journal_header, scan_records
+from actors.mempool.journal import JournalHeader
 from actors.mempool.journal_file import (
     GroupCommit,
     JournalError,
@@ -37,10 +36,14 @@ from actors.mempool.journal_file import (
     journal_path,
     mark_taken,
     other_layouts,
+    read_journal,
 )
 from actors.mempool.lost import LostLog
+from actors.mempool.outbox import Outbox
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
+from actors.mempool.sources import kind_of
+from actors.mempool.tally import Tally
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
 
@@ -49,6 +52,8 @@ OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concu
 READY_WAIT_S = 5.0
 GAP_GRACE_S = 0.25
 LOST_KEPT = 65_536
+OUTBOX_PAYLOAD_BYTES_PER_ROW = 256
+OUTBOX_ROWS_MAX, OUTBOX_WAIT_MAX_S = 4_096, 10.0
 _TRANSIENT = (RayError, OSError)
 # The pool of Validators tries for long by itself, and says with a RuntimeError that nobody answered.
 _VERIFY_TRANSIENT, _VERIFY_ATTEMPTS = (RayError, OSError, RuntimeError), 2
@@ -76,7 +81,14 @@ class MempoolShard(Shell):
         super().__init__(context)
         self._settings, self._shard, self._shards = settings, shard, shards
         self._storage, self._validators = storage, validators
-        bounds = PoolBounds(settings.capacity_rows, settings.initial_rows, settings.sender_rows_max)
+        bounds = PoolBounds(
+            settings.capacity_rows,
+            settings.initial_rows,
+            settings.sender_rows_max,
+            settings.payload_bytes_max,
+            settings.level_fee_per_kib,
+            settings.age_blocks,
+        )
         seed, tag = int.from_bytes(os.urandom(8), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
         self._pool = Pool(bounds, tag, seed, time.time_ns(), shard, shards)
@@ -90,12 +102,10 @@ class MempoolShard(Shell):
         self._resync: asyncio.Task[None] | None = None
         self._deltas = DeltaQueue()
         self._admitting_rows = 0
-        self._verdicts = np.zeros(256, dtype=np.int64)
+        self._tally = Tally()
         self._lost = LostLog(LOST_KEPT)
-        self._lost_verdicts = np.zeros(256, dtype=np.int64)
-        self._stages_s: Counter[str] = Counter()
-        self._stages_rows: Counter[str] = Counter()
-        self._events: Counter[str] = Counter()
+        self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
+        self._outgoing = asyncio.Event()
 
     # Life
 
@@ -128,13 +138,11 @@ class MempoolShard(Shell):
             "capacity": self._settings.capacity_rows,
             "admitting": self._admitting_rows,
             "committed": pool.committed,
-            "verdicts": _by_name(self._verdicts),
-            "lost": _by_name(self._lost_verdicts),
-            "events": dict(self._events),
-            "stages_us_per_tx": {
-                stage: round(1e6 * self._stages_s[stage] / max(rows, 1), 3)
-                for stage, rows in self._stages_rows.items()
-            },
+            "replaced": pool.replaced,
+            "senders_by_level": pool.depth_by_queue(),
+            "sources": pool.sources.summary(),
+            "outbox": self._outbox.total,
+            **self._tally.summary(),
             "memory": {**memory, "bytes_per_pending": round(held / max(pool.depth, 1), 1)},
             "journal": {**self._journal.statistics(), "durable_rows": pool.durable_rows},
         }
@@ -142,22 +150,24 @@ class MempoolShard(Shell):
     # Calls
 
     async def admit(
-        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool = False
+        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool = False, source: str = ""
     ) -> NDArray[np.uint8]:
         """(n,) verdicts. With `durable`, OK and DUPLICATE mean that the row is in the synced journal.
 
-        Raises FormatError when the batch is malformed or holds another shard's sender. Rows being admitted
-        are bounded by capacity_rows; above it everything is POOL_FULL.
+        `source`: who hands the rows in, "member:...", "known:..." or "anonymous:..." (see sources.py). Raises
+        FormatError when it or the batch is malformed, or the batch holds another shard's sender. Rows being
+        admitted are bounded by capacity_rows; above it everything is POOL_FULL.
         """
         batch = Batch(np.array(rows), np.array(payloads))
         self._pool.check_form(batch)
+        kind_of(source)
         if not await self._usable():
-            return self._counted(np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8))
+            return self._tally.answered(np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8))
         if self._admitting_rows + len(batch) > self._settings.capacity_rows:
-            return self._counted(np.full(len(batch), Verdict.POOL_FULL, dtype=np.uint8))
+            return self._tally.answered(np.full(len(batch), Verdict.POOL_FULL, dtype=np.uint8))
         self._admitting_rows += len(batch)
         try:
-            return self._counted(await self._admit(batch, durable))
+            return self._tally.answered(await self._admit(batch, durable, source))
         finally:
             self._admitting_rows -= len(batch)
 
@@ -165,19 +175,24 @@ class MempoolShard(Shell):
     async def draw(
         self, rows_max: int, payload_bytes_max: int, height: int
     ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
-        """({draw, count, fees, depth}, rows, payloads): ranked rows for block `height`, then in flight."""
+        """({draw, count, fees, ranks, depth}, rows, payloads): rows for block `height`, then in flight.
+
+        ranks: (n,) uint64 that never rise; draws of several shards are merged by them.
+        """
         if not self._ready:
             self._begin_recovery()
             nothing = empty_batch()
-            fees = np.empty(0, dtype=np.uint64)
-            return {"draw": 0, "count": 0, "fees": fees, "depth": 0}, nothing.rows, nothing.payloads
+            none = np.empty(0, dtype=np.uint64)
+            summary = {"draw": 0, "count": 0, "fees": none, "ranks": none, "depth": 0}
+            return summary, nothing.rows, nothing.payloads
         since = time.perf_counter()
         drawn = self._pool.draw(rows_max, payload_bytes_max, height)
         self._took("draw", since, len(drawn.batch))
         self._bury()
         rows = drawn.batch.rows
         fees = np.ascontiguousarray(rows["fee"])
-        summary = {"draw": drawn.draw, "count": len(rows), "fees": fees, "depth": self._pool.depth}
+        depth = self._pool.depth
+        summary = {"draw": drawn.draw, "count": len(rows), "fees": fees, "ranks": drawn.ranks, "depth": depth}
         return summary, rows, drawn.batch.payloads
 
     async def resolve(self, draw: int, verdicts: NDArray[np.uint8]) -> None:
@@ -186,7 +201,7 @@ class MempoolShard(Shell):
         Raises FormatError when the number of verdicts is not that of the rows.
         """
         if not self._pool.resolve(draw, verdicts):
-            self._events["resolved_unknown_draw"] += 1
+            self._tally.events["resolved_unknown_draw"] += 1
         self._bury()
 
     async def settle(self, delta: dict[str, Any]) -> None:
@@ -213,13 +228,31 @@ class MempoolShard(Shell):
         """
         return self._lost.since(since)
 
+    @ray.method(num_returns=3)
+    async def outbox(
+        self, since: int = 0, wait_s: float = 0.0
+    ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
+        """({next, missed, sources, origins}, rows, payloads): what was newly admitted since, for gossip.
+
+        Row i came from sources[origins[i]] and must not go back there. At most OUTBOX_ROWS_MAX rows; with
+        none the answer waits `wait_s` for some, at most OUTBOX_WAIT_MAX_S.
+        """
+        if since == self._outbox.total and wait_s > 0:
+            self._outgoing.clear()
+            waiting = asyncio.ensure_future(self._outgoing.wait())
+            await asyncio.wait({waiting}, timeout=min(wait_s, OUTBOX_WAIT_MAX_S))
+            waiting.cancel()
+        out = self._outbox.since(since, OUTBOX_ROWS_MAX)
+        summary = {"next": out.next, "missed": out.missed, "sources": out.sources, "origins": out.origins}
+        return summary, out.batch.rows, out.batch.payloads
+
     # Admission
 
-    async def _admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
+    async def _admit(self, batch: Batch, durable: bool, source: str) -> NDArray[np.uint8]:
         since = time.perf_counter()
         verdicts = self._pool.static(batch)
         since = self._took("static", since, len(batch))
-        self._pool.screen(batch, verdicts)
+        self._pool.screen(batch, verdicts, self._pool.sources.slot(source))
         self._took("screen", since, len(batch))
         if durable and not self._journal_fits(batch):
             verdicts[_kept(verdicts)] = Verdict.POOL_FULL
@@ -227,8 +260,9 @@ class MempoolShard(Shell):
         if durable and not self._journal_fits(batch):
             verdicts[_kept(verdicts)] = Verdict.POOL_FULL
         since = time.perf_counter()
-        self._pool.insert(batch, verdicts, durable)
+        taken = self._pool.insert(batch, verdicts, durable, self._pool.sources.slot(source))
         self._took("insert", since, len(batch))
+        self._offer(batch, taken, source)
         self._bury()
         if durable and _kept(verdicts).any():
             await self._journal_rows(batch.take(_kept(verdicts)), verdicts)
@@ -250,6 +284,12 @@ class MempoolShard(Shell):
             return
         self._took("signatures", since, len(chosen))
         verdicts[chosen[~np.asarray(genuine, dtype=np.bool_)]] = Verdict.BAD_SIGNATURE
+
+    def _offer(self, batch: Batch, taken: NDArray[np.int64], source: str) -> None:
+        """Put newly admitted rows into the outbox."""
+        if len(taken):
+            self._outbox.add(batch if len(taken) == len(batch) else batch.take(taken), source)
+            self._outgoing.set()
 
     def _journal_fits(self, batch: Batch) -> bool:
         held = self._pool.durable_rows, self._pool.durable_bytes
@@ -303,25 +343,15 @@ class MempoolShard(Shell):
         others = await asyncio.to_thread(other_layouts, own.parent, self._shards)
         clear_marks(own)
         for path in (own, *others):
-            data = await asyncio.to_thread(path.read_bytes) if path.exists() else b""
-            for batch in await self._promised(path, data):
+            scan = await asyncio.to_thread(read_journal, path, self._header.chain_tag)
+            if scan.damaged or scan.torn_bytes:
+                what = "{}: {} damaged stretches, {} torn bytes cut"
+                self.log.warning(what, path.name, scan.damaged, scan.torn_bytes)
+            for batch in scan.batches:
                 await self._readmit(Batch(np.array(batch.rows), np.array(batch.payloads)))
         await self._journal.sync()
         for path in others:
             mark_taken(path, self._shard, self._shards)
-
-    async def _promised(self, path: Path, data: bytes) -> list[Batch]:
-        """The whole records of a journal. One that is empty, or cut within its header, promised nothing."""
-        if len(data) < FILE_HEADER_BYTES:
-            return []
-        header = decode_journal_header(data)
-        if header.chain_tag != self._header.chain_tag:
-            raise FormatError(f"{path.name}.chain_tag", header.chain_tag, self._header.chain_tag)
-        scan = await asyncio.to_thread(scan_records, data)
-        if scan.damaged or scan.torn_bytes:
-            what = "{}: {} damaged stretches, {} torn bytes cut"
-            self.log.warning(what, path.name, scan.damaged, scan.torn_bytes)
-        return scan.batches
 
     async def _readmit(self, batch: Batch) -> None:
         mine = shard_of(batch.rows["sender"], self._shards) == self._shard
@@ -331,8 +361,8 @@ class MempoolShard(Shell):
         await self._check_signatures(batch, verdicts)
         if (verdicts == Verdict.UNAVAILABLE).any():
             raise UnavailableError("the journal cannot be replayed without Validators")
-        self._pool.insert(batch, verdicts, durable=True)
-        self._events["journal_rows_replayed"] += int((verdicts == Verdict.OK).sum())
+        self._offer(batch, self._pool.insert(batch, verdicts, durable=True), "")
+        self._tally.events["journal_rows_replayed"] += int((verdicts == Verdict.OK).sum())
 
     # Settling
 
@@ -354,7 +384,7 @@ class MempoolShard(Shell):
         await asyncio.sleep(GAP_GRACE_S)
         try:
             while self._deltas.behind(self._pool.height):
-                self._events["resyncs"] += 1
+                self._tally.events["resyncs"] += 1
                 before = self._pool.height
                 await self._load_accounts()
                 self._apply_deltas()
@@ -366,31 +396,22 @@ class MempoolShard(Shell):
     # Bookkeeping
 
     def _failed(self, what: str, error: Exception) -> None:
-        self._events[f"{what}_failures"] += 1
+        self._tally.events[f"{what}_failures"] += 1
         self.log.warning("{}: no answer yet: {!r}", what, error)
 
     def _took(self, stage: str, since: float, rows: int) -> float:
         now = time.perf_counter()
-        self._stages_s[stage] += now - since  # type: ignore[assignment]
-        self._stages_rows[stage] += rows
+        self._tally.took(stage, now - since, rows)
         return now
-
-    def _counted(self, verdicts: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        self._verdicts += np.bincount(verdicts, minlength=256)
-        return verdicts
 
     def _bury(self) -> None:
         """Note the rows that the pool has dropped, with their ids."""
         rows, verdicts = self._pool.take_lost()
         if len(rows):
             self._lost.add(sha256_rows(row_matrix(rows), LEAF_PREFIX), verdicts)
-            self._lost_verdicts += np.bincount(verdicts, minlength=256)
+            self._tally.lost(verdicts)
 
 
 def _kept(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Rows that are pending: accepted now or before."""
     return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)
-
-
-def _by_name(counts: NDArray[np.int64]) -> dict[str, int]:
-    return {Verdict(int(code)).name: int(counts[code]) for code in np.flatnonzero(counts)}

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import ROW_WORDS
+from actors.mempool.heap import ROOT
 
 NONE = -1
 CHUNK_BYTES = 128
@@ -29,10 +30,13 @@ LINK_DTYPE = np.dtype(
         ("prev", "i4"),
         ("owner", "i4"),  # the sender's slot
         ("chunk", "i4"),  # first payload chunk
-        ("arrival", "i8"),
         ("floor", "u8"),  # rank for eviction: see chain.py
-        ("draw", "i8"),  # 0 while pending, else the draw that holds the row in flight
-        ("durable", "i8"),  # 1 if the journal holds the row
+        ("arrival", "u4"),  # renumbered before it overflows
+        ("draw", "u4"),  # 0 while pending, else the draw that holds the row in flight
+        ("since", "u4"),  # height at which it was admitted, modulo 2^32
+        ("source", "u2"),  # who handed it in: a slot of `sources`
+        ("level", "u1"),  # by fee and trust, at admission: see levels.py
+        ("durable", "u1"),  # 1 if the journal holds the row
     ]
 )
 SENDER_DTYPE = np.dtype(
@@ -44,17 +48,34 @@ SENDER_DTYPE = np.dtype(
         ("head", "i4"),
         ("tail", "i4"),
         ("cursor", "i4"),  # the row to draw next: first pending one below ready_end
-        ("count", "i4"),
-        ("stale", "i8"),  # floors of its rows are lower bounds only
+        ("stale", "u1"),  # floors of its rows are lower bounds only
+        ("queue", "u1"),  # which ready heap the sender is in, if it is in one
+        ("spare", "u2"),
     ]
 )
-HEAP_DTYPE = np.dtype([("first", "u8"), ("second", "i8"), ("who", "i8")])
+HEAP_DTYPE = np.dtype([("first", "u8"), ("second", "u4"), ("who", "i4")])  # four children, one cache line
+SOURCE_DTYPE = np.dtype(
+    [
+        ("score", "f8"),  # see sources.py
+        ("rows", "i8"),  # held now
+        ("committed", "i8"),  # since the score was last brought up to date; so the next three
+        ("expired", "i8"),
+        ("replaced", "i8"),
+        ("forged", "i8"),
+    ]
+)
+SOURCES_MAX = 4_096
+LEVELS = 4
+OVERDUE = LEVELS  # the queue of rows that waiting has lifted above every level
+QUEUES = LEVELS + 1
 
 ROWS_LIVE, ROWS_TOUCHED, ROWS_LIMIT, ROWS_FREE = 0, 1, 2, 3
 CHUNKS_LIVE, CHUNKS_TOUCHED, CHUNKS_LIMIT, CHUNKS_FREE = 4, 5, 6, 7
-READY_SIZE, EVICT_SIZE, ARRIVALS, INFLIGHT = 8, 9, 10, 11
+EVICT_SIZE, ARRIVALS, INFLIGHT, REPLACED = 8, 9, 10, 11
 DURABLE_ROWS, DURABLE_BYTES, LOST, LOST_UNTOLD, COMMITTED, WINDOW = 12, 13, 14, 15, 16, 17
-TOTALS = 18
+HEIGHT, FEE_UNIT, AGE_BLOCKS, SWEEP_AT = 18, 19, 20, 21
+READY_SIZE = 22  # and the QUEUES - 1 behind it
+TOTALS = READY_SIZE + QUEUES
 
 
 class Columns(NamedTuple):
@@ -63,7 +84,8 @@ class Columns(NamedTuple):
     words: NDArray[np.uint64]  # (capacity, 26) rows
     links: NDArray[Any]  # (capacity,) LINK_DTYPE
     senders: NDArray[Any]  # (accounts,) SENDER_DTYPE
-    ready: NDArray[Any]  # heap of senders by their next row: fee down, arrival up
+    sources: NDArray[Any]  # (SOURCES_MAX,) SOURCE_DTYPE
+    ready: NDArray[Any]  # (QUEUES, capacity) heaps of senders by their next row: fee down, arrival up
     ready_at: NDArray[np.int32]  # (accounts,) place in `ready`, -1 if not in it
     evict: NDArray[Any]  # heap of senders by their last row: lowest rank first
     evict_at: NDArray[np.int32]
@@ -98,14 +120,6 @@ def grown(limit: int, needed: int, bound: int) -> int:
     return min(bound, max(needed, limit * GROWTH_NUMERATOR // GROWTH_DENOMINATOR))
 
 
-def empty_senders(count: int) -> NDArray[Any]:
-    """(count,) senders without rows."""
-    senders = np.zeros(count, dtype=SENDER_DTYPE)
-    for field in ("head", "tail", "cursor"):
-        senders[field] = NONE
-    return senders
-
-
 class Arena:
     """Owns the memory behind `columns` and decides how much of it may be used."""
 
@@ -114,19 +128,23 @@ class Arena:
         self.chunks_initial, self.chunks_max = min(rows_initial, chunks_max), chunks_max
         self.rows_peak = 0
         by_row = (((rows_max, ROW_WORDS), np.uint64), ((rows_max,), LINK_DTYPE))
-        heaps = (((rows_max,), HEAP_DTYPE), ((rows_max,), HEAP_DTYPE))
+        entries = -(-(rows_max + ROOT) // 4) * 4
+        heaps = (((QUEUES, entries), HEAP_DTYPE), ((entries,), HEAP_DTYPE))
         by_chunk = (((chunks_max, CHUNK_BYTES), np.uint8), ((chunks_max,), np.int32))
-        self._by_row = [Reserved(*spec) for spec in (*by_row, *heaps)]
+        self._by_row = [Reserved(*spec) for spec in by_row]
+        self._heaps = [Reserved(*spec) for spec in heaps]
         self._by_chunk = [Reserved(*spec) for spec in by_chunk]
-        words, links, ready, evict = (reserved.array for reserved in self._by_row)
+        words, links, ready, evict = (reserved.array for reserved in (*self._by_row, *self._heaps))
         chunks, chunk_next = (reserved.array for reserved in self._by_chunk)
         lost = Reserved((LOST_ROWS_MAX, ROW_WORDS), np.uint64).array
         totals = np.zeros(TOTALS, dtype=np.int64)
         totals[ROWS_LIMIT], totals[CHUNKS_LIMIT] = self.rows_initial, self.chunks_initial
         totals[ROWS_FREE] = totals[CHUNKS_FREE] = NONE
-        places = [np.full(senders, NONE, dtype=np.int32) for _ in range(2)]
+        places = [np.zeros(senders, dtype=np.int32) for _ in range(2)]
+        self.senders_used = 0
         self.columns = Columns(
-            words, links, empty_senders(senders), ready, places[0], evict, places[1],
+            words, links, np.zeros(senders, dtype=SENDER_DTYPE), np.zeros(SOURCES_MAX, dtype=SOURCE_DTYPE),
+            ready, places[0], evict, places[1],
             chunks, chunk_next, lost, np.zeros(LOST_ROWS_MAX, dtype=np.uint8), totals,
         )  # fmt: skip
 
@@ -138,20 +156,26 @@ class Arena:
             int(totals[CHUNKS_LIMIT]), int(totals[CHUNKS_LIVE]) + chunks, self.chunks_max
         )
 
-    def grow_senders(self, count: int) -> None:
-        """Make the columns by sender `count` long."""
-        old = self.columns
-        self.replace_senders(count, old.senders, old.ready_at, old.evict_at)
+    def use_senders(self, used: int, capacity: int) -> None:
+        """Make slots up to `used` senders without rows. What lies behind them is never touched."""
+        if capacity > len(self.columns.senders):
+            self.replace_senders(capacity, self.senders_used)
+        new, columns = slice(self.senders_used, used), self.columns
+        for field in ("head", "tail", "cursor"):
+            columns.senders[field][new] = NONE
+        columns.ready_at[new] = columns.evict_at[new] = NONE
+        self.senders_used = max(used, self.senders_used)
 
-    def replace_senders(
-        self, count: int, senders: NDArray[Any], ready_at: NDArray[np.int32], evict_at: NDArray[np.int32]
-    ) -> None:
-        """New columns by sender, `count` long, that begin with the given ones."""
-        column = empty_senders(count)
-        column[: len(senders)] = senders
-        places = [np.full(count, NONE, dtype=np.int32) for _ in range(2)]
-        places[0][: len(ready_at)], places[1][: len(evict_at)] = ready_at, evict_at
-        self.columns = self.columns._replace(senders=column, ready_at=places[0], evict_at=places[1])
+    def replace_senders(self, capacity: int, kept: int | NDArray[np.int64]) -> None:
+        """New columns by sender, beginning with the first `kept` ones, or those at the places `kept`."""
+        chosen = slice(kept) if isinstance(kept, int) else kept
+        columns = {}
+        for name in ("senders", "ready_at", "evict_at"):
+            old = getattr(self.columns, name)[chosen]
+            columns[name] = np.zeros(capacity, dtype=old.dtype)
+            columns[name][: len(old)] = old
+            self.senders_used = len(old)
+        self.columns = self.columns._replace(**columns)
 
     def note_peak(self) -> None:
         """Remember the most rows that were ever touched."""
@@ -167,15 +191,18 @@ class Arena:
         totals[ROWS_LIMIT], totals[CHUNKS_LIMIT] = self.rows_initial, self.chunks_initial
         for column in self._by_row:
             column.release(self.rows_initial)
+        for heap in self._heaps:
+            heap.release(0)
         for column in self._by_chunk:
             column.release(self.chunks_initial)
         return True
 
     def memory(self) -> dict[str, int]:
         """Bytes in use by touched rows, chunks and senders, and how many touched row slots are free."""
-        columns, totals = self.columns, self.columns.totals
-        senders = columns.senders.nbytes + columns.ready_at.nbytes + columns.evict_at.nbytes
-        heaps = int(totals[READY_SIZE] + totals[EVICT_SIZE]) * HEAP_DTYPE.itemsize
+        totals = self.columns.totals
+        senders = self.senders_used * (SENDER_DTYPE.itemsize + 8)
+        queued = int(totals[READY_SIZE : READY_SIZE + QUEUES].sum() + totals[EVICT_SIZE])
+        heaps = queued * HEAP_DTYPE.itemsize
         rows = int(totals[ROWS_TOUCHED]) * (ROW_WORDS * 8 + LINK_DTYPE.itemsize)
         return {
             "row_bytes": rows + heaps,

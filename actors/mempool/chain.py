@@ -3,10 +3,13 @@
 Rules
 - A row is ready if no nonce is missing between the committed one and its own: nonce < ready_end. Ready rows
   are the front of the chain. Only they are drawn, in order of nonce.
-- Rank for eviction (`floor`): 0 behind a gap; else 1 + the least fee of the row and all before it, because a
-  row cannot be drawn before those. So the last row of a chain is always its lowest; of equal floors the one
-  that arrived later goes first. A fee of 2^64-1 ranks as 2^64-2.
+- Rank for eviction (`floor`): 0 behind a gap; else the least rank (levels.py) of the row and all before it,
+  because a row cannot be drawn before those. So the last row of a chain is always its lowest; of equal floors
+  the one that arrived later goes first.
 - A row that came behind a gap displaces nothing.
+- A pending row makes way for another one of the same sender and nonce that offers at least 10 % more fee (of
+  nothing: anything more), and whose own rank is not lower. The client of the first is told NONCE_REUSED. A
+  row in flight is not replaced.
 - Rows in flight (drawn, fate open) are not evicted. A sender whose last row is in flight offers none.
 - Settling leaves floors of later rows too low at worst; `stale` says so, and they are computed when the
   sender comes up for eviction.
@@ -23,47 +26,45 @@ from numba import njit
 from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_AMOUNT, WORD_FEE, WORD_NONCE
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import (
-    CHUNK_BYTES,
-    CHUNKS_FREE,
     CHUNKS_LIMIT,
     CHUNKS_LIVE,
-    CHUNKS_TOUCHED,
     DURABLE_BYTES,
     DURABLE_ROWS,
     EVICT_SIZE,
+    HEIGHT,
     INFLIGHT,
     LOST,
     LOST_ROWS_MAX,
     LOST_UNTOLD,
+    OVERDUE,
     READY_SIZE,
+    REPLACED,
     ROWS_FREE,
     ROWS_LIMIT,
     ROWS_LIVE,
     ROWS_TOUCHED,
     WINDOW,
 )
-from actors.mempool.heap import heap_drop, heap_set
+from actors.mempool.heap import ROOT, heap_drop, heap_set
+from actors.mempool.levels import level_of, queue_of, rank_of
+from actors.mempool.payloads import chunks_of, free_payload, payload_bytes, store_payload
 
 OK = int(Verdict.OK)
 NONCE_REUSED, NONCE_GAP = int(Verdict.NONCE_REUSED), int(Verdict.NONCE_GAP)
 DUPLICATE, POOL_FULL = int(Verdict.DUPLICATE), int(Verdict.POOL_FULL)
+EXPIRED = int(Verdict.EXPIRED)
 SENDER_LIMIT, INSUFFICIENT_BALANCE = int(Verdict.SENDER_LIMIT), int(Verdict.INSUFFICIENT_BALANCE)
 
 U64_MAX = np.uint64(2**64 - 1)
 ZERO, ONE = np.uint64(0), np.uint64(1)
-PAYLOAD_SHIFT = np.uint64(32)
+ARRIVAL_MAX = np.int64(2**32 - 1)
+_TEN = np.uint64(10)
 
 
 @njit(cache=True, inline="always")
-def rank_of(fee):  # type: ignore[no-untyped-def]
-    """1 + fee, without leaving 64 bits."""
-    return fee if fee == U64_MAX else fee + ONE
-
-
-@njit(cache=True, inline="always")
-def payload_bytes(words, i):  # type: ignore[no-untyped-def]
-    """Payload length of row i."""
-    return np.int64(words[i, 0] >> PAYLOAD_SHIFT)
+def own_rank(p, slot):  # type: ignore[no-untyped-def]
+    """Rank of a row by itself, whatever is before it."""
+    return rank_of(np.int64(p.links[slot].level), p.words[slot, WORD_FEE])
 
 
 @njit(cache=True)
@@ -96,13 +97,18 @@ def find_place(p, s, nonce):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def set_cursor(p, s, slot):  # type: ignore[no-untyped-def]
-    """Make `slot` the sender's next row to draw; -1 for none."""
+    """Make `slot` the sender's next row to draw, -1 for none, and put the sender in that row's queue."""
     p.senders[s].cursor = slot
+    old = np.int64(p.senders[s].queue)
+    queue = queue_of(p, slot) if slot >= 0 else np.int64(-1)
+    if queue != old:
+        heap_drop(p.ready[old], p.ready_at, p.totals, READY_SIZE + old, s)
     if slot < 0:
-        heap_drop(p.ready, p.ready_at, p.totals, READY_SIZE, s)
-    else:
-        key = ~p.words[slot, WORD_FEE]
-        heap_set(p.ready, p.ready_at, p.totals, READY_SIZE, s, key, p.links[slot].arrival)
+        return
+    p.senders[s].queue = queue
+    key = ZERO if queue == OVERDUE else ~p.words[slot, WORD_FEE]
+    arrival = np.int64(p.links[slot].arrival)
+    heap_set(p.ready[queue], p.ready_at, p.totals, READY_SIZE + queue, s, key, arrival)
 
 
 @njit(cache=True)
@@ -112,7 +118,8 @@ def set_evictable(p, s):  # type: ignore[no-untyped-def]
     if tail < 0 or p.links[tail].draw != 0:
         heap_drop(p.evict, p.evict_at, p.totals, EVICT_SIZE, s)
     else:
-        heap_set(p.evict, p.evict_at, p.totals, EVICT_SIZE, s, p.links[tail].floor, -p.links[tail].arrival)
+        later_first = ARRIVAL_MAX - np.int64(p.links[tail].arrival)
+        heap_set(p.evict, p.evict_at, p.totals, EVICT_SIZE, s, p.links[tail].floor, later_first)
 
 
 @njit(cache=True)
@@ -124,7 +131,7 @@ def refresh(p, s):  # type: ignore[no-untyped-def]
     while slot >= 0:
         if p.words[slot, WORD_NONCE] == expected:
             expected += ONE
-            floor = min(floor, rank_of(p.words[slot, WORD_FEE]))
+            floor = min(floor, own_rank(p, slot))
             p.links[slot].floor = floor
             if cursor < 0 and p.links[slot].draw == 0:
                 cursor = slot
@@ -135,43 +142,6 @@ def refresh(p, s):  # type: ignore[no-untyped-def]
     p.senders[s].stale = 0
     set_cursor(p, s, cursor)
     set_evictable(p, s)
-
-
-@njit(cache=True)
-def _store_payload(p, slot, payloads, start, size):  # type: ignore[no-untyped-def]
-    before = np.int64(-1)
-    p.links[slot].chunk = -1
-    for at in range(start, start + size, CHUNK_BYTES):
-        chunk = p.totals[CHUNKS_FREE]
-        if chunk >= 0:
-            p.totals[CHUNKS_FREE] = p.chunk_next[chunk]
-        else:
-            chunk = p.totals[CHUNKS_TOUCHED]
-            p.totals[CHUNKS_TOUCHED] += 1
-        p.totals[CHUNKS_LIVE] += 1
-        for k in range(min(CHUNK_BYTES, start + size - at)):
-            p.chunks[chunk, k] = payloads[at + k]
-        p.chunk_next[chunk] = -1
-        if before < 0:
-            p.links[slot].chunk = chunk
-        else:
-            p.chunk_next[before] = chunk
-        before = chunk
-
-
-@njit(cache=True)
-def copy_payload(p, slot, out, start):  # type: ignore[no-untyped-def]
-    """Write a row's payload to out[start:]; returns where it ends."""
-    left = payload_bytes(p.words, slot)
-    chunk = np.int64(p.links[slot].chunk)
-    while left > 0:
-        size = min(left, CHUNK_BYTES)
-        for k in range(size):
-            out[start + k] = p.chunks[chunk, k]
-        start += size
-        left -= size
-        chunk = np.int64(p.chunk_next[chunk])
-    return start
 
 
 @njit(cache=True)
@@ -187,20 +157,14 @@ def remove(p, slot):  # type: ignore[no-untyped-def]
         p.links[after].prev = before
     else:
         p.senders[s].tail = before
-    p.senders[s].count -= 1
+    p.sources[p.links[slot].source].rows -= 1
     p.senders[s].spend -= p.words[slot, WORD_AMOUNT] + p.words[slot, WORD_FEE]
     if p.links[slot].draw != 0:
         p.totals[INFLIGHT] -= 1
     if p.links[slot].durable != 0:
         p.totals[DURABLE_ROWS] -= 1
         p.totals[DURABLE_BYTES] -= ROW_BYTES + payload_bytes(p.words, slot)
-    chunk = np.int64(p.links[slot].chunk)
-    while chunk >= 0:
-        following = np.int64(p.chunk_next[chunk])
-        p.chunk_next[chunk] = p.totals[CHUNKS_FREE]
-        p.totals[CHUNKS_FREE] = chunk
-        p.totals[CHUNKS_LIVE] -= 1
-        chunk = following
+    free_payload(p, slot)
     p.links[slot].draw = 0
     p.links[slot].next = p.totals[ROWS_FREE]
     p.totals[ROWS_FREE] = slot
@@ -210,6 +174,8 @@ def remove(p, slot):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def lose(p, slot, verdict):  # type: ignore[no-untyped-def]
     """Remember a row that is dropped without being committed, so that its client can be told; remove it."""
+    if verdict == EXPIRED:
+        p.sources[p.links[slot].source].expired += 1
     at = p.totals[LOST]
     if at < LOST_ROWS_MAX:
         for k in range(ROW_WORDS):
@@ -238,7 +204,7 @@ def lose_tail(p, s, verdict):  # type: ignore[no-untyped-def]
 def lowest_sender(p):  # type: ignore[no-untyped-def]
     """The sender whose last row is the lowest ranked that may be evicted, or -1."""
     while p.totals[EVICT_SIZE] > 0:
-        s = p.evict[0].who
+        s = np.int64(p.evict[ROOT].who)
         tail = p.senders[s].tail
         if tail < 0 or p.links[tail].draw != 0:
             heap_drop(p.evict, p.evict_at, p.totals, EVICT_SIZE, s)
@@ -250,11 +216,12 @@ def lowest_sender(p):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def judge(p, s, words, i, hopeful):  # type: ignore[no-untyped-def]
+def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     """Verdict of row i by the state and the pool: (verdict, slot before it, slot with its nonce, floor).
 
     A sender without a slot (-1) is an account that holds nothing and has sent nothing. `hopeful`: rank a row
-    behind a gap as if rows that come before it in its batch closed the gap.
+    behind a gap as if rows that come before it in its batch closed the gap. OK with a slot of the same nonce
+    means that the row replaces that one.
     """
     nonce = words[i, WORD_NONCE]
     committed, balance, spend, ready_end = ZERO, ZERO, ZERO, ZERO
@@ -270,29 +237,46 @@ def judge(p, s, words, i, hopeful):  # type: ignore[no-untyped-def]
         return (SENDER_LIMIT if full else NONCE_GAP), before, same, ZERO
     if s >= 0:
         before, same = find_place(p, s, nonce)
+    size = payload_bytes(words, i)
+    rank = rank_of(level_of(p, words, i, lowered), words[i, WORD_FEE])
     if same >= 0:
-        for k in range(ROW_WORDS):
-            if p.words[same, k] != words[i, k]:
-                return NONCE_REUSED, before, same, ZERO
-        return DUPLICATE, before, same, ZERO
+        return _compare(p, same, words, i, rank, balance, spend), before, same, ZERO
     if spend > balance or words[i, WORD_AMOUNT] + words[i, WORD_FEE] > balance - spend:
         return INSUFFICIENT_BALANCE, before, same, ZERO
     floor = ZERO
     if nonce == ready_end:
-        floor = rank_of(words[i, WORD_FEE])
+        floor = rank
         if before >= 0:
             if p.senders[s].stale != 0:
                 refresh(p, s)
             floor = min(floor, p.links[before].floor)
     elif hopeful:
-        floor = rank_of(words[i, WORD_FEE])
-    return _room(p, floor, payload_bytes(words, i)), before, same, floor
+        floor = rank
+    return _room(p, floor, size), before, same, floor
+
+
+@njit(cache=True)
+def _compare(p, same, words, i, rank, balance, spend):  # type: ignore[no-untyped-def]
+    """What becomes of row i when `same` holds its nonce: the very same, or may it replace that one?"""
+    equal = True
+    for k in range(ROW_WORDS):
+        equal = equal and p.words[same, k] == words[i, k]
+    if equal:
+        return DUPLICATE
+    old, fee = p.words[same, WORD_FEE], words[i, WORD_FEE]
+    dear = fee > old and fee - old >= old // _TEN + np.uint64(old % _TEN != ZERO)
+    if p.links[same].draw != 0 or not dear or rank < own_rank(p, same):
+        return NONCE_REUSED
+    spend -= p.words[same, WORD_AMOUNT] + old
+    if spend > balance or words[i, WORD_AMOUNT] + fee > balance - spend:
+        return INSUFFICIENT_BALANCE
+    chunks = chunks_of(payload_bytes(words, i)) - chunks_of(payload_bytes(p.words, same))
+    return POOL_FULL if p.totals[CHUNKS_LIVE] + chunks > p.totals[CHUNKS_LIMIT] else OK
 
 
 @njit(cache=True)
 def _room(p, floor, size):  # type: ignore[no-untyped-def]
-    needed = (size + CHUNK_BYTES - 1) // CHUNK_BYTES
-    if p.totals[CHUNKS_LIVE] + needed > p.totals[CHUNKS_LIMIT]:
+    if p.totals[CHUNKS_LIVE] + chunks_of(size) > p.totals[CHUNKS_LIMIT]:
         return POOL_FULL
     if p.totals[ROWS_LIVE] < p.totals[ROWS_LIMIT]:
         return OK
@@ -303,7 +287,19 @@ def _room(p, floor, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def link_row(p, s, words, i, before, floor, payloads, start, arrival):  # type: ignore[no-untyped-def]
+def replace_row(p, s, same, words, i, before, source, lowered, payloads, start, arrival):  # type: ignore[no-untyped-def]
+    """Drop `same`, tell its client, and put the judged row i in its place; returns the new slot."""
+    p.sources[p.links[same].source].replaced += 1
+    p.totals[REPLACED] += 1
+    lose(p, same, NONCE_REUSED)
+    set_cursor(p, s, np.int64(-1))
+    slot = link_row(p, s, words, i, before, ZERO, source, lowered, payloads, start, arrival)
+    refresh(p, s)
+    return slot
+
+
+@njit(cache=True)
+def link_row(p, s, words, i, before, floor, source, lowered, payloads, start, arrival):  # type: ignore[no-untyped-def]
     """Put a judged row into the chain behind `before`; returns its slot. There is room."""
     slot = p.totals[ROWS_FREE]
     if slot >= 0:
@@ -314,7 +310,7 @@ def link_row(p, s, words, i, before, floor, payloads, start, arrival):  # type: 
     p.totals[ROWS_LIVE] += 1
     for k in range(ROW_WORDS):
         p.words[slot, k] = words[i, k]
-    _store_payload(p, slot, payloads, start, payload_bytes(words, i))
+    store_payload(p, slot, payloads, start, payload_bytes(words, i))
     after = p.senders[s].head if before < 0 else p.links[before].next
     if before < 0:
         p.senders[s].head = slot
@@ -327,7 +323,9 @@ def link_row(p, s, words, i, before, floor, payloads, start, arrival):  # type: 
     p.links[slot].prev, p.links[slot].next, p.links[slot].owner = before, after, s
     p.links[slot].arrival, p.links[slot].draw, p.links[slot].durable = arrival, 0, 0
     p.links[slot].floor = floor
-    p.senders[s].count += 1
+    p.links[slot].since = p.totals[HEIGHT] & ARRIVAL_MAX
+    p.links[slot].source, p.links[slot].level = source, level_of(p, words, i, lowered)
+    p.sources[source].rows += 1
     p.senders[s].spend += words[i, WORD_AMOUNT] + words[i, WORD_FEE]
     if floor != ZERO:
         _extend_ready(p, s, slot)
@@ -342,7 +340,7 @@ def _extend_ready(p, s, slot):  # type: ignore[no-untyped-def]
     expected = p.senders[s].ready_end
     while slot >= 0 and p.words[slot, WORD_NONCE] == expected:
         expected += ONE
-        floor = min(floor, rank_of(p.words[slot, WORD_FEE]))
+        floor = min(floor, own_rank(p, slot))
         p.links[slot].floor = floor
         if cursor < 0 and p.links[slot].draw == 0:
             cursor = np.int64(slot)

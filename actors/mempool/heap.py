@@ -1,12 +1,15 @@
 """A four-way heap of senders that knows where each sender stands, so that any entry can be moved or dropped.
 
-The smallest (first, second) is at 0. `at[who]` is an entry's place, -1 if absent; `totals[size_at]` the size.
-Keys lie in the entries, so sifting touches one array. All functions are compiled.
+The smallest (first, second) is at ROOT; entry i of the heap lies at heap[ROOT + i], so that the four children
+of an entry share a cache line. `at[who]` is i, -1 if absent; `totals[size_at]` the size. Keys lie in the
+entries, so sifting touches one array. `second` is an int64 in 0 .. 2^32-1. All functions are compiled.
 """
 
 from __future__ import annotations
 
 from numba import njit
+
+ROOT = 3
 
 
 @njit(cache=True, inline="always")
@@ -14,11 +17,11 @@ def _less(first_a, second_a, first_b, second_b):  # type: ignore[no-untyped-def]
     return first_a < first_b or (first_a == first_b and second_a < second_b)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _put(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
-    heap[i].first = first
-    heap[i].second = second
-    heap[i].who = who
+    heap[ROOT + i].first = first
+    heap[ROOT + i].second = second
+    heap[ROOT + i].who = who
     at[who] = i
 
 
@@ -26,9 +29,10 @@ def _put(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
 def _rise(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
     while i > 0:
         up = (i - 1) >> 2
-        if not _less(first, second, heap[up].first, heap[up].second):
+        above = heap[ROOT + up]
+        if not _less(first, second, above.first, above.second):
             break
-        _put(heap, at, i, heap[up].first, heap[up].second, heap[up].who)
+        _put(heap, at, i, above.first, above.second, above.who)
         i = up
     _put(heap, at, i, first, second, who)
 
@@ -41,11 +45,13 @@ def _sink(heap, at, size, i, first, second, who):  # type: ignore[no-untyped-def
             break
         least = child
         for other in range(child + 1, min(child + 4, size)):
-            if _less(heap[other].first, heap[other].second, heap[least].first, heap[least].second):
+            one, two = heap[ROOT + other], heap[ROOT + least]
+            if _less(one.first, one.second, two.first, two.second):
                 least = other
-        if not _less(heap[least].first, heap[least].second, first, second):
+        below = heap[ROOT + least]
+        if not _less(below.first, below.second, first, second):
             break
-        _put(heap, at, i, heap[least].first, heap[least].second, heap[least].who)
+        _put(heap, at, i, below.first, below.second, below.who)
         i = least
     _put(heap, at, i, first, second, who)
 
@@ -58,7 +64,7 @@ def heap_set(heap, at, totals, size_at, who, first, second):  # type: ignore[no-
         i = totals[size_at]
         totals[size_at] += 1
         _rise(heap, at, i, first, second, who)
-    elif _less(first, second, heap[i].first, heap[i].second):
+    elif _less(first, second, heap[ROOT + i].first, heap[ROOT + i].second):
         _rise(heap, at, i, first, second, who)
     else:
         _sink(heap, at, totals[size_at], i, first, second, who)
@@ -75,8 +81,9 @@ def heap_drop(heap, at, totals, size_at, who):  # type: ignore[no-untyped-def]
     last = totals[size_at]
     if i == last:
         return
-    first, second, moved = heap[last].first, heap[last].second, heap[last].who
-    if _less(first, second, heap[i].first, heap[i].second):
+    end = heap[ROOT + last]
+    first, second, moved = end.first, end.second, end.who
+    if _less(first, second, heap[ROOT + i].first, heap[ROOT + i].second):
         _rise(heap, at, i, first, second, moved)
     else:
         _sink(heap, at, last, i, first, second, moved)

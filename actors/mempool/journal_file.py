@@ -20,8 +20,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from actors.ledger.rows import Batch
-from actors.mempool.journal import FILE_HEADER_BYTES, JournalHeader, encode_records, records_bytes_max
+from actors.ledger.rows import Batch, FormatError
+from actors.mempool.journal import (
+    FILE_HEADER_BYTES,
+    JournalHeader,
+    Scan,
+    decode_journal_header,
+    encode_records,
+    records_bytes_max,
+    scan_records,
+)
 
 _REWRITE_BYTES_MIN = 16 << 20
 _REWRITE_RATIO = 4
@@ -55,6 +63,20 @@ def clear_marks(path: Path) -> None:
     """Forget what shards of other layouts once took from this journal: it is in use again."""
     for mark in path.parent.glob(f"{path.name}.taken-*"):
         mark.unlink(missing_ok=True)
+
+
+def read_journal(path: Path, chain_tag: int) -> Scan:
+    """The whole records of a journal. One that is missing, or cut within its header, promised nothing.
+
+    Raises FormatError when it belongs to another network.
+    """
+    data = path.read_bytes() if path.exists() else b""
+    if len(data) < FILE_HEADER_BYTES:
+        return Scan()
+    header = decode_journal_header(data)
+    if header.chain_tag != chain_tag:
+        raise FormatError(f"{path.name}.chain_tag", header.chain_tag, chain_tag)
+    return scan_records(data)
 
 
 class JournalFile:

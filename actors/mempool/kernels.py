@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_EXPIRY, WORD_NONCE
+from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_EXPIRY, WORD_FEE, WORD_NONCE
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import (
     ARRIVALS,
@@ -18,83 +18,126 @@ from actors.mempool.arena import (
     INFLIGHT,
     LOST,
     LOST_ROWS_MAX,
+    OVERDUE,
+    QUEUES,
     READY_SIZE,
     ROWS_LIMIT,
     ROWS_LIVE,
     ROWS_TOUCHED,
+    SWEEP_AT,
 )
 from actors.mempool.chain import (
     DUPLICATE,
+    EXPIRED,
     INSUFFICIENT_BALANCE,
     NONCE_GAP,
     NONCE_REUSED,
     OK,
     POOL_FULL,
-    copy_payload,
     judge,
     link_row,
     lose,
     lose_tail,
     lowest_sender,
-    payload_bytes,
     refresh,
     remove,
+    replace_row,
     set_cursor,
     set_evictable,
 )
+from actors.mempool.heap import ROOT
+from actors.mempool.levels import FEE_RANK_BITS, best_queue, queue_of, share_of
+from actors.mempool.payloads import copy_payload, payload_bytes
 
-EXPIRED, UNAVAILABLE = int(Verdict.EXPIRED), int(Verdict.UNAVAILABLE)
+UNAVAILABLE = int(Verdict.UNAVAILABLE)
 _STALE, _MARKED = 1, 2
+_RANK_SHIFT, _FEE_MAX = np.uint64(FEE_RANK_BITS), np.uint64(2**FEE_RANK_BITS - 1)
 
 
 @njit(cache=True)
-def screen(p, slots, words, verdicts):  # type: ignore[no-untyped-def]
+def screen(p, slots, words, lowered, verdicts):  # type: ignore[no-untyped-def]
     """Fill in verdicts of rows that still have none, each against the pool as it is; inserts nothing."""
     for i in range(len(words)):
         if verdicts[i] == OK:
-            verdicts[i] = judge(p, slots[i], words, i, True)[0]
+            verdicts[i] = judge(p, slots[i], words, i, lowered, True)[0]
 
 
 @njit(cache=True)
-def insert(p, slots, words, payloads, offsets, verdicts, durable):  # type: ignore[no-untyped-def]
+def insert(p, slots, words, payloads, offsets, source, lowered, verdicts, durable, taken):  # type: ignore[no-untyped-def]
     """Insert rows whose verdict is OK, one after the other; judged anew, as the pool may have changed.
 
-    At the bound the lowest-ranked row makes way for one that ranks higher. With `durable`, rows inserted and
+    Fills `taken` with the rows that are new here and returns how many. At the bound the lowest-ranked row
+    makes way for one that ranks higher. With `durable`, rows inserted and
     rows found pending are marked as journalled. A row that was DUPLICATE and no longer is pending becomes
     UNAVAILABLE: its signature was not looked at.
     """
+    count = 0
     for i in range(len(words)):
         known = verdicts[i] == DUPLICATE and durable
         if verdicts[i] != OK and not known:
             continue
         s = slots[i]
-        verdict, before, same, floor = judge(p, s, words, i, False)
+        verdict, before, same, floor = judge(p, s, words, i, lowered, False)
         if known:
             verdicts[i] = UNAVAILABLE if verdict == OK else verdict
         else:
             verdicts[i] = verdict
         slot = same if verdict == DUPLICATE else np.int64(-1)
         if verdict == OK and not known:
-            if p.totals[ROWS_LIVE] >= p.totals[ROWS_LIMIT]:
-                lose_tail(p, lowest_sender(p), POOL_FULL)
             p.totals[ARRIVALS] += 1
-            slot = link_row(p, s, words, i, before, floor, payloads, offsets[i], p.totals[ARRIVALS])
+            arrival, start = p.totals[ARRIVALS], offsets[i]
+            if same >= 0:
+                slot = replace_row(p, s, same, words, i, before, source, lowered, payloads, start, arrival)
+            else:
+                if p.totals[ROWS_LIVE] >= p.totals[ROWS_LIMIT]:
+                    lose_tail(p, lowest_sender(p), POOL_FULL)
+                slot = link_row(p, s, words, i, before, floor, source, lowered, payloads, start, arrival)
+            taken[count] = i
+            count += 1
         if durable and slot >= 0 and p.links[slot].durable == 0:
             p.links[slot].durable = 1
             p.totals[DURABLE_ROWS] += 1
             p.totals[DURABLE_BYTES] += ROW_BYTES + payload_bytes(p.words, slot)
+    return count
 
 
 @njit(cache=True)
-def draw(p, draw_id, height, payload_bytes_max, out, aside):  # type: ignore[no-untyped-def]
-    """Take up to len(out) ready rows, highest fee first, then by arrival, a sender's by nonce; fills `out`.
+def draw(p, draw_id, height, payload_bytes_max, out, ranks, aside):  # type: ignore[no-untyped-def]
+    """Take up to len(out) ready rows as levels.py says, a sender's by nonce; fills `out` and `ranks`.
 
     Rows in `out` become in flight. A sender whose next payload does not fit sits this draw out (`aside`). A
     row found expired is dropped. Returns (rows, payload bytes).
     """
-    count = size_total = skipped = 0
-    while count < len(out) and p.totals[READY_SIZE] > 0 and skipped < len(aside):
-        s = p.ready[0].who
+    rows_max = len(out)
+    kept = 0
+    for queue in range(QUEUES):
+        kept += share_of(queue, rows_max)
+    count, size, skipped = _take(p, draw_id, height, payload_bytes_max, -1, 0, rows_max - kept, 0, 0,
+                                 out, ranks, aside)  # fmt: skip
+    for turn in range(QUEUES):
+        queue = (OVERDUE + turn) % QUEUES
+        stop = min(count + share_of(queue, rows_max), rows_max)
+        count, size, skipped = _take(p, draw_id, height, payload_bytes_max, queue, count, stop, size, skipped,
+                                     out, ranks, aside)  # fmt: skip
+    count, size, skipped = _take(p, draw_id, height, payload_bytes_max, -1, count, rows_max, size, skipped,
+                                 out, ranks, aside)  # fmt: skip
+    for i in range(skipped):
+        set_cursor(p, p.links[aside[i]].owner, aside[i])
+    return count, size
+
+
+@njit(cache=True)
+def _take(  # type: ignore[no-untyped-def]
+    p, draw_id, height, payload_bytes_max, queue, count, stop, size_total, skipped, out, ranks, aside
+):
+    """Draw from one queue, or from the best at each time (-1), until `stop` rows are in `out`."""
+    any_queue = queue < 0
+    while count < stop and skipped < len(aside):
+        if any_queue:
+            queue = best_queue(p, QUEUES)
+        if queue < 0 or p.totals[READY_SIZE + queue] == 0:
+            break
+        s = np.int64(p.ready[queue, ROOT].who)
         slot = np.int64(p.senders[s].cursor)
         if p.words[slot, WORD_EXPIRY] < height:
             if p.totals[LOST] >= LOST_ROWS_MAX:
@@ -109,14 +152,15 @@ def draw(p, draw_id, height, payload_bytes_max, out, aside):  # type: ignore[no-
             set_cursor(p, s, np.int64(-1))
             continue
         out[count] = slot
+        ranks[count] = (np.uint64(QUEUES - queue) << _RANK_SHIFT) | min(p.words[slot, WORD_FEE], _FEE_MAX)
+        if count > 0:
+            ranks[count] = min(ranks[count], ranks[count - 1])
         count += 1
         size_total += size
         p.links[slot].draw = draw_id
         p.totals[INFLIGHT] += 1
         set_cursor(p, s, _next_ready(p, s, slot))
-    for i in range(skipped):
-        set_cursor(p, p.links[aside[i]].owner, aside[i])
-    return count, size_total
+    return count, size_total, skipped
 
 
 @njit(cache=True)
@@ -167,14 +211,14 @@ def resolve(p, draw_id, drawn, verdicts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def release(p):  # type: ignore[no-untyped-def]
+def release(p, senders_used):  # type: ignore[no-untyped-def]
     """Every row in flight is pending again."""
     for slot in range(p.totals[ROWS_TOUCHED]):
         if p.links[slot].draw != 0:
             p.links[slot].draw = 0
             p.senders[p.links[slot].owner].stale = _MARKED
     p.totals[INFLIGHT] = 0
-    for s in range(len(p.senders)):
+    for s in range(senders_used):
         if p.senders[s].stale == _MARKED:
             refresh(p, s)
 
@@ -203,6 +247,7 @@ def _advance(p, s, nonce):  # type: ignore[no-untyped-def]
     slot = np.int64(p.senders[s].head)
     while slot >= 0 and p.words[slot, WORD_NONCE] < nonce:
         cursor_gone = cursor_gone or p.senders[s].cursor == slot
+        p.sources[p.links[slot].source].committed += 1
         after = np.int64(p.links[slot].next)
         remove(p, slot)
         p.totals[COMMITTED] += 1
@@ -218,10 +263,34 @@ def _advance(p, s, nonce):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def live_slots(p, durable_only, out):  # type: ignore[no-untyped-def]
+def sweep(p, senders_used, stretch):  # type: ignore[no-untyped-def]
+    """Put the next `stretch` senders into the queues where waiting has lifted them."""
+    at = p.totals[SWEEP_AT]
+    for _ in range(stretch):
+        at = at + 1 if at + 1 < senders_used else 0
+        cursor = np.int64(p.senders[at].cursor)
+        if cursor >= 0 and queue_of(p, cursor) != p.senders[at].queue:
+            set_cursor(p, at, cursor)
+    p.totals[SWEEP_AT] = at
+
+
+@njit(cache=True)
+def renumber(p, slots, senders_used):  # type: ignore[no-untyped-def]
+    """Number arrivals anew from 1; `slots` are all rows, by arrival."""
+    for i in range(len(slots)):
+        p.links[slots[i]].arrival = i + 1
+    p.totals[ARRIVALS] = len(slots)
+    for s in range(senders_used):
+        if p.senders[s].head >= 0:
+            set_cursor(p, s, np.int64(p.senders[s].cursor))
+            set_evictable(p, s)
+
+
+@njit(cache=True)
+def live_slots(p, senders_used, durable_only, out):  # type: ignore[no-untyped-def]
     """Slots of pending rows by sender and nonce, all or the journalled ones; returns how many."""
     count = 0
-    for s in range(len(p.senders)):
+    for s in range(senders_used):
         slot = np.int64(p.senders[s].head)
         while slot >= 0:
             if not durable_only or p.links[slot].durable != 0:

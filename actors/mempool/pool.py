@@ -3,8 +3,10 @@
 Admission has two halves with the signature check between them, during which other batches come and go:
 `screen` judges against the pool and takes nothing in, so forged rows can neither hold a victim's nonce nor
 evict anybody; `insert` judges again and takes in what was verified. Whatever a batch costs is linear in it.
+A transaction that was committed is refused by its nonce, however long ago that was. How rows are ranked:
+levels.py; who is trusted how far: sources.py.
 
-Bounds: `capacity_rows` rows, `PAYLOAD_CHUNKS_PER_ROW` payload chunks a row on average; then the lowest-ranked
+Bounds: `capacity_rows` rows, `payload_bytes_max` of payload in chunks; then the lowest-ranked
 row makes way for a better one, else POOL_FULL; a journalled row too, since durable means that it outlives a
 crash, not that it outbids others. A sender has `sender_rows_max` nonces from its committed one.
 Senders that hold nothing, have sent nothing and have no row are forgotten once they are many.
@@ -19,29 +21,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.checks import static_verdicts
-from actors.ledger.index import KeyIndex, key_words
+from actors.ledger.index import KEY_WORDS, KeyIndex, key_words
 from actors.ledger.rows import ROW_DTYPE, ROW_WORDS, Batch, FormatError, row_matrix, shard_of
 from actors.ledger.verdict import Verdict
 from actors.mempool import kernels
 from actors.mempool.arena import (
+    AGE_BLOCKS,
+    ARRIVALS,
     CHUNK_BYTES,
     COMMITTED,
     DURABLE_BYTES,
     DURABLE_ROWS,
     EVICT_SIZE,
+    FEE_UNIT,
+    HEIGHT,
     INFLIGHT,
     LOST,
     LOST_UNTOLD,
+    QUEUES,
     READY_SIZE,
+    REPLACED,
     ROWS_LIVE,
     ROWS_TOUCHED,
+    SWEEP_AT,
     WINDOW,
     Arena,
     Columns,
 )
+from actors.mempool.heap import ROOT
+from actors.mempool.sources import Sources
 
 BATCH_ROWS_MAX = 100_000
-PAYLOAD_CHUNKS_PER_ROW = 2
+ARRIVAL_MAX = 2**32 - 1
+SWEEP_BLOCKS = 32
 DRAWS_OPEN_MAX = 256
 _PHANTOM_SENDERS_MIN = 65_536
 _DRAW_ASIDE_MAX = 4_096
@@ -49,23 +61,31 @@ _DRAW_ASIDE_MAX = 4_096
 
 @dataclass(frozen=True, slots=True)
 class PoolBounds:
-    """capacity_rows: rows in all. initial_rows: allocated at first. sender_rows_max: nonces of one sender."""
+    """capacity_rows: rows in all. initial_rows: allocated at first. sender_rows_max: nonces of one sender.
+
+    payload_bytes_max: payloads of all rows, each rounded up to chunks of CHUNK_BYTES. fee_unit: fee per KiB
+    that lifts a row out of the lowest level. age_blocks: waiting that lifts a row by one level.
+    """
 
     capacity_rows: int
     initial_rows: int
     sender_rows_max: int
+    payload_bytes_max: int = 1 << 26
+    fee_unit: int = 4
+    age_blocks: int = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A ranked draw: its number, and the rows with their payloads."""
+    """A ranked draw: its number, the rows with their payloads, and (n,) uint64 ranks that never rise."""
 
     draw: int
     batch: Batch
+    ranks: NDArray[np.uint64]
 
 
 class Pool:
-    """Pending rows of one shard. `seed` keys the index of senders; draws are numbered from `first_draw`."""
+    """Pending rows of one shard. `seed` keys the index of senders; draws count from `first_draw`."""
 
     def __init__(
         self,
@@ -80,9 +100,11 @@ class Pool:
         self.shard, self._shards = shard, shards
         self.height = 0
         self._index = KeyIndex(1024, seed)
-        chunks_max = bounds.capacity_rows * PAYLOAD_CHUNKS_PER_ROW
+        chunks_max = bounds.payload_bytes_max // CHUNK_BYTES
         self.arena = Arena(bounds.initial_rows, bounds.capacity_rows, chunks_max, self._index.capacity)
-        self._p.totals[WINDOW] = bounds.sender_rows_max
+        self._p.totals[WINDOW], self._p.totals[FEE_UNIT] = bounds.sender_rows_max, bounds.fee_unit
+        self._p.totals[AGE_BLOCKS] = bounds.age_blocks
+        self.sources = Sources(self._p.sources)
         self._next_draw = max(first_draw, 1)
         self._open: dict[int, NDArray[np.int64]] = {}
         self._senders_checked = 0
@@ -105,6 +127,15 @@ class Pool:
     def committed(self) -> int:
         """Rows that settling has found used up, in all."""
         return int(self._p.totals[COMMITTED])
+
+    @property
+    def replaced(self) -> int:
+        """Rows that made way for one of the same nonce with a higher fee, in all."""
+        return int(self._p.totals[REPLACED])
+
+    def depth_by_queue(self) -> list[int]:
+        """Senders with a row to draw: at each level, and overdue."""
+        return [int(n) for n in self._p.totals[READY_SIZE : READY_SIZE + QUEUES]]
 
     @property
     def durable_rows(self) -> int:
@@ -144,54 +175,70 @@ class Pool:
         """(n,) verdicts without the state, for inclusion in the block after `height`."""
         return static_verdicts(batch, self._chain_tag, self.height + 1)
 
-    def screen(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
+    def screen(self, batch: Batch, verdicts: NDArray[np.uint8], source: int = 0) -> None:
         """Complete static verdicts by those of state and pool, each row against the pool as it is."""
         self._reserve(batch)
         slots = self._index.find(key_words(batch.rows["sender"]))
-        kernels.screen(self._p, slots, batch.words, verdicts)
+        kernels.screen(self._p, slots, batch.words, self.sources.lowered(source), verdicts)
 
-    def insert(self, batch: Batch, verdicts: NDArray[np.uint8], durable: bool = False) -> None:
+    def insert(
+        self, batch: Batch, verdicts: NDArray[np.uint8], durable: bool = False, source: int = 0
+    ) -> NDArray[np.int64]:
         """Take in the rows whose verdict is OK, in order; verdicts say what became of them.
 
-        With `durable`, those and the DUPLICATE rows that are still pending are marked as journalled.
+        With `durable`, those and the DUPLICATE rows that are still pending are marked as journalled. Forged
+        rows are held against the source (a slot of `sources`). Returns the places of rows that are new here.
         """
         self._reserve(batch)
+        forged = int((verdicts == Verdict.BAD_SIGNATURE).sum())
+        if forged:
+            self.sources.forged(source, forged)
         wanted = key_words(batch.rows["sender"])
         chosen = (verdicts == Verdict.OK) | ((verdicts == Verdict.DUPLICATE) & durable)
         slots = np.full(len(batch), -1, dtype=np.int64)
         slots[chosen] = self._slots(wanted[chosen])
-        kernels.insert(self._p, slots, batch.words, batch.payloads, batch.payload_offsets, verdicts, durable)
+        taken = np.empty(len(batch), dtype=np.int64)
+        lowered = self.sources.lowered(source)
+        count = kernels.insert(
+            self._p, slots, batch.words, batch.payloads, batch.payload_offsets, source, lowered, verdicts,
+            durable, taken,
+        )  # fmt: skip
         self.arena.note_peak()
+        return taken[:count]
 
     def _reserve(self, batch: Batch) -> None:
         chunks = int((-(-batch.rows["payload_bytes"].astype(np.int64) // CHUNK_BYTES)).sum())
         self.arena.reserve(len(batch), chunks)
+        if int(self._p.totals[ARRIVALS]) + len(batch) > ARRIVAL_MAX:
+            slots = self._live_slots()
+            by_arrival = slots[np.argsort(self._p.links["arrival"][slots])]
+            kernels.renumber(self._p, by_arrival, self.arena.senders_used)
 
     def _slots(self, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
         if self._index.count + len(wanted) > 2 * self._senders_checked + _PHANTOM_SENDERS_MIN:
             self._forget_phantoms()
         slots = self._index.insert(wanted)
-        if self._index.capacity > len(self._p.senders):
-            self.arena.grow_senders(self._index.capacity)
+        self.arena.use_senders(self._index.count, self._index.capacity)
         return slots
 
     def _forget_phantoms(self) -> None:
         """Drop senders that are no accounts and have no rows."""
         count, p = self._index.count, self._p
         senders = p.senders[:count]
-        keep = (senders["nonce"] != 0) | (senders["balance"] != 0) | (senders["count"] != 0)
+        keep = (senders["nonce"] != 0) | (senders["balance"] != 0) | (senders["head"] >= 0)
         index = KeyIndex(int(keep.sum()), self._seed)
         index.insert(self._index.keys[:count][keep])
         kept = np.flatnonzero(keep)
         new_slot = np.cumsum(keep) - 1
         touched = int(p.totals[ROWS_TOUCHED])
         p.links["owner"][:touched] = new_slot[p.links["owner"][:touched]]
-        old_senders, old_ready_at, old_evict_at = p.senders, p.ready_at, p.evict_at
-        ready_size, evict_size = int(p.totals[READY_SIZE]), int(p.totals[EVICT_SIZE])
-        p.ready["who"][:ready_size] = new_slot[p.ready["who"][:ready_size]]
-        p.evict["who"][:evict_size] = new_slot[p.evict["who"][:evict_size]]
+        sizes = (*self.depth_by_queue(), int(p.totals[EVICT_SIZE]))
+        for heap, size in zip((*p.ready, p.evict), sizes, strict=True):
+            entries = heap["who"][ROOT : ROOT + size]
+            entries[:] = new_slot[entries]
         self._index = index
-        self.arena.replace_senders(index.capacity, old_senders[kept], old_ready_at[kept], old_evict_at[kept])
+        self.arena.replace_senders(index.capacity, kept)
+        p.totals[SWEEP_AT] = 0
         self._senders_checked = index.count
 
     # Drawing and what becomes of it
@@ -203,15 +250,18 @@ class Pool:
         in flight until they settle or are released.
         """
         out = np.empty(min(rows_max, self.depth), dtype=np.int64)
+        ranks = np.empty(len(out), dtype=np.uint64)
         number, self._next_draw = self._next_draw, self._next_draw + 1
         aside = np.empty(_DRAW_ASIDE_MAX, dtype=np.int64)
-        count, size = kernels.draw(self._p, number, np.uint64(height), payload_bytes_max, out, aside)
+        count, size = kernels.draw(
+            self._p, _mark(number), np.uint64(height), payload_bytes_max, out, ranks, aside
+        )
         out = out[:count]
         if count:
             self._open[number] = out
             if len(self._open) > DRAWS_OPEN_MAX:
                 self._open.pop(next(iter(self._open)))
-        return Drawn(number, self._gather(out, size))
+        return Drawn(number, self._gather(out, size), ranks[:count])
 
     def _gather(self, slots: NDArray[np.int64], payload_bytes: int) -> Batch:
         rows = np.empty(len(slots), dtype=ROW_DTYPE)
@@ -230,13 +280,13 @@ class Pool:
         if verdicts.shape != drawn.shape:
             raise FormatError("verdicts", verdicts.shape, f"{drawn.shape} as drawn")
         del self._open[draw]
-        kernels.resolve(self._p, draw, drawn, np.array(verdicts, dtype=np.uint8))
+        kernels.resolve(self._p, _mark(draw), drawn, np.array(verdicts, dtype=np.uint8))
         return True
 
     def release(self) -> None:
         """All rows in flight are pending again; no draw is open."""
         self._open.clear()
-        kernels.release(self._p)
+        kernels.release(self._p, self.arena.senders_used)
 
     def settle(
         self, height: int, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]
@@ -246,17 +296,24 @@ class Pool:
         slots = self._slots(key_words(keys[own]))
         kernels.settle(self._p, slots, nonces[own].astype(np.uint64), balances[own].astype(np.uint64))
         self.height = max(self.height, height)
+        self._p.totals[HEIGHT] = self.height
+        self.sources.settle()
+        used = self.arena.senders_used
+        kernels.sweep(self._p, used, -(-used // SWEEP_BLOCKS))
         self.arena.release_idle()
 
     # What others want to know
 
     def journalled(self) -> Batch:
         """All rows that are marked as journalled, with payloads, each sender's by nonce."""
-        out = np.empty(self.depth, dtype=np.int64)
-        slots = out[: kernels.live_slots(self._p, True, out)]
+        slots = self._live_slots(durable_only=True)
         words = self._p.words
         size = int((words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
         return self._gather(slots, size)
+
+    def _live_slots(self, durable_only: bool = False) -> NDArray[np.int64]:
+        out = np.empty(self.depth, dtype=np.int64)
+        return out[: kernels.live_slots(self._p, self.arena.senders_used, durable_only, out)]
 
     def take_lost(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Rows that were dropped uncommitted since the last call, and why."""
@@ -268,8 +325,13 @@ class Pool:
     def memory(self) -> dict[str, int]:
         """Bytes by use; see Arena.memory."""
         memory = self.arena.memory()
-        memory["sender_bytes"] += self._index.keys.nbytes + self._index.table.nbytes
+        memory["sender_bytes"] += self._index.count * 8 * KEY_WORDS + self._index.table.nbytes
         return memory
+
+
+def _mark(draw: int) -> int:
+    """What a row in flight remembers of its draw: never 0, and the same again only after 2^32-1 draws."""
+    return draw % ARRIVAL_MAX + 1
 
 
 def warm() -> None:
@@ -286,4 +348,5 @@ def warm() -> None:
     pool.resolve(drawn.draw, np.zeros(len(drawn.batch), dtype=np.uint8))
     pool.release()
     pool.journalled()
+    kernels.renumber(pool.arena.columns, np.empty(0, dtype=np.int64), 0)
     pool.settle(1, rows["sender"], np.ones(2, dtype=np.uint64), np.ones(2, dtype=np.uint64))

@@ -5,10 +5,12 @@ The model says what the rules in actors/mempool/chain.py mean, without heaps, li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -17,9 +19,13 @@ from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.rules import payload_hash
 from actors.ledger.verdict import Verdict
 from actors.mempool import arena, kernels
-from actors.mempool.pool import PAYLOAD_CHUNKS_PER_ROW, Pool, PoolBounds
+from actors.mempool.heap import ROOT
+from actors.mempool.pool import Pool, PoolBounds
 
 CAPACITY, WINDOW, TAG = 7, 4, 77
+CHUNKS, FEE_UNIT, AGE_BLOCKS = 14, 4, 2
+SOURCES = ["", "known:client", "member:node"]
+OVERDUE = 4
 KEYS = [bytes([who + 1]) * 32 for who in range(4)]
 U64_MAX = 2**64 - 1
 EXECUTION_VERDICTS = [
@@ -44,6 +50,8 @@ class Entry:
     mark: int
     arrival: int = 0
     draw: int = 0
+    level: int = 0
+    since: int = 0
 
     @property
     def cost(self) -> int:
@@ -63,6 +71,19 @@ class Entry:
         row["signature"][0, 0] = self.mark
         return row
 
+    def level_from(self, lowered: int) -> int:
+        """Level by fee per KiB, moved by the source's standing."""
+        per_kib = self.fee * 1024 / (208 + len(self.payload))
+        level = sum(per_kib < FEE_UNIT * times for times in (1, 4, 16))
+        return min(max(level + lowered, 0), 3)
+
+    def rank(self, lowered: int) -> tuple[int, int]:
+        return 3 - self.level_from(lowered), self.fee
+
+    def queue(self, height: int) -> int:
+        lifted = self.level - (height - self.since) // AGE_BLOCKS
+        return OVERDUE if lifted < 0 else lifted
+
     def same(self, other: Entry) -> bool:
         return self.row().tobytes() == other.row().tobytes()
 
@@ -73,7 +94,7 @@ class Model:
     def __init__(self) -> None:
         self.accounts: dict[bytes, tuple[int, int]] = {}
         self.rows: dict[bytes, dict[int, Entry]] = {}
-        self.height = self.arrivals = self.committed = 0
+        self.height = self.arrivals = self.committed = self.replaced = 0
         self.lost: list[tuple[bytes, int]] = []
 
     def chain(self, sender: bytes) -> list[Entry]:
@@ -88,19 +109,22 @@ class Model:
             nonce += 1
         return nonce
 
-    def floor(self, sender: bytes, nonce: int, fee: int) -> int:
-        """0 behind a gap, else 1 + the least fee of the row and those before it."""
+    def floor(self, sender: bytes, nonce: int, rank: tuple[int, int]) -> tuple[int, int]:
+        """Below all ranks behind a gap, else the least rank of the row and those before it."""
         if nonce > self.ready_end(sender):
-            return 0
-        before = [entry.fee for entry in self.chain(sender) if entry.nonce < nonce]
-        return min([fee, *before]) + 1
+            return (-1, 0)
+        before = [(3 - e.level, e.fee) for e in self.chain(sender) if e.nonce < nonce]
+        return min([rank, *before])
+
+    def floor_of(self, entry: Entry) -> tuple[int, int]:
+        return self.floor(entry.sender, entry.nonce, (3 - entry.level, entry.fee))
 
     def victim(self) -> Entry | None:
         tails = [self.chain(sender)[-1] for sender in self.rows if self.rows[sender]]
         tails = [tail for tail in tails if not tail.draw]
-        return min(tails, key=lambda t: (self.floor(t.sender, t.nonce, t.fee), -t.arrival), default=None)
+        return min(tails, key=lambda t: (self.floor_of(t), -t.arrival), default=None)
 
-    def judge(self, entry: Entry, hopeful: bool = False) -> Verdict:
+    def judge(self, entry: Entry, lowered: int, hopeful: bool = False) -> Verdict:
         committed, balance = self.accounts.get(entry.sender, (0, 0))
         if entry.nonce < committed:
             return Verdict.NONCE_REUSED
@@ -109,35 +133,57 @@ class Model:
             return Verdict.SENDER_LIMIT if full else Verdict.NONCE_GAP
         known = self.rows.get(entry.sender, {}).get(entry.nonce)
         if known is not None:
-            return Verdict.DUPLICATE if known.same(entry) else Verdict.NONCE_REUSED
+            return self.compare(known, entry, lowered, balance)
         if sum(e.cost for e in self.chain(entry.sender)) + entry.cost > balance:
             return Verdict.INSUFFICIENT_BALANCE
-        if sum(e.chunks for e in self.everything()) + entry.chunks > CAPACITY * PAYLOAD_CHUNKS_PER_ROW:
+        if self.chunks() + entry.chunks > CHUNKS:
             return Verdict.POOL_FULL
         if len(self.everything()) < CAPACITY:
             return Verdict.OK
-        victim, floor = self.victim(), self.floor(entry.sender, entry.nonce, entry.fee)
-        if hopeful and floor == 0:
-            floor = entry.fee + 1
-        if victim is None or self.floor(victim.sender, victim.nonce, victim.fee) >= floor:
+        victim, rank = self.victim(), entry.rank(lowered)
+        floor = self.floor(entry.sender, entry.nonce, rank)
+        if hopeful and floor < (0, 0):
+            floor = rank
+        if victim is None or self.floor_of(victim) >= floor:
             return Verdict.POOL_FULL
         return Verdict.OK
 
-    def screen(self, entries: list[Entry]) -> list[Verdict]:
-        return [Verdict.EXPIRED if e.expiry < self.height + 1 else self.judge(e, True) for e in entries]
+    def compare(self, known: Entry, entry: Entry, lowered: int, balance: int) -> Verdict:
+        if known.same(entry):
+            return Verdict.DUPLICATE
+        dearer = entry.fee > known.fee and 10 * entry.fee >= 11 * known.fee
+        if known.draw or not dearer or entry.rank(lowered) < (3 - known.level, known.fee):
+            return Verdict.NONCE_REUSED
+        if sum(e.cost for e in self.chain(entry.sender)) - known.cost + entry.cost > balance:
+            return Verdict.INSUFFICIENT_BALANCE
+        return Verdict.POOL_FULL if self.chunks() - known.chunks + entry.chunks > CHUNKS else Verdict.OK
 
-    def insert(self, entries: list[Entry], verdicts: list[Verdict]) -> list[Verdict]:
-        return [self._insert(e) if v == Verdict.OK else v for e, v in zip(entries, verdicts, strict=True)]
+    def chunks(self) -> int:
+        return sum(e.chunks for e in self.everything())
 
-    def _insert(self, entry: Entry) -> Verdict:
-        verdict = self.judge(entry)
+    def screen(self, entries: list[Entry], lowered: int) -> list[Verdict]:
+        return [
+            Verdict.EXPIRED if e.expiry < self.height + 1 else self.judge(e, lowered, True) for e in entries
+        ]
+
+    def insert(self, entries: list[Entry], verdicts: list[Verdict], lowered: int) -> list[Verdict]:
+        pairs = zip(entries, verdicts, strict=True)
+        return [self._insert(e, lowered) if v == Verdict.OK else v for e, v in pairs]
+
+    def _insert(self, entry: Entry, lowered: int) -> Verdict:
+        verdict = self.judge(entry, lowered)
         if verdict == Verdict.OK:
-            if len(self.everything()) == CAPACITY:
+            known = self.rows.get(entry.sender, {}).get(entry.nonce)
+            if known is not None:
+                self.replaced += 1
+                self.lose(known, Verdict.NONCE_REUSED)
+            elif len(self.everything()) == CAPACITY:
                 victim = self.victim()
                 assert victim is not None
                 self.lose(victim, Verdict.POOL_FULL)
             self.arrivals += 1
             entry.arrival, entry.draw = self.arrivals, 0
+            entry.level, entry.since = entry.level_from(lowered), self.height
             self.rows.setdefault(entry.sender, {})[entry.nonce] = entry
         return verdict
 
@@ -148,27 +194,52 @@ class Model:
     def draw(self, number: int, rows_max: int, payload_max: int, height: int) -> list[Entry]:
         drawn: list[Entry] = []
         aside: set[bytes] = set()
-        while len(drawn) < rows_max:
+        rows_max = min(rows_max, len(self.everything()))
+        shares = {OVERDUE: max(rows_max // 8, min(rows_max, 1))} | {n: rows_max // 16 for n in (1, 2, 3)}
+        every, stop = (0, 1, 2, 3, OVERDUE), rows_max - sum(shares.values())
+        self._take(drawn, aside, every, stop, number, payload_max, height)
+        for queue, share in shares.items():
+            stop = min(len(drawn) + share, rows_max)
+            self._take(drawn, aside, (queue,), stop, number, payload_max, height)
+        self._take(drawn, aside, every, rows_max, number, payload_max, height)
+        return drawn
+
+    def _take(
+        self,
+        drawn: list[Entry],
+        aside: set[bytes],
+        queues: tuple[int, ...],
+        stop: int,
+        number: int,
+        payload_max: int,
+        height: int,
+    ) -> None:
+        def order(entry: Entry) -> tuple[int, int, int]:
+            queue = entry.queue(self.height)
+            return queue, 0 if queue == OVERDUE else -entry.fee, entry.arrival
+
+        while len(drawn) < stop:
             heads = [
                 next((e for e in self.chain(s) if not e.draw and e.nonce < self.ready_end(s)), None)
                 for s in self.rows
                 if s not in aside
             ]
-            best = min((h for h in heads if h), key=lambda e: (-e.fee, e.arrival), default=None)
+            best = min((h for h in heads if h and h.queue(self.height) in queues), key=order, default=None)
             if best is None:
-                break
+                return
             if best.expiry < height:
                 self.lose(best, Verdict.EXPIRED)
             elif sum(len(e.payload) for e in drawn) + len(best.payload) > payload_max:
                 aside.add(best.sender)
             else:
-                best.draw = number
+                best.draw = number % (2**32 - 1) + 1
                 drawn.append(best)
-        return drawn
 
     def resolve(self, number: int, drawn: list[Entry], verdicts: list[Verdict]) -> None:
         for entry, verdict in zip(drawn, verdicts, strict=True):
-            here = self.rows[entry.sender].get(entry.nonce) is entry and entry.draw == number
+            here = (
+                self.rows[entry.sender].get(entry.nonce) is entry and entry.draw == number % (2**32 - 1) + 1
+            )
             if not here or verdict in (Verdict.OK, Verdict.NONCE_REUSED):
                 continue
             if verdict == Verdict.NONCE_GAP:
@@ -204,7 +275,7 @@ entry_strategy = st.builds(
     st.sampled_from(KEYS),
     st.integers(0, 8),
     st.sampled_from([0, 1, 5]),
-    st.sampled_from([0, 1, 2, 3, 9]),
+    st.sampled_from([0, 1, 2, 3, 9, 10, 20]),
     st.sampled_from([1, 3, 6, U64_MAX]),
     st.sampled_from([b"", b"", b"", b"x", b"y" * 128, b"z" * 300]),
     st.integers(1, 2),
@@ -220,40 +291,47 @@ class PoolMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = Pool(PoolBounds(CAPACITY, 2, WINDOW), TAG, seed=3)
+        chunks = CHUNKS * arena.CHUNK_BYTES
+        self.pool = Pool(PoolBounds(CAPACITY, 2, WINDOW, chunks, FEE_UNIT, AGE_BLOCKS), TAG, seed=3)
         self.model = Model()
-        self.waiting: tuple[list[Entry], Batch, np.ndarray[Any, Any], list[Verdict]] | None = None
+        self.waiting: tuple[list[Entry], Batch, np.ndarray[Any, Any], list[Verdict], int] | None = None
         self.drawn: dict[int, list[Entry]] = {}
         self.settle(dict.fromkeys(KEYS[:3], (0, 40)))
 
     @precondition(lambda self: self.waiting is None)
-    @rule(entries=batches)
-    def begin(self, entries: list[Entry]) -> None:
+    @rule(entries=batches, source=st.sampled_from(SOURCES))
+    def begin(self, entries: list[Entry], source: str) -> None:
+        slot = self.pool.sources.slot(source)
         batch = to_batch(entries)
         self.pool.check_form(batch)
         verdicts = self.pool.static(batch)
-        self.pool.screen(batch, verdicts)
-        expected = self.model.screen(entries)
+        self.pool.screen(batch, verdicts, slot)
+        expected = self.model.screen(entries, self.pool.sources.lowered(slot))
         assert verdicts.tolist() == expected
-        self.waiting = entries, batch, verdicts, expected
+        self.waiting = entries, batch, verdicts, expected, slot
 
     @precondition(lambda self: self.waiting is not None)
     @rule(forged=st.integers(0, 63))
     def finish(self, forged: int) -> None:
         assert self.waiting is not None
-        entries, batch, verdicts, expected = self.waiting
+        entries, batch, verdicts, expected, slot = self.waiting
         self.waiting = None
         for i, verdict in enumerate(expected):
             if verdict == Verdict.OK and forged >> i & 1 and forged & 1:
                 verdicts[i] = expected[i] = Verdict.BAD_SIGNATURE
-        self.pool.insert(batch, verdicts)
-        assert verdicts.tolist() == self.model.insert(entries, expected)
+        before = self.model.arrivals
+        taken = self.pool.insert(batch, verdicts, source=slot)
+        assert verdicts.tolist() == self.model.insert(entries, expected, self.pool.sources.lowered(slot))
+        assert len(taken) == self.model.arrivals - before
+        assert set(verdicts[taken].tolist()) <= {Verdict.OK}
 
     @precondition(lambda self: self.waiting is None)
     @rule(run=runs)
     def submit_run(self, run: tuple[bytes, int, list[int]]) -> None:
         sender, first, fees = run
-        self.begin([Entry(sender, first + i, 1, fee, U64_MAX, b"", 1) for i, fee in enumerate(fees)])
+        self.begin(
+            [Entry(sender, first + i, 1, fee, U64_MAX, b"", 1) for i, fee in enumerate(fees)], "known:client"
+        )
         self.finish(0)
 
     @rule(rows=st.integers(0, 5), payload=st.sampled_from([0, 1, 200, 9999]), ahead=st.integers(1, 3))
@@ -263,6 +341,7 @@ class PoolMachine(RuleBasedStateMachine):
         expected = self.model.draw(drawn.draw, rows, payload, height)
         assert [row.tobytes() for row in drawn.batch.rows] == [e.row().tobytes() for e in expected]
         assert drawn.batch.payloads.tobytes() == b"".join(e.payload for e in expected)
+        assert (np.diff(drawn.ranks.astype(object)) <= 0).all()
         if expected:
             self.drawn[drawn.draw] = expected
 
@@ -300,12 +379,13 @@ class PoolMachine(RuleBasedStateMachine):
     def same_rows(self) -> None:
         out = np.empty(self.pool.depth, dtype=np.int64)
         p = self.pool.arena.columns
-        slots = out[: kernels.live_slots(p, False, out)]
+        slots = out[: kernels.live_slots(p, self.pool.arena.senders_used, False, out)]
         held = {p.words[s].tobytes(): int(p.links[s]["draw"]) for s in slots}
         assert held == {e.row().tobytes(): e.draw for e in self.model.everything()}
         assert len(slots) == self.pool.depth <= CAPACITY
         assert self.pool.inflight == sum(1 for e in self.model.everything() if e.draw)
         assert self.pool.committed == self.model.committed
+        assert self.pool.replaced == self.model.replaced
 
     @invariant()
     def same_losses(self) -> None:
@@ -318,20 +398,30 @@ class PoolMachine(RuleBasedStateMachine):
     def columns_agree(self) -> None:
         p = self.pool.arena.columns
         totals = p.totals
-        spends = {int(s["spend"]) for s in p.senders if s["count"]}
+        used = p.senders[: self.pool.arena.senders_used]
+        spends = {int(s["spend"]) for s in used if s["head"] >= 0}
         assert spends == {sum(e.cost for e in self.model.chain(k)) for k, c in self.model.rows.items() if c}
         assert totals[arena.CHUNKS_LIVE] == sum(e.chunks for e in self.model.everything())
-        for heap, at, size in (
-            (p.ready, p.ready_at, arena.READY_SIZE),
-            (p.evict, p.evict_at, arena.EVICT_SIZE),
-        ):
-            places = [int(at[heap[i]["who"]]) for i in range(totals[size])]
+        ready_at, evict_at = p.ready_at[: len(used)], p.evict_at[: len(used)]
+        heaps = [(p.ready[n], ready_at, arena.READY_SIZE + n) for n in range(arena.QUEUES)]
+        for heap, at, size in (*heaps, (p.evict, evict_at, arena.EVICT_SIZE)):
+            places = [int(at[heap[ROOT + i]["who"]]) for i in range(totals[size])]
             assert places == list(range(totals[size]))
-            assert int((at >= 0).sum()) == totals[size]
+        assert int((ready_at >= 0).sum()) == sum(self.pool.depth_by_queue())
+        assert int((evict_at >= 0).sum()) == totals[arena.EVICT_SIZE]
+        assert int(p.sources["rows"].sum()) == self.pool.depth
         free, slot = 0, totals[arena.ROWS_FREE]
         while slot >= 0:
             free, slot = free + 1, p.links[slot]["next"]
         assert free == totals[arena.ROWS_TOUCHED] - totals[arena.ROWS_LIVE]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _look_at_every_sender_each_block() -> Iterator[None]:
+    """So that the queue of a row follows from its height alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.mempool.pool.SWEEP_BLOCKS", 1)
+        yield
 
 
 PoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

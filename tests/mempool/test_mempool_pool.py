@@ -31,8 +31,10 @@ def made(rows: list[tuple[int, int, int]], amount: int = 0) -> Batch:
     return Batch(table, NO_BYTES)
 
 
-def pool_of(capacity: int, window: int = 16, accounts: int = 8, balance: int = 2**64 - 1) -> Pool:
-    pool = Pool(PoolBounds(capacity, 4, window), TAG, seed=1)
+def pool_of(
+    capacity: int, window: int = 16, accounts: int = 8, balance: int = 2**64 - 1, age_blocks: int = 10**6
+) -> Pool:
+    pool = Pool(PoolBounds(capacity, 4, window, age_blocks=age_blocks), TAG, seed=1)
     settle(pool, 1, {who: (0, balance) for who in range(accounts)})
     return pool
 
