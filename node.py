@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actors.console import UserError, console, emit, explained
-from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, open_network, read_seed
+from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, join_network, open_network
 from actors.ledger.rows import FormatError
 from actors.settings import Settings
 from actors.shell import ActorContext
@@ -34,9 +34,6 @@ from config.effective import ConfigurationError, every_value, load
 
 if TYPE_CHECKING:
     import psutil
-
-    from actors.ledger.genesis import Genesis
-    from actors.peer.config import PeerConfig
 
 Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
@@ -111,6 +108,14 @@ class RayCluster:
         self._restore_native_stderr()
 
 
+@dataclass(frozen=True, slots=True)
+class Join:
+    """An observer called `name`, of the network whose genesis is in folder `genesis`."""
+
+    name: str
+    genesis: Path
+
+
 @dataclass(slots=True)
 class Node:
     """The actors of one node, and what `start` learned of them."""
@@ -178,7 +183,7 @@ def start_node(
     from actors.consensus import actor as consensus
     from actors.gateway import actor as gateway
     from actors.mempool import actor as mempool
-    from actors.peer import actor as peer
+    from actors.peer.node import actor as peer
     from actors.storage import actor as storage
     from actors.validator import actor as validator
 
@@ -204,16 +209,17 @@ def start_node(
     ]
     pool = validator.ValidatorPool(workers, settings.validator)
     shards: list[Any] = []
-    for n in range(count.mempool_shards if serve else 0):
+    proposes = folder.identity in genesis.member_keys
+    for n in range(count.mempool_shards if serve and proposes else 0):
         place = (n, count.mempool_shards, genesis, store, pool)
         shards.append(create(f"mempool-{n}", mempool, mempool.MempoolShard, settings.mempool, *place))
     gateways = [f"gateway-{n}" for n in range(count.gateways if serve else 0)]
-    told = (genesis, key_path, store, pool, shards, [f"{folder.name}/{name}" for name in gateways])
+    followers = [f"{folder.name}/{name}" for name in (*gateways, "peer")]
+    told = (genesis, key_path, store, pool, shards, followers if serve else [])
     leader = create("consensus", consensus, consensus.Consensus, settings.consensus, *told)
     if serve:
-        options = {"num_cpus": settings.peer.scheduler_cpus, "max_restarts": -1}
-        config = _peer_config(settings, genesis, folder)
-        actors["peer"] = ray.remote(peer.Peer).options(**options).remote(config)
+        wire = (genesis, key_path, store, leader, chosen)
+        create("peer", peer, peer.NodePeer, settings.peer, *wire)
     for n, name in enumerate(gateways):
         faces = (genesis, n, shards, store, leader, actors["peer"], chosen)
         create(name, gateway, gateway.Gateway, settings.gateway, *faces)
@@ -242,19 +248,6 @@ def _await_start(node: Node, progress: Progress) -> None:
         progress(f"{len(actors) - len(waiting)}/{len(actors)} actors up ({name})")
 
 
-def _peer_config(settings: Settings, genesis: Genesis, folder: NodeFolder) -> PeerConfig:
-    """What the peer needs of the profile, the genesis and the node's key."""
-    from actors.peer.config import Member, PeerConfig
-
-    return PeerConfig(
-        identity_seed=read_seed(folder.key_path),
-        genesis_hash=genesis.hash(),
-        members=tuple(Member(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
-        listen_host=settings.peer.host,
-        listen_port=settings.peer.port,
-    )
-
-
 def warm_kernels(progress: Progress) -> None:
     """Compile once, before many actors would each compile the same."""
     from actors.mempool import pool
@@ -270,9 +263,12 @@ def warm_kernels(progress: Progress) -> None:
 
 @contextmanager
 def running_node(
-    settings: Settings, data_dir: Path | None, nodes: int, serve: bool = True
+    settings: Settings, data_dir: Path | None, nodes: int, serve: bool = True, join: Join | None = None
 ) -> Iterator[tuple[RayCluster, Node]]:
-    """A started node in its cluster; stopped cleanly on the way out, also by Ctrl-C."""
+    """A started node in its cluster; stopped cleanly on the way out, also by Ctrl-C.
+
+    With `join` it is an observer of an existing network.
+    """
     if nodes != 1:
         raise UserError(f"--nodes {nodes}: this version runs networks of one node")
     with tempfile.TemporaryDirectory(prefix="raychain-") as scratch, console.status("starting") as status:
@@ -283,7 +279,11 @@ def running_node(
             if not console.is_terminal:
                 console.print(f"{time.monotonic() - started:5.1f} s  {text}", markup=False)
 
-        directory = open_network(data_dir or Path(scratch), settings.network, nodes, progress)
+        path = data_dir or Path(scratch)
+        if join is None:
+            directory = open_network(path, settings.network, nodes, progress)
+        else:
+            directory = join_network(path, join.genesis, join.name)
         warm_kernels(progress)
         progress(
             "starting Ray" if not settings.cluster.address else f"joining Ray at {settings.cluster.address}"
@@ -345,22 +345,34 @@ def up(
     overrides: Overrides = None,
     nodes: Nodes = 1,
     data_dir: DataDir = None,
-    address: Annotated[
-        str, typer.Option("--address", help="Join this Ray cluster instead of a local one.")
-    ] = "",
+    address: Annotated[str, typer.Option("--address", help="Join this Ray cluster.")] = "",
+    name: Annotated[str, typer.Option("--node", help="Name of an observer.")] = "observer",
+    seed: Annotated[str, typer.Option("--join", help="host:port of a peer: observe its network.")] = "",
+    genesis: Annotated[Path | None, typer.Option("--genesis", help="That network's data directory.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Start a node and show its status until Ctrl-C."""
+    """Start a node and show its status until Ctrl-C.
+
+    With --join it is an observer: it follows the network of that peer, validates every block itself, and
+    proposes none.
+    """
     from actors.banner import print_banner, watch
 
+    overrides = list(overrides or [])
     if address:
-        overrides = [*(overrides or []), f"cluster.address={address}"]
+        overrides.append(f"cluster.address={address}")
+    if bool(seed) != (genesis is not None):
+        raise UserError("an observer needs both --join HOST:PORT and --genesis DIRECTORY")
+    if seed:
+        overrides.append(f'peer.seeds=["{seed}"]')
+    join = Join(name, genesis) if genesis is not None else None
     settings = load(profile, overrides).settings
     stop = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
-    with running_node(settings, data_dir or Path(settings.node.data_dir), nodes) as (_, node):
-        print_banner(console, node.url, node.directory, settings.network)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    path = data_dir or Path(settings.node.data_dir)
+    with running_node(settings, path, nodes, join=join) as (_, node):
+        print_banner(console, node, settings.network)
         last = watch(console, node, stop)
     emit(last, as_json)
 

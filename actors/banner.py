@@ -23,16 +23,24 @@ _SHOWN_ACCOUNTS = 3
 class Watched(Protocol):
     """What the status line asks of a node."""
 
+    directory: NetworkDirectory
+    facts: dict[str, dict[str, Any]]
+
+    @property
+    def url(self) -> str: ...
+
     def call(self, actor: str, method: str, *args: Any, timeout_s: float = 60) -> Any: ...
 
     def health(self) -> dict[str, dict[str, Any] | None]: ...
 
 
-def print_banner(console: Console, url: str, directory: NetworkDirectory, network: NetworkSettings) -> None:
+def print_banner(console: Console, node: Watched, network: NetworkSettings) -> None:
     """Endpoints, chain, accounts, data directory."""
+    directory, url = node.directory, node.url
     genesis = directory.genesis
     text = Text()
     text.append(f"API         {url}   documentation at {url}/docs\n")
+    text.append(f"peers       {node.facts['peer']['address']}   role {node.facts['consensus']['role']}\n")
     text.append(f"network     {genesis.network}\n")
     text.append(f"chain id    {genesis.hash().hex()}\n")
     text.append(f"node        {directory.nodes[0].identity.hex()}\n")

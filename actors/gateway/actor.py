@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class _Storage:
         self.locate = calls.method("locate")
         self.transaction = calls.method("transaction")
         self.inclusion_proof = calls.method("inclusion_proof")
+        self.state_proof = calls.method("state_proof")
 
 
 class _ForwardedLogs(logging.Handler):
@@ -76,6 +78,16 @@ class _ForwardedLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._log.opt(exception=record.exc_info).log(record.levelname, "{}", record.getMessage())
+
+
+def _status_of(consensus: _Calls, peer: _Calls) -> Callable[[], Coroutine[Any, Any, dict[str, Any]]]:
+    """The status of the node: what Consensus says, and the table of peers."""
+
+    async def status() -> dict[str, Any]:
+        told, peers = await asyncio.gather(consensus.call("status"), peer.call("peers"))
+        return {**told, "peers": peers}
+
+    return status
 
 
 class Gateway(Shell):
@@ -95,7 +107,6 @@ class Gateway(Shell):
     ) -> None:
         super().__init__(context)
         self._settings, self._number = settings, number
-        self._peer = peer
         log = self.log
         server_log = logging.getLogger("uvicorn")
         server_log.handlers, server_log.propagate = [_ForwardedLogs(log)], False
@@ -106,7 +117,7 @@ class Gateway(Shell):
             genesis,
             [shard.method("admit") for shard in self._shards],
             _Storage(_Calls("storage", storage, log)),
-            _Calls("consensus", consensus, log).method("status"),
+            _status_of(_Calls("consensus", consensus, log), _Calls("peer", peer, log)),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
         )
         self._app = create_app(self._service, self._report)

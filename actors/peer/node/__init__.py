@@ -1,0 +1,1 @@
+"""The peer of a whole node: the wire joined to Storage and Consensus."""

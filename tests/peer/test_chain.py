@@ -1,0 +1,115 @@
+"""The chain as the peer room serves and takes it: what proves itself passes, nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.ledger import merkle
+from actors.ledger.block import Certificate, Header, SealedHeader, sign_proposal, sign_vote
+from actors.ledger.genesis import Genesis, Member
+from actors.ledger.hashing import sha256_rows
+from actors.ledger.rows import Batch, encode_batch
+from actors.ledger.signing import Signer, Transfer, sign_transfer
+from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
+from actors.peer.errors import ProtocolError
+from actors.peer.sync import Header as Known
+
+MEMBERS = [Signer(bytes([n]) * 32) for n in (1, 2, 3)]
+GENESIS = Genesis(
+    version=1,
+    network="test",
+    created_ms=1,
+    members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(MEMBERS)],
+    accounts=0,
+    supply=0,
+    state_root="00" * 32,
+    block_transactions_max=10,
+    block_payload_bytes_max=100,
+)
+BODY = sign_transfer(MEMBERS[0], GENESIS.chain_tag, Transfer(bytes(32), 1, 0, payload=b"memo"))
+
+
+def sealed(height: int = 1, voters: int = 2, parent: bytes | None = None, body: Batch = BODY) -> SealedHeader:
+    header = Header(
+        height=height,
+        term=1,
+        time_ms=1,
+        transaction_count=len(body),
+        payload_bytes=len(body.payloads),
+        parent_hash=GENESIS.hash() if parent is None else parent,
+        transaction_root=merkle.root(body.ids()),
+        state_root=bytes(32),
+        receipts_root=bytes(32),
+        proposer=MEMBERS[0].public_key,
+    )
+    votes = sorted((signer.public_key, sign_vote(signer, header.hash())) for signer in MEMBERS[:voters])
+    return SealedHeader(header, sign_proposal(MEMBERS[0], header.hash()), Certificate(tuple(votes)))
+
+
+def chain(answers: list[dict[str, Any]] | None = None, taken: list[Any] | None = None) -> NodeChain:
+    async def head() -> dict[str, Any]:
+        return {"height": 0, "hash": GENESIS.hash().hex()}
+
+    async def nothing(*_: int) -> list[bytes]:
+        return []
+
+    async def append(blocks: list[tuple[SealedHeader, Batch]]) -> list[dict[str, Any]]:
+        if taken is not None:
+            taken.extend(blocks)
+        return answers or []
+
+    return NodeChain(GENESIS, ChainCalls(head, nothing, nothing, append), sha256_rows)
+
+
+def test_a_proven_header_that_follows_is_taken() -> None:
+    source = chain()
+    tip = asyncio.run(source.tip())
+    first = source.verify_header(tip, sealed().encode())
+    second = sealed(2, parent=first.hash)
+    assert source.verify_header(first, second.encode()).height == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (sealed(voters=1), "header_certificate"),
+        (sealed(height=2), "header_order"),
+        (sealed(parent=bytes(32)), "header_order"),
+        (SealedHeader(sealed().header, bytes(64), sealed().certificate), "header_signature"),
+    ],
+)
+def test_a_header_that_does_not_prove_itself_is_refused(header: SealedHeader, reason: str) -> None:
+    tip = Known(0, GENESIS.hash(), b"", b"")
+    with pytest.raises(ProtocolError) as raised:
+        chain().verify_header(tip, header.encode())
+    assert raised.value.reason == reason
+
+
+def test_noise_is_a_protocol_error() -> None:
+    with pytest.raises(ProtocolError, match="header_form"):
+        chain().proven(b"\x01" * 300)
+
+
+def test_only_the_body_of_the_header_is_its_body() -> None:
+    source = chain()
+    header = source.verify_header(Known(0, GENESIS.hash(), b"", b""), sealed().encode())
+    other = sign_transfer(MEMBERS[0], GENESIS.chain_tag, Transfer(bytes(32), 2, 0, payload=b"memo"))
+    empty = Batch(BODY.rows[:0], np.empty(0, dtype=np.uint8))
+    assert source.verify_body(header, encode_batch(BODY))
+    assert not source.verify_body(header, encode_batch(other))
+    assert not source.verify_body(header, encode_batch(empty))
+    assert not source.verify_body(header, encode_batch(BODY)[:-1])
+
+
+def test_blocks_are_handed_on_and_a_refusal_is_loud() -> None:
+    taken: list[Any] = []
+    header = chain().verify_header(Known(0, GENESIS.hash(), b"", b""), sealed().encode())
+    asyncio.run(chain([{"height": 1}], taken).append([(header, encode_batch(BODY))]))
+    assert taken[0][0] == sealed()
+    assert taken[0][1].rows.tobytes() == BODY.rows.tobytes()
+    with pytest.raises(ChainRefusedError, match="state_root"):
+        asyncio.run(chain([{"height": 1, "refused": "state_root"}]).append([(header, encode_batch(BODY))]))
