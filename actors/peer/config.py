@@ -37,6 +37,8 @@ class PeerLimits:
     """Messages that wait in one priority class of one peer. Same behaviour."""
     inbound_backlog_max: int = 256
     """Messages of one peer and class that wait for a handler. At the bound its socket is not read."""
+    inbound_backlog_bytes_max: int = 8 << 20
+    """Bytes of the same. Same behaviour."""
     requests_pending_max: int = 64
     """Requests under way to one peer, and from one peer. At the bound a request is refused."""
     messages_per_s_member: int = 20_000

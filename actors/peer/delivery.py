@@ -26,10 +26,12 @@ Handle = Callable[[Priority, list[tuple[Session, Deliverable]]], Awaitable[None]
 class Delivery:
     """The inbound queues and their workers."""
 
-    def __init__(self, backlog_max: int, handle: Handle, deadline_s: float) -> None:
+    def __init__(self, backlog_max: int, bytes_max: int, handle: Handle, deadline_s: float) -> None:
         self._handle = handle
         self._deadline_s = deadline_s
-        self._queues = {p: FairQueue[tuple[Session, Deliverable]](backlog_max) for p in Priority}
+        self._queues = {
+            priority: FairQueue[tuple[Session, Deliverable]](backlog_max, bytes_max) for priority in Priority
+        }
         self._wake = {priority: asyncio.Event() for priority in Priority}
         self._workers: list[asyncio.Task[None]] = []
         self.failed: Counter[str] = Counter()
@@ -50,7 +52,7 @@ class Delivery:
         """Queue a message; holds the session's socket when its peer's share is full."""
         if session.identity is None:
             raise ValueError("session: not authenticated")
-        if not self._queues[priority].push(session.identity, (session, message)):
+        if not self._queues[priority].push(session.identity, (session, message), _size(message)):
             session.hold(priority)
         self._wake[priority].set()
 
@@ -85,3 +87,10 @@ class Delivery:
             except Exception:  # noqa: BLE001 - a handler's bug must not end the worker
                 self.failed["error"] += 1
                 logger.exception("a {} handler failed", priority.name)
+
+
+def _size(message: Deliverable) -> int:
+    """Bytes of bodies that the message holds in memory."""
+    if isinstance(message, Data | Request):
+        return len(message.body)
+    return sum(map(len, message.bodies)) if isinstance(message, Bodies) else 0

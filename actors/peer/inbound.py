@@ -14,11 +14,13 @@ Item = TypeVar("Item")
 
 
 class FairQueue(Generic[Item]):
-    """Round-robin over peers; `backlog_max` items a peer."""
+    """Round-robin over peers; a peer's share is full at `backlog_max` items or `bytes_max` bytes."""
 
-    def __init__(self, backlog_max: int) -> None:
+    def __init__(self, backlog_max: int, bytes_max: int) -> None:
         self._backlog_max = backlog_max
-        self._shares: dict[bytes, deque[Item]] = {}
+        self._bytes_max = bytes_max
+        self._shares: dict[bytes, deque[tuple[Item, int]]] = {}
+        self._bytes: dict[bytes, int] = {}
         self._turns: deque[bytes] = deque()
 
     def __len__(self) -> int:
@@ -28,14 +30,19 @@ class FairQueue(Generic[Item]):
         """How many items of `peer` wait."""
         return len(self._shares.get(peer, ()))
 
-    def push(self, peer: bytes, item: Item) -> bool:
-        """Append; returns whether the peer has room for more. Never refuses: what was read is kept."""
+    def push(self, peer: bytes, item: Item, size: int = 0) -> bool:
+        """Append an item of `size` bytes; returns whether the peer has room for more.
+
+        Never refuses: what was read is kept, so a share exceeds its bounds by one read at most.
+        """
         share = self._shares.get(peer)
         if share is None:
             share = self._shares[peer] = deque()
+            self._bytes[peer] = 0
             self._turns.append(peer)
-        share.append(item)
-        return len(share) < self._backlog_max
+        share.append((item, size))
+        self._bytes[peer] += size
+        return len(share) < self._backlog_max and self._bytes[peer] < self._bytes_max
 
     def pop(self) -> tuple[bytes, Item] | None:
         """The next item, of the peer whose turn it is."""
@@ -43,21 +50,24 @@ class FairQueue(Generic[Item]):
             return None
         peer = self._turns.popleft()
         share = self._shares[peer]
-        item = share.popleft()
+        item, size = share.popleft()
+        self._bytes[peer] -= size
         if share:
             self._turns.append(peer)
         else:
-            del self._shares[peer]
+            del self._shares[peer], self._bytes[peer]
         return peer, item
 
     def has_room(self, peer: bytes) -> bool:
         """Whether the peer's share has drained to half, which is when reading resumes."""
-        return self.backlog(peer) <= self._backlog_max // 2
+        half_full = self.backlog(peer) > self._backlog_max // 2
+        return not half_full and self._bytes.get(peer, 0) <= self._bytes_max // 2
 
     def drop(self, peer: bytes) -> int:
         """Forget a peer's items; returns how many."""
         share = self._shares.pop(peer, None)
         if share is None:
             return 0
+        del self._bytes[peer]
         self._turns.remove(peer)
         return len(share)

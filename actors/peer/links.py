@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -179,7 +180,7 @@ class Links:
         if isinstance(decoded, Ping):
             self._offer(session, Pong(decoded.nonce))
         elif isinstance(decoded, Pong):
-            self._on_pong(session, identity, decoded, now_s)
+            self._on_pong(session, identity, decoded)
         elif message.priority is Priority.CONSENSUS and identity not in self.members:
             raise ProtocolError("not_member", "only members speak consensus")
         else:
@@ -268,13 +269,14 @@ class Links:
             for hook in self.on_established:
                 hook(link, record)
 
-    def _on_pong(self, session: Session, identity: bytes, pong: Pong, now_s: float) -> None:
+    def _on_pong(self, session: Session, identity: bytes, pong: Pong) -> None:
         if session.ping is not None and session.ping[0] == pong.nonce:
-            self.table.measured(identity, (now_s - session.ping[1]) * 1e3)
+            self.table.measured(identity, (time.perf_counter() - session.ping[1]) * 1e3)
             session.ping = None
 
     def _probe(self, session: Session) -> None:
-        session.ping = (os.urandom(8), self.now_s())
+        # The loop's clock may tick in whole milliseconds only.
+        session.ping = (os.urandom(8), time.perf_counter())
         self._offer(session, Ping(session.ping[0]))
 
     def _offer(self, session: Session, message: Ping | Pong) -> None:

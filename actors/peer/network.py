@@ -39,7 +39,12 @@ class Network:
         self.links = Links(config, self.local, self._route)
         self.links.on_gone.append(self._on_gone)
         self.exchange = Exchange(limits.requests_pending_max, intervals.request_deadline_s)
-        self.delivery = Delivery(limits.inbound_backlog_max, self._deliver, intervals.request_deadline_s)
+        self.delivery = Delivery(
+            limits.inbound_backlog_max,
+            limits.inbound_backlog_bytes_max,
+            self._deliver,
+            intervals.request_deadline_s,
+        )
         self.links.on_greylisted.append(self.delivery.drop)
         self.on_gossip: GossipHandler | None = None
         self.on_tick: list[Callable[[float], None]] = []

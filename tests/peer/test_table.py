@@ -138,7 +138,7 @@ def test_token_bucket() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers()), max_size=60))
 def test_fair_queue_takes_turns_and_loses_nothing(pushes: list[tuple[int, int]]) -> None:
-    queue: FairQueue[int] = FairQueue(backlog_max=3)
+    queue: FairQueue[int] = FairQueue(backlog_max=3, bytes_max=100)
     for peer, item in pushes:
         queue.push(bytes([peer]), item)
     popped = []
@@ -151,7 +151,7 @@ def test_fair_queue_takes_turns_and_loses_nothing(pushes: list[tuple[int, int]])
 
 
 def test_flooder_delays_an_honest_peer_by_one_message_at_most() -> None:
-    queue: FairQueue[str] = FairQueue(backlog_max=4)
+    queue: FairQueue[str] = FairQueue(backlog_max=4, bytes_max=100)
     room = [queue.push(b"flooder", f"junk {index}") for index in range(1000)]
     assert room == [True] * 3 + [False] * 997
     assert queue.push(b"honest", "vote")
@@ -159,3 +159,13 @@ def test_flooder_delays_an_honest_peer_by_one_message_at_most() -> None:
     assert not queue.has_room(b"flooder")
     assert queue.drop(b"flooder") == 999
     assert queue.pop() is None
+
+
+def test_large_items_fill_a_share_by_their_bytes() -> None:
+    queue: FairQueue[str] = FairQueue(backlog_max=100, bytes_max=100)
+    assert queue.push(b"peer", "block", 60)
+    assert not queue.push(b"peer", "block", 60)
+    queue.pop()
+    assert not queue.has_room(b"peer")
+    queue.pop()
+    assert queue.has_room(b"peer")
