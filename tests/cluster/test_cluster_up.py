@@ -4,50 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from tests.cluster.conftest import eventually
-
-ROOT = Path(__file__).parent.parent.parent
-NODE = [sys.executable, str(ROOT / "node.py")]
-
-
-class Up:
-    """A running `node.py up` process."""
-
-    def __init__(self, data_dir: Path, *options: str) -> None:
-        self.log = data_dir.parent / f"up-{len(list(data_dir.parent.glob('up-*')))}.log"
-        command = [*NODE, "up", "--json", "--data-dir", str(data_dir), "--set", "gateway.port=0", *options]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
-
-    def url(self) -> str:
-        def found() -> str | None:
-            assert self.process.poll() is None, self.log.read_text()
-            match = re.search(r"(http://127\.0\.0\.1:\d+) ", self.log.read_text())
-            return match.group(1) if match else None
-
-        return eventually(found, "the banner shows the address", deadline_s=120)
-
-    def interrupt(self) -> dict[str, Any]:
-        """Ctrl-C; the JSON of the last line. Nothing that the node started may be left."""
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        os.kill(self.process.pid, signal.SIGINT)
-        out, _ = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, self.log.read_text()
-        assert len(family) > 5
-        _, alive = psutil.wait_procs(family, timeout=5)
-        assert alive == []
-        return json.loads(out.splitlines()[-1])
+from tests.cluster.conftest import NODE, Up
 
 
 def run(*arguments: str, keys: Path, url: str, code: int = 0) -> dict[str, Any]:

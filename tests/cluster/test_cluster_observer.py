@@ -1,0 +1,81 @@
+"""An observer joins a running chain, is killed in the middle, resumes, and ends with the same state root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.gateway.client import Client
+from actors.ledger.rows import Batch
+from bench.load import SignPlan, build_transfers
+from tests.cluster.conftest import Running, Up, eventually
+
+BLOCKS = 200
+ACCOUNTS = 20
+
+
+def test_an_observer_catches_up_resumes_and_agrees(running: Running, tmp_path: Path) -> None:
+    grow(running, BLOCKS)
+    seed = running.node.facts["peer"]["address"]
+    options = (
+        "--node", "watcher", "--join", seed, "--genesis", str(running.node.directory.path),
+        "--set", "node.validators=1", "--set", "consensus.blocks_inflight_max=1",
+    )  # fmt: skip
+    observer = Up(tmp_path / "watcher", *options)
+    url = observer.url()
+    reached = eventually(lambda: height_of(url), "the observer has begun to catch up")
+    observer.kill()
+
+    again = Up(tmp_path / "watcher", *options)
+    url = again.url()
+    assert eventually(lambda: height_of(url), "the observer is back") >= reached
+    head = running.node.call("storage", "head")
+    assert head["height"] >= BLOCKS
+    status = eventually(lambda: caught_up(url, head["height"]), "the observer has caught up")
+    assert status["head"]["state_root"] == head["state_root"]
+    (peer,) = status["node"]["peers"]
+    assert peer["identity"] == running.node.directory.nodes[0].identity.hex()
+    assert peer["state"].lower() == "active"
+    assert {"address", "last_seen_s", "rtt_ms"} <= set(peer)
+
+    grow(running, 3)
+    head = running.node.call("storage", "head")
+    live = eventually(lambda: caught_up(url, head["height"]), "the observer follows new blocks")
+    assert live["head"]["state_root"] == head["state_root"]
+    last = again.interrupt()
+    assert last["state_root"] == head["state_root"]
+
+
+def grow(running: Running, blocks: int) -> None:
+    """Commit one small block after another."""
+    genesis, (first, *_) = running.node.directory.genesis, running.accounts(ACCOUNTS)
+    plan = SignPlan(
+        "",
+        genesis.network,
+        genesis.chain_tag,
+        ACCOUNTS,
+        0,
+        -(-blocks // ACCOUNTS) * ACCOUNTS,
+        first_account=first,
+    )
+    rows = build_transfers(plan)
+    with Client(running.node.url) as client:
+        for row in range(blocks):
+            batch = Batch(rows[row : row + 1], np.empty(0, dtype=np.uint8))
+            assert client.submit(batch, wait="committed").accepted == 1
+
+
+def status_of(url: str) -> dict[str, Any]:
+    with Client(url) as client:
+        return client.status()
+
+
+def height_of(url: str) -> int:
+    return int(status_of(url)["head"]["height"])
+
+
+def caught_up(url: str, height: int) -> dict[str, Any] | None:
+    status = status_of(url)
+    return status if status["head"]["height"] >= height else None
