@@ -30,6 +30,7 @@ from actors.gateway.chain_routes import chain_routes
 from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
+from actors.gateway.proof_routes import proof_routes
 from actors.gateway.transaction_routes import transaction_routes
 from actors.ledger.rows import FormatError
 
@@ -105,6 +106,7 @@ def _typed_app(backend: Backend, report: Report) -> FastAPI:
     )
     app.include_router(transaction_routes(backend), prefix="/v1", tags=["transactions"])
     app.include_router(chain_routes(backend), prefix="/v1", tags=["chain"])
+    app.include_router(proof_routes(backend), prefix="/v1", tags=["chain"])
     app.include_router(node_routes(backend), prefix="/v1", tags=["node"])
 
     async def typed_error(_request: Request, error: Exception) -> Response:

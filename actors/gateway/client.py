@@ -15,8 +15,10 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import httpx
+import msgspec
 
 from actors.gateway import requests
+from actors.gateway.light_client import verify
 from actors.gateway.proof import InclusionProof, ProofError, verify_proof
 from actors.gateway.requests import (
     ApiError,
@@ -56,6 +58,10 @@ def _proven(genesis: Genesis, tx_id: bytes, proof: InclusionProof | None) -> Hea
     if proof is None:
         raise ProofError("proof", "the node knows no committed transaction of this id")
     return verify_proof(genesis, tx_id, proof)
+
+
+def _proven_account(genesis: Genesis, key: bytes, document: dict[str, Any]) -> dict[str, Any]:
+    return verify(genesis, [], msgspec.json.encode(document), key)
 
 
 class Client:
@@ -122,6 +128,21 @@ class Client:
         Returns the header of the block. Raises ProofError naming the check that fails.
         """
         return _proven(genesis or self.genesis(), tx_id, self.proof(tx_id))
+
+    def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
+        """An account's proof at a retained height as the node gives it, unverified."""
+        return self._known(requests.state_proof(key, height))
+
+    def verified_account(self, key: bytes, genesis: Genesis | None = None) -> dict[str, Any]:
+        """An account's nonce and balance, proven here against a genesis you trust (or the node's own).
+
+        Raises ProofError naming the check that fails.
+        """
+        return _proven_account(genesis or self.genesis(), key, self.state_proof(key))
+
+    def sealed_header(self, height: Height = "latest") -> bytes | None:
+        """Bytes of a final block's header, signature and certificate, or None."""
+        return self._send(requests.sealed_header(height))
 
     def block(self, height: Height, offset: int = 0, limit: int = 20) -> dict[str, Any] | None:
         """A block's header and a page of its transactions, or None."""
@@ -208,6 +229,18 @@ class AsyncClient:
     async def verified_proof(self, tx_id: bytes, genesis: Genesis | None = None) -> Header:
         """See `Client.verified_proof`."""
         return _proven(genesis or await self.genesis(), tx_id, await self.proof(tx_id))
+
+    async def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
+        """See `Client.state_proof`."""
+        return await self._known(requests.state_proof(key, height))
+
+    async def verified_account(self, key: bytes, genesis: Genesis | None = None) -> dict[str, Any]:
+        """See `Client.verified_account`."""
+        return _proven_account(genesis or await self.genesis(), key, await self.state_proof(key))
+
+    async def sealed_header(self, height: Height = "latest") -> bytes | None:
+        """See `Client.sealed_header`."""
+        return await self._send(requests.sealed_header(height))
 
     async def block(self, height: Height, offset: int = 0, limit: int = 20) -> dict[str, Any] | None:
         """See `Client.block`."""

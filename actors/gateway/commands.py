@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from actors.console import UserError, emit, explained
 from actors.directory import DirectoryError, read_signer, write_secret
-from actors.gateway.client import ApiError, Client, UnavailableApiError
+from actors.gateway import proof_commands
+from actors.gateway.client import ApiError
+from actors.gateway.options import (
+    DEFAULT_KEYS,
+    DEFAULT_URL,
+    Json,
+    KeysDir,
+    Url,
+    key_path,
+    opened,
+    public_key_of,
+    signer_of,
+)
 from actors.gateway.proof import ProofError
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
-from actors.ledger.signing import SEED_BYTES, Signer, Transfer, development_signer, sign_transfer
+from actors.ledger.signing import SEED_BYTES, Signer, Transfer, sign_transfer
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(proof_commands.app)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys on this machine, one file each, mode 0600.")
 app.add_typer(keys_app, name="keys")
 
-DEFAULT_URL = "http://127.0.0.1:8470"
-DEVELOPMENT_PREFIX = "development:"
-Url = Annotated[str, typer.Option("--url", envvar="RAYCHAIN_URL", help="Address of a gateway.")]
-KeysDir = Annotated[Path, typer.Option("--keys-dir", envvar="RAYCHAIN_KEYS", help="Folder of key files.")]
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
-DEFAULT_KEYS = Path("~/.raychain/keys")
 _MISTAKES = (DirectoryError, FormatError, ApiError, ProofError)
-
-
-def _key_path(keys_dir: Path, name: str) -> Path:
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise UserError(f"key name {name!r}: use letters, digits, - and _")
-    return keys_dir.expanduser() / f"{name}.key"
-
-
-def _signer(keys_dir: Path, name: str, network: str) -> Signer:
-    if name.startswith(DEVELOPMENT_PREFIX):
-        return development_signer(network, _number(name))
-    return read_signer(_key_path(keys_dir, name))
-
-
-def _public_key(keys_dir: Path, who: str, network: str) -> bytes:
-    """A public key: 64 hex digits, the name of a key file, or development:N."""
-    with contextlib.suppress(ValueError):
-        if len(key := bytes.fromhex(who)) == SEED_BYTES:
-            return key
-    return _signer(keys_dir, who, network).public_key
-
-
-def _number(name: str) -> int:
-    digits = name.removeprefix(DEVELOPMENT_PREFIX)
-    if not digits.isdecimal():
-        raise UserError(f"{name!r}: expected development:N with a number N, as in development:0")
-    return int(digits)
-
-
-@contextlib.contextmanager
-def _client(url: str) -> Iterator[Client]:
-    with Client(url) as client:
-        try:
-            yield client
-        except UnavailableApiError as error:
-            raise UserError(f"{url}: {error}; is a node up there? start one with `node.py up`") from None
 
 
 @keys_app.command("new")
 @explained(*_MISTAKES)
 def keys_new(name: str, keys_dir: KeysDir = DEFAULT_KEYS, as_json: Json = False) -> None:
     """Make a key and keep it in a file that only you can read."""
-    path = _key_path(keys_dir, name)
+    path = key_path(keys_dir, name)
     seed = secrets.token_bytes(SEED_BYTES)
     try:
         write_secret(path, seed)
@@ -92,15 +60,17 @@ def keys_show(
     names = [name] if name else sorted(path.stem for path in folder.glob("*.key"))
     if not names:
         raise UserError(f"no keys in {folder}; make one with `node.py keys new NAME`")
-    emit({each: read_signer(_key_path(keys_dir, each)).public_key.hex() for each in names}, as_json)
+    emit({each: read_signer(key_path(keys_dir, each)).public_key.hex() for each in names}, as_json)
 
 
 @app.command()
 @explained(*_MISTAKES)
 def status(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Head of the chain, actors, queues and microseconds per transaction of each stage."""
-    with _client(url) as client:
-        emit(client.status(), as_json)
+    with opened(url) as client:
+        told = client.status()
+        head, peers = told.get("head") or {}, told.get("node", {}).pop("peers", [])
+        emit({**head, **told, "peers": peers}, as_json)
 
 
 @app.command()
@@ -121,10 +91,10 @@ def send(
     """Sign a transfer and submit it."""
     if wait not in ("accepted", "durable", "committed"):
         raise UserError(f"--wait {wait}: expected accepted, durable or committed")
-    with _client(url) as client:
+    with opened(url) as client:
         genesis = client.genesis()
-        signer = _signer(keys_dir, sender, genesis.network)
-        recipient = _public_key(keys_dir, to, genesis.network)
+        signer = signer_of(keys_dir, sender, genesis.network)
+        recipient = public_key_of(keys_dir, to, genesis.network)
         number = client.account(signer.public_key)["nonce"] if nonce is None else nonce
         transfer = Transfer(recipient, amount, int(number), fee, expiry_height, memo.encode())
         answer = client.submit_one(sign_transfer(signer, genesis.chain_tag, transfer), wait=wait)  # type: ignore[arg-type]
@@ -140,8 +110,8 @@ def balance(
     as_json: Json = False,
 ) -> None:
     """Balance and next nonce of an account."""
-    with _client(url) as client:
-        emit(client.account(_public_key(keys_dir, account, client.genesis().network)), as_json)
+    with opened(url) as client:
+        emit(client.account(public_key_of(keys_dir, account, client.genesis().network)), as_json)
 
 
 @app.command()
@@ -152,7 +122,7 @@ def tx(
     as_json: Json = False,
 ) -> None:
     """A committed transaction; its inclusion proof and certificate are verified here."""
-    with _client(url) as client:
+    with opened(url) as client:
         tx_id = _digest(transaction_id)
         found = client.transaction(tx_id)
         if found is None:
@@ -172,7 +142,7 @@ def block(
     """A block's header and its first transactions."""
     if height != "latest" and not height.isdecimal():
         raise UserError(f"height {height!r}: expected a number or latest")
-    with _client(url) as client:
+    with opened(url) as client:
         found: dict[str, Any] | None = client.block(
             "latest" if height == "latest" else int(height), limit=limit
         )

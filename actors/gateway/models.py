@@ -225,6 +225,28 @@ class ProofOut(BaseModel):
     certificate: str
 
 
+class StateProofOut(BaseModel):
+    """An account in the sparse Merkle tree of ICS-23's `smtSpec`, with what makes the state root final.
+
+    value: nonce and balance, little-endian, 8 bytes each; null where there is no such account. siblings: from
+    the root down. leaf_path, leaf_value_hash: the leaf where the key's path ends, null where there is none.
+    ics23: the same as `CommitmentProof` bytes.
+    """
+
+    key: str
+    height: U64Out
+    value: str | None
+    nonce: U64Out
+    balance: U64Out
+    siblings: list[str]
+    leaf_path: str | None
+    leaf_value_hash: str | None
+    ics23: str
+    header: str
+    signature: str
+    certificate: str
+
+
 class StatusOut(BaseModel):
     """The network, its head, the limits of this gateway, and figures of the node."""
 

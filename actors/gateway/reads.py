@@ -40,6 +40,8 @@ class StorageReads(Protocol):
 
     async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None: ...
 
+    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]: ...
+
 
 class FinalCache:
     """Least recently used values leave first when there are too many or they are too large in sum."""
@@ -123,6 +125,11 @@ class Reads:
     async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
         """What proves that a transaction is in its block, and that the block is final."""
         return await self._bounded(self._storage.inclusion_proof(tx_id))
+
+    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
+        """Proof of an account at a height, or which heights are `retained`."""
+        bounded = None if height is None else min(height, HEIGHT_MAX)
+        return await self._bounded(self._storage.state_proof(key, bounded))
 
     async def block(self, height: int) -> bytes | None:
         """Bytes of a committed block."""

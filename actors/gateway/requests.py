@@ -189,6 +189,16 @@ def _read_proof(response: httpx.Response) -> InclusionProof:
         raise ProofError("answer", f"is no proof: {error!r}") from error
 
 
+def state_proof(key: bytes, height: Height) -> Request[dict[str, Any]]:
+    """The state proof as the node gives it, unverified: what `light_client.verify` reads, as a document."""
+    return Request("GET", f"/v1/accounts/{key.hex()}/proof", _document, {"params": {"height": height}})
+
+
+def sealed_header(height: Height) -> Request[bytes]:
+    """Bytes of a header, its signature and its certificate."""
+    return Request("GET", f"/v1/blocks/{height}/header", lambda r: r.content, none_if_missing=True)
+
+
 def block(height: Height, offset: int, limit: int) -> Request[dict[str, Any]]:
     """A block's header and a page of its transactions."""
     options = {"params": {"offset": offset, "limit": limit}}

@@ -197,6 +197,10 @@ class Service:
         """Proof that a transaction is in its block, or None."""
         return await self._reads.inclusion_proof(tx_id)
 
+    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
+        """Proof of an account at a height (None: the newest), or which heights are `retained`."""
+        return await self._reads.state_proof(key, height)
+
     async def block(self, height: int) -> bytes | None:
         """Bytes of a committed block, or None."""
         return await self._reads.block(height)

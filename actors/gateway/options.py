@@ -1,0 +1,61 @@
+"""What the commands that speak to a node have in common: options, names of keys, the connection."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actors.console import UserError
+from actors.directory import read_signer
+from actors.gateway.client import Client, UnavailableApiError
+from actors.ledger.signing import SEED_BYTES, Signer, development_signer
+
+DEFAULT_URL = "http://127.0.0.1:8470"
+DEVELOPMENT_PREFIX = "development:"
+Url = Annotated[str, typer.Option("--url", envvar="RAYCHAIN_URL", help="Address of a gateway.")]
+KeysDir = Annotated[Path, typer.Option("--keys-dir", envvar="RAYCHAIN_KEYS", help="Folder of key files.")]
+Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
+DEFAULT_KEYS = Path("~/.raychain/keys")
+
+
+def key_path(keys_dir: Path, name: str) -> Path:
+    """File of a key. Raises UserError for a name that is none."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise UserError(f"key name {name!r}: use letters, digits, - and _")
+    return keys_dir.expanduser() / f"{name}.key"
+
+
+def signer_of(keys_dir: Path, name: str, network: str) -> Signer:
+    """Key pair of a name: that of a key file, or development:N."""
+    if name.startswith(DEVELOPMENT_PREFIX):
+        return development_signer(network, _number(name))
+    return read_signer(key_path(keys_dir, name))
+
+
+def public_key_of(keys_dir: Path, who: str, network: str) -> bytes:
+    """A public key: 64 hex digits, the name of a key file, or development:N."""
+    with contextlib.suppress(ValueError):
+        if len(key := bytes.fromhex(who)) == SEED_BYTES:
+            return key
+    return signer_of(keys_dir, who, network).public_key
+
+
+def _number(name: str) -> int:
+    digits = name.removeprefix(DEVELOPMENT_PREFIX)
+    if not digits.isdecimal():
+        raise UserError(f"{name!r}: expected development:N with a number N, as in development:0")
+    return int(digits)
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[Client]:
+    """A client; a node that cannot be reached is explained to the user."""
+    with Client(url) as client:
+        try:
+            yield client
+        except UnavailableApiError as error:
+            raise UserError(f"{url}: {error}; is a node up there? start one with `node.py up`") from None

@@ -1,0 +1,135 @@
+"""Commands of proofs: `proof` fetches one from a node, `verify` checks one offline. Import no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from actors.console import UserError, console, emit, explained
+from actors.directory import DirectoryError
+from actors.gateway import render
+from actors.gateway.client import ApiError
+from actors.gateway.light_client import BLOCKS_MAX, PROOF_FILE_BYTES_MAX, verify
+from actors.gateway.options import DEFAULT_KEYS, DEFAULT_URL, Json, KeysDir, Url, opened, public_key_of
+from actors.gateway.proof import ProofError
+from actors.ledger.block import CERTIFICATE_VOTES_MAX
+from actors.ledger.genesis import GENESIS_BYTES_MAX, Genesis, decode_genesis
+from actors.ledger.rows import ROW_BYTES, FormatError
+
+app = typer.Typer()
+
+_BLOCK_FIXED_BYTES = 1024 + CERTIFICATE_VOTES_MAX * 96
+
+
+@app.command()
+@explained(ApiError, DirectoryError, FormatError, ProofError)
+def proof(
+    out: Annotated[Path, typer.Option("--out", help="File to write the proof to.")],
+    account: Annotated[
+        str, typer.Option("--account", help="Public key, name of a key, or development:N.")
+    ] = "",
+    transaction: Annotated[str, typer.Option("--tx", help="Or a transaction's id, 64 hex digits.")] = "",
+    height: Annotated[str, typer.Option("--height", help="A retained height, or latest.")] = "latest",
+    format: Annotated[Literal["json", "ics23"], typer.Option("--format")] = "json",
+    block_out: Annotated[
+        Path | None, typer.Option("--block-out", help="File for the header, signature, certificate.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    keys_dir: KeysDir = DEFAULT_KEYS,
+    as_json: Json = False,
+) -> None:
+    """Fetch a proof of an account (its presence or absence), or of a transaction, for `verify` or others."""
+    if bool(account) == bool(transaction):
+        raise UserError("say what to prove: --account KEY or --tx ID, one of them")
+    if height != "latest" and not height.isdecimal():
+        raise UserError(f"--height {height}: expected a number or latest")
+    if transaction and format == "ics23":
+        raise UserError("--format ics23: for --account; inclusion of transactions is proven by RFC 9162")
+    with opened(url) as client:
+        if account:
+            key = public_key_of(keys_dir, account, client.genesis().network)
+            document = client.state_proof(key, "latest" if height == "latest" else int(height))
+        else:
+            found = client.proof(key_bytes("--tx", transaction))
+            if found is None:
+                raise UserError(f"--tx {transaction}: no committed transaction has this id")
+            document = render.plain(asdict(found))
+        at = int(document["height"])
+        sealed = client.sealed_header(at) if block_out is not None and at else None
+    data = bytes.fromhex(document["ics23"]) if format == "ics23" else msgspec.json.encode(document)
+    if not data:
+        raise UserError("ICS-23 has no absence proof in a state without accounts; take --format json")
+    _write(out, data)
+    if block_out is not None and sealed is not None:
+        _write(block_out, sealed)
+    summary = {"out": str(out), "bytes": len(data), "height": document["height"], "format": format}
+    if account:
+        summary["proves"] = "absence" if document["value"] is None else "presence"
+    emit(summary, as_json)
+
+
+@app.command(name="verify")
+@explained(FormatError)
+def verify_command(
+    genesis: Annotated[Path, typer.Option("--genesis", help="The genesis.json that you trust.")],
+    proof: Annotated[Path, typer.Option("--proof", help="JSON of `proof`, or ICS-23 bytes.")],
+    block: Annotated[
+        list[Path] | None,
+        typer.Option("--block", help="Header or block file; repeat for a chain, oldest first."),
+    ] = None,
+    account: Annotated[str, typer.Option("--account", help="Whom an ICS-23 proof is about.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Check a proof offline against a genesis: header chain, certificate, proof. Exit code 1 if it fails."""
+    trusted = decode_genesis(_read(genesis, GENESIS_BYTES_MAX))
+    blocks = block or []
+    if len(blocks) > BLOCKS_MAX:
+        raise UserError(f"{len(blocks)} blocks given, at most {BLOCKS_MAX}")
+    files = [_read(path, _block_bytes_max(trusted)) for path in blocks]
+    key = key_bytes("--account", account) if account else None
+    try:
+        result = verify(trusted, files, _read(proof, PROOF_FILE_BYTES_MAX), key)
+    except ProofError as error:
+        console.print("[bold red]not verified[/]", str(error), soft_wrap=True)
+        if as_json:
+            emit({"verified": False, "check": error.check, "reason": str(error)}, True)
+        raise typer.Exit(1) from None
+    emit(result, as_json)
+
+
+def _block_bytes_max(genesis: Genesis) -> int:
+    rows_bytes = genesis.block_transactions_max * ROW_BYTES
+    return _BLOCK_FIXED_BYTES + rows_bytes + genesis.block_payload_bytes_max
+
+
+def key_bytes(option: str, text: str) -> bytes:
+    """32 bytes from their hexadecimal. Raises UserError naming the option."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise UserError(f"{option} {text}: expected 64 hex digits")
+    return key
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if len(data) > bytes_max:
+        raise UserError(f"{path}: more than the {bytes_max} bytes that such a file may have")
+    return data
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None

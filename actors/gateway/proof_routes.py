@@ -1,0 +1,73 @@
+"""Routes for light clients: accounts proven against a state root, and headers with what makes them final."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from actors.gateway import render
+from actors.gateway.backend import Backend
+from actors.gateway.chain_routes import AccountKey, BlockHeight
+from actors.gateway.models import StateProofOut
+from actors.gateway.openapi import problems
+from actors.gateway.problem import ProblemError
+from actors.gateway.transaction_routes import json_response
+from actors.ledger.block import HEADER_BYTES
+from actors.ledger.signing import SIGNATURE_BYTES
+
+_OCTETS = "application/octet-stream"
+_BINARY: dict[str, Any] = {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}
+ProofHeight = Annotated[
+    str, Query(pattern="^(latest|[0-9]{1,20})$", description="a retained height, or `latest`")
+]
+
+
+def proof_routes(backend: Backend) -> APIRouter:
+    """GET /accounts/{key}/proof, /blocks/{height}/header."""
+    router = APIRouter()
+
+    @router.get(
+        "/accounts/{key}/proof",
+        summary="Prove an account, or that it does not exist, against the state root of a final block",
+        response_model=StateProofOut,
+        responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
+    )
+    async def prove(
+        key: AccountKey,
+        height: ProofHeight = "latest",
+        format: Annotated[
+            Literal["json", "ics23"], Query(description="ics23 answers with `CommitmentProof` bytes")
+        ] = "json",
+    ) -> Response:
+        record = await backend.state_proof(bytes.fromhex(key), None if height == "latest" else int(height))
+        if "retained" in record:
+            oldest, newest = record["retained"]
+            raise ProblemError(
+                "not-found",
+                f"no state proof at height {height}: there are proofs for heights {oldest} to {newest}",
+                field="height",
+                limit=f"{oldest} to {newest}",
+            )
+        if format == "json":
+            return json_response(render.plain(record))
+        if not record["ics23"]:
+            raise ProblemError("not-found", "ICS-23 has no absence proof in a state without accounts")
+        return Response(record["ics23"], media_type=_OCTETS)
+
+    @router.get(
+        "/blocks/{height}/header",
+        summary="The bytes of a header, its signature and its certificate",
+        response_class=Response,
+        responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
+    )
+    async def header(height: BlockHeight) -> Response:
+        wanted = int((await backend.head())["height"]) if height == "latest" else int(height)
+        block = await backend.block(wanted) if wanted else None
+        certificate = await backend.certificate(wanted) if block is not None else None
+        if block is None or certificate is None:
+            raise ProblemError("not-found", f"no final block at height {wanted}", field="height")
+        return Response(block[: HEADER_BYTES + SIGNATURE_BYTES] + certificate, media_type=_OCTETS)
+
+    return router

@@ -1,0 +1,307 @@
+"""State proofs over HTTP, and the light client: whatever is wrong fails at the check that has its name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gateway_fake_node import PROPOSER, SENDERS, FakeNode
+from test_gateway_client import Served
+from test_gateway_schema import check
+from typer.testing import CliRunner
+
+from actors.gateway import light_client
+from actors.gateway.api import create_app
+from actors.gateway.client import ApiError, Client
+from actors.gateway.commands import app
+from actors.gateway.proof import ProofError
+from actors.ledger import ics23, smt
+from actors.ledger.block import Block, Certificate, sign_proposal, sign_vote
+from actors.ledger.hashing import sha256
+from actors.ledger.ics23 import Absence, Existence
+from actors.ledger.rows import encode_batch
+from actors.ledger.signing import Signer
+
+ROOT = Path(__file__).parents[2]
+KEY, NOBODY = SENDERS[1].public_key, sha256(b"nobody")
+STRANGER = Signer(b"s" * 32)
+
+
+class ProvingNode(FakeNode):
+    """A node that proves the last two heights with the plain tree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states = {0: self.encoded()}
+
+    def encoded(self) -> dict[bytes, bytes]:
+        return {key: account.encode() for key, account in self.state.items()}
+
+    def grow(self, blocks: int) -> None:
+        for _ in range(blocks):
+            batch = self.transfer(0, self.height)
+            self.shards[0].pending = [batch]
+            self.commit()
+            self.states[self.height] = self.encoded()
+
+    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
+        self._read()
+        at = self.height if height is None else height
+        if not max(0, self.height - 2) <= at <= self.height:
+            return {"retained": [max(0, self.height - 2), self.height]}
+        return self.proof_of(key, at)
+
+    def proof_of(self, key: bytes, at: int) -> dict[str, Any]:
+        state = self.states[at]
+        proof, value = smt.prove(state, key), state.get(key)
+
+        def existence(of: bytes | None) -> Existence | None:
+            return None if of is None else Existence(of, state[of], smt.prove(state, of).siblings)
+
+        shown = existence(key) if value else Absence(*map(existence, smt.neighbours(state, key)))
+        block = self.blocks.get(at)
+        return {
+            "key": key,
+            "height": at,
+            "value": value,
+            "nonce": int.from_bytes((value or b"")[:8], "little"),
+            "balance": int.from_bytes((value or b"")[8:], "little"),
+            "siblings": list(proof.siblings),
+            "leaf_path": proof.leaf_path,
+            "leaf_value_hash": proof.leaf_value_hash,
+            "ics23": ics23.encode(shown),
+            "header": block.header.encode() if block else b"",
+            "signature": block.signature if block else b"",
+            "certificate": self.votes.get(at, b""),
+        }
+
+    def sealed(self, height: int) -> bytes:
+        block = self.blocks[height]
+        return block.header.encode() + block.signature + self.votes[height]
+
+    def document(self, key: bytes, height: int) -> bytes:
+        from actors.gateway.render import plain
+
+        return json.dumps(plain(self.proof_of(key, height))).encode()
+
+
+@pytest.fixture
+def node() -> ProvingNode:
+    async def make() -> ProvingNode:
+        made = ProvingNode()
+        made.grow(4)
+        return made
+
+    return asyncio.run(make())
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    running = Served(ProvingNode())
+
+    async def grow() -> None:
+        running.node.grow(4)
+
+    running.call(grow)
+    yield running
+    running.stop()
+    assert running.faults == []
+
+
+def talk(scenario: Callable[[httpx.AsyncClient, ProvingNode], Awaitable[None]]) -> None:
+    async def run() -> None:
+        node, faults = ProvingNode(), []
+        node.grow(4)
+        app = create_app(node.service, lambda _what, error: faults.append(error))
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as http:
+            await scenario(http, node)
+        assert faults == []
+
+    asyncio.run(run())
+
+
+def test_routes_answer_as_the_document_says_and_name_the_heights_that_are_kept() -> None:
+    async def scenario(http: httpx.AsyncClient, node: ProvingNode) -> None:
+        document = (await http.get("/v1/openapi.json")).json()
+        path = "/v1/accounts/{key}/proof"
+        for key in (KEY, NOBODY):
+            for height in ("2", "4", "latest", "1", "5", "99999999999999999999", "x", "-1"):
+                answer = await http.get(path.format(key=key.hex()), params={"height": height})
+                check(document, path, "get", answer)
+                assert answer.status_code == {"2": 200, "4": 200, "latest": 200, "x": 422, "-1": 422}.get(
+                    height, 404
+                )
+        gone = (await http.get(path.format(key=KEY.hex()), params={"height": "1"})).json()
+        assert (gone["field"], gone["limit"]) == ("height", "2 to 4")
+        raw = await http.get(path.format(key=KEY.hex()), params={"format": "ics23"})
+        assert raw.headers["content-type"] == "application/octet-stream"
+        root = node.blocks[4].header.state_root
+        assert ics23.verify_presence(root, KEY, node.states[4][KEY], raw.content)
+        sealed = await http.get("/v1/blocks/latest/header")
+        assert sealed.content == node.sealed(4)
+        for height in ("0", "5", "x"):
+            answer = await http.get(f"/v1/blocks/{height}/header")
+            check(document, "/v1/blocks/{height}/header", "get", answer)
+        node.away = True
+        check(document, path, "get", await http.get(path.format(key=KEY.hex())))
+
+    talk(scenario)
+
+
+def test_json_proofs_verify_alone_and_with_every_kind_of_block_file(node: ProvingNode) -> None:
+    block = node.blocks[3]
+    raw = block.encode()
+    sealed = node.sealed(3)
+    own = [], [sealed], [raw], [raw + node.votes[3]], [node.sealed(2), sealed]
+    for key, proves in ((KEY, "presence"), (NOBODY, "absence")):
+        for files in own:
+            result = light_client.verify(node.genesis, files, node.document(key, 3), None)
+            assert (result["verified"], result["proves"], result["height"]) == (True, proves, 3)
+            assert result["block"] == block.header.hash().hex()
+    assert result["balance"] == 0
+    shown = light_client.verify(node.genesis, [], node.document(SENDERS[0].public_key, 3), None)
+    assert shown["nonce"] == 3
+    ancestors = [node.blocks[h].encode() for h in (1, 2, 3)] + [node.sealed(4)]
+    assert light_client.verify(node.genesis, ancestors, node.document(KEY, 2), KEY)["height"] == 2
+    assert light_client.verify(node.genesis, [], node.document(KEY, 0), None)["height"] == 0
+
+
+def test_ics23_proofs_need_a_block_and_absence_an_account(node: ProvingNode) -> None:
+    sealed = [node.sealed(4)]
+    there, missing = (node.proof_of(key, 4)["ics23"] for key in (KEY, NOBODY))
+    assert light_client.verify(node.genesis, sealed, there, None)["account"] == KEY.hex()
+    assert light_client.verify(node.genesis, sealed, missing, NOBODY)["proves"] == "absence"
+    for files, proof, account, named in (
+        ([], there, None, "block"),
+        (sealed, there, NOBODY, "key"),
+        (sealed, missing, None, "key"),
+        (sealed, missing, KEY, "proof"),
+        (sealed, b"", NOBODY, "proof"),
+    ):
+        with pytest.raises(ProofError) as caught:
+            light_client.verify(node.genesis, files, proof, account)
+        assert caught.value.check == named
+    for bit in range(8 * len(there)):
+        flipped = (int.from_bytes(there, "big") ^ 1 << bit).to_bytes(len(there), "big")
+        with pytest.raises(ProofError):
+            light_client.verify(node.genesis, sealed, flipped, None)
+
+
+def forged_block(block: Block, signer: Signer, voter: Signer, **changes: Any) -> bytes:
+    header = replace(block.header, **changes)
+    vote = Certificate(((voter.public_key, sign_vote(voter, header.hash())),)).encode()
+    return header.encode() + sign_proposal(signer, header.hash()) + vote
+
+
+def test_every_forgery_fails_at_the_check_that_it_breaks(node: ProvingNode) -> None:
+    document, block, sealed = node.document(KEY, 4), node.blocks[4], node.sealed(4)
+    other_body = block.header.encode() + block.signature + encode_batch(node.blocks[3].batch)
+    cases: list[tuple[str, list[bytes], bytes]] = [
+        ("chain", [node.sealed(2), sealed], document),
+        ("chain", [sealed, node.sealed(3)], document),
+        ("chain", [forged_block(node.blocks[3], PROPOSER, PROPOSER, time_ms=7), sealed], document),
+        ("chain", [forged_block(node.blocks[1], PROPOSER, PROPOSER, parent_hash=bytes(32))], document),
+        ("signature", [forged_block(block, STRANGER, PROPOSER)], document),
+        ("signature", [forged_block(block, STRANGER, PROPOSER, proposer=STRANGER.public_key)], document),
+        ("certificate", [forged_block(block, PROPOSER, STRANGER)], document),
+        ("certificate", [forged_block(block, PROPOSER, PROPOSER, term=9)[:264]], document),
+        ("certificate", [block.header.encode() + block.signature + bytes(2)], document),
+        ("body", [other_body + node.votes[4]], document),
+        ("height", [node.sealed(3)], document),
+        ("proof", [sealed], node.document(KEY, 3).replace(b'"height": 3', b'"height": 4')),
+        ("header", [bytes(264)], document),
+        ("block", [sealed[:100]], document),
+        ("proof", [sealed], b'{"siblings": 3}'),
+        ("proof", [sealed], b'{"height": 4'),
+        ("siblings", [sealed], document.replace(b'"siblings": ["', b'"siblings": ["zz')),
+        ("proof", [sealed], node.document(NOBODY, 4).replace(NOBODY.hex().encode(), KEY.hex().encode())),
+    ]
+    for named, files, proof in cases:
+        with pytest.raises(ProofError) as caught:
+            light_client.verify(node.genesis, files, proof, None)
+        assert caught.value.check.split(".")[0] == named, str(caught.value)
+
+
+def test_clients_verify_accounts(served: Served) -> None:
+    node = served.node
+    with Client(served.url, timeout_s=20) as client:
+        assert client.verified_account(SENDERS[0].public_key, node.genesis)["nonce"] == 4
+        assert client.verified_account(NOBODY)["proves"] == "absence"
+        assert client.sealed_header(4) == node.sealed(4)
+        assert client.sealed_header(9) is None
+        with pytest.raises(ApiError, match="2 to 4"):
+            client.state_proof(KEY, 1)
+        node.states[4][KEY] = bytes(16)
+        with pytest.raises(ProofError):
+            client.verified_account(KEY)
+
+
+def test_proof_and_verify_as_commands(served: Served, tmp_path: Path) -> None:
+    node, runner = served.node, CliRunner()
+    genesis, out, block = tmp_path / "genesis.json", tmp_path / "proof", tmp_path / "block"
+    genesis.write_bytes(node.genesis.encode())
+    address = ["--url", served.url, "--json"]
+
+    def run(*arguments: str, code: int = 0) -> dict[str, Any]:
+        done = runner.invoke(app, list(arguments))
+        assert done.exit_code == code, done.output
+        lines = [line for line in done.output.splitlines() if line.startswith("{")]
+        return json.loads(lines[-1]) if lines else {}
+
+    trusted = ["--genesis", str(genesis), "--proof", str(out), "--json"]
+    fetch = ["proof", "--out", str(out), "--block-out", str(block), *address]
+    for key, proves in ((KEY, "presence"), (NOBODY, "absence")):
+        about = ["--account", key.hex()]
+        for form in ("json", "ics23"):
+            shown = run(*fetch, *about, "--height", "3", "--format", form)
+            assert (shown["proves"], shown["height"]) == (proves, 3)
+            verdict = run("verify", *trusted, "--block", str(block), *about)
+            assert (verdict["verified"], verdict["height"]) == (True, 3)
+    assert run(*fetch, "--account", "development:0", "--height", "latest")["proves"] == "presence"
+    tx_id = node.blocks[2].batch.ids()[0].tobytes().hex()
+    run(*fetch, "--tx", tx_id)
+    assert run("verify", *trusted, "--block", str(block))["id"] == tx_id
+    out.write_bytes(out.read_bytes().replace(b'"index":0', b'"index":1'))
+    refused = run("verify", *trusted, code=1)
+    assert (refused["verified"], refused["check"]) == (False, "proof")
+    for wrong in (
+        [*fetch],
+        [*fetch, "--account", "zz"],
+        [*fetch, "--tx", "12"],
+        [*fetch, "--tx", "0" * 64],
+        [*fetch, "--tx", tx_id, "--format", "ics23"],
+        [*fetch, "--account", KEY.hex(), "--height", "1"],
+        [*fetch, "--account", KEY.hex(), "--height", "high"],
+        ["verify", "--genesis", str(tmp_path / "none"), "--proof", str(out)],
+        ["verify", *trusted, "--account", "12"],
+    ):
+        run(*wrong, code=2)
+
+
+def test_verify_loads_neither_ray_nor_the_database_nor_a_compiler(node: ProvingNode, tmp_path: Path) -> None:
+    (tmp_path / "genesis.json").write_bytes(node.genesis.encode())
+    (tmp_path / "block").write_bytes(node.sealed(4))
+    (tmp_path / "proof").write_bytes(node.proof_of(KEY, 4)["ics23"])
+    code = (
+        "import sys, node\n"
+        f"sys.argv = ['node.py', 'verify', '--genesis', '{tmp_path}/genesis.json', '--block',"
+        f" '{tmp_path}/block', '--proof', '{tmp_path}/proof', '--json']\n"
+        "try: node.main()\n"
+        "except SystemExit as done: assert not done.code, done.code\n"
+        "heavy = {'ray', 'rocksdict', 'numba', 'llvmlite', 'fastapi', 'uvicorn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["account"] == KEY.hex()
