@@ -9,6 +9,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 
+from loguru import logger
+
 from actors.peer.config import PeerConfig, format_address, parse_address
 from actors.peer.delivery import Deliverable, Delivery
 from actors.peer.errors import NotConnectedError, QueueFullError, RequestError
@@ -100,10 +102,16 @@ class Network:
 
     async def _upkeep(self) -> None:
         while True:
-            self.links.tick()
-            for hook in self.on_tick:
-                hook(self.links.now_s())
+            for step in (self._tick_links, *self.on_tick):
+                try:
+                    step(self.links.now_s())
+                except Exception:  # noqa: BLE001 - one service's bug must not end everybody's upkeep
+                    self.dropped["upkeep_errors"] += 1
+                    logger.exception("upkeep failed")
             await asyncio.sleep(self.config.intervals.tick_s)
+
+    def _tick_links(self, _now_s: float) -> None:
+        self.links.tick()
 
     # -- what the node's parts call
 

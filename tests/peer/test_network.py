@@ -212,3 +212,33 @@ def test_observers_are_refused_by_configuration() -> None:
             assert a.connected() == []
 
     asyncio.run(scenario())
+
+
+def test_failing_handlers_and_hooks_are_counted_and_survived() -> None:
+    async def scenario() -> None:
+        async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
+            await joined(a, b)
+            got: list[bytes] = []
+
+            async def fails_once(batch: list[tuple[bytes, bytes]]) -> None:
+                got.extend(body for _, body in batch)
+                if len(got) == 1:
+                    raise ZeroDivisionError
+
+            def failing_hook(_now_s: float) -> None:
+                raise ZeroDivisionError
+
+            b.register_channel("raft", fails_once)
+            b.on_tick.insert(0, failing_hook)
+            ticks: list[float] = []
+            b.on_tick.append(ticks.append)
+            for body in (b"first", b"second"):
+                await a.send(b.identity, "raft", body, Priority.CONSENSUS)
+                await eventually(lambda body=body: body in got)
+            await eventually(lambda: len(ticks) > 1)
+            assert b.delivery.failed["error"] == 1
+            assert b.dropped["upkeep_errors"] >= 1
+            assert a.offer(b.identity, "nobody listens", b"", Priority.BLOCKS)
+            await eventually(lambda: b.dropped["unknown_channel"] == 1)
+
+    asyncio.run(scenario())
