@@ -47,7 +47,7 @@ class Validator(Shell):
 
     def __init__(self, context: ActorContext, settings: ValidatorSettings) -> None:
         super().__init__(context)
-        self._kernels: Kernels = select(settings.kernels, kernel_cache_dir())
+        self._kernels: Kernels = select(settings.kernels, kernel_cache_dir(), alarm=self.log.critical)
         if self._kernels.reason:
             self.log.info("kernels {}: {}", self._kernels.name, self._kernels.reason)
         self._rows = 0

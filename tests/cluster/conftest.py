@@ -98,9 +98,12 @@ class Up:
         return json.loads(out.splitlines()[-1])
 
     def kill(self) -> None:
-        """SIGKILL; the cluster dies with its parent."""
+        """SIGKILL of the command and of whatever of its cluster does not die with it."""
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         self.process.communicate(timeout=30)
-        _, alive = psutil.wait_procs(family, timeout=30)
+        _, alive = psutil.wait_procs(family, timeout=5)
+        for process in alive:
+            process.kill()
+        _, alive = psutil.wait_procs(alive, timeout=30)
         assert alive == []
