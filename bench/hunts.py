@@ -1,4 +1,4 @@
-"""Commands that hunt for bugs rather than measure: `simulate` and `fuzz`, seeded, repeatable, with progress."""
+"""Commands that hunt for bugs rather than measure: `simulate` and `fuzz`, seeded and repeatable."""
 
 from __future__ import annotations
 

@@ -42,6 +42,9 @@ def command(
     """Measure handshakes, encrypted throughput, block propagation and simulated lookups."""
     import uvloop
 
+    from actors.shell import retain_large_buffers
+
+    retain_large_buffers()  # as the peer's process does
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         handshakes_per_s = runner.run(_handshakes(seconds))
         throughput = runner.run(_throughput(mebibytes, rounds))

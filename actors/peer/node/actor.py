@@ -29,7 +29,7 @@ from actors.peer.errors import ProtocolError
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.spread import BLOCKS
 from actors.settings import PeerSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
+from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, retain_large_buffers
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
@@ -54,6 +54,7 @@ class NodePeer(Shell, Peer):
         kernel_choice: Choice = "auto",
     ) -> None:
         Shell.__init__(self, context)
+        retain_large_buffers()
         seed = bytes.fromhex(Path(identity_path).read_text().strip())
         Peer.__init__(self, _peer_config(settings, genesis, seed))
         self._settings, self._storage, self._consensus = settings, storage, consensus
