@@ -12,9 +12,8 @@ that what was submitted is still pending. `AsyncClient` has the same calls, awai
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import httpx
 import msgspec
 
 from actors.gateway import requests
@@ -50,6 +49,9 @@ __all__ = [
     "transaction_json",
 ]
 
+if TYPE_CHECKING:
+    import httpx
+
 Answer = TypeVar("Answer")
 TIMEOUT_S = 60.0
 
@@ -70,6 +72,8 @@ class Client:
     def __init__(
         self, url: str, timeout_s: float = TIMEOUT_S, transport: httpx.BaseTransport | None = None
     ) -> None:
+        import httpx  # here, since it takes longer to import than all the rest
+
         self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
         self._genesis: Genesis | None = None
 
@@ -156,6 +160,8 @@ class Client:
         return cast(Answer, self._send(request))
 
     def _send(self, request: Request[Answer]) -> Answer | None:
+        import httpx
+
         try:
             response = self._http.request(request.method, request.path, **request.options)
         except httpx.TransportError as error:
@@ -173,6 +179,8 @@ class AsyncClient:
         connections_max: int = 64,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        import httpx
+
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
         self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits, transport=transport)
         self._genesis: Genesis | None = None
@@ -254,6 +262,8 @@ class AsyncClient:
         return cast(Answer, await self._send(request))
 
     async def _send(self, request: Request[Answer]) -> Answer | None:
+        import httpx
+
         try:
             response = await self._http.request(request.method, request.path, **request.options)
         except httpx.TransportError as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from actors.gateway.proof import InclusionProof, ProofError
 from actors.ledger.block import Block, decode_block
 from actors.ledger.genesis import Genesis, decode_genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, encode_batch
+
+if TYPE_CHECKING:
+    import httpx
 
 Answer = TypeVar("Answer")
 WaitLevel = Literal["accepted", "durable", "committed"]
