@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
+RAY_STARTS_MAX = 3
 _RAY_ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers start from this interpreter, not through `uv run` again
     "RAY_worker_niceness": "0",  # each actor sets its own priority
@@ -59,13 +60,20 @@ class RayCluster:
             options |= {"include_dashboard": False, "object_store_memory": cluster.object_store_mb << 20}
         self._ray = ray
         self._mute_native_stderr()
-        ray.init(
-            **options,
-            namespace=f"{cluster.namespace}-{os.getpid()}",
-            log_to_driver=False,
-            logging_level="ERROR",
-            configure_logging=True,
-        )
+        for attempt in range(1, RAY_STARTS_MAX + 1):
+            try:
+                ray.init(
+                    **options,
+                    namespace=f"{cluster.namespace}-{os.getpid()}",
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
+                break
+            except Exception as error:  # bare is what Ray raises when a busy machine is late
+                ray.shutdown()
+                if attempt == RAY_STARTS_MAX:
+                    self._restore_native_stderr()
+                    raise UserError(f"Ray did not start in {attempt} attempts: {error}") from error
 
     def _mute_native_stderr(self) -> None:
         """Ray's native code warns on descriptor 2 of every handle given to a constructor (that restarts with

@@ -103,9 +103,11 @@ class Splitter:
         self._lanes = [Lane(shard, timeout_s) for shard in shards]
 
     async def admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
-        """(n,) uint8 verdicts of the batch's rows. Never raises UnavailableError."""
+        """(n,) uint8 verdicts of the batch's rows. Raises UnavailableError at a node without a mempool."""
         if len(batch) == 0:
             return np.empty(0, dtype=np.uint8)
+        if not self._lanes:
+            raise UnavailableError("a mempool (this node observes; submit to a member)")
         if len(self._lanes) == 1:
             return await self._lanes[0].admit(batch, durable)
         shard_of_row = shard_of(batch.rows["sender"], len(self._lanes))

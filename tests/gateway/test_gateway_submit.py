@@ -106,6 +106,11 @@ def test_batches_that_arrive_while_the_shard_is_busy_leave_together() -> None:
     run(scenario())
 
 
+def test_a_node_without_a_mempool_says_where_to_submit() -> None:
+    with pytest.raises(UnavailableError, match="submit to a member"):
+        run(Splitter([], 60).admit(numbered_batch(2, seed=1), False))  # type: ignore[arg-type]
+
+
 def test_an_unexpected_failure_of_a_shared_call_reaches_every_caller() -> None:
     async def scenario() -> None:
         async def admit(rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool) -> NDArray[np.uint8]:
