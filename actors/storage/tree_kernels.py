@@ -11,6 +11,8 @@ Node 0 is no node of the tree: its left child is the root, its level 0. Columns:
 
 What is read together lies together, since large trees are bound by cache misses: the walk to the root, and
 later the gathering of children, take one line of `nodes` each; a node's old hash is saved as it is replaced.
+The walks of all leaves advance together, nodes in a queue, so that their cache misses overlap; what is needed
+soon is asked for ahead.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ import numpy as np
 from numba import njit
 
 from actors.ledger.smt import DEPTH_MAX
+from actors.storage.prefetch import prefetch
 
 PARENT, LEVEL = 2, 3
 NODE_WORDS = 4
 SAME_PATH = 1
 NO_ROOM = 2
 DONE = 0
+AHEAD = 16  # rows between a prefetch and its use
 
 
 @njit(cache=True, inline="always")
@@ -93,17 +97,27 @@ def dirty_nodes(nodes, leaf_parent, slots, found):  # type: ignore[no-untyped-de
     takes the marks away. found: (nodes, 2) int32 scratch.
     """
     offsets = np.zeros(DEPTH_MAX + 1, dtype=np.int64)
-    count = 0
-    for i in range(len(slots)):
-        node = leaf_parent[slots[i]]
-        while node > 0 and nodes[node, LEVEL] & 1 == 0:
+    queue = np.empty(len(slots) + len(nodes), dtype=np.int32)
+    queued, count = len(slots), 0
+    for i in range(queued):
+        if i + AHEAD < queued:
+            prefetch(leaf_parent, slots[i + AHEAD])
+        queue[i] = leaf_parent[slots[i]]
+    at = 0
+    while at < queued:
+        if at + AHEAD < queued:
+            prefetch(nodes, queue[at + AHEAD])
+        node = queue[at]
+        at += 1
+        if node > 0 and nodes[node, LEVEL] & 1 == 0:
             level = nodes[node, LEVEL] >> 1
             nodes[node, LEVEL] |= 1
             found[count, 0] = node
             found[count, 1] = level
             offsets[DEPTH_MAX + 1 - level] += 1
             count += 1
-            node = nodes[node, PARENT]
+            queue[queued] = nodes[node, PARENT]
+            queued += 1
     for d in range(DEPTH_MAX):
         offsets[d + 1] += offsets[d]
     dirty = np.empty(count, dtype=np.int32)
@@ -118,7 +132,17 @@ def dirty_nodes(nodes, leaf_parent, slots, found):  # type: ignore[no-untyped-de
 @njit(cache=True, nogil=True)
 def gather_children(nodes, hashes, leaf_hashes, dirty, pairs):  # type: ignore[no-untyped-def]
     """pairs[i] = left ‖ right hash of dirty[i], (n, 8) uint64; takes the mark away."""
-    for i in range(len(dirty)):
+    rows = len(dirty)
+    for i in range(rows):
+        if i + 2 * AHEAD < rows:
+            prefetch(nodes, dirty[i + 2 * AHEAD])
+        if i + AHEAD < rows:
+            for side in range(2):
+                ref = np.int64(nodes[dirty[i + AHEAD], side])
+                if ref > 0:
+                    prefetch(hashes, ref)
+                elif ref < 0:
+                    prefetch(leaf_hashes, -ref - 1)
         node = dirty[i]
         nodes[node, LEVEL] &= -2
         for side in range(2):
@@ -135,7 +159,10 @@ def gather_children(nodes, hashes, leaf_hashes, dirty, pairs):  # type: ignore[n
 @njit(cache=True, nogil=True)
 def exchange(hashes, places, new, old):  # type: ignore[no-untyped-def]
     """hashes[places[i]] = new[i], and old[i] what stood there. All (n, 4) uint64."""
-    for i in range(len(places)):
+    rows = len(places)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(hashes, places[i + AHEAD])
         for w in range(4):
             old[i, w] = hashes[places[i], w]
             hashes[places[i], w] = new[i, w]
