@@ -1,7 +1,7 @@
 """A hint for compiled loops over large columns: bring a row into the cache before it is needed.
 
 Rows at random places of a column that exceeds the caches cost a trip to memory each; asking for them some
-iterations ahead lets these trips overlap. It never changes a result, and any row number within bounds will do.
+iterations ahead lets these trips overlap. It never changes a result; any row number within bounds will do.
 """
 
 from __future__ import annotations
