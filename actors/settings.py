@@ -48,6 +48,7 @@ class GatewaySettings(Section):
     )
     single_wait_ms: int = Field(2, ge=0, le=1000, description="how long single submissions gather to a batch")
     commit_timeout_s: int = Field(30, ge=1, le=600, description="longest wait for ?wait=committed; then 504")
+    subscribers_max: int = Field(4_096, ge=0, le=65_536, description="open event streams; then 503")
     cache_blocks: int = Field(64, ge=1, le=100_000, description="final blocks kept decoded for reads")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)

@@ -120,7 +120,7 @@ class Gateway(Shell):
             _status_of(_Calls("consensus", consensus, log), _Calls("peer", peer, log)),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
         )
-        self._app = create_app(self._service, self._report)
+        self._app = create_app(self._service, self._report, settings)
         self._serving: asyncio.Task[HttpServer] | None = None
         with contextlib.suppress(RuntimeError):
             self._serve_once()
@@ -179,6 +179,7 @@ class Gateway(Shell):
     async def committed(self, delta: dict[str, Any]) -> None:
         """A block is final. Takes Storage's delta; any order, and twice, is fine."""
         self._service.committed(int(delta["height"]), delta["hash"], delta["state_root"], delta["ids"])
+        self._app.events.published(delta)
 
     async def health(self) -> dict[str, object]:
         """The process, the URL, connections, and the service's figures."""
@@ -188,6 +189,7 @@ class Gateway(Shell):
             "url": None if server is None else server.url,
             "connections": 0 if server is None else server.connections,
             **self._service.figures(),
+            **self._app.events.figures(),
         }
 
     def _server(self) -> HttpServer | None:

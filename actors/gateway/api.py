@@ -27,12 +27,14 @@ from actors.gateway.body import (
     size_of_body,
 )
 from actors.gateway.chain_routes import chain_routes
+from actors.gateway.events_route import EVENTS_PATH, EventsRoute, refuse
 from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
 from actors.gateway.proof_routes import proof_routes
 from actors.gateway.transaction_routes import transaction_routes
 from actors.ledger.rows import FormatError
+from actors.settings import GatewaySettings
 
 JSON_BODY_BYTES_MAX = 32 << 10
 ERRORS_MAX = 16
@@ -48,17 +50,27 @@ _STATUS_PROBLEMS = {
 class Api:
     """The ASGI application: one route by hand, all others by FastAPI."""
 
-    def __init__(self, backend: Backend, report: Report) -> None:
+    def __init__(self, backend: Backend, report: Report, settings: GatewaySettings) -> None:
         self.typed = _typed_app(backend, report)
         self._batch = BatchRoute(backend, report)
+        self.events = EventsRoute(backend, report, settings.subscribers_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == BATCH_PATH:
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == BATCH_PATH:
             await self._batch(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "POST":
             await self._bounded(scope, receive, send)
         else:
             await self.typed(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == EVENTS_PATH:
+            await self.events(scope, receive, send)
+            return
+        await receive()
+        await refuse(send, ProblemError("not-found", f"the stream of events is {EVENTS_PATH}"))
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body within its bound before FastAPI sees the request."""
@@ -87,9 +99,9 @@ class _TypedApp(FastAPI):
         return self.openapi_schema
 
 
-def create_app(backend: Backend, report: Report) -> Api:
+def create_app(backend: Backend, report: Report, settings: GatewaySettings | None = None) -> Api:
     """The application over a backend. `report` is told of every failure that is answered with 500."""
-    return Api(backend, report)
+    return Api(backend, report, settings or GatewaySettings())
 
 
 def _typed_app(backend: Backend, report: Report) -> FastAPI:

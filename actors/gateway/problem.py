@@ -21,6 +21,8 @@ _TYPE_PREFIX = "urn:raychain:problem:"
 
 TITLES: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request could not be read"),
+    "unauthorized": (401, "This needs an API key"),
+    "forbidden": (403, "This is not allowed to you"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "This resource has other methods"),
     "request-timeout": (408, "The body did not arrive in time"),
@@ -30,6 +32,7 @@ TITLES: dict[str, tuple[int, str]] = {
     "invalid": (422, "A value is not what it must be"),
     "invalid-transaction": (422, "The transaction can never be valid here"),
     "too-many": (429, "The sender has too many transactions pending"),
+    "too-many-requests": (429, "You ask more often than is allowed"),
     "internal": (500, "The gateway failed; the fault is logged"),
     "busy": (503, "A bound of the node is reached"),
     "unavailable": (503, "A part of the node does not answer at the moment"),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 BACKLOG = 2048
 BIND_RETRY_S = 0.1
@@ -24,6 +25,9 @@ STOP_TIMEOUT_S = 5
 KEEP_ALIVE_S = 60
 CONNECTIONS_MAX = 8192
 HEAD_BYTES_MAX = 64 << 10
+WEBSOCKET_BYTES_MAX = 4096
+WEBSOCKET_BUFFER_BYTES = 64 << 10
+PING_INTERVAL_S, PING_TIMEOUT_S = 20.0, 20.0
 
 
 class _Protocol(HttpToolsProtocol):
@@ -47,6 +51,21 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_open = False
         super().on_headers_complete()
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's protocol with small buffers, so that a reader who never reads is noticed and costs little."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=WEBSOCKET_BUFFER_BYTES)
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER_BYTES)
+
+    def keepalive_timeout(self) -> None:
+        """Close at once: what such a reader has not read would keep the connection open for ever."""
+        super().keepalive_timeout()
+        self.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -121,7 +140,11 @@ class HttpServer:
             app,  # type: ignore[arg-type]
             http=_Protocol,
             loop="none",
-            ws="none",
+            ws=_WebSocket,
+            ws_max_size=WEBSOCKET_BYTES_MAX,
+            ws_ping_interval=PING_INTERVAL_S,
+            ws_ping_timeout=PING_TIMEOUT_S,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,

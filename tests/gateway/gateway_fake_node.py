@@ -142,6 +142,24 @@ class FakeNode:
         ids = self.blocks[height].batch.ids()
         self.service.committed(height, header.hash(), header.state_root, ids)
 
+    def delta(self, height: int) -> dict[str, Any]:
+        """What Storage publishes of a block, with the newest state of the accounts that it touched."""
+        block = self.blocks[height]
+        rows = block.batch.rows
+        touched = {row.tobytes() for name in ("sender", "recipient") for row in rows[name]}
+        keys = sorted(touched | {PROPOSER.public_key})
+        accounts = [self.state.get(key, rules.Account()) for key in keys]
+        return {
+            "height": height,
+            "hash": block.header.hash(),
+            "state_root": block.header.state_root,
+            "time_ms": block.header.time_ms,
+            "keys": np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
+            "nonces": np.array([account.nonce for account in accounts], dtype=np.uint64),
+            "balances": np.array([account.balance for account in accounts], dtype=np.uint64),
+            "ids": block.batch.ids(),
+        }
+
     def _read(self) -> None:
         self.reads += 1
         if self.away:

@@ -83,13 +83,7 @@ class NodeHandles:
         )
 
     def delta(self, height: int) -> dict[str, Any]:
-        block = self.node.blocks[height]
-        return {
-            "height": height,
-            "hash": block.header.hash(),
-            "state_root": block.header.state_root,
-            "ids": block.batch.ids(),
-        }
+        return self.node.delta(height)
 
 
 async def served(url: object) -> bool:

@@ -1,0 +1,300 @@
+"""GET /v1/events: a WebSocket of what becomes final. One JSON object a message, with `type` and `height`.
+
+Query: `topic=blocks`, `account=KEY` (its transactions), `key=KEY` (its state), the last two up to KEYS_MAX in
+sum, and `from_height=H` to be sent every block from H on before the live ones; H may lie up to RESUME_MAX
+blocks back, and what is older is reported as lagged.
+
+Messages: `hello` (the head at the beginning), `block`, `transaction`, `state` (also once at the beginning,
+for each key), and `lagged` with `from_height` and `to_height` of what was left out because this reader was
+too slow. The stream takes no messages. A reader that does not answer pings is disconnected.
+
+Refused before the stream begins: 422 for a bad query, 403 for a foreign Origin, 503 at the bound of
+subscribers. Afterwards the connection ends with 1011 if the node stops answering; resume with `from_height`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import numpy as np
+
+from actors.gateway import render
+from actors.gateway.backend import BusyError, UnavailableError
+from actors.gateway.body import Receive, Report, Scope, Send, send_problem
+from actors.gateway.events import BlockFacts, EventHub, Subscription, Topics
+from actors.gateway.problem import ProblemError, of_error
+from actors.ledger.block import Block, Header, decode_block
+from actors.ledger.genesis import Genesis
+
+EVENTS_PATH = "/v1/events"
+KEYS_MAX = 64
+RESUME_MAX = 10_000
+QUERY_FIELDS_MAX = 128
+Message = dict[str, Any]
+
+
+class EventSource(Protocol):
+    """What the stream reads of the node behind it."""
+
+    @property
+    def genesis(self) -> Genesis: ...
+
+    async def head(self) -> dict[str, Any]: ...
+
+    async def account(self, key: bytes) -> dict[str, Any]: ...
+
+    async def block(self, height: int) -> bytes | None: ...
+
+
+class EventsRoute:
+    """The ASGI application of the stream. `published` is called with every delta."""
+
+    def __init__(self, source: EventSource, report: Report, subscribers_max: int) -> None:
+        self._source, self._report, self._subscribers_max = source, report, subscribers_max
+        self.hub = EventHub()
+        self._wakes: dict[Subscription, asyncio.Event] = {}
+        self._decoded: tuple[int, Block] | None = None
+        self.open = self.sent = 0
+
+    def published(self, delta: dict[str, Any]) -> None:
+        """A block is final: wake whom it concerns."""
+        for subscription in self.hub.publish(delta):
+            self._wakes[subscription].set()
+
+    def figures(self) -> dict[str, int]:
+        """Open streams, messages sent, readers that lagged."""
+        return {"subscribers": self.open, "events_sent": self.sent, "lagged": self.hub.lagged}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            topics, resume_height = _read_query(scope)
+            if self.open >= self._subscribers_max:
+                raise BusyError("subscribers", self._subscribers_max)
+        except (ProblemError, BusyError) as error:
+            await refuse(send, of_error(error))
+            return
+        self.open += 1
+        try:
+            await send({"type": "websocket.accept"})
+            code = await self._stream(topics, resume_height, receive, send)
+            if code:
+                await send({"type": "websocket.close", "code": code})
+        except OSError:
+            return  # the client is gone, or the connection was closed by the server
+        finally:
+            self.open -= 1
+
+    async def _stream(
+        self, topics: Topics, resume_height: int | None, receive: Receive, send: Send
+    ) -> int | None:
+        """Send until the client goes away (None), or the code to close with."""
+        sender = asyncio.ensure_future(self._send_all(topics, resume_height, send))
+        listener = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({sender, listener}, return_when=asyncio.FIRST_COMPLETED)
+            if listener.done():
+                return 1008 if listener.result()["type"] == "websocket.receive" else None
+            await sender
+        except (UnavailableError, BusyError):
+            return 1011
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the outermost boundary: reported, and the stream is closed
+            self._report("event stream", error)
+            return 1011
+        finally:
+            for task in (sender, listener):
+                task.cancel()
+            await asyncio.gather(sender, listener, return_exceptions=True)
+        return None
+
+    async def _send_all(self, topics: Topics, resume_height: int | None, send: Send) -> None:
+        async for message in self._messages(topics, resume_height):
+            await send({"type": "websocket.send", "text": msgspec.json.encode(message).decode()})
+            self.sent += 1
+
+    async def _messages(self, topics: Topics, resume_height: int | None) -> AsyncIterator[Message]:
+        head = int((await self._source.head())["height"])
+        yield {"type": "hello", "height": head, "chain_id": self._source.genesis.hash().hex()}
+        next_height = head + 1
+        if resume_height is not None:
+            next_height = max(1, resume_height, head - RESUME_MAX)
+            if next_height > max(1, resume_height):
+                yield _lagged(max(1, resume_height), next_height - 1)
+        # Blocks that become final while older ones are read belong to the catching up.
+        while next_height <= max(head, self.hub.newest or 0):
+            async for message in self._of_block(topics, next_height, live=False):
+                yield message
+            next_height += 1
+        with self._subscribed(topics, next_height - 1) as (subscription, wake):
+            for key in sorted(topics.keys):
+                yield {"type": "state", "key": key.hex(), **await self._source.account(key)}
+            while True:
+                await wake.wait()
+                wake.clear()
+                pending = subscription.take()
+                if pending.lagged is not None:
+                    yield _lagged(*pending.lagged)
+                for height in pending.heights:
+                    if height >= next_height:
+                        async for message in self._of_block(topics, height, live=True):
+                            yield message
+
+    @contextlib.contextmanager
+    def _subscribed(self, topics: Topics, height: int) -> Any:
+        subscription = Subscription(topics)
+        self._wakes[subscription] = wake = asyncio.Event()
+        for late in self.hub.add(subscription, height):
+            self._wakes[late].set()
+        try:
+            yield subscription, wake
+        finally:
+            self.hub.remove(subscription)
+            del self._wakes[subscription]
+
+    async def _of_block(self, topics: Topics, height: int, live: bool) -> AsyncIterator[Message]:
+        """A block's messages in the order block, transactions, states; a height without a block has none.
+
+        What a delta touched is known for the keys that were watched when it came, thus to live readers only.
+        """
+        facts = self.hub.facts(height) if live or not topics.watched else None
+        block: Block | None = None
+        if facts is None or (topics.accounts and not topics.accounts.isdisjoint(facts.touched)):
+            block = await self._block(height)
+        if topics.blocks and (facts or block):
+            yield _block_message(facts) if facts else _header_message(block.header)  # type: ignore[union-attr]
+        if block is not None:
+            for message in _transactions(block, topics.accounts):
+                yield message
+        if facts is not None:
+            for key in sorted(topics.keys & facts.touched.keys()):
+                nonce, balance = facts.touched[key]
+                yield {
+                    "type": "state",
+                    "key": key.hex(),
+                    "nonce": nonce,
+                    "balance": balance,
+                    "height": height,
+                }
+        elif block is not None:
+            for key in sorted(topics.keys & _touched(block)):
+                yield {"type": "state", "key": key.hex(), **await self._source.account(key)}
+
+    async def _block(self, height: int) -> Block | None:
+        if self._decoded is not None and self._decoded[0] == height:
+            return self._decoded[1]
+        data, genesis = await self._source.block(height), self._source.genesis
+        if data is None:
+            return None
+        block = decode_block(data, genesis.block_transactions_max, genesis.block_payload_bytes_max)
+        self._decoded = height, block
+        return block
+
+
+def _read_query(scope: Scope) -> tuple[Topics, int | None]:
+    headers = dict(scope["headers"])
+    origin, host = headers.get(b"origin"), headers.get(b"host", b"")
+    if origin is not None and urlsplit(origin.decode("latin-1")).netloc != host.decode("latin-1"):
+        raise ProblemError("forbidden", "pages of other origins may not subscribe", field="origin")
+    try:
+        query = parse_qs(
+            scope.get("query_string", b"").decode("latin-1"),
+            keep_blank_values=True,
+            max_num_fields=QUERY_FIELDS_MAX,
+        )
+    except ValueError:
+        raise ProblemError("invalid", "too many parameters", limit=QUERY_FIELDS_MAX) from None
+    if unknown := set(query) - {"topic", "account", "key", "from_height"}:
+        raise ProblemError("invalid", "expected topic, account, key, from_height", field=min(unknown)[:64])
+    if set(query.get("topic", [])) - {"blocks"}:
+        raise ProblemError("invalid", "the topic is `blocks`; use account and key for others", field="topic")
+    topics = Topics("topic" in query, _keys(query, "account"), _keys(query, "key"))
+    if len(topics.accounts) + len(topics.keys) > KEYS_MAX:
+        raise ProblemError("invalid", "too many accounts and keys", field="key", limit=KEYS_MAX)
+    if not topics.blocks and not topics.watched:
+        raise ProblemError("invalid", "subscribe to topic=blocks, account=KEY or key=KEY", field="topic")
+    text = query.get("from_height", [None])[-1]
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ProblemError("invalid", "a height is a number", field="from_height")
+    return topics, None if text is None else int(text)
+
+
+def _keys(query: dict[str, list[str]], name: str) -> frozenset[bytes]:
+    keys = set()
+    for text in query.get(name, []):
+        try:
+            key = bytes.fromhex(text) if len(text) == 64 else b""
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise ProblemError("invalid", "a key is 64 hexadecimal digits", field=name)
+        keys.add(key)
+    return frozenset(keys)
+
+
+async def refuse(send: Send, problem: ProblemError) -> None:
+    """Problem details in place of the stream, as ASGI's extension websocket.http.response writes them."""
+
+    async def as_websocket(message: Any) -> None:
+        await send({**message, "type": message["type"].replace("http.", "websocket.http.")})
+
+    await send_problem(as_websocket, problem)
+
+
+def _lagged(first: int, last: int) -> Message:
+    return {"type": "lagged", "height": last, "from_height": first, "to_height": last}
+
+
+def _block_message(facts: BlockFacts) -> Message:
+    return {
+        "type": "block",
+        "height": facts.height,
+        "hash": facts.hash.hex(),
+        "state_root": facts.state_root.hex(),
+        "time_ms": facts.time_ms,
+        "transactions": facts.transactions,
+    }
+
+
+def _header_message(header: Header) -> Message:
+    count = header.transaction_count
+    return _block_message(
+        BlockFacts(header.height, header.hash(), header.state_root, header.time_ms, count, {})
+    )
+
+
+def _transactions(block: Block, accounts: frozenset[bytes]) -> list[Message]:
+    """Messages of the transactions that have one of the accounts as sender or recipient, in block order."""
+    if not accounts or len(block.batch) == 0:
+        return []
+    rows, chosen = block.batch.rows, np.zeros(len(block.batch), dtype=np.bool_)
+    for account in accounts:
+        key = np.frombuffer(account, dtype=np.uint8)
+        chosen |= (rows["sender"] == key).all(axis=1) | (rows["recipient"] == key).all(axis=1)
+    starts, height = block.batch.payload_offsets, block.header.height
+    return [
+        {
+            "type": "transaction",
+            **render.transaction(
+                rows[at : at + 1],
+                block.batch.payloads[starts[at] : starts[at + 1]].tobytes(),
+                height,
+                at,
+                None,
+            ),
+        }
+        for at in np.flatnonzero(chosen).tolist()
+    ]
+
+
+def _touched(block: Block) -> set[bytes]:
+    """Senders, recipients and the proposer."""
+    rows = block.batch.rows
+    keys = {row.tobytes() for name in ("sender", "recipient") for row in rows[name]}
+    return keys | {block.header.proposer}
