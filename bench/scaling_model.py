@@ -1,0 +1,206 @@
+"""Transactions a second beyond this machine, computed from stage costs that are measured on it.
+
+One node with one Validator validates blocks one at a time; what each stage takes per transaction is its cost.
+The pipeline overlaps stages, so its rate is that of the slowest resource:
+
+    validators   V workers share signatures and transaction roots
+    state        one thread executes: state transition, receipts root, state root
+    disk         one thread persists and commits
+    cores        the first host's cores carry state, disk and that host's share of the Validators' work
+    calls        one process hands out chunks, `--calls-per-s` of them
+    network      rows for Validators on other hosts leave over the first host's link, `--link-gbit`
+
+Workers are spread evenly over the hosts. The check: the same model with this machine's cores, for V = 1 and
+2, against pipelined measurements; `ratio` is measured over predicted, each over the PyNaCl yardstick of its
+own run, so that a machine that slows down in between does not count. `table` has a row for each V and hosts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from actors.directory import NetworkDirectory
+    from actors.ledger.rows import Batch
+
+VALIDATORS = (1, 2, 4, 8, 16, 32, 64)
+HOSTS = (1, 2, 4, 8, 16)
+ROW_BITS = 208 * 8
+_WARM_UP_BLOCKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Microseconds per transaction of one worker of each kind. chunk_rows: transactions in one call."""
+
+    validator_us: float
+    state_us: float
+    disk_us: float
+    chunk_rows: float
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the node runs."""
+
+    validators: int
+    hosts: int
+    cores_per_host: int
+    calls_per_s: float
+    link_gbit: float
+
+
+def capacities(costs: Costs, site: Site) -> dict[str, float]:
+    """Transactions a second that each resource could carry, were it the only one."""
+    hosts = min(site.hosts, site.validators)
+    busy = min(site.validators, hosts * site.cores_per_host)
+    local_us = costs.validator_us / hosts + costs.state_us + costs.disk_us
+    limits = {
+        "validators": busy * 1e6 / costs.validator_us,
+        "state": 1e6 / costs.state_us,
+        "disk": 1e6 / costs.disk_us,
+        "cores": site.cores_per_host * 1e6 / local_us,
+        "calls": site.calls_per_s * costs.chunk_rows,
+    }
+    if hosts > 1:
+        limits["network"] = site.link_gbit * 1e9 / (ROW_BITS * (1 - 1 / hosts))
+    return limits
+
+
+def predict(costs: Costs, site: Site) -> tuple[float, str]:
+    """(transactions a second, the resource that limits them)."""
+    limits = capacities(costs, site)
+    slowest = min(limits, key=lambda name: limits[name])
+    return limits[slowest], slowest
+
+
+def command(
+    blocks: Annotated[int, typer.Option(min=1, max=1000, help="Measured blocks a run.")] = 6,
+    rows: Annotated[int, typer.Option(min=100, max=100_000, help="Transfers in a block.")] = 10_000,
+    accounts: Annotated[int, typer.Option(min=2, max=200_000, help="Accounts that send.")] = 10_000,
+    cores_per_host: Annotated[int, typer.Option(min=1, max=1024, help="Cores of the modelled hosts.")] = 16,
+    link_gbit: Annotated[float, typer.Option(min=0.1, help="Link of a modelled host.")] = 10.0,
+    calls_per_s: Annotated[float, typer.Option(min=1, help="Calls that one process can make.")] = 2500.0,
+    check: Annotated[bool, typer.Option(help="Compare V = 1 and 2 with a measurement.")] = True,
+    plot: Annotated[str, typer.Option(help="Write an HTML plot to this file.")] = "",
+) -> dict[str, object]:
+    """Measure, predict and check."""
+    figure = _plotter() if plot else None
+    runs = _measured_runs(blocks, rows, accounts, check)
+    costs, serial = _costs(runs[0], rows), runs[0]
+    table = []
+    for hosts in HOSTS:
+        for validators in VALIDATORS:
+            tps, limit = predict(costs, Site(validators, hosts, cores_per_host, calls_per_s, link_gbit))
+            table.append({"hosts": hosts, "validators": validators, "tps": round(tps), "limit": limit})
+    if figure is not None:
+        write_plot(figure, Path(plot), table)
+    return {
+        "costs_us_per_tx": {
+            "validator": costs.validator_us, "state": costs.state_us, "disk": costs.disk_us,
+        },
+        "libsodium_per_core": serial["libsodium_per_core"],
+        "kernels": serial["kernels"],
+        "cores_per_host": cores_per_host,
+        "link_gbit": link_gbit,
+        "calls_per_s": calls_per_s,
+        "check": [_checked(costs, serial, run, calls_per_s) for run in runs[1:]],
+        "table": table,
+        "plot": plot,
+    }  # fmt: skip
+
+
+def _costs(serial: dict[str, Any], rows: int) -> Costs:
+    """Costs of a run that had one Validator and one block at a time."""
+    from actors.settings import ValidatorSettings
+
+    stages = serial["stages_us_per_tx"]
+    chunk_rows = min(rows, ValidatorSettings().chunk_rows_max)
+    return Costs(stages["signatures"], stages["execute"], stages["persist"], chunk_rows)
+
+
+def _checked(costs: Costs, serial: dict[str, Any], run: dict[str, Any], calls_per_s: float) -> dict[str, Any]:
+    """Prediction for this machine beside what a pipelined run measured on it."""
+    site = Site(run["validators"], 1, os.cpu_count() or 1, calls_per_s, 1.0)
+    predicted, limit = predict(costs, site)
+    slower = serial["libsodium_per_core"] / run["libsodium_per_core"]
+    return {
+        "validators": run["validators"],
+        "predicted_tps": round(predicted),
+        "limit": limit,
+        "measured_tps": round(run["tps"]),
+        "libsodium_per_core": run["libsodium_per_core"],
+        "ratio": round(run["tps"] / predicted * slower, 3),
+    }
+
+
+def _measured_runs(blocks: int, rows: int, accounts: int, check: bool) -> list[dict[str, Any]]:
+    """One serial run with one Validator, and if asked for pipelined ones with one and two."""
+    from actors.console import console
+    from actors.directory import open_network
+    from bench.validation import build_chain
+    from config.effective import load
+
+    overrides = [f"network.development_accounts={accounts}", f"network.block_transactions_max={rows}"]
+    with tempfile.TemporaryDirectory(prefix="raychain-bench-") as scratch:
+        network = load("bench", overrides).settings.network
+        directory = open_network(Path(scratch) / "network", network, 1, lambda _: None)
+        console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {rows:,} transfers")
+        chain = build_chain(directory, blocks + _WARM_UP_BLOCKS, rows)
+        kinds = [(1, ["consensus.blocks_inflight_max=1"])]
+        kinds += [(1, []), (2, [])] if check else []
+        return [
+            _run(directory, chain, Path(scratch) / f"run{i}", validators, [*overrides, *more])
+            for i, (validators, more) in enumerate(kinds)
+        ]
+
+
+def _run(
+    directory: NetworkDirectory,
+    chain: list[tuple[bytes, bytes, Batch]],
+    folder: Path,
+    validators: int,
+    overrides: list[str],
+) -> dict[str, Any]:
+    from bench.validation import _measure
+    from config.effective import load
+
+    settings = load("bench", [*overrides, f"node.validators={validators}"]).settings
+    return _measure(settings, directory, chain, folder, validators)
+
+
+def _plotter() -> Any:
+    """The plotting library; asked for before anything is measured."""
+    from actors.console import UserError
+
+    try:
+        return importlib.import_module("plotly.graph_objects")
+    except ImportError:
+        raise UserError("--plot needs plotly: install it with `uv pip install plotly`") from None
+
+
+def write_plot(figures: Any, path: Path, table: list[dict[str, Any]]) -> None:
+    """One line for each number of hosts, in a page that loads nothing from elsewhere."""
+    figure = figures.Figure()
+    for hosts in sorted({row["hosts"] for row in table}):
+        rows = [row for row in table if row["hosts"] == hosts]
+        figure.add_trace(
+            figures.Scatter(
+                x=[row["validators"] for row in rows],
+                y=[row["tps"] for row in rows],
+                text=[f"limited by {row['limit']}" for row in rows],
+                name=f"{hosts} host{'s' if hosts > 1 else ''}",
+                mode="lines+markers",
+            )
+        )
+    figure.update_layout(title="raychain: predicted transactions a second", template="plotly_white")
+    figure.update_xaxes(title="Validators", type="log", tickvals=list(VALIDATORS))
+    figure.update_yaxes(title="transactions a second", rangemode="tozero")
+    figure.write_html(str(path), include_plotlyjs=True)
