@@ -84,7 +84,7 @@ class Up:
             match = re.search(r"(http://127\.0\.0\.1:\d+) ", self.log.read_text())
             return match.group(1) if match else None
 
-        return eventually(found, "the banner shows the address", deadline_s=120)
+        return eventually(found, "the banner shows the address", deadline_s=240)
 
     def interrupt(self) -> dict[str, Any]:
         """Ctrl-C; the JSON of the last line. Nothing that the node started may be left."""
