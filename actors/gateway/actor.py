@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError, RayError
 
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
+from actors.gateway.limits import read_api_keys
 from actors.gateway.server import HttpServer, bind_kept
 from actors.gateway.service import Service
 from actors.ledger.genesis import Genesis
@@ -120,7 +121,8 @@ class Gateway(Shell):
             _status_of(_Calls("consensus", consensus, log), _Calls("peer", peer, log)),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
         )
-        self._app = create_app(self._service, self._report, settings)
+        keys = read_api_keys(Path(settings.api_keys_file).read_text()) if settings.api_keys_file else None
+        self._app = create_app(self._service, self._report, settings, keys)
         self._serving: asyncio.Task[HttpServer] | None = None
         with contextlib.suppress(RuntimeError):
             self._serve_once()
@@ -189,7 +191,7 @@ class Gateway(Shell):
             "url": None if server is None else server.url,
             "connections": 0 if server is None else server.connections,
             **self._service.figures(),
-            **self._app.events.figures(),
+            **self._app.figures(),
         }
 
     def _server(self) -> HttpServer | None:

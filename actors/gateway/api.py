@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from actors.gateway import metrics, render
 from actors.gateway.backend import Backend, BusyError, UnavailableError
 from actors.gateway.batch_route import BatchRoute
 from actors.gateway.body import (
@@ -23,11 +24,14 @@ from actors.gateway.body import (
     Scope,
     Send,
     read_body,
+    send_answer,
     send_problem,
     size_of_body,
 )
 from actors.gateway.chain_routes import chain_routes
 from actors.gateway.events_route import EVENTS_PATH, EventsRoute, refuse
+from actors.gateway.gate import Gate
+from actors.gateway.limits import ApiKeys
 from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
@@ -36,6 +40,7 @@ from actors.gateway.transaction_routes import transaction_routes
 from actors.ledger.rows import FormatError
 from actors.settings import GatewaySettings
 
+METRICS_PATH = "/metrics"
 JSON_BODY_BYTES_MAX = 32 << 10
 ERRORS_MAX = 16
 FIELD_CHARACTERS_MAX = 120
@@ -50,16 +55,38 @@ _STATUS_PROBLEMS = {
 class Api:
     """The ASGI application: one route by hand, all others by FastAPI."""
 
-    def __init__(self, backend: Backend, report: Report, settings: GatewaySettings) -> None:
+    def __init__(
+        self, backend: Backend, report: Report, settings: GatewaySettings, keys: ApiKeys | None
+    ) -> None:
         self.typed = _typed_app(backend, report)
+        self._backend, self._report = backend, report
         self._batch = BatchRoute(backend, report)
+        self.gate = Gate(self._route, settings, keys)
         self.events = EventsRoute(backend, report, settings.subscribers_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.gate(scope, receive, send)
+
+    def figures(self) -> dict[str, object]:
+        """What the HTTP face itself counts."""
+        return {**self.gate.figures(), **self.events.figures()}
+
+    async def _metrics(self, send: Send) -> None:
+        """GET /metrics: this gateway's figures, and those of the node while it answers."""
+        try:
+            status = await self._backend.status()
+        except (UnavailableError, BusyError):
+            status = {}
+        figures = {"http": self.figures(), "up": bool(status), **render.plain(status)}
+        await send_answer(send, 200, metrics.MEDIA_TYPE, metrics.exposition(figures).encode(), [])
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == BATCH_PATH:
             await self._batch(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == METRICS_PATH and scope["method"] == "GET":
+            await self._metrics(send)
         elif scope["type"] == "http" and scope["method"] == "POST":
             await self._bounded(scope, receive, send)
         else:
@@ -99,9 +126,14 @@ class _TypedApp(FastAPI):
         return self.openapi_schema
 
 
-def create_app(backend: Backend, report: Report, settings: GatewaySettings | None = None) -> Api:
-    """The application over a backend. `report` is told of every failure that is answered with 500."""
-    return Api(backend, report, settings or GatewaySettings())
+def create_app(
+    backend: Backend, report: Report, settings: GatewaySettings | None = None, keys: ApiKeys | None = None
+) -> Api:
+    """The application over a backend. `report` is told of every failure that is answered with 500.
+
+    Without `keys` everybody may read and submit.
+    """
+    return Api(backend, report, settings or GatewaySettings(), keys)
 
 
 def _typed_app(backend: Backend, report: Report) -> FastAPI:

