@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.scaling_model import Costs, Site, capacities, predict, write_plot
+from bench.scaling_model import Costs, Site, capacities, predict, predict_run, write_plot
 
-COSTS = Costs(validator_us=20.0, state_us=2.0, disk_us=1.0, chunk_rows=2000)
+COSTS = Costs(validator_us=20.0, state_us=2.0, disk_us=1.0, coordination_us=1.0, chunk_rows=2000)
 SITE = Site(validators=1, hosts=1, cores_per_host=16, calls_per_s=2500, link_gbit=10)
 
 
@@ -23,16 +23,23 @@ def test_a_single_worker_is_the_limit_and_then_the_state():
 
 def test_each_resource_can_be_the_limit():
     crowded = replace(SITE, validators=4, cores_per_host=2)
-    assert predict(COSTS, crowded) == (pytest.approx(2e6 / 23), "cores")
+    assert predict(COSTS, crowded) == (pytest.approx(2e6 / 24), "cores")
     wide = replace(SITE, validators=64, hosts=16)
     assert predict(COSTS, replace(wide, calls_per_s=100))[1] == "calls"
     assert predict(COSTS, replace(wide, link_gbit=0.1))[1] == "network"
     assert predict(replace(COSTS, disk_us=9.0), wide)[1] == "disk"
+    assert predict(replace(COSTS, coordination_us=9.0), wide)[1] == "coordination"
     assert "network" not in capacities(COSTS, SITE)
     assert capacities(COSTS, replace(SITE, hosts=16)) == capacities(COSTS, SITE)
 
 
-costs = st.builds(Costs, *[st.floats(0.01, 100.0)] * 3, st.integers(1, 10_000))
+def test_a_run_of_few_blocks_pays_for_filling_the_pipeline():
+    assert predict_run(COSTS, SITE, 1)[0] == pytest.approx(1e6 / 22)
+    assert predict_run(COSTS, SITE, 1_000_000)[0] == pytest.approx(predict(COSTS, SITE)[0], rel=1e-4)
+    assert predict_run(COSTS, SITE, 4)[1] == "validators"
+
+
+costs = st.builds(Costs, *[st.floats(0.01, 100.0)] * 4, st.integers(1, 10_000))
 sites = st.builds(
     Site, st.integers(1, 64), st.integers(1, 16), st.integers(1, 64), st.floats(1, 1e5), st.floats(0.1, 400)
 )
