@@ -19,6 +19,7 @@ from ray.exceptions import RayActorError, RayError
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.limits import read_api_keys
+from actors.gateway.neighbours import Neighbours
 from actors.gateway.server import HttpServer, bind_kept
 from actors.gateway.service import Service
 from actors.ledger.genesis import Genesis
@@ -120,12 +121,20 @@ class Gateway(Shell):
             _Storage(_Calls("storage", storage, log)),
             _status_of(_Calls("consensus", consensus, log), _Calls("peer", peer, log)),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
+            self._neighbours({"storage": storage, "consensus": consensus, "peer": peer}),
         )
         keys = read_api_keys(Path(settings.api_keys_file).read_text()) if settings.api_keys_file else None
         self._app = create_app(self._service, self._report, settings, keys)
         self._serving: asyncio.Task[HttpServer] | None = None
         with contextlib.suppress(RuntimeError):
             self._serve_once()
+
+    def _neighbours(self, handles: dict[str, Any]) -> Neighbours:
+        calls = {name: _Calls(name, handle, self.log) for name, handle in handles.items()}
+        calls |= {f"mempool-{number}": shard for number, shard in enumerate(self._shards)}
+        health = {name: call.method("health") for name, call in calls.items()}
+        health[f"gateway-{self._number}"] = self.health
+        return Neighbours(health, calls["peer"].method("peers"))
 
     def _report(self, what: str, error: Exception) -> None:
         self.log.opt(exception=error).error("{} failed", what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -9,13 +10,14 @@ from fastapi.responses import Response
 
 from actors.gateway import render
 from actors.gateway.backend import Backend
-from actors.gateway.models import AccountOut, BlockOut, CertificateOut
+from actors.gateway.models import AccountOut, BlockOut, BlockPageOut, CertificateOut, MembersOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
 from actors.gateway.transaction_routes import json_response
-from actors.ledger.block import decode_block
+from actors.ledger.block import HEADER_BYTES, decode_block, decode_header
 
 PAGE_TRANSACTIONS_MAX = 500
+PAGE_HEADERS_MAX = 100
 
 AccountKey = Annotated[
     str, Path(pattern="^[0-9a-fA-F]{64}$", description="Ed25519 public key, 64 hexadecimal digits")
@@ -57,6 +59,26 @@ def chain_routes(backend: Backend) -> APIRouter:
         return json_response({"key": key.lower(), **render.plain(record)})
 
     @router.get(
+        "/blocks",
+        summary="List headers, newest first, a page at a time",
+        response_model=BlockPageOut,
+        responses=problems(422, 503),
+    )
+    async def blocks(
+        before: Annotated[
+            int | None, Query(ge=0, le=2**63 - 1, description="cursor: heights below it; `next` of a page")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_HEADERS_MAX)] = 20,
+    ) -> Response:
+        head = int((await backend.head())["height"])
+        newest = head if before is None else min(head, before - 1)
+        heights = range(newest, max(0, newest - limit), -1)
+        found = await asyncio.gather(*(backend.block(height) for height in heights))
+        headers = [render.header(decode_header(data[:HEADER_BYTES])) for data in found if data is not None]
+        last = headers[-1]["height"] if headers else 0
+        return json_response({"blocks": headers, "next": last if last > 1 else None})
+
+    @router.get(
         "/blocks/{height}",
         summary="Read a block, with a page of its transactions",
         response_model=BlockOut,
@@ -93,6 +115,14 @@ def chain_routes(backend: Backend) -> APIRouter:
         if not data:
             raise ProblemError("not-found", f"no certificate at height {wanted}", field="height")
         return json_response(render.certificate(wanted, data))
+
+    @router.get("/members", summary="Who votes for blocks", response_model=MembersOut)
+    async def members() -> Response:
+        listed = [
+            {"name": member.name, "identity": member.identity, "address": member.address}
+            for member in backend.genesis.members
+        ]
+        return json_response({"members": listed, "majority": len(listed) // 2 + 1})
 
     @router.get("/genesis", summary="The genesis document, in its canonical form", responses=problems(503))
     async def genesis() -> Response:

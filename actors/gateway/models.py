@@ -196,6 +196,13 @@ class BlockOut(BaseModel):
     transactions: list[TransactionOut]
 
 
+class BlockPageOut(BaseModel):
+    """Headers in falling height. next: `before` of the following page, null after the first block."""
+
+    blocks: list[HeaderOut]
+    next: U64Out | None
+
+
 class VoteOut(BaseModel):
     """One member's vote for a block."""
 
@@ -257,6 +264,57 @@ class StatusOut(BaseModel):
     limits: dict[str, int]
     node: dict[str, Any]
     gateway: dict[str, Any]
+
+
+class ActorsOut(BaseModel):
+    """What each actor says of itself: process facts, queue depths, counters; null where one is away."""
+
+    actors: dict[str, dict[str, Any] | None]
+
+
+class ShardOut(BaseModel):
+    """One mempool shard; null figures while it is away."""
+
+    shard: str
+    depth: int | None
+    inflight: int | None
+    capacity: int | None
+
+
+class MempoolOut(BaseModel):
+    """Pending transactions of all shards."""
+
+    depth: int
+    capacity: int
+    shards: list[ShardOut]
+
+
+class PeersOut(BaseModel):
+    """Other nodes that this one is connected to or knows."""
+
+    peers: list[dict[str, Any]]
+
+
+class MemberOut(BaseModel):
+    """A member of the network: it votes for blocks."""
+
+    name: str
+    identity: str
+    address: str
+
+
+class MembersOut(BaseModel):
+    """Members of the genesis, and how many votes make a block final."""
+
+    members: list[MemberOut]
+    majority: int
+
+
+class ValidatorsOut(BaseModel):
+    """Validator workers, and what consensus says of their queue."""
+
+    validators: int
+    pool: dict[str, Any]
 
 
 class HealthOut(BaseModel):

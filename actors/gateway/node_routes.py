@@ -1,4 +1,4 @@
-"""Routes of the node itself: status, liveness, readiness."""
+"""Routes of the node itself: status, actors, mempool, peers, validators, liveness, readiness."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from fastapi.responses import Response
 
 from actors.gateway import render
 from actors.gateway.backend import RETRY_AFTER_S, Backend
-from actors.gateway.models import HealthOut, ReadyOut, StatusOut
+from actors.gateway.models import (
+    ActorsOut,
+    HealthOut,
+    MempoolOut,
+    PeersOut,
+    ReadyOut,
+    StatusOut,
+    ValidatorsOut,
+)
 from actors.gateway.openapi import problems
 from actors.gateway.transaction_routes import json_response
 
 
 def node_routes(backend: Backend) -> APIRouter:
-    """GET /status, /health, /ready."""
+    """GET /status, /actors, /mempool, /peers, /validators, /health, /ready."""
     router = APIRouter()
 
     @router.get(
@@ -36,6 +44,44 @@ def node_routes(backend: Backend) -> APIRouter:
             **render.plain(await backend.status()),
         }
         return json_response(answer)
+
+    @router.get("/actors", summary="What each actor of the node says of itself", response_model=ActorsOut)
+    async def actors() -> Response:
+        return json_response({"actors": render.plain(await backend.actors())})
+
+    @router.get("/mempool", summary="Pending transactions, a shard at a time", response_model=MempoolOut)
+    async def mempool() -> Response:
+        every = await backend.actors()
+        shards = [
+            {
+                "shard": name,
+                **{field: (health or {}).get(field) for field in ("depth", "inflight", "capacity")},
+            }
+            for name, health in every.items()
+            if name.startswith("mempool-")
+        ]
+        total = {field: sum(int(shard[field] or 0) for shard in shards) for field in ("depth", "capacity")}
+        return json_response({**total, "shards": shards})
+
+    @router.get(
+        "/peers",
+        summary="Other nodes that this one knows",
+        response_model=PeersOut,
+        responses=problems(503),
+    )
+    async def peers() -> Response:
+        return json_response({"peers": render.plain(await backend.peers())})
+
+    @router.get(
+        "/validators",
+        summary="Validator workers and their queue",
+        response_model=ValidatorsOut,
+        responses=problems(503),
+    )
+    async def validators() -> Response:
+        node = (await backend.status())["node"]
+        answer = {"validators": node.get("validators", 0), "pool": node.get("validator_pool", {})}
+        return json_response(render.plain(answer))
 
     @router.get("/health", summary="Liveness: the process answers", response_model=HealthOut)
     async def health() -> Response:

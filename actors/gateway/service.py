@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.backend import BusyError, Limits, Submission, UnavailableError, Wait
+from actors.gateway.neighbours import Neighbours
 from actors.gateway.reads import Reads, SharedCalls, StorageReads
 from actors.gateway.submit import Admit, Gatherer, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
@@ -45,6 +46,7 @@ class Service:
         storage: StorageReads,
         status: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
         hash_rows: Hasher = sha256_rows,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.genesis = genesis
         self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
@@ -57,6 +59,7 @@ class Service:
         self._reads = Reads(storage, settings.cache_blocks)
         self._status, self._shared = status, SharedCalls()
         self._hash_rows = hash_rows
+        self._neighbours = neighbours or Neighbours({}, None)
         self._head: dict[str, Any] | None = None
         self._skipped: set[int] = set()
         self._catching_up: asyncio.Task[None] | None = None
@@ -228,6 +231,16 @@ class Service:
                 return await self._shared.call("status", self._status)
         except TimeoutError:
             raise UnavailableError("consensus") from None
+
+    async def actors(self) -> dict[str, dict[str, Any] | None]:
+        """Health of each actor that this gateway can ask; None where one does not answer in time."""
+        answers: dict[str, dict[str, Any] | None] = await self._shared.call("actors", self._neighbours.actors)
+        return answers
+
+    async def peers(self) -> list[dict[str, Any]]:
+        """The other nodes that this one knows; empty on a node without a Peer. Raises UnavailableError."""
+        answers: list[dict[str, Any]] = await self._shared.call("peers", self._neighbours.peers)
+        return answers
 
     async def ready(self) -> dict[str, bool]:
         """Whether storage and consensus answer."""

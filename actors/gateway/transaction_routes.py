@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from actors.gateway import render
 from actors.gateway.backend import Backend, Wait
-from actors.gateway.models import ProofOut, Submitted, TransactionIn, TransactionOut
+from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError, of_verdict
 from actors.ledger.hashing import sha256
@@ -67,6 +67,18 @@ def transaction_routes(backend: Backend) -> APIRouter:
         if record is None:
             raise _not_committed()
         return json_response(render.stored_transaction(record))
+
+    @router.get(
+        "/transactions/{id}/receipt",
+        summary="What applying a committed transaction did",
+        response_model=ReceiptOut,
+        responses=problems(404, 422, 503),
+    )
+    async def receipt(id: TransactionId) -> Response:
+        record = await backend.transaction(bytes.fromhex(id))
+        if record is None:
+            raise _not_committed()
+        return json_response(render.stored_transaction(record)["receipt"])
 
     @router.get(
         "/transactions/{id}/proof",

@@ -11,6 +11,7 @@ from nacl.signing import VerifyKey
 from numpy.typing import NDArray
 
 from actors.gateway.backend import UnavailableError
+from actors.gateway.neighbours import Neighbours
 from actors.gateway.service import Service
 from actors.ledger import merkle, rules
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
@@ -65,6 +66,11 @@ class FakeShard:
         await asyncio.sleep(0)
         return verdicts
 
+    async def health(self) -> dict[str, Any]:
+        if self.away:
+            raise UnavailableError("mempool shard")
+        return {"actor": "mempool", "depth": len(self.pending), "inflight": 0, "capacity": 100}
+
     def _admit(self, single: Batch) -> Verdict:
         raw = single.rows.tobytes()
         sender, nonce = single.rows["sender"].tobytes(), int(single.rows["nonce"][0])
@@ -97,7 +103,15 @@ class FakeNode:
         self.reads = 0
         self.shards = [FakeShard(self) for _ in range(shards)]
         self.settings = GatewaySettings(**{"single_wait_ms": 0, "commit_timeout_s": 1, **settings})
-        self.service = Service(self.settings, self.genesis, self.shards, self, self.status_of_node)
+        health = {f"mempool-{i}": shard.health for i, shard in enumerate(self.shards)}
+        self.service = Service(
+            self.settings,
+            self.genesis,
+            self.shards,
+            self,
+            self.status_of_node,
+            neighbours=Neighbours({**health, "storage": self.health}, self.peers),
+        )
 
     def transfer(self, sender: int, nonce: int, amount: int = 5, **fields: Any) -> Batch:
         to = SENDERS[(sender + 1) % ACCOUNTS].public_key
@@ -159,6 +173,14 @@ class FakeNode:
             "balances": np.array([account.balance for account in accounts], dtype=np.uint64),
             "ids": block.batch.ids(),
         }
+
+    async def health(self) -> dict[str, Any]:
+        self._read()
+        return {"actor": "storage", "pid": 7, "rss_mb": 80.5, "cpu_s": 1.5, "uptime_s": 3.0}
+
+    async def peers(self) -> list[dict[str, Any]]:
+        self._read()
+        return [{"identity": "ab" * 32, "address": "127.0.0.1:1", "state": "active", "rtt_ms": 1.5}]
 
     def _read(self) -> None:
         self.reads += 1

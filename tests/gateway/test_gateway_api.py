@@ -300,6 +300,13 @@ def test_the_openapi_document_has_every_route_and_resolves_every_reference() -> 
         assert set(document["paths"]) == {
             "/v1/transactions",
             "/v1/transactions/batch",
+            "/v1/transactions/{id}/receipt",
+            "/v1/blocks",
+            "/v1/members",
+            "/v1/actors",
+            "/v1/mempool",
+            "/v1/peers",
+            "/v1/validators",
             "/v1/transactions/{id}",
             "/v1/transactions/{id}/proof",
             "/v1/accounts/{key}",

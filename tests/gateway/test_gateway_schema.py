@@ -56,10 +56,20 @@ def test_answers_fit_the_document() -> None:
         for height in ("1", "latest", "9", "x"):
             await get("/v1/blocks/{height}", height=height)
             await get("/v1/blocks/{height}/certificate", height=height)
-        for path in ("/v1/status", "/v1/health", "/v1/ready", "/v1/genesis"):
-            await get(path)
+        await get(single + "/{id}/receipt", id=tx_id)
+        for path in ("status", "health", "ready", "genesis", "actors", "mempool", "peers", "validators"):
+            await get(f"/v1/{path}")
+        for path in ("blocks", "members"):
+            await get(f"/v1/{path}")
         node.away = True
-        for path in ("/v1/status", "/v1/ready", "/v1/accounts/{key}"):
+        for path in (
+            "/v1/status",
+            "/v1/ready",
+            "/v1/accounts/{key}",
+            "/v1/peers",
+            "/v1/actors",
+            "/v1/blocks",
+        ):
             await get(path, key="0" * 64)
         node.shards[0].away = node.shards[1].away = True
         await post(single, json=transaction_json(node.transfer(3, 0)))

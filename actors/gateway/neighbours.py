@@ -1,0 +1,42 @@
+"""What the other actors of the node say of themselves, asked all at once and bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from actors.gateway.backend import UnavailableError
+
+ANSWER_TIMEOUT_S = 2.0
+Health = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
+Peers = Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]]
+
+
+class Neighbours:
+    """`health` of each actor by its name, and the peers of the node, given as plain calls."""
+
+    def __init__(self, health: Mapping[str, Health], peers: Peers | None) -> None:
+        self._health, self._peers = dict(health), peers
+
+    async def actors(self) -> dict[str, dict[str, Any] | None]:
+        """Health of every actor; None for one that does not answer within ANSWER_TIMEOUT_S."""
+        answers = await asyncio.gather(*(self._ask(health) for health in self._health.values()))
+        return dict(zip(self._health, answers, strict=True))
+
+    async def _ask(self, health: Health) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await health()
+        except (UnavailableError, TimeoutError):
+            return None
+
+    async def peers(self) -> list[dict[str, Any]]:
+        """What Peer says of the others. Raises UnavailableError when it does not answer in time."""
+        if self._peers is None:
+            return []
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await self._peers()
+        except TimeoutError:
+            raise UnavailableError("peer") from None
