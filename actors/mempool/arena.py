@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import ROW_WORDS
-from actors.mempool.heap import ROOT
+from actors.mempool.heap import ROOT, WAYS
 
 NONE = -1
 CHUNK_BYTES = 128
 LOST_ROWS_MAX = 32_768
+_HUGE_BYTES = 4 << 20  # columns from here on ask for huge pages: draws touch rows all over them
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 3, 2
 
 LINK_DTYPE = np.dtype(
@@ -34,9 +35,12 @@ LINK_DTYPE = np.dtype(
         ("arrival", "u4"),  # renumbered before it overflows
         ("draw", "u4"),  # 0 while pending, else the draw that holds the row in flight
         ("since", "u4"),  # height at which it was admitted, modulo 2^32
+        ("expiry", "u4"),  # of the row; 2^32-1 if that or more. Here, so that a draw reads one cache line
+        ("size", "u2"),  # bytes of payload; here for the same reason
         ("source", "u2"),  # who handed it in: a slot of `sources`
         ("level", "u1"),  # by fee and trust, at admission: see levels.py
         ("durable", "u1"),  # 1 if the journal holds the row
+        ("spare", "u2"),
     ]
 )
 SENDER_DTYPE = np.dtype(
@@ -53,7 +57,7 @@ SENDER_DTYPE = np.dtype(
         ("spare", "u2"),
     ]
 )
-HEAP_DTYPE = np.dtype([("first", "u8"), ("second", "u4"), ("who", "i4")])  # four children, one cache line
+HEAP_DTYPE = np.dtype([("first", "u8"), ("second", "u4"), ("who", "i4")])
 SOURCE_DTYPE = np.dtype(
     [
         ("score", "f8"),  # see sources.py
@@ -103,6 +107,8 @@ class Reserved:
         kind = np.dtype(dtype)
         self.row_bytes = kind.itemsize * int(np.prod(shape[1:], dtype=np.int64))
         self._map = mmap.mmap(-1, max(self.row_bytes * shape[0], mmap.PAGESIZE))
+        if hasattr(mmap, "MADV_HUGEPAGE") and len(self._map) >= _HUGE_BYTES:
+            self._map.madvise(mmap.MADV_HUGEPAGE)
         count = int(np.prod(shape, dtype=np.int64))
         self.array: NDArray[Any] = np.frombuffer(self._map, dtype=kind, count=count).reshape(shape)
 
@@ -128,7 +134,7 @@ class Arena:
         self.chunks_initial, self.chunks_max = min(rows_initial, chunks_max), chunks_max
         self.rows_peak = 0
         by_row = (((rows_max, ROW_WORDS), np.uint64), ((rows_max,), LINK_DTYPE))
-        entries = -(-(rows_max + ROOT) // 4) * 4
+        entries = -(-(rows_max + ROOT) // WAYS) * WAYS
         heaps = (((QUEUES, entries), HEAP_DTYPE), ((entries,), HEAP_DTYPE))
         by_chunk = (((chunks_max, CHUNK_BYTES), np.uint8), ((chunks_max,), np.int32))
         self._by_row = [Reserved(*spec) for spec in by_row]

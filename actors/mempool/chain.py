@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_AMOUNT, WORD_FEE, WORD_NONCE
+from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_AMOUNT, WORD_EXPIRY, WORD_FEE, WORD_NONCE
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import (
     CHUNKS_LIMIT,
@@ -58,6 +58,7 @@ SENDER_LIMIT, INSUFFICIENT_BALANCE = int(Verdict.SENDER_LIMIT), int(Verdict.INSU
 U64_MAX = np.uint64(2**64 - 1)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 ARRIVAL_MAX = np.int64(2**32 - 1)
+EXPIRY_MAX = np.uint64(2**32 - 1)
 _TEN = np.uint64(10)
 
 
@@ -324,6 +325,8 @@ def link_row(p, s, words, i, before, floor, source, lowered, payloads, start, ar
     p.links[slot].arrival, p.links[slot].draw, p.links[slot].durable = arrival, 0, 0
     p.links[slot].floor = floor
     p.links[slot].since = p.totals[HEIGHT] & ARRIVAL_MAX
+    p.links[slot].expiry = min(words[i, WORD_EXPIRY], EXPIRY_MAX)
+    p.links[slot].size = payload_bytes(words, i)
     p.links[slot].source, p.links[slot].level = source, level_of(p, words, i, lowered)
     p.sources[source].rows += 1
     p.senders[s].spend += words[i, WORD_AMOUNT] + words[i, WORD_FEE]

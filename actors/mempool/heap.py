@@ -1,7 +1,7 @@
 """A four-way heap of senders that knows where each sender stands, so that any entry can be moved or dropped.
 
-The smallest (first, second) is at ROOT; entry i of the heap lies at heap[ROOT + i], so that the four children
-of an entry share a cache line. `at[who]` is i, -1 if absent; `totals[size_at]` the size. Keys lie in the
+The smallest (first, second) is at ROOT; entry i of the heap lies at heap[ROOT + i], so that the children of
+an entry share a cache line. `at[who]` is i, -1 if absent; `totals[size_at]` the size. Keys lie in the
 entries, so sifting touches one array. `second` is an int64 in 0 .. 2^32-1. All functions are compiled.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from numba import njit
 
-ROOT = 3
+WAYS = 4
+ROOT = WAYS - 1
 
 
 @njit(cache=True, inline="always")
 def _less(first_a, second_a, first_b, second_b):  # type: ignore[no-untyped-def]
-    return first_a < first_b or (first_a == first_b and second_a < second_b)
+    return (first_a < first_b) | ((first_a == first_b) & (second_a < second_b))  # no branch to mispredict
 
 
 @njit(cache=True, inline="always")
@@ -28,7 +29,7 @@ def _put(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _rise(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
     while i > 0:
-        up = (i - 1) >> 2
+        up = (i - 1) // WAYS
         above = heap[ROOT + up]
         if not _less(first, second, above.first, above.second):
             break
@@ -40,14 +41,17 @@ def _rise(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _sink(heap, at, size, i, first, second, who):  # type: ignore[no-untyped-def]
     while True:
-        child = 4 * i + 1
+        child = WAYS * i + 1
         if child >= size:
             break
         least = child
-        for other in range(child + 1, min(child + 4, size)):
-            one, two = heap[ROOT + other], heap[ROOT + least]
-            if _less(one.first, one.second, two.first, two.second):
-                least = other
+        best_first, best_second = heap[ROOT + child].first, heap[ROOT + child].second
+        for other in range(child + 1, min(child + WAYS, size)):
+            other_first, other_second = heap[ROOT + other].first, heap[ROOT + other].second
+            better = _less(other_first, other_second, best_first, best_second)
+            least = other if better else least
+            best_first = other_first if better else best_first
+            best_second = other_second if better else best_second
         below = heap[ROOT + least]
         if not _less(below.first, below.second, first, second):
             break

@@ -34,6 +34,7 @@ from actors.mempool.chain import (
     NONCE_REUSED,
     OK,
     POOL_FULL,
+    ZERO,
     judge,
     link_row,
     lose,
@@ -45,7 +46,7 @@ from actors.mempool.chain import (
     set_cursor,
     set_evictable,
 )
-from actors.mempool.heap import ROOT
+from actors.mempool.heap import ROOT, WAYS
 from actors.mempool.levels import FEE_RANK_BITS, best_queue, queue_of, share_of
 from actors.mempool.payloads import copy_payload, payload_bytes
 
@@ -112,15 +113,15 @@ def draw(p, draw_id, height, payload_bytes_max, out, ranks, aside):  # type: ign
     kept = 0
     for queue in range(QUEUES):
         kept += share_of(queue, rows_max)
-    count, size, skipped = _take(p, draw_id, height, payload_bytes_max, -1, 0, rows_max - kept, 0, 0,
-                                 out, ranks, aside)  # fmt: skip
+    count, size, skipped, _ = _take(p, draw_id, height, payload_bytes_max, -1, 0, rows_max - kept, 0, 0,
+                                    out, ranks, aside)  # fmt: skip
     for turn in range(QUEUES):
         queue = (OVERDUE + turn) % QUEUES
         stop = min(count + share_of(queue, rows_max), rows_max)
-        count, size, skipped = _take(p, draw_id, height, payload_bytes_max, queue, count, stop, size, skipped,
-                                     out, ranks, aside)  # fmt: skip
-    count, size, skipped = _take(p, draw_id, height, payload_bytes_max, -1, count, rows_max, size, skipped,
-                                 out, ranks, aside)  # fmt: skip
+        count, size, skipped, _ = _take(p, draw_id, height, payload_bytes_max, queue, count, stop, size,
+                                        skipped, out, ranks, aside)  # fmt: skip
+    count, size, skipped, _ = _take(p, draw_id, height, payload_bytes_max, -1, count, rows_max, size,
+                                    skipped, out, ranks, aside)  # fmt: skip
     for i in range(skipped):
         set_cursor(p, p.links[aside[i]].owner, aside[i])
     return count, size
@@ -132,6 +133,7 @@ def _take(  # type: ignore[no-untyped-def]
 ):
     """Draw from one queue, or from the best at each time (-1), until `stop` rows are in `out`."""
     any_queue = queue < 0
+    touched = np.uint64(0)
     while count < stop and skipped < len(aside):
         if any_queue:
             queue = best_queue(p, QUEUES)
@@ -139,36 +141,52 @@ def _take(  # type: ignore[no-untyped-def]
             break
         s = np.int64(p.ready[queue, ROOT].who)
         slot = np.int64(p.senders[s].cursor)
-        if p.words[slot, WORD_EXPIRY] < height:
+        if np.uint64(p.links[slot].expiry) < height and p.words[slot, WORD_EXPIRY] < height:
             if p.totals[LOST] >= LOST_ROWS_MAX:
                 break
             lose(p, slot, EXPIRED)
             refresh(p, s)
             continue
-        size = payload_bytes(p.words, slot)
+        size = np.int64(p.links[slot].size)
         if size_total + size > payload_bytes_max:
             aside[skipped] = slot
             skipped += 1
             set_cursor(p, s, np.int64(-1))
             continue
         out[count] = slot
-        ranks[count] = (np.uint64(QUEUES - queue) << _RANK_SHIFT) | min(p.words[slot, WORD_FEE], _FEE_MAX)
+        fee = p.words[slot, WORD_FEE] if queue == OVERDUE else ~p.ready[queue, ROOT].first
+        ranks[count] = (np.uint64(QUEUES - queue) << _RANK_SHIFT) | min(fee, _FEE_MAX)
         if count > 0:
             ranks[count] = min(ranks[count], ranks[count - 1])
         count += 1
         size_total += size
         p.links[slot].draw = draw_id
         p.totals[INFLIGHT] += 1
-        set_cursor(p, s, _next_ready(p, s, slot))
-    return count, size_total, skipped
+        set_cursor(p, s, _next_ready(p, slot))
+        touched += _touch_next(p.ready, p.senders, p.links, p.words, queue, p.totals[READY_SIZE + queue])
+    return count, size_total, skipped, touched
+
+
+@njit(cache=True, inline="always")
+def _touch_next(ready, senders, links, words, queue, size):  # type: ignore[no-untyped-def]
+    """Read ahead what the next draws will need: among a million rows, waiting for memory is most of the time.
+
+    The sum is of no use, but keeps the compiler from leaving the reads out.
+    """
+    total = np.uint64(0)
+    for i in range(ROOT + 1, ROOT + min(1 + WAYS, size)):
+        after = np.int64(links[senders[ready[queue, i].who].cursor].next)
+        if after >= 0:
+            total += words[after, WORD_FEE] + np.uint64(links[after].since)
+    return total
 
 
 @njit(cache=True)
-def _next_ready(p, s, slot):  # type: ignore[no-untyped-def]
-    """The first pending ready row at or behind `slot`, or -1."""
+def _next_ready(p, slot):  # type: ignore[no-untyped-def]
+    """The first pending ready row at or behind `slot`, or -1. Rows behind a gap have floor 0."""
     while slot >= 0 and p.links[slot].draw != 0:
         slot = np.int64(p.links[slot].next)
-    if slot >= 0 and p.words[slot, WORD_NONCE] >= p.senders[s].ready_end:
+    if slot >= 0 and p.links[slot].floor == ZERO:
         return np.int64(-1)
     return slot
 
@@ -257,7 +275,7 @@ def _advance(p, s, nonce):  # type: ignore[no-untyped-def]
         return
     p.senders[s].stale = _STALE
     if cursor_gone:
-        set_cursor(p, s, _next_ready(p, s, slot))
+        set_cursor(p, s, _next_ready(p, slot))
     if slot < 0:
         set_evictable(p, s)
 
