@@ -15,8 +15,8 @@ Workers are spread evenly over the hosts. `table` has a row for each V and numbe
 
 The check: the same model for this machine, with V = 1 and 2, against pipelined runs of as many blocks: a run
 takes the slowest resource's time a block, and the remaining stages once, while the pipeline fills. Others may
-use this machine, so its cores are counted by how much more PyNaCl verifies in one process a core than in one
-(`cores`), and `ratio`, measured over predicted, takes each rate over the yardstick of its own run.
+use this machine, so before each run its cores are counted by how much more PyNaCl verifies in one process a
+core than in one (`cores`), and `ratio`, measured over predicted, takes each rate over its own run's yardstick.
 """
 
 from __future__ import annotations
@@ -109,7 +109,6 @@ def command(
 ) -> dict[str, object]:
     """Measure, predict and check."""
     figure = _plotter() if plot else None
-    cores = _cores_free() if check else 0.0
     runs = _measured_runs(blocks, rows, accounts, check)
     costs, serial = _costs(runs[0], rows), runs[0]
     table = []
@@ -130,9 +129,8 @@ def command(
         "cores_per_host": cores_per_host,
         "link_gbit": link_gbit,
         "calls_per_s": calls_per_s,
-        "cores": cores,
         "check": [
-            _checked(costs, serial, run, Site(run["validators"], 1, cores, calls_per_s, 1.0), blocks)
+            _checked(costs, serial, run, Site(run["validators"], 1, run["cores"], calls_per_s, 1.0), blocks)
             for run in runs[1:]
         ],
         "table": table,
@@ -162,6 +160,7 @@ def _checked(
         "validators": site.validators,
         "predicted_tps": round(predicted),
         "limit": limit,
+        "cores": run["cores"],
         "measured_tps": round(run["tps"]),
         "libsodium_per_core": run["libsodium_per_core"],
         "ratio": round(run["tps"] / predicted * slower, 3),
@@ -214,7 +213,8 @@ def _run(
     from config.effective import load
 
     settings = load("bench", [*overrides, f"node.validators={validators}"]).settings
-    return _measure(settings, directory, chain, folder, validators)
+    cores = _cores_free()
+    return {**_measure(settings, directory, chain, folder, validators), "cores": cores}
 
 
 def _plotter() -> Any:
