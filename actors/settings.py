@@ -82,6 +82,9 @@ class MempoolSettings(Section):
         description="fee per KiB above the lowest level; the next ones ask 4 and 16 times",
     )
     age_blocks: int = Field(100, ge=1, le=1_000_000, description="blocks of waiting that lift a row a level")
+    spread_rows: int = Field(
+        64, ge=1, le=1024, description="places a row may move in a draw so that neighbours share no account"
+    )
     outbox_rows: int = Field(16_384, ge=16, le=65_536, description="admitted rows kept for gossip")
     journal_bytes_max: int = Field(
         256 << 20, ge=1 << 20, description="journal size before durable waits are refused"

@@ -55,7 +55,7 @@ def command(
         draws = {}
         for name, nonces, hot in (("runs", _NONCES_A_SENDER, False), ("singles", 1, False), ("hot", 1, True)):
             table = make_rows(rows, nonces, rng, hot)
-            pool = Pool(PoolBounds(rows, 16_384, 1_024), TAG, seed=1)
+            pool = Pool(PoolBounds(rows, 16_384, 1_024, spread_rows=64), TAG, seed=1)
             fund(pool, table)
             per_s, per_cpu_s = _admit_all(pool, table)
             if name == "runs":
@@ -193,7 +193,7 @@ class OursUnderLoad:
         from actors.mempool.pool import Pool, PoolBounds
 
         self.rows = make_rows(count, _NONCES_A_SENDER, rng)
-        self._pool = Pool(PoolBounds(count, 16_384, 1_024), TAG, seed=1)
+        self._pool = Pool(PoolBounds(count, 16_384, 1_024, spread_rows=64), TAG, seed=1)
         fund(self._pool, self.rows)
 
     def admit(self, start: int, stop: int) -> None:

@@ -88,6 +88,7 @@ class MempoolShard(Shell):
             settings.payload_bytes_max,
             settings.level_fee_per_kib,
             settings.age_blocks,
+            settings.spread_rows,
         )
         seed, tag = int.from_bytes(os.urandom(8), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.

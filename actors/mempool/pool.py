@@ -50,6 +50,7 @@ from actors.mempool.arena import (
 )
 from actors.mempool.heap import ROOT
 from actors.mempool.sources import Sources
+from actors.mempool.spread import spread
 
 BATCH_ROWS_MAX = 100_000
 ARRIVAL_MAX = 2**32 - 1
@@ -65,6 +66,7 @@ class PoolBounds:
 
     payload_bytes_max: payloads of all rows, each rounded up to chunks of CHUNK_BYTES. fee_unit: fee per KiB
     that lifts a row out of the lowest level. age_blocks: waiting that lifts a row by one level.
+    spread_rows: places that a row may be moved so that neighbours touch different accounts (spread.py).
     """
 
     capacity_rows: int
@@ -73,6 +75,7 @@ class PoolBounds:
     payload_bytes_max: int = 1 << 26
     fee_unit: int = 4
     age_blocks: int = 100
+    spread_rows: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,12 +259,16 @@ class Pool:
         count, size = kernels.draw(
             self._p, _mark(number), np.uint64(height), payload_bytes_max, out, ranks, aside
         )
-        out = out[:count]
+        out, ranks = out[:count], ranks[:count]
+        if self.bounds.spread_rows > 1 and count > 1:
+            order = np.empty(count, dtype=np.int64)
+            spread(self._p.words, out, self.bounds.spread_rows, order)
+            out, ranks = out[order], np.minimum.accumulate(ranks[order])
         if count:
             self._open[number] = out
             if len(self._open) > DRAWS_OPEN_MAX:
                 self._open.pop(next(iter(self._open)))
-        return Drawn(number, self._gather(out, size), ranks[:count])
+        return Drawn(number, self._gather(out, size), ranks)
 
     def _gather(self, slots: NDArray[np.int64], payload_bytes: int) -> Batch:
         rows = np.empty(len(slots), dtype=ROW_DTYPE)
@@ -336,7 +343,7 @@ def _mark(draw: int) -> int:
 
 def warm() -> None:
     """Compile every kernel on a tiny pool."""
-    pool = Pool(PoolBounds(16, 16, 4), chain_tag=1, seed=0)
+    pool = Pool(PoolBounds(16, 16, 4, spread_rows=2), chain_tag=1, seed=0)
     rows = np.zeros(2, dtype=ROW_DTYPE)
     rows["version"] = rows["kind"] = rows["chain_tag"] = 1
     row_matrix(rows)[1, 48] = 1
@@ -344,7 +351,7 @@ def warm() -> None:
     verdicts = np.zeros(2, dtype=np.uint8)
     pool.screen(batch, verdicts)
     pool.insert(batch, verdicts, durable=True)
-    drawn = pool.draw(1, 0, 0)
+    drawn = pool.draw(2, 0, 0)
     pool.resolve(drawn.draw, np.zeros(len(drawn.batch), dtype=np.uint8))
     pool.release()
     pool.journalled()
