@@ -1,8 +1,8 @@
 """One account floods a node with a million low-fee transfers while 100 others pay normal fees.
 
 The others offer small batches in an open loop and wait for commit, first alone (`quiet_p99_ms`), then during
-the flood (`flood_p99_ms`); latency counts from when a batch was due. The flood goes through the same HTTP API as
-fast as the node answers, again and again over the nonces that are not committed yet.
+the flood (`flood_p99_ms`); latency counts from when a batch was due. The flood goes through the same HTTP API
+as fast as the node answers, again and again over the nonces that are not committed yet.
 """
 
 from __future__ import annotations
