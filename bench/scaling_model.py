@@ -16,7 +16,7 @@ Workers are spread evenly over the hosts. `table` has a row for each V and numbe
 The check: the same model for this machine, with V = 1 and 2, against pipelined runs of as many blocks: a run
 takes the slowest resource's time a block, and the remaining stages once, while the pipeline fills. Others may
 use this machine, so before each run its cores are counted by how much more PyNaCl verifies in one process a
-core than in one (`cores`), and `ratio`, measured over predicted, takes each rate over its own run's yardstick.
+core than in one (`cores`). `ratio`, measured over predicted, takes each rate over its own run's yardstick.
 """
 
 from __future__ import annotations
