@@ -1,0 +1,56 @@
+"""SIGKILL of mempool shards that hold durable rows: every one is committed in the end, and none twice.
+
+The rows wait behind a missing nonce, so that none can be committed before the kill. 2,000 rows by default;
+DURABLE_ROWS=50000 in the environment makes them fifty thousand.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+
+from actors.gateway.client import Client
+from actors.ledger.rows import Batch
+from bench.load import SignPlan, build_transfers
+from tests.cluster.conftest import Running, eventually
+from tests.cluster.test_cluster_kills import assert_all_committed_once, pid_of
+
+ROWS = int(os.environ.get("DURABLE_ROWS", "2000"))
+ACCOUNTS, ROWS_A_BATCH, SHARDS = 50, 2_000, 2
+NO_BYTES = np.empty(0, dtype=np.uint8)
+
+
+def held_rows(running: Running) -> int | None:
+    health = running.node.health()
+    shards = [health[f"mempool-{number}"] for number in range(SHARDS)]
+    if any(facts is None or not facts["ready"] for facts in shards):
+        return None
+    return sum(int(facts["journal"]["durable_rows"]) for facts in shards if facts)
+
+
+def test_every_durable_row_of_a_killed_shard_is_committed_once(running: Running) -> None:
+    first, *_ = running.accounts(ACCOUNTS)
+    genesis = running.node.directory.genesis
+    count = ROWS + ACCOUNTS
+    plan = SignPlan("", genesis.network, genesis.chain_tag, ACCOUNTS, 0, count, first_account=first)
+    rows = build_transfers(plan)
+    opening, waiting = rows[:ACCOUNTS], rows[ACCOUNTS:]
+    ids: list[bytes] = []
+    with Client(running.node.url, timeout_s=60) as client:
+        for at in range(0, len(waiting), ROWS_A_BATCH):
+            batch = Batch(waiting[at : at + ROWS_A_BATCH], NO_BYTES)
+            receipt = client.submit(batch, wait="durable")
+            assert receipt.accepted == len(batch)
+            ids += receipt.ids
+        assert eventually(lambda: held_rows(running), "the shards answer") >= ROWS
+        pids = [eventually(lambda n=n: pid_of(running, f"mempool-{n}"), "a shard") for n in range(SHARDS)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: (held_rows(running) or 0) >= ROWS, "the journals are replayed", 120)
+        receipt = client.submit(Batch(opening, NO_BYTES), wait="committed")
+        assert receipt.accepted == ACCOUNTS
+        eventually(lambda: all(client.transaction(i) for i in ids[-ACCOUNTS:]), "the last are committed", 120)
+    assert len(ids) == len(set(ids)) == ROWS
+    assert_all_committed_once(running, ids)
