@@ -30,6 +30,7 @@ from actors.gateway.body import (
 )
 from actors.gateway.chain_routes import chain_routes
 from actors.gateway.events_route import EVENTS_PATH, EventsRoute, refuse
+from actors.gateway.explorer_route import ExplorerRoute
 from actors.gateway.gate import Gate
 from actors.gateway.limits import ApiKeys
 from actors.gateway.node_routes import node_routes
@@ -61,6 +62,7 @@ class Api:
         self.typed = _typed_app(backend, report)
         self._backend, self._report = backend, report
         self._batch = BatchRoute(backend, report)
+        self._explorer = ExplorerRoute()
         self.gate = Gate(self._route, settings, keys)
         self.events = EventsRoute(backend, report, settings.subscribers_max)
 
@@ -87,6 +89,8 @@ class Api:
             await self._batch(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == METRICS_PATH and scope["method"] == "GET":
             await self._metrics(send)
+        elif scope["method"] == "GET" and self._explorer.takes(scope["path"]):
+            await self._explorer(scope, send)
         elif scope["type"] == "http" and scope["method"] == "POST":
             await self._bounded(scope, receive, send)
         else:

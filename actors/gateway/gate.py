@@ -66,7 +66,6 @@ class AnswerCache:
     def get(self, key: tuple[str, bytes]) -> FinalAnswer | None:
         answer = self._answers.get(key)
         if answer is None:
-            self.misses += 1
             return None
         self.hits += 1
         self._answers.move_to_end(key)
@@ -179,11 +178,12 @@ class Gate:
         if scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        final = _FINAL.match(scope["path"]) is not None
         key = scope["path"], scope.get("query_string", b"")
-        if final and (known := self.answers.get(key)) is not None:
+        if (known := self.answers.get(key)) is not None:
             await _send_final(send, known, headers)
             return
+        final = _FINAL.match(scope["path"]) is not None
+        self.answers.misses += final
         captured = _Captured(send)
         await self._app(scope, receive, captured)
         if not captured.whole:
@@ -199,8 +199,8 @@ class Gate:
             await captured.release(_takes_gzip(headers) and _compresses(media, captured.body))
 
     def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
-        given = headers.get(b"x-request-id", b"")
-        if _WORD.match(given):
+        given = headers.get(b"x-request-id")
+        if given is not None and _WORD.match(given):
             return given
         self._count += 1
         return self._started + b"-%x" % self._count
@@ -272,10 +272,13 @@ async def _send_final(send: Send, answer: FinalAnswer, headers: dict[bytes, byte
         await send({"type": "http.response.body", "body": b""})
         return
     body = answer.body
-    if answer.zipped is not None and _takes_gzip(headers):
+    if answer.zipped is not None and b"accept-encoding" in headers and _takes_gzip(headers):
         body = answer.zipped
         caching.append((b"content-encoding", b"gzip"))
-    await send_answer(send, 200, answer.media.decode("latin-1"), body, caching)
+    length = str(len(body)).encode()
+    caching += ((b"content-type", answer.media), (b"content-length", length))
+    await send({"type": "http.response.start", "status": 200, "headers": caching})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _takes_gzip(headers: dict[bytes, bytes]) -> bool:

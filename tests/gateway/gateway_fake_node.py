@@ -100,6 +100,7 @@ class FakeNode:
         self.receipts: dict[int, list[bytes]] = {}
         self.where: dict[bytes, tuple[int, int]] = {}
         self.away = False
+        self.time_ms = 1_700_000_000_000
         self.reads = 0
         self.shards = [FakeShard(self) for _ in range(shards)]
         self.settings = GatewaySettings(**{"single_wait_ms": 0, "commit_timeout_s": 1, **settings})
@@ -131,7 +132,7 @@ class FakeNode:
         header = Header(
             self.height,
             1,
-            1_700_000_000_000,
+            self.time_ms,
             len(batch),
             len(batch.payloads),
             self.parent,
@@ -189,7 +190,14 @@ class FakeNode:
 
     async def status_of_node(self) -> dict[str, Any]:
         self._read()
-        return {"height": self.height, "role": "leader", "hash": self.parent}
+        return {
+            "height": self.height,
+            "role": "leader",
+            "hash": self.parent,
+            "validators": 2,
+            "validator_pool": {"chunks_waiting": 0, "us_per_row": 4.5},
+            "stages_us_per_tx": {"draw": 0.4, "transition": 0.7, "persist": 1.1},
+        }
 
     async def head(self) -> dict[str, Any]:
         self._read()

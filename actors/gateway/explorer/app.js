@@ -1,0 +1,278 @@
+// The explorer: pages by the fragment of the address, everything read from this node's own API and event stream.
+// Text of the chain enters the page as text nodes alone, never as markup.
+import { read } from "./api.js";
+import { checkProof } from "./proof.js";
+
+const ROWS_SHOWN = 25, CHART_SECONDS = 60, POLL_MS = 2000;
+const view = document.querySelector("#view"), live = document.querySelector("#live");
+const recent = [];
+let leave = () => {};
+
+// -- building blocks --------------------------------------------------------------------------------------
+
+function el(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children.map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
+  return node;
+}
+function svg(name, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+const link = (href, text) => el("a", { href }, text);
+const short = (text) => (text.length > 20 ? `${text.slice(0, 10)}…${text.slice(-6)}` : text);
+const many = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en"));
+const clock = (ms) => new Date(Number(ms)).toLocaleTimeString();
+const facts = (pairs) => el("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+const tile = (name, id) => el("dl", { class: "tile" }, el("dt", {}, name), el("dd", { id }, "–"));
+function table(heads, rows, id) {
+  const head = el("tr", {}, ...heads.map(([name, kind]) => el("th", { class: kind ?? "", scope: "col" }, name)));
+  return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", id ? { id } : {}, ...rows)));
+}
+const cells = (values, kinds = []) => el("tr", {}, ...values.map((value, i) => el("td", { class: kinds[i] ?? "" }, value)));
+
+// -- pages ------------------------------------------------------------------------------------------------
+
+async function blocksPage() {
+  view.replaceChildren(
+    el("h1", {}, "Blocks"),
+    el("div", { class: "tiles" }, tile("Height", "height"), tile("Transactions a second", "tps"), tile("Pending", "pending"), tile("Validators", "validators")),
+    el("section", { class: "card", "aria-label": "Transactions a second in the last minute" }, el("h2", {}, "Transactions a second"), el("div", { id: "chart" })),
+    el("section", { class: "card" }, table([["Height"], ["Time"], ["Transactions", "number"], ["Hash", "wide"]], [], "blocks")),
+  );
+  const page = await read(`/v1/blocks?limit=${ROWS_SHOWN}`);
+  for (const header of [...page.blocks].reverse()) remember({ ...header, transactions: header.transaction_count });
+  document.querySelector("#blocks").replaceChildren(...[...recent].reverse().slice(0, ROWS_SHOWN).map(blockRow));
+  await figures();
+  drawChart();
+  const polls = [setInterval(figures, POLL_MS), setInterval(drawChart, 1000)];
+  return () => polls.forEach(clearInterval);
+}
+
+function blockRow(block) {
+  return cells(
+    [link(`#/block/${block.height}`, many(block.height)), clock(block.time_ms), many(block.transactions), el("code", {}, short(block.hash))],
+    ["", "", "number", "wide"],
+  );
+}
+
+function remember(block) {
+  if (recent.some((known) => known.height === block.height)) return;
+  recent.push(block);
+  recent.sort((one, other) => one.height - other.height);
+  while (recent.length > 2000) recent.shift();
+}
+
+async function figures() {
+  try {
+    const [mempool, validators] = await Promise.all([read("/v1/mempool"), read("/v1/validators")]);
+    put("pending", many(mempool.depth));
+    put("validators", many(validators.validators));
+  } catch (error) { put("pending", "–"); }
+}
+function put(id, text) {
+  const node = document.getElementById(id);
+  if (node) node.textContent = text;
+}
+
+function drawChart() {
+  const box = document.querySelector("#chart");
+  if (!box) return;
+  const now = Math.floor(Date.now() / 1000), sums = new Array(CHART_SECONDS).fill(0);
+  for (const block of recent) {
+    const at = CHART_SECONDS - 1 - (now - Math.floor(block.time_ms / 1000));
+    if (at >= 0 && at < CHART_SECONDS) sums[at] += block.transactions;
+  }
+  const peak = Math.max(1, ...sums), width = 600, height = 120;
+  const points = sums.map((sum, i) => `${(i * width) / (CHART_SECONDS - 1)},${height - (sum / peak) * (height - 10)}`);
+  const shape = svg("polygon", { class: "area", points: `0,${height} ${points.join(" ")} ${width},${height}` });
+  const label = `last minute, at most ${many(peak)} a second`;
+  box.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, preserveAspectRatio: "none", style: "height:120px" }, shape), el("p", { class: "soft" }, label));
+  put("tps", many(Math.round(sums.slice(-11, -1).reduce((a, b) => a + b, 0) / 10)));
+  if (recent.length) put("height", many(recent.at(-1).height));
+}
+
+async function blockPage(height, before) {
+  const offset = Number(before) || 0;
+  const block = await read(`/v1/blocks/${encodeURIComponent(height)}?offset=${offset}&limit=${ROWS_SHOWN}`);
+  const header = block.header, count = Number(header.transaction_count), at = Number(header.height);
+  const rows = block.transactions.map((tx) => cells(
+    [link(`#/tx/${tx.id}`, el("code", {}, short(tx.id))), link(`#/account/${tx.sender}`, short(tx.sender)), link(`#/account/${tx.recipient}`, short(tx.recipient)), many(tx.amount)],
+    ["", "wide", "", "number"],
+  ));
+  const pages = el("p", {});
+  if (offset > 0) pages.append(link(`#/block/${at}/${Math.max(0, offset - ROWS_SHOWN)}`, "← earlier "));
+  pages.append(`${many(Math.min(offset + 1, count))}–${many(Math.min(offset + ROWS_SHOWN, count))} of ${many(count)}`);
+  if (offset + ROWS_SHOWN < count) pages.append(link(`#/block/${at}/${offset + ROWS_SHOWN}`, " later →"));
+  view.replaceChildren(
+    el("h1", {}, `Block ${many(at)}`),
+    el("section", { class: "card" }, facts([
+      ["Time", new Date(Number(header.time_ms)).toLocaleString()], ["Transactions", many(count)], ["Hash", el("code", {}, header.hash)],
+      ["Parent", at > 1 ? link(`#/block/${at - 1}`, el("code", {}, header.parent_hash)) : el("code", {}, header.parent_hash)],
+      ["Transaction root", el("code", {}, header.transaction_root)], ["State root", el("code", {}, header.state_root)],
+      ["Proposer", el("code", {}, header.proposer)], ["Term", many(header.term)],
+    ])),
+    el("section", { class: "card" }, el("h2", {}, "Transactions"), table([["Id"], ["From", "wide"], ["To"], ["Amount", "number"]], rows), pages),
+  );
+}
+
+async function transactionPage(id) {
+  const tx = await read(`/v1/transactions/${encodeURIComponent(id)}`);
+  const button = el("button", { id: "check", type: "button" }, "Check the proof in this browser"), outcome = el("div", { id: "proof", role: "status" });
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const [proof, network] = await Promise.all([read(`/v1/transactions/${tx.id}/proof`), read("/v1/members")]);
+      const steps = await checkProof(tx, proof, network.members), proven = steps.every((step) => step.passed);
+      outcome.dataset.proven = proven;
+      outcome.replaceChildren(
+        el("p", { class: proven ? "good" : "bad" }, proven ? "Proven: this transaction is in a final block." : "Not proven."),
+        el("ol", { class: "checks" }, ...steps.map((step) => el("li", {}, el("strong", { class: step.passed ? "good" : "bad" }, step.passed ? "✓ " : "✗ "), step.name, el("br"), el("span", { class: "soft" }, step.detail)))),
+      );
+    } catch (error) { outcome.replaceChildren(el("p", { class: "bad" }, error.message)); }
+    button.disabled = false;
+  });
+  view.replaceChildren(
+    el("h1", {}, "Transaction"),
+    el("section", { class: "card" }, facts([
+      ["Id", el("code", {}, tx.id)], ["Block", link(`#/block/${tx.height}`, `${many(tx.height)}, position ${many(tx.position)}`)],
+      ["From", link(`#/account/${tx.sender}`, el("code", {}, tx.sender))], ["To", link(`#/account/${tx.recipient}`, el("code", {}, tx.recipient))],
+      ["Amount", many(tx.amount)], ["Fee", many(tx.fee)], ["Nonce", many(tx.nonce)], ["Payload", tx.payload ? el("code", {}, tx.payload) : "none"],
+      ["Sender's balance after", many(tx.receipt?.sender_balance)],
+    ])),
+    el("section", { class: "card" }, el("h2", {}, "Proof"), button, outcome),
+  );
+}
+
+async function accountPage(key) {
+  const account = await read(`/v1/accounts/${encodeURIComponent(key)}`), events = el("tbody", { id: "events" });
+  view.replaceChildren(
+    el("h1", {}, "Account"),
+    el("div", { class: "tiles" }, tile("Balance", "balance"), tile("Next nonce", "nonce"), tile("At height", "at")),
+    el("section", { class: "card" }, facts([["Key", el("code", {}, account.key)]])),
+    el("section", { class: "card" }, el("h2", {}, "Transactions from now on"), el("div", { class: "scroll" }, el("table", {}, events))),
+  );
+  const show = (state) => { put("balance", many(state.balance)); put("nonce", many(state.nonce)); put("at", many(state.height)); };
+  show(account);
+  const stream = follow(`key=${account.key}&account=${account.key}`, (event) => {
+    if (event.type === "state") show(event);
+    if (event.type === "transaction") {
+      events.prepend(cells([link(`#/tx/${event.id}`, el("code", {}, short(event.id))), event.sender === account.key ? "out" : "in", many(event.amount)], ["", "", "number"]));
+      while (events.rows.length > ROWS_SHOWN) events.lastChild.remove();
+    }
+  });
+  return stream.close;
+}
+
+async function nodePage() {
+  view.replaceChildren(
+    el("h1", {}, "Node"),
+    el("section", { class: "card" }, el("h2", {}, "Actors"), table([["Actor"], ["CPU s", "number"], ["Memory MB", "number"], ["Queue", "number"], ["Up s", "number"]], [], "actors")),
+    el("section", { class: "card" }, el("h2", {}, "Microseconds a transaction"), el("div", { id: "stages" })),
+    el("section", { class: "card" }, el("h2", {}, "Validators"), el("div", { id: "workers" })),
+  );
+  const show = async () => {
+    const [{ actors }, status, workers] = await Promise.all([read("/v1/actors"), read("/v1/status"), read("/v1/validators")]);
+    const body = document.querySelector("#actors");
+    if (!body) return;
+    body.replaceChildren(...Object.entries(actors).sort().map(([name, health]) => cells(
+      [name, many(health?.cpu_s), many(health?.rss_mb), many(health?.depth ?? health?.inflight ?? health?.connections ?? 0), health ? many(health.uptime_s) : el("span", { class: "bad" }, "away")],
+      ["", "number", "number", "number", "number"],
+    )));
+    document.querySelector("#stages").replaceChildren(bars(Object.entries(status.node.stages_us_per_tx ?? {})));
+    document.querySelector("#workers").replaceChildren(facts([["Workers", many(workers.validators)], ...Object.entries(workers.pool).map(([name, value]) => [name.replaceAll("_", " "), many(value)])]));
+  };
+  await show();
+  const poll = setInterval(() => show().catch(() => {}), POLL_MS);
+  return () => clearInterval(poll);
+}
+
+function bars(entries) {
+  const peak = Math.max(1e-9, ...entries.map(([, value]) => Number(value)));
+  return table([["Stage"], ["µs", "number"], [""]], entries.map(([name, value]) => cells(
+    [name, Number(value).toFixed(2), svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", style: "width:10rem;height:.6rem" }, svg("rect", { class: "bar", width: (100 * value) / peak, height: 8 }))],
+    ["", "number", ""],
+  )));
+}
+
+async function peersPage() {
+  const { peers } = await read("/v1/peers"), width = 600, height = 320, cx = width / 2, cy = height / 2;
+  const graph = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${peers.length} peers` });
+  peers.forEach((peer, i) => {
+    const angle = (2 * Math.PI * i) / peers.length, x = cx + 220 * Math.cos(angle), y = cy + 115 * Math.sin(angle);
+    const name = svg("text", { x, y: y + 26 });
+    name.textContent = short(String(peer.identity ?? peer.address ?? ""));
+    graph.append(svg("line", { class: "edge", x1: cx, y1: cy, x2: x, y2: y }), svg("circle", { class: peer.state === "active" ? "peer" : "away", cx: x, cy: y, r: 10 }), name);
+  });
+  graph.append(svg("circle", { class: "self", cx, cy, r: 14 }));
+  const rows = peers.map((peer) => cells([el("code", {}, short(String(peer.identity ?? ""))), String(peer.address ?? "–"), String(peer.state ?? "–"), many(peer.rtt_ms)], ["", "", "", "number"]));
+  view.replaceChildren(
+    el("h1", {}, "Peers"),
+    el("section", { class: "card" }, graph, el("p", { class: "soft" }, peers.length ? `${peers.length} known` : "No other node is known: this network has one node.")),
+    el("section", { class: "card" }, table([["Identity"], ["Address"], ["State"], ["ms", "number"]], rows)),
+  );
+}
+
+async function search(text) {
+  const wanted = text.trim().toLowerCase();
+  if (/^\d{1,18}$/.test(wanted)) { location.hash = `#/block/${wanted}`; return; }
+  if (!/^[0-9a-f]{64}$/.test(wanted)) throw new Error("Search for a height, or for 64 hexadecimal digits.");
+  const found = await fetch(`/v1/transactions/${wanted}`);
+  location.hash = found.ok ? `#/tx/${wanted}` : `#/account/${wanted}`;
+}
+
+// -- events and navigation --------------------------------------------------------------------------------
+
+function follow(query, on, state = () => {}) {
+  let socket, closed = false, pause = 500, last = 0;
+  const open = () => {
+    const resume = last ? `&from_height=${last + 1}` : "";
+    socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/v1/events?${query}${resume}`);
+    socket.onopen = () => { pause = 500; state(true); };
+    socket.onmessage = (message) => { const event = JSON.parse(message.data); last = Math.max(last, event.height); on(event); };
+    socket.onclose = () => { state(false); if (!closed) setTimeout(open, (pause = Math.min(2 * pause, 10000))); };
+  };
+  open();
+  return { close: () => { closed = true; socket.close(); } };
+}
+
+function onBlock(event) {
+  if (event.type !== "block") return;
+  remember(event);
+  const body = document.querySelector("#blocks");
+  if (!body) return;
+  const row = blockRow(event);
+  row.className = "new";
+  body.prepend(row);
+  while (body.rows.length > ROWS_SHOWN) body.lastChild.remove();
+  put("height", many(event.height));
+}
+
+const PAGES = { "": blocksPage, block: blockPage, tx: transactionPage, account: accountPage, node: nodePage, peers: peersPage };
+
+async function show() {
+  leave();
+  leave = () => {};
+  const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
+  for (const item of document.querySelectorAll("nav a")) item.toggleAttribute("aria-current", item.hash === `#/${name}`);
+  try {
+    if (!Object.hasOwn(PAGES, name)) throw new Error("There is no such page.");
+    const began = location.hash, stop = (await PAGES[name](...rest.map(decodeURIComponent))) ?? (() => {});
+    if (location.hash === began) leave = stop; else stop();
+  } catch (error) {
+    view.replaceChildren(el("h1", {}, "Not found"), el("p", { class: "bad" }, error.message));
+  }
+}
+
+document.querySelector("#search").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try { await search(event.target.query.value); }
+  catch (error) { view.replaceChildren(el("h1", {}, "Search"), el("p", { class: "bad" }, error.message)); }
+});
+window.addEventListener("hashchange", () => { show(); view.focus({ preventScroll: true }); });
+read("/v1/status").then((status) => put("network", status.network)).catch(() => {});
+follow("topic=blocks", onBlock, (on) => { live.className = on ? "on" : "off"; live.textContent = on ? "live" : "reconnecting"; });
+show();

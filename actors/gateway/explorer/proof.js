@@ -1,0 +1,124 @@
+// Checks an inclusion proof in the browser, with the browser's own SHA-256 and Ed25519 and nothing of the node's.
+//
+// The chain of reasons is that of actors/gateway/proof.py: the id is the hash of the row that is shown; the id
+// is a leaf under the header's transaction root (RFC 9162, section 2.1.3.2); a member signed the header; and
+// more than half of the members voted for its hash. What remains to trust is the genesis, shown by its hash.
+
+// Byte layouts as in actors/ledger/rows.py and block.py, little-endian.
+const ROW = [
+  ["version", 1], ["kind", 1], ["flags", 2], ["payload_bytes", 4], ["chain_tag", 8], ["nonce", 8], ["amount", 8],
+  ["fee", 8], ["expiry_height", 8], ["sender", 32], ["recipient", 32], ["payload_hash", 32], ["signature", 64],
+];
+const ROW_BYTES = 208, HEADER_BYTES = 200, COUNT_BYTES = 2, VOTE_BYTES = 96;
+const TRANSACTION_COUNT_AT = 4, TRANSACTION_ROOT_AT = 72, PROPOSER_AT = 168;
+
+export const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+export function bytesOf(text) {
+  if (!/^([0-9a-f]{2})*$/i.test(text)) throw new Error("not hexadecimal");
+  return Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+}
+const joined = (...parts) => {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) { all.set(part, at); at += part.length; }
+  return all;
+};
+const text = (words) => new TextEncoder().encode(words);
+const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", joined(...parts)));
+
+export async function rootFromProof(leaf, index, size, path) {
+  // RFC 9162, section 2.1.3.2. Positions stay below 2^31 here: a block holds far fewer transactions.
+  if (!(index >= 0 && index < size)) throw new Error("index outside of the tree");
+  let position = index, last = size - 1, hash = leaf;
+  for (const sibling of path) {
+    if (last === 0) throw new Error("proof is too long");
+    if (position % 2 === 1 || position === last) {
+      hash = await sha256(Uint8Array.of(1), sibling, hash);
+      while (position % 2 === 0 && position !== 0) { position >>= 1; last >>= 1; }
+    } else {
+      hash = await sha256(Uint8Array.of(1), hash, sibling);
+    }
+    position >>= 1;
+    last >>= 1;
+  }
+  if (last !== 0) throw new Error("proof is too short");
+  return hash;
+}
+
+export function rowOf(tx) {
+  // The 208 bytes of a row from its JSON.
+  const row = new Uint8Array(ROW_BYTES), view = new DataView(row.buffer);
+  let at = 0;
+  for (const [field, size] of ROW) {
+    if (size > 8) row.set(bytesOf(tx[field]), at);
+    else {
+      const value = field === "payload_bytes" ? BigInt(tx.payload.length / 2) : BigInt(tx[field] ?? 0);
+      for (let i = 0; i < size; i++) view.setUint8(at + i, Number((value >> BigInt(8 * i)) & 255n));
+    }
+    at += size;
+  }
+  return row;
+}
+
+async function signedBy(key, signature, message) {
+  const imported = await crypto.subtle.importKey("raw", key, "Ed25519", false, ["verify"]);
+  return crypto.subtle.verify("Ed25519", imported, signature, message);
+}
+
+export async function checkProof(tx, proof, members) {
+  // Steps as {name, passed, detail}; the first that fails is the last.
+  const steps = [];
+  const step = async (name, check) => {
+    try {
+      const detail = await check();
+      steps.push({ name, passed: true, detail });
+    } catch (error) {
+      steps.push({ name, passed: false, detail: error.message });
+      throw error;
+    }
+  };
+  const demand = (holds, words) => { if (!holds) throw new Error(words); };
+  if (!globalThis.crypto?.subtle) {
+    return [{ name: "Hashing in this browser", passed: false, detail: "open this page by https or on localhost" }];
+  }
+  const keys = members.map((member) => member.identity);
+  const header = bytesOf(proof.header), hash = await sha256(text("raychain/header/1"), header);
+  try {
+    await step("The id is the hash of this transaction", async () => {
+      demand(hex(await sha256(Uint8Array.of(0), rowOf(tx))) === tx.id, "another hash");
+      demand(proof.leaf === tx.id, "the proof is for another transaction");
+      return tx.id;
+    });
+    await step("The id is under the block's transaction root", async () => {
+      demand(header.length === HEADER_BYTES, "the header has another length");
+      const count = new DataView(header.buffer).getUint32(TRANSACTION_COUNT_AT, true);
+      demand(count === proof.size, `the block has ${count} transactions`);
+      const root = await rootFromProof(bytesOf(proof.leaf), proof.index, proof.size, proof.proof.map(bytesOf));
+      demand(hex(root) === hex(header.slice(TRANSACTION_ROOT_AT, TRANSACTION_ROOT_AT + 32)), "another root");
+      return `${proof.proof.length} hashes up, position ${proof.index} of ${proof.size}`;
+    });
+    await step("A member signed the header", async () => {
+      const proposer = header.slice(PROPOSER_AT, PROPOSER_AT + 32);
+      demand(keys.includes(hex(proposer)), "the proposer is no member");
+      const message = joined(text("raychain/propose/1"), hash);
+      demand(await signedBy(proposer, bytesOf(proof.signature), message), "not the proposer's signature");
+      return hex(proposer);
+    });
+    await step("A majority of the members voted for the block", async () => {
+      const votes = bytesOf(proof.certificate).slice(COUNT_BYTES);
+      demand(votes.length > 0 && votes.length % VOTE_BYTES === 0, "no votes");
+      const voters = new Set(), message = joined(text("raychain/vote/1"), hash);
+      for (let at = 0; at < votes.length; at += VOTE_BYTES) {
+        const member = votes.slice(at, at + 32), signature = votes.slice(at + 32, at + VOTE_BYTES);
+        demand(keys.includes(hex(member)), "a vote of no member");
+        demand(await signedBy(member, signature, message), "a vote with a wrong signature");
+        voters.add(hex(member));
+      }
+      demand(2 * voters.size > keys.length, "no majority");
+      return `${voters.size} of ${keys.length}`;
+    });
+  } catch (error) {
+    if (!steps.length || steps.at(-1).passed) steps.push({ name: "Reading the proof", passed: false, detail: error.message });
+  }
+  return steps;
+}

@@ -1,0 +1,292 @@
+"""The HTTP face against its server's own hello-world, in one run on one machine that carries both sides.
+
+The servers run in processes of their own over a node in memory without signatures: what is measured is HTTP,
+parsing, caching and the hand-over to a mempool, not Ray. Latencies are those of an open loop at half of the
+measured rate, counted from the intended send time. The ladder reads the same blocks with one connection a
+request, over pooled connections, from the cache of answers, and over many connections at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+BATCH_ROWS = 5_000
+BLOCKS, BLOCK_ROWS = 32, 20
+CONNECTIONS = 32
+BATCHES = 40
+
+
+async def _serve(kind: str) -> None:
+    """One server of the benchmark; prints its address, runs until its standard input ends."""
+    from actors.gateway.server import HttpServer, bind
+
+    app: Any = _hello if kind == "hello" else _gateway_app()
+    server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
+    await server.started()
+    sys.stdout.write(server.url + "\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop()
+
+
+async def _hello(scope: Any, _receive: Any, send: Any) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"5")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def _gateway_app() -> Any:
+    """The API over a node in memory: BLOCKS blocks of signed transactions, shards that accept everything."""
+    import numpy as np
+
+    from actors.gateway.api import create_app
+    from actors.gateway.service import Service
+    from actors.ledger.block import Block, Header
+    from actors.ledger.genesis import Genesis, Member
+    from actors.ledger.rows import Batch
+    from actors.settings import GatewaySettings
+    from bench.load import SignPlan, build_transfers
+
+    genesis = Genesis(
+        version=1,
+        network="bench",
+        created_ms=0,
+        members=[Member(name="a", identity="00" * 32)],
+        accounts=BLOCK_ROWS,
+        supply=0,
+        state_root="00" * 32,
+        block_transactions_max=1000,
+        block_payload_bytes_max=1 << 20,
+    )
+    rows = build_transfers(SignPlan("", "bench", genesis.chain_tag, BLOCK_ROWS, 0, BLOCK_ROWS))
+    batch = Batch(rows, np.empty(0, dtype=np.uint8))
+    digest = bytes(32)
+
+    class _Storage:
+        async def head(self) -> dict[str, Any]:
+            return {"height": BLOCKS, "hash": digest, "state_root": digest}
+
+        async def block(self, height: int) -> bytes | None:
+            header = Header(height, 1, 1, len(batch), 0, digest, digest, digest, digest, digest)
+            return Block(header, bytes(64), batch).encode() if 1 <= height <= BLOCKS else None
+
+    async def admit(rows: Any, payloads: Any, durable: bool) -> Any:
+        return np.zeros(len(rows), dtype=np.uint8)
+
+    async def status() -> dict[str, Any]:
+        return {"height": BLOCKS}
+
+    settings = GatewaySettings(client_rate_max=0, batch_rows_max=BATCH_ROWS)
+    service = Service(settings, genesis, [admit, admit], _Storage(), status)  # type: ignore[arg-type]
+
+    def report(what: str, error: Exception) -> None:
+        sys.stderr.write(f"{what}: {error!r}\n")
+
+    return create_app(service, report, settings)
+
+
+class _Connection(asyncio.Protocol):
+    """One HTTP/1.1 connection, one request at a time: as little as a load generator can do."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._answer: asyncio.Future[int] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        end = self._data.find(b"\r\n\r\n")
+        if end < 0 or self._answer is None:
+            return
+        head = bytes(self._data[:end]).lower()
+        at = head.find(b"content-length:")
+        length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+        if len(self._data) >= end + 4 + length:
+            del self._data[: end + 4 + length]
+            answer, self._answer = self._answer, None
+            answer.set_result(int(head[9:12]))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error or ConnectionError("closed"))
+
+    async def ask(self, request: bytes) -> int:
+        """The status of the answer."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
+
+
+def _post(path: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/octet-stream\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+class _Tally:
+    def __init__(self) -> None:
+        from hdrh.histogram import HdrHistogram
+
+        self.latency_us = HdrHistogram(1, 60_000_000, 3)
+        self.done = self.errors = 0
+
+    def add(self, status: int, since: float) -> None:
+        self.done += 1
+        self.errors += status != 200
+        self.latency_us.record_value(max(1, int((time.perf_counter() - since) * 1e6)))
+
+    def step(self, seconds: float) -> dict[str, float]:
+        """Requests a second, p99 and the share of errors."""
+        p99_ms = self.latency_us.get_value_at_percentile(99) / 1000
+        return {
+            "qps": round(self.done / seconds, 1),
+            "p50_ms": round(self.latency_us.get_value_at_percentile(50) / 1000, 3),
+            "p99_ms": round(p99_ms, 3),
+            "error_rate": self.errors / max(self.done, 1),
+        }
+
+
+async def _connect(url: str) -> _Connection:
+    host, port = url.removeprefix("http://").split(":")
+    _, protocol = await asyncio.get_running_loop().create_connection(_Connection, host, int(port))
+    return protocol
+
+
+async def _closed(
+    url: str, requests: list[bytes], seconds: float, workers: int, pooled: bool
+) -> dict[str, float]:
+    """`workers` that each ask again as soon as they are answered."""
+    tally, began = _Tally(), time.perf_counter()
+
+    async def work(number: int) -> None:
+        connection = await _connect(url)
+        turn = number
+        while time.perf_counter() - began < seconds:
+            since = time.perf_counter()
+            if not pooled:
+                connection.close()
+                connection = await _connect(url)
+            tally.add(await connection.ask(requests[turn % len(requests)]), since)
+            turn += 1
+        connection.close()
+
+    await asyncio.gather(*(work(number) for number in range(workers)))
+    return tally.step(time.perf_counter() - began)
+
+
+async def _open(url: str, requests: list[bytes], rate: float, seconds: float) -> dict[str, float]:
+    """Requests at fixed times, whatever became of those before; a latency counts from the time it was due."""
+    tally, idle = _Tally(), asyncio.Queue[_Connection]()
+    for _ in range(CONNECTIONS):
+        idle.put_nowait(await _connect(url))
+    began = time.perf_counter()
+
+    async def one(number: int, due: float) -> None:
+        connection = await idle.get()
+        tally.add(await connection.ask(requests[number % len(requests)]), due)
+        idle.put_nowait(connection)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(int(rate * seconds)):
+            due = began + number / rate
+            if (ahead := due - time.perf_counter()) > 0:
+                await asyncio.sleep(ahead)
+            group.create_task(one(number, due))
+    return tally.step(time.perf_counter() - began)
+
+
+async def _submit(url: str, rows: int) -> float:
+    """Rows a second through the binary batch route over four connections."""
+    import numpy as np
+
+    from actors.ledger.rows import ROW_DTYPE, Batch, encode_batch
+
+    body = encode_batch(Batch(np.zeros(BATCH_ROWS, dtype=ROW_DTYPE), np.empty(0, dtype=np.uint8)))
+    request = _post("/v1/transactions/batch", body)
+    left = iter(range(-(-rows // BATCH_ROWS)))
+    counts: list[int] = []
+
+    async def work() -> None:
+        connection = await _connect(url)
+        for _ in left:
+            counts.append(await connection.ask(request))
+        connection.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(4)))
+    if set(counts) != {200}:
+        raise RuntimeError(f"batches were answered {sorted(set(counts))}")
+    return len(counts) * BATCH_ROWS / (time.perf_counter() - began)
+
+
+async def _measure(hello: str, gateway: str, seconds: float) -> dict[str, object]:
+    cached = [_get(f"/v1/blocks/{height}") for height in range(1, BLOCKS + 1)]
+    uncached = [_get(f"/v1/blocks/{BLOCKS}?limit={n % 20 + 1}&x={n}") for n in range(200_000)]
+    await _closed(gateway, cached, 0.2, 1, True)
+    first = await _closed(hello, [_get("/")], seconds, CONNECTIONS, True)
+    asynchronous = await _closed(gateway, cached, seconds, CONNECTIONS, True)
+    second = await _closed(hello, [_get("/")], seconds, CONNECTIONS, True)
+    ladder = {
+        "no pool": await _closed(gateway, uncached[:50_000], seconds, 1, False),
+        "pooled connections": await _closed(gateway, uncached[50_000:100_000], seconds, 1, True),
+        "cache": await _closed(gateway, cached, seconds, 1, True),
+        "async": asynchronous,
+    }
+    paced = await _open(gateway, cached, asynchronous["qps"] / 2, seconds)
+    hello_rps = (first["qps"] + second["qps"]) / 2
+    return {
+        "hello_rps": round(hello_rps, 1),
+        "cached_read_rps": asynchronous["qps"],
+        "cached_read_ratio": round(asynchronous["qps"] / hello_rps, 3),
+        "p50_ms": paced["p50_ms"],
+        "p99_ms": paced["p99_ms"],
+        "open_loop_rps": paced["qps"],
+        "binary_submit_tps": round(await _submit(gateway, BATCHES * BATCH_ROWS), 0),
+        "binary_submit_into": "a mempool in memory that accepts every row, without signatures",
+        "ladder": ladder,
+        "connections": CONNECTIONS,
+    }
+
+
+def command(
+    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="Length of each measurement.")] = 2.0,
+) -> dict[str, object]:
+    """Start both servers, measure, stop them."""
+    import uvloop
+
+    servers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.gateway", kind],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for kind in ("hello", "gateway")
+    ]
+    try:
+        urls = [str(server.stdout and server.stdout.readline()).strip() for server in servers]
+        result: dict[str, object] = uvloop.run(_measure(urls[0], urls[1], seconds))
+    finally:
+        for server in servers:
+            server.communicate()
+    return result
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(_serve(sys.argv[1]))

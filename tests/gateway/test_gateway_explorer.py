@@ -1,0 +1,139 @@
+"""The explorer in a real browser with real blocks: live, proofs, search; screenshots of what people see.
+
+RAYCHAIN_SCREENSHOTS=FOLDER keeps the screenshots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from browser import CHROMIUM, opened
+from gateway_fake_node import SENDERS, FakeNode
+
+from actors.gateway.api import Api, create_app
+from actors.gateway.server import HttpServer, bind
+
+# The proof as it is, then with one thing wrong at a time.
+CHECKS = """(async () => {
+  const [proof, api] = [await import('/explorer/proof.js'), await import('/explorer/api.js')];
+  const { members } = await api.read('/v1/members');
+  const tx = await api.read('/v1/transactions/ID'), given = await api.read('/v1/transactions/ID/proof');
+  const outcomes = [];
+  const check = async (changed, wrong) => {
+    const steps = await proof.checkProof({ ...tx, ...changed }, { ...given, ...wrong }, members);
+    outcomes.push(steps.every((step) => step.passed));
+  };
+  await check({}, {});
+  await check({ amount: 6 }, {});
+  await check({}, { index: 1 });
+  await check({}, { size: 7 });
+  await check({}, { certificate: '0000' });
+  await check({}, { signature: '00'.repeat(64) });
+  await check({}, { header: given.header.replace(/..$/, '00') });
+  return outcomes.map(Number).join('');
+})()"""
+
+
+class Explored:
+    """A node, its API, and blocks on demand."""
+
+    def __init__(self) -> None:
+        self.node, self.faults = FakeNode(), []  # type: ignore[var-annotated]
+        self.api: Api = create_app(self.node.service, lambda *fault: self.faults.append(fault))
+
+    def commit(self, count: int) -> None:
+        nonces = [self.node.state[signer.public_key].nonce for signer in SENDERS]
+        self.node.time_ms = time.time_ns() // 1_000_000
+        self.node.shards[0].pending = [
+            self.node.transfer(i % 8, nonces[i % 8] + i // 8, payload=b"hello" if i == 3 else b"")
+            for i in range(count)
+        ]
+        self.api.events.published(self.node.delta(self.node.commit().header.height))
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: install chromium to test the explorer"
+)
+def test_the_explorer_in_a_browser(tmp_path: Path) -> None:
+    pictures = Path(os.environ.get("RAYCHAIN_SCREENSHOTS", tmp_path))
+
+    async def scenario() -> None:
+        explored = Explored()
+        for count in (5, 40, 12):
+            explored.commit(count)
+        server = HttpServer(explored.api, await bind("127.0.0.1", 0, 1.0))
+        await server.started()
+        async with opened(server.url, tmp_path / "profile") as page:
+            await page.until("document.querySelector('#live')?.className === 'on'")
+            await page.until("document.querySelectorAll('#blocks tr').length === 3")
+            explored.commit(30)
+            await page.until("document.querySelectorAll('#blocks tr').length === 4")
+            await page.until("document.querySelector('#height').textContent === '4'")
+            await page.screenshot(pictures / "blocks-desktop.png", 1280, 800)
+            await page.screenshot(pictures / "blocks-phone-dark.png", 390, 844, dark=True)
+            assert await page.value("document.documentElement.scrollWidth") <= 390
+
+            await page.value("document.querySelector('#blocks a').click()")
+            await page.until("document.querySelector('h1').textContent === 'Block 4'")
+            await page.value("document.querySelectorAll('table a[href^=\"#/tx/\"]')[3].click()")
+            await page.until("document.querySelector('#check') !== null")
+            await page.value("document.querySelector('#check').click()")
+            assert await page.until("document.querySelector('#proof').dataset.proven") == "true"
+            assert await page.value("document.querySelectorAll('#proof li').length") == 4
+            await page.screenshot(pictures / "transaction-desktop-dark.png", 1280, 800, dark=True)
+            await page.screenshot(pictures / "transaction-phone.png", 390, 844)
+
+            key = SENDERS[2].public_key
+            await page.type_and_enter("#query", key.hex())
+            await page.until("document.querySelector('#balance')?.textContent.length > 1")
+            await page.until("performance.getEntriesByType('resource').length > 0")
+            while len(explored.api.events.hub) < 2:
+                await asyncio.sleep(0.01)
+            explored.commit(8)
+            await page.until("document.querySelectorAll('#events tr').length === 2")
+            balance = f"{explored.node.state[key].balance:,}"
+            await page.until(f"document.querySelector('#balance').textContent === {balance!r}")
+            await page.screenshot(pictures / "account-desktop.png", 1280, 800)
+
+            await page.type_and_enter("#query", "2")
+            await page.until("document.querySelector('h1').textContent === 'Block 2'")
+            await page.type_and_enter("#query", "not a thing")
+            await page.until("document.querySelector('main .bad') !== null")
+            for name in ("node", "peers"):
+                await page.value(f"document.querySelector('nav a[href=\"#/{name}\"]').click()")
+                await page.until(f"document.querySelector('h1').textContent.toLowerCase() === '{name}'")
+                await page.until("document.querySelectorAll('main tbody tr').length > 0")
+                await page.screenshot(pictures / f"{name}-desktop.png", 1280, 800)
+            assert await page.value(CHECKS.replace("ID", tx_id(explored))) == "1000000"
+            assert page.faults == []
+        await server.stop()
+        assert explored.faults == []
+
+    asyncio.run(asyncio.wait_for(scenario(), 120))
+
+
+def tx_id(explored: Explored) -> str:
+    return str(explored.node.blocks[1].batch.ids()[0].tobytes().hex())
+
+
+def test_the_explorer_is_served_from_its_folder_alone() -> None:
+    async def scenario() -> None:
+        transport = httpx.ASGITransport(Explored().api)
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as http:
+            assert (await http.get("/")).headers["location"] == "/explorer/"
+            page = await http.get("/explorer/")
+            assert "default-src 'none'" in page.headers["content-security-policy"]
+            assert "http://" not in page.text.replace("http://www.w3.org", "")
+            same = await http.get("/explorer/", headers={"if-none-match": page.headers["etag"]})
+            assert same.status_code == 304
+            for path in ("api.js", "app.js", "proof.js", "style.css", "index.html"):
+                assert (await http.get(f"/explorer/{path}")).status_code == 200
+            for path in ("../gate.py", "%2e%2e/gate.py", "nothing.js", "app.js/", "explorer_route.py"):
+                assert (await http.get(f"/explorer/{path}")).status_code == 404
+
+    asyncio.run(scenario())
