@@ -11,6 +11,15 @@ from hypothesis import settings
 settings.register_profile("raychain", deadline=None, print_blob=True)
 settings.load_profile("raychain")
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernels once, before the worker processes would each compile the same."""
+    if not hasattr(config, "workerinput"):
+        from node import warm_kernels
+
+        warm_kernels(lambda _text: None)
+
+
 CLUSTER = Path(__file__).parent / "cluster"
 
 
