@@ -236,6 +236,11 @@ class FakeNode:
             "receipt": self.receipts[height][at],
         }
 
+    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
+        """This node keeps no state to prove from, and answers as Storage does for heights it cannot prove."""
+        self._read()
+        return {"retained": (self.height + 1, self.height)}
+
     async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
         self._read()
         if tx_id not in self.where:
