@@ -93,6 +93,10 @@ class Client:
         """Network, head, limits, figures of the node."""
         return self._known(requests.status())
 
+    def actors(self) -> dict[str, Any]:
+        """Health of each actor by its name, under `actors`; None for one that is away."""
+        return self._known(requests.actors())
+
     def ready(self) -> bool:
         """True once the node serves; False while it cannot be reached."""
         try:
@@ -200,6 +204,10 @@ class AsyncClient:
     async def status(self) -> dict[str, Any]:
         """See `Client.status`."""
         return await self._known(requests.status())
+
+    async def actors(self) -> dict[str, Any]:
+        """See `Client.actors`."""
+        return await self._known(requests.actors())
 
     async def ready(self) -> bool:
         """See `Client.ready`."""

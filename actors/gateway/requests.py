@@ -122,6 +122,11 @@ def status() -> Request[dict[str, Any]]:
     return Request("GET", "/v1/status", _document)
 
 
+def actors() -> Request[dict[str, Any]]:
+    """Health of each actor by its name, under `actors`."""
+    return Request("GET", "/v1/actors", _document)
+
+
 def ready() -> Request[bool]:
     """Whether all parts of the node answer."""
     return Request("GET", "/v1/ready", lambda response: bool(_document(response)["ready"]))

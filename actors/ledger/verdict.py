@@ -49,7 +49,7 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
     ),
     Verdict.NONCE_REUSED: (
         "nonce",
-        "the sender has used this nonce; read the account and sign again",
+        "the sender has used this nonce; unless this id is committed, sign again with the account's next",
     ),
     Verdict.NONCE_GAP: ("nonce", "the nonce is too far ahead; submit the missing nonces first"),
     Verdict.INSUFFICIENT_BALANCE: ("amount", "amount + fee exceeds what the sender can still spend"),
