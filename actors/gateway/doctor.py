@@ -206,8 +206,8 @@ def dashboard(seen: dict[str, Any]) -> Group:
     for name, depth in dict(node.get("queues", {})).items():
         queues.add_row(escape(str(name)), str(depth))
     side = Table.grid(padding=(0, 4))
-    side.add_row(actors, stages, queues)
-    return Group(title, side)
+    side.add_row(stages, queues)
+    return Group(title, actors, side)
 
 
 def register(app: typer.Typer) -> None:
