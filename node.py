@@ -29,7 +29,7 @@ from actors.console import UserError, console, emit, explained
 from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, join_network, open_network
 from actors.ledger.rows import FormatError
 from actors.settings import Settings
-from actors.shell import ActorContext
+from actors.shell import ActorContext, first_line
 from config.effective import ConfigurationError, every_value, load
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Node:
             try:
                 ray.get(calls, timeout=STOP_TIMEOUT_S)
             except (RayError, GetTimeoutError) as error:
-                console.print(f"{kind} did not stop cleanly: {str(error).splitlines()[0]}", markup=False)
+                console.print(f"{kind} did not stop cleanly: {first_line(error)}", markup=False)
             for handle in self.named(kind):
                 ray.kill(handle)
 

@@ -102,6 +102,11 @@ def kernel_cache_dir() -> Path:
     return Path(base) / "raychain" / "kernels"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 

@@ -18,7 +18,7 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
-from actors.consensus.ordering import merge_by_fee, split_by_draw
+from actors.consensus.ordering import merge_by_rank, split_by_draw
 from actors.consensus.pipeline import (
     BlockRefusedError,
     Pipeline,
@@ -34,7 +34,7 @@ from actors.ledger.block import Certificate, Header, decode_header, sign_proposa
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived
+from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 64}
@@ -168,7 +168,7 @@ class Consensus(Shell):
                 await self._produce()
             except (RayError, PipelineBrokenError, ValidatorsUnavailableError, TimeoutError) as error:
                 self._recoveries += 1
-                self.log.warning("recovering after {}: {}", type(error).__name__, str(error).splitlines()[0])
+                self.log.warning("recovering after {}: {}", type(error).__name__, first_line(error))
                 await asyncio.sleep(_RETRY_PAUSE_S)
 
     async def _recover(self) -> None:
@@ -220,7 +220,7 @@ class Consensus(Shell):
         filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
         if not filled:
             return
-        order = merge_by_fee([draw[0]["fees"] for _, draw in filled])
+        order = merge_by_rank([draw[0]["ranks"] for _, draw in filled])
         self._times.add("draw", (time.perf_counter_ns() - began) / 1000, len(order))
         parts = [part for _, draw in filled for part in draw[1:]]
 
@@ -241,7 +241,7 @@ class Consensus(Shell):
         try:
             told = await asyncio.wait_for(summary, _DRAW_TIMEOUT_S)
         except (RayError, TimeoutError) as error:
-            self.log.warning("no draw from a shard: {}", str(error).splitlines()[0])
+            self.log.warning("no draw from a shard: {}", first_line(error))
             return None
         return (told, rows, payloads) if told["count"] else None
 

@@ -29,7 +29,14 @@ from actors.peer.errors import ProtocolError
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.spread import BLOCKS
 from actors.settings import PeerSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, retain_large_buffers
+from actors.shell import (
+    ActorContext,
+    Shell,
+    first_line,
+    freeze_long_lived,
+    kernel_cache_dir,
+    retain_large_buffers,
+)
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
@@ -125,7 +132,7 @@ class NodePeer(Shell, Peer):
                 self._halted = str(error)
                 self.log.critical("this node stops following: {}", error)
             except RayError as error:
-                self.log.warning("catching up again after {}", str(error).splitlines()[0])
+                self.log.warning("catching up again after {}", first_line(error))
             else:
                 if report.blocks:
                     self.log.info("caught up with {} blocks to height {}", report.blocks, report.height)
