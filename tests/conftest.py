@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 CLUSTER = Path(__file__).parent / "cluster"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests on real clusters share one process and its cluster; they start first."""
     for item in items:

@@ -39,6 +39,7 @@ from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 64}
 _RETRY_PAUSE_S = 0.1
+_IDLE_PAUSE_S = 0.025
 _DRAW_TIMEOUT_S = 5.0
 TERM = 1
 
@@ -208,18 +209,21 @@ class Consensus(Shell):
             began = time.monotonic()
             if self._pipeline.broken.done():
                 raise PipelineBrokenError(str(self._pipeline.broken.exception()))
-            if self._leads and self._shards and not self._paused:
-                await self._propose_once()
-            await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - began)))
+            proposed = self._leads and not self._paused and await self._propose_once()
+            pause_s = interval_s if proposed else max(interval_s, _IDLE_PAUSE_S)
+            await asyncio.sleep(max(0.0, pause_s - (time.monotonic() - began)))
 
-    async def _propose_once(self) -> None:
+    async def _propose_once(self) -> bool:
+        """Draw and submit one block; False when no shard had anything."""
+        if not self._shards:
+            return False
         began = time.perf_counter_ns()
         share = -(-self._genesis.block_transactions_max // len(self._shards))
         payload_share = self._genesis.block_payload_bytes_max // len(self._shards)
         draws = await asyncio.gather(*(self._draw(shard, share, payload_share) for shard in self._shards))
         filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
         if not filled:
-            return
+            return False
         order = merge_by_rank([draw[0]["ranks"] for _, draw in filled])
         self._times.add("draw", (time.perf_counter_ns() - began) / 1000, len(order))
         parts = [part for _, draw in filled for part in draw[1:]]
@@ -231,6 +235,7 @@ class Consensus(Shell):
                     shard.resolve.remote(draw[0]["draw"], of_draw)
 
         await self._pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
+        return True
 
     async def _draw(self, shard: Any, rows_max: int, payload_bytes_max: int) -> tuple[Any, Any, Any] | None:
         """Ranked rows of one shard, by reference; None if it has none or is restarting."""

@@ -29,7 +29,7 @@ OVERRIDES = [
     "node.mempool_shards=2",
     "network.development_accounts=400",
     "storage.checkpoint_blocks=20",
-    "consensus.block_interval_ms=5",
+    "consensus.block_interval_ms=20",
 ]
 
 
