@@ -39,7 +39,6 @@ Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
 RAY_STARTS_MAX = 3
 _RAY_ENVIRONMENT = {
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers start from this interpreter, not through `uv run` again
     "RAY_worker_niceness": "0",  # each actor sets its own priority
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -2,7 +2,7 @@
 
 Compiled Numba code is cached by the file a function stands in, not by the compiled functions it calls, so a
 change in one file could leave stale machine code of another. The cache therefore lives in a folder named
-after the hash of all sources; this runs before anything imports Numba.
+after the hash of all sources; this runs before anything imports Numba or Ray.
 """
 
 from __future__ import annotations
@@ -22,3 +22,5 @@ def _numba_cache_dir() -> Path:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_numba_cache_dir()))
+# Ray reads this when it is imported: workers start from this interpreter, not through `uv run` again.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

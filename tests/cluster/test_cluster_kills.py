@@ -16,7 +16,6 @@ from actors.ledger.verdict import Verdict
 from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
 
-pytestmark = pytest.mark.xdist_group("cluster")
 ACCOUNTS, ROWS_A_BATCH = 40, 80
 
 

@@ -10,7 +10,6 @@ import os
 import signal
 
 import numpy as np
-import pytest
 
 from actors.gateway.client import Client
 from actors.ledger.rows import Batch
@@ -18,7 +17,6 @@ from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
 from tests.cluster.test_cluster_kills import assert_all_committed_once, pid_of
 
-pytestmark = pytest.mark.xdist_group("cluster")
 ROWS = int(os.environ.get("DURABLE_ROWS", "2000"))
 ACCOUNTS, ROWS_A_BATCH, SHARDS = 50, 2_000, 2
 NO_BYTES = np.empty(0, dtype=np.uint8)

@@ -11,8 +11,6 @@ from actors.ledger.signing import Transfer, development_signer, sign_rows, sign_
 from actors.ledger.verdict import Verdict
 from tests.cluster.conftest import Running, eventually
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 
 def transfer(running: Running, account: int, nonce: int, **fields: int) -> Batch:
     genesis = running.node.directory.genesis

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from actors.gateway.client import Client
 from actors.ledger.rows import Batch
 from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, Up, eventually
 
-pytestmark = pytest.mark.xdist_group("cluster")
 BLOCKS = 200
 ACCOUNTS = 20
 

@@ -8,11 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.cluster.conftest import NODE, Up
-
-pytestmark = pytest.mark.xdist_group("cluster")
 
 
 def run(*arguments: str, keys: Path, url: str, code: int = 0) -> dict[str, Any]:
