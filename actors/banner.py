@@ -74,6 +74,7 @@ def watch(console: Console, node: Watched, stop: threading.Event) -> dict[str, A
             elif now >= plain_at:
                 plain_at = now + _PLAIN_EVERY_S
                 console.print(line)
+    status = node.call("consensus", "status")
     return {key: status[key] for key in ("height", "hash", "state_root", "blocks", "transactions")}
 
 
