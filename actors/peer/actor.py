@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 from actors.peer.channels import Channel, Lagged
@@ -89,6 +90,16 @@ class Peer:
             self._discovery = self._spread = None
             if network is not None:
                 await network.stop()
+
+    async def add_seeds(self, addresses: list[str]) -> None:
+        """Dial these `host:port` at once and keep trying; remembered over a stop and a start.
+
+        Raises `ConfigError` for a malformed address or too many, and then adds none.
+        """
+        if self._network is not None:
+            self._network.add_seeds(addresses)
+        seeds = tuple(dict.fromkeys((*self._config.seeds, *addresses)))
+        self._config = replace(self._config, seeds=seeds)
 
     async def peers(self) -> list[dict[str, object]]:
         """One row a known peer: `state`, `address`, `identity` (hex), `last_seen_s`, `rtt_ms`, `member`."""

@@ -54,6 +54,9 @@ class PeerLimits:
     """Gossip ids remembered a topic. At the bound the oldest is forgotten."""
     gossip_store_bytes_max: int = 64 << 20
     """Gossip bodies kept to answer fetches. At the bound the oldest is dropped."""
+    seeds_max: int = 256
+    """Addresses that are dialled as seeds, those of the configuration included. At the bound `add_seeds`
+    refuses."""
     channel_packets_max: int = 100
     """Packets that a channel keeps for its subscribers. At the bound the oldest goes; readers are told."""
     subnet_per_bucket_max: int = 2

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from loguru import logger
 
 from actors.peer.config import PeerConfig, format_address, parse_address
 from actors.peer.delivery import Deliverable, Delivery
-from actors.peer.errors import NotConnectedError, QueueFullError, RequestError
+from actors.peer.errors import ConfigError, NotConnectedError, QueueFullError, RequestError
 from actors.peer.exchange import Exchange, Handler
 from actors.peer.kademlia.records import sign_record
 from actors.peer.links import Links
@@ -52,6 +52,7 @@ class Network:
         self.on_tick: list[Callable[[float], None]] = []
         self.dropped: Counter[str] = Counter()
         self._channels: dict[str, ChannelHandler] = {}
+        self._seeds: dict[str, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -75,11 +76,26 @@ class Network:
         for member in config.members:
             if member.address is not None and member.identity != self.identity:
                 self.links.plan.add(member.address, member.identity, now_s)
-        for seed in config.seeds:
-            if seed != self.address:
-                self.links.plan.add(seed, None, now_s)
+        self._seeds.clear()
+        self.add_seeds(config.seeds)
         self.delivery.start()
         self.spawn(self._upkeep(), "upkeep")
+
+    def add_seeds(self, addresses: Iterable[str]) -> None:
+        """Dial these `host:port` from now on, at once for the first time; known ones and the own are skipped.
+
+        Raises `ConfigError` for a malformed address, or beyond `seeds_max`; none is added then.
+        """
+        wanted = {address: None for address in addresses if address != self.address}
+        for address in wanted:
+            parse_address(address)
+        seeds, limit = self._seeds | wanted, self.config.limits.seeds_max
+        if len(seeds) > limit:
+            raise ConfigError(f"seeds: {len(seeds)} addresses, limit {limit}")
+        self._seeds, now_s = seeds, self.links.now_s()
+        for address in wanted:
+            self.links.plan.add(address, None, now_s)
+        self.links.tick()
 
     async def stop(self) -> None:
         """Close the listening socket, then every connection. Calling it twice is harmless."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from actors.peer.actor import CHANNELS_MAX, Peer
-from actors.peer.errors import NotConnectedError
+from actors.peer.config import PeerIntervals
+from actors.peer.errors import ConfigError, NotConnectedError
 from tests.peer.nodes import config_of, eventually, identity_of
 
 
@@ -100,6 +101,32 @@ def test_actors_speak_through_two_peers() -> None:
         await b.stop()
 
     asyncio.run(scenario())
+
+
+def test_seeds_that_are_added_later_are_dialled_at_once_and_remembered() -> None:
+    async def scenario() -> None:
+        slow = PeerIntervals(tick_s=3600, backoff_min_s=3600, backoff_max_s=3600)
+        a, b = Peer(config_of(0, intervals=slow)), Peer(config_of(1, intervals=slow))
+        addresses = [str((await peer.start())["address"]) for peer in (a, b)]
+        await a.add_seeds(addresses)
+        await eventually_connected(a, identity_of(1))
+        with pytest.raises(ConfigError, match="port"):
+            await a.add_seeds(["127.0.0.1:1", "127.0.0.1:0"])
+        with pytest.raises(ConfigError, match=r"seeds: \d+ addresses, limit 256"):
+            await a.add_seeds([f"127.0.0.1:{port}" for port in range(1, 300)])
+        await a.stop()
+        await a.start()
+        await eventually_connected(a, identity_of(1))
+        await a.stop()
+        await b.stop()
+
+    asyncio.run(scenario())
+
+
+async def eventually_connected(peer: Peer, identity: bytes) -> None:
+    async with asyncio.timeout(20):
+        while await peer.connected() != [identity]:
+            await asyncio.sleep(0.005)
 
 
 def test_channels_tell_who_lagged() -> None:
