@@ -30,6 +30,7 @@ from actors.storage.disk import wait_for
 from actors.storage.errors import NotRetainedError
 from actors.storage.formats import Delta
 from actors.storage.history import Retention
+from actors.storage.raft_log import RaftRecord, RaftState
 from actors.storage.reads import Reader
 from actors.storage.tx_index import FAN_OUT
 from actors.validator.kernels import select
@@ -153,17 +154,49 @@ class Storage(Shell):
 
     @ray.method(concurrency_group="disk", num_returns=2)
     def persist(
-        self, epoch: int, height: int, header: bytes, signature: bytes, certificate: bytes
+        self,
+        epoch: int,
+        height: int,
+        header: bytes,
+        signature: bytes,
+        certificate: bytes,
+        record: RaftRecord | None = None,
     ) -> tuple[dict[str, object], dict[str, object]]:
         """Write the block at `height`, and commit it if the certificate is not empty. See `Chain.persist`."""
-        return self._done(*self._chain.persist(epoch, height, header, signature, certificate))
+        return self._done(*self._chain.persist(epoch, height, header, signature, certificate, record))
 
     @ray.method(concurrency_group="disk", num_returns=2)
     def commit(
-        self, epoch: int, height: int, certificate: bytes
+        self, epoch: int, height: int, certificate: bytes, sync: bool = True
     ) -> tuple[dict[str, object], dict[str, object]]:
-        """Commit the oldest block that was persisted without a certificate."""
-        return self._done(*self._chain.commit(epoch, height, certificate))
+        """Commit the oldest block that was persisted without a certificate. See `Chain.commit`."""
+        return self._done(*self._chain.commit(epoch, height, certificate, sync))
+
+    @ray.method(concurrency_group="disk")
+    def append_record(self, epoch: int, record: RaftRecord) -> None:
+        """Make a write of the replicated log durable by itself."""
+        self._chain.append_record(epoch, record)
+
+    @ray.method(concurrency_group="disk")
+    def compact_log(self, epoch: int, snapshot: bytes, base_index: int, base: bytes) -> None:
+        """Drop the replicated log's entries up to `base_index`."""
+        self._chain.compact_log(epoch, snapshot, base_index, base)
+
+    @ray.method(concurrency_group="state")
+    def replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
+        """Execute again persisted blocks above the head; see `Chain.replay`."""
+        return self._chain.replay(epoch, digests)
+
+    @ray.method(concurrency_group="state")
+    def raft_state(self, epoch: int) -> RaftState:
+        """The replicated log as it is on disk, for the holder of the epoch."""
+        self._chain.require_epoch(epoch)
+        return self._chain.raft_log.read()
+
+    @ray.method(concurrency_group="read")
+    def sealed_block(self, height: int, header: bytes, signature: bytes) -> NDArray[np.uint8]:
+        """An executed block under its header, in the bytes that the wire carries, as (n,) uint8."""
+        return np.frombuffer(self._reader.sealed_block(height, header, signature), dtype=np.uint8)
 
     def _done(
         self, written: Written, delta: Delta, ids: NDArray[np.uint8]
@@ -229,6 +262,11 @@ class Storage(Shell):
     def uncommitted_block(self, height: int) -> bytes | None:
         """Bytes of a block above the head that was persisted and links to it."""
         return self._reader.uncommitted_block(height)
+
+    @ray.method(concurrency_group="read")
+    def stored_block(self, height: int, digest: bytes) -> tuple[bytes, bytes] | None:
+        """A block of this hash and its certificate, committed or only persisted; see `Reader`."""
+        return self._reader.stored_block(height, digest)
 
     @ray.method(concurrency_group="read")
     def certificate(self, height: int) -> bytes | None:

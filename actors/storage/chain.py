@@ -7,8 +7,9 @@ Rules
   it, certificate and head. Acknowledged means that the batch is as durable as the durability mode says.
 - A block is committed once its certificate is written. What is committed never changes: persisting it again
   answers the same, another block at its height is refused.
-- Persisted but uncommitted blocks survive restarts on disk, for consensus to read (`pending`); in memory they
-  must be executed again. Persisting another block over one removes it and those above it.
+- Persisted but uncommitted blocks survive restarts on disk; in memory they must be executed again, which is
+  what `replay` does. Persisting another block over one removes it and those above it.
+- What the replicated log writes rides in the same batch as the block that it names.
 
 Threads: execute, rollback, fence in the state thread; persist, commit in the disk thread. `_writing` keeps
 fence and rollback out while a block is being written, so that memory and disk never part.
@@ -36,6 +37,7 @@ from actors.storage.errors import ConflictError, HeaderError, HeightError, Stale
 from actors.storage.formats import Delta, Head, decode_delta, height_key
 from actors.storage.history import Retention
 from actors.storage.places import Places
+from actors.storage.raft_log import RaftLog, RaftRecord
 from actors.storage.recovery import HEAD_KEY, head_root, recover
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
@@ -93,6 +95,7 @@ class Chain:
         recovered = recover(disk, genesis, read_allocation, seed, hash_rows, retention)
         self.state, self.head, self.checkpointer = recovered
         self.places = Places(disk, self.head.height)
+        self.raft_log = RaftLog(disk)
         self.head_state_root = head_root(disk, genesis, self.head)
         self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")
         self._clock_ns = clock_ns
@@ -147,13 +150,20 @@ class Chain:
         return self.state.execute(batch, tag, height, strict, proposer, self._clock_ns)
 
     def persist(
-        self, epoch: int, height: int, header_bytes: bytes, signature: bytes, certificate: bytes
+        self,
+        epoch: int,
+        height: int,
+        header_bytes: bytes,
+        signature: bytes,
+        certificate: bytes,
+        record: RaftRecord | None = None,
     ) -> tuple[Written, Delta, NDArray[np.uint8]]:
         """Write the block at `height`, and commit it if a certificate comes with it.
 
-        Returns what was done, the delta and the ids. Doing it again answers the same. Raises StaleEpochError,
-        HeightError out of order, HeaderError when the header is not of the executed block, ConflictError when
-        another block is committed at this height, FormatError for malformed bytes.
+        record: what the replicated log writes, made durable together with the block. Returns what was done,
+        the delta and the ids. Doing it again answers the same. Raises StaleEpochError, HeightError out of
+        order, HeaderError when the header is not of the executed block, ConflictError when another block is
+        committed at this height, FormatError for malformed bytes.
         """
         with self._writing:
             self.require_epoch(epoch)
@@ -164,6 +174,8 @@ class Chain:
                 decode_certificate(certificate)
             if header.height != height:
                 raise HeaderError("height", header.height, height)
+            if height <= self.persisted_height and record is not None:
+                self._write_record(record)
             if height <= self.head.height:
                 return self._again(height, header.hash())
             if height <= self.persisted_height:
@@ -171,19 +183,62 @@ class Chain:
                 if persisted.hash != header.hash():
                     raise HeaderError("hash", header.hash().hex(), persisted.hash.hex())
             else:
-                return self._write_block(header, signature, certificate)
+                return self._write_block(header, signature, certificate, record)
             if certificate:
                 return self._commit(height, certificate)
             return Written.of(height, persisted, False, 0, {}), persisted.delta, persisted.ids
 
-    def commit(self, epoch: int, height: int, certificate: bytes) -> tuple[Written, Delta, NDArray[np.uint8]]:
-        """Commit the oldest block persisted without a certificate. Raises HeightError out of order."""
+    def commit(
+        self, epoch: int, height: int, certificate: bytes, sync: bool = True
+    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
+        """Commit the oldest block persisted without a certificate. Raises HeightError out of order.
+
+        Without `sync` the next synced write makes the commitment durable: for a replicated log, which finds
+        again after a crash what a majority holds.
+        """
         with self._writing:
             self.require_epoch(epoch)
             decode_certificate(certificate)
             if 0 < height <= self.head.height:
                 return self._again(height, self.hash_at(height))
-            return self._commit(height, certificate)
+            return self._commit(height, certificate, sync)
+
+    def replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
+        """Execute and hold again blocks that follow the head on disk; their (header, signature).
+
+        digests: header hashes, in order, from the height after the last persisted one on. This node found
+        them valid before it persisted them, so signatures are not checked again; every root is. Raises
+        CorruptionError or HeaderError when disk and digests disagree.
+        """
+        replayed = []
+        for digest in digests:
+            block = self.block(self.persisted_height + 1)
+            header = block.header
+            if header.hash() != digest:
+                raise HeaderError("hash", header.hash().hex(), digest.hex())
+            self.execute(epoch, header.height, True, header.proposer, block.batch)
+            self.persist(epoch, header.height, header.encode(), block.signature, b"")
+            replayed.append((header.encode(), block.signature))
+        return replayed
+
+    def append_record(self, epoch: int, record: RaftRecord) -> None:
+        """Make a write of the replicated log durable by itself."""
+        with self._writing:
+            self.require_epoch(epoch)
+            self._write_record(record)
+
+    def _write_record(self, record: RaftRecord) -> None:
+        batch = self.disk.batch()
+        self.raft_log.put(batch, record)
+        batch.write(self.sync)
+
+    def compact_log(self, epoch: int, snapshot: bytes, base_index: int, base: bytes) -> None:
+        """Drop the replicated log's entries up to `base_index`; see `RaftLog.compact`."""
+        with self._writing:
+            self.require_epoch(epoch)
+            batch = self.disk.batch()
+            self.raft_log.compact(batch, snapshot, base_index, base)
+            batch.write(self.sync)
 
     def hash_at(self, height: int) -> bytes:
         """Hash of a block on disk, the genesis' at 0. Raises HeightError where there is none."""
@@ -214,7 +269,7 @@ class Chain:
         return decode_block(data, self.genesis.block_transactions_max, self.genesis.block_payload_bytes_max)
 
     def _write_block(
-        self, header: Header, signature: bytes, certificate: bytes
+        self, header: Header, signature: bytes, certificate: bytes, record: RaftRecord | None
     ) -> tuple[Written, Delta, NDArray[np.uint8]]:
         height, marks = header.height, [self._clock_ns()]
         block = self.state.block_at(height)
@@ -231,6 +286,8 @@ class Chain:
         batch = self.disk.batch()
         run = self._put_block(batch, header, signature, block, delta, ids)
         persisted = Persisted(header.hash(), len(ids), delta, ids, run)
+        if record is not None:
+            self.raft_log.put(batch, record)
         if certificate:
             self._put_commit(batch, height, persisted, certificate)
         marks.append(self._clock_ns())
@@ -284,13 +341,15 @@ class Chain:
         batch.put("certificates", height_key(height), certificate)
         batch.put("meta", HEAD_KEY, head.encode())
 
-    def _commit(self, height: int, certificate: bytes) -> tuple[Written, Delta, NDArray[np.uint8]]:
+    def _commit(
+        self, height: int, certificate: bytes, sync: bool = True
+    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
         if height != self.head.height + 1 or not self._persisted:
             raise HeightError("commit", height, self.head.height + 1)
         persisted, started = self._persisted[0], self._clock_ns()
         batch = self.disk.batch()
         self._put_commit(batch, height, persisted, certificate)
-        size = batch.write(self.sync)
+        size = batch.write(self.sync and sync)
         self._advance()
         stages_us = {"write": (self._clock_ns() - started) // 1000}
         return Written.of(height, persisted, True, size, stages_us), persisted.delta, persisted.ids

@@ -18,7 +18,17 @@ from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 from actors.storage.errors import DirectoryInUseError, SchemaError, WrongNetworkError
 from actors.storage.formats import SCHEMA_VERSION, decode_network, encode_network, seal, unseal
 
-FAMILIES = ("meta", "headers", "blocks", "certificates", "receipts", "deltas", "accounts", "tx_index")
+FAMILIES = (
+    "meta",
+    "headers",
+    "blocks",
+    "certificates",
+    "receipts",
+    "deltas",
+    "accounts",
+    "tx_index",
+    "raft",
+)
 BLOB_BYTES_MIN = 16 << 10
 WRITE_BUFFER_BYTES = 16 << 20
 MEMORY_TABLES_BYTES_MAX = 96 << 20

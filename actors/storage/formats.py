@@ -14,6 +14,7 @@ keys are big-endian, so that keys sort by height; integers in values are little-
     deltas        height       see `encode_delta`
     accounts      page u64     see `encode_page`
     tx_index      run and page see tx_index.py
+    raft          the replicated log, see raft_log.py
 """
 
 from __future__ import annotations

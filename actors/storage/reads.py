@@ -117,6 +117,26 @@ class Reader:
             parent = header.hash()
         return chain.disk.get("blocks", height_key(height)) if height > head.height else None
 
+    def sealed_block(self, height: int, header: bytes, signature: bytes) -> bytes:
+        """An executed, not yet committed block in the bytes that the wire carries.
+
+        Raises HeightError when it is not (any more) executed here.
+        """
+        executed = self._chain.state.block_at(height)
+        if executed is None:
+            raise HeightError("sealed_block", height, self._chain.state.executed_height)
+        return Block(decode_header(header), signature, executed.batch).encode()
+
+    def stored_block(self, height: int, digest: bytes) -> tuple[bytes, bytes] | None:
+        """(block, certificate) on disk at a height if its header hash is `digest`; the certificate is empty
+        for a block that is not committed here."""
+        key, disk = height_key(height), self._chain.disk
+        header = disk.get("headers", key)
+        if header is None or decode_header(header[:HEADER_BYTES]).hash() != digest:
+            return None
+        body = disk.get("blocks", key)
+        return None if body is None else (body, disk.get("certificates", key) or b"")
+
     def locate(self, tx_id: bytes) -> dict[str, int] | None:
         """Height and position of a committed transaction. Raises FormatError for a wrong length."""
         found = self._find(tx_id)

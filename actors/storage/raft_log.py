@@ -1,0 +1,110 @@
+"""The replicated log on disk: what a consensus replica must not forget, as bytes that it alone reads.
+
+Column family `raft`:
+
+    "h"             hard state: the term and the vote cast in it
+    "s"             snapshot: the state that stands for the log up to its index
+    "b"             index u64 of the last entry that compaction dropped, then the bytes that describe it
+    "e" + index     one entry; the index is big-endian, so that entries sort
+
+A record is written into somebody's write batch, so that an entry and the block that it names become durable
+by one sync. Within a batch the order is snapshot, hard state, entries (whatever stood from the first new
+entry's index on is replaced), as the rules of the log ask.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from actors.storage.disk import Batch, Disk
+from actors.storage.errors import CorruptionError, HeightError
+
+FAMILY = "raft"
+_HARD_STATE, _SNAPSHOT, _BASE, _ENTRY = b"h", b"s", b"b", b"e"
+_INDEX = struct.Struct(">Q")
+_AFTER_ALL_ENTRIES = _ENTRY + b"\xff" * 9
+
+
+@dataclass(frozen=True, slots=True)
+class RaftRecord:
+    """One write of the log, in opaque bytes. first_index: of entries[0]; entries follow each other.
+
+    snapshot: the log is to hold nothing but this, whose index is `base_index`.
+    """
+
+    hard_state: bytes = b""
+    snapshot: bytes = b""
+    base_index: int = 0
+    first_index: int = 0
+    entries: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RaftState:
+    """What is on disk. Entries follow each other from base_index + 1. Empty bytes where there is nothing."""
+
+    hard_state: bytes
+    snapshot: bytes
+    base_index: int
+    base: bytes
+    entries: tuple[bytes, ...]
+
+
+def _entry_key(index: int) -> bytes:
+    return _ENTRY + _INDEX.pack(index)
+
+
+class RaftLog:
+    """The log's part of an open directory. One thread writes."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        found = self.read()
+        self._last_index = found.base_index + len(found.entries)
+
+    def read(self) -> RaftState:
+        """All of it. Raises CorruptionError where an entry is missing between others."""
+        get = self._disk.get
+        base = get(FAMILY, _BASE) or b""
+        base_index = _INDEX.unpack_from(base)[0] if base else 0
+        entries: list[bytes] = []
+        for key, value in self._disk.scan(FAMILY, _ENTRY):
+            if not key.startswith(_ENTRY):
+                break
+            if key != _entry_key(base_index + 1 + len(entries)):
+                expected = base_index + 1 + len(entries)
+                raise CorruptionError(FAMILY, key.hex(), f"entry {expected} of the log is missing")
+            entries.append(value)
+        return RaftState(
+            get(FAMILY, _HARD_STATE) or b"",
+            get(FAMILY, _SNAPSHOT) or b"",
+            base_index,
+            base[_INDEX.size :],
+            tuple(entries),
+        )
+
+    def put(self, batch: Batch, record: RaftRecord) -> None:
+        """Add a record to a write batch. Raises HeightError for entries that leave a gap."""
+        if record.snapshot:
+            batch.delete_range(FAMILY, _ENTRY, _AFTER_ALL_ENTRIES)
+            batch.put(FAMILY, _SNAPSHOT, record.snapshot)
+            batch.put(FAMILY, _BASE, _INDEX.pack(record.base_index), record.snapshot)
+            self._last_index = record.base_index
+        if record.hard_state:
+            batch.put(FAMILY, _HARD_STATE, record.hard_state)
+        if not record.entries:
+            return
+        if not 0 < record.first_index <= self._last_index + 1:
+            raise HeightError("raft entries", record.first_index, self._last_index + 1)
+        if record.first_index <= self._last_index:
+            batch.delete_range(FAMILY, _entry_key(record.first_index), _AFTER_ALL_ENTRIES)
+        for index, entry in enumerate(record.entries, record.first_index):
+            batch.put(FAMILY, _entry_key(index), entry)
+        self._last_index = record.first_index + len(record.entries) - 1
+
+    def compact(self, batch: Batch, snapshot: bytes, base_index: int, base: bytes) -> None:
+        """Let `snapshot` stand for the log, and drop the entries up to `base_index`, described by `base`."""
+        batch.put(FAMILY, _SNAPSHOT, snapshot)
+        batch.put(FAMILY, _BASE, _INDEX.pack(base_index), base)
+        batch.delete_range(FAMILY, _entry_key(0), _entry_key(base_index + 1))
