@@ -416,10 +416,12 @@ def config_show(profile: Profile = "local", overrides: Overrides = None, as_json
 
 def main() -> None:
     """Entry point of `node.py` and `raychain`."""
+    from actors import offline
     from actors.gateway import commands
     from bench import hunts, registry
 
     app.add_typer(commands.app)
+    app.add_typer(offline.app)
     app.add_typer(hunts.simulate_app, name="simulate")
     app.add_typer(hunts.fuzz_app, name="fuzz")
     registry.register(bench_app)

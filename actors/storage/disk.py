@@ -12,10 +12,11 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from rocksdict import Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, Options, Rdict, RdictIter, WriteBatch, WriteOptions
 
-from actors.storage.errors import DirectoryInUseError, SchemaError, WrongNetworkError
+from actors.storage.errors import CorruptionError, DirectoryInUseError, SchemaError, WrongNetworkError
 from actors.storage.formats import SCHEMA_VERSION, decode_network, encode_network, seal, unseal
 
 FAMILIES = (
@@ -34,6 +35,7 @@ WRITE_BUFFER_BYTES = 16 << 20
 MEMORY_TABLES_BYTES_MAX = 96 << 20
 WAL_BYTES_MAX = 256 << 20
 LOG_FILES_MAX = 4
+Item = TypeVar("Item")
 
 
 class Batch:
@@ -63,14 +65,16 @@ class Batch:
 
 
 class Disk:
-    """An open directory. Threads may read and write at once.
+    """An open directory. Threads may read and write at once; with `read_only` nothing on the disk changes.
 
-    Raises DirectoryInUseError while another process holds it, SchemaError for a schema of another version.
+    Raises DirectoryInUseError while another process holds it, SchemaError for a schema of another version,
+    CorruptionError when RocksDB cannot open it.
     """
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
+    def __init__(self, directory: Path, read_only: bool = False) -> None:
+        if not read_only:
+            directory.mkdir(parents=True, exist_ok=True)
+        self.directory, self._read_only = directory, read_only
         self._lock = _lock(directory / "LOCK.raychain")
         try:
             self._open()
@@ -86,7 +90,12 @@ class Disk:
         options.set_db_write_buffer_size(MEMORY_TABLES_BYTES_MAX)
         options.set_keep_log_file_num(LOG_FILES_MAX)
         options.set_max_background_jobs(2)
-        self._db = Rdict(path, options, column_families={name: _options() for name in FAMILIES})
+        access = AccessType.read_only(False) if self._read_only else AccessType.read_write()
+        families = {name: _options() for name in FAMILIES}
+        try:
+            self._db = Rdict(path, options, column_families=families, access_type=access)
+        except Exception as error:  # the only type that rocksdict raises
+            raise CorruptionError("rocksdb", "", str(error)) from error
         self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
         self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
 
@@ -110,17 +119,43 @@ class Disk:
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """The bytes at a key, or None. Raises CorruptionError when they are not what was written."""
-        value = self._families[family].get(key)
+        value = self.raw(family, key)
         return None if value is None else unseal(family, key, value)
+
+    def raw(self, family: str, key: bytes) -> bytes | None:
+        """The bytes at a key with their seal, which is not looked at. Raises CorruptionError."""
+        try:
+            value: bytes | None = self._families[family].get(key)
+        except Exception as error:  # the only type that rocksdict raises
+            raise CorruptionError(family, key.hex(), str(error)) from error
+        return value
 
     def scan(self, family: str, begin: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys from `begin` on and their bytes, in order. Raises as `get`."""
-        for key, value in self._families[family].items(from_key=begin):
+        for key, value in self.scan_raw(family, begin):
             yield key, unseal(family, key, value)
 
+    def scan_raw(self, family: str, begin: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """As `scan`, with the seals, which are not looked at."""
+        yield from self._walk(family, begin, lambda at: (at.key(), at.value()))
+
     def keys(self, family: str, begin: bytes = b"") -> Iterator[bytes]:
-        """Keys from `begin` on, in order."""
-        yield from self._families[family].keys(from_key=begin)
+        """Keys from `begin` on, in order. Raises CorruptionError where they cannot be read."""
+        yield from self._walk(family, begin, lambda at: at.key())
+
+    def _walk(self, family: str, begin: bytes, take: Callable[[RdictIter], Item]) -> Iterator[Item]:
+        """RocksDB's iterator just ends where it cannot read: only its status tells that from the end."""
+        at = self._families[family].iter()
+        last = begin
+        at.seek(begin)
+        while at.valid():
+            last = at.key()
+            yield take(at)
+            at.next()
+        try:
+            at.status()
+        except Exception as error:  # the only type that rocksdict raises
+            raise CorruptionError(family, last.hex(), f"unreadable after this key: {error}") from error
 
     def bytes_used(self) -> int:
         """Size of all files in the directory."""

@@ -7,6 +7,7 @@ keys are big-endian, so that keys sort by height; integers in values are little-
                   "epoch"      u64                                              fencing
                   "head"       height u64, transactions u64, hash 32            last committed block
                   "checkpoint" height u64, accounts u64                         pages are at least this new
+                  "base"       first height with a header u64, with a body u64  absent: 1 and 1
     headers       height       header 200, signature 64
     blocks        height       ledger.Block.encode()
     certificates  height       ledger.Certificate.encode(); present if and only if the block is committed
@@ -34,6 +35,7 @@ _HEIGHT_KEY = struct.Struct(">Q")
 _NETWORK = struct.Struct("<I32s")
 _HEAD = struct.Struct("<QQ32s")
 _CHECKPOINT = struct.Struct("<QQ")
+_BASE = struct.Struct("<QQ")
 _DELTA = struct.Struct("<QQI4x32s32s")
 _PAGE = struct.Struct("<I4x")
 _ACCOUNT_BYTES = 48
@@ -112,6 +114,23 @@ class Checkpoint:
 def decode_checkpoint(body: bytes) -> Checkpoint:
     """Inverse of `Checkpoint.encode`."""
     return Checkpoint(*_CHECKPOINT.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The first heights kept: of headers and certificates, and of bodies and all that goes with them."""
+
+    headers: int = 1
+    bodies: int = 1
+
+    def encode(self) -> bytes:
+        """16 bytes."""
+        return _BASE.pack(self.headers, self.bodies)
+
+
+def decode_base(body: bytes) -> Base:
+    """Inverse of `Base.encode`."""
+    return Base(*_BASE.unpack(body))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

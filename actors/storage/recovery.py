@@ -15,12 +15,22 @@ from actors.storage import pages
 from actors.storage.accounts import Accounts
 from actors.storage.disk import Disk
 from actors.storage.errors import AllocationError, CorruptionError
-from actors.storage.formats import Checkpoint, Head, decode_delta, decode_head, encode_page, height_key
+from actors.storage.formats import (
+    Base,
+    Checkpoint,
+    Head,
+    decode_base,
+    decode_delta,
+    decode_head,
+    encode_page,
+    height_key,
+)
 from actors.storage.history import Retention
 from actors.storage.pages import PAGE_ACCOUNTS, Checkpointer
 from actors.storage.state import State, build_tree
 
 HEAD_KEY = b"head"
+BASE_KEY = b"base"
 
 
 def recover(
@@ -100,3 +110,9 @@ def head_root(disk: Disk, genesis: Genesis, head: Head) -> bytes:
     if body is None:
         raise CorruptionError("headers", height_key(head.height).hex(), "missing")
     return decode_header(body[:HEADER_BYTES]).state_root
+
+
+def base_of(disk: Disk) -> Base:
+    """What the directory begins with."""
+    body = disk.get("meta", BASE_KEY)
+    return Base() if body is None else decode_base(body)

@@ -155,3 +155,21 @@ def test_errors_survive_pickling():
         errors.StaleEpochError,
         "epoch 3 is fenced off: the current epoch is 4",
     )
+
+
+def test_a_scan_that_cannot_read_on_says_so(tmp_path):
+    disk = Disk(tmp_path)
+    batch = disk.batch()
+    for number in range(2000):
+        batch.put("receipts", formats.height_key(number), number.to_bytes(100, "little"))
+    batch.write(sync=True)
+    disk.close()
+    (table,) = (tmp_path / "rocksdb").glob("*.sst")
+    damaged = bytearray(table.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    table.write_bytes(damaged)
+    disk = Disk(tmp_path)
+    for scan in (disk.scan, disk.keys):
+        with pytest.raises(errors.CorruptionError, match=f"(?s)receipts.*{table.name} offset"):
+            list(scan("receipts"))
+    disk.close()
