@@ -419,9 +419,11 @@ def main() -> None:
     from actors import offline
     from actors.gateway import commands
     from bench import hunts, registry
+    from bench.soak import commands as soak_commands
 
     app.add_typer(commands.app)
     app.add_typer(offline.app)
+    app.add_typer(soak_commands.app)
     app.add_typer(hunts.simulate_app, name="simulate")
     app.add_typer(hunts.fuzz_app, name="fuzz")
     registry.register(bench_app)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
 from actors.gateway.client import Client
 from actors.gateway.proof import ProofError
 from actors.settings import Settings
-from bench.load import LoadPlan, Plan, SignPlan
+from bench.generators import ceiling_tps, run_plans
+from bench.load import LoadPlan, SignPlan
 from bench.yardstick import libsodium_verifies_per_s
 
 _YARDSTICK_S = 1.5
@@ -28,7 +24,6 @@ _CEILING_ROWS = 60_000
 _CONCURRENCY = 24
 _OFFERED_SHARE = 0.9
 _POOL_ROWS_MAX = 1_500_000
-_ROOT = Path(__file__).parent.parent
 
 RunningNode = Callable[[Settings, Path | None, int], AbstractContextManager[tuple[Any, Any]]]
 
@@ -177,23 +172,6 @@ def _merge(paths: list[str], target: str) -> None:
         Path(path).unlink()
 
 
-def run_plans(scratch: Path, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Carry out plans at the same time, each in a process of its own. Raises RuntimeError if one fails."""
-    running = []
-    for number, plan in enumerate(plans):
-        path = scratch / f"plan-{number}.json"
-        path.write_bytes(msgspec.json.encode(plan))
-        command = [sys.executable, "-m", "bench.load", str(path)]
-        running.append(subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-    results = []
-    for process in running:
-        out, err = process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"the load generator failed: {err.decode(errors='replace')[-2000:]}")
-        results.append(msgspec.json.decode(out.splitlines()[-1]))
-    return results
-
-
 def _verify_a_proof(client: Client, genesis: Any) -> bool:
     """Take a transaction of the latest block and check its proof and certificate here."""
     block = client.raw_block("latest")
@@ -207,29 +185,8 @@ def _verify_a_proof(client: Client, genesis: Any) -> bool:
 
 def _ceiling(scratch: Path, pool: _Pool, settings: Settings) -> float:
     """What the generator reaches against a server that accepts everything at once."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "bench.null_server", str(port)]
-    server = subprocess.Popen(command, cwd=_ROOT)
-    try:
-        _wait_for_port(port)
-        path, count = pool.sample()
-        rows, batch_rows = min(count, _CEILING_ROWS), settings.demo.batch_rows
-        url = f"http://127.0.0.1:{port}"
-        plan = LoadPlan(url, path, 0, rows, batch_rows, "closed", concurrency=_CONCURRENCY)
-        return float(run_plans(scratch, [plan])[0]["tps"])
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
-
-
-def _wait_for_port(port: int, deadline_s: float = 15.0) -> None:
-    until = time.monotonic() + deadline_s
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
+    path, count = pool.sample()
+    plan = LoadPlan(
+        "", path, 0, min(count, _CEILING_ROWS), settings.demo.batch_rows, "closed", concurrency=_CONCURRENCY
+    )
+    return ceiling_tps(scratch, [plan])

@@ -6,9 +6,11 @@ import struct
 import sys
 from typing import Any
 
+_BINARY = b"application/octet-stream"
+
 
 async def accept_all(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """ASGI application: read the body, count its rows, accept them."""
+    """ASGI application: read the body, count its rows, accept them, in the form that is asked for."""
     if scope["type"] != "http":
         return
     head, more = b"", True
@@ -18,10 +20,10 @@ async def accept_all(scope: dict[str, Any], receive: Any, send: Any) -> None:
         head = head if len(head) >= 16 else head + body
         more = message.get("more_body", False)
     count = struct.unpack_from("<4sIQ", head)[1] if len(head) >= 16 else 0
-    answer = b'{"accepted":%d,"rejected":[],"height":null}' % count
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
-    )
+    binary = dict(scope["headers"]).get(b"accept") == _BINARY
+    media = _BINARY if binary else b"application/json"
+    answer = bytes(count) if binary else b'{"accepted":%d,"rejected":[],"height":null}' % count
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", media)]})
     await send({"type": "http.response.body", "body": answer})
 
 
