@@ -129,7 +129,7 @@ class Peer:
         """Send a batch of (identity, channel, body) without waiting; says which were queued.
 
         `priority`: `consensus`, `blocks` or `transactions`. What is not queued (not connected, or the queue
-        is at its bound) is dropped and counted.
+        is at its bound) is dropped and counted. Who does not want to know calls it with `num_returns=0`.
         """
         network, level = self._running(), Priority[priority.upper()]
         return [network.offer(identity, channel, body, level) for identity, channel, body in messages]
@@ -213,14 +213,16 @@ class Peer:
             self._register(kind, name, handle, method, members_only)
 
     def _register(self, kind: str, name: str, handle: Any, method: str, members_only: bool) -> None:
+        call = getattr(handle, method)
+
         async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
-            await getattr(handle, method).remote(batch)
+            await call.remote(batch)
 
         async def on_request(identity: bytes, body: bytes) -> bytes:
-            return bytes(await getattr(handle, method).remote(identity, body))
+            return bytes(await call.remote(identity, body))
 
         async def on_items(items: list[Delivery]) -> list[Verdict]:
-            verdicts = await getattr(handle, method).remote([(item.peer, item.body) for item in items])
+            verdicts = await call.remote([(item.peer, item.body) for item in items])
             return [Verdict(verdict) for verdict in verdicts]
 
         network = self._running()
