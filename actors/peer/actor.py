@@ -18,6 +18,7 @@ from actors.peer.channels import Channel, Lagged
 from actors.peer.config import PeerConfig
 from actors.peer.discovery import Discovery
 from actors.peer.errors import NotConnectedError
+from actors.peer.faults import read_faults
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.kademlia.records import EndpointRecord
 from actors.peer.network import Network
@@ -108,6 +109,13 @@ class Peer:
     async def connected(self) -> list[bytes]:
         """Identities with an established connection."""
         return [] if self._network is None else self._network.connected()
+
+    async def set_faults(self, faults: dict[str, Any]) -> None:
+        """Have the wire misbehave, for tests (see `faults.read_faults`); an empty document ends it.
+
+        Raises `ValueError` naming what is wrong with it.
+        """
+        self._running().links.faults = read_faults(faults)
 
     # -- other actors listen
 

@@ -24,12 +24,13 @@ from actors.peer.backoff import DialPlan, Target
 from actors.peer.config import PeerConfig, parse_address
 from actors.peer.delivery import Deliverable
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, QueueFullError, RequestError
+from actors.peer.faults import FaultTable
 from actors.peer.greylist import Greylist, TokenBucket
 from actors.peer.kademlia.records import EndpointRecord, decode_record
 from actors.peer.messages import Hello, Ping, Pong, Response
 from actors.peer.session import Session
 from actors.peer.table import ConnectionTable, Link
-from actors.peer.wire.connection import Connection
+from actors.peer.wire.connection import Connection, ConnectionState
 from actors.peer.wire.frames import Message, Priority
 from actors.peer.wire.handshake import Handshake, LocalIdentity
 from actors.peer.wire.queues import SendQueue
@@ -57,6 +58,7 @@ class Links:
         self.on_established: list[Callable[[Link, EndpointRecord | None], None]] = []
         self.on_gone: list[Callable[[bytes], None]] = []
         self.on_greylisted: list[Callable[[bytes], None]] = []
+        self.faults: FaultTable | None = None
         self._route = route
         self._incarnation = os.urandom(8)
         self._jitter = random.Random(os.urandom(8)).random
@@ -161,7 +163,25 @@ class Links:
         session.send(Priority.CONTROL, Hello(self._incarnation, record, SOFTWARE))
 
     def on_message(self, session: Session, message: Message) -> None:
-        """Check rate and role, answer keep-alives, route the rest."""
+        """Check rate and role, answer keep-alives, route the rest; at once, unless a test set faults."""
+        if self.faults is None or session.hello is None:
+            self._take(session, message)
+            return
+        for after_s in self.faults.deliveries_s(session.identity or b""):
+            if after_s:
+                asyncio.get_running_loop().call_later(after_s, self._take_late, session, message)
+            else:
+                self._take(session, message)
+
+    def _take_late(self, session: Session, message: Message) -> None:
+        if session not in self._open or session.connection.state is not ConnectionState.OPEN:
+            return
+        try:
+            self._take(session, message)
+        except ProtocolError as error:
+            session.violated(error)
+
+    def _take(self, session: Session, message: Message) -> None:
         identity, now_s = session.identity, self.now_s()
         if identity is None or session.bucket is None:
             raise ProtocolError("hello", "a message before authentication")

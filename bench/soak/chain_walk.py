@@ -1,0 +1,157 @@
+"""Reads a node's chain from the genesis on, trusting nothing that the node says of it.
+
+Each block is checked against its parent, its transactions against their root, its certificate against the
+members; every transaction is applied to accounts of its own. What is found wrong is kept by the name of
+the check that it fails, the first few of each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger import merkle
+from actors.ledger.block import SealedHeader
+from actors.ledger.genesis import Allocation, Genesis
+from actors.ledger.hashing import Hasher, sha256_rows
+from actors.ledger.rows import Batch
+from bench.workload import occurrence
+
+PROBLEMS_KEPT = 5
+
+
+def prefixes(ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(n,) first eight bytes of (n, 32) ids: two of ten million meet once in 400,000 runs."""
+    return np.ascontiguousarray(ids[:, :8]).view(np.uint64).reshape(-1)
+
+
+@dataclass(slots=True)
+class WalkedChain:
+    """What a walk found. hashes: of blocks 1.. in order. prefixes: (n,) of all committed ids, in order.
+
+    keys: (m,) S32 sorted; nonces, balances: (m,) int64, as the transactions make them.
+    """
+
+    node: str
+    hashes: list[bytes]
+    state_root: bytes
+    prefixes: NDArray[np.uint64]
+    keys: NDArray[Any]
+    nonces: NDArray[np.int64]
+    balances: NDArray[np.int64]
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def problem(self, check: str, text: str) -> None:
+        """Note what is wrong, under the check's name."""
+        self.counts[check] = self.counts.get(check, 0) + 1
+        kept = self.problems.setdefault(check, [])
+        if len(kept) < PROBLEMS_KEPT:
+            kept.append(text)
+
+
+class ChainWalk:
+    """Give it sealed headers and bodies in order of height, then ask for `finish`."""
+
+    def __init__(
+        self, node: str, genesis: Genesis, allocation: Allocation, hash_rows: Hasher = sha256_rows
+    ) -> None:
+        self._genesis, self._hash_rows = genesis, hash_rows
+        self._members = genesis.member_keys
+        self._parent = genesis.hash()
+        keys = _as_keys(allocation.keys)
+        order = np.argsort(keys)
+        none = np.empty(0, dtype=np.uint64)
+        balances = allocation.balances[order].astype(np.int64)
+        nonces = np.zeros(len(keys), dtype=np.int64)
+        self.chain = WalkedChain(node, [], b"", none, keys[order], nonces, balances)
+        self._prefixes: list[NDArray[np.uint64]] = []
+
+    def take(self, sealed: SealedHeader, batch: Batch) -> None:
+        """Check and apply one block."""
+        chain, header = self.chain, sealed.header
+        height = len(chain.hashes) + 1
+        digest = header.hash()
+        if header.height != height or header.parent_hash != self._parent:
+            chain.problem(
+                "no_forks", f"{chain.node}: block {header.height} does not follow block {height - 1}"
+            )
+        wrong = sealed.verify(self._members)
+        if wrong:
+            chain.problem("certificates", f"{chain.node}: block {height}: {wrong}")
+        ids = batch.ids(self._hash_rows) if len(batch) else np.empty((0, 32), dtype=np.uint8)
+        if merkle.root(ids, self._hash_rows) != header.transaction_root:
+            chain.problem("roots_agree", f"{chain.node}: block {height}: transaction root")
+        if (batch.rows["expiry_height"] < height).any():
+            chain.problem("nothing_expired", f"{chain.node}: block {height} holds an expired transaction")
+        self._prefixes.append(prefixes(ids))
+        self._apply(height, header.proposer, batch.rows)
+        chain.hashes.append(digest)
+        chain.state_root, self._parent = header.state_root, digest
+
+    def finish(self) -> WalkedChain:
+        """The chain that was walked."""
+        if self._prefixes:
+            self.chain.prefixes = np.concatenate(self._prefixes)
+        return self.chain
+
+    def _apply(self, height: int, proposer: bytes, rows: NDArray[Any]) -> None:
+        chain = self.chain
+        if not len(rows):
+            return
+        parties = np.concatenate(
+            (_as_keys(rows["sender"]), _as_keys(rows["recipient"]), np.array([proposer], dtype="S32"))
+        )
+        at = self._places(parties)
+        sender, recipient, earner = at[: len(rows)], at[len(rows) : -1], at[-1]
+        expected = chain.nonces[sender] + occurrence(sender)
+        wrong = np.flatnonzero(rows["nonce"].astype(np.int64) != expected)
+        if len(wrong):
+            nonce = int(rows["nonce"][wrong[0]])
+            text = f"{chain.node}: block {height} row {wrong[0]}: nonce {nonce}, not {expected[wrong[0]]}"
+            chain.problem("nonces", text)
+        np.maximum.at(chain.nonces, sender, rows["nonce"].astype(np.int64) + 1)
+        amount, fee = rows["amount"].astype(np.int64), rows["fee"].astype(np.int64)
+        np.subtract.at(chain.balances, sender, amount + fee)
+        np.add.at(chain.balances, recipient, amount)
+        chain.balances[earner] += int(fee.sum())
+
+    def _places(self, wanted: NDArray[Any]) -> NDArray[np.int64]:
+        """Where the keys stand among the known ones; unknown ones become known."""
+        chain = self.chain
+        at = np.searchsorted(chain.keys, wanted)
+        known = at < len(chain.keys)
+        known[known] = chain.keys[at[known]] == wanted[known]
+        if not known.all():
+            fresh = np.unique(wanted[~known])
+            where = np.searchsorted(chain.keys, fresh)
+            chain.keys = np.insert(chain.keys, where, fresh)
+            chain.nonces = np.insert(chain.nonces, where, 0)
+            chain.balances = np.insert(chain.balances, where, 0)
+            at = np.searchsorted(chain.keys, wanted)
+        return np.asarray(at, dtype=np.int64)
+
+
+def compare_accounts(
+    chain: WalkedChain, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]
+) -> None:
+    """Note accounts that the node holds otherwise than the walked transactions make them."""
+    told = _as_keys(keys)
+    order = np.argsort(told)
+    existing = (chain.nonces != 0) | (chain.balances != 0)
+    same_keys = np.array_equal(told[order], chain.keys[existing])
+    if not same_keys:
+        chain.problem("roots_agree", f"{chain.node}: {len(told)} accounts, {int(existing.sum())} expected")
+        return
+    for name, column, own in (("nonce", nonces, chain.nonces), ("balance", balances, chain.balances)):
+        differing = int(np.count_nonzero(column[order].astype(np.int64) != own[existing]))
+        if differing:
+            chain.problem("roots_agree", f"{chain.node}: {name} of {differing} accounts differs")
+
+
+def _as_keys(column: NDArray[np.uint8]) -> NDArray[Any]:
+    """(n,) S32 of (n, 32) bytes. NumPy ignores trailing zeros in comparing: of equal lengths no harm."""
+    return np.ascontiguousarray(column).view("S32").reshape(-1)
