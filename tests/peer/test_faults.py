@@ -68,9 +68,7 @@ def test_loss_late_copies_and_order_are_seen_at_the_far_end() -> None:
             def offer() -> None:
                 assert all(a.offer(b.identity, "votes", body, Priority.CONSENSUS) for body in bodies)
 
-            b.links.faults = read_faults(
-                {"seed": 3, "rules": {everybody: {"duplication": 1, "jitter_ms": 40}}}
-            )
+            b.links.faults = read_faults({"rules": {a.identity.hex(): {"duplication": 1, "jitter_ms": 40}}})
             offer()
             await eventually(lambda: len(got) == 100)
             assert sorted(got) == sorted(bodies * 2)
