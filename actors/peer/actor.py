@@ -17,7 +17,7 @@ from typing import Any
 from actors.peer.channels import Channel, Lagged
 from actors.peer.config import PeerConfig
 from actors.peer.discovery import Discovery
-from actors.peer.errors import NotConnectedError
+from actors.peer.errors import NotConnectedError, RequestError
 from actors.peer.faults import read_faults
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.kademlia.records import EndpointRecord
@@ -117,7 +117,7 @@ class Peer:
         """
         self._running().links.faults = read_faults(faults)
 
-    # -- other actors listen
+    # -- other actors listen; again after this actor may have restarted, which forgets them
 
     async def listen(self, channel: str, handle: Any, method: str) -> None:
         """Call `handle.method(list[(identity, body)])` with what peers send on `channel`."""
@@ -147,6 +147,23 @@ class Peer:
     ) -> bytes:
         """Ask a connected peer. Raises `NotConnectedError` or `RequestError`."""
         return await self._running().request(identity, method, body, deadline_s)
+
+    async def ask(
+        self, identities: list[bytes], method: str, body: bytes, deadline_s: float | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        """Ask several peers at once; (identity, answer) of those that answered in time, in order."""
+        network = self._running()
+        answers = await asyncio.gather(
+            *(network.request(identity, method, body, deadline_s) for identity in identities),
+            return_exceptions=True,
+        )
+        told = []
+        for identity, answer in zip(identities, answers, strict=True):
+            if isinstance(answer, bytes):
+                told.append((identity, answer))
+            elif not isinstance(answer, RequestError | NotConnectedError):
+                raise answer
+        return told
 
     async def publish(self, topic: str, bodies: list[bytes]) -> list[bytes]:
         """Gossip items of this node's own, `transactions` or `blocks`; returns their ids."""

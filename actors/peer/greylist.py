@@ -32,6 +32,8 @@ POINTS = {
     "magic": BAD,
     "key_share": BAD,
     "record": BAD,
+    "block_form": BAD,
+    "block_hash": BAD,
     "unrequested": BAD,
     # May happen to an honest peer.
     "handshake_timeout": 20.0,

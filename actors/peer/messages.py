@@ -124,6 +124,14 @@ class Blobs(Struct, frozen=True, array_like=True):
     items: Annotated[list[bytes], Meta(max_length=SPAN_MAX)]
 
 
+class BlockWanted(Struct, frozen=True, array_like=True):
+    """Body of a `stored_block` request: the block of this height whose header has this hash. The answer is
+    `Blobs` of its certificate, perhaps empty, and its bytes; of nothing when it is not there."""
+
+    height: RequestId
+    hash: Hash
+
+
 WireMessage = Hello | Ping | Pong | Data | Request | Response | Announce | Fetch | Bodies
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -136,6 +144,7 @@ _NODES_DECODER = msgspec.msgpack.Decoder(Nodes)
 _STATUS_DECODER = msgspec.msgpack.Decoder(Status)
 _SPAN_DECODER = msgspec.msgpack.Decoder(Span)
 _BLOBS_DECODER = msgspec.msgpack.Decoder(Blobs)
+_BLOCK_WANTED_DECODER = msgspec.msgpack.Decoder(BlockWanted)
 T = TypeVar("T")
 
 
@@ -191,6 +200,11 @@ def decode_span(data: bytes) -> Span:
 def decode_blobs(data: bytes) -> Blobs:
     """Body of its response. Raises `ProtocolError("message")`."""
     return _decode(_BLOBS_DECODER, data)
+
+
+def decode_block_wanted(data: bytes) -> BlockWanted:
+    """Body of a `stored_block` request. Raises `ProtocolError("message")`."""
+    return _decode(_BLOCK_WANTED_DECODER, data)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:

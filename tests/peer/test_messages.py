@@ -94,6 +94,7 @@ DECODERS = (
     messages.decode_status,
     messages.decode_span,
     messages.decode_blobs,
+    messages.decode_block_wanted,
 )
 
 

@@ -24,10 +24,14 @@ from actors.ledger.signing import Signer
 from actors.peer.actor import Peer
 from actors.peer.catchup import serve_chain, synchronise
 from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
-from actors.peer.config import Member, PeerConfig, PeerLimits
-from actors.peer.errors import ProtocolError
+from actors.peer.config import Member, PeerConfig, PeerLimits, parse_address
+from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
 from actors.peer.gossip import Delivery, Verdict
+from actors.peer.kademlia.records import EndpointRecord
+from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book
+from actors.peer.node.blocks import BlockExchange, OfferedBlock
 from actors.peer.spread import BLOCKS
+from actors.peer.table import Link
 from actors.settings import PeerSettings
 from actors.shell import (
     ActorContext,
@@ -63,13 +67,16 @@ class NodePeer(Shell, Peer):
         Shell.__init__(self, context)
         retain_large_buffers()
         seed = bytes.fromhex(Path(identity_path).read_text().strip())
-        Peer.__init__(self, _peer_config(settings, genesis, seed))
+        self._book_path = Path(context.data_dir) / FILE_NAME
+        self._book = self._read_book()
+        Peer.__init__(self, _peer_config(settings, genesis, seed, self._book))
         self._settings, self._storage, self._consensus = settings, storage, consensus
         self._follows = Signer(seed).public_key not in genesis.member_keys
         calls = ChainCalls(
             storage.head.remote, storage.sealed_headers.remote, storage.bodies.remote, self._append
         )
         self._chain = NodeChain(genesis, calls, select(kernel_choice, kernel_cache_dir()).hash_rows)
+        self._blocks = BlockExchange(genesis, storage.stored_block.remote, ray.put)
         self._behind = asyncio.Event()
         self._synced_blocks = 0
         self._halted = ""
@@ -78,13 +85,29 @@ class NodePeer(Shell, Peer):
             self._life = asyncio.get_running_loop().create_task(self._live())
 
     async def start(self) -> dict[str, object]:
-        """As `Peer.start`; the chain is served from then on."""
-        told = await Peer.start(self)
+        """As `Peer.start`; the chain is served from then on.
+
+        Without a configured port the one of the last start is bound again, if it is still free.
+        """
+        try:
+            told = await Peer.start(self)
+        except OSError:
+            if self._settings.port or not self._config.listen_port:
+                raise
+            self._config = replace(self._config, listen_port=0)
+            told = await Peer.start(self)
         network = self._running()
         serve_chain(network, self._chain)
+        self._blocks.serve(network)
         if self._spread is not None:
             self._spread.register_judge(BLOCKS, self._judge_announcements)
+        self._write_book(self._book.bound(parse_address(str(told["address"]))[1]))
         return told
+
+    async def add_seeds(self, addresses: list[str]) -> None:
+        """As `Peer.add_seeds`; they are also remembered over the end of this process."""
+        await Peer.add_seeds(self, addresses)
+        self._write_book(self._book.reached(*addresses))
 
     async def health(self) -> dict[str, object]:
         """Process facts, the wire's figures, and how following goes."""
@@ -96,6 +119,31 @@ class NodePeer(Shell, Peer):
         if self._life is not None:
             self._life.cancel()
         await Peer.stop(self)
+
+    async def take_blocks(self, handle: Any, method: str) -> None:
+        """Hand the blocks that members push to `handle.method(identity, block)`.
+
+        A block is what `Consensus.validate_blocks` takes: header, signature, an empty certificate, rows and
+        payloads by reference. Repeat it after this actor may have restarted.
+        """
+        self._blocks.taker = getattr(handle, method).remote
+
+    async def push_block(
+        self, to: list[bytes], body: bytes, deadline_s: float | None = None
+    ) -> list[dict[str, object]]:
+        """Send the bytes of a `Block` to these members at once; the report is that of `broadcast_block`."""
+        return await self.broadcast_block(body, to, deadline_s)
+
+    async def fetch_block(
+        self, identity: bytes, height: int, digest: bytes, deadline_s: float | None = None
+    ) -> OfferedBlock | None:
+        """Get a block that a member stores, committed or not, in the form of `take_blocks` but with its
+        certificate if it has one; None if it does not store it, does not answer, or answers another one."""
+        try:
+            return await self._blocks.fetch(self._running(), identity, height, digest, deadline_s)
+        except (NotConnectedError, RequestError, ProtocolError) as error:
+            self.log.warning("block {} not fetched from {}: {}", height, identity.hex()[:16], error)
+            return None
 
     async def committed(self, delta: dict[str, Any]) -> None:
         """A block is final here: announce it to those who follow."""
@@ -153,14 +201,40 @@ class NodePeer(Shell, Peer):
         self._synced_blocks += sum("refused" not in answer for answer in answers)
         return answers
 
+    def _on_established(self, link: Link, record: EndpointRecord | None) -> None:
+        Peer._on_established(self, link, record)
+        if link.member and record is not None and record.address not in self._book.addresses:
+            self._write_book(self._book.reached(record.address))
+
+    def _read_book(self) -> AddressBook:
+        try:
+            return decode_address_book(self._book_path.read_bytes())
+        except FileNotFoundError:
+            return AddressBook()
+        except (OSError, ConfigError) as error:
+            self.log.warning("{}: {}; starting without it", self._book_path, error)
+            return AddressBook()
+
+    def _write_book(self, book: AddressBook) -> None:
+        """Replace the file. Where it cannot be written the node works, and only remembers less."""
+        if book == self._book:
+            return
+        self._book = book
+        fresh = self._book_path.with_suffix(".new")
+        try:
+            fresh.write_bytes(book.encode())
+            fresh.replace(self._book_path)
+        except OSError as error:
+            self.log.warning("{}: {}", self._book_path, error)
+
 
 def _owned(column: NDArray[Any]) -> NDArray[Any]:
     """A copy that does not keep a whole message alive."""
     return np.array(column)
 
 
-def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes) -> PeerConfig:
-    """What the wire needs of the profile, the genesis and the node's key."""
+def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes, book: AddressBook) -> PeerConfig:
+    """What the wire needs of the profile, the genesis, the node's key and what it remembers."""
     limits = PeerLimits()
     if not settings.subnet_limits:
         limits = replace(limits, subnet_per_bucket_max=0, subnet_per_table_max=0)
@@ -168,9 +242,9 @@ def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes) -> PeerC
         identity_seed=seed,
         genesis_hash=genesis.hash(),
         members=tuple(Member(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
-        seeds=tuple(settings.seeds),
+        seeds=tuple(dict.fromkeys((*settings.seeds, *book.addresses))),
         listen_host=settings.host,
-        listen_port=settings.port,
+        listen_port=settings.port or book.port,
         allow_observers=settings.allow_observers,
         limits=limits,
     )

@@ -1,0 +1,50 @@
+"""What a peer remembers over a restart: its own port, and where members were reached last.
+
+So a peer that was killed comes back where the others look for it and knows where to look for them, also
+when its configuration names neither (a network on loopback, where every port is a free one).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from actors.peer.config import PORT_MAX, parse_address
+from actors.peer.errors import ConfigError
+
+ADDRESSES_MAX = 64
+"""At the bound the one that was confirmed longest ago is forgotten."""
+FILE_NAME = "peers.json"
+
+
+class AddressBook(Struct, frozen=True):
+    """`port` 0 when none was bound yet; `addresses` as host:port, the last confirmed last."""
+
+    port: Annotated[int, Meta(ge=0, le=PORT_MAX)] = 0
+    addresses: Annotated[tuple[str, ...], Meta(max_length=ADDRESSES_MAX)] = ()
+
+    def bound(self, port: int) -> AddressBook:
+        """The book with this node's own port."""
+        return AddressBook(port, self.addresses)
+
+    def reached(self, *addresses: str) -> AddressBook:
+        """The book with these as the last confirmed."""
+        kept = [known for known in self.addresses if known not in addresses]
+        return AddressBook(self.port, (*kept, *dict.fromkeys(addresses))[-ADDRESSES_MAX:])
+
+    def encode(self) -> bytes:
+        """JSON."""
+        return msgspec.json.encode(self)
+
+
+def decode_address_book(data: bytes) -> AddressBook:
+    """Raises `ConfigError` naming what is wrong."""
+    try:
+        book = msgspec.json.decode(data, type=AddressBook)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"address book: {error}") from error
+    for address in book.addresses:
+        parse_address(address)
+    return book

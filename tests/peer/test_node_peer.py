@@ -1,0 +1,218 @@
+"""The peer of a whole node, driven without Ray: blocks between members, and what a restart remembers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.ledger.block import Block, Header, sign_proposal
+from actors.ledger.genesis import Genesis, Member
+from actors.ledger.rows import Batch
+from actors.ledger.signing import Signer, Transfer, sign_transfer
+from actors.peer.config import ConfigError
+from actors.peer.errors import RequestError
+from actors.peer.node import actor as room
+from actors.peer.node.actor import NodePeer
+from actors.peer.node.address_book import ADDRESSES_MAX, AddressBook, decode_address_book
+from actors.settings import LogSettings, PeerSettings
+from actors.shell import ActorContext
+from tests.peer.test_actor import Remote, eventually_connected
+
+MEMBERS = [Signer(bytes([n]) * 32) for n in (1, 2)]
+GENESIS = Genesis(
+    version=1,
+    network="test",
+    created_ms=1,
+    members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(MEMBERS)],
+    accounts=0,
+    supply=0,
+    state_root="00" * 32,
+    block_transactions_max=10,
+    block_payload_bytes_max=100,
+)
+BODY = sign_transfer(MEMBERS[0], GENESIS.chain_tag, Transfer(bytes(32), 1, 0, payload=b"memo"))
+
+
+def block_of(body: Batch = BODY) -> Block:
+    key = MEMBERS[0].public_key
+    header = Header(1, 1, 1, len(body), len(body.payloads), bytes(32), bytes(32), bytes(32), bytes(32), key)
+    return Block(header, sign_proposal(MEMBERS[0], header.hash()), body)
+
+
+class Storage:
+    """Stands for the handle of Storage: a genesis, and perhaps one stored block."""
+
+    def __init__(self, block: Block | None = None) -> None:
+        self.head = Remote(self._head)
+        self.sealed_headers = self.bodies = Remote(self._nothing)
+        self.stored_block = Remote(self._stored)
+        self._block = block
+
+    async def _head(self) -> dict[str, Any]:
+        return {"height": 0, "hash": GENESIS.hash().hex()}
+
+    async def _nothing(self, *_: int) -> list[bytes]:
+        return []
+
+    async def _stored(self, height: int, digest: bytes) -> tuple[bytes, bytes] | None:
+        block = self._block
+        if block is None or block.header.height != height:
+            return None
+        return block.encode(), b"certificate"
+
+
+class Consensus:
+    """Stands for the handle of Consensus: keeps the blocks it is handed."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[bytes, Any]] = []
+        self.take = Remote(self._take)
+
+    async def _take(self, identity: bytes, block: Any) -> None:
+        self.got.append((identity, block))
+
+
+@asynccontextmanager
+async def members(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *storages: Storage
+) -> AsyncIterator[list[NodePeer]]:
+    monkeypatch.setattr(room.ray, "put", lambda column: column)
+    peers = [open_peer(folder, index, storage) for index, storage in enumerate(storages)]
+    try:
+        for peer in peers:
+            await peer.start()
+        yield peers
+    finally:
+        for peer in peers:
+            await peer.stop()
+
+
+def open_peer(folder: Path, index: int, storage: Storage) -> NodePeer:
+    home = folder / f"node-{index}"
+    home.mkdir(exist_ok=True)
+    (home / "key").write_text((bytes([index + 1]) * 32).hex())
+    context = ActorContext(f"node-{index}", "peer", str(home), LogSettings(level="ERROR"))
+    return NodePeer(
+        context, PeerSettings(), GENESIS, str(home / "key"), storage, Consensus(), kernel_choice="portable"
+    )
+
+
+async def address_of(peer: NodePeer) -> str:
+    return str((await peer.health())["address"])
+
+
+def run(scenario: Callable[[], Any]) -> None:
+    asyncio.run(scenario())
+
+
+def test_a_pushed_block_reaches_consensus_and_a_malformed_one_its_senders_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
+            await a.add_seeds([await address_of(b)])
+            await eventually_connected(a, MEMBERS[1].public_key)
+            to, block, consensus = [MEMBERS[1].public_key], block_of(), Consensus()
+            (early,) = await a.push_block(to, block.encode(), 20)
+            assert early["error"] == "not_ready"
+            await b.take_blocks(consensus, "take")
+            (report,) = await a.push_block(to, block.encode(), 20)
+            assert report["ok"], report
+            ((sender, (header, signature, certificate, rows, payloads)),) = consensus.got
+            assert sender == MEMBERS[0].public_key
+            assert (header, signature, certificate) == (block.header.encode(), block.signature, b"")
+            assert np.array_equal(rows, BODY.rows)
+            assert payloads.tobytes() == b"memo"
+            (bad,) = await a.push_block(to, block.encode()[:-1], 20)
+            assert bad["error"] == "block_form"
+            offences = (await b.health())["counters"]["offences"]  # type: ignore[index]
+            assert offences == {"block_form": 1}
+            assert len(consensus.got) == 1
+
+    run(scenario)
+
+
+def test_a_missed_block_is_fetched_and_another_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        block = block_of()
+        async with members(tmp_path, monkeypatch, Storage(), Storage(block)) as (a, b):
+            await a.add_seeds([await address_of(b)])
+            await eventually_connected(a, MEMBERS[1].public_key)
+            key, digest = MEMBERS[1].public_key, block.header.hash()
+            got = await a.fetch_block(key, 1, digest, 20)
+            assert got is not None
+            assert got[:3] == (block.header.encode(), block.signature, b"certificate")
+            assert np.array_equal(got[3], BODY.rows)
+            assert await a.fetch_block(key, 2, digest, 20) is None
+            assert await a.fetch_block(MEMBERS[0].public_key, 1, digest, 20) is None
+            assert await a.fetch_block(key, 1, bytes(32), 20) is None
+            offences = (await a.health())["counters"]["offences"]  # type: ignore[index]
+            assert offences == {"block_hash": 1}
+
+    run(scenario)
+
+
+def test_several_are_asked_at_once_and_the_silent_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answering:
+        def __init__(self) -> None:
+            self.answer = Remote(self._answer)
+
+        async def _answer(self, _identity: bytes, body: bytes) -> bytes:
+            if body == b"refuse":
+                raise RequestError("refused")
+            return b"yes " + body
+
+    async def scenario() -> None:
+        async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
+            await a.add_seeds([await address_of(b)])
+            await eventually_connected(a, MEMBERS[1].public_key)
+            await b.serve("proof", Answering(), "answer")
+            known, unknown = MEMBERS[1].public_key, bytes(32)
+            assert await a.ask([unknown, known], "proof", b"1", 20) == [(known, b"yes 1")]
+            assert await a.ask([unknown, known], "proof", b"refuse", 20) == []
+
+    run(scenario)
+
+
+def test_a_restarted_peer_keeps_its_port_and_finds_the_others_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
+            before, other = await address_of(a), await address_of(b)
+            await a.add_seeds([other])
+            await eventually_connected(a, MEMBERS[1].public_key)
+            await a.stop()
+            again = open_peer(tmp_path, 0, Storage())
+            assert (await again.start())["address"] == before
+            await eventually_connected(again, MEMBERS[1].public_key)
+            squatter = open_peer(tmp_path, 0, Storage())
+            assert (await squatter.start())["address"] not in (before, other)
+            await squatter.stop()
+            await again.stop()
+
+    run(scenario)
+
+
+def test_the_address_book_is_bounded_and_refuses_what_is_no_book(tmp_path: Path) -> None:
+    book = AddressBook().bound(7).reached("a:1", "b:2").reached("a:1")
+    assert book == AddressBook(7, ("b:2", "a:1"))
+    assert decode_address_book(book.encode()) == book
+    full = book.reached(*(f"c:{port}" for port in range(1, 100)))
+    assert len(full.addresses) == ADDRESSES_MAX
+    assert full.addresses[-1] == "c:99"
+    for bad in (b"", b"[]", b"\xff", b'{"port": 70000}', b'{"addresses": ["no port"]}', b'{"port": "x"}'):
+        with pytest.raises(ConfigError):
+            decode_address_book(bad)
+    folder = tmp_path / "node-0"
+    folder.mkdir()
+    (folder / "peers.json").write_bytes(b"torn")
+    assert open_peer(tmp_path, 0, Storage())._book == AddressBook()
