@@ -54,6 +54,9 @@ class GatewaySettings(Section):
     api_keys_file: str = Field("", description="SHA256-HEX ROLE NAME a line; empty: no key is needed")
     allowed_origins: list[str] = Field([], max_length=64, description="web origins that may read the API")
     subscribers_max: int = Field(4_096, ge=0, le=65_536, description="open event streams; then 503")
+    staleness_max_ms: int = Field(
+        1_000, ge=0, le=60_000, description="age of the head that reads are answered from unless asked else"
+    )
     cache_blocks: int = Field(64, ge=1, le=100_000, description="final blocks kept decoded for reads")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)

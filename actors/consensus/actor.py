@@ -156,6 +156,14 @@ class Consensus(Shell):
                 results.append({"refused": str(outcome), "row": None})
         return results
 
+    async def read_index(self) -> int:
+        """A height not below any that was committed, and thus acknowledged, before the call.
+
+        State at this height or a later one is a linearizable read.
+        """
+        await self._ready.wait()
+        return self._replica.commit_height
+
     async def reset_times(self) -> None:
         """Forget the stage times so far, as a benchmark does after its warm-up."""
         self._times.reset()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,7 @@ class _Storage:
         self.account = calls.method("account")
         self.block = calls.method("block")
         self.certificate = calls.method("certificate")
+        self.receipts = calls.method("receipts")
         self.locate = calls.method("locate")
         self.transaction = calls.method("transaction")
         self.inclusion_proof = calls.method("inclusion_proof")
@@ -80,16 +80,6 @@ class _ForwardedLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._log.opt(exception=record.exc_info).log(record.levelname, "{}", record.getMessage())
-
-
-def _status_of(consensus: _Calls, peer: _Calls) -> Callable[[], Coroutine[Any, Any, dict[str, Any]]]:
-    """The status of the node: what Consensus says, and the table of peers."""
-
-    async def status() -> dict[str, Any]:
-        told, peers = await asyncio.gather(consensus.call("status"), peer.call("peers"))
-        return {**told, "peers": peers}
-
-    return status
 
 
 class Gateway(Shell):
@@ -114,14 +104,16 @@ class Gateway(Shell):
         server_log.handlers, server_log.propagate = [_ForwardedLogs(log)], False
         self._shards = [_Calls(f"mempool shard {i}", shard, log) for i, shard in enumerate(shards)]
         self._watchers: list[asyncio.Task[None]] = []
+        replica = _Calls("consensus", consensus, log)
         self._service = Service(
             settings,
             genesis,
             [shard.method("admit") for shard in self._shards],
             _Storage(_Calls("storage", storage, log)),
-            _status_of(_Calls("consensus", consensus, log), _Calls("peer", peer, log)),
+            replica.method("status"),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
             self._neighbours({"storage": storage, "consensus": consensus, "peer": peer}),
+            replica.method("read_index"),
         )
         keys = read_api_keys(Path(settings.api_keys_file).read_text()) if settings.api_keys_file else None
         self._app = create_app(self._service, self._report, settings, keys)
@@ -189,7 +181,7 @@ class Gateway(Shell):
 
     async def committed(self, delta: dict[str, Any]) -> None:
         """A block is final. Takes Storage's delta; any order, and twice, is fine."""
-        self._service.committed(int(delta["height"]), delta["hash"], delta["state_root"], delta["ids"])
+        self._service.committed(delta)
         self._app.events.published(delta)
 
     async def health(self) -> dict[str, object]:

@@ -75,11 +75,9 @@ class Api:
 
     async def _metrics(self, send: Send) -> None:
         """GET /metrics: this gateway's figures, and those of the node while it answers."""
-        try:
-            status = await self._backend.status()
-        except (UnavailableError, BusyError):
-            status = {}
-        figures = {"http": self.figures(), "up": bool(status), **render.plain(status)}
+        status = await self._backend.status()
+        up = not status["node"]["away"]
+        figures = {"http": self.figures(), "up": up, **render.plain(status)}
         await send_answer(send, 200, metrics.MEDIA_TYPE, metrics.exposition(figures).encode(), [])
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from actors.gateway import render
 from actors.gateway.backend import Backend
-from actors.gateway.models import AccountOut, BlockOut, BlockPageOut, CertificateOut, MembersOut
+from actors.gateway.models import (
+    AccountOut,
+    BlockOut,
+    BlockPageOut,
+    CertificateOut,
+    MembersOut,
+    ReceiptPageOut,
+)
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
 from actors.gateway.transaction_routes import json_response
@@ -24,6 +31,16 @@ AccountKey = Annotated[
 ]
 BlockHeight = Annotated[
     str, Path(pattern="^(latest|[0-9]{1,20})$", description="height of a block, or `latest`")
+]
+AccountHeight = Annotated[
+    str, Query(pattern="^(latest|[0-9]{1,20})$", description="a retained height, or `latest`")
+]
+Consistency = Annotated[
+    Literal["bounded", "linearizable"],
+    Query(
+        description="bounded: a head at most `gateway.staleness_max_ms` old; "
+        "linearizable: nothing committed before the request is missing"
+    ),
 ]
 _BINARY: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -44,18 +61,38 @@ async def _block_bytes(backend: Backend, height: str) -> bytes:
     return data
 
 
+async def proven_account(backend: Backend, key: str, height: str) -> dict[str, Any]:
+    """Storage's state proof of an account. Raises ProblemError 404 for a height that is not retained."""
+    record = await backend.state_proof(bytes.fromhex(key), None if height == "latest" else int(height))
+    if "retained" in record:
+        oldest, newest = record["retained"]
+        raise ProblemError(
+            "not-found",
+            f"no state at height {height}: it is kept for heights {oldest} to {newest}",
+            field="height",
+            limit=f"{oldest} to {newest}",
+        )
+    return record
+
+
 def chain_routes(backend: Backend) -> APIRouter:
     """GET /accounts/{key}, /blocks/..., /genesis."""
     router = APIRouter()
 
     @router.get(
         "/accounts/{key}",
-        summary="Read an account at the committed height",
+        summary="Read an account, at the head or at a height; the answer says of which height it is",
         response_model=AccountOut,
-        responses=problems(422, 503),
+        responses=problems(404, 422, 503),
     )
-    async def account(key: AccountKey) -> Response:
-        record = await backend.account(bytes.fromhex(key))
+    async def account(
+        key: AccountKey, height: AccountHeight = "latest", consistency: Consistency = "bounded"
+    ) -> Response:
+        if height == "latest":
+            record = await backend.account(bytes.fromhex(key), consistency == "linearizable")
+        else:
+            proven = await proven_account(backend, key, height)
+            record = {field: proven[field] for field in ("nonce", "balance", "height")}
         return json_response({"key": key.lower(), **render.plain(record)})
 
     @router.get(
@@ -115,6 +152,23 @@ def chain_routes(backend: Backend) -> APIRouter:
         if not data:
             raise ProblemError("not-found", f"no certificate at height {wanted}", field="height")
         return json_response(render.certificate(wanted, data))
+
+    @router.get(
+        "/blocks/{height}/receipts",
+        summary="What applying each transaction of a block did, a page at a time",
+        response_model=ReceiptPageOut,
+        responses=problems(404, 422, 503),
+    )
+    async def receipts(
+        height: BlockHeight,
+        offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
+        limit: Annotated[int, Query(ge=0, le=PAGE_TRANSACTIONS_MAX)] = 100,
+    ) -> Response:
+        wanted = await _height(backend, height)
+        data = await backend.receipts(wanted) if wanted else None
+        if data is None:
+            raise ProblemError("not-found", f"no block at height {wanted}", field="height")
+        return json_response({"height": wanted, **render.receipts(data, offset, limit)})
 
     @router.get("/members", summary="Who votes for blocks", response_model=MembersOut)
     async def members() -> Response:

@@ -34,7 +34,7 @@ ANSWERS_BYTES_MAX, ANSWERS_MAX = 64 << 20, 20_000
 GZIP_BYTES_MIN = 1024
 FINAL_CACHE = b"public, max-age=31536000, immutable"
 _FINAL = re.compile(
-    r"^/v1/(genesis|blocks/[0-9]{1,20}(/raw|/certificate|/header)?"
+    r"^/v1/(genesis|blocks/[0-9]{1,20}(/raw|/certificate|/header|/receipts)?"
     r"|transactions/[0-9a-fA-F]{64}(/proof|/receipt)?)$"
 )
 _WORD = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")

@@ -149,6 +149,15 @@ class ReceiptOut(BaseModel):
     recipient_balance: U64Out
 
 
+class ReceiptPageOut(BaseModel):
+    """Receipts of a block's transactions from `offset` on, in the order of the block. total: of the block."""
+
+    height: U64Out
+    total: int
+    offset: int
+    receipts: list[ReceiptOut]
+
+
 class TransactionOut(BaseModel):
     """One transaction of a block."""
 

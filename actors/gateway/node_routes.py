@@ -28,7 +28,6 @@ def node_routes(backend: Backend) -> APIRouter:
         "/status",
         summary="The network, its head, the limits and figures of this node",
         response_model=StatusOut,
-        responses=problems(503),
     )
     async def status() -> Response:
         genesis, limits = backend.genesis, backend.limits
@@ -79,9 +78,7 @@ def node_routes(backend: Backend) -> APIRouter:
         responses=problems(503),
     )
     async def validators() -> Response:
-        node = (await backend.status())["node"]
-        answer = {"validators": node.get("validators", 0), "pool": node.get("validator_pool", {})}
-        return json_response(render.plain(answer))
+        return json_response(render.plain(await backend.validators()))
 
     @router.get("/health", summary="Liveness: the process answers", response_model=HealthOut)
     async def health() -> Response:

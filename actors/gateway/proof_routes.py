@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from actors.gateway import render
 from actors.gateway.backend import Backend
-from actors.gateway.chain_routes import AccountKey, BlockHeight
+from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, proven_account
 from actors.gateway.models import StateProofOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
@@ -19,9 +19,6 @@ from actors.ledger.signing import SIGNATURE_BYTES
 
 _OCTETS = "application/octet-stream"
 _BINARY: dict[str, Any] = {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}
-ProofHeight = Annotated[
-    str, Query(pattern="^(latest|[0-9]{1,20})$", description="a retained height, or `latest`")
-]
 
 
 def proof_routes(backend: Backend) -> APIRouter:
@@ -36,20 +33,12 @@ def proof_routes(backend: Backend) -> APIRouter:
     )
     async def prove(
         key: AccountKey,
-        height: ProofHeight = "latest",
+        height: AccountHeight = "latest",
         format: Annotated[
             Literal["json", "ics23"], Query(description="ics23 answers with `CommitmentProof` bytes")
         ] = "json",
     ) -> Response:
-        record = await backend.state_proof(bytes.fromhex(key), None if height == "latest" else int(height))
-        if "retained" in record:
-            oldest, newest = record["retained"]
-            raise ProblemError(
-                "not-found",
-                f"no state proof at height {height}: there are proofs for heights {oldest} to {newest}",
-                field="height",
-                limit=f"{oldest} to {newest}",
-            )
+        record = await proven_account(backend, key, height)
         if format == "json":
             return json_response(render.plain(record))
         if not record["ics23"]:

@@ -34,6 +34,8 @@ class StorageReads(Protocol):
 
     async def certificate(self, height: int) -> bytes | None: ...
 
+    async def receipts(self, height: int) -> bytes | None: ...
+
     async def locate(self, tx_id: bytes) -> dict[str, Any] | None: ...
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None: ...
@@ -138,6 +140,10 @@ class Reads:
     async def certificate(self, height: int) -> bytes | None:
         """Bytes of a committed block's certificate."""
         return await self._final("certificate", height, self._storage.certificate, self.certificates)
+
+    async def receipts(self, height: int) -> bytes | None:
+        """Receipts of a committed block's transactions, 32 bytes each."""
+        return await self._bounded(self._storage.receipts(height)) if 0 < height <= HEIGHT_MAX else None
 
     async def _bounded(self, call: Coroutine[Any, Any, Any]) -> Any:
         if self.inflight >= READS_INFLIGHT_MAX:

@@ -44,6 +44,16 @@ def _receipt(data: bytes) -> dict[str, int]:
     return {"status": status, "fee": fee, "sender_balance": sender, "recipient_balance": recipient}
 
 
+def receipts(data: bytes, offset: int, limit: int) -> dict[str, Any]:
+    """A page of a block's receipts. data: 32 bytes a transaction."""
+    total = len(data) // _RECEIPT.size
+    page = [
+        _receipt(data[at * _RECEIPT.size : (at + 1) * _RECEIPT.size])
+        for at in range(min(offset, total), min(offset + limit, total))
+    ]
+    return {"total": total, "offset": offset, "receipts": page}
+
+
 def header(value: Header) -> dict[str, Any]:
     """A header with its hash."""
     return {

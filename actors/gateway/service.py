@@ -9,13 +9,15 @@ SKIPPED_GRACE_S is read from Storage, if anybody waits for a commit at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.backend import BusyError, Limits, Submission, UnavailableError, Wait
+from actors.gateway.head_state import AccountState, HeadState
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.reads import Reads, SharedCalls, StorageReads
 from actors.gateway.submit import Admit, Gatherer, Splitter
@@ -29,6 +31,8 @@ from actors.settings import GatewaySettings
 
 ADMIT_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 5.0
+READ_INDEX_TIMEOUT_S = 5.0
+APPLY_POLL_S = 0.005
 SKIPPED_HEIGHTS_MAX = 256
 SKIPPED_GRACE_S = 0.5
 
@@ -47,6 +51,8 @@ class Service:
         status: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
         hash_rows: Hasher = sha256_rows,
         neighbours: Neighbours | None = None,
+        read_index: Callable[[], Coroutine[Any, Any, int]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.genesis = genesis
         self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
@@ -60,6 +66,10 @@ class Service:
         self._status, self._shared = status, SharedCalls()
         self._hash_rows = hash_rows
         self._neighbours = neighbours or Neighbours({}, None)
+        self._read_index, self._clock = read_index, clock
+        self._accounts = HeadState()
+        self._staleness_max_s = settings.staleness_max_ms / 1000
+        self._current_at_s = float("-inf")
         self._head: dict[str, Any] | None = None
         self._skipped: set[int] = set()
         self._catching_up: asyncio.Task[None] | None = None
@@ -129,11 +139,14 @@ class Service:
 
     # -- what the node publishes ------------------------------------------------------------------------
 
-    def committed(self, height: int, block_hash: bytes, state_root: bytes, ids: NDArray[np.uint8]) -> None:
+    def committed(self, delta: Mapping[str, Any]) -> None:
         """A block is final: move the head, and answer whoever waits for its transactions.
 
-        Any order of heights is fine, and so is the same height twice.
+        delta: what Storage publishes. Any order of heights is fine, and so is the same height twice.
         """
+        height, ids = int(delta["height"]), np.asarray(delta["ids"])
+        self._accounts.published(height, delta["keys"], delta["nonces"], delta["balances"])
+        self._current_at_s = self._clock()
         known = None if self._head is None else int(self._head["height"])
         if known is not None and height > known + 1:
             self._skipped.update(range(max(known + 1, height - SKIPPED_HEIGHTS_MAX), height))
@@ -142,7 +155,7 @@ class Service:
             if self._catching_up is None:
                 self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
         if known is None or height > known:
-            self._head = {"height": height, "hash": block_hash, "state_root": state_root}
+            self._head = {"height": height, "hash": delta["hash"], "state_root": delta["state_root"]}
         self._settle(height, ids)
 
     def dropped(self, ids: NDArray[np.uint8], verdicts: NDArray[np.uint8]) -> None:
@@ -188,9 +201,47 @@ class Service:
 
     # -- reads ------------------------------------------------------------------------------------------
 
-    async def account(self, key: bytes) -> dict[str, Any]:
-        """Nonce and balance at the committed height; zeros for an account that does not exist."""
-        return await self._reads.account(key)
+    async def account(self, key: bytes, linearizable: bool = False) -> dict[str, Any]:
+        """Nonce and balance, and the committed height they are of; zeros where there is no account.
+
+        Bounded by default: as of a head that was the node's at most `gateway.staleness_max_ms` ago.
+        Linearizable: as of a height not below any that was committed anywhere before the call.
+        """
+        if linearizable:
+            return await self._account_not_before(key, await self._index_to_read_at())
+        now_s = self._clock()
+        if now_s - self._current_at_s < self._staleness_max_s:
+            known = self._accounts.get(key)
+            if known is not None:
+                return {"nonce": known.nonce, "balance": known.balance, "height": known.height}
+        record = await self._reads.account(key)
+        self._learn(key, record, now_s)
+        return record
+
+    def _learn(self, key: bytes, record: dict[str, Any], asked_s: float) -> None:
+        height, top = int(record["height"]), self._accounts.top
+        self._accounts.read_from_storage(key, AccountState(record["nonce"], record["balance"], height))
+        if top is not None and height <= top:  # no delta was missing when Storage was asked
+            self._current_at_s = max(self._current_at_s, asked_s)
+
+    async def _index_to_read_at(self) -> int:
+        if self._read_index is None:
+            raise UnavailableError("consensus")
+        try:
+            async with asyncio.timeout(READ_INDEX_TIMEOUT_S):
+                return int(await self._read_index())
+        except TimeoutError:
+            raise UnavailableError("consensus") from None
+
+    async def _account_not_before(self, key: bytes, height: int) -> dict[str, Any]:
+        """The account as soon as Storage has committed `height`. Raises UnavailableError if it does not."""
+        try:
+            async with asyncio.timeout(READ_INDEX_TIMEOUT_S):
+                while int((record := await self._reads.account(key))["height"]) < height:
+                    await asyncio.sleep(APPLY_POLL_S)
+        except TimeoutError:
+            raise UnavailableError("storage") from None
+        return record
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         """A committed transaction, or None."""
@@ -212,6 +263,10 @@ class Service:
         """Bytes of a committed block's certificate, or None."""
         return await self._reads.certificate(height)
 
+    async def receipts(self, height: int) -> bytes | None:
+        """Receipts of a committed block, 32 bytes a transaction, or None."""
+        return await self._reads.receipts(height)
+
     async def head(self) -> dict[str, Any]:
         """height, hash, state_root of the newest committed block this gateway knows."""
         if self._head is None:
@@ -221,8 +276,28 @@ class Service:
         return self._head
 
     async def status(self) -> dict[str, Any]:
-        """What consensus says of the node, and this gateway's own figures."""
-        return {"node": await self._node(), "gateway": self.figures(), "head": await self.head()}
+        """What consensus says of the node, its peers, and this gateway's own figures.
+
+        Parts that do not answer are named in `away` of `node`, and what only they know is left out.
+        """
+        away: list[str] = []
+
+        async def told(part: str, call: Awaitable[Any]) -> Any:
+            try:
+                return await call
+            except (UnavailableError, BusyError):
+                away.append(part)
+                return None
+
+        calls = told("consensus", self._node()), told("peer", self.peers()), told("storage", self.head())
+        node, peers, head = await asyncio.gather(*calls)
+        node = {**(node or {}), "peers": peers or [], "away": sorted(away)}
+        return {"node": node, "gateway": self.figures(), "head": head or {}}
+
+    async def validators(self) -> dict[str, Any]:
+        """Number of Validators and what Consensus says of their queue. Raises UnavailableError."""
+        node = await self._node()
+        return {"validators": node.get("validators", 0), "pool": node.get("validator_pool", {})}
 
     async def _node(self) -> dict[str, Any]:
         """Consensus' status; callers at the same time share one call. Raises UnavailableError."""
@@ -267,4 +342,6 @@ class Service:
             "cached_blocks": len(blocks),
             "cache_hits": blocks.hits,
             "cache_misses": blocks.misses,
+            "account_hits": self._accounts.hits,
+            "account_misses": self._accounts.misses,
         }

@@ -249,6 +249,11 @@ class Storage(Shell):
         return self._reader.block(height)
 
     @ray.method(concurrency_group="read")
+    def receipts(self, height: int) -> bytes | None:
+        """Receipts of a committed block, 32 bytes a transaction."""
+        return self._reader.receipts(height)
+
+    @ray.method(concurrency_group="read")
     def sealed_headers(self, start: int, count: int) -> list[bytes]:
         """Committed headers with signature and certificate, from `start` on."""
         return self._reader.sealed_headers(start, count)

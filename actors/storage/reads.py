@@ -83,6 +83,12 @@ class Reader:
             return None
         return self._chain.disk.get("certificates", height_key(height))
 
+    def receipts(self, height: int) -> bytes | None:
+        """Receipts of a committed block's transactions, RECEIPT_BYTES each, in the order of the block."""
+        if not 0 < height <= self._chain.head.height:
+            return None
+        return self._chain.disk.get("receipts", height_key(height)) or b""
+
     def sealed_headers(self, start: int, count: int) -> list[bytes]:
         """Committed headers from `start` on, each with signature and certificate (`SealedHeader`)."""
         found = []

@@ -97,7 +97,8 @@ class FakeNode:
         self.height, self.parent = 0, self.genesis.hash()
         self.blocks: dict[int, Block] = {}
         self.votes: dict[int, bytes] = {}
-        self.receipts: dict[int, list[bytes]] = {}
+        self.stored_receipts: dict[int, list[bytes]] = {}
+        self.deltas: dict[int, dict[str, Any]] = {}
         self.where: dict[bytes, tuple[int, int]] = {}
         self.away = False
         self.time_ms = 1_700_000_000_000
@@ -112,6 +113,7 @@ class FakeNode:
             self,
             self.status_of_node,
             neighbours=Neighbours({**health, "storage": self.health}, self.peers),
+            read_index=self.read_index,
         )
 
     def transfer(self, sender: int, nonce: int, amount: int = 5, **fields: Any) -> Batch:
@@ -146,26 +148,27 @@ class FakeNode:
         self.blocks[self.height] = block
         vote = (PROPOSER.public_key, sign_vote(PROPOSER, self.parent))
         self.votes[self.height] = Certificate((vote,)).encode()
-        self.receipts[self.height] = outcome.receipts
+        self.stored_receipts[self.height] = outcome.receipts
         self.where.update({tx.tobytes(): (self.height, i) for i, tx in enumerate(ids)})
+        self.deltas[self.height] = self._delta(block)
         if publish:
             self.publish(self.height)
         return block
 
     def publish(self, height: int) -> None:
-        header = self.blocks[height].header
-        ids = self.blocks[height].batch.ids()
-        self.service.committed(height, header.hash(), header.state_root, ids)
+        self.service.committed(self.delta(height))
 
     def delta(self, height: int) -> dict[str, Any]:
-        """What Storage publishes of a block, with the newest state of the accounts that it touched."""
-        block = self.blocks[height]
+        """What Storage published of a block."""
+        return self.deltas[height]
+
+    def _delta(self, block: Block) -> dict[str, Any]:
         rows = block.batch.rows
         touched = {row.tobytes() for name in ("sender", "recipient") for row in rows[name]}
         keys = sorted(touched | {PROPOSER.public_key})
         accounts = [self.state.get(key, rules.Account()) for key in keys]
         return {
-            "height": height,
+            "height": block.header.height,
             "hash": block.header.hash(),
             "state_root": block.header.state_root,
             "time_ms": block.header.time_ms,
@@ -217,6 +220,14 @@ class FakeNode:
         self._read()
         return self.votes.get(height)
 
+    async def receipts(self, height: int) -> bytes | None:
+        self._read()
+        return b"".join(self.stored_receipts[height]) if height in self.stored_receipts else None
+
+    async def read_index(self) -> int:
+        self._read()
+        return self.height
+
     async def locate(self, tx_id: bytes) -> dict[str, Any] | None:
         self._read()
         found = self.where.get(tx_id)
@@ -233,7 +244,7 @@ class FakeNode:
             "payload": single.payloads.tobytes(),
             "height": height,
             "position": at,
-            "receipt": self.receipts[height][at],
+            "receipt": self.stored_receipts[height][at],
         }
 
     async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:

@@ -277,7 +277,11 @@ def test_status_genesis_health_and_readiness() -> None:
         ready = await http.get("/v1/ready")
         assert (ready.status_code, ready.json()["ready"]) == (503, False)
         assert (await http.get("/v1/health")).json() == {"status": "ok"}
-        problem_of(await http.get("/v1/status"), 503)
+        degraded = (await http.get("/v1/status")).json()
+        assert degraded["node"] == {"peers": [], "away": ["consensus", "peer"]}
+        assert degraded["head"]["height"] == 0
+        assert "raychain_up 0" in (await http.get("/metrics")).text
+        problem_of(await http.get("/v1/validators"), 503)
         problem_of(await http.get(f"/v1/accounts/{'0' * 64}"), 503)
 
     talk(scenario)
@@ -315,6 +319,7 @@ def test_the_openapi_document_has_every_route_and_resolves_every_reference() -> 
             "/v1/blocks/{height}/header",
             "/v1/blocks/{height}/raw",
             "/v1/blocks/{height}/certificate",
+            "/v1/blocks/{height}/receipts",
             "/v1/genesis",
             "/v1/status",
             "/v1/health",

@@ -136,7 +136,7 @@ def test_submitting_one_as_json(served: Served, client: Client) -> None:
 def test_typed_errors_of_an_absent_and_a_slow_node(served: Served, client: Client) -> None:
     served.node.away = True
     with pytest.raises(UnavailableApiError) as caught:
-        client.status()
+        client.account(bytes(32))
     assert (caught.value.status, caught.value.retry_after_s) == (503, 1.0)
     assert not client.ready()
     served.node.service._commit_timeout_s = 0.01

@@ -116,6 +116,24 @@ def served() -> Iterator[Served]:
     assert running.faults == []
 
 
+def test_an_account_is_read_at_a_retained_height() -> None:
+    async def scenario(http: httpx.AsyncClient, node: ProvingNode) -> None:
+        path = f"/v1/accounts/{KEY.hex()}"
+        for height in (2, 3, 4):
+            answer = (await http.get(path, params={"height": height})).json()
+            nonce, balance = node.states[height][KEY][:8], node.states[height][KEY][8:]
+            assert answer == {
+                "key": KEY.hex(),
+                "nonce": int.from_bytes(nonce, "little"),
+                "balance": int.from_bytes(balance, "little"),
+                "height": height,
+            }
+        problem = await http.get(path, params={"height": 1})
+        assert (problem.status_code, problem.json()["limit"]) == (404, "2 to 4")
+
+    talk(scenario)
+
+
 def talk(scenario: Callable[[httpx.AsyncClient, ProvingNode], Awaitable[None]]) -> None:
     async def run() -> None:
         node, faults = ProvingNode(), []
