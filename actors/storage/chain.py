@@ -31,14 +31,14 @@ from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError
 from actors.ledger.signing import SIGNATURE_BYTES
+from actors.storage.disk import HEAD_KEY, Disk
 from actors.storage.disk import Batch as DiskBatch
-from actors.storage.disk import Disk
 from actors.storage.errors import ConflictError, HeaderError, HeightError, StaleEpochError
 from actors.storage.formats import Delta, Head, decode_delta, height_key
 from actors.storage.history import Retention
 from actors.storage.places import Places
 from actors.storage.raft_log import RaftLog, RaftRecord
-from actors.storage.recovery import HEAD_KEY, head_root, recover
+from actors.storage.recovery import head_root, recover
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
 
@@ -358,6 +358,8 @@ class Chain:
         """The oldest persisted block is committed on disk: let readers see it."""
         persisted = self._persisted[0]
         head = Head(self.head.height + 1, self.head.transactions + persisted.transactions, persisted.hash)
+        if self.sync:
+            self.disk.mark.write(head.height)
         self.places.add(persisted.run)
         with self.state.lock:
             block = self.state.commit()

@@ -37,11 +37,11 @@ from actors.ledger.hashing import Hasher
 from actors.ledger.rows import FormatError
 from actors.storage import pages, tx_index
 from actors.storage.accounts import Accounts
-from actors.storage.disk import FAMILIES, Disk
+from actors.storage.disk import FAMILIES, HEAD_KEY, Disk
 from actors.storage.errors import CorruptionError, StorageError
 from actors.storage.formats import Delta, Head, decode_delta, decode_head, height_key, seal, unseal
 from actors.storage.history import Retention
-from actors.storage.recovery import HEAD_KEY, base_of, head_root
+from actors.storage.recovery import base_of, head_root
 from actors.storage.state import Executed, State, build_tree
 from actors.storage.tx_index import Run
 

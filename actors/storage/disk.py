@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from rocksdict import AccessType, Options, Rdict, RdictIter, WriteBatch, WriteOptions
+from rocksdict import AccessType, ColumnFamily, Options, Rdict, RdictIter, WriteBatch, WriteOptions
 
 from actors.storage.errors import CorruptionError, DirectoryInUseError, SchemaError, WrongNetworkError
-from actors.storage.formats import SCHEMA_VERSION, decode_network, encode_network, seal, unseal
+from actors.storage.formats import SCHEMA_VERSION, decode_head, decode_network, encode_network, seal, unseal
+from actors.storage.journal import BrokenRecord, Mark, broken_records, cut_tail, view_without_tail
 
 FAMILIES = (
     "meta",
@@ -35,6 +37,7 @@ WRITE_BUFFER_BYTES = 16 << 20
 MEMORY_TABLES_BYTES_MAX = 96 << 20
 WAL_BYTES_MAX = 256 << 20
 LOG_FILES_MAX = 4
+HEAD_KEY = b"head"
 Item = TypeVar("Item")
 
 
@@ -74,30 +77,66 @@ class Disk:
     def __init__(self, directory: Path, read_only: bool = False) -> None:
         if not read_only:
             directory.mkdir(parents=True, exist_ok=True)
-        self.directory, self._read_only = directory, read_only
+        self.directory = directory
+        self._db: Rdict | None = None
+        self._families: dict[str, Rdict] = {}
+        self._handles: dict[str, ColumnFamily] = {}
         self._lock = _lock(directory / "LOCK.raychain")
+        self.mark = Mark(directory, read_only)
+        self._view: tempfile.TemporaryDirectory[str] | None = None
         try:
-            self._open()
+            self._open_whole(read_only)
         except BaseException:
-            os.close(self._lock)
+            self.close()
             raise
 
-    def _open(self) -> None:
-        path, options = str(self.directory / "rocksdb"), _options()
+    def _open_whole(self, read_only: bool) -> None:
+        """Open, without a torn tail of the log. Raises CorruptionError if what was acknowledged is gone."""
+        database = self.directory / "rocksdb"
+        broken = broken_records(database)
+        if broken:
+            self._view = tempfile.TemporaryDirectory(prefix="raychain-")
+            view = Path(self._view.name) / "rocksdb"
+            view_without_tail(database, broken[0], view)
+            self._open(view, read_only=True)
+            self._require_acknowledged(broken)
+            if read_only:
+                return
+            self._close()
+            cut_tail(database, broken[0])
+        self._open(database, read_only)
+        self._require_acknowledged(broken)
+
+    def _open(self, database: Path, read_only: bool) -> None:
+        path, options = str(database), _options()
         options.create_if_missing(True)
         options.create_missing_column_families(True)
         options.set_max_total_wal_size(WAL_BYTES_MAX)
         options.set_db_write_buffer_size(MEMORY_TABLES_BYTES_MAX)
         options.set_keep_log_file_num(LOG_FILES_MAX)
         options.set_max_background_jobs(2)
-        access = AccessType.read_only(False) if self._read_only else AccessType.read_write()
+        access = AccessType.read_only(False) if read_only else AccessType.read_write()
         families = {name: _options() for name in FAMILIES}
         try:
-            self._db = Rdict(path, options, column_families=families, access_type=access)
+            opened = Rdict(path, options, column_families=families, access_type=access)
         except Exception as error:  # the only type that rocksdict raises
             raise CorruptionError("rocksdb", "", str(error)) from error
-        self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
-        self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
+        self._db = opened
+        self._families = {name: opened.get_column_family(name) for name in FAMILIES}
+        self._handles = {name: opened.get_column_family_handle(name) for name in FAMILIES}
+
+    def _require_acknowledged(self, broken: list[BrokenRecord]) -> None:
+        """Raises CorruptionError if blocks that were acknowledged are not there."""
+        body = self.get("meta", HEAD_KEY)
+        height, acknowledged = decode_head(body).height if body else 0, self.mark.read()
+        if height >= acknowledged:
+            return
+        where = ", ".join(f"{record.file} at byte {record.offset}" for record in broken) or "its log"
+        raise CorruptionError(
+            "journal",
+            f"{broken[0].file}:{broken[0].offset}" if broken else "",
+            f"blocks {height + 1} to {acknowledged} were acknowledged and are lost: {where} is damaged",
+        )
 
     def handle(self, family: str) -> object:
         """RocksDB's handle of a column family."""
@@ -111,11 +150,16 @@ class Disk:
         """Apply a raw batch."""
         how = WriteOptions()
         how.sync = sync
-        self._db.write(batch, how)
+        self._database().write(batch, how)
 
     def sync(self) -> None:
         """Everything written before is on the disk when this returns."""
-        self._db.flush_wal(True)
+        self._database().flush_wal(True)
+
+    def _database(self) -> Rdict:
+        if self._db is None:
+            raise ValueError(f"{self.directory} is closed")
+        return self._db
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """The bytes at a key, or None. Raises CorruptionError when they are not what was written."""
@@ -187,12 +231,22 @@ class Disk:
         """Close the database and let the directory go; idempotent."""
         if self._lock < 0:
             return
-        for family in self._families.values():
-            family.close()
-        self._handles.clear()
-        self._db.close()
+        self._close()
+        self.mark.close()
         os.close(self._lock)
         self._lock = -1
+
+    def _close(self) -> None:
+        for family in self._families.values():
+            family.close()
+        self._families.clear()
+        self._handles.clear()
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+        if self._view is not None:
+            self._view.cleanup()
+            self._view = None
 
 
 def _options() -> Options:

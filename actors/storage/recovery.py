@@ -13,7 +13,7 @@ from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.storage import pages
 from actors.storage.accounts import Accounts
-from actors.storage.disk import Disk
+from actors.storage.disk import HEAD_KEY, Disk
 from actors.storage.errors import AllocationError, CorruptionError
 from actors.storage.formats import (
     Base,
@@ -29,7 +29,6 @@ from actors.storage.history import Retention
 from actors.storage.pages import PAGE_ACCOUNTS, Checkpointer
 from actors.storage.state import State, build_tree
 
-HEAD_KEY = b"head"
 BASE_KEY = b"base"
 
 

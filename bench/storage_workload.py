@@ -1,0 +1,119 @@
+"""A network on a disk of its own, and a proposer that fills its blocks: what benchmarks and torture drive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
+from actors.ledger.genesis import Allocation, Genesis, Member
+from actors.ledger.hashing import Hasher
+from actors.ledger.merkle import root
+from actors.ledger.rows import Batch
+from actors.ledger.signing import Signer
+from actors.storage.chain import Chain, Written
+from actors.storage.disk import Disk
+from actors.storage.formats import Delta
+from actors.storage.history import Retention
+from actors.storage.state import Executed, build_tree
+from bench.state import make_block
+
+SIGNER = Signer(b"\x07" * 32)
+BALANCE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A genesis of one member, its allocation, and how to hash."""
+
+    genesis: Genesis
+    allocation: Allocation
+    hash_rows: Hasher
+
+    def open(
+        self,
+        directory: Path,
+        sync: bool = True,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+        retention: Retention = Retention(),
+    ) -> Chain:
+        """The chain in a directory."""
+        disk = Disk(directory)
+        try:
+            return Chain(
+                disk, self.genesis, lambda: self.allocation, self.hash_rows, 1, clock_ns, sync, retention
+            )
+        except BaseException:
+            disk.close()
+            raise
+
+
+def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000) -> Network:
+    """A network whose accounts have random keys and equal balances."""
+    keys = np.random.default_rng(1).integers(0, 256, (accounts, 32), dtype=np.uint8)
+    balances = np.full(accounts, BALANCE, dtype=np.uint64)
+    state_root = build_tree(keys, balances * np.uint64(0), balances, hash_rows).root.hex()
+    genesis = Genesis(
+        1, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE, state_root,
+        block_transactions_max, 1 << 20,
+    )  # fmt: skip
+    return Network(genesis, Allocation(keys, balances), hash_rows)
+
+
+@dataclass(slots=True)
+class Proposer:
+    """Proposes, signs and certifies blocks on a chain. `keys` and `nonces` are of the funded accounts."""
+
+    chain: Chain
+    keys: NDArray[np.uint8]
+    rng: np.random.Generator
+    epoch: int = 0
+    nonces: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new epoch on the committed state."""
+        self.epoch = self.chain.fence()
+        _, (_, nonces, _) = self.chain.state.committed_columns(0, len(self.keys))
+        self.nonces = nonces
+
+    def batch(self, rows: int) -> Batch:
+        """Valid unsigned transfers."""
+        batch = make_block(self.keys, self.nonces, rows, self.rng)
+        batch.rows["chain_tag"] = self.chain.genesis.chain_tag
+        return batch
+
+    def execute(self, batch: Batch) -> Executed:
+        """Execute a batch as the next block."""
+        height = self.chain.state.executed_height + 1
+        block = self.chain.execute(self.epoch, height, True, SIGNER.public_key, batch).block
+        if block is None:
+            raise RuntimeError(f"block {height} of the workload is not valid")
+        return block
+
+    def header(self, block: Executed) -> Header:
+        """The header of an executed block whose parent is on disk."""
+        ids = block.batch.ids(self.chain.hash_rows)
+        return Header(
+            block.height, 1, 1000 * block.height, len(block.batch), len(block.batch.payloads),
+            self.chain.hash_at(block.height - 1), root(ids, self.chain.hash_rows), block.state_root,
+            block.receipts_root, SIGNER.public_key,
+        )  # fmt: skip
+
+    def persist(self, header: Header, certify: bool = True) -> tuple[Written, Delta, NDArray[np.uint8]]:
+        """Persist the block of a header, committed if `certify`."""
+        proof = certificate(header) if certify else b""
+        signature = sign_proposal(SIGNER, header.hash())
+        return self.chain.persist(self.epoch, header.height, header.encode(), signature, proof)
+
+
+def certificate(header: Header) -> bytes:
+    """The certificate of the only member."""
+    return Certificate(((SIGNER.public_key, sign_vote(SIGNER, header.hash())),)).encode()
