@@ -139,7 +139,7 @@ class _Unit:
 class _Tally:
     """What became of every row. Valid rows, false signatures and repetitions are counted apart."""
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, kinds: NDArray[np.uint8]) -> None:
         from hdrh.histogram import HdrHistogram
 
         self.latency_us = HdrHistogram(1, LATENCY_US_MAX, 3)
@@ -148,6 +148,8 @@ class _Tally:
         self.errors: dict[str, int] = {}
         self.last_answer = 0.0
         self.first_row = plan.start
+        # A repetition may overtake its row, while that one's batch is on its way.
+        self._repeats = bool((kinds == REPETITION).any())
         self.fate = np.zeros(plan.stop - plan.start, dtype=np.uint8)
         self.batches: list[tuple[int, int, int, float, float]] = []
 
@@ -159,7 +161,7 @@ class _Tally:
     ) -> None:
         """A batch is answered for; due: on the clock of perf_counter."""
         now = time.perf_counter()
-        valid, taken = unit.kinds == VALID, _taken(verdicts, attempts)
+        valid, taken = unit.kinds == VALID, _taken(verdicts, attempts > 1 or self._repeats)
         accepted = int(np.count_nonzero(valid & taken))
         refused = int(np.count_nonzero(valid)) - accepted
         self.accepted += accepted
@@ -215,10 +217,10 @@ class _Tally:
         }
 
 
-def _taken(verdicts: NDArray[np.uint8], attempts: int) -> NDArray[np.bool_]:
-    """Rows that are pending or committed; on a second attempt a used nonce says that the first one was."""
+def _taken(verdicts: NDArray[np.uint8], offered_before: bool) -> NDArray[np.bool_]:
+    """Rows that are pending or committed; of one that was offered before, a used nonce says the latter."""
     taken = verdicts == Verdict.OK
-    return taken | (verdicts == Verdict.NONCE_REUSED) if attempts > 1 else taken
+    return taken | (verdicts == Verdict.NONCE_REUSED) if offered_before else taken
 
 
 class _Sender:
@@ -324,8 +326,8 @@ async def run_load(plan: LoadPlan) -> dict[str, Any]:
     """Run one plan against its endpoints."""
     import httpx
 
-    units = _units(plan, open_pool(plan.path))
-    tally = _Tally(plan)
+    pool = open_pool(plan.path)
+    units, tally = _units(plan, pool), _Tally(plan, pool.kinds)
     limits = httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX)
     async with httpx.AsyncClient(limits=limits, timeout=_REQUEST_TIMEOUT_S) as client:
         sender = _Sender(client, plan, tally)

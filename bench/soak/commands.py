@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from actors.console import UserError, console, emit, explained
@@ -15,6 +16,8 @@ from config.effective import ConfigurationError
 from config.effective import load as load_settings
 
 app = typer.Typer(no_args_is_help=True)
+report_app = typer.Typer(no_args_is_help=True, help="Reports of soaks.")
+app.add_typer(report_app, name="report")
 
 Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, or a .toml file.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
@@ -80,6 +83,89 @@ def load_command(
         raise typer.Exit(1)
 
 
+@app.command()
+@explained(*_MISTAKES)
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.2, max=10_080, help="Length of the load.")] = 3.0,
+    nodes: Nodes = 1,
+    faults: Annotated[str, typer.Option(help="all, none, or kinds separated by commas.")] = "all",
+    rate: Rate = "auto",
+    sabotage: Annotated[str, typer.Option(help="Prove that a check can fail: a kind, see below.")] = "",
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML report here, and JSON beside it.")
+    ] = None,
+    seed: Seed = 0,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Run a network under load and faults, then prove that nothing was lost, doubled or forked.
+
+    Exits with 1 unless every check of the judge holds. With --sabotage one of them must fail, and does:
+    `sabotage_must_fail` names it, `sabotage_caught` says whether it did. An unknown kind lists those known.
+    """
+    from bench.soak.faults import applicable
+    from bench.soak.network import running_nodes
+    from bench.soak.outcome import summary
+    from bench.soak.report import write_report
+    from bench.soak.run import Soak, SoakOptions
+    from bench.soak.sabotage import SABOTAGE
+
+    if sabotage:
+        _one_of(sabotage, tuple(SABOTAGE), "--sabotage")
+    settings = load_settings(profile, ["gateway.port=0", *(overrides or [])]).settings
+    possible = applicable(nodes, local=not settings.cluster.address)
+    options = SoakOptions(minutes, seed, kinds_of(faults, possible), rate_of(rate), sabotage)
+    with tempfile.TemporaryDirectory(prefix="raychain-soak-") as scratch:
+        with running_nodes(settings, Path(scratch) / "network", nodes) as (cluster, running):
+            soaking = Soak(options, cluster, running, Path(scratch), _say)
+            soaked = soaking.run()
+        result = {**summary(soaked), "durability": settings.storage.durability, "kinds_possible": possible}
+        if report is not None:
+            result["report"] = str(write_report(report, soaked, result, settings))
+    emit(result, as_json, title="soak")
+    if result["verdict"] != "pass":
+        raise typer.Exit(1)
+
+
+@report_app.command("compare")
+@explained(*_MISTAKES)
+def report_compare(
+    before: Annotated[Path, typer.Argument(help="JSON beside the earlier report.")],
+    after: Annotated[Path, typer.Argument(help="JSON beside the later one.")],
+    as_json: Json = False,
+) -> None:
+    """Say what changed beyond noise; exits with 1 on a regression above 10 % or a check that held before."""
+    from bench.soak.compare import compare
+
+    result = compare(_read_report(before), _read_report(after))
+    emit(result, as_json, title="compare")
+    if not result["passed"]:
+        raise typer.Exit(1)
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """Data of a report. Raises UserError when it is none."""
+    try:
+        data = msgspec.json.decode(path.with_suffix(".json").read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(f"{path}: {error}; give the .json that `soak --report` wrote") from None
+    if not isinstance(data, dict) or not {"result", "phases", "seconds"} <= set(data):
+        raise UserError(f"{path}: no report of a soak")
+    return data
+
+
+def kinds_of(text: str, possible: list[str]) -> tuple[str, ...]:
+    """Kinds of faults. Raises UserError for one that this network cannot suffer."""
+    if text in ("all", "none"):
+        return tuple(possible) if text == "all" else ()
+    return tuple(_one_of(name, tuple(possible), "--faults") for name in text.split(","))
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False)
+
+
 def _measure(wanted: Any, urls: list[str]) -> dict[str, Any]:
     from bench.saturation import LoadRun, measure_load
 
@@ -88,7 +174,7 @@ def _measure(wanted: Any, urls: list[str]) -> dict[str, Any]:
             genesis = client.genesis()
         run = LoadRun(wanted, urls, genesis, Path(scratch))
         run.require_unused()
-        return measure_load(run, wanted, lambda text: console.print(text, markup=False))
+        return measure_load(run, wanted, _say)
 
 
 def rate_of(text: str) -> float | None:

@@ -22,7 +22,8 @@ LATENCY_SLACK_S = 0.5
 ELECTION_AFTER_S = 10.0
 SERIES_S_MIN = 15.0
 WARM_UP_S = 10.0
-RSS_GROWTH_MB_MAX = 200.0
+# What a node may fill on the way: RocksDB's memory tables, the proof history, caches, the allocator's slack.
+RSS_GROWTH_MB_MAX = 400.0
 RSS_SLOPE_MB_PER_MIN_MIN = 4.0
 HANDLES_GROWTH_MAX = 200.0
 DISK_BYTES_PER_ROW_MAX = 4_096

@@ -180,6 +180,16 @@ def test_what_is_told_durable_at_once_counts_as_durable(serve: Any, tmp_path: Pa
     assert set(fate.tolist()) == {OPEN, DURABLE}
 
 
+def test_a_repetition_that_overtakes_its_row_does_not_make_it_refused(serve: Any, tmp_path: Path) -> None:
+    url, _ = serve([Verdict.NONCE_REUSED])
+    path = str(tmp_path / "repeating.npy")
+    pool = build_pool(plan(count=20, duplicate_share=0.3, seed=1))
+    assert (pool.kinds == REPETITION).any()
+    pool.save(path)
+    result = asyncio.run(run_load(LoadPlan(url, path, 0, 20, 20, "closed")))
+    assert (result["accepted"], result["rejected"]) == (np.count_nonzero(pool.kinds == VALID), 0)
+
+
 def test_without_retries_a_failure_is_one(serve: Any, tmp_path: Path) -> None:
     url, _ = serve([500, Verdict.NONCE_REUSED])
     result, batches, fate = load(url, tmp_path)

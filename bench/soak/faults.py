@@ -1,0 +1,321 @@
+"""Faults: a table of kinds, each with how to inject and how to heal it, and the driver that goes through it.
+
+A fault acts from outside on processes (signals, limits of the operating system), on the wire by `Peer`'s own
+seam, or through the HTTP API. The order and the victims come from the seed. A kind that this network cannot
+suffer (a partition of one node) is left out and said so.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from bench.soak.flood import flood_with_bad_input
+from bench.soak.judge import RECOVERY_S_MAX, Fault
+from bench.soak.registers import Payer
+from bench.soak.watch import Watch
+
+HOLD_S = 2.0
+QUIET_S = 1.5
+UNHEALED_WRITES_S = 5.0
+_DUTY_STOPPED_S, _DUTY_RUNNING_S = 0.08, 0.02
+Heal = Callable[[], None]
+
+
+@dataclass(slots=True)
+class Target:
+    """What faults act on. `heads` answers each node's height, -1 for one that does not answer."""
+
+    cluster: Any
+    nodes: list[Any]
+    watch: Watch
+    chance: random.Random
+    seed: int
+    log: Callable[[str], None]
+
+    def node(self) -> Any:
+        """A victim."""
+        return self.chance.choice(self.nodes)
+
+    def pid(self, node: Any, actor: str) -> int:
+        """Process of an actor. Raises LookupError while it has none."""
+        facts = node.health().get(actor)
+        if facts is None:
+            raise LookupError(f"{node.folder.name}/{actor} does not answer")
+        return int(facts["pid"])
+
+    def kill(self, node: Any, actor: str) -> None:
+        """SIGKILL, or where the process is on another machine the same through Ray."""
+        if self.cluster.local:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid(node, actor), signal.SIGKILL)
+        else:
+            import ray
+
+            ray.kill(node.actors[actor], no_restart=False)
+
+    def actors(self, node: Any, kind: str) -> list[str]:
+        """Names of a node's actors of one kind."""
+        return [name for name in node.actors if name.partition("-")[0] == kind]
+
+    def answering(self, node: Any) -> bool:
+        """Whether every actor of a node answers."""
+        return all(facts is not None for facts in node.health().values())
+
+    def heads(self) -> list[int]:
+        """Height of each node, -1 for one that does not answer."""
+        heights = []
+        for node in self.nodes:
+            try:
+                heights.append(int(node.call("storage", "head", timeout_s=5)["height"]))
+            except Exception:  # noqa: BLE001 -- whatever a call to a killed actor raises
+                heights.append(-1)
+        return heights
+
+
+@dataclass(slots=True)
+class Injected:
+    """A fault that is in force: what it hit, how to end it, and how long it should last."""
+
+    target: str
+    heal: Heal = field(default=lambda: None)
+    hold_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault: what it is, and where it can be injected."""
+
+    what: str
+    inject: Callable[[Target], Injected]
+    nodes_min: int = 1
+    local_only: bool = False
+
+
+def _kill(kind: str) -> Callable[[Target], Injected]:
+    def inject(target: Target) -> Injected:
+        node = target.node()
+        victim = target.chance.choice(target.actors(node, kind))
+        target.kill(node, victim)
+        return Injected(f"{node.folder.name}/{victim}")
+
+    return inject
+
+
+def _kill_node(target: Target) -> Injected:
+    node = target.node()
+    pids = [int(facts["pid"]) for facts in node.health().values() if facts is not None]
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return Injected(f"{node.folder.name}: {len(pids)} processes")
+
+
+def _rolling_restart(target: Target) -> Injected:
+    """Each node in turn, or each actor of the only one, the next when the one before answers again."""
+    turns = [(node, list(node.actors)) for node in target.nodes]
+    if len(turns) == 1:
+        turns = [(turns[0][0], [actor]) for actor in turns[0][1]]
+    for node, actors in turns:
+        pids = [int(facts["pid"]) for name, facts in node.health().items() if name in actors and facts]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + RECOVERY_S_MAX
+        while not target.answering(node) and time.monotonic() < until:
+            time.sleep(0.1)
+    return Injected(f"{len(turns)} restarts")
+
+
+def _pause(target: Target) -> Injected:
+    node = target.node()
+    victim = target.chance.choice([name for name in node.actors if name != "peer"])
+    pid = target.pid(node, victim)
+    os.kill(pid, signal.SIGSTOP)
+
+    def heal() -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    return Injected(f"{node.folder.name}/{victim}", heal, HOLD_S)
+
+
+def _slow_disk(target: Target) -> Injected:
+    """Storage stands still four fifths of the time, in slices, as behind a disk that stalls."""
+    node = target.node()
+    pid, done = target.pid(node, "storage"), threading.Event()
+
+    def stall() -> None:
+        with suppress(ProcessLookupError):
+            while not done.is_set():
+                os.kill(pid, signal.SIGSTOP)
+                done.wait(_DUTY_STOPPED_S)
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(_DUTY_RUNNING_S)
+
+    thread = threading.Thread(target=stall, name="slow-disk", daemon=True)
+    thread.start()
+
+    def heal() -> None:
+        done.set()
+        thread.join()
+
+    return Injected(f"{node.folder.name}/storage", heal, HOLD_S)
+
+
+def _disk_full(target: Target) -> Injected:
+    """The operating system refuses Storage every write that makes a file longer than a byte."""
+    node = target.node()
+    pid = target.pid(node, "storage")
+    process = psutil.Process(pid)
+    before = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (1, before[1]))
+
+    def heal() -> None:
+        with suppress(psutil.Error):
+            process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, before[1]))
+            # What an operator does after making room: a database that met a failed write must be reopened.
+            os.kill(pid, signal.SIGKILL)
+
+    return Injected(f"{node.folder.name}/storage", heal, HOLD_S)
+
+
+def _flood(target: Target) -> Injected:
+    node = target.node()
+    address = str(node.facts["peer"]["address"])
+    sent = flood_with_bad_input(node.url, address, target.seed, HOLD_S)
+    return Injected(f"{node.folder.name}: {sent} bad requests")
+
+
+def _wire(**rule: float) -> Callable[[Target], Injected]:
+    """The same rule for what every node receives."""
+
+    def inject(target: Target) -> Injected:
+        for number, node in enumerate(target.nodes):
+            _set_faults(node, {"seed": target.seed + number, "rules": {"": rule}})
+        return Injected("every link", lambda: _clear(target), HOLD_S)
+
+    return inject
+
+
+def _partition(both_ways: bool) -> Callable[[Target], Injected]:
+    """One node hears nobody; with `both_ways` nobody hears it either."""
+
+    def inject(target: Target) -> Injected:
+        victim = target.node()
+        _set_faults(victim, {"rules": {"": {"loss": 1}}})
+        if both_ways:
+            identity = victim.folder.identity.hex()
+            for node in target.nodes:
+                if node is not victim:
+                    _set_faults(node, {"rules": {identity: {"loss": 1}}})
+        return Injected(str(victim.folder.name), lambda: _clear(target), 2 * HOLD_S)
+
+    return inject
+
+
+def _set_faults(node: Any, document: dict[str, Any]) -> None:
+    node.call("peer", "set_faults", document, timeout_s=20)
+
+
+def _clear(target: Target) -> None:
+    for node in target.nodes:
+        _set_faults(node, {})
+
+
+KINDS: dict[str, Kind] = {
+    "kill_storage": Kind("SIGKILL of a Storage", _kill("storage")),
+    "kill_consensus": Kind("SIGKILL of a Consensus", _kill("consensus")),
+    "kill_mempool": Kind("SIGKILL of a mempool shard", _kill("mempool")),
+    "kill_validator": Kind("SIGKILL of a Validator", _kill("validator")),
+    "kill_gateway": Kind("SIGKILL of a gateway", _kill("gateway")),
+    "kill_peer": Kind("SIGKILL of a Peer", _kill("peer")),
+    "kill_node": Kind("SIGKILL of all processes of a node", _kill_node, local_only=True),
+    "rolling_restart": Kind("every node or actor restarted in turn", _rolling_restart, local_only=True),
+    "pause": Kind("SIGSTOP of an actor, then SIGCONT", _pause, local_only=True),
+    "slow_disk": Kind("Storage stands still four fifths of the time", _slow_disk, local_only=True),
+    "disk_full": Kind("writes of Storage fail", _disk_full, local_only=True),
+    "flood": Kind("malformed, forged and hostile input", _flood),
+    "wire_delay": Kind("messages come 100 to 200 ms late", _wire(delay_ms=100, jitter_ms=100), 2),
+    "wire_loss": Kind("a tenth of the messages is lost", _wire(loss=0.1), 2),
+    "wire_duplication": Kind("a third of the messages comes twice", _wire(duplication=0.33), 2),
+    "wire_reordering": Kind("messages overtake each other within 50 ms", _wire(jitter_ms=50), 2),
+    "one_way_partition": Kind("a node hears nobody", _partition(both_ways=False), 2),
+    "partition": Kind("a node is cut off both ways", _partition(both_ways=True), 2),
+}
+
+
+def applicable(nodes: int, local: bool) -> list[str]:
+    """Kinds that a network of so many nodes can suffer."""
+    return [
+        name for name, kind in KINDS.items() if nodes >= kind.nodes_min and (local or not kind.local_only)
+    ]
+
+
+class Driver:
+    """Goes through the kinds in a seeded order, again and again, until its time is over."""
+
+    def __init__(
+        self, target: Target, kinds: list[str], probe: Payer, recovery_s_max: float = RECOVERY_S_MAX
+    ) -> None:
+        self._target, self._kinds, self._probe = target, kinds, probe
+        self._recovery_s_max = recovery_s_max
+        self.faults: list[Fault] = []
+        self.not_injected: dict[str, str] = {}
+
+    def run(self, until_s: float) -> None:
+        """Inject until `until_s` of CLOCK_MONOTONIC; a fault under way then is healed and awaited."""
+        while self._kinds and time.monotonic() < until_s:
+            for name in self._target.chance.sample(self._kinds, len(self._kinds)):
+                if time.monotonic() >= until_s:
+                    break
+                self._inject(name)
+                time.sleep(QUIET_S)
+        reached = {fault.kind for fault in self.faults}
+        for name in self._kinds:
+            if name not in reached:
+                self.not_injected.setdefault(name, "no time was left")
+
+    def _inject(self, name: str) -> None:
+        target = self._target
+        fault = Fault(name, "", time.monotonic())
+        try:
+            injected = KINDS[name].inject(target)
+        except (LookupError, psutil.Error) as error:
+            self.not_injected[name] = str(error)
+            return
+        fault.target = injected.target
+        self.faults.append(fault)
+        target.log(f"fault {name}: {injected.target}")
+        time.sleep(injected.hold_s)
+        fault.healed_s = time.monotonic()
+        injected.heal()
+        until = fault.healed_s + self._recovery_s_max
+        if not self._probe.pay(until):
+            fault.detail = "nothing was committed"
+            return
+        committed_s = time.monotonic()
+        if not self._all_caught_up(until):
+            fault.detail = f"heights {target.heads()}"
+            return
+        fault.recovered_s = committed_s
+        target.log(f"  recovered after {(committed_s - fault.healed_s) * 1000:,.0f} ms")
+
+    def _all_caught_up(self, until: float) -> bool:
+        """Whether every node answers and reaches the highest head of now before `until`."""
+        aim = max(self._target.heads())
+        while time.monotonic() < until:
+            if min(self._target.heads()) >= aim and all(map(self._target.answering, self._target.nodes)):
+                return True
+            time.sleep(0.2)
+        return False

@@ -1,0 +1,332 @@
+"""One soak: phases of load on a running network, faults meanwhile, and what the judge says of the evidence.
+
+warm-up    the rate rises                      faults     one kind after another, in a seeded order
+steady     the rate that latencies are held    catch-up   half the rate, nothing else
+           against                             drain      no load: all that is under way is answered for
+burst      twice the rate
+conflicts  one recipient for all, and Zipf's law, beside half the rate
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.console import UserError
+from actors.shell import kernel_cache_dir
+from actors.validator.kernels import select
+from bench.generators import Running, ceiling_tps, joined, run_plans
+from bench.load import REFUSED, LoadPlan
+from bench.saturation import LoadRun, LoadShape
+from bench.schedule import Segment, constant, rows_due
+from bench.soak import judge
+from bench.soak.chain_walk import prefixes
+from bench.soak.evidence import Expiring, answers_of, audit, ids_of, walk
+from bench.soak.faults import Driver, Target
+from bench.soak.judge import Evidence, Finding
+from bench.soak.registers import Payer, Registers
+from bench.soak.sabotage import SABOTAGE, Sabotage
+from bench.soak.watch import Watch
+from bench.workload import PoolPlan, Shape
+from bench.yardstick import libsodium_verifies_per_s
+
+SHARES = {"warm-up": 0.05, "steady": 0.1, "burst": 0.04, "conflicts": 0.06, "faults": 0.65, "catch-up": 0.1}
+RATES = {"warm-up": 1.0, "steady": 1.0, "burst": 2.0, "conflicts": 0.5, "faults": 1.0, "catch-up": 0.5}
+LOAD_SHARE = 0.4
+LANES = 2
+BATCH_ROWS = 100
+DURABLE_EVERY = 5
+PAYLOAD_BYTES = (0, 0, 0, 64, 512)
+INVALID_SHARE = DUPLICATE_SHARE = 0.01
+RETRY_S = 120.0
+DRAIN_S_MAX = 120.0
+NEVER_HEALED_S = 8.0
+CALIBRATION_ROWS = 10_000
+CALIBRATION_ACCOUNTS = 1_200
+RESERVED_ACCOUNTS = 400
+ACCOUNTS_MIN = 4_000
+_START_S = 4.0
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SoakOptions:
+    """rate_tps: None measures what the network takes and offers LOAD_SHARE of it."""
+
+    minutes: float
+    seed: int
+    kinds: tuple[str, ...]
+    rate_tps: float | None = None
+    sabotage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the soak, on CLOCK_MONOTONIC."""
+
+    name: str
+    begin_s: float
+    end_s: float
+
+
+@dataclass(slots=True)
+class Soaked:
+    """Everything that a report is made of."""
+
+    options: SoakOptions
+    rate_tps: float
+    ceiling_tps: float
+    yardstick: float
+    phases: list[Phase]
+    load: dict[str, Any]
+    watch: Watch
+    driver: Driver
+    evidence: Evidence
+    findings: list[Finding]
+    latencies: NDArray[np.float64]
+
+    @property
+    def verdict(self) -> str:
+        """pass or fail."""
+        return "pass" if all(finding.holds for finding in self.findings) else "fail"
+
+
+class Soak:
+    """A soak of a running network."""
+
+    def __init__(self, options: SoakOptions, cluster: Any, nodes: list[Any], scratch: Path, log: Log) -> None:
+        self._options, self._nodes, self._scratch, self._log = options, nodes, scratch, log
+        self._cluster = cluster
+        self._genesis = nodes[0].directory.genesis
+        self._urls = [node.url for node in nodes]
+        self._accounts = self._genesis.accounts
+        if self._accounts < ACCOUNTS_MIN:
+            raise UserError(f"network.development_accounts={self._accounts}: a soak needs {ACCOUNTS_MIN}")
+        self._reserved = self._accounts - RESERVED_ACCOUNTS
+        self._sabotage: Sabotage | None = SABOTAGE[options.sabotage] if options.sabotage else None
+        self._end_sabotage: Callable[[], None] = lambda: None
+
+    def run(self) -> Soaked:
+        """All phases, the drain and the verdict."""
+        yardstick = libsodium_verifies_per_s(1.0)
+        rate = self._options.rate_tps or self._calibrated()
+        plans, lengths = self._plans(rate)
+        self._log(f"{rate:,.0f} transactions/s, {sum(plan.stop for plan in plans):,} signed")
+        watch = Watch(self._nodes)
+        began_s = time.monotonic() + _START_S
+        phases = _phases(began_s, lengths)
+        of = {phase.name: phase for phase in phases}
+        aimed = [
+            self._aimed(plan, of["warm-up" if n < LANES else "conflicts"]) for n, plan in enumerate(plans)
+        ]
+        probe = Payer(self._urls, self._genesis, self._reserved)
+        registers = Registers(
+            self._urls, self._genesis, range(self._reserved + 40, self._accounts), self._options.seed,
+            stale=self._options.sabotage == "stale_read",
+        )  # fmt: skip
+        chance = random.Random(self._options.seed)
+        target = Target(self._cluster, self._nodes, watch, chance, self._options.seed, self._log)
+        never_heal = self._options.sabotage == "never_heal"
+        driver = Driver(
+            target, list(self._options.kinds), probe, NEVER_HEALED_S if never_heal else judge.RECOVERY_S_MAX
+        )
+        expiring = Expiring(self._urls[0], self._genesis, range(self._reserved + 1, self._reserved + 9))
+        with ExitStack() as stack:
+            stack.enter_context(watch)
+            generators = Running(self._scratch, aimed)
+            stack.callback(generators.kill)
+            stack.enter_context(registers)
+            self._undermine(stack, of["steady"], of["faults"])
+            self._follow(phases, driver)
+            load = joined(generators.results())
+        self._log("draining")
+        self._drained()
+        probe.close()
+        self._log("judging")
+        evidence = self._evidence(aimed, watch, driver, registers, probe, expiring, phases)
+        findings = judge.judge(evidence)
+        ceiling = ceiling_tps(self._scratch, [_closed(plan) for plan in aimed[:LANES]])
+        latencies = answers_of(aimed)
+        return Soaked(
+            self._options,
+            rate,
+            ceiling,
+            yardstick,
+            phases,
+            load,
+            watch,
+            driver,
+            evidence,
+            findings,
+            latencies,
+        )
+
+    def _calibrated(self) -> float:
+        self._log("calibrating: what does the network take?")
+        shape = LoadShape(1, 1, None, CALIBRATION_ACCOUNTS, batch_rows=BATCH_ROWS, seed=self._options.seed)
+        run = LoadRun(shape, self._urls, self._genesis, self._scratch)
+        run.require_unused()
+        return float(run.closed(CALIBRATION_ROWS)["tps"]) * LOAD_SHARE
+
+    def _plans(self, rate: float) -> tuple[list[LoadPlan], dict[str, float]]:
+        """Signed pools and plans that offer them: LANES for all phases, then two for the conflicts."""
+        total_s = self._options.minutes * 60
+        lengths = {name: share * total_s for name, share in SHARES.items()}
+        lane = rate / LANES
+        segments = [
+            Segment(
+                lengths[name], 0.1 * lane if name == "warm-up" else RATES[name] * lane, RATES[name] * lane
+            )
+            for name in lengths
+        ]
+        conflicts = [constant(lengths["conflicts"], rate / 4)]
+        room = (self._reserved - CALIBRATION_ACCOUNTS) // (2 * LANES)
+        shapes: list[tuple[Shape, list[Segment]]] = [("uniform", segments)] * LANES
+        shapes += [("hot", conflicts), ("zipf", conflicts)]
+        pools, plans = [], []
+        for number, (shape, schedule) in enumerate(shapes):
+            path, rows = str(self._scratch / f"soak-{number}.npy"), max(rows_due(schedule), BATCH_ROWS)
+            first, seed = CALIBRATION_ACCOUNTS + number * room, self._options.seed * 16 + number
+            pools.append(
+                PoolPlan(
+                    path, self._genesis.network, self._genesis.chain_tag, room, rows, first, shape, seed,
+                    PAYLOAD_BYTES, INVALID_SHARE, DUPLICATE_SHARE,
+                )
+            )  # fmt: skip
+            urls = self._urls[number % len(self._urls) :] + self._urls[: number % len(self._urls)]
+            history = str(self._scratch / f"soak-history-{number}")
+            plans.append(
+                LoadPlan(
+                    urls[0], path, 0, rows, BATCH_ROWS, "open", more_urls=urls[1:], segments=schedule,
+                    retry_s=RETRY_S, durable_every=DURABLE_EVERY, history=history,
+                )
+            )  # fmt: skip
+        run_plans(self._scratch, pools, "sign")
+        return plans, lengths
+
+    def _aimed(self, plan: LoadPlan, phase: Phase) -> LoadPlan:
+        """A plan with its beginning, and with what sabotage makes of it."""
+        changes: dict[str, Any] = {"begin_s": phase.begin_s}
+        if self._options.sabotage == "skip_fsync":
+            changes |= {"durable_every": 1, "durable_wait": "accepted"}
+        if self._options.sabotage == "no_retry":
+            changes |= {"retry_s": 0.0}
+        return msgspec.structs.replace(plan, **changes)
+
+    def _undermine(self, stack: ExitStack, steady: Phase, faults: Phase) -> None:
+        """Have the sabotage act: from the steady phase on, or from the faults on where it is one of them."""
+        if self._sabotage is None or self._sabotage.act is None:
+            return
+        act, stop = self._sabotage.act, threading.Event()
+        begin_s = faults.begin_s if self._options.sabotage in ("never_heal", "slow") else steady.begin_s
+
+        def later() -> None:
+            if not stop.wait(max(0.0, begin_s - time.monotonic())):
+                act(self._nodes, stop)
+
+        thread = threading.Thread(target=later, name="sabotage", daemon=True)
+        thread.start()
+
+        def end() -> None:
+            stop.set()
+            thread.join(timeout=30)
+
+        self._end_sabotage = end
+        stack.callback(end)
+
+    def _follow(self, phases: list[Phase], driver: Driver) -> None:
+        for phase in phases:
+            time.sleep(max(0.0, phase.begin_s - time.monotonic()))
+            self._log(f"phase {phase.name}")
+            if phase.name == "faults":
+                driver.run(phase.end_s)
+                if self._options.sabotage == "never_heal":
+                    self._end_sabotage()
+        time.sleep(max(0.0, phases[-1].end_s - time.monotonic()))
+        self._end_sabotage()
+
+    def _drained(self) -> None:
+        """Until all nodes stand at one height and no mempool holds what could still be committed."""
+        target = Target(self._cluster, self._nodes, Watch(self._nodes), random.Random(0), 0, self._log)
+        until, before = time.monotonic() + DRAIN_S_MAX, [-1]
+        while time.monotonic() < until:
+            heads = target.heads()
+            answering = all(map(target.answering, self._nodes))
+            if answering and heads == before and min(heads) >= 0 and len(set(heads)) == 1:
+                return
+            before = heads
+            time.sleep(1.0)
+        self._log(f"not drained after {DRAIN_S_MAX:.0f} s: heights {before}")
+
+    def _evidence(
+        self, plans: list[LoadPlan], watch: Watch, driver: Driver, registers: Registers, probe: Payer,
+        expiring: Expiring, phases: list[Phase],
+    ) -> Evidence:  # fmt: skip
+        hash_rows = select("auto", kernel_cache_dir()).hash_rows
+        chains = [
+            walk(node, hash_rows, self._sabotage if number == 0 or self._everywhere else None)
+            for number, node in enumerate(self._nodes)
+        ]
+        acknowledged, false = ids_of(plans, hash_rows)
+        own = np.frombuffer(b"".join(probe.committed + registers.committed), dtype=np.uint8).reshape(-1, 32)
+        fates = [np.load(f"{plan.history}.batches.npy") for plan in plans]
+        steady = next(phase for phase in phases if phase.name == "steady")
+        evidence = Evidence(
+            began_s=phases[0].begin_s,
+            ended_s=phases[-1].end_s,
+            steady=(steady.begin_s, steady.end_s),
+            chains=chains,
+            audits={node.folder.name: audit(node) for node in self._nodes},
+            supply=self._genesis.supply,
+            acknowledged=np.concatenate((acknowledged, prefixes(own))),
+            must_not=false,
+            refused=_refused(plans),
+            unanswered=int(sum(b["rows"][b["answered_s"] == 0].sum() for b in fates)),
+            answers=answers_of(plans),
+            registers=registers.histories,
+            expiring=expiring.proofs(),
+            faults=driver.faults,
+            samples=watch.samples,
+            terms=watch.terms,
+            disk=watch.disk,
+        )
+        if self._sabotage is not None and self._sabotage.evidence is not None:
+            self._sabotage.evidence(evidence)
+        return evidence
+
+    @property
+    def _everywhere(self) -> bool:
+        """A block that only one node lost is a fork; lost it is when no node has it."""
+        return self._options.sabotage == "drop_block"
+
+
+def _refused(plans: list[LoadPlan]) -> int:
+    """Valid rows that were refused in the end."""
+    return sum(int(np.count_nonzero(np.load(f"{plan.history}.fate.npy") == REFUSED)) for plan in plans)
+
+
+def _phases(began_s: float, lengths: dict[str, float]) -> list[Phase]:
+    phases, at_s = [], began_s
+    for name, seconds in lengths.items():
+        phases.append(Phase(name, at_s, at_s + seconds))
+        at_s += seconds
+    return phases
+
+
+def _closed(plan: LoadPlan) -> LoadPlan:
+    """The first rows of a plan as fast as they are answered."""
+    stop = min(plan.stop, CALIBRATION_ROWS)
+    return msgspec.structs.replace(
+        plan, mode="closed", stop=stop, segments=[], begin_s=0.0, retry_s=0.0, durable_every=0
+    )

@@ -1,0 +1,168 @@
+"""Sabotage: for each check of the judge a way to make it fail, so that a soak that passes means something.
+
+Some act on the running network behind the judge's back (a journal that is not waited for, a leak, an actor
+that is never woken again), others on what the judge is given to read, as a node that lies would give it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from actors.ledger.block import Certificate, SealedHeader
+from actors.ledger.rows import Batch
+from bench.soak.judge import Evidence
+
+Blocks = Iterator[tuple[SealedHeader, Batch]]
+LEAK_MB = 12
+KILLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sabotage:
+    """A kind of sabotage and the check that must catch it."""
+
+    check: str
+    what: str
+    blocks: Callable[[Blocks], Blocks] | None = None
+    evidence: Callable[[Evidence], None] | None = None
+    act: Callable[[list[Any], threading.Event], None] | None = None
+
+
+def _drop_block(blocks: Blocks) -> Blocks:
+    """All but the last block that holds transactions, and what follows it."""
+    held: list[tuple[SealedHeader, Batch]] = []
+    for block in blocks:
+        if len(block[1]):
+            yield from held
+            held = []
+        held.append(block)
+
+
+def _at_first_full(change: Callable[[SealedHeader, Batch], tuple[SealedHeader, Batch]]) -> Any:
+    """Change the first block that holds two transactions or more."""
+
+    def altered(blocks: Blocks) -> Blocks:
+        changed = False
+        for sealed, batch in blocks:
+            if not changed and len(batch) > 1:
+                changed = True
+                yield change(sealed, batch)
+            else:
+                yield sealed, batch
+
+    return altered
+
+
+def _fork(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
+    return replace(sealed, header=replace(sealed.header, time_ms=sealed.header.time_ms + 1)), batch
+
+
+def _forge(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
+    votes = [(identity, bytes(64)) for identity, _ in sealed.certificate.votes]
+    return replace(sealed, certificate=Certificate(tuple(votes))), batch
+
+
+def _double(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
+    return sealed, batch.take(np.r_[np.arange(len(batch)), 0])
+
+
+def _gap(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
+    return sealed, batch.take(np.arange(1, len(batch)))
+
+
+def _skew_root(evidence: Evidence) -> None:
+    audit = evidence.audits[evidence.chains[0].node]
+    root = bytearray.fromhex(str(audit["state_root_recomputed"]))
+    root[-1] ^= 1
+    audit["state_root_recomputed"] = root.hex()
+
+
+def _mint(evidence: Evidence) -> None:
+    evidence.chains[0].balances[0] += 1
+
+
+def _false_row(evidence: Evidence) -> None:
+    evidence.must_not = np.append(evidence.must_not, evidence.chains[0].prefixes[:1])
+
+
+def _expired(evidence: Evidence) -> None:
+    evidence.expiring.append((int(evidence.chains[0].prefixes[0]), 1, True))
+
+
+def _leak(nodes: list[Any], stop: threading.Event) -> None:
+    """A Peer that holds on to LEAK_MB more every second."""
+    held = 0
+    while not stop.wait(1.0):
+        held += LEAK_MB
+        with suppress(Exception):
+            nodes[0].call("peer", "set_faults", {"ballast_mb": held}, timeout_s=20)
+
+
+def _kill(kind: str) -> Callable[[list[Any], threading.Event], None]:
+    """SIGKILL of all actors of a kind, on all nodes, a few times."""
+
+    def act(nodes: list[Any], stop: threading.Event) -> None:
+        for _ in range(KILLS):
+            if stop.wait(4.0):
+                return
+            for pid in _pids(nodes, kind):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    return act
+
+
+def _stall(stopped_s: float, running_s: float) -> Callable[[list[Any], threading.Event], None]:
+    """Every Storage stands still again and again until the soak is over."""
+
+    def act(nodes: list[Any], stop: threading.Event) -> None:
+        while not stop.is_set():
+            pids = _pids(nodes, "storage")
+            for number, pause_s in ((signal.SIGSTOP, stopped_s), (signal.SIGCONT, running_s)):
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, number)
+                stop.wait(pause_s)
+
+    return act
+
+
+def _pids(nodes: list[Any], kind: str) -> list[int]:
+    return [
+        int(facts["pid"])
+        for node in nodes
+        for name, facts in node.health().items()
+        if facts is not None and name.partition("-")[0] == kind
+    ]
+
+
+SABOTAGE: dict[str, Sabotage] = {
+    "skip_fsync": Sabotage(
+        "nothing_lost",
+        "rows are reported durable before their journal is; shards are killed",
+        act=_kill("mempool"),
+    ),
+    "drop_block": Sabotage("nothing_lost", "the last block that holds transactions is gone", _drop_block),
+    "no_retry": Sabotage("nothing_unanswered", "what failed is not offered again", act=_kill("gateway")),
+    "double": Sabotage("nothing_duplicated", "a block holds a transaction twice", _at_first_full(_double)),
+    "expired": Sabotage("nothing_expired", "an expired transaction is in a block", evidence=_expired),
+    "false_row": Sabotage("nothing_invalid", "a false signature is in a block", evidence=_false_row),
+    "fork": Sabotage("no_forks", "a node holds another block", _at_first_full(_fork)),
+    "skew_root": Sabotage("roots_agree", "a state root is off by one bit", evidence=_skew_root),
+    "mint": Sabotage("supply_conserved", "an account has one unit too many", evidence=_mint),
+    "forge": Sabotage("certificates", "votes are forged", _at_first_full(_forge)),
+    "gap": Sabotage("nonces", "a transaction is missing from a block", _at_first_full(_gap)),
+    "stale_read": Sabotage("linearizable", "a reader answers with what it first saw"),
+    "election": Sabotage("elections", "Consensus is killed, and nobody says so", act=_kill("consensus")),
+    "never_heal": Sabotage("recovered", "Storage is stopped at a fault, and not woken", act=_stall(3_600, 1)),
+    "slow": Sabotage("latencies_back", "from the first fault on Storage stands still", act=_stall(4.0, 0.2)),
+    "leak": Sabotage("no_leak", f"a Peer keeps {LEAK_MB} MB more every second", act=_leak),
+}
