@@ -49,6 +49,7 @@ class NodeChain:
     def __init__(self, genesis: Genesis, calls: ChainCalls, hash_rows: Hasher) -> None:
         self._genesis, self._calls, self._hash_rows = genesis, calls, hash_rows
         self._members = genesis.member_keys
+        self.served_headers = self.served_bodies = 0
 
     # what others are served
 
@@ -58,11 +59,15 @@ class NodeChain:
 
     async def headers(self, start: int, count: int) -> list[bytes]:
         """Sealed headers from `start` on."""
-        return await self._calls.sealed_headers(start, count)
+        found = await self._calls.sealed_headers(start, count)
+        self.served_headers += len(found)
+        return found
 
     async def bodies(self, start: int, count: int) -> list[bytes]:
         """Encoded batches from `start` on."""
-        return await self._calls.bodies(start, count, ANSWER_BYTES_MAX)
+        found = await self._calls.bodies(start, count, ANSWER_BYTES_MAX)
+        self.served_bodies += len(found)
+        return found
 
     # what is taken from others
 

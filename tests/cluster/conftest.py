@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from actors.gateway.client import Client
+from actors.gateway.client import Client, UnavailableApiError
 from config.effective import load
 from node import Node, RayCluster, running_node
 
@@ -48,22 +48,41 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A node with two Validators and two mempool shards."""
+def only_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The node of all cluster tests, with two Validators and two mempool shards."""
     data_dir: Path = tmp_path_factory.mktemp("network")
     settings = load("local", OVERRIDES).settings
     with running_node(settings, data_dir, 1) as (cluster, node), Client(node.url) as client:
         yield Running(cluster, node, client)
 
 
-def eventually(holds: Callable[[], Any], what: str, deadline_s: float = 60.0) -> Any:
-    """Wait until `holds` returns something true; the value. Fails, naming `what`, at the deadline."""
-    until, pause = time.monotonic() + deadline_s, threading.Event()
+@pytest.fixture
+def running(only_node: Running) -> Running:
+    """That node, whole: what an earlier test killed is back and answers."""
+    eventually(lambda: is_whole(only_node), "every actor is back and ready")
+    return only_node
+
+
+def is_whole(running: Running) -> bool:
+    """Whether every actor answers, and those that say when they are ready are."""
+    health = running.node.health()
+    return all(facts is not None and facts.get("ready", True) for facts in health.values())
+
+
+def eventually(holds: Callable[[], Any], what: str, deadline_s: float = 150.0) -> Any:
+    """Wait until `holds` returns something true; the value. Fails, naming `what`, at the deadline.
+
+    That a part of the node is restarting is an answer, "not yet"; every other error fails at once.
+    """
+    until, pause, last = time.monotonic() + deadline_s, threading.Event(), ""
     while True:
-        value = holds()
+        try:
+            value = holds()
+        except UnavailableApiError as error:
+            value, last = None, f" ({error})"
         if value:
             return value
-        assert time.monotonic() < until, f"not within {deadline_s} s: {what}"
+        assert time.monotonic() < until, f"not within {deadline_s} s: {what}{last}"
         pause.wait(0.05)
 
 
@@ -90,10 +109,10 @@ class Up:
         """Ctrl-C; the JSON of the last line. Nothing that the node started may be left."""
         family = psutil.Process(self.process.pid).children(recursive=True)
         os.kill(self.process.pid, signal.SIGINT)
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=180)
         assert self.process.returncode == 0, self.log.read_text()
         assert len(family) > 5
-        _, alive = psutil.wait_procs(family, timeout=5)
+        _, alive = psutil.wait_procs(family, timeout=30)
         assert alive == []
         return json.loads(out.splitlines()[-1])
 

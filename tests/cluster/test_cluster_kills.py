@@ -37,7 +37,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(timeout=120)
+        self._thread.join(timeout=300)
         assert not self._thread.is_alive(), "the load did not end"
         if self.error is not None:
             raise self.error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,15 @@ def test_an_observer_catches_up_resumes_and_agrees(running: Running, tmp_path: P
         "--node", "watcher", "--join", seed, "--genesis", str(running.node.directory.path),
         "--set", "node.validators=1", "--set", "consensus.blocks_inflight_max=1",
     )  # fmt: skip
-    observer = Up(tmp_path / "watcher", *options)
-    url = observer.url()
-    reached = eventually(lambda: height_of(url), "the observer has begun to catch up")
-    observer.kill()
+    with slow_wire(running) as cut:
+        served = served_blocks(running)
+        observer = Up(tmp_path / "watcher", *options)
+        eventually(lambda: served_blocks(running) > served, "the observer fetches blocks")
+        cut()
+        url = observer.url()
+        reached = eventually(lambda: height_of(url), "the observer has committed some")
+        observer.kill()
+    assert reached < BLOCKS
 
     again = Up(tmp_path / "watcher", *options)
     url = again.url()
@@ -35,7 +42,7 @@ def test_an_observer_catches_up_resumes_and_agrees(running: Running, tmp_path: P
     assert head["height"] >= BLOCKS
     status = eventually(lambda: caught_up(url, head["height"]), "the observer has caught up")
     assert status["head"]["state_root"] == head["state_root"]
-    (peer,) = status["node"]["peers"]
+    (peer,) = eventually(lambda: status_of(url)["node"]["peers"], "the observer sees its peer")
     assert peer["identity"] == running.node.directory.nodes[0].identity.hex()
     assert peer["state"].lower() == "active"
     assert {"address", "last_seen_s", "rtt_ms"} <= set(peer)
@@ -46,6 +53,25 @@ def test_an_observer_catches_up_resumes_and_agrees(running: Running, tmp_path: P
     assert live["head"]["state_root"] == head["state_root"]
     last = again.interrupt()
     assert last["state_root"] == head["state_root"]
+
+
+@contextmanager
+def slow_wire(running: Running) -> Iterator[Callable[[], None]]:
+    """What others ask of the node comes half a second late, and is lost once the result is called."""
+
+    def set_rule(**rule: float) -> None:
+        running.node.call("peer", "set_faults", {"rules": {"": rule}})
+
+    set_rule(delay_ms=500)
+    try:
+        yield lambda: set_rule(loss=1)
+    finally:
+        running.node.call("peer", "set_faults", {})
+
+
+def served_blocks(running: Running) -> int:
+    facts = running.node.health()["peer"]
+    return 0 if facts is None else int(facts["served_blocks"])
 
 
 def grow(running: Running, blocks: int) -> None:

@@ -14,7 +14,7 @@ from tests.cluster.conftest import NODE, Up
 def run(*arguments: str, keys: Path, url: str, code: int = 0) -> dict[str, Any]:
     environment = os.environ | {"RAYCHAIN_KEYS": str(keys), "RAYCHAIN_URL": url}
     done = subprocess.run(
-        [*NODE, *arguments, "--json"], env=environment, capture_output=True, check=False, timeout=60
+        [*NODE, *arguments, "--json"], env=environment, capture_output=True, check=False, timeout=180
     )
     assert done.returncode == code, done.stderr.decode()
     assert b"Traceback" not in done.stderr
@@ -50,6 +50,6 @@ def test_commands_work_against_up_and_the_chain_continues_after_ctrl_c(tmp_path:
     assert (second["height"], second["state_root"]) == (first["height"], first["state_root"])
 
     command = [*NODE, "up", "--data-dir", str(data_dir), "--set", "network.name=other"]
-    other = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    other = subprocess.run(command, capture_output=True, check=False, timeout=180)
     assert other.returncode == 2
     assert b"belongs to network 'local'" in other.stderr

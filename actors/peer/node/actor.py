@@ -111,7 +111,13 @@ class NodePeer(Shell, Peer):
 
     async def health(self) -> dict[str, object]:
         """Process facts, the wire's figures, and how following goes."""
-        own = {"follows": self._follows, "synced_blocks": self._synced_blocks, "halted": self._halted}
+        own = {
+            "follows": self._follows,
+            "synced_blocks": self._synced_blocks,
+            "served_blocks": self._chain.served_bodies,
+            "served_headers": self._chain.served_headers,
+            "halted": self._halted,
+        }
         return {**self.process_health(), **(await Peer.health(self)), **own}
 
     async def stop(self) -> None:
