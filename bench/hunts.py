@@ -38,6 +38,26 @@ def simulate_raft(
         raise typer.Exit(1)
 
 
+@simulate_app.command("peers")
+@explained()
+def simulate_peers(
+    nodes: Annotated[int, typer.Option(min=64, max=20_000, help="Nodes of the network.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same run.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Run discovery and gossip under churn, loss, hostile nodes and an eclipse.
+
+    Exits with 1 if lookups, growth, an announcement or an honest table broke its promise.
+    """
+    from bench.simulation.peer.run import simulate
+
+    with console.status("simulating") as status:
+        result = simulate(nodes, seed, status.update)
+    emit(result, as_json)
+    if result["failed"]:
+        raise typer.Exit(1)
+
+
 @fuzz_app.command("signatures")
 @explained()
 def fuzz_ed25519(

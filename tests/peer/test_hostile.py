@@ -18,7 +18,6 @@ from actors.peer.wire.frames import FRAGMENT_BYTES_MAX, Priority
 from actors.peer.wire.handshake import Handshake, LocalIdentity
 from actors.peer.wire.queues import SendQueue
 from tests.peer.nodes import (
-    FAST,
     GENESIS,
     PATIENCE_S,
     config_of,
@@ -333,15 +332,27 @@ def test_malicious_answers_to_nothing_are_ignored() -> None:
 
 
 def test_idle_connection_is_probed_and_a_silent_one_dropped() -> None:
+    """The default 60, 120 and 180 s, by a clock that the test sets."""
+
     async def scenario() -> None:
-        intervals = replace(FAST, idle_s=0.1, probe_s=0.2, unresponsive_s=0.5)
-        async with running(*(replace(config_of(index), intervals=intervals) for index in (0, 1))) as (a, b):
+        clock_s = [asyncio.get_running_loop().time()]
+        async with running(config_of(0), config_of(1)) as (a, b):
+            a.links.now_s = lambda: clock_s[0]  # type: ignore[method-assign]
             await joined(a, b)
             gone: list[bytes] = []
             a.links.on_gone.append(gone.append)
             silent = await Client.connect(a, 7)
             await silent.send(HELLO)
             await eventually(lambda: len(a.connected()) == 2)
+            link = a.links.table.get(b.identity)
+            assert link is not None
+            await eventually(lambda: link.rtt_ms is not None)
+            clock_s[0] += 60
+            await eventually(lambda: [row["state"] for row in a.peers()] == ["idle", "idle"])
+            clock_s[0] += 60
+            await eventually(lambda: link.seen_s == clock_s[0])
+            assert gone == []
+            clock_s[0] += 60
             await silent.gone()
             assert gone == [identity_of(7)]
             assert [row["state"] for row in a.peers()] == ["idle"]

@@ -236,6 +236,25 @@ def settled(seed: int, count: int) -> Finding:
     return finding
 
 
+def attacked(seed: int, count: int, hostile: int, *, subnet_limits: tuple[int, int]) -> Finding:
+    """`count` nodes, `hostile` of them from few subnets, who reach every honest node before the others do."""
+    finding = Finding(World(seed), subnet_limits=subnet_limits)
+    for _ in range(count - hostile):
+        finding.add()
+    attackers = [finding.add(hostile=True) for _ in range(hostile)]
+    for node in finding.alive():
+        for attacker in attackers:
+            node.table.seen(attacker.record, 0.0)
+    finding.fill_tables()
+    return finding
+
+
+def hostile_share(finding: Finding, node: FindingNode) -> float:
+    """Which share of a node's table is hostile."""
+    contacts = node.table.contacts()
+    return sum(finding.nodes[record.identity].hostile for record in contacts) / len(contacts)
+
+
 def log_fit(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float, float]:
     """Least squares of `values` = a + b * log2(size); returns (a, b, largest residual relative to value)."""
     logs = [math.log2(size) for size in sizes]

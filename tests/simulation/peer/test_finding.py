@@ -1,14 +1,14 @@
 """Kademlia at 1,000 nodes: lookups under churn, growth as log N, and an eclipse that fails.
 
 Seeds are part of each test's id, so a failure prints the one to repeat. 10,000 nodes by hand:
-`PEER_NODES=10000 pytest tests/simulation/peer`, or `node.py bench network`.
+`node.py simulate peers --nodes 10000`.
 """
 
 import itertools
 
 import pytest
 
-from bench.simulation.peer.finding import Finding, FindingNode, log_fit, settled
+from bench.simulation.peer.finding import Finding, attacked, hostile_share, log_fit, settled
 from bench.simulation.peer.world import World
 
 
@@ -55,27 +55,9 @@ def test_joining_from_three_seeds_builds_a_working_table(seed: int) -> None:
     assert stats.success >= 0.99
 
 
-def attacked(seed: int, subnet_limits: tuple[int, int]) -> Finding:
-    """160 hostile identities of 4 subnets, who reach every honest node before the 640 honest ones do."""
-    finding = Finding(World(seed), subnet_limits=subnet_limits)
-    for _ in range(640):
-        finding.add()
-    hostile = [finding.add(hostile=True) for _ in range(160)]
-    for node in finding.alive():
-        for attacker in hostile:
-            node.table.seen(attacker.record, 0.0)
-    finding.fill_tables()
-    return finding
-
-
-def hostile_share(finding: Finding, node: FindingNode) -> float:
-    contacts = node.table.contacts()
-    return sum(finding.nodes[record.identity].hostile for record in contacts) / len(contacts)
-
-
 @pytest.mark.parametrize("seed", [41])
 def test_eclipse_from_few_subnets_owns_no_honest_table(seed: int) -> None:
-    finding = attacked(seed, subnet_limits=(2, 10))
+    finding = attacked(seed, 800, 160, subnet_limits=(2, 10))
     stats = finding.lookups(200, window_s=20.0)
     worst = max(hostile_share(finding, node) for node in finding.alive())
     print(f"seed {seed}: worst share {worst:.2f}, {stats}")  # noqa: T201
@@ -86,7 +68,7 @@ def test_eclipse_from_few_subnets_owns_no_honest_table(seed: int) -> None:
 @pytest.mark.parametrize("seed", [41])
 def test_the_same_eclipse_succeeds_without_subnet_limits(seed: int) -> None:
     """The attack is real: it is the limits that defeat it."""
-    finding = attacked(seed, subnet_limits=(0, 0))
+    finding = attacked(seed, 800, 160, subnet_limits=(0, 0))
     assert max(hostile_share(finding, node) for node in finding.alive()) > 0.5
     assert finding.lookups(100, window_s=10.0).success < 0.5
 
