@@ -143,7 +143,7 @@ def _stay_slow(evidence: Evidence) -> None:
 
 
 def _leak(evidence: Evidence) -> None:
-    evidence.samples = [replace(sample, rss_mb=100 + 4 * sample.at_s) for sample in evidence.samples]
+    evidence.samples = [replace(sample, rss_mb=100 + 8 * sample.at_s) for sample in evidence.samples]
 
 
 def _leak_files(evidence: Evidence) -> None:
