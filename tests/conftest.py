@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# Timings decide nothing here: kernels compile on first use and the machine may be busy.
-settings.register_profile("raychain", deadline=None, print_blob=True)
+# Timings decide nothing here: kernels compile on first use and the machine may be busy. Every run tries the
+# same examples, so that a failure repeats; `--hypothesis-profile explore` draws new ones.
+settings.register_profile(
+    "explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("raychain", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile("raychain")
 
 
