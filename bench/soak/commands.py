@@ -95,7 +95,7 @@ def soak(
         Path | None, typer.Option(help="Write an HTML report here, and JSON beside it.")
     ] = None,
     seed: Seed = 0,
-    profile: Profile = "local",
+    profile: Profile = "soak",
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
