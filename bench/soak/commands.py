@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,6 +91,8 @@ def soak(
     nodes: Nodes = 1,
     faults: Annotated[str, typer.Option(help="all, none, or kinds separated by commas.")] = "all",
     rate: Rate = "auto",
+    raylets: Annotated[int, typer.Option(min=1, max=16, help="Raylets on this machine, as hosts.")] = 1,
+    address: Annotated[str, typer.Option("--address", help="Join this Ray cluster.")] = "",
     sabotage: Annotated[str, typer.Option(help="Prove that a check can fail: a kind, see below.")] = "",
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report here, and JSON beside it.")
@@ -107,20 +110,26 @@ def soak(
     from bench.soak.faults import applicable
     from bench.soak.network import running_nodes
     from bench.soak.outcome import summary
+    from bench.soak.raylets import Raylets
     from bench.soak.report import write_report
     from bench.soak.run import Soak, SoakOptions
     from bench.soak.sabotage import SABOTAGE
 
     if sabotage:
         _one_of(sabotage, tuple(SABOTAGE), "--sabotage")
-    settings = load_settings(profile, ["gateway.port=0", *(overrides or [])]).settings
-    possible = applicable(nodes, local=not settings.cluster.address)
-    options = SoakOptions(minutes, seed, kinds_of(faults, possible), rate_of(rate), sabotage)
-    with tempfile.TemporaryDirectory(prefix="raychain-soak-") as scratch:
-        with running_nodes(settings, Path(scratch) / "network", nodes) as (cluster, running):
-            soaking = Soak(options, cluster, running, Path(scratch), _say)
-            soaked = soaking.run()
-        result = {**summary(soaked), "durability": settings.storage.durability, "kinds_possible": possible}
+    joined = ["gateway.port=0", *([f"cluster.address={address}"] if address else []), *(overrides or [])]
+    with ExitStack() as stack:
+        machines = stack.enter_context(Raylets(raylets)) if raylets > 1 else None
+        if machines is not None:
+            joined += [f"cluster.address={machines.address}", "cluster.spread_validators=true"]
+        settings = load_settings(profile, joined).settings
+        local = machines is not None or not settings.cluster.address
+        possible = applicable(nodes, local, raylets)
+        options = SoakOptions(minutes, seed, kinds_of(faults, possible), rate_of(rate), sabotage, local)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="raychain-soak-")))
+        with running_nodes(settings, scratch / "network", nodes) as (_, running):
+            soaked = Soak(options, running, scratch, _say, machines).run()
+        result = {**summary(soaked), "durability": settings.storage.durability, "raylets": raylets}
         if report is not None:
             result["report"] = str(write_report(report, soaked, result, settings))
     emit(result, as_json, title="soak")

@@ -22,8 +22,8 @@ import psutil
 
 from bench.soak.flood import flood_with_bad_input
 from bench.soak.judge import RECOVERY_S_MAX, Fault
+from bench.soak.raylets import Raylets
 from bench.soak.registers import Payer
-from bench.soak.watch import Watch
 
 HOLD_S = 2.0
 QUIET_S = 1.5
@@ -34,14 +34,14 @@ Heal = Callable[[], None]
 
 @dataclass(slots=True)
 class Target:
-    """What faults act on. `heads` answers each node's height, -1 for one that does not answer."""
+    """What faults act on. `local`: processes are on this machine. `raylets`: those that may be removed."""
 
-    cluster: Any
     nodes: list[Any]
-    watch: Watch
     chance: random.Random
     seed: int
     log: Callable[[str], None]
+    local: bool = True
+    raylets: Raylets | None = None
 
     def node(self) -> Any:
         """A victim."""
@@ -56,7 +56,7 @@ class Target:
 
     def kill(self, node: Any, actor: str) -> None:
         """SIGKILL, or where the process is on another machine the same through Ray."""
-        if self.cluster.local:
+        if self.local:
             with suppress(ProcessLookupError):
                 os.kill(self.pid(node, actor), signal.SIGKILL)
         else:
@@ -100,6 +100,7 @@ class Kind:
     inject: Callable[[Target], Injected]
     nodes_min: int = 1
     local_only: bool = False
+    raylets_min: int = 1
 
 
 def _kill(kind: str) -> Callable[[Target], Injected]:
@@ -224,6 +225,12 @@ def _partition(both_ways: bool) -> Callable[[Target], Injected]:
     return inject
 
 
+def _remove_raylet(target: Target) -> Injected:
+    if target.raylets is None or not target.raylets.removable:
+        raise LookupError("there is no raylet beside the first")
+    return Injected(f"raylet {target.raylets.remove()}", target.raylets.add, HOLD_S)
+
+
 def _set_faults(node: Any, document: dict[str, Any]) -> None:
     node.call("peer", "set_faults", document, timeout_s=20)
 
@@ -252,13 +259,16 @@ KINDS: dict[str, Kind] = {
     "wire_reordering": Kind("messages overtake each other within 50 ms", _wire(jitter_ms=50), 2),
     "one_way_partition": Kind("a node hears nobody", _partition(both_ways=False), 2),
     "partition": Kind("a node is cut off both ways", _partition(both_ways=True), 2),
+    "remove_raylet": Kind("a raylet is killed with its Validators", _remove_raylet, 1, True, 2),
 }
 
 
-def applicable(nodes: int, local: bool) -> list[str]:
-    """Kinds that a network of so many nodes can suffer."""
+def applicable(nodes: int, local: bool, raylets: int = 1) -> list[str]:
+    """Kinds that a network of so many nodes, on so many raylets of this or other machines, can suffer."""
     return [
-        name for name, kind in KINDS.items() if nodes >= kind.nodes_min and (local or not kind.local_only)
+        name
+        for name, kind in KINDS.items()
+        if nodes >= kind.nodes_min and raylets >= kind.raylets_min and (local or not kind.local_only)
     ]
 
 

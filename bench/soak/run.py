@@ -34,6 +34,7 @@ from bench.soak.chain_walk import prefixes
 from bench.soak.evidence import Expiring, answers_of, audit, ids_of, walk
 from bench.soak.faults import Driver, Target
 from bench.soak.judge import Evidence, Finding
+from bench.soak.raylets import Raylets
 from bench.soak.registers import Payer, Registers
 from bench.soak.sabotage import SABOTAGE, Sabotage
 from bench.soak.watch import Watch
@@ -69,6 +70,7 @@ class SoakOptions:
     kinds: tuple[str, ...]
     rate_tps: float | None = None
     sabotage: str = ""
+    local: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,11 @@ class Soaked:
 class Soak:
     """A soak of a running network."""
 
-    def __init__(self, options: SoakOptions, cluster: Any, nodes: list[Any], scratch: Path, log: Log) -> None:
+    def __init__(
+        self, options: SoakOptions, nodes: list[Any], scratch: Path, log: Log, raylets: Raylets | None = None
+    ) -> None:
         self._options, self._nodes, self._scratch, self._log = options, nodes, scratch, log
-        self._cluster = cluster
+        self._raylets = raylets
         self._genesis = nodes[0].directory.genesis
         self._urls = [node.url for node in nodes]
         self._accounts = self._genesis.accounts
@@ -135,8 +139,7 @@ class Soak:
             self._urls, self._genesis, range(self._reserved + 40, self._accounts), self._options.seed,
             stale=self._options.sabotage == "stale_read",
         )  # fmt: skip
-        chance = random.Random(self._options.seed)
-        target = Target(self._cluster, self._nodes, watch, chance, self._options.seed, self._log)
+        target = self._target(random.Random(self._options.seed))
         never_heal = self._options.sabotage == "never_heal"
         driver = Driver(
             target, list(self._options.kinds), probe, NEVER_HEALED_S if never_heal else judge.RECOVERY_S_MAX
@@ -171,6 +174,10 @@ class Soak:
             findings,
             latencies,
         )
+
+    def _target(self, chance: random.Random) -> Target:
+        options = self._options
+        return Target(self._nodes, chance, options.seed, self._log, options.local, self._raylets)
 
     def _calibrated(self) -> float:
         self._log("calibrating: what does the network take?")
@@ -258,7 +265,7 @@ class Soak:
 
     def _drained(self) -> None:
         """Until all nodes stand at one height and no mempool holds what could still be committed."""
-        target = Target(self._cluster, self._nodes, Watch(self._nodes), random.Random(0), 0, self._log)
+        target = self._target(random.Random())
         until, before = time.monotonic() + DRAIN_S_MAX, [-1]
         while time.monotonic() < until:
             heads = target.heads()

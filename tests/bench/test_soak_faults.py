@@ -1,0 +1,150 @@
+"""Which faults a network can suffer, what the driver notes of each, and the manifest for a cluster."""
+
+from __future__ import annotations
+
+import random
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from bench.soak import faults
+from bench.soak.commands import app
+from bench.soak.faults import KINDS, Driver, Injected, Kind, Target, applicable
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Folder:
+    name = "node-1"
+
+
+class Node:
+    """A node that always answers."""
+
+    folder, actors = Folder(), {"storage": None}
+
+    def health(self) -> dict[str, Any]:
+        return {"storage": {"pid": 1}}
+
+    def call(self, *_: Any, **__: Any) -> dict[str, int]:
+        return {"height": 3}
+
+
+class Probe:
+    """Commits unless told otherwise."""
+
+    def __init__(self, commits: bool = True) -> None:
+        self.commits = commits
+
+    def pay(self, _until_s: float) -> bool:
+        return self.commits
+
+
+class Clock:
+    """Time passes by being looked at, or slept away."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        self.now_s += 0.01
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The driver's clock."""
+    clock = Clock()
+    monkeypatch.setattr(faults, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Three kinds that note what was done to them; the third cannot be injected."""
+    done: list[str] = []
+
+    def absent(_target: Target) -> Injected:
+        raise LookupError("nothing to hit")
+
+    for name in ("one", "two"):
+        kind = Kind(name, lambda _t, n=name: Injected(n, lambda: done.append(f"heal {n}")))
+        monkeypatch.setitem(KINDS, name, kind)
+    monkeypatch.setitem(KINDS, "three", Kind("three", absent))
+    return done
+
+
+def driver(probe: Probe, seed: int = 1) -> Driver:
+    target = Target([Node()], random.Random(seed), seed, lambda _text: None)
+    return Driver(target, ["one", "two", "three"], probe, recovery_s_max=60)  # type: ignore[arg-type]
+
+
+def test_the_driver_injects_heals_and_notes_recovery(kinds: list[str], clock: Clock) -> None:
+    one = driver(Probe())
+    one.run(clock.now_s + 10)
+    assert {fault.kind for fault in one.faults} == {"one", "two"}
+    assert kinds == [f"heal {fault.kind}" for fault in one.faults]
+    assert all(f.injected_s <= f.healed_s <= (f.recovered_s or 0) for f in one.faults)
+    assert one.not_injected == {"three": "nothing to hit"}
+
+
+def test_a_network_that_does_not_commit_has_not_recovered(kinds: list[str], clock: Clock) -> None:
+    one = driver(Probe(commits=False))
+    one.run(clock.now_s + 10)
+    assert one.faults
+    assert kinds
+    assert all(fault.recovered_s is None and fault.detail for fault in one.faults)
+
+
+def test_the_order_comes_from_the_seed() -> None:
+    names = list(KINDS)
+    assert random.Random(7).sample(names, len(names)) == random.Random(7).sample(names, len(names))
+    assert random.Random(7).sample(names, len(names)) != random.Random(8).sample(names, len(names))
+
+
+def test_kinds_fit_the_network() -> None:
+    alone, three, remote = applicable(1, True), applicable(3, True), applicable(3, False)
+    assert not {"partition", "wire_loss", "remove_raylet"} & set(alone)
+    assert {"partition", "one_way_partition", "wire_reordering", "kill_node"} <= set(three)
+    assert {"kill_storage", "partition"} <= set(remote)
+    assert not {"pause", "disk_full", "kill_node"} & set(remote)
+    assert "remove_raylet" in applicable(1, True, raylets=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["soak", "--faults", "earthquake"], "earthquake"),
+        (["soak", "--sabotage", "arson"], "skip_fsync"),
+        (["soak", "--rate", "-3"], "--rate"),
+        (["load", "--shape", "round"], "zipf"),
+        (["load", "--payload", "9999999"], "4096"),
+        (["load", "--wait", "never"], "durable"),
+        (["report", "compare", "/nowhere", "/nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_named_before_anything_starts(arguments: list[str], named: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert named in done.output
+
+
+def test_the_manifest_runs_a_soak_with_options_that_exist() -> None:
+    document = yaml.safe_load((ROOT / "config" / "kuberay-soak.yaml").read_text())
+    assert (document["apiVersion"], document["kind"]) == ("ray.io/v1", "RayJob")
+    arguments = shlex.split(document["spec"]["entrypoint"])
+    assert arguments[:3] == ["python", "/home/ray/raychain/node.py", "soak"]
+    shown = CliRunner().invoke(app, ["soak", "--help"], env={"COLUMNS": "200"}).output
+    assert [option for option in arguments[3:] if option.startswith("--") and option not in shown] == []
+    spec = document["spec"]["rayClusterSpec"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    images = {group["template"]["spec"]["containers"][0]["image"] for group in groups}
+    assert images == {"REGISTRY/raychain:soak"}
+    assert spec["rayVersion"] in (ROOT / "config" / "soak.Dockerfile").read_text()
