@@ -93,7 +93,12 @@ def soak(
     rate: Rate = "auto",
     raylets: Annotated[int, typer.Option(min=1, max=16, help="Raylets on this machine, as hosts.")] = 1,
     address: Annotated[str, typer.Option("--address", help="Join this Ray cluster.")] = "",
-    sabotage: Annotated[str, typer.Option(help="Prove that a check can fail: a kind, see below.")] = "",
+    sabotage: Annotated[
+        str, typer.Option(help="Prove that checks can fail: kinds, separated by commas.")
+    ] = "",
+    prove: Annotated[
+        bool, typer.Option("--prove", help="After the verdict, tamper with the evidence in every way.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report here, and JSON beside it.")
     ] = None,
@@ -104,8 +109,8 @@ def soak(
 ) -> None:
     """Run a network under load and faults, then prove that nothing was lost, doubled or forked.
 
-    Exits with 1 unless every check of the judge holds. With --sabotage one of them must fail, and does:
-    `sabotage_must_fail` names it, `sabotage_caught` says whether it did. An unknown kind lists those known.
+    Exits with 1 unless every check of the judge holds. With --sabotage each kind makes the check fail that
+    the result names beside it; an unknown kind lists those known.
     """
     from bench.soak.faults import applicable
     from bench.soak.network import running_nodes
@@ -115,8 +120,7 @@ def soak(
     from bench.soak.run import Soak, SoakOptions
     from bench.soak.sabotage import SABOTAGE
 
-    if sabotage:
-        _one_of(sabotage, tuple(SABOTAGE), "--sabotage")
+    undermined = tuple(_one_of(name, tuple(SABOTAGE), "--sabotage") for name in sabotage.split(",") if name)
     joined = ["gateway.port=0", *([f"cluster.address={address}"] if address else []), *(overrides or [])]
     with ExitStack() as stack:
         machines = stack.enter_context(Raylets(raylets)) if raylets > 1 else None
@@ -125,7 +129,9 @@ def soak(
         settings = load_settings(profile, joined).settings
         local = machines is not None or not settings.cluster.address
         possible = applicable(nodes, local, raylets)
-        options = SoakOptions(minutes, seed, kinds_of(faults, possible), rate_of(rate), sabotage, local)
+        options = SoakOptions(
+            minutes, seed, kinds_of(faults, possible), rate_of(rate), undermined, prove, local
+        )
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="raychain-soak-")))
         with running_nodes(settings, scratch / "network", nodes) as (_, running):
             soaked = Soak(options, running, scratch, _say, machines).run()
@@ -133,7 +139,8 @@ def soak(
         if report is not None:
             result["report"] = str(write_report(report, soaked, result, settings))
     emit(result, as_json, title="soak")
-    if result["verdict"] != "pass":
+    unproven = [name for name, proof in result.get("proofs", {}).items() if not proof["caught"]]
+    if result["verdict"] != "pass" or unproven:
         raise typer.Exit(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from actors.ledger.rows import Batch, decode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
 from bench.load import COMMITTED, DURABLE, LoadPlan
 from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts, prefixes
-from bench.soak.sabotage import Sabotage
+from bench.soak.sabotage import Blocks
 from bench.workload import FALSE_SIGNATURE, open_pool
 
 HEADERS_AT_ONCE = 256
@@ -44,14 +44,14 @@ def blocks_of(node: Any, genesis: Genesis) -> Iterator[tuple[SealedHeader, Batch
         height += len(headers)
 
 
-def walk(node: Any, hash_rows: Hasher, sabotage: Sabotage | None) -> WalkedChain:
-    """Read and check a node's chain, and hold its accounts against it."""
+def walk(node: Any, hash_rows: Hasher, tamper: Sequence[Callable[[Blocks], Blocks]]) -> WalkedChain:
+    """Read and check a node's chain, and hold its accounts against it. `tamper` changes what is read."""
     directory = node.directory
     allocation: Allocation = read_allocation(directory.allocation_path)
     walker = ChainWalk(node.folder.name, directory.genesis, allocation, hash_rows)
     blocks = blocks_of(node, directory.genesis)
-    if sabotage is not None and sabotage.blocks is not None:
-        blocks = sabotage.blocks(blocks)
+    for change in tamper:
+        blocks = change(blocks)
     for sealed, batch in blocks:
         walker.take(sealed, batch)
     chain = walker.finish()

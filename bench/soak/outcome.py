@@ -16,7 +16,6 @@ def summary(soaked: Soaked) -> dict[str, Any]:
     evidence, load = soaked.evidence, soaked.load
     kinds = [fault.kind for fault in soaked.driver.faults]
     failed = {finding.check: finding.problem for finding in soaked.findings if not finding.holds}
-    sabotage = SABOTAGE[soaked.options.sabotage] if soaked.options.sabotage else None
     steady = evidence.steady
     calm = soaked.latencies[(soaked.latencies[:, 0] >= steady[0]) & (soaked.latencies[:, 0] < steady[1])]
     calm_ms = (calm[:, 1] - calm[:, 0]) * 1000 if len(calm) else np.zeros(1)
@@ -54,10 +53,18 @@ def summary(soaked: Soaked) -> dict[str, Any]:
         "seed": soaked.options.seed,
         "verdict": soaked.verdict,
     }
-    if sabotage is not None:
-        result |= {
-            "sabotage": soaked.options.sabotage,
-            "sabotage_must_fail": sabotage.check,
-            "sabotage_caught": sabotage.check in failed,
+    if soaked.options.sabotage:
+        result["sabotage"] = {
+            name: {
+                "must_fail": SABOTAGE[name].check,
+                "caught": SABOTAGE[name].check in failed,
+                "problem": failed.get(SABOTAGE[name].check, ""),
+            }
+            for name in soaked.options.sabotage
+        }
+    if soaked.options.prove:
+        result["proofs"] = {
+            name: {"must_fail": SABOTAGE[name].check, "caught": bool(problem), "problem": problem}
+            for name, problem in soaked.proofs.items()
         }
     return result

@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,17 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class SoakOptions:
-    """rate_tps: None measures what the network takes and offers LOAD_SHARE of it."""
+    """rate_tps: None measures what the network takes and offers LOAD_SHARE of it.
+
+    prove: after the verdict, tamper with the evidence in every way, and show that each check fails.
+    """
 
     minutes: float
     seed: int
     kinds: tuple[str, ...]
     rate_tps: float | None = None
-    sabotage: str = ""
+    sabotage: tuple[str, ...] = ()
+    prove: bool = False
     local: bool = True
 
 
@@ -97,6 +102,7 @@ class Soaked:
     evidence: Evidence
     findings: list[Finding]
     latencies: NDArray[np.float64]
+    proofs: dict[str, str]
 
     @property
     def verdict(self) -> str:
@@ -118,8 +124,8 @@ class Soak:
         if self._accounts < ACCOUNTS_MIN:
             raise UserError(f"network.development_accounts={self._accounts}: a soak needs {ACCOUNTS_MIN}")
         self._reserved = self._accounts - RESERVED_ACCOUNTS
-        self._sabotage: Sabotage | None = SABOTAGE[options.sabotage] if options.sabotage else None
-        self._end_sabotage: Callable[[], None] = lambda: None
+        self._hash_rows = select("auto", kernel_cache_dir()).hash_rows
+        self._end_sabotage: list[Callable[[], None]] = []
 
     def run(self) -> Soaked:
         """All phases, the drain and the verdict."""
@@ -137,10 +143,10 @@ class Soak:
         probe = Payer(self._urls, self._genesis, self._reserved)
         registers = Registers(
             self._urls, self._genesis, range(self._reserved + 40, self._accounts), self._options.seed,
-            stale=self._options.sabotage == "stale_read",
+            stale="stale_read" in self._options.sabotage,
         )  # fmt: skip
         target = self._target(random.Random(self._options.seed))
-        never_heal = self._options.sabotage == "never_heal"
+        never_heal = "never_heal" in self._options.sabotage
         driver = Driver(
             target, list(self._options.kinds), probe, NEVER_HEALED_S if never_heal else judge.RECOVERY_S_MAX
         )
@@ -158,6 +164,9 @@ class Soak:
         probe.close()
         self._log("judging")
         evidence = self._evidence(aimed, watch, driver, registers, probe, expiring, phases)
+        proofs = self._proofs(evidence) if self._options.prove else {}
+        if self._options.sabotage:
+            evidence = self._tampered(evidence, self._options.sabotage)
         findings = judge.judge(evidence)
         ceiling = ceiling_tps(self._scratch, [_closed(plan) for plan in aimed[:LANES]])
         latencies = answers_of(aimed)
@@ -173,6 +182,7 @@ class Soak:
             evidence,
             findings,
             latencies,
+            proofs,
         )
 
     def _target(self, chance: random.Random) -> Target:
@@ -225,32 +235,36 @@ class Soak:
     def _aimed(self, plan: LoadPlan, phase: Phase) -> LoadPlan:
         """A plan with its beginning, and with what sabotage makes of it."""
         changes: dict[str, Any] = {"begin_s": phase.begin_s}
-        if self._options.sabotage == "skip_fsync":
+        if "skip_fsync" in self._options.sabotage:
             changes |= {"durable_every": 1, "durable_wait": "accepted"}
-        if self._options.sabotage == "no_retry":
+        if "no_retry" in self._options.sabotage:
             changes |= {"retry_s": 0.0}
         return msgspec.structs.replace(plan, **changes)
 
     def _undermine(self, stack: ExitStack, steady: Phase, faults: Phase) -> None:
-        """Have the sabotage act: from the steady phase on, or from the faults on where it is one of them."""
-        if self._sabotage is None or self._sabotage.act is None:
-            return
-        act, stop = self._sabotage.act, threading.Event()
-        begin_s = faults.begin_s if self._options.sabotage in ("never_heal", "slow") else steady.begin_s
+        """Have sabotage act: from the steady phase on, or from the faults on if it spoils their healing."""
+        for name in self._options.sabotage:
+            if SABOTAGE[name].act is not None:
+                begin_s = faults.begin_s if SABOTAGE[name].with_faults else steady.begin_s
+                self._end_sabotage.append(self._act_later(SABOTAGE[name], begin_s))
+                stack.callback(self._end_sabotage[-1])
 
-        def later() -> None:
-            if not stop.wait(max(0.0, begin_s - time.monotonic())):
-                act(self._nodes, stop)
+    def _act_later(self, sabotage: Sabotage, begin_s: float) -> Callable[[], None]:
+        """Act in a thread from `begin_s` on; what ends it."""
+        stop = threading.Event()
 
-        thread = threading.Thread(target=later, name="sabotage", daemon=True)
+        def act() -> None:
+            if sabotage.act is not None and not stop.wait(max(0.0, begin_s - time.monotonic())):
+                sabotage.act(self._nodes, stop)
+
+        thread = threading.Thread(target=act, name="sabotage", daemon=True)
         thread.start()
 
         def end() -> None:
             stop.set()
             thread.join(timeout=30)
 
-        self._end_sabotage = end
-        stack.callback(end)
+        return end
 
     def _follow(self, phases: list[Phase], driver: Driver) -> None:
         for phase in phases:
@@ -258,10 +272,14 @@ class Soak:
             self._log(f"phase {phase.name}")
             if phase.name == "faults":
                 driver.run(phase.end_s)
-                if self._options.sabotage == "never_heal":
-                    self._end_sabotage()
+                if "never_heal" in self._options.sabotage:
+                    self._sabotage_ends()
         time.sleep(max(0.0, phases[-1].end_s - time.monotonic()))
-        self._end_sabotage()
+        self._sabotage_ends()
+
+    def _sabotage_ends(self) -> None:
+        while self._end_sabotage:
+            self._end_sabotage.pop()()
 
     def _drained(self) -> None:
         """Until all nodes stand at one height and no mempool holds what could still be committed."""
@@ -280,16 +298,12 @@ class Soak:
         self, plans: list[LoadPlan], watch: Watch, driver: Driver, registers: Registers, probe: Payer,
         expiring: Expiring, phases: list[Phase],
     ) -> Evidence:  # fmt: skip
-        hash_rows = select("auto", kernel_cache_dir()).hash_rows
-        chains = [
-            walk(node, hash_rows, self._sabotage if number == 0 or self._everywhere else None)
-            for number, node in enumerate(self._nodes)
-        ]
-        acknowledged, false = ids_of(plans, hash_rows)
+        chains = [walk(node, self._hash_rows, ()) for node in self._nodes]
+        acknowledged, false = ids_of(plans, self._hash_rows)
         own = np.frombuffer(b"".join(probe.committed + registers.committed), dtype=np.uint8).reshape(-1, 32)
         fates = [np.load(f"{plan.history}.batches.npy") for plan in plans]
         steady = next(phase for phase in phases if phase.name == "steady")
-        evidence = Evidence(
+        return Evidence(
             began_s=phases[0].begin_s,
             ended_s=phases[-1].end_s,
             steady=(steady.begin_s, steady.end_s),
@@ -308,14 +322,31 @@ class Soak:
             terms=watch.terms,
             disk=watch.disk,
         )
-        if self._sabotage is not None and self._sabotage.evidence is not None:
-            self._sabotage.evidence(evidence)
-        return evidence
 
-    @property
-    def _everywhere(self) -> bool:
-        """A block that only one node lost is a fork; lost it is when no node has it."""
-        return self._options.sabotage == "drop_block"
+    def _tampered(self, evidence: Evidence, names: tuple[str, ...]) -> Evidence:
+        """The evidence as a lying node would give it: the first one, or all where a block is lost."""
+        kinds = [SABOTAGE[name] for name in names]
+        streams = [kind.blocks for kind in kinds if kind.blocks is not None]
+        lying = self._nodes if "drop_block" in names else self._nodes[:1]
+        chains = deepcopy(evidence.chains)
+        if streams:
+            chains[: len(lying)] = [walk(node, self._hash_rows, streams) for node in lying]
+        tampered = replace(
+            evidence, chains=chains, audits=deepcopy(evidence.audits), expiring=list(evidence.expiring)
+        )
+        for kind in kinds:
+            if kind.evidence is not None:
+                kind.evidence(tampered)
+        return tampered
+
+    def _proofs(self, evidence: Evidence) -> dict[str, str]:
+        """By kind of tampering, what its check says then; empty for one that was not caught."""
+        found = {}
+        for name, kind in SABOTAGE.items():
+            if kind.blocks is not None or kind.evidence is not None:
+                said = {f.check: f.problem for f in judge.judge(self._tampered(evidence, (name,)))}
+                found[name] = said[kind.check]
+        return found
 
 
 def _refused(plans: list[LoadPlan]) -> int:

@@ -27,13 +27,18 @@ KILLS = 3
 
 @dataclass(frozen=True, slots=True)
 class Sabotage:
-    """A kind of sabotage and the check that must catch it."""
+    """A kind of sabotage and the check that must catch it.
+
+    blocks and evidence change what the judge reads; act changes the network, from the steady phase on or
+    with the faults.
+    """
 
     check: str
     what: str
     blocks: Callable[[Blocks], Blocks] | None = None
     evidence: Callable[[Evidence], None] | None = None
     act: Callable[[list[Any], threading.Event], None] | None = None
+    with_faults: bool = False
 
 
 def _drop_block(blocks: Blocks) -> Blocks:
@@ -162,7 +167,14 @@ SABOTAGE: dict[str, Sabotage] = {
     "gap": Sabotage("nonces", "a transaction is missing from a block", _at_first_full(_gap)),
     "stale_read": Sabotage("linearizable", "a reader answers with what it first saw"),
     "election": Sabotage("elections", "Consensus is killed, and nobody says so", act=_kill("consensus")),
-    "never_heal": Sabotage("recovered", "Storage is stopped at a fault, and not woken", act=_stall(3_600, 1)),
-    "slow": Sabotage("latencies_back", "from the first fault on Storage stands still", act=_stall(4.0, 0.2)),
+    "never_heal": Sabotage(
+        "recovered", "Storage is stopped at a fault, and not woken", act=_stall(3_600, 1), with_faults=True
+    ),
+    "slow": Sabotage(
+        "latencies_back",
+        "from the first fault on Storage stands still",
+        act=_stall(4.0, 0.2),
+        with_faults=True,
+    ),
     "leak": Sabotage("no_leak", f"a Peer keeps {LEAK_MB} MB more every second", act=_leak),
 }
