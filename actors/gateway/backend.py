@@ -39,6 +39,13 @@ class UnavailableError(Exception):
         self.part = part
 
 
+class NoMempoolError(UnavailableError):
+    """This node takes no transactions, since it only observes; nothing was submitted."""
+
+    def __init__(self) -> None:
+        super().__init__("a mempool (this node observes; submit to a member)")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one binary batch."""
@@ -97,6 +104,8 @@ class Backend(Protocol):
     async def certificate(self, height: int) -> bytes | None: ...
 
     async def head(self) -> dict[str, Any]: ...
+
+    async def committed_height(self) -> int: ...
 
     async def status(self) -> dict[str, Any]: ...
 

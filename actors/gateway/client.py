@@ -11,18 +11,24 @@ that what was submitted is still pending. `AsyncClient` has the same calls, awai
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
 from actors.gateway import requests
+from actors.gateway.endpoints import Endpoints
 from actors.gateway.light_client import verify
 from actors.gateway.proof import InclusionProof, ProofError, verify_proof
 from actors.gateway.requests import (
     ApiError,
     BatchReceipt,
     CommitTimeoutError,
+    Consistency,
+    Found,
     Height,
     Refusal,
     Request,
@@ -41,6 +47,7 @@ __all__ = [
     "BatchReceipt",
     "Client",
     "CommitTimeoutError",
+    "Found",
     "InclusionProof",
     "ProofError",
     "Refusal",
@@ -50,6 +57,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 Answer = TypeVar("Answer")
@@ -66,15 +75,46 @@ def _proven_account(genesis: Genesis, key: bytes, document: dict[str, Any]) -> d
     return verify(genesis, [], msgspec.json.encode(document), key)
 
 
+def _trusted(ca_file: str) -> ssl.SSLContext | bool:
+    import ssl
+
+    return ssl.create_default_context(cafile=ca_file) if ca_file else True
+
+
+def _pause_s(
+    endpoints: Endpoints,
+    url: str,
+    request: Request[Any],
+    error: UnavailableApiError,
+    failures: int,
+    waited_s: float,
+) -> float | None:
+    """Seconds until a request that failed at `url` is repeated, None if it is not."""
+    endpoints.failed(url)
+    if not request.may_repeat(error):
+        return None
+    return endpoints.pause_s(failures, error.retry_after_s if error.status else 0.0, waited_s)
+
+
 class Client:
-    """One connection pool to one gateway. `timeout_s` bounds every request, waits included."""
+    """A connection pool to one gateway, or to several of one network (see endpoints.py for which is asked).
+
+    timeout_s bounds every attempt, waits included; patience_s is how long requests that can be repeated are
+    repeated while no gateway answers. ca_file: certificates to trust for https, instead of the system's.
+    """
 
     def __init__(
-        self, url: str, timeout_s: float = TIMEOUT_S, transport: httpx.BaseTransport | None = None
+        self,
+        urls: str | Sequence[str],
+        timeout_s: float = TIMEOUT_S,
+        transport: httpx.BaseTransport | None = None,
+        patience_s: float = 0.0,
+        ca_file: str = "",
     ) -> None:
         import httpx  # here, since it takes longer to import than all the rest
 
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(timeout=timeout_s, transport=transport, verify=_trusted(ca_file))
+        self._endpoints = Endpoints(urls, patience_s)
         self._genesis: Genesis | None = None
 
     def __enter__(self) -> Client:
@@ -110,9 +150,14 @@ class Client:
             self._genesis = self._known(requests.genesis())
         return self._genesis
 
-    def account(self, key: bytes) -> dict[str, Any]:
-        """key, nonce (of the next transaction), balance, height."""
-        return self._known(requests.account(key))
+    def account(
+        self, key: bytes, height: Height = "latest", consistency: Consistency = "bounded"
+    ) -> dict[str, Any]:
+        """key, nonce (of the next transaction), balance, and the height they are of.
+
+        linearizable: nothing that was committed before the call is missing.
+        """
+        return self._known(requests.account(key, height, consistency))
 
     def submit(self, batch: Batch, wait: WaitLevel = "accepted") -> BatchReceipt:
         """Submit a batch in the binary form; refused rows are listed in the receipt, not raised."""
@@ -125,6 +170,10 @@ class Client:
     def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         """A committed transaction with its receipt, or None."""
         return self._send(requests.transaction(tx_id))
+
+    def find(self, tx_id: bytes) -> Found:
+        """As `transaction`, and where there is none, up to which height there is none."""
+        return self._known(requests.find(tx_id))
 
     def proof(self, tx_id: bytes) -> InclusionProof | None:
         """The proof as the node gives it, unverified; None when the transaction is not committed."""
@@ -166,11 +215,21 @@ class Client:
     def _send(self, request: Request[Answer]) -> Answer | None:
         import httpx
 
-        try:
-            response = self._http.request(request.method, request.path, **request.options)
-        except httpx.TransportError as error:
-            raise unreachable(error) from error
-        return request.value(response)
+        failures, began = 0, time.monotonic()
+        while True:
+            url = self._endpoints.current
+            try:
+                try:
+                    response = self._http.request(request.method, url + request.path, **request.options)
+                except httpx.TransportError as error:
+                    raise unreachable(error) from error
+                return request.value(response)
+            except UnavailableApiError as error:
+                failures += 1
+                pause_s = _pause_s(self._endpoints, url, request, error, failures, time.monotonic() - began)
+                if pause_s is None:
+                    raise
+            time.sleep(pause_s)
 
 
 class AsyncClient:
@@ -178,15 +237,20 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str,
+        urls: str | Sequence[str],
         timeout_s: float = TIMEOUT_S,
         connections_max: int = 64,
         transport: httpx.AsyncBaseTransport | None = None,
+        patience_s: float = 0.0,
+        ca_file: str = "",
     ) -> None:
         import httpx
 
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits, transport=transport)
+        self._http = httpx.AsyncClient(
+            timeout=timeout_s, limits=limits, transport=transport, verify=_trusted(ca_file)
+        )
+        self._endpoints = Endpoints(urls, patience_s)
         self._genesis: Genesis | None = None
 
     async def __aenter__(self) -> AsyncClient:
@@ -222,9 +286,11 @@ class AsyncClient:
             self._genesis = await self._known(requests.genesis())
         return self._genesis
 
-    async def account(self, key: bytes) -> dict[str, Any]:
+    async def account(
+        self, key: bytes, height: Height = "latest", consistency: Consistency = "bounded"
+    ) -> dict[str, Any]:
         """See `Client.account`."""
-        return await self._known(requests.account(key))
+        return await self._known(requests.account(key, height, consistency))
 
     async def submit(self, batch: Batch, wait: WaitLevel = "accepted") -> BatchReceipt:
         """See `Client.submit`."""
@@ -237,6 +303,10 @@ class AsyncClient:
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         """See `Client.transaction`."""
         return await self._send(requests.transaction(tx_id))
+
+    async def find(self, tx_id: bytes) -> Found:
+        """See `Client.find`."""
+        return await self._known(requests.find(tx_id))
 
     async def proof(self, tx_id: bytes) -> InclusionProof | None:
         """See `Client.proof`."""
@@ -272,8 +342,18 @@ class AsyncClient:
     async def _send(self, request: Request[Answer]) -> Answer | None:
         import httpx
 
-        try:
-            response = await self._http.request(request.method, request.path, **request.options)
-        except httpx.TransportError as error:
-            raise unreachable(error) from error
-        return request.value(response)
+        failures, began = 0, time.monotonic()
+        while True:
+            url = self._endpoints.current
+            try:
+                try:
+                    response = await self._http.request(request.method, url + request.path, **request.options)
+                except httpx.TransportError as error:
+                    raise unreachable(error) from error
+                return request.value(response)
+            except UnavailableApiError as error:
+                failures += 1
+                pause_s = _pause_s(self._endpoints, url, request, error, failures, time.monotonic() - began)
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from actors.console import UserError, console, emit, explained
 from actors.gateway.client import Client, UnavailableApiError
+from actors.gateway.options import DEFAULT_URL, Json, Url
 
 FILES_MIN = 4_096
 SHARED_MEMORY_BYTES_MIN = 512 << 20
@@ -29,9 +30,7 @@ DISK_BYTES_MIN = 1 << 30
 SYNC_MS_MAX = 20.0
 SYNCS = 20
 CLOCK_YEAR_MIN = 2026
-DEFAULT_URL = "http://127.0.0.1:8470"
 Check = tuple[str, bool, str, str]
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 
 
 def checks(data_dir: Path, port: int) -> Iterator[Check]:
@@ -147,14 +146,12 @@ def doctor(
 
 @explained()
 def top(
-    url: Annotated[
-        str, typer.Option("--url", envvar="RAYCHAIN_URL", help="Address of a gateway.")
-    ] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     every_s: Annotated[float, typer.Option("--every", min=0.2, max=60, help="Seconds between looks.")] = 1.0,
     looks: Annotated[int, typer.Option(min=0, help="Stop after this many; 0: until Ctrl-C.")] = 0,
 ) -> None:
     """A live view of a node: head, actors, stages, queues, peers."""
-    with Client(url) as client, Live(console=console, auto_refresh=False) as live:
+    with Client(url.split(",")) as client, Live(console=console, auto_refresh=False) as live:
         try:
             watch(client, lambda seen: live.update(dashboard(seen), refresh=True), every_s, looks)
         except UnavailableApiError as error:

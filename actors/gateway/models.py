@@ -128,6 +128,9 @@ class ProblemOut(BaseModel):
     limit: int | str | None = None
     code: int | None = Field(None, description="verdict code of a refused transaction")
     verdict: str | None = None
+    height: int | None = Field(
+        None, description="of a transaction that is not found: no block up to here has it"
+    )
     rows: list[RefusedRow] | None = None
 
 

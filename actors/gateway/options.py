@@ -16,7 +16,9 @@ from actors.ledger.signing import SEED_BYTES, Signer, development_signer
 
 DEFAULT_URL = "http://127.0.0.1:8470"
 DEVELOPMENT_PREFIX = "development:"
-Url = Annotated[str, typer.Option("--url", envvar="RAYCHAIN_URL", help="Address of a gateway.")]
+Url = Annotated[
+    str, typer.Option("--url", envvar="RAYCHAIN_URL", help="Address of a gateway, or of several: A,B")
+]
 KeysDir = Annotated[Path, typer.Option("--keys-dir", envvar="RAYCHAIN_KEYS", help="Folder of key files.")]
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 DEFAULT_KEYS = Path("~/.raychain/keys")
@@ -54,7 +56,7 @@ def _number(name: str) -> int:
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[Client]:
     """A client; a node that cannot be reached is explained to the user."""
-    with Client(url) as client:
+    with Client(url.split(",")) as client:
         try:
             yield client
         except UnavailableApiError as error:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.gateway.backend import RETRY_AFTER_S, BusyError, UnavailableError
+from actors.gateway.backend import RETRY_AFTER_S, BusyError, NoMempoolError, UnavailableError
 from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict, explain
 
@@ -35,6 +35,7 @@ TITLES: dict[str, tuple[int, str]] = {
     "too-many-requests": (429, "You ask more often than is allowed"),
     "internal": (500, "The gateway failed; the fault is logged"),
     "busy": (503, "A bound of the node is reached"),
+    "observer": (503, "This node has no mempool; submit to a member"),
     "unavailable": (503, "A part of the node does not answer at the moment"),
     "commit-timeout": (504, "Not committed in time; still pending"),
 }
@@ -100,6 +101,8 @@ def of_error(error: Exception) -> ProblemError:
         return ProblemError("malformed", str(error), field=error.field, limit=str(error.limit))
     if isinstance(error, BusyError):
         return ProblemError("busy", str(error), limit=error.limit)
+    if isinstance(error, NoMempoolError):
+        return ProblemError("observer", str(error))
     if isinstance(error, UnavailableError):
         return ProblemError("unavailable", str(error), field=error.part)
     return ProblemError("internal", "unexpected failure")

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 WaitLevel = Literal["accepted", "durable", "committed"]
 Height = int | Literal["latest"]
+Consistency = Literal["bounded", "linearizable"]
 BINARY = "application/octet-stream"
 _FIELDS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")
 _REFUSAL_FIELDS = ("index", "code", "verdict", "field", "advice")
+_NOTHING_TAKEN = tuple(f"urn:raychain:problem:{name}" for name in ("busy", "too-many-requests", "observer"))
 _HEXES = ("sender", "recipient", "payload_hash", "signature")
 
 
@@ -35,11 +37,14 @@ class ApiError(Exception):
 
 
 class UnavailableApiError(ApiError):
-    """The node is busy, starting, or cannot be reached: retry after `retry_after_s`."""
+    """The node is busy, starting, or cannot be reached: retry after `retry_after_s`.
 
-    def __init__(self, problem: dict[str, Any], retry_after_s: float) -> None:
+    nothing_taken: the node cannot have taken anything of what was submitted.
+    """
+
+    def __init__(self, problem: dict[str, Any], retry_after_s: float, nothing_taken: bool = False) -> None:
         super().__init__(problem)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.nothing_taken = retry_after_s, nothing_taken
 
 
 class CommitTimeoutError(ApiError):
@@ -68,18 +73,32 @@ class BatchReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A committed transaction, or None: then no block up to `height` holds it."""
+
+    record: dict[str, Any] | None
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request(Generic[Answer]):
-    """One request. `read` turns a good answer into its value; 404 may mean None instead of an error."""
+    """One request. `read` turns a good answer into its value; 404 may mean None instead of an error, or be
+    an answer that `read` knows."""
 
     method: str
     path: str
     read: Callable[[httpx.Response], Answer]
     options: dict[str, Any] = field(default_factory=dict)
     none_if_missing: bool = False
+    reads_missing: bool = False
+
+    def may_repeat(self, error: UnavailableApiError) -> bool:
+        """Whether to ask again after this error can change nothing but the answer."""
+        return self.method == "GET" or error.nothing_taken
 
     def value(self, response: httpx.Response) -> Answer | None:
         """The answer's value. Raises ApiError, or FormatError when the answer is none of this API."""
-        if response.is_success:
+        if response.is_success or (response.status_code == 404 and self.reads_missing):
             return self.read(response)
         if response.status_code == 404 and self.none_if_missing:
             return None
@@ -97,14 +116,18 @@ def error_of(response: httpx.Response) -> ApiError:
     problem["status"] = response.status_code
     if response.status_code in (429, 503):
         after = response.headers.get("Retry-After", "1")
-        return UnavailableApiError(problem, float(after) if after.isdigit() else 1.0)
+        nothing_taken = problem.get("type") in _NOTHING_TAKEN
+        return UnavailableApiError(problem, float(after) if after.isdigit() else 1.0, nothing_taken)
     return CommitTimeoutError(problem) if response.status_code == 504 else ApiError(problem)
 
 
 def unreachable(error: httpx.TransportError) -> UnavailableApiError:
     """The typed error of a request that got no answer. A submission may have been taken."""
+    import httpx
+
     problem = {"title": "The node cannot be reached", "detail": str(error) or repr(error)}
-    return UnavailableApiError(problem, 1.0)
+    unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return UnavailableApiError(problem, 1.0, nothing_taken=unsent)
 
 
 def _document(response: httpx.Response) -> dict[str, Any]:
@@ -137,9 +160,10 @@ def genesis() -> Request[Genesis]:
     return Request("GET", "/v1/genesis", lambda response: decode_genesis(response.content))
 
 
-def account(key: bytes) -> Request[dict[str, Any]]:
+def account(key: bytes, height: Height, consistency: Consistency) -> Request[dict[str, Any]]:
     """key, nonce, balance, height."""
-    return Request("GET", f"/v1/accounts/{key.hex()}", _document)
+    options = {"params": {"height": height, "consistency": consistency}}
+    return Request("GET", f"/v1/accounts/{key.hex()}", _document, options)
 
 
 def submit(batch: Batch, wait: WaitLevel) -> Request[BatchReceipt]:
@@ -171,6 +195,20 @@ def submit_one(batch: Batch, wait: WaitLevel) -> Request[dict[str, Any]]:
 def transaction(tx_id: bytes) -> Request[dict[str, Any]]:
     """A committed transaction with its receipt."""
     return Request("GET", f"/v1/transactions/{tx_id.hex()}", _document, none_if_missing=True)
+
+
+def find(tx_id: bytes) -> Request[Found]:
+    """A committed transaction, or up to which height there is none."""
+
+    def read(response: httpx.Response) -> Found:
+        answer = _document(response)
+        if response.is_success:
+            return Found(answer, int(answer["height"]))
+        if not isinstance(answer.get("height"), int):
+            raise error_of(response)
+        return Found(None, int(answer["height"]))
+
+    return Request("GET", f"/v1/transactions/{tx_id.hex()}", read, reads_missing=True)
 
 
 def proof(tx_id: bytes) -> Request[InclusionProof]:

@@ -71,6 +71,7 @@ class Service:
         self._staleness_max_s = settings.staleness_max_ms / 1000
         self._current_at_s = float("-inf")
         self._head: dict[str, Any] | None = None
+        self._expected: int | None = None  # the height whose delta should come next
         self._skipped: set[int] = set()
         self._catching_up: asyncio.Task[None] | None = None
         self.inflight_rows = 0
@@ -147,14 +148,15 @@ class Service:
         height, ids = int(delta["height"]), np.asarray(delta["ids"])
         self._accounts.published(height, delta["keys"], delta["nonces"], delta["balances"])
         self._current_at_s = self._clock()
-        known = None if self._head is None else int(self._head["height"])
-        if known is not None and height > known + 1:
-            self._skipped.update(range(max(known + 1, height - SKIPPED_HEIGHTS_MAX), height))
+        expected = self._expected
+        if expected is not None and height > expected:
+            self._skipped.update(range(max(expected, height - SKIPPED_HEIGHTS_MAX), height))
             for oldest in sorted(self._skipped)[: max(0, len(self._skipped) - SKIPPED_HEIGHTS_MAX)]:
                 self._skipped.discard(oldest)
             if self._catching_up is None:
                 self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
-        if known is None or height > known:
+        self._expected = max(expected or 0, height + 1)
+        if self._head is None or height > self._head["height"]:
             self._head = {"height": height, "hash": delta["hash"], "state_root": delta["state_root"]}
         self._settle(height, ids)
 
@@ -219,9 +221,13 @@ class Service:
         return record
 
     def _learn(self, key: bytes, record: dict[str, Any], asked_s: float) -> None:
-        height, top = int(record["height"]), self._accounts.top
+        height = int(record["height"])
         self._accounts.read_from_storage(key, AccountState(record["nonce"], record["balance"], height))
-        if top is not None and height <= top:  # no delta was missing when Storage was asked
+        self._confirm(height, asked_s)
+
+    def _confirm(self, height: int, asked_s: float) -> None:
+        """Storage said its height: if no delta was missing when it was asked, what is known was current."""
+        if self._accounts.top is not None and height <= self._accounts.top:
             self._current_at_s = max(self._current_at_s, asked_s)
 
     async def _index_to_read_at(self) -> int:
@@ -268,12 +274,20 @@ class Service:
         return await self._reads.receipts(height)
 
     async def head(self) -> dict[str, Any]:
-        """height, hash, state_root of the newest committed block this gateway knows."""
-        if self._head is None:
+        """height, hash, state_root of the newest committed block; as old as bounded reads may be."""
+        now_s = self._clock()
+        if self._head is None or now_s - self._current_at_s >= self._staleness_max_s:
             head = await self._reads.head()
-            if self._head is None:
+            self._confirm(int(head["height"]), now_s)
+            if self._expected is None:
+                self._expected = int(head["height"]) + 1
+            if self._head is None or head["height"] > self._head["height"]:
                 self._head = {name: head[name] for name in ("height", "hash", "state_root")}
         return self._head
+
+    async def committed_height(self) -> int:
+        """The height that Storage has committed by now."""
+        return int((await self._reads.head())["height"])
 
     async def status(self) -> dict[str, Any]:
         """What consensus says of the node, its peers, and this gateway's own figures.
@@ -292,7 +306,7 @@ class Service:
         calls = told("consensus", self._node()), told("peer", self.peers()), told("storage", self.head())
         node, peers, head = await asyncio.gather(*calls)
         node = {**(node or {}), "peers": peers or [], "away": sorted(away)}
-        return {"node": node, "gateway": self.figures(), "head": head or {}}
+        return {"node": node, "gateway": self.figures(), "head": head or self._head or {}}
 
     async def validators(self) -> dict[str, Any]:
         """Number of Validators and what Consensus says of their queue. Raises UnavailableError."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.gateway.backend import UnavailableError
+from actors.gateway.backend import NoMempoolError, UnavailableError
 from actors.ledger.rows import Batch, concatenate, shard_of
 from actors.ledger.verdict import Verdict
 
@@ -103,11 +103,11 @@ class Splitter:
         self._lanes = [Lane(shard, timeout_s) for shard in shards]
 
     async def admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
-        """(n,) uint8 verdicts of the batch's rows. Raises UnavailableError at a node without a mempool."""
+        """(n,) uint8 verdicts of the batch's rows. Raises NoMempoolError at a node without one."""
         if len(batch) == 0:
             return np.empty(0, dtype=np.uint8)
         if not self._lanes:
-            raise UnavailableError("a mempool (this node observes; submit to a member)")
+            raise NoMempoolError
         if len(self._lanes) == 1:
             return await self._lanes[0].admit(batch, durable)
         shard_of_row = shard_of(batch.rows["sender"], len(self._lanes))

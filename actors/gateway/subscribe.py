@@ -10,12 +10,13 @@ lost connection the stream resumes at the height it saw last, so the events of t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
+from actors.gateway.endpoints import Endpoints
 from actors.gateway.requests import ApiError
 
 RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.1, 5.0
@@ -37,7 +38,7 @@ def events_url(
 
 
 async def follow(
-    url: str,
+    urls: str | Sequence[str],
     blocks: bool = True,
     accounts: Iterable[bytes] = (),
     keys: Iterable[bytes] = (),
@@ -45,14 +46,16 @@ async def follow(
 ) -> AsyncIterator[dict[str, Any]]:
     """Events without end: blocks, transactions of `accounts`, states of `keys` (32 bytes each).
 
-    Raises ApiError when the node refuses the subscription; a node that is away is asked again.
+    Of several gateways the next one is asked when one is away. Raises ApiError when a node refuses the
+    subscription.
     """
     from websockets.asyncio.client import connect
     from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-    accounts, keys = list(accounts), list(keys)
+    accounts, keys, endpoints = list(accounts), list(keys), Endpoints(urls)
     next_height, pause_s = from_height, RECONNECT_FIRST_S
     while True:
+        url = endpoints.current
         address = events_url(url, blocks, accounts, keys, next_height)
         try:
             async with connect(address, max_size=MESSAGE_BYTES_MAX, proxy=None) as connection:
@@ -66,6 +69,7 @@ async def follow(
                 raise _refusal(error.response.status_code, error.response.body) from error
         except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
             pause_s = min(2 * pause_s, RECONNECT_MAX_S)
+        endpoints.failed(url)
         await asyncio.sleep(pause_s)
 
 

@@ -63,9 +63,13 @@ def transaction_routes(backend: Backend) -> APIRouter:
         responses=problems(404, 422, 503),
     )
     async def read(id: TransactionId) -> Response:
-        record = await backend.transaction(bytes.fromhex(id))
+        height = None
+        if (record := await backend.transaction(bytes.fromhex(id))) is None:
+            # The height first: what is committed in between must not seem absent from it.
+            height = await backend.committed_height()
+            record = await backend.transaction(bytes.fromhex(id))
         if record is None:
-            raise _not_committed()
+            raise _not_committed(height)
         return json_response(render.stored_transaction(record))
 
     @router.get(
@@ -95,7 +99,10 @@ def transaction_routes(backend: Backend) -> APIRouter:
     return router
 
 
-def _not_committed() -> ProblemError:
+def _not_committed(height: int | None = None) -> ProblemError:
     return ProblemError(
-        "not-found", "no committed transaction has this id; it may still be pending", field="id"
+        "not-found",
+        "no committed transaction has this id; it may still be pending",
+        field="id",
+        height=height,
     )

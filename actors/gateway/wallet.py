@@ -1,12 +1,13 @@
 """Transfers of one key with automatic nonces, many in flight, retried until each one's fate is known.
 
-    async with AsyncClient(url) as client, Wallet(client, signer) as wallet:
+    async with AsyncClient(urls) as client, Wallet(client, signer) as wallet:
         sent = await asyncio.gather(*(wallet.transfer(bob, 100) for _ in range(10_000)))
 
 Rules, which together exclude that a transfer is executed twice
   * A transfer is signed for one nonce, and every retry sends those same bytes: the chain takes an id once.
   * It is signed anew with another nonce only after the chain's nonce has passed the first one and the chain
-    does not hold its id. The nonce is read before the id is looked up, so no block slips between.
+    does not hold its id: no block up to the height at which the nonce was read has it. That height is
+    compared, since two answers may come from different nodes, of which one is behind.
   * A refusal is believed only if no earlier attempt of the same bytes may have been taken. Otherwise the
     bytes are offered again until they are committed, displaced, or `deadline_s` is over: UnconfirmedError.
   * The nonce of a refused transfer goes to the next one. If others wait behind it and no transfer is left to
@@ -28,7 +29,7 @@ from types import TracebackType
 from typing import Any
 
 from actors.gateway.client import AsyncClient
-from actors.gateway.requests import ApiError, CommitTimeoutError, UnavailableApiError
+from actors.gateway.requests import ApiError, CommitTimeoutError, Found, UnavailableApiError
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 
@@ -40,7 +41,6 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 2.0
 LOOKUPS_AT_ONCE = 16
 _AGAIN = frozenset({"UNAVAILABLE", "POOL_FULL", "SENDER_LIMIT", "NONCE_GAP", "DUPLICATE"})
 _NEVER_TAKEN = frozenset({"SENDER_LIMIT", "NONCE_GAP"})
-_NOTHING_TAKEN = ("urn:raychain:problem:busy", "urn:raychain:problem:too-many-requests")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Wallet:
         while self._next is None:
             try:
                 self._chain_tag = (await self._client.genesis()).chain_tag
-                self._next = await self._nonce()
+                self._next, _ = await self._nonce()
             except UnavailableApiError as error:
                 if loop.time() > until:
                     raise
@@ -261,7 +261,7 @@ class Wallet:
             pending, height = set(error.problem.get("pending") or []), error.problem.get("height")
         except UnavailableApiError as error:
             for outgoing in rows:
-                outgoing.unsure |= error.problem.get("type") not in _NOTHING_TAKEN
+                outgoing.unsure |= not error.nothing_taken
             return rows, error
         except ApiError as error:
             if error.status < 500:
@@ -307,15 +307,15 @@ class Wallet:
         if not rows:
             return []
         try:
-            nonce = await self._nonce()
-            answers = await asyncio.gather(*(self._transaction(outgoing.id) for outgoing in rows))
+            nonce, height = await self._nonce()
+            answers = await asyncio.gather(*(self._find(outgoing.id) for outgoing in rows))
         except UnavailableApiError:
             return rows
         again = []
-        for outgoing, record in zip(rows, answers, strict=True):
-            if record is not None:
-                self._commit(outgoing, int(record["height"]))
-            elif outgoing.transfer.nonce < nonce:
+        for outgoing, found in zip(rows, answers, strict=True):
+            if found.record is not None:
+                self._commit(outgoing, found.height)
+            elif outgoing.transfer.nonce < nonce and found.height >= height:
                 self._displaced(outgoing)
             else:
                 again.append(outgoing)
@@ -332,12 +332,14 @@ class Wallet:
         self.resigned += 1
         self._queue.append(outgoing)
 
-    async def _nonce(self) -> int:
-        return int((await self._client.account(self._signer.public_key))["nonce"])
+    async def _nonce(self) -> tuple[int, int]:
+        """The key's next nonce, and at which height it is that."""
+        account = await self._client.account(self._signer.public_key)
+        return int(account["nonce"]), int(account["height"])
 
-    async def _transaction(self, tx_id: bytes) -> dict[str, Any] | None:
+    async def _find(self, tx_id: bytes) -> Found:
         async with self._lookups:
-            return await self._client.transaction(tx_id)
+            return await self._client.find(tx_id)
 
     def _expire(self, rows: list[_Outgoing]) -> list[_Outgoing]:
         now = asyncio.get_running_loop().time()

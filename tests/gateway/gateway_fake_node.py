@@ -104,7 +104,7 @@ class FakeNode:
         self.time_ms = 1_700_000_000_000
         self.reads = 0
         self.shards = [FakeShard(self) for _ in range(shards)]
-        self.settings = GatewaySettings(**{"single_wait_ms": 0, "commit_timeout_s": 1, **settings})
+        self.settings = GatewaySettings(**{"single_wait_ms": 0, "commit_timeout_s": 60, **settings})
         health = {f"mempool-{i}": shard.health for i, shard in enumerate(self.shards)}
         self.service = Service(
             self.settings,

@@ -278,7 +278,7 @@ def test_status_genesis_health_and_readiness() -> None:
         assert (ready.status_code, ready.json()["ready"]) == (503, False)
         assert (await http.get("/v1/health")).json() == {"status": "ok"}
         degraded = (await http.get("/v1/status")).json()
-        assert degraded["node"] == {"peers": [], "away": ["consensus", "peer"]}
+        assert degraded["node"] == {"peers": [], "away": ["consensus", "peer", "storage"]}
         assert degraded["head"]["height"] == 0
         assert "raychain_up 0" in (await http.get("/metrics")).text
         problem_of(await http.get("/v1/validators"), 503)
