@@ -186,6 +186,7 @@ def start_node(
     Without `serve` there are no mempool, peer and gateway: Storage, Validators and Consensus alone.
     """
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from actors.consensus import actor as consensus
     from actors.gateway import actor as gateway
@@ -196,12 +197,13 @@ def start_node(
 
     node = Node(settings, folder, directory)
     genesis, actors, count = directory.genesis, node.actors, settings.node
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
     def create(name: str, room: Any, kind: type, section: Any, *args: Any) -> Any:
         context = ActorContext(folder.name, name, str(folder.path.resolve()), settings.log, section.niceness)
         options = {**room.OPTIONS, "num_cpus": section.scheduler_cpus}
-        if kind is validator.Validator and settings.cluster.spread_validators:
-            options["scheduling_strategy"] = "SPREAD"
+        if settings.cluster.spread_validators:  # what owns files or listens stays where they are
+            options["scheduling_strategy"] = "SPREAD" if kind is validator.Validator else here
         actors[name] = (
             ray.remote(**options)(kind).options(name=f"{folder.name}/{name}").remote(context, section, *args)
         )
