@@ -21,16 +21,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from actors.console import UserError, console, emit, explained
+from actors.console import UserError, console, explained
 from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, join_network, open_network
 from actors.ledger.rows import FormatError
 from actors.settings import Settings
 from actors.shell import ActorContext, first_line
-from config.effective import ConfigurationError, every_value, load
+from config.effective import ConfigurationError
+from config.options import config_app
 
 if TYPE_CHECKING:
     import psutil
@@ -163,25 +164,35 @@ class Node:
                 answers[name] = None
         return answers
 
-    def stop(self) -> None:
-        """Stop in the order of the flow: no new submissions, last blocks committed, disk closed."""
-        import ray
-        from ray.exceptions import GetTimeoutError, RayError
+    def pids(self) -> dict[str, int]:
+        """Process of every actor that answers."""
+        return {name: int(answer["pid"]) for name, answer in self.health().items() if answer}
 
-        for kind in ("gateway", "consensus", "mempool", "peer", "validator", "storage"):
-            calls = [handle.stop.remote() for handle in self.named(kind)]
-            try:
-                ray.get(calls, timeout=STOP_TIMEOUT_S)
-            except (RayError, GetTimeoutError) as error:
-                console.print(f"{kind} did not stop cleanly: {first_line(error)}", markup=False)
-            for handle in self.named(kind):
-                ray.kill(handle)
+    def kill(self) -> dict[str, int]:
+        """SIGKILL every process of this node at once, as a power cut would; Ray starts its actors again."""
+        pids = self.pids()
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
+        return pids
 
 
-def start_node(
-    settings: Settings, directory: NetworkDirectory, folder: NodeFolder, progress: Progress, serve: bool
-) -> Node:
-    """Create all actors of a node at once and wait until each has started.
+def stop_nodes(nodes: list[Node]) -> None:
+    """Stop in the order of the flow: no new submissions, last blocks committed, disks closed."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    for kind in ("gateway", "consensus", "mempool", "peer", "validator", "storage"):
+        handles = [handle for node in nodes for handle in node.named(kind)]
+        try:
+            ray.get([handle.stop.remote() for handle in handles], timeout=STOP_TIMEOUT_S)
+        except (RayError, GetTimeoutError) as error:
+            console.print(f"{kind} did not stop cleanly: {first_line(error)}", markup=False)
+        for handle in handles:
+            ray.kill(handle)
+
+
+def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFolder, serve: bool) -> Node:
+    """Create all actors of a node at once; they start by themselves.
 
     Without `serve` there are no mempool, peer and gateway: Storage, Validators and Consensus alone.
     """
@@ -232,29 +243,29 @@ def start_node(
     for n, name in enumerate(gateways):
         faces = (genesis, n, shards, store, leader, actors["peer"], chosen)
         create(name, gateway, gateway.Gateway, settings.gateway, *faces)
-    _await_start(node, progress)
     return node
 
 
-def _await_start(node: Node, progress: Progress) -> None:
+def _await_start(nodes: list[Node], progress: Progress) -> None:
     """Wait until every actor has answered `start`. Raises UserError naming those that have not."""
     import ray
     from ray.exceptions import RayError
 
-    actors, limit_s = node.actors, node.settings.node.start_timeout_s
-    waiting = {handle.start.remote(): name for name, handle in actors.items()}
-    deadline = time.monotonic() + limit_s
+    limit_s = nodes[0].settings.node.start_timeout_s
+    waiting = {handle.start.remote(): (node, name) for node in nodes for name, handle in node.actors.items()}
+    count, deadline = len(waiting), time.monotonic() + limit_s
     while waiting:
         done, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
         if not done:
-            raise UserError(f"not up after node.start_timeout_s={limit_s}: {', '.join(waiting.values())}")
-        name = waiting.pop(done[0])
+            missing = ", ".join(f"{node.folder.name}/{name}" for node, name in waiting.values())
+            raise UserError(f"not up after node.start_timeout_s={limit_s}: {missing}")
+        node, name = waiting.pop(done[0])
         try:
             node.facts[name] = ray.get(done[0]) or {}
         except RayError as error:
             cause = getattr(error, "cause", None) or error
             raise UserError(f"{name} did not start: {cause}; see {node.folder.path / 'logs'}") from None
-        progress(f"{len(actors) - len(waiting)}/{len(actors)} actors up ({name})")
+        progress(f"{count - len(waiting)}/{count} actors up ({node.folder.name}/{name})")
 
 
 def warm_kernels(progress: Progress) -> None:
@@ -271,15 +282,13 @@ def warm_kernels(progress: Progress) -> None:
 
 
 @contextmanager
-def running_node(
+def running_network(
     settings: Settings, data_dir: Path | None, nodes: int, serve: bool = True, join: Join | None = None
-) -> Iterator[tuple[RayCluster, Node]]:
-    """A started node in its cluster; stopped cleanly on the way out, also by Ctrl-C.
+) -> Iterator[tuple[RayCluster, list[Node]]]:
+    """All nodes of a network, started in one cluster; stopped cleanly on the way out, also by Ctrl-C.
 
-    With `join` it is an observer of an existing network.
+    With `join` there is one node, an observer of an existing network.
     """
-    if nodes != 1:
-        raise UserError(f"--nodes {nodes}: this version runs networks of one node")
     with tempfile.TemporaryDirectory(prefix="raychain-") as scratch, console.status("starting") as status:
         started = time.monotonic()
 
@@ -298,18 +307,63 @@ def running_node(
             "starting Ray" if not settings.cluster.address else f"joining Ray at {settings.cluster.address}"
         )
         cluster = RayCluster(settings)
-        node: Node | None = None
+        running: list[Node] = []
         try:
-            node = start_node(settings, directory, directory.nodes[0], progress, serve)
+            for number, folder in enumerate(directory.nodes):
+                running.append(create_node(_settings_of(settings, number), directory, folder, serve))
+            _await_start(running, progress)
+            if serve:
+                introduce(running)
             status.stop()
-            yield cluster, node
+            yield cluster, running
         finally:
             status.stop()
             with _undisturbed():
-                if node is not None:
+                if running:
                     console.print("stopping")
-                    node.stop()
+                    stop_nodes(running)
                 cluster.close()
+
+
+@contextmanager
+def running_node(
+    settings: Settings, data_dir: Path | None, nodes: int = 1, serve: bool = True
+) -> Iterator[tuple[RayCluster, Node]]:
+    """As `running_network`, for a network of one node."""
+    if nodes != 1:
+        raise UserError(f"--nodes {nodes}: this command runs networks of one node")
+    with running_network(settings, data_dir, 1, serve) as (cluster, running):
+        yield cluster, running[0]
+
+
+def _settings_of(settings: Settings, number: int) -> Settings:
+    """A node's own settings: ports and files that it shares with no other."""
+    gateway, consensus = settings.gateway, settings.consensus
+    if not number:
+        return settings
+    port = gateway.port + number * settings.node.gateways if gateway.port else 0
+    trace = f"{consensus.trace_file}.{number + 1}" if consensus.trace_file else ""
+    peer_port = settings.peer.port + number if settings.peer.port else 0
+    return settings.model_copy(
+        update={
+            "gateway": gateway.model_copy(update={"port": port}),
+            "consensus": consensus.model_copy(update={"trace_file": trace}),
+            "peer": settings.peer.model_copy(update={"port": peer_port}),
+        }
+    )
+
+
+def introduce(nodes: list[Node]) -> None:
+    """Tell every Peer where the others listen; they remember it."""
+    import ray
+
+    addresses = [str(node.facts["peer"]["address"]) for node in nodes]
+    calls = []
+    for own, node in zip(addresses, nodes, strict=True):
+        others = [address for address in addresses if address != own]
+        if others:
+            calls.append(node.actors["peer"].add_seeds.remote(others))
+    ray.get(calls, timeout=STOP_TIMEOUT_S)
 
 
 @contextmanager
@@ -334,95 +388,23 @@ app = typer.Typer(
     help="raychain: a permissioned blockchain node whose parts are Ray actors.",
     epilog="Start with `node.py demo`, then `node.py up` and, in another shell, `node.py keys new`.",
 )
-config_app = typer.Typer(no_args_is_help=True, help="Profiles and the effective configuration.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks; each prints ratios measured in one run.")
-app.add_typer(config_app, name="config")
-app.add_typer(bench_app, name="bench")
 
-Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, or a .toml file.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
-Nodes = Annotated[int, typer.Option("--nodes", min=1, help="Nodes of the network.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the network lives on disk.")]
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 _MISTAKES = (ConfigurationError, DirectoryError, FormatError)
-
-
-@app.command()
-@explained(*_MISTAKES)
-def up(
-    profile: Profile = "local",
-    overrides: Overrides = None,
-    nodes: Nodes = 1,
-    data_dir: DataDir = None,
-    address: Annotated[str, typer.Option("--address", help="Join this Ray cluster.")] = "",
-    name: Annotated[str, typer.Option("--node", help="Name of an observer.")] = "observer",
-    seed: Annotated[str, typer.Option("--join", help="host:port of a peer: observe its network.")] = "",
-    genesis: Annotated[Path | None, typer.Option("--genesis", help="That network's data directory.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Start a node and show its status until Ctrl-C.
-
-    With --join it is an observer: it follows the network of that peer, validates every block itself, and
-    proposes none.
-    """
-    from actors.banner import print_banner, watch
-
-    overrides = list(overrides or [])
-    if address:
-        overrides.append(f"cluster.address={address}")
-    if bool(seed) != (genesis is not None):
-        raise UserError("an observer needs both --join HOST:PORT and --genesis DIRECTORY")
-    if seed:
-        overrides.append(f'peer.seeds=["{seed}"]')
-    join = Join(name, genesis) if genesis is not None else None
-    settings = load(profile, overrides).settings
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    path = data_dir or Path(settings.node.data_dir)
-    with running_node(settings, path, nodes, join=join) as (_, node):
-        print_banner(console, node, settings.network)
-        last = watch(console, node, stop)
-    emit(last, as_json)
-
-
-@app.command()
-@explained(*_MISTAKES)
-def demo(
-    profile: Profile = "local",
-    overrides: Overrides = None,
-    nodes: Nodes = 1,
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> None:
-    """Start a node, load it through its HTTP API, check what it committed, and stop it."""
-    from bench.demo import run_demo
-
-    effective = load(profile, ["gateway.port=0", *(overrides or [])])
-    result = run_demo(effective.settings, data_dir, nodes, running_node, console)
-    emit(result, as_json, title="demo")
-    if not result["passed"]:
-        raise typer.Exit(1)
-
-
-@config_app.command("show")
-@explained(*_MISTAKES)
-def config_show(profile: Profile = "local", overrides: Overrides = None, as_json: Json = False) -> None:
-    """Print every value of the effective configuration and where it comes from."""
-    rows = every_value(load(profile, overrides))
-    if as_json:
-        emit({name: {"value": value, "source": source} for name, value, source in rows}, True)
-        return
-    emit({name: f"{value!r:<24} {source}" for name, value, source in rows}, False)
 
 
 def main() -> None:
     """Entry point of `node.py` and `raychain`."""
     from actors import offline
     from actors.gateway import commands
-    from bench import hunts, registry
+    from actors.up import up
+    from bench import demo, hunts, registry
     from bench.soak import commands as soak_commands
 
+    app.command()(explained(*_MISTAKES)(up))
+    app.command("demo")(explained(*_MISTAKES)(demo.command_demo))
+    app.add_typer(config_app, name="config")
+    app.add_typer(bench_app, name="bench")
     app.add_typer(commands.app)
     app.add_typer(offline.app)
     app.add_typer(soak_commands.app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from actors.directory import NetworkDirectory
+from actors.directory import NetworkDirectory, NodeFolder
 from actors.ledger.signing import development_signer
 from actors.settings import NetworkSettings
 
@@ -24,6 +25,7 @@ class Watched(Protocol):
     """What the status line asks of a node."""
 
     directory: NetworkDirectory
+    folder: NodeFolder
     facts: dict[str, dict[str, Any]]
 
     @property
@@ -34,16 +36,18 @@ class Watched(Protocol):
     def health(self) -> dict[str, dict[str, Any] | None]: ...
 
 
-def print_banner(console: Console, node: Watched, network: NetworkSettings) -> None:
+def print_banner(console: Console, nodes: Sequence[Watched], network: NetworkSettings) -> None:
     """Endpoints, chain, accounts, data directory."""
-    directory, url = node.directory, node.url
+    directory = nodes[0].directory
     genesis = directory.genesis
     text = Text()
-    text.append(f"API         {url}   documentation at {url}/docs\n")
-    text.append(f"peers       {node.facts['peer']['address']}   role {node.facts['consensus']['role']}\n")
+    for node in nodes:
+        facts = node.facts
+        text.append(f"{node.folder.name:<11} {node.url}   documentation at {node.url}/docs\n")
+        text.append(f"            peers {facts['peer']['address']}   role {facts['consensus']['role']}")
+        text.append(f"   identity {node.folder.identity.hex()}\n")
     text.append(f"network     {genesis.network}\n")
     text.append(f"chain id    {genesis.hash().hex()}\n")
-    text.append(f"node        {directory.nodes[0].identity.hex()}\n")
     text.append(f"data        {directory.path.resolve()}\n\n")
     text.append("Development accounts: anyone can derive their keys. Never give them value.\n", "bold red")
     for number in range(min(_SHOWN_ACCOUNTS, genesis.accounts)):
@@ -55,32 +59,42 @@ def print_banner(console: Console, node: Watched, network: NetworkSettings) -> N
     console.print(Panel(text, title="raychain", expand=False))
 
 
-def watch(console: Console, node: Watched, stop: threading.Event) -> dict[str, Any]:
-    """Show the status line until `stop` is set; returns the last status."""
-    status = node.call("consensus", "status")
-    before, counted = time.monotonic(), status["transactions"]
+def watch(console: Console, nodes: Sequence[Watched], stop: threading.Event) -> dict[str, Any]:
+    """Show a status line a node until `stop` is set; returns the last status of the first node."""
+    lines = [_NodeLine(node) for node in nodes]
     plain_at = 0.0
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while not stop.wait(_REFRESH_S):
-            health = node.health()
-            if health.get("consensus") is not None:
-                status = node.call("consensus", "status")
+            shown = Text("\n").join(line.refresh() for line in lines)
             now = time.monotonic()
-            tps = (status["transactions"] - counted) / (now - before)
-            before, counted = now, status["transactions"]
-            line = _line(status, health, max(tps, 0.0))
             if console.is_terminal:
-                live.update(line)
+                live.update(shown)
             elif now >= plain_at:
                 plain_at = now + _PLAIN_EVERY_S
-                console.print(line)
-    status = node.call("consensus", "status")
+                console.print(shown)
+    status = nodes[0].call("consensus", "status")
     return {key: status[key] for key in ("height", "hash", "state_root", "blocks", "transactions")}
 
 
-def _line(status: dict[str, Any], health: dict[str, dict[str, Any] | None], tps: float) -> Text:
-    depth = sum(int(h.get("depth", 0)) for name, h in health.items() if h and name.startswith("mempool"))
-    text = Text(f"height {status['height']:,}  {tps:,.0f} TPS  mempool {depth:,}  ")
-    for name, answer in health.items():
-        text.append(f"{name} ", "green" if answer is not None else "bold red")
-    return text
+class _NodeLine:
+    """One node's line: role, height, TPS since the last look, mempool, and each actor's health by colour."""
+
+    def __init__(self, node: Watched) -> None:
+        self._node = node
+        self._status = node.call("consensus", "status")
+        self._at, self._counted = time.monotonic(), self._status["transactions"]
+
+    def refresh(self) -> Text:
+        """The line as of now; what does not answer is red, and its figures are the last known."""
+        health = self._node.health()
+        if health.get("consensus") is not None:
+            self._status = self._node.call("consensus", "status")
+        status, now = self._status, time.monotonic()
+        tps = max((status["transactions"] - self._counted) / (now - self._at), 0.0)
+        self._at, self._counted = now, status["transactions"]
+        depth = sum(int(h.get("depth", 0)) for name, h in health.items() if h and name.startswith("mempool"))
+        text = Text(f"{self._node.folder.name} {status['role']:<8} height {status['height']:,}")
+        text.append(f"  {tps:,.0f} TPS  mempool {depth:,}  ")
+        for name, answer in health.items():
+            text.append(f"{name} ", "green" if answer is not None else "bold red")
+        return text

@@ -117,6 +117,15 @@ class ConsensusSettings(Section):
 
     block_interval_ms: int = Field(50, ge=1, le=60_000, description="shortest time between two blocks")
     blocks_inflight_max: int = Field(4, ge=1, le=64, description="executed blocks that wait for the disk")
+    heartbeat_ms: int = Field(50, ge=1, le=60_000, description="between a leader's signs of life")
+    election_timeout_ms_min: int = Field(
+        150, ge=2, le=600_000, description="silence before an election, at least"
+    )
+    election_timeout_ms_max: int = Field(
+        300, ge=2, le=600_000, description="silence before an election, at most"
+    )
+    read_timeout_ms: int = Field(2_000, ge=10, le=60_000, description="longest wait for a linearizable read")
+    trace_file: str = Field("", description="append every event of the replica to this file, as NDJSON")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)
 

@@ -1,22 +1,28 @@
-"""The demo: a real node under a real open-loop load through its HTTP API, and checks of what it committed."""
+"""The demo: a real network under a real open-loop load through its HTTP API, and checks of what it committed.
+
+With --kill leader the whole node of the leader is killed in the middle of the load, as a power cut would.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
+import typer
 
+from actors.console import UserError, console, emit
 from actors.gateway.client import Client
 from actors.gateway.proof import ProofError
 from actors.settings import Settings
 from bench.generators import ceiling_tps, run_plans
 from bench.load import LoadPlan, SignPlan
 from bench.yardstick import libsodium_verifies_per_s
+from config.effective import load
+from config.options import DataDir, Json, Nodes, Overrides, Profile
 
 _YARDSTICK_S = 1.5
 _CALIBRATION_ROWS = 60_000
@@ -24,69 +30,101 @@ _CEILING_ROWS = 60_000
 _CONCURRENCY = 24
 _OFFERED_SHARE = 0.9
 _POOL_ROWS_MAX = 1_500_000
+_POLL_S = 0.1
+_FAILOVER_POLL_S, _FAILOVER_MAX_S = 0.01, 30.0
 
-RunningNode = Callable[[Settings, Path | None, int], AbstractContextManager[tuple[Any, Any]]]
+KILLS = ("", "leader", "follower")
 
 
-def run_demo(
-    settings: Settings, data_dir: Path | None, nodes: int, running_node: RunningNode, console: Console
-) -> dict[str, Any]:
-    """Run the whole demo; `passed` in the result says whether every check held."""
+def command_demo(
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    nodes: Nodes = 1,
+    data_dir: DataDir = None,
+    kill: Annotated[str, typer.Option("--kill", help="leader or follower: SIGKILL its whole node.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Start a network, load it through its HTTP API, check what it committed, and stop it."""
+    from node import running_network
+
+    if kill not in KILLS:
+        raise UserError(f"--kill {kill}: use leader or follower")
+    if kill and nodes < 3:
+        raise UserError(f"--kill {kill} needs --nodes 3 or more, so that a majority is left")
+    settings = load(profile, ["gateway.port=0", *(overrides or [])]).settings
     console.print("measuring the yardstick: libsodium on one core")
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
     with tempfile.TemporaryDirectory(prefix="raychain-load-") as folder:
-        scratch = Path(folder)
-        with running_node(settings, data_dir, nodes) as (cluster, node):
+        began = time.monotonic()
+        with running_network(settings, data_dir, nodes) as (cluster, running):
+            started_s = time.monotonic() - began
             seen = len(cluster.processes("Validator"))
-            return _exercise(settings, scratch, node, console, yardstick, seen)
+            result = _exercise(settings, Path(folder), running, yardstick, kill)
+            result |= {"validators": seen, "started_s": round(started_s, 1)}
+    emit(result, as_json, title="demo")
+    if not result["passed"]:
+        raise typer.Exit(1)
 
 
 def _exercise(
-    settings: Settings, scratch: Path, node: Any, console: Console, yardstick: float, validators_seen: int
+    settings: Settings, scratch: Path, nodes: list[Any], yardstick: float, kill: str
 ) -> dict[str, Any]:
-    before = node.call("consensus", "status")
-    with Client(node.url) as client:
-        first_nonce = _first_nonce(client, settings)
-        pool = _Pool(scratch, node.directory.genesis, first_nonce)
-        console.print("calibrating: what does the node take?")
+    leader = await_leader(nodes)
+    before = leader.call("consensus", "status")
+    genesis = leader.directory.genesis
+    with Client(leader.url) as client:
+        pool = _Pool(scratch, genesis, _first_nonce(client, settings))
+        console.print("calibrating: what does the network take?")
         pool.extend(_CALIBRATION_ROWS)
-        calibration = pool.load(node.url, settings, "closed")
+        calibration = pool.load(leader.url, settings, "closed")
         rate = settings.demo.rate_tps or calibration["tps"] * _OFFERED_SHARE
         rows = min(int(rate * settings.demo.seconds), _POOL_ROWS_MAX)
         console.print(f"signing {rows:,} transfers for the open loop")
         pool.extend(rows)
         console.print(f"offering {rate:,.0f} transactions/s for {settings.demo.seconds} s")
-        idle = _cpu_s(node)
-        load = pool.load(node.url, settings, "open", rate_tps=rate)
-        cpu = {
-            name: round((spent - idle[name]) / load["accepted"] * 1e6, 2)
-            for name, spent in _cpu_s(node).items()
-        }
-        console.print("checking what was committed")
-        audit = node.call("storage", "audit", timeout_s=120)
-        status = node.call("consensus", "status")
-        verified = _verify_a_proof(client, node.directory.genesis)
+        idle = _cpu_s(leader)
+        killing = _Killing(nodes, leader, kill, settings.demo.seconds / 3)
+        load = pool.load(killing.url, settings, "open", rate_tps=rate)
+        killed = killing.result()
+        spent = _cpu_s(leader)
+    console.print("checking what was committed")
+    final = agree(nodes)
+    leader = await_leader(nodes)
+    audit = leader.call("storage", "audit", timeout_s=120)
+    status = leader.call("consensus", "status")
+    with Client(leader.url) as client:
+        verified = _verify_a_proof(client, genesis)
+        certificates = _certificates_verified(client, genesis, before["height"], status["height"])
     ceiling = _ceiling(scratch, pool, settings)
-    committed = status["transactions"] - before["transactions"]
     acknowledged = calibration["accepted"] + load["accepted"]
+    committed = _committed_between(nodes, before["height"], final["height"])
     checks = {
         "supply_conserved": bool(audit["supply_conserved"]),
-        "roots_agree": bool(audit["roots_agree"]),
+        "roots_agree": bool(audit["roots_agree"]) and final["agree"],
         "proof_verified": verified,
+        "certificates_verified": certificates > 0,
         "nothing_lost": committed >= acknowledged > 0,
-        "no_errors": load["failed"] + load["rejected"] == 0,
+        "no_errors": bool(kill) or load["failed"] + load["rejected"] == 0,
+    }
+    cpu = {
+        name: round((spent[name] - idle[name]) / max(load["accepted"], 1) * 1e6, 2)
+        for name in ([] if kill else spent)
     }
     return {
         "committed": committed,
         "tps": round(load["tps"], 1),
         "p50_ms": round(load["p50_ms"], 1),
         "p99_ms": round(load["p99_ms"], 1),
-        "height": status["height"],
-        "state_root": status["state_root"],
-        "validators": validators_seen,
+        "height": final["height"],
+        "state_root": final["state_root"],
         "mempool_shards": status["mempool_shards"],
-        "nodes": 1,
+        "nodes": len(nodes),
         **checks,
+        "lost_committed": max(acknowledged - committed, 0),
+        **killed,
+        "elections": status["elections"],
+        "certificates": certificates,
+        "heights": final["heights"],
         "acknowledged": acknowledged,
         "offered_tps": round(rate, 1),
         "calibration_tps": round(calibration["tps"], 1),
@@ -97,10 +135,105 @@ def _exercise(
         "load_errors": {**load["errors"], **calibration["errors"]},
         "stages_us_per_tx": status["stages_us_per_tx"],
         "cpu_us_per_tx": cpu,
-        "limiting_actor": max(cpu, key=lambda name: cpu[name]),
-        "kernels": node.facts["validator-0"]["kernels"],
+        "limiting_actor": max(cpu, key=lambda name: cpu[name]) if cpu else "",
+        "kernels": nodes[0].facts["validator-0"]["kernels"],
         "passed": all(checks.values()),
     }
+
+
+def await_leader(nodes: list[Any], deadline_s: float = 60.0) -> Any:
+    """The node that leads in the highest term. Raises RuntimeError when there is none by the deadline."""
+    until = time.monotonic() + deadline_s
+    while time.monotonic() < until:
+        leads = []
+        for node in nodes:
+            with contextlib.suppress(Exception):  # an actor that is restarting does not lead
+                status = node.call("consensus", "status", timeout_s=5)
+                leads += [(status["term"], node)] if status["role"] == "leader" else []
+        if leads:
+            return max(leads, key=lambda lead: lead[0])[1]
+        time.sleep(_POLL_S)
+    raise RuntimeError(f"no node became leader within {deadline_s} s")
+
+
+def agree(nodes: list[Any], deadline_s: float = 90.0) -> dict[str, Any]:
+    """Wait until all nodes stand at one height; that height, its root, and whether all have the same hash."""
+    until = time.monotonic() + deadline_s
+    while True:
+        heads = []
+        for node in nodes:
+            with contextlib.suppress(Exception):  # an actor that is restarting has no head yet
+                heads.append(node.call("storage", "head", timeout_s=5))
+        settled = len(heads) == len(nodes) and len({head["height"] for head in heads}) == 1
+        if settled or time.monotonic() > until:
+            break
+        time.sleep(_POLL_S)
+    if not heads:
+        raise RuntimeError("no node answers")
+    return {
+        "agree": settled and len({(head["hash"], head["state_root"]) for head in heads}) == 1,
+        "height": heads[0]["height"],
+        "heights": [head["height"] for head in heads],
+        "state_root": heads[0]["state_root"],
+    }
+
+
+class _Killing:
+    """Kills a whole node some seconds into the load, and measures until the others commit again."""
+
+    def __init__(self, nodes: list[Any], leader: Any, kill: str, after_s: float) -> None:
+        self._nodes, self._kill, self._after_s = nodes, kill, after_s
+        others = [node for node in nodes if node is not leader]
+        self._victim: Any = leader if kill == "leader" else others[0] if kill else None
+        # The load goes to a node that stays, so that what it acknowledges can be held against the chain.
+        self.url = leader.url if kill != "leader" else others[0].url
+        self._failover_ms = 0.0
+        self._thread = threading.Thread(target=self._run) if kill else None
+        if self._thread is not None:
+            self._thread.start()
+
+    def _run(self) -> None:
+        time.sleep(self._after_s)
+        watched = next(node for node in self._nodes if node is not self._victim)
+        height = watched.call("storage", "head")["height"]
+        console.print(f"killing the {self._kill}'s node: {self._victim.folder.name}")
+        began = time.monotonic()
+        self._victim.kill()
+        while time.monotonic() - began < _FAILOVER_MAX_S:
+            if watched.call("storage", "head")["height"] > height + 1:
+                self._failover_ms = (time.monotonic() - began) * 1000
+                return
+            time.sleep(_FAILOVER_POLL_S)
+
+    def result(self) -> dict[str, Any]:
+        """What was killed, and how long no block was committed."""
+        if self._thread is None:
+            return {}
+        self._thread.join()
+        return {"killed": self._victim.folder.name, "failover_ms": round(self._failover_ms, 1)}
+
+
+def _committed_between(nodes: list[Any], first: int, last: int) -> int:
+    """Distinct transactions in the blocks after `first` up to `last`, as the first node holds them."""
+    committed: set[bytes] = set()
+    with Client(nodes[0].url) as client:
+        for height in range(first + 1, last + 1):
+            block = client.raw_block(height)
+            if block is not None:
+                committed.update(row.tobytes() for row in block.batch.ids())
+    return len(committed)
+
+
+def _certificates_verified(client: Client, genesis: Any, first: int, last: int) -> int:
+    """How many sampled blocks have a certificate that a majority of the genesis signed; 0 if one has not."""
+    from actors.ledger.block import decode_sealed_header
+
+    heights = sorted({first + 1 + (last - first - 1) * step // 9 for step in range(10)})
+    for height in heights:
+        sealed = client.sealed_header(height)
+        if sealed is None or decode_sealed_header(sealed).verify(genesis.member_keys):
+            return 0
+    return len(heights)
 
 
 def _cpu_s(node: Any) -> dict[str, float]:

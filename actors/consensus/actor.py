@@ -1,51 +1,46 @@
-"""The Consensus shell: draws from the shards, drives the pipeline, signs, commits, publishes.
+"""The Consensus shell: its neighbours, what others may ask, and what other members say.
 
-It holds references to rows, never rows. Whatever fails between here and Storage ends in `_recover`: take a
-new epoch (which fences every older incarnation of this actor and drops what was executed but not persisted),
-give the drawn transactions back to their shards, and go on from what Storage says is committed.
+A member's replica leads or follows, an observer takes what is proven to it; `participation.py` has the loop.
+This actor holds references to rows, never rows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 from ray.exceptions import RayError
 
-from actors.consensus.ordering import merge_by_rank, split_by_draw
-from actors.consensus.pipeline import (
-    BlockRefusedError,
-    Pipeline,
-    PipelineBrokenError,
-    Position,
-    Sealed,
-    Work,
-)
+from actors.consensus.bodies import Bodies, Body
+from actors.consensus.certifier import Certifier
+from actors.consensus.membership import change, describe_members, member_number
+from actors.consensus.participation import RETRY_PAUSE_S, Neighbourhood, Participation
+from actors.consensus.pipeline import BlockRefusedError, Work
+from actors.consensus.ports import NodePorts
+from actors.consensus.producing import DRAW_TIMEOUT_S, Producer
 from actors.consensus.publishing import Publisher
-from actors.consensus.replica import Effects, SoleReplica
+from actors.consensus.raft import TraceRecord, to_ndjson
+from actors.consensus.replica import LogRecord
 from actors.consensus.stages import StageTimes
-from actors.ledger.block import Certificate, Header, decode_header, sign_proposal, sign_vote
+from actors.ledger.block import Header, decode_header, sign_vote
 from actors.ledger.genesis import Genesis
-from actors.ledger.signing import Signer
+from actors.ledger.signing import SIGNATURE_BYTES, Signer
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
+from actors.storage.raft_log import RaftRecord
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 
-OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 64}
-_RETRY_PAUSE_S = 0.1
-_IDLE_PAUSE_S = 0.025
-_DRAW_TIMEOUT_S = 5.0
-TERM = 1
+OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
+DIGEST_BYTES = 32
 
 
 class Consensus(Shell):
-    """One replica. `validators` serve its pipeline; `shards` feed it; `gateways` are told of commits."""
+    """One replica. `pool` serves its pipeline; `shards` feed it; followers are told of commits by name."""
 
     async def __init__(  # type: ignore[misc]
         self,
@@ -61,58 +56,99 @@ class Consensus(Shell):
         super().__init__(context)
         self._settings, self._genesis = settings, genesis
         self._signer = Signer(bytes.fromhex(Path(identity_path).read_text().strip()))
-        self._storage, self._pool, self._shards = storage, pool, list(shards)
+        self._storage, self._pool = storage, pool
         self._follower_names = list(follower_names)
-        self._leads = self._signer.public_key in genesis.member_keys
-        self._times = StageTimes()
-        self._paused = False
-        self._head: dict[str, Any] = {}
-        self._epoch = 0
-        self._pipeline: Pipeline
-        self._replica: SoleReplica
-        self._blocks = self._transactions = self._recoveries = 0
-        self._event_us_max = 0
-        self._ready = asyncio.Event()
+        self._peer_name = next((name for name in follower_names if name.endswith("/peer")), "")
+        self._peer: Any = None
+        self._shards = len(shards)
+        self._times, self._bodies = StageTimes(), Bodies()
+        self._certifier = Certifier(genesis.member_keys)
+        self._producer = Producer(
+            shards, genesis, settings.block_interval_ms, self._times, (RayError,), self._missed_draw
+        )
+        self._blocks = self._transactions = self._event_us_max = 0
         self._publisher = Publisher(unreachable=(RayError,))
-        for number, shard in enumerate(self._shards):
+        for number, shard in enumerate(shards):
             self._publisher.add(f"shard-{number}", shard.settle.remote)
-        self._main = asyncio.create_task(self._run())
+        self._trace_path = Path(settings.trace_file) if settings.trace_file else None
+        self._part = Participation(self._neighbourhood(), self.log)
+        self._main = asyncio.create_task(self._part.run())
         freeze_long_lived()
 
+    def _neighbourhood(self) -> Neighbourhood:
+        ports = NodePorts(
+            storage=self._storage,
+            pool=self._pool,
+            signer=self._signer,
+            peer=self._find_peer,
+            to_record=_to_record,
+            published=self._committed,
+            others=self._others,
+            add_proof=self._add_proof,
+            unreachable=(RayError,),
+        )
+        return Neighbourhood(
+            settings=self._settings,
+            genesis=self._genesis,
+            signer=self._signer,
+            storage=self._storage,
+            ports=ports,
+            certifier=self._certifier,
+            bodies=self._bodies,
+            producer=self._producer,
+            times=self._times,
+            fetch=self._fetch,
+            unreachable=(RayError, ValidatorsUnavailableError),
+            on_trace=self._write_trace if self._trace_path else None,
+            clock_ms=_clock_ms,
+        )
+
+    def _write_trace(self, record: TraceRecord) -> None:
+        if self._trace_path is not None:
+            with self._trace_path.open("ab") as file:
+                file.write(to_ndjson(record))
+
+    # --- what every actor has ------------------------------------------------------------------------------
+
     async def start(self) -> dict[str, object]:
-        """Returns once this replica leads and stands on Storage's head."""
-        await self._ready.wait()
+        """Returns once this replica stands on the log's last block, and, alone in its network, leads."""
+        await self._part.ready.wait()
         return {
-            "height": self._replica.commit_height,
-            "term": TERM,
+            "height": self._part.head["height"],
+            "term": self._term,
             "role": self._role,
             "identity": self._signer.public_key.hex(),
         }
 
     async def stop(self) -> None:
-        """Commit what is under way, then propose no more."""
-        self._paused = True
-        deadline = time.monotonic() + _DRAW_TIMEOUT_S
-        while self._pipeline.depths()["inflight"] and time.monotonic() < deadline:
+        """Propose no more, let what is under way reach the disk."""
+        self._producer.paused = True
+        deadline = time.monotonic() + DRAW_TIMEOUT_S
+        while self._depths().get("inflight") and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         self._main.cancel()
 
     async def health(self) -> dict[str, object]:
         """Process facts, role and queue depths."""
-        return {**self.process_health(), "role": self._role, "recoveries": self._recoveries, **self._depths()}
+        own = {"role": self._role, "recoveries": self._part.recoveries, "halted": self._part.halted}
+        return {**self.process_health(), **own, **self._depths()}
 
     async def status(self) -> dict[str, object]:
         """Where the chain stands, what the pipeline did and how long each stage took."""
         return {
-            **self._head,
-            "term": TERM,
+            **self._part.head,
+            "term": self._term,
             "role": self._role,
+            "leader": self._leader_identity(),
+            "elections": self._part.elections,
             "identity": self._signer.public_key.hex(),
             "blocks": self._blocks,
             "transactions": self._transactions,
             "validators": len(self._pool.workers),
-            "mempool_shards": len(self._shards),
-            "recoveries": self._recoveries,
+            "mempool_shards": self._shards,
+            "recoveries": self._part.recoveries,
+            "halted": self._part.halted,
+            "event_ms_max": round(self._event_us_max / 1000, 2),
             "queues": self._depths(),
             "stages_us_per_tx": self._times.us_per_transaction(),
             "validator_pool": self._pool.statistics(),
@@ -120,31 +156,117 @@ class Consensus(Shell):
 
     @property
     def _role(self) -> str:
-        return "leader" if self._leads else "observer"
+        if not self._part.member:
+            return "observer"
+        return "starting" if self._part.engine is None else self._part.engine.replica.raft.role.value
+
+    @property
+    def _term(self) -> int:
+        return self._part.engine.replica.raft.term if self._part.engine else 0
+
+    def _leader_identity(self) -> str:
+        leader = self._part.engine.replica.raft.leader if self._part.engine else None
+        return self._genesis.member_keys[leader - 1].hex() if leader else ""
+
+    def _depths(self) -> dict[str, int]:
+        return self._part.pipeline.depths() if self._part.pipeline else {}
+
+    async def reset_times(self) -> None:
+        """Forget the stage times so far, as a benchmark does after its warm-up."""
+        self._times.reset()
+
+    # --- what other members say ----------------------------------------------------------------------------
+
+    async def deliver(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """Replica messages, as (identity of the sender, bytes)."""
+        if self._part.engine is None:
+            return
+        for identity, body in messages:
+            began = time.perf_counter_ns()
+            self._part.engine.deliver(identity, body)
+            self._event_us_max = max(self._event_us_max, (time.perf_counter_ns() - began) // 1000)
+
+    async def offer_block(self, _sender: bytes, block: tuple[bytes, bytes, bytes, Any, Any]) -> None:
+        """A body that a leader pushed: header, signature, certificate, rows, payloads, the last two by
+        reference."""
+        body = _body(block)
+        self._bodies.put(body.header.hash(), body)
+
+    async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """Certificates that a leader announced: header hash, then the certificate."""
+        for _, message in messages:
+            self._certifier.add_certificate(message[:DIGEST_BYTES], message[DIGEST_BYTES:])
+
+    async def prove(self, height: int, digest: bytes) -> bytes:
+        """This node's certificate of a block, or its vote if the block is durable here, or nothing."""
+        certificate = self._certifier.certificate(digest)
+        if certificate or self._part.engine is None:
+            return certificate
+        replica = self._part.engine.replica
+        durable = replica.tail(below=replica.raft.durable_index + 1)
+        if any(entry.digest == digest for entry in durable):
+            return sign_vote(self._signer, digest)
+        found = await self._storage.stored_block.remote(height, digest)
+        return found[1] if found is not None else b""
+
+    def _add_proof(self, identity: bytes, digest: bytes, answer: bytes) -> None:
+        if len(answer) == SIGNATURE_BYTES:
+            self._certifier.add_vote(identity, digest, answer)
+        elif answer:
+            self._certifier.add_certificate(digest, answer)
+
+    # --- what this node's actors ask -----------------------------------------------------------------------
+
+    async def read_index(self) -> int:
+        """A height not below any that was committed, and thus acknowledged, before the call; it is applied here.
+
+        State at this height or a later one is a linearizable read (ReadIndex, Raft dissertation, section
+        6.4). Raises RaftError or TimeoutError when no leader confirms it.
+        """
+        if self._part.engine is None:
+            raise TimeoutError("this node takes no part in consensus")
+        return await self._part.engine.read_height(self._settings.read_timeout_ms / 1000)
+
+    async def members(self) -> list[dict[str, object]]:
+        """One row a member of the genesis: number, name, identity, address, what it is now, and, at the
+        leader, how far it has come."""
+        return describe_members(self._genesis, self._part.engine.replica if self._part.engine else None)
+
+    async def change_member(self, action: str, name: str) -> dict[str, object]:
+        """`add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.
+
+        Raises MembershipError, LeadershipTransferError, or NotLeaderError; the answer names the leader.
+        """
+        if self._part.engine is None:
+            raise ValueError("this node takes no part in consensus")
+        raft = self._part.engine.replica.raft
+        if action == "transfer":
+            raft.transfer_leadership(member_number(self._genesis, name))
+        else:
+            raft.change_membership(*change(self._genesis, raft.configuration, action, name))
+        self._part.engine.pump()
+        return {"action": action, "member": name, "term": raft.term, "leader": self._leader_identity()}
 
     async def validate_blocks(
         self, blocks: list[tuple[bytes, bytes, bytes, Any, Any]]
     ) -> list[dict[str, object]]:
-        """Validate and commit blocks that somebody else made.
+        """Validate and commit blocks that somebody else made, outside of the log.
 
         Each is (header, signature, certificate, rows, payloads), the last two as references. The certificate
-        has been verified by who fetched the block; it may be empty at a member, whose own vote then makes it.
-        Answers height and hash of each block, or the reason why it was refused.
+        has been verified by who fetched the block. It may be empty only at the one member of a network, whose
+        own vote then makes it. Answers height and hash of each block, or the reason why it was refused.
         """
-        await self._ready.wait()
+        await self._part.ready.wait()
         outcomes = []
-        for header_bytes, signature, certificate, rows, payloads in blocks:
-            header = decode_header(header_bytes)
-            if not certificate and not self._leads:
-                raise ValueError(f"block {header.height}: an observer commits only what has a certificate")
+        for block in blocks:
+            body = _body(block)
+            if self._part.pipeline is None or (not body.certificate and len(self._genesis.members) > 1):
+                raise ValueError(f"block {body.header.height}: only what has a certificate is taken")
+            parts, count = (body.rows, body.payloads), body.header.transaction_count
             work = Work(
-                (rows, payloads),
-                header.transaction_count,
-                header=header,
-                signature=signature,
-                certificate=certificate,
+                parts, count, header=body.header, signature=body.signature, certificate=body.certificate
             )
-            outcomes.append(await self._pipeline.submit(work))
+            outcomes.append(await self._part.pipeline.submit(work))
         results: list[dict[str, object]] = []
         for outcome in await asyncio.gather(*outcomes, return_exceptions=True):
             if isinstance(outcome, Header):
@@ -156,119 +278,15 @@ class Consensus(Shell):
                 results.append({"refused": str(outcome), "row": None})
         return results
 
-    async def read_index(self) -> int:
-        """A height not below any that was committed, and thus acknowledged, before the call.
+    # --- neighbours ----------------------------------------------------------------------------------------
 
-        State at this height or a later one is a linearizable read.
-        """
-        await self._ready.wait()
-        return self._replica.commit_height
-
-    async def reset_times(self) -> None:
-        """Forget the stage times so far, as a benchmark does after its warm-up."""
-        self._times.reset()
-
-    # the loop
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._recover()
-                await self._produce()
-            except (RayError, PipelineBrokenError, ValidatorsUnavailableError, TimeoutError) as error:
-                self._recoveries += 1
-                self.log.warning("recovering after {}: {}", type(error).__name__, first_line(error))
-                await asyncio.sleep(_RETRY_PAUSE_S)
-
-    async def _recover(self) -> None:
-        """Stand on Storage's committed head under a new epoch, with every drawn transaction given back."""
-        if self._ready.is_set():
-            await self._pipeline.close()
-        self._epoch, head = await self._storage.fence.remote()
-        for shard in self._shards:
-            await asyncio.wait_for(self._patiently(shard.release), _DRAW_TIMEOUT_S)
-        self._head = dict(head)
-        self._replica = SoleReplica(TERM, head["height"])
-        position = Position(head["height"], bytes.fromhex(head["hash"]), TERM)
-        self._pipeline = Pipeline(
-            _NodeStages(self),
-            position,
-            self._signer.public_key,
-            self._genesis.member_keys,
-            self._settings.blocks_inflight_max,
-            lambda: time.perf_counter_ns() // 1000,
-            lambda: time.time_ns() // 1_000_000,
-            self._times,
-        )
-        self.log.info("epoch {}: leading from height {}", self._epoch, head["height"])
-        self._ready.set()
-
-    async def _patiently(self, method: Any) -> Any:
-        while True:
-            try:
-                return await method.remote()
-            except RayError:
-                await asyncio.sleep(_RETRY_PAUSE_S)
-
-    async def _produce(self) -> None:
-        """Propose whenever there is something to propose, at most once a block interval."""
-        interval_s = self._settings.block_interval_ms / 1000
-        while True:
-            began = time.monotonic()
-            if self._pipeline.broken.done():
-                raise PipelineBrokenError(str(self._pipeline.broken.exception()))
-            proposed = self._leads and not self._paused and await self._propose_once()
-            pause_s = interval_s if proposed else max(interval_s, _IDLE_PAUSE_S)
-            await asyncio.sleep(max(0.0, pause_s - (time.monotonic() - began)))
-
-    async def _propose_once(self) -> bool:
-        """Draw and submit one block; False when no shard had anything."""
-        if not self._shards:
-            return False
-        began = time.perf_counter_ns()
-        share = -(-self._genesis.block_transactions_max // len(self._shards))
-        payload_share = self._genesis.block_payload_bytes_max // len(self._shards)
-        draws = await asyncio.gather(*(self._draw(shard, share, payload_share) for shard in self._shards))
-        filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
-        if not filled:
-            return False
-        order = merge_by_rank([draw[0]["ranks"] for _, draw in filled])
-        self._times.add("draw", (time.perf_counter_ns() - began) / 1000, len(order))
-        parts = [part for _, draw in filled for part in draw[1:]]
-
-        def resolve(verdicts: NDArray[np.uint8]) -> None:
-            counts = [draw[0]["count"] for _, draw in filled]
-            for (shard, draw), of_draw in zip(filled, split_by_draw(verdicts, order, counts), strict=True):
-                if of_draw.any():
-                    shard.resolve.remote(draw[0]["draw"], of_draw)
-
-        await self._pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
-        return True
-
-    async def _draw(self, shard: Any, rows_max: int, payload_bytes_max: int) -> tuple[Any, Any, Any] | None:
-        """Ranked rows of one shard, by reference; None if it has none or is restarting."""
-        height = self._pipeline.next_height
-        summary, rows, payloads = shard.draw.options(num_returns=3).remote(
-            rows_max, payload_bytes_max, height
-        )
-        try:
-            told = await asyncio.wait_for(summary, _DRAW_TIMEOUT_S)
-        except (RayError, TimeoutError) as error:
-            self.log.warning("no draw from a shard: {}", first_line(error))
-            return None
-        return (told, rows, payloads) if told["count"] else None
-
-    def _depths(self) -> dict[str, int]:
-        return self._pipeline.depths() if self._ready.is_set() else {}
-
-    async def committed(self, sealed: Sealed, delta: Any) -> None:
+    async def _committed(self, header: Header, digest: bytes, delta: Any) -> None:
         """Bookkeeping after a commit, and publication to whoever follows."""
-        header = sealed.header
         self._blocks += 1
         self._transactions += header.transaction_count
-        self._head = {
+        self._part.head = {
             "height": header.height,
-            "hash": sealed.digest.hex(),
+            "hash": digest.hex(),
             "state_root": header.state_root.hex(),
             "time_ms": header.time_ms,
         }
@@ -284,49 +302,46 @@ class Consensus(Shell):
                 continue
             self._publisher.add(name, follower.committed.remote)
 
+    def _find_peer(self) -> Any:
+        if self._peer is None and self._peer_name:
+            try:
+                self._peer = ray.get_actor(self._peer_name)
+            except ValueError:
+                return None
+        return self._peer
 
-class _NodeStages:
-    """The pipeline's view of this node's actors."""
+    def _others(self) -> list[bytes]:
+        return self._part.engine.replica.others() if self._part.engine else []
 
-    def __init__(self, owner: Consensus) -> None:
-        self._owner, self._epoch = owner, owner._epoch
+    def _vote(self, digest: bytes) -> bytes:
+        return sign_vote(self._signer, digest)
 
-    async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
-        return await self._owner._pool.verify(parts[0], count)
+    def _missed_draw(self, error: BaseException) -> None:
+        self.log.warning("no draw from a shard: {}", first_line(error))
 
-    async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
-    ) -> tuple[bytes, int]:
-        return await self._owner._pool.transaction_root(order, parts)
+    async def _fetch(self, height: int, digest: bytes, leader: bytes) -> Body | None:
+        """A block from the leader, else from any other member."""
+        others = [identity for identity in self._others() if identity != leader]
+        for identity in (leader, *others):
+            peer = self._find_peer()
+            try:
+                block = None if peer is None else await peer.fetch_block.remote(identity, height, digest)
+            except RayError:
+                block = None
+            if block is not None:
+                return _body(block)
+        await asyncio.sleep(RETRY_PAUSE_S)
+        return None
 
-    async def execute(
-        self,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        parts: Sequence[Any],
-    ) -> dict[str, Any]:
-        return await self._owner._storage.execute.remote(self._epoch, height, strict, proposer, order, *parts)
 
-    async def rollback(self, height: int) -> None:
-        await self._owner._storage.rollback.remote(self._epoch, height)
+def _body(block: tuple[bytes, bytes, bytes, Any, Any]) -> Body:
+    header, signature, certificate, rows, payloads = block
+    return Body(decode_header(header), signature, certificate, rows, payloads)
 
-    def seal(self, header: Header) -> bytes:
-        return sign_proposal(self._owner._signer, header.hash())
 
-    async def commit(self, sealed: Sealed) -> None:
-        """Ask the replica, persist, tell the replica, publish what it says is committed."""
-        owner, header = self._owner, sealed.header
-        effects = owner._replica.propose(header.height, sealed.digest)
-        certificate = sealed.certificate or self._vote(effects)
-        told, delta = owner._storage.persist.options(num_returns=2).remote(
-            self._epoch, header.height, header.encode(), sealed.signature, certificate
-        )
-        await told
-        if owner._replica.persisted(header.height, sealed.digest).commit_height == header.height:
-            await owner.committed(sealed, delta)
+def _to_record(record: LogRecord) -> RaftRecord:
+    return RaftRecord(**dataclasses.asdict(record))
 
-    def _vote(self, effects: Effects) -> bytes:
-        signer = self._owner._signer
-        return Certificate(tuple((signer.public_key, sign_vote(signer, d)) for d in effects.votes)).encode()
+
+def _clock_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -3,14 +3,15 @@
     submit -> { signatures | transaction root }      started at once, on the Validators
            -> execute lane                           state transition and state root, in block order
            -> join lane                              waits for all three, seals or compares the header
-           -> persist lane                           durable, then committed, then published
+           -> persist lane                           durable here, by the rules of the replicated log
 
 Rules
 1. The execute lane alone advances the executed height, the join lane alone the sealed height and parent hash.
-2. At most `inflight_max` blocks are between submit and commit; `submit` waits at that bound.
+2. At most `inflight_max` blocks are between submit and the disk; `submit` waits at that bound.
 3. A refused block takes every block behind it down with it: the state is rolled back to the last sealed
    height, and their submitters are told which block was refused and why.
-4. Any other failure breaks the pipeline for good: all submitters get the cause, and the owner makes a new one
+4. What is on disk is no longer this file's business: the replicated log says when it is committed.
+5. Any other failure breaks the pipeline for good: all submitters get the cause, and the owner makes a new one
    on the state that Storage reports.
 Bodies never pass through here: `parts` are references that Storage and the Validators resolve.
 """
@@ -50,8 +51,8 @@ class Stages(Protocol):
 
     async def rollback(self, height: int) -> None: ...
 
-    async def commit(self, sealed: Sealed) -> None:
-        """Make the block durable, commit it and publish it; returns once it is committed."""
+    async def persist(self, sealed: Sealed) -> None:
+        """Put the block into the log and on the disk; returns once it is durable here."""
         ...
 
     def seal(self, header: Header) -> bytes:
@@ -106,7 +107,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the chain stands: the last committed height and its hash, and the term to propose in."""
+    """The block to build on: its height, hash and term. Height 0 is the genesis, of term 0."""
 
     height: int
     digest: bytes
@@ -130,7 +131,7 @@ class Pipeline:
         self._stages, self._proposer, self._times = stages, proposer, times
         self._members = frozenset(members)
         self._clock_us, self._wall_ms = clock_us, wall_ms
-        self._term = position.term
+        self._parent_term = self._own_term = position.term
         self._executed_height = self._sealed_height = position.height
         self._parent = position.digest
         self._generation = 0
@@ -145,6 +146,20 @@ class Pipeline:
             asyncio.create_task(self._lane(step))
             for step in (self._execute_next, self._join_next, self._persist_next)
         ]
+
+    @property
+    def tip(self) -> Position:
+        """The last block that was sealed or found valid."""
+        return Position(self._sealed_height, self._parent, self._parent_term)
+
+    @property
+    def is_clean(self) -> bool:
+        """True while nothing is under way and nothing has failed: whatever was executed is in `tip`."""
+        return not self._live and not self.broken.done() and self._executed_height == self._sealed_height
+
+    def lead(self, term: int) -> None:
+        """Propose in `term` from now on."""
+        self._own_term = term
 
     @property
     def next_height(self) -> int:
@@ -163,8 +178,8 @@ class Pipeline:
     async def submit(self, work: Work) -> asyncio.Future[Header | None]:
         """Put a block in; waits while `inflight_max` are under way.
 
-        The future ends with the committed header, with None for a proposal of which nothing was left, or with
-        BlockRefusedError or PipelineBrokenError.
+        The future ends with the header of the persisted block, with None for a proposal of which nothing was
+        left, or with BlockRefusedError or PipelineBrokenError.
         """
         await self._slots.acquire()
         if self.broken.done():
@@ -237,7 +252,7 @@ class Pipeline:
             await self._refuse(work, refusal)
             return
         self._sealed_height, self._parent = sealed.header.height, sealed.digest
-        self._term = sealed.header.term
+        self._parent_term = sealed.header.term
         await self._to_persist.put((work, sealed))
 
     async def _seal(self, work: Work) -> Sealed:
@@ -252,7 +267,7 @@ class Pipeline:
         self._times.add("transaction_root", elapsed_us, work.count)
         header = Header(
             height=work.height,
-            term=self._term,
+            term=self._own_term,
             time_ms=self._wall_ms(),
             transaction_count=execution["count"],
             payload_bytes=execution["payload_bytes"],
@@ -300,8 +315,8 @@ class Pipeline:
             raise self._refusal(header, f"height follows {self._sealed_height}")
         if header.proposer not in self._members:
             raise self._refusal(header, "the proposer is no member of the genesis")
-        if header.term < self._term:
-            raise self._refusal(header, f"term {header.term} is older than {self._term}")
+        if header.term < self._parent_term:
+            raise self._refusal(header, f"term {header.term} is older than {self._parent_term}")
         if header.parent_hash != self._parent:
             raise self._refusal(header, f"parent hash is not {self._parent.hex()}")
 
@@ -330,7 +345,7 @@ class Pipeline:
     async def _persist_next(self) -> None:
         work, sealed = await self._to_persist.get()
         began = self._clock_us()
-        await self._stages.commit(sealed)
+        await self._stages.persist(sealed)
         self._times.add("persist", self._clock_us() - began, sealed.header.transaction_count)
         self._finish(work, header=sealed.header)
 

@@ -1,73 +1,180 @@
-"""The replica's state machine, and the one that needs no other: a group of a single member.
+"""One member's replica: the Raft core, and what ties its log of hashes to the chain of blocks.
 
-No I/O, no clock: events come in as calls, one frozen `Effects` record comes out, whose fields say what must
-be durable before what is done. A replicated state machine answers with the same record.
+The log holds blocks, but also entries that are none, so a block's index is not its height. What is applied
+ends with the chain's head; behind it, the tail of the log names the blocks at the next heights in order.
+
+Member ids are positions in the genesis, from 1 on. What is durable is encoded here; Storage keeps the bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from random import Random
 
+import msgspec
 
-class Role(Enum):
-    """What a replica is in its term."""
+from actors.consensus.raft import (
+    CompactionError,
+    DurableState,
+    Entry,
+    EntryKind,
+    HardState,
+    Raft,
+    RaftOptions,
+    Role,
+    SnapshotMeta,
+    TraceRecord,
+    Write,
+    genesis,
+)
 
-    FOLLOWER = "follower"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
+_ENTRY, _HARD = msgspec.msgpack.Decoder(Entry), msgspec.msgpack.Decoder(HardState)
+_SNAPSHOT = msgspec.msgpack.Decoder(SnapshotMeta)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One block in the log: its body stays in Storage, here is its name."""
+class LogRecord:
+    """A write of the log as bytes for the disk; empty where there is nothing to write."""
+
+    hard_state: bytes = b""
+    snapshot: bytes = b""
+    base_index: int = 0
+    base: bytes = b""
+    first_index: int = 0
+    entries: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLog:
+    """The log as the disk has it; `base` describes the last entry that compaction dropped."""
+
+    hard_state: bytes
+    snapshot: bytes
+    base_index: int
+    base: bytes
+    entries: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last block that is committed and applied here."""
 
     height: int
-    term: int
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """append: entries to make durable, in order, before their `persisted` event is reported back.
+def encode_write(write: Write) -> LogRecord:
+    """What a write of the core puts on the disk."""
+    snapshot = write.snapshot
+    return LogRecord(
+        _encode(write.hard_state) if write.hard_state else b"",
+        _encode(snapshot) if snapshot else b"",
+        snapshot.index if snapshot else 0,
+        _encode(snapshot.term) if snapshot else b"",
+        write.entries[0].index if write.entries else 0,
+        tuple(_encode(entry) for entry in write.entries),
+    )
 
-    votes: header hashes this replica may sign now, since it has persisted and validated the block.
-    commit_height: every block up to here is committed; None when nothing changed.
+
+def decode_log(stored: StoredLog, voters: tuple[int, ...], head: Head) -> DurableState:
+    """The core's view of what is on disk; a new log belongs to the `voters`.
+
+    Raises CompactionError when the chain's head is not in the log.
     """
+    entries = tuple(_ENTRY.decode(entry) for entry in stored.entries)
+    snapshot = _SNAPSHOT.decode(stored.snapshot) if stored.snapshot else genesis(voters).snapshot
+    return DurableState(
+        snapshot,
+        _HARD.decode(stored.hard_state) if stored.hard_state else HardState(),
+        stored.base_index,
+        msgspec.msgpack.decode(stored.base, type=int) if stored.base else 0,
+        entries,
+        _applied_index(entries, snapshot, head),
+    )
 
-    append: tuple[Entry, ...] = ()
-    votes: tuple[bytes, ...] = ()
-    commit_height: int | None = None
+
+def _applied_index(entries: tuple[Entry, ...], snapshot: SnapshotMeta, head: Head) -> int:
+    for entry in reversed(entries):
+        if entry.kind is EntryKind.BLOCK and entry.digest == head.digest:
+            return entry.index
+    if head.height == 0 or snapshot.digest == head.digest:
+        return snapshot.index
+    raise CompactionError(f"the log does not know block {head.height}, {head.digest.hex()}")
 
 
-class IllegalEventError(RuntimeError):
-    """An event that cannot happen in this state: the shell and the core disagree about the world."""
+class Replica:
+    """The core together with the head of the chain. Not thread-safe, like the core."""
 
+    def __init__(
+        self,
+        member: int,
+        members: list[bytes],
+        stored: StoredLog,
+        head: Head,
+        rng: Random,
+        now_ms: int,
+        options: RaftOptions,
+        incarnation: int,
+        on_trace: Callable[[TraceRecord], None] | None = None,
+    ) -> None:
+        """Raises CompactionError or MessageError when log and chain do not fit together."""
+        self.members = members
+        self.head = head
+        voters = tuple(range(1, len(members) + 1))
+        durable = decode_log(stored, voters, head)
+        self.applied_index = durable.applied_index
+        self.raft = Raft(member, durable, rng, now_ms, options, incarnation, on_trace)
 
-class SoleReplica:
-    """Leader of a group of one: its own durable copy is a majority."""
+    @property
+    def leads(self) -> bool:
+        """True while this replica is the leader of its term."""
+        return self.raft.role is Role.LEADER
 
-    def __init__(self, term: int, height: int) -> None:
-        self.term = term
-        self.role = Role.LEADER
-        self.commit_height = height
-        self._appended = height
-        self._pending: dict[int, bytes] = {}
+    def identity(self, member: int) -> bytes:
+        """A member's key. Raises IndexError for an id that is not of the genesis."""
+        if not 1 <= member <= len(self.members):
+            raise IndexError(f"member {member} is not one of {len(self.members)}")
+        return self.members[member - 1]
 
-    def propose(self, height: int, digest: bytes) -> Effects:
-        """A block was executed and sealed on top of the last one."""
-        if height != self._appended + 1:
-            raise IllegalEventError(f"proposed height {height} after {self._appended}")
-        self._appended = height
-        self._pending[height] = digest
-        return Effects(append=(Entry(height, self.term, digest),), votes=(digest,))
+    def others(self) -> list[bytes]:
+        """Identities of all that this replica's configuration names besides itself."""
+        return [self.identity(m) for m in sorted(self.raft.configuration.members()) if m != self.raft.id]
 
-    def persisted(self, height: int, digest: bytes) -> Effects:
-        """The entry at `height` is durable here."""
-        if self._pending.get(height) != digest:
-            raise IllegalEventError(f"persisted height {height} that was not proposed as such")
-        if height != self.commit_height + 1:
-            raise IllegalEventError(f"persisted height {height} while committed is {self.commit_height}")
-        del self._pending[height]
-        self.commit_height = height
-        return Effects(commit_height=height)
+    def tail(self, below: int | None = None) -> list[Entry]:
+        """Blocks of the log that are not applied yet, at the heights after the head's; only those under
+        index `below`, if given."""
+        log = self.raft.log
+        last = log.last_index if below is None else min(below - 1, log.last_index)
+        return [e for e in log.slice(self.applied_index + 1, last) if e.kind is EntryKind.BLOCK]
+
+    @property
+    def tip_height(self) -> int:
+        """Height of the last block in the log."""
+        return self.head.height + len(self.tail())
+
+    def applied(self, entry: Entry) -> None:
+        """`entry` is applied: for a block, the chain's head has moved to it."""
+        if entry.index <= self.applied_index:
+            raise CompactionError(f"entry {entry.index} was applied before {self.applied_index}")
+        self.applied_index = entry.index
+        if entry.kind is EntryKind.BLOCK:
+            self.head = Head(self.head.height + 1, entry.digest)
+
+    def compaction(self, retain_entries: int) -> tuple[SnapshotMeta, LogRecord] | None:
+        """Let the head stand for the log before it, but for the last entries; what to write for that.
+
+        None while the applied entry is no block, or there is nothing to drop.
+        """
+        raft, index = self.raft, min(self.applied_index, self.raft.durable_index)
+        if index <= raft.log.snapshot.index or index - raft.log.base_index <= 2 * retain_entries:
+            return None
+        if raft.log.entry(index).digest != self.head.digest:
+            return None
+        snapshot = raft.snapshot_at(index, self.head.digest)
+        raft.compact(snapshot, retain_entries)
+        base = raft.log.base_index
+        return snapshot, LogRecord(
+            snapshot=_encode(snapshot), base_index=base, base=_encode(raft.log.base_term)
+        )

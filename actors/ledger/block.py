@@ -91,6 +91,11 @@ def verify_proposal(header: Header, signature: bytes) -> bool:
     return _verify(header.proposer, _PROPOSE_DOMAIN + header.hash(), signature)
 
 
+def verify_vote(identity: bytes, header_hash: bytes, signature: bytes) -> bool:
+    """True if `identity` voted for the header hash."""
+    return _verify(identity, _VOTE_DOMAIN + header_hash, signature)
+
+
 def _verify(key: bytes, message: bytes, signature: bytes) -> bool:
     if len(key) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
@@ -118,7 +123,7 @@ class Certificate:
             return False
         if 2 * len(identities) <= len(members):
             return False
-        return all(_verify(identity, _VOTE_DOMAIN + header_hash, sig) for identity, sig in self.votes)
+        return all(verify_vote(identity, header_hash, sig) for identity, sig in self.votes)
 
 
 def decode_certificate(data: bytes) -> Certificate:

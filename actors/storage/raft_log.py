@@ -30,12 +30,13 @@ _AFTER_ALL_ENTRIES = _ENTRY + b"\xff" * 9
 class RaftRecord:
     """One write of the log, in opaque bytes. first_index: of entries[0]; entries follow each other.
 
-    snapshot: the log is to hold nothing but this, whose index is `base_index`.
+    snapshot: the log is to hold nothing but this; base_index and base are its index and what describes it.
     """
 
     hard_state: bytes = b""
     snapshot: bytes = b""
     base_index: int = 0
+    base: bytes = b""
     first_index: int = 0
     entries: tuple[bytes, ...] = ()
 
@@ -89,7 +90,7 @@ class RaftLog:
         if record.snapshot:
             batch.delete_range(FAMILY, _ENTRY, _AFTER_ALL_ENTRIES)
             batch.put(FAMILY, _SNAPSHOT, record.snapshot)
-            batch.put(FAMILY, _BASE, _INDEX.pack(record.base_index), record.snapshot)
+            batch.put(FAMILY, _BASE, _INDEX.pack(record.base_index), record.base)
             self._last_index = record.base_index
         if record.hard_state:
             batch.put(FAMILY, _HARD_STATE, record.hard_state)

@@ -1,14 +1,12 @@
-"""Ordering, the sole replica, stage times: pure pieces of the consensus room."""
+"""Ordering, stage times: pure pieces of the consensus room."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.consensus.ordering import merge_by_rank, split_by_draw
-from actors.consensus.replica import IllegalEventError, SoleReplica
 from actors.consensus.stages import StageTimes
 from actors.shell import first_line
 
@@ -44,31 +42,6 @@ def test_verdicts_return_to_the_draw_they_belong_to(fees: list[list[int]]) -> No
         list(part)
         for part in (np.split(verdict_of_row, np.cumsum([len(f) for f in fees])[:-1]) if fees else [])
     ]
-
-
-def test_a_group_of_one_commits_what_it_has_persisted_in_order() -> None:
-    replica = SoleReplica(term=3, height=7)
-    first, second = replica.propose(8, b"a"), replica.propose(9, b"b")
-    assert first.append[0].term == 3
-    assert first.commit_height is None
-    assert second.votes == (b"b",)
-    with pytest.raises(IllegalEventError):
-        replica.persisted(9, b"b")
-    assert replica.persisted(8, b"a").commit_height == 8
-    assert replica.persisted(9, b"b").commit_height == replica.commit_height == 9
-
-
-@pytest.mark.parametrize("height", [7, 9])
-def test_heights_follow_each_other(height: int) -> None:
-    with pytest.raises(IllegalEventError):
-        SoleReplica(1, 7).propose(height, b"x")
-
-
-def test_a_digest_that_was_not_proposed_is_not_committed() -> None:
-    replica = SoleReplica(1, 0)
-    replica.propose(1, b"x")
-    with pytest.raises(IllegalEventError):
-        replica.persisted(1, b"y")
 
 
 def test_stage_times_are_means_per_transaction() -> None:

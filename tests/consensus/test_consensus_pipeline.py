@@ -35,11 +35,11 @@ class FakeStages:
 
     def __init__(self) -> None:
         self.executed = self.height = 0
-        self.committed: list[Sealed] = []
+        self.persisted: list[Sealed] = []
         self.rollbacks: list[int] = []
         self.verdicts: dict[int, list[int]] = {}
         self.bad_signatures: dict[int, int] = {}
-        self.break_on_commit = False
+        self.break_on_persist = False
         self.overlap = 0
         self._running = 0
 
@@ -84,10 +84,10 @@ class FakeStages:
         self.rollbacks.append(height)
         self.height = height
 
-    async def commit(self, sealed: Sealed) -> None:
-        if self.break_on_commit:
+    async def persist(self, sealed: Sealed) -> None:
+        if self.break_on_persist:
             raise ConnectionError("storage is gone")
-        self.committed.append(sealed)
+        self.persisted.append(sealed)
 
     def seal(self, header: Header) -> bytes:
         return sign_proposal(SIGNER, header.hash())
@@ -134,8 +134,8 @@ def test_proposals_become_a_chain_in_order() -> None:
         futures = [await pipe.submit(work) for work in works]
         headers = await asyncio.gather(*futures)
         assert [header.height for header in headers if header] == list(range(1, 8))
-        parents = [GENESIS, *(sealed.digest for sealed in stages.committed)]
-        assert [sealed.header.parent_hash for sealed in stages.committed] == parents[:-1]
+        parents = [GENESIS, *(sealed.digest for sealed in stages.persisted)]
+        assert [sealed.header.parent_hash for sealed in stages.persisted] == parents[:-1]
         assert stages.overlap > 1, "no two blocks were ever under way together"
         await pipe.close()
 
@@ -201,7 +201,7 @@ def test_a_false_header_is_refused_with_the_reason_and_the_state_rolled_back(
         with pytest.raises(BlockRefusedError, match=reason):
             await (await pipe.submit(bad))
         assert stages.rollbacks == [0]
-        assert not stages.committed
+        assert not stages.persisted
         good, _ = block(1, GENESIS)
         assert await (await pipe.submit(good)) is not None
         await pipe.close()
@@ -223,7 +223,7 @@ def test_a_bad_row_or_signature_is_named() -> None:
         forged.signature = bytes(64)
         with pytest.raises(BlockRefusedError, match="signature over the header"):
             await (await pipe.submit(forged))
-        assert not stages.committed
+        assert not stages.persisted
         await pipe.close()
 
     asyncio.run(scenario())
@@ -248,7 +248,7 @@ def test_what_follows_a_refused_block_is_refused_too() -> None:
 def test_a_failure_breaks_the_pipeline_and_reaches_everybody() -> None:
     async def scenario() -> None:
         stages = FakeStages()
-        stages.break_on_commit = True
+        stages.break_on_persist = True
         pipe = pipeline(stages, inflight_max=2)
         done = await pipe.submit(Work((1, None), 3, order=np.arange(3)))
         await asyncio.wait([pipe.broken])
@@ -267,13 +267,13 @@ def test_submit_waits_at_the_bound() -> None:
     async def scenario() -> None:
         stages = FakeStages()
         gate = asyncio.Event()
-        commit = stages.commit
+        persist = stages.persist
 
         async def held(sealed: Sealed) -> None:
             await gate.wait()
-            await commit(sealed)
+            await persist(sealed)
 
-        stages.commit = held  # type: ignore[method-assign]
+        stages.persist = held  # type: ignore[method-assign]
         pipe = pipeline(stages, inflight_max=2)
         for n in (1, 2):
             await pipe.submit(Work((n, None), 3, order=np.arange(3)))

@@ -66,14 +66,23 @@ class Storage:
 
 
 class Consensus:
-    """Stands for the handle of Consensus: keeps the blocks it is handed."""
+    """Stands for the handle of Consensus: keeps what it is handed, and votes for every block."""
 
     def __init__(self) -> None:
         self.got: list[tuple[bytes, Any]] = []
-        self.take = Remote(self._take)
+        self.heard: list[tuple[bytes, bytes]] = []
+        self.offer_block = Remote(self._take)
+        self.deliver = self.offer_certificates = Remote(self._hear)
+        self.prove = Remote(self._prove)
 
     async def _take(self, identity: bytes, block: Any) -> None:
         self.got.append((identity, block))
+
+    async def _hear(self, messages: list[tuple[bytes, bytes]]) -> None:
+        self.heard += messages
+
+    async def _prove(self, height: int, digest: bytes) -> bytes:
+        return b"vote" + bytes([height]) + digest
 
 
 @asynccontextmanager
@@ -116,22 +125,41 @@ def test_a_pushed_block_reaches_consensus_and_a_malformed_one_its_senders_record
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
             await a.add_seeds([await address_of(b)])
             await eventually_connected(a, MEMBERS[1].public_key)
-            to, block, consensus = [MEMBERS[1].public_key], block_of(), Consensus()
-            (early,) = await a.push_block(to, block.encode(), 20)
-            assert early["error"] == "not_ready"
-            await b.take_blocks(consensus, "take")
-            (report,) = await a.push_block(to, block.encode(), 20)
+            to, block, consensus = [MEMBERS[1].public_key], block_of(), b._consensus
+            (report,) = await a.push_block(to, np.frombuffer(block.encode(), dtype=np.uint8), 20)
             assert report["ok"], report
             ((sender, (header, signature, certificate, rows, payloads)),) = consensus.got
             assert sender == MEMBERS[0].public_key
             assert (header, signature, certificate) == (block.header.encode(), block.signature, b"")
             assert np.array_equal(rows, BODY.rows)
             assert payloads.tobytes() == b"memo"
-            (bad,) = await a.push_block(to, block.encode()[:-1], 20)
+            (bad,) = await a.push_block(to, np.frombuffer(block.encode()[:-1], dtype=np.uint8), 20)
             assert bad["error"] == "block_form"
             offences = (await b.health())["counters"]["offences"]  # type: ignore[index]
             assert offences == {"block_form": 1}
             assert len(consensus.got) == 1
+
+    run(scenario)
+
+
+def test_members_hear_each_others_replicas_and_are_asked_for_their_votes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
+            await a.add_seeds([await address_of(b)])
+            key = MEMBERS[1].public_key
+            await eventually_connected(a, key)
+            assert await a.send([(key, "raft", b"one"), (key, "certificate", b"two")]) == [True, True]
+            asked = await a.ask_proofs([key, bytes(32)], 7, b"\x05" * 32)
+            assert asked == [(key, b"vote\x07" + b"\x05" * 32)]
+            async with asyncio.timeout(60):
+                while len(b._consensus.heard) < 2:
+                    await asyncio.sleep(0)
+            assert sorted(b._consensus.heard) == [
+                (MEMBERS[0].public_key, b"one"),
+                (MEMBERS[0].public_key, b"two"),
+            ]
 
     run(scenario)
 

@@ -21,6 +21,7 @@ from actors.ledger.block import SealedHeader
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
+from actors.peer import messages
 from actors.peer.actor import Peer
 from actors.peer.catchup import serve_chain, synchronise
 from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
@@ -28,6 +29,8 @@ from actors.peer.config import Member, PeerConfig, PeerLimits, parse_address
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.kademlia.records import EndpointRecord
+from actors.peer.messages import BlockWanted
+from actors.peer.network import ChannelHandler, Network
 from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book
 from actors.peer.node.blocks import BlockExchange, OfferedBlock
 from actors.peer.spread import BLOCKS
@@ -44,6 +47,9 @@ from actors.shell import (
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
+# The names under which Consensus sends (actors/consensus/ports.py).
+RAFT_CHANNEL, CERTIFICATE_CHANNEL = "raft", "certificate"
+PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
 
@@ -99,10 +105,40 @@ class NodePeer(Shell, Peer):
         network = self._running()
         serve_chain(network, self._chain)
         self._blocks.serve(network)
+        if not self._follows:
+            self._join_consensus(network)
         if self._spread is not None:
             self._spread.register_judge(BLOCKS, self._judge_announcements)
         self._write_book(self._book.bound(parse_address(str(told["address"]))[1]))
         return told
+
+    def _join_consensus(self, network: Network) -> None:
+        """What other members say to this one's Consensus, and what they may ask it."""
+        consensus = self._consensus
+
+        def passed_on(method: Any) -> ChannelHandler:
+            async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
+                members = network.links.members
+                with contextlib.suppress(RayError):  # Consensus is restarting: messages may be lost
+                    await method.remote([entry for entry in batch if entry[0] in members])
+
+            return on_batch
+
+        async def on_proof(_peer: bytes, body: bytes) -> bytes:
+            wanted = messages.decode_block_wanted(body)
+            return bytes(await consensus.prove.remote(wanted.height, wanted.hash))
+
+        network.register_channel(RAFT_CHANNEL, passed_on(consensus.deliver))
+        network.register_channel(CERTIFICATE_CHANNEL, passed_on(consensus.offer_certificates))
+        network.register_method(PROOF_METHOD, on_proof, members_only=True)
+        self._blocks.taker = consensus.offer_block.remote
+
+    async def ask_proofs(self, to: list[bytes], height: int, digest: bytes) -> list[tuple[bytes, bytes]]:
+        """Ask members for a block's certificate or their vote; (identity, answer) of those that answered."""
+        wanted = messages.encode(BlockWanted(height, digest))
+        calls = [self._running().request(identity, PROOF_METHOD, wanted, PROOF_DEADLINE_S) for identity in to]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        return [(who, said) for who, said in zip(to, answers, strict=True) if isinstance(said, bytes)]
 
     async def add_seeds(self, addresses: list[str]) -> None:
         """As `Peer.add_seeds`; they are also remembered over the end of this process."""
@@ -126,25 +162,20 @@ class NodePeer(Shell, Peer):
             self._life.cancel()
         await Peer.stop(self)
 
-    async def take_blocks(self, handle: Any, method: str) -> None:
-        """Hand the blocks that members push to `handle.method(identity, block)`.
-
-        A block is what `Consensus.validate_blocks` takes: header, signature, an empty certificate, rows and
-        payloads by reference. Repeat it after this actor may have restarted.
-        """
-        self._blocks.taker = getattr(handle, method).remote
-
     async def push_block(
-        self, to: list[bytes], body: bytes, deadline_s: float | None = None
+        self, to: list[bytes], body: NDArray[np.uint8], deadline_s: float | None = None
     ) -> list[dict[str, object]]:
-        """Send the bytes of a `Block` to these members at once; the report is that of `broadcast_block`."""
-        return await self.broadcast_block(body, to, deadline_s)
+        """Send the bytes of a `Block`, (n,) uint8, to these members at once; the report is that of
+        `broadcast_block`."""
+        return await self.broadcast_block(body.tobytes(), to, deadline_s)
 
     async def fetch_block(
         self, identity: bytes, height: int, digest: bytes, deadline_s: float | None = None
     ) -> OfferedBlock | None:
-        """Get a block that a member stores, committed or not, in the form of `take_blocks` but with its
-        certificate if it has one; None if it does not store it, does not answer, or answers another one."""
+        """Get a block that a member stores, committed or not, as `Consensus.validate_blocks` takes it.
+
+        With its certificate if it has one. None if it does not store it, does not answer, or answers another.
+        """
         try:
             return await self._blocks.fetch(self._running(), identity, height, digest, deadline_s)
         except (NotConnectedError, RequestError, ProtocolError) as error:

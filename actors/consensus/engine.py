@@ -1,0 +1,348 @@
+"""The loop around the replica: carries out what the core asks, in the order that keeps it safe.
+
+    input (message, proposal, timer, completed write)
+      -> pump: take the core's effects
+           messages               sent at once
+           write                  -> write lane: on disk with the block it names, then the messages that wait
+           committed              -> apply lane: certificate, commit in Storage, publish
+           votes                  -> the certifier
+
+Rules
+1. Inputs do not overlap: everything here runs on one event loop, and `pump` never awaits.
+2. A block enters the log only when this node has executed it and found it valid. So an acknowledgement that
+   it is durable says also that it is valid, and the node's vote rides on it: what is committed has its
+   certificate at the same moment.
+3. Writes become durable one after the other. A block and the entry that names it are one write.
+4. Whatever fails in a lane ends this engine (`failed`); its owner starts anew from the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from actors.consensus.certifier import Certifier
+from actors.consensus.pipeline import Sealed
+from actors.consensus.raft import (
+    BlockVote,
+    Effects,
+    Entry,
+    EntryKind,
+    Message,
+    Proposal,
+    RaftError,
+    Role,
+    SnapshotOffer,
+    Write,
+    decode,
+    encode,
+)
+from actors.consensus.raft.messages import AppendRequest, AppendResponse
+from actors.consensus.replica import LogRecord, Replica, encode_write
+from actors.ledger.block import Certificate
+
+TICK_MS_MAX = 10
+LATE_TICK_MS = 30
+APPENDS_MAX = 256
+CERTIFICATE_WAIT_S = 0.25
+Vote = Callable[[bytes], bytes]
+
+
+class OvertakenError(RuntimeError):
+    """A block that was on its way into the log was overtaken by another leader's."""
+
+
+class Ports(Protocol):
+    """The other actors, as the engine sees them."""
+
+    def send(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """Hand (identity, body) pairs to the wire; nothing is promised."""
+        ...
+
+    def announce(self, digest: bytes, certificate: bytes) -> None:
+        """Tell the other members of a certificate; nothing is promised."""
+        ...
+
+    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
+        """Make a block (if any) and a record durable; with a certificate the block is committed too.
+        Answers a reference to the block's delta."""
+        ...
+
+    async def commit(self, height: int, certificate: bytes) -> Any:
+        """Commit a durable block; answers a reference to its delta."""
+        ...
+
+    async def publish(self, height: int, digest: bytes, delta: Any) -> None:
+        """Tell this node's actors that a block is final."""
+        ...
+
+    async def find_certificate(self, height: int, digest: bytes) -> None:
+        """Ask the other members for their votes, or for the certificate; answers go to the certifier."""
+        ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    sealed: Sealed
+    durable: asyncio.Future[None]
+
+
+class Engine:
+    """See the module's text. `sign` votes for a header hash, `clock_ms` is monotonic."""
+
+    def __init__(
+        self, replica: Replica, certifier: Certifier, ports: Ports, sign: Vote, clock_ms: Callable[[], int]
+    ) -> None:
+        self.replica, self.certifier = replica, certifier
+        self._ports, self._sign, self._clock_ms = ports, sign, clock_ms
+        self._identity = replica.identity(replica.raft.id)
+        self._waiting: dict[bytes, _Waiting] = {}
+        self._to_write: asyncio.Queue[tuple[Write, tuple[Message, ...]]] = asyncio.Queue()
+        self._to_apply: asyncio.Queue[Entry] = asyncio.Queue()
+        self._committed_at_once: dict[bytes, Any] = {}
+        self._committed_height = replica.head.height
+        self._reads: dict[int, asyncio.Future[int]] = {}
+        self._reads_asked = 0
+        self._known = (replica.raft.role, replica.raft.leader, replica.raft.term)
+        self.appends: asyncio.Queue[AppendRequest] = asyncio.Queue(APPENDS_MAX)
+        self.interrupted: AppendRequest | None = None
+        self.snapshot_offer: SnapshotOffer | None = None
+        self.changed = asyncio.Event()
+        self.advanced = asyncio.Event()
+        self.drained = asyncio.Event()
+        self.drained.set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.elections = self.messages_refused = self.appends_dropped = 0
+        self._tasks = [
+            asyncio.create_task(self._lane(step)) for step in (self._write, self._apply, self._tick)
+        ]
+        self.pump()
+
+    # --- inputs ------------------------------------------------------------------------------------------
+
+    def deliver(self, identity: bytes, body: bytes) -> None:
+        """One message of another member. What is malformed or not its sender's is counted and dropped."""
+        try:
+            message = decode(body)
+            if self.replica.identity(message.sender) != identity:
+                raise IndexError(f"a message of member {message.sender} came from another identity")
+            if isinstance(message, AppendRequest):
+                self._queue_append(message)
+            else:
+                self.step(message)
+        except (RaftError, IndexError):
+            self.messages_refused += 1
+
+    def _queue_append(self, request: AppendRequest) -> None:
+        """Entries wait for their blocks. At the bound they are dropped, and the leader sends them again."""
+        if self.appends.full():
+            self.appends_dropped += 1
+        else:
+            self.appends.put_nowait(request)
+
+    def step(self, message: Message) -> None:
+        """Let the core take a message. Raises ProtocolViolationError."""
+        try:
+            self.replica.raft.step(message, self._clock_ms())
+        finally:
+            self.pump()
+
+    def propose(self, sealed: Sealed, size_bytes: int) -> asyncio.Future[None]:
+        """Append this leader's own block; the future ends when it is durable here. Raises RaftError."""
+        proposal = Proposal(sealed.digest, size_bytes, sealed.header.term)
+        self.replica.raft.propose(proposal, self._clock_ms())
+        return self._enter(sealed)
+
+    def accept(self, request: AppendRequest, sealed: Sealed) -> asyncio.Future[None]:
+        """Append the one block of a leader's request. Raises OvertakenError when the core did not take it."""
+        entry, log = request.entries[0], self.replica.raft.log
+        self.replica.raft.step(request, self._clock_ms())
+        if log.term_at(entry.index) != entry.term:
+            self.pump()
+            raise OvertakenError(f"block {sealed.header.height} of term {entry.term} was overtaken")
+        return self._enter(sealed)
+
+    def _enter(self, sealed: Sealed) -> asyncio.Future[None]:
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[sealed.digest] = _Waiting(sealed, durable)
+        self.pump()
+        return durable
+
+    async def read_height(self, timeout_s: float) -> int:
+        """A height from which a linearizable read may be answered, applied here. Raises RaftError without a
+        leader, TimeoutError when it does not confirm itself in time."""
+        self._reads_asked += 1
+        number = self._reads_asked
+        answer = self._reads[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                self.replica.raft.read(number, self._clock_ms())
+                self.pump()
+                index = await answer
+                while self.replica.applied_index < index:
+                    self.advanced.clear()
+                    await self.advanced.wait()
+        finally:
+            del self._reads[number]
+        return self.replica.head.height
+
+    # --- effects -----------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Take and start whatever the core wants done."""
+        raft = self.replica.raft
+        while True:
+            while raft.has_effects:
+                self._start(raft.take_effects())
+            was, now = self._known, (raft.role, raft.leader, raft.term)
+            if now == was:
+                return
+            self._known = now
+            self._on_change(was, now)
+
+    def _start(self, effects: Effects) -> None:
+        self._send(effects.messages)
+        for received in effects.votes:
+            identity = self.replica.identity(received.member)
+            self.certifier.add_vote(identity, received.vote.digest, received.vote.signature)
+        if effects.write is not None:
+            self.drained.clear()
+            self._to_write.put_nowait((effects.write, effects.messages_after_write))
+        for entry in effects.committed:
+            self._to_apply.put_nowait(entry)
+        for ready in effects.reads:
+            if (answer := self._reads.get(ready.read_id)) and not answer.done():
+                answer.set_result(ready.index)
+        for number in effects.reads_failed:
+            if (answer := self._reads.get(number)) and not answer.done():
+                answer.set_exception(OvertakenError("the leader lost its office"))
+        if effects.snapshot_offer is not None:
+            self.snapshot_offer = effects.snapshot_offer
+            self.changed.set()
+
+    def _send(self, messages: tuple[Message, ...]) -> None:
+        if messages:
+            self._ports.send([(self.replica.identity(m.to), encode(m)) for m in messages])
+
+    def _on_change(self, was: tuple[Role, Any, int], now: tuple[Role, Any, int]) -> None:
+        """Another role, leader or term. A new leader is given this replica's votes for what is not final."""
+        if now[1] is not None and now[1:] != was[1:]:
+            self.elections += 1
+            for entry in self.replica.tail(below=self.replica.raft.durable_index + 1):
+                vote = BlockVote(entry.index, entry.digest, self._sign(entry.digest))
+                self.replica.raft.sign(vote)
+        if Role.LEADER in (was[0], now[0]):
+            self.changed.set()
+
+    # --- lanes -------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop the lanes. Who waits for a block learns that it was overtaken."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for waiting in self._waiting.values():
+            if not waiting.durable.done():
+                waiting.durable.set_exception(OvertakenError("this replica starts anew"))
+                waiting.durable.exception()
+        if not self.failed.done():
+            self.failed.cancel()
+
+    async def _lane(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            while True:
+                await step()
+        except Exception as error:  # noqa: BLE001 -- every failure must reach the owner, none may be swallowed
+            if not self.failed.done():
+                self.failed.set_exception(error)
+                self.failed.exception()
+
+    async def _tick(self) -> None:
+        raft = self.replica.raft
+        due_ms = min(raft.next_deadline_ms, self._clock_ms() + TICK_MS_MAX)
+        await asyncio.sleep(max(due_ms - self._clock_ms(), 0) / 1000)
+        if self._clock_ms() - due_ms > LATE_TICK_MS:
+            await asyncio.sleep(0.002)  # this process was held up: first hear what has arrived meanwhile
+        raft.tick(self._clock_ms())
+        self.pump()
+
+    async def _write(self) -> None:
+        write, messages = await self._to_write.get()
+        digests = [entry.digest for entry in write.entries if entry.kind is EntryKind.BLOCK]
+        blocks = [self._waiting[digest] for digest in digests]
+        await self._make_durable(write, [block.sealed for block in blocks])
+        for digest, block in zip(digests, blocks, strict=True):
+            del self._waiting[digest]
+            if not block.durable.done():
+                block.durable.set_result(None)
+        raft = self.replica.raft
+        raft.persisted(write.ticket)
+        votes = tuple(
+            BlockVote(entry.index, entry.digest, self._sign(entry.digest))
+            for entry in write.entries
+            if entry.kind is EntryKind.BLOCK
+        )
+        if self.replica.leads:
+            for vote in votes:
+                raft.sign(vote)
+        self._send(tuple(_with_votes(message, votes) for message in messages))
+        if self._to_write.empty():
+            self.drained.set()
+        self.pump()
+
+    async def _make_durable(self, write: Write, blocks: list[Sealed]) -> None:
+        """Blocks first: no entry may be durable before its block is."""
+        for sealed in blocks[:-1]:
+            await self._ports.write(sealed, b"", LogRecord())
+        if blocks:
+            last = blocks[-1]
+            certificate = self._own_certificate(last) if len(blocks) == 1 else b""
+            delta = await self._ports.write(last, certificate, encode_write(write))
+            if certificate:
+                self._committed_height = last.header.height
+                self._committed_at_once[last.digest] = delta
+        elif not write.is_barrier:
+            await self._ports.write(None, b"", encode_write(write))
+
+    def _own_certificate(self, sealed: Sealed) -> bytes:
+        """In a network of one member, its vote alone commits a block in the write that makes it durable."""
+        alone = len(self.replica.members) == 1 and self.replica.leads
+        if not alone or sealed.header.height != self._committed_height + 1:
+            return b""
+        return Certificate(((self._identity, self._sign(sealed.digest)),)).encode()
+
+    async def _apply(self) -> None:
+        entry = await self._to_apply.get()
+        if entry.kind is EntryKind.BLOCK:
+            await self._finish(entry.digest, self.replica.head.height + 1)
+        self.replica.applied(entry)
+        self.advanced.set()
+
+    async def _finish(self, digest: bytes, height: int) -> None:
+        delta = self._committed_at_once.pop(digest, None)
+        if delta is None:
+            certificate = await self._certificate(digest, height)
+            delta = await self._ports.commit(height, certificate)
+            self._committed_height = height
+            if self.replica.leads:
+                self._ports.announce(digest, certificate)
+        self.certifier.forget(digest)
+        await self._ports.publish(height, digest, delta)
+
+    async def _certificate(self, digest: bytes, height: int) -> bytes:
+        """The votes mostly came with the acknowledgements that committed the block; else ask for them."""
+        while not (certificate := await self.certifier.wait(digest, CERTIFICATE_WAIT_S)):
+            await self._ports.find_certificate(height, digest)
+        return certificate
+
+
+def _with_votes(message: Message, votes: tuple[BlockVote, ...]) -> Message:
+    """An acknowledgement that carries the votes for the blocks it acknowledges."""
+    if not votes or not isinstance(message, AppendResponse) or message.rejected:
+        return message
+    riding = tuple(vote for vote in votes if vote.index <= message.index)
+    return msgspec.structs.replace(message, votes=(*message.votes, *riding))

@@ -1,0 +1,163 @@
+"""A follower's way of taking the leader's entries: validate each block, then let the core have its entry.
+
+The core would take entries at once; here each waits until its block is at hand, executed, and found valid,
+and several are under way in the pipeline. To the core that is only a slower network. Requests are split into
+one entry each, so that every block enters the log the moment it is valid.
+
+    request -> does it follow what is under way?        yes: submit its block to the pipeline
+               no: wait until all under way has ended    then the log itself says whether it fits
+                   the log does not know its predecessor: the core answers so
+                   it replaces entries of the log: the pipeline must first stand below them (RestandError)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+import msgspec
+
+from actors.consensus.bodies import Bodies, Body
+from actors.consensus.engine import Engine
+from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
+from actors.consensus.raft import Entry, EntryKind, Role
+from actors.consensus.raft.messages import AppendRequest
+from actors.ledger.block import Header
+
+PUSHED_WAIT_S = 0.15
+FETCH_PAUSE_S = 0.1
+AHEAD_BLOCKS_MAX = 64
+Fetch = Callable[[int, bytes, bytes], Awaitable[Body | None]]
+
+
+class RestandError(RuntimeError):
+    """The pipeline must be built anew on the log: on its entries under index `below`, or on all of them."""
+
+    def __init__(self, below: int | None = None) -> None:
+        super().__init__(f"stand below {below}" if below else "stand on the log's end")
+        self.below = below
+
+
+class Following:
+    """Takes requests from `engine.appends` into `pipeline`, which stands on the log's last block (or below).
+
+    fetch(height, digest, leader) asks the other members for a block that did not arrive by itself.
+    """
+
+    def __init__(self, engine: Engine, pipeline: Pipeline, bodies: Bodies, fetch: Fetch) -> None:
+        self._engine, self._pipeline, self._bodies, self._fetch = engine, pipeline, bodies, fetch
+        self._raft = engine.replica.raft
+        self._height = pipeline.tip.height
+        self._pending: list[tuple[Entry, asyncio.Future[Header | None]]] = []
+        self._requests: dict[bytes, AppendRequest] = {}
+
+    async def run(self) -> None:
+        """Take requests until cancelled. Raises RestandError, or BlockRefusedError for a block that the
+        leader proposed and this node found invalid."""
+        engine = self._engine
+        while True:
+            request = engine.interrupted or await engine.appends.get()
+            engine.interrupted = request
+            if self._raft.role is Role.LEADER or request.term < self._raft.term:
+                engine.step(request)
+            else:
+                await self._take(request)
+            engine.interrupted = None
+
+    async def accept(self, sealed: Sealed) -> None:
+        """The pipeline's last stage: a valid block enters the log, and is durable when this returns.
+
+        Raises OvertakenError when another leader's entries came first.
+        """
+        await self._engine.accept(self._requests.pop(sealed.digest), sealed)
+
+    async def _take(self, request: AppendRequest) -> None:
+        for part in _split(request):
+            entry = part.entries[0] if part.entries else None
+            if not self._follows_pending(part):
+                await self._drain()
+                log = self._raft.log
+                fits = log.term_at(part.prev_index) == part.prev_term
+                if not fits or entry is None or log.term_at(entry.index) == entry.term:
+                    self._engine.step(part)
+                    if not fits:
+                        return
+                    continue
+                self._require_stand_below(entry)
+            if entry is None or entry.kind is not EntryKind.BLOCK:
+                await self._drain()
+                self._engine.step(part)
+                if self._pipeline.tip.height != self._engine.replica.tip_height:
+                    raise RestandError
+            elif not await self._submit(part, entry):
+                return
+
+    def _follows_pending(self, part: AppendRequest) -> bool:
+        while self._pending and self._pending[0][1].done():
+            if self._pending[0][1].exception() is not None:
+                return False
+            self._pending.pop(0)
+        if not self._pending:
+            return False
+        last = self._pending[-1][0]
+        return (last.index, last.term) == (part.prev_index, part.prev_term)
+
+    async def _drain(self) -> None:
+        """Wait until nothing is under way. Raises RestandError or BlockRefusedError if something failed."""
+        pending, self._pending = self._pending, []
+        for outcome in await asyncio.gather(*(future for _, future in pending), return_exceptions=True):
+            if isinstance(outcome, BlockRefusedError) and outcome.height:
+                raise outcome
+            if isinstance(outcome, BaseException):
+                raise RestandError from outcome
+
+    def _require_stand_below(self, entry: Entry) -> None:
+        """A new entry may replace others: then the pipeline must not stand on those."""
+        replica = self._engine.replica
+        below = replica.head.height + len(replica.tail(below=entry.index))
+        if self._pipeline.tip.height != below:
+            raise RestandError(entry.index)
+        self._height = below
+
+    async def _submit(self, part: AppendRequest, entry: Entry) -> bool:
+        """Put the block under way. False if a later leader made the request void meanwhile."""
+        height = self._height + 1
+        body = await self._body(part, entry.digest, height)
+        if body is None:
+            return False
+        while height - self._engine.replica.head.height > AHEAD_BLOCKS_MAX:
+            self._engine.advanced.clear()
+            await self._engine.advanced.wait()
+        if body.certificate:
+            self._engine.certifier.add_certificate(entry.digest, body.certificate)
+        work = Work(
+            (body.rows, body.payloads),
+            body.header.transaction_count,
+            header=body.header,
+            signature=body.signature,
+        )
+        self._requests[entry.digest] = part
+        self._pending.append((entry, await self._pipeline.submit(work)))
+        self._height = height
+        return True
+
+    async def _body(self, part: AppendRequest, digest: bytes, height: int) -> Body | None:
+        trails = part.commit >= part.prev_index + 1  # what is committed already is not pushed any more
+        leader = self._engine.replica.identity(part.sender)
+        body = await self._bodies.take(digest, 0 if trails else PUSHED_WAIT_S)
+        while body is None and self._raft.term <= part.term:
+            body = await self._fetch(height, digest, leader)
+            if body is None:
+                body = await self._bodies.take(digest, FETCH_PAUSE_S)
+        return body
+
+
+def _split(request: AppendRequest) -> Iterator[AppendRequest]:
+    """The same request as requests of at most one entry."""
+    if len(request.entries) <= 1:
+        yield request
+        return
+    previous, previous_term = request.prev_index, request.prev_term
+    for entry in request.entries:
+        yield msgspec.structs.replace(request, prev_index=previous, prev_term=previous_term, entries=(entry,))
+        previous, previous_term = entry.index, entry.term

@@ -1,0 +1,268 @@
+"""How a node takes part in its network: recover, stand, work, again and again.
+
+    recover    a new epoch (fences every older incarnation), the log from the disk, a new replica and engine
+    stand      a pipeline on the last block of the log
+    work       leader: draw, execute, seal, append        follower: validate what the leader appends
+               observer: take what is proven to it
+    work ends when the role changes (then stand) or a neighbour fails (then recover)
+
+What was drawn and did not reach the log is given back to its shard. The handle of Storage comes from the
+shell; this file knows no Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from actors.consensus.bodies import Bodies
+from actors.consensus.certifier import Certifier
+from actors.consensus.engine import Engine, OvertakenError
+from actors.consensus.following import Fetch, Following, RestandError
+from actors.consensus.pipeline import BlockRefusedError, Pipeline, PipelineBrokenError, Position, Sealed
+from actors.consensus.ports import NodePorts
+from actors.consensus.producing import Producer
+from actors.consensus.raft import RaftError, RaftOptions, TraceRecord
+from actors.consensus.replica import Head, Replica, StoredLog
+from actors.consensus.stages import StageTimes
+from actors.ledger.block import decode_header, sign_vote
+from actors.ledger.genesis import Genesis
+from actors.ledger.signing import Signer
+from actors.settings import ConsensusSettings
+from actors.shell import first_line
+
+if TYPE_CHECKING:
+    from loguru import Logger
+
+RETRY_PAUSE_S = 0.1
+ROW_BYTES = 208
+_OWN_FAILURES = (RaftError, PipelineBrokenError, OvertakenError, TimeoutError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down."""
+
+    settings: ConsensusSettings
+    genesis: Genesis
+    signer: Signer
+    storage: Any
+    ports: NodePorts
+    certifier: Certifier
+    bodies: Bodies
+    producer: Producer
+    times: StageTimes
+    fetch: Fetch
+    unreachable: tuple[type[Exception], ...]
+    on_trace: Callable[[TraceRecord], None] | None
+    clock_ms: Callable[[], int]
+
+
+class Participation:
+    """The loop of one node. `engine` is None at an observer, and while a member recovers."""
+
+    def __init__(self, node: Neighbourhood, log: Logger) -> None:
+        self._node, self._log = node, log
+        members, identity = node.genesis.member_keys, node.signer.public_key
+        self.member = members.index(identity) + 1 if identity in members else 0
+        self.engine: Engine | None = None
+        self.pipeline: Pipeline | None = None
+        self.head: dict[str, Any] = {}
+        self.ready = asyncio.Event()
+        self.halted = ""
+        self.recoveries = 0
+        self._elections_before = 0
+        self._failures: tuple[type[Exception], ...] = (*_OWN_FAILURES, *node.unreachable)
+
+    @property
+    def elections(self) -> int:
+        """Leaders that this process has seen take office."""
+        return self._elections_before + (self.engine.elections if self.engine else 0)
+
+    async def run(self) -> None:
+        """Take part until a block that the log holds is invalid here; then stop, loudly."""
+        while not self.halted:
+            try:
+                await self._recover()
+                await self._take_part()
+            except BlockRefusedError as refusal:
+                self.halted = str(refusal)
+                self._log.critical("this node stops: {}", refusal)
+            except self._failures as error:
+                self.recoveries += 1
+                self._log.warning("recovering after {}: {}", type(error).__name__, first_line(error))
+            except Exception as error:  # noqa: BLE001 -- a bug: say so, and go on from what is durable
+                self.recoveries += 1
+                self._log.exception("recovering after an unexpected error: {}", first_line(error))
+            await asyncio.sleep(RETRY_PAUSE_S)
+        await self._close()
+
+    # --- recover -----------------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        """Everything anew from the disk, under a new epoch, with every drawn transaction given back."""
+        node = self._node
+        await self._close()
+        node.ports.epoch, head = await node.storage.fence.remote()
+        await node.producer.release()
+        self.head = dict(head)
+        if self.member:
+            stored = await node.storage.raft_state.remote(node.ports.epoch)
+            replica = self._replica(stored, Head(head["height"], bytes.fromhex(head["hash"])))
+            self.pipeline = self._new_pipeline(await self._replay(replica))
+            self.engine = Engine(replica, node.certifier, node.ports, self._vote, node.clock_ms)
+        else:
+            self.pipeline = self._new_pipeline(_position(head))
+        self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
+
+    async def _close(self) -> None:
+        pipeline, self.pipeline = self.pipeline, None
+        if pipeline is not None:
+            await pipeline.close()
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            self._elections_before += engine.elections
+            await engine.close()
+
+    def _replica(self, stored: Any, head: Head) -> Replica:
+        node, settings = self._node, self._node.settings
+        options = RaftOptions(
+            heartbeat_interval_ms=settings.heartbeat_ms,
+            election_timeout_ms_min=settings.election_timeout_ms_min,
+            election_timeout_ms_max=settings.election_timeout_ms_max,
+        )
+        log = StoredLog(stored.hard_state, stored.snapshot, stored.base_index, stored.base, stored.entries)
+        return Replica(
+            self.member,
+            node.genesis.member_keys,
+            log,
+            head,
+            random.SystemRandom(),
+            node.clock_ms(),
+            options,
+            node.ports.epoch,
+            node.on_trace,
+        )
+
+    async def _replay(self, replica: Replica, below: int | None = None) -> Position:
+        """Have Storage execute again the blocks of the log's tail; the last of them."""
+        node = self._node
+        head = await node.storage.head.remote()
+        already = int(head["height"]) - replica.head.height
+        digests = [entry.digest for entry in replica.tail(below)[already:]]
+        position = _position(head)
+        if digests:
+            for header_bytes, _ in await node.storage.replay.remote(node.ports.epoch, digests):
+                header = decode_header(header_bytes)
+                node.ports.remember(header)
+                position = Position(header.height, header.hash(), header.term)
+        return position
+
+    def _new_pipeline(self, position: Position) -> Pipeline:
+        node = self._node
+        return Pipeline(
+            node.ports,
+            position,
+            node.signer.public_key,
+            node.genesis.member_keys,
+            node.settings.blocks_inflight_max,
+            lambda: time.perf_counter_ns() // 1000,
+            lambda: time.time_ns() // 1_000_000,
+            node.times,
+        )
+
+    # --- stand -------------------------------------------------------------------------------------------
+
+    async def _take_part(self) -> None:
+        """Stand and work, again and again, until something fails."""
+        below: int | None = None
+        while True:
+            if self.engine is not None:
+                await self._stand(self.engine, below)
+            below = None
+            try:
+                await self._work()
+            except RestandError as error:
+                below = error.below
+                self._log.info("{} after {!r}", error, error.__cause__)
+
+    async def _stand(self, engine: Engine, below: int | None) -> None:
+        """A pipeline on the last block of the log (under index `below`), with nothing else executed."""
+        pipeline, node = self.pipeline, self._node
+        clean = pipeline is not None and below is None and pipeline.is_clean
+        if clean and pipeline is not None and pipeline.tip.height == engine.replica.tip_height:
+            return
+        if pipeline is not None:
+            await pipeline.close()
+        await engine.drained.wait()
+        async with node.ports.gate.closed():
+            node.ports.epoch, _ = await node.storage.fence.remote()
+            position = await self._replay(engine.replica, below)
+        await node.producer.release()
+        self.pipeline = self._new_pipeline(position)
+
+    # --- work --------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Lead, follow or observe until the role changes; raises what ends the work."""
+        engine, pipeline, ports = self.engine, self.pipeline, self._node.ports
+        if pipeline is None:
+            raise PipelineBrokenError("there is no pipeline")
+        if engine is None:
+            ports.persist_stage = ports.take_proven
+            self.ready.set()
+            await pipeline.broken
+            return
+        engine.changed.clear()
+        if engine.replica.leads:
+            pipeline.lead(engine.replica.raft.term)
+            ports.persist_stage = self._append_own
+            duty = asyncio.create_task(self._node.producer.run(engine, pipeline))
+        else:
+            following = Following(engine, pipeline, self._node.bodies, self._node.fetch)
+            ports.persist_stage = following.accept
+            duty = asyncio.create_task(following.run())
+        self._log.info("{} in term {}", engine.replica.raft.role.value, engine.replica.raft.term)
+        if engine.replica.leads or len(engine.replica.members) > 1:
+            self.ready.set()
+        await self._until_changed(engine, duty)
+
+    async def _until_changed(self, engine: Engine, duty: asyncio.Task[None]) -> None:
+        change = asyncio.create_task(engine.changed.wait())
+        ends: list[asyncio.Future[Any]] = [duty, change, engine.failed]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if engine.failed.done():
+                engine.failed.result()
+            if duty.done():
+                duty.result()
+        except (PipelineBrokenError, OvertakenError) as error:
+            if engine.failed.done():
+                raise
+            raise RestandError from error
+        finally:
+            duty.cancel()
+            change.cancel()
+            await asyncio.gather(duty, change, return_exceptions=True)
+
+    async def _append_own(self, sealed: Sealed) -> None:
+        """A leader's persist stage: the block goes to the other members while it is written here."""
+        engine = self.engine
+        if engine is None:
+            raise OvertakenError("this replica starts anew")
+        durable = engine.propose(
+            sealed, sealed.header.transaction_count * ROW_BYTES + sealed.header.payload_bytes
+        )
+        self._node.ports.push(sealed)
+        await durable
+
+    def _vote(self, digest: bytes) -> bytes:
+        return sign_vote(self._node.signer, digest)
+
+
+def _position(head: dict[str, Any]) -> Position:
+    return Position(int(head["height"]), bytes.fromhex(head["hash"]), 0)

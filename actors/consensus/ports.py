@@ -1,0 +1,204 @@
+"""The engine's and the pipeline's ways to the node's other actors.
+
+Handles come from the shell; this file knows no Ray.
+
+Every call into Storage carries the epoch, so that what a dead or replaced incarnation still has under way is
+refused there. While the pipeline is built anew under a new epoch, commits and records wait at the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.consensus.pipeline import Sealed
+from actors.consensus.replica import LogRecord
+from actors.ledger.block import Header, sign_proposal
+from actors.ledger.signing import Signer
+
+RAFT_CHANNEL, CERTIFICATE_CHANNEL = "raft", "certificate"
+
+
+class Gate:
+    """Many may be inside, or one holds it closed."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._inside = 0
+
+    @asynccontextmanager
+    async def passing(self) -> Any:
+        """Inside the gate; waits while it is closed."""
+        await self._open.wait()
+        self._inside += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
+    @asynccontextmanager
+    async def closed(self) -> Any:
+        """Close the gate and wait until nobody is inside."""
+        self._open.clear()
+        try:
+            await self._empty.wait()
+            yield
+        finally:
+            self._open.set()
+
+
+@dataclass(slots=True)
+class NodePorts:
+    """Storage, Validators and the wire of one node.
+
+    peer() answers the Peer's handle, or None while there is none. to_record makes Storage's record of a
+    log record. published(header, delta) tells the node's actors. others() are the members to send to.
+    """
+
+    storage: Any
+    pool: Any
+    signer: Signer
+    peer: Callable[[], Any]
+    to_record: Callable[[LogRecord], Any]
+    published: Callable[[Header, bytes, Any], Awaitable[None]]
+    others: Callable[[], list[bytes]]
+    add_proof: Callable[[bytes, bytes, bytes], None]
+    unreachable: tuple[type[Exception], ...]
+    epoch: int = 0
+    gate: Gate = field(default_factory=Gate)
+    persist_stage: Callable[[Sealed], Awaitable[None]] | None = None
+    _headers: dict[int, Header] = field(default_factory=dict)
+
+    # --- the pipeline's stages ----------------------------------------------------------------------------
+
+    async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
+        """Verdicts over the signatures of a block."""
+        verdicts: NDArray[np.bool_] = await self.pool.verify(parts[0], count)
+        return verdicts
+
+    async def transaction_root(
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
+    ) -> tuple[bytes, int]:
+        """Root of the transaction tree, and the microseconds it took."""
+        root: tuple[bytes, int] = await self.pool.transaction_root(order, parts)
+        return root
+
+    async def execute(
+        self,
+        height: int,
+        strict: bool,
+        proposer: bytes,
+        order: NDArray[np.int64] | None,
+        parts: Sequence[Any],
+    ) -> dict[str, Any]:
+        """Execute on Storage's state."""
+        done: dict[str, Any] = await self.storage.execute.remote(
+            self.epoch, height, strict, proposer, order, *parts
+        )
+        return done
+
+    async def rollback(self, height: int) -> None:
+        """Undo what was executed above a height."""
+        await self.storage.rollback.remote(self.epoch, height)
+
+    def seal(self, header: Header) -> bytes:
+        """The proposer's signature."""
+        return sign_proposal(self.signer, header.hash())
+
+    async def take_proven(self, sealed: Sealed) -> None:
+        """An observer's persist stage: the certificate came with the block, which is committed at once."""
+        header = sealed.header
+        told, delta = self.storage.persist.options(num_returns=2).remote(
+            self.epoch, header.height, header.encode(), sealed.signature, sealed.certificate
+        )
+        await told
+        await self.published(header, sealed.digest, delta)
+
+    async def persist(self, sealed: Sealed) -> None:
+        """The stage `persist`, by whoever is in charge at the moment."""
+        if self.persist_stage is None:
+            raise RuntimeError("nobody takes blocks into the log")
+        await self.persist_stage(sealed)
+
+    # --- the engine's ports -------------------------------------------------------------------------------
+
+    def send(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """Replica messages, ahead of all other traffic."""
+        peer = self.peer()
+        if peer is not None:
+            peer.send.remote([(identity, RAFT_CHANNEL, body) for identity, body in messages], "consensus")
+
+    def push(self, sealed: Sealed) -> None:
+        """A block of ours to all other members, by reference from Storage to Peer."""
+        peer, others = self.peer(), self.others()
+        if peer is not None and others:
+            header = sealed.header
+            body = self.storage.sealed_block.remote(header.height, header.encode(), sealed.signature)
+            peer.push_block.remote(others, body)
+
+    def announce(self, digest: bytes, certificate: bytes) -> None:
+        """A certificate to all other members."""
+        peer = self.peer()
+        if peer is not None:
+            messages = [(identity, CERTIFICATE_CHANNEL, digest + certificate) for identity in self.others()]
+            peer.send.remote(messages, "consensus")
+
+    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
+        """One synced write of a block and a record."""
+        if sealed is None:
+            async with self.gate.passing():
+                await self.storage.append_record.remote(self.epoch, self.to_record(record))
+            return None
+        header = sealed.header
+        self._headers[header.height] = header
+        told, delta = self.storage.persist.options(num_returns=2).remote(
+            self.epoch,
+            header.height,
+            header.encode(),
+            sealed.signature,
+            certificate,
+            self.to_record(record) if record != LogRecord() else None,
+        )
+        await told
+        return delta
+
+    async def commit(self, height: int, certificate: bytes) -> Any:
+        """Mark a durable block as committed."""
+        async with self.gate.passing():
+            told, delta = self.storage.commit.options(num_returns=2).remote(
+                self.epoch, height, certificate, False
+            )
+            await told
+        return delta
+
+    async def publish(self, height: int, digest: bytes, delta: Any) -> None:
+        """Bookkeeping and publication of a final block."""
+        await self.published(self._headers.pop(height), digest, delta)
+
+    def remember(self, header: Header) -> None:
+        """A header of the log's tail, replayed from the disk."""
+        self._headers[header.height] = header
+
+    async def find_certificate(self, height: int, digest: bytes) -> None:
+        """Ask every other member for its vote or the certificate."""
+        peer = self.peer()
+        if peer is None:
+            await asyncio.sleep(0.1)
+            return
+        try:
+            for identity, answer in await peer.ask_proofs.remote(self.others(), height, digest):
+                self.add_proof(identity, digest, answer)
+        except self.unreachable:
+            await asyncio.sleep(0.1)

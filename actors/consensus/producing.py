@@ -1,0 +1,113 @@
+"""A leader's blocks: ranked rows drawn from all shards by reference, merged, and put into the pipeline.
+
+At most `UNCOMMITTED_BLOCKS_MAX` blocks of this leader wait for a majority; then it draws no more until one is
+committed, so rows stay in the shards, where they are still ranked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.consensus.engine import Engine
+from actors.consensus.ordering import merge_by_rank, split_by_draw
+from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Work
+from actors.consensus.stages import StageTimes
+from actors.ledger.genesis import Genesis
+
+UNCOMMITTED_BLOCKS_MAX = 16
+DRAW_TIMEOUT_S = 5.0
+RELEASE_TIMEOUT_S = 60.0
+IDLE_PAUSE_S = 0.025
+
+
+class Producer:
+    """Draws from `shards`. `missed` is told of a shard that does not answer; `unreachable` are its errors."""
+
+    def __init__(
+        self,
+        shards: Sequence[Any],
+        genesis: Genesis,
+        block_interval_ms: int,
+        times: StageTimes,
+        unreachable: tuple[type[Exception], ...],
+        missed: Callable[[BaseException], None],
+    ) -> None:
+        self._shards, self._times = list(shards), times
+        self._interval_s = block_interval_ms / 1000
+        self._unreachable, self._missed = unreachable, missed
+        self._no_draw: tuple[type[Exception], ...] = (*unreachable, TimeoutError)
+        count = max(len(self._shards), 1)
+        self._rows_share = -(-genesis.block_transactions_max // count)
+        self._payload_share = genesis.block_payload_bytes_max // count
+        self.paused = False
+
+    async def run(self, engine: Engine, pipeline: Pipeline) -> None:
+        """Propose whenever there is something to propose, at most once a block interval, until cancelled.
+
+        Raises PipelineBrokenError when the pipeline has stopped.
+        """
+        replica = engine.replica
+        while True:
+            began = time.monotonic()
+            if pipeline.broken.done():
+                raise PipelineBrokenError(str(pipeline.broken.exception()))
+            while pipeline.next_height - replica.head.height > UNCOMMITTED_BLOCKS_MAX:
+                engine.advanced.clear()
+                await engine.advanced.wait()
+            proposed = not self.paused and await self._propose_once(pipeline)
+            pause_s = self._interval_s if proposed else max(self._interval_s, IDLE_PAUSE_S)
+            await asyncio.sleep(max(0.0, pause_s - (time.monotonic() - began)))
+
+    async def release(self) -> None:
+        """Give all drawn rows back to their shards. Raises TimeoutError when one does not answer."""
+        async with asyncio.timeout(RELEASE_TIMEOUT_S):
+            for shard in self._shards:
+                await self._patiently(shard.release)
+
+    async def _patiently(self, method: Any) -> Any:
+        while True:
+            try:
+                return await method.remote()
+            except self._unreachable:
+                await asyncio.sleep(0.1)
+
+    async def _propose_once(self, pipeline: Pipeline) -> bool:
+        """Draw and submit one block; False when no shard had anything."""
+        if not self._shards:
+            return False
+        began = time.perf_counter_ns()
+        height = pipeline.next_height
+        draws = await asyncio.gather(*(self._draw(shard, height) for shard in self._shards))
+        filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
+        if not filled:
+            return False
+        order = merge_by_rank([draw[0]["ranks"] for _, draw in filled])
+        self._times.add("draw", (time.perf_counter_ns() - began) / 1000, len(order))
+        parts = [part for _, draw in filled for part in draw[1:]]
+
+        def resolve(verdicts: NDArray[np.uint8]) -> None:
+            counts = [draw[0]["count"] for _, draw in filled]
+            for (shard, draw), of_draw in zip(filled, split_by_draw(verdicts, order, counts), strict=True):
+                if of_draw.any():
+                    shard.resolve.remote(draw[0]["draw"], of_draw)
+
+        await pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
+        return True
+
+    async def _draw(self, shard: Any, height: int) -> tuple[Any, Any, Any] | None:
+        """Ranked rows of one shard, by reference; None if it has none or is restarting."""
+        summary, rows, payloads = shard.draw.options(num_returns=3).remote(
+            self._rows_share, self._payload_share, height
+        )
+        try:
+            told = await asyncio.wait_for(summary, DRAW_TIMEOUT_S)
+        except self._no_draw as error:
+            self._missed(error)
+            return None
+        return (told, rows, payloads) if told["count"] else None

@@ -1,0 +1,30 @@
+"""Options that commands share, and the command that explains the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actors.console import emit, explained
+from config.effective import ConfigurationError, every_value, load
+
+Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, or a .toml file.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
+Nodes = Annotated[int, typer.Option("--nodes", min=1, max=64, help="Nodes of the network.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the network lives on disk.")]
+Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
+
+config_app = typer.Typer(no_args_is_help=True, help="Profiles and the effective configuration.")
+
+
+@config_app.command("show")
+@explained(ConfigurationError)
+def config_show(profile: Profile = "local", overrides: Overrides = None, as_json: Json = False) -> None:
+    """Print every value of the effective configuration and where it comes from."""
+    rows = every_value(load(profile, overrides))
+    if as_json:
+        emit({name: {"value": value, "source": source} for name, value, source in rows}, True)
+        return
+    emit({name: f"{value!r:<24} {source}" for name, value, source in rows}, False)

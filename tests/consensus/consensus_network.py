@@ -1,0 +1,327 @@
+"""Members of a network in one event loop: real engines, pipelines and cores over fake disks, wire, execution.
+
+A fake disk keeps what a real one would: blocks, certificates and the log's records, each write whole or not
+at all. `FakeMember.crash` forgets everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from loguru import logger
+from numpy.typing import NDArray
+
+from actors.consensus.bodies import Bodies, Body
+from actors.consensus.certifier import Certifier
+from actors.consensus.participation import Neighbourhood, Participation
+from actors.consensus.pipeline import Sealed, Work
+from actors.consensus.ports import Gate
+from actors.consensus.replica import LogRecord, StoredLog
+from actors.consensus.stages import StageTimes
+from actors.ledger.block import Header, decode_certificate, decode_header, sign_proposal, sign_vote
+from actors.ledger.genesis import Genesis, Member
+from actors.ledger.signing import Signer
+from actors.settings import ConsensusSettings
+
+COUNT = 3
+
+
+class RemoteMethod:
+    """Calls a method the way an actor's handle does."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def options(self, **_: Any) -> RemoteMethod:
+        return self
+
+    async def remote(self, *arguments: Any) -> Any:
+        await asyncio.sleep(0)
+        return self._method(*arguments)
+
+
+class FakeDisk:
+    """What Storage would keep, and the calls of it that the loop makes. State roots are hashes of heights."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.genesis_hash = genesis.hash()
+        self.blocks: dict[int, tuple[Header, bytes]] = {}
+        self.certificates: dict[int, bytes] = {}
+        self.hard_state = b""
+        self.entries: list[bytes] = []
+        self.epoch = self.executed = 0
+        for name in ("fence", "raft_state", "replay", "head"):
+            setattr(self, name, RemoteMethod(getattr(self, f"_{name}")))
+
+    @property
+    def height(self) -> int:
+        return len(self.certificates)
+
+    def hash_at(self, height: int) -> bytes:
+        return self.blocks[height][0].hash() if height else self.genesis_hash
+
+    def _head(self) -> dict[str, Any]:
+        return {"height": self.height, "hash": self.hash_at(self.height).hex()}
+
+    def _fence(self) -> tuple[int, dict[str, Any]]:
+        self.epoch, self.executed = self.epoch + 1, self.height
+        return self.epoch, self._head()
+
+    def _raft_state(self, epoch: int) -> StoredLog:
+        assert epoch == self.epoch
+        return StoredLog(self.hard_state, b"", 0, b"", tuple(self.entries))
+
+    def _replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
+        assert epoch == self.epoch
+        found = [self.blocks[self.height + 1 + at] for at in range(len(digests))]
+        assert [header.hash() for header, _ in found] == digests
+        self.executed = self.height + len(digests)
+        return [(header.encode(), signature) for header, signature in found]
+
+    def write(self, record: LogRecord) -> None:
+        self.hard_state = record.hard_state or self.hard_state
+        if record.entries:
+            assert record.first_index <= len(self.entries) + 1
+            self.entries[record.first_index - 1 :] = record.entries
+
+
+class FakePorts:
+    """Stages of the pipeline and ports of the engine over a `FakeDisk` and the network."""
+
+    def __init__(self, member: FakeMember) -> None:
+        self._member, self._disk = member, member.disk
+        self.epoch = 0
+        self.gate = Gate()
+        self.persist_stage: Any = None
+        self._headers: dict[int, Header] = {}
+
+    async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
+        return np.ones(count, dtype=np.bool_)
+
+    async def transaction_root(self, order: Any, parts: Sequence[Any]) -> tuple[bytes, int]:
+        return bytes([parts[0]]) * 32, 1
+
+    async def execute(
+        self, height: int, strict: bool, proposer: bytes, order: Any, parts: Sequence[Any]
+    ) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        assert height == self._disk.executed + 1
+        self._disk.executed = height
+        return {
+            "verdicts": np.zeros(1, dtype=np.uint8),
+            "count": 1,
+            "payload_bytes": 0,
+            "state_root": bytes([height % 251, parts[0]]) * 16,
+            "receipts_root": bytes(32),
+            "stages_us": {},
+        }
+
+    async def rollback(self, height: int) -> None:
+        self._disk.executed = height
+
+    def seal(self, header: Header) -> bytes:
+        return sign_proposal(self._member.signer, header.hash())
+
+    async def persist(self, sealed: Sealed) -> None:
+        await self.persist_stage(sealed)
+
+    def remember(self, header: Header) -> None:
+        self._headers[header.height] = header
+
+    def send(self, messages: list[tuple[bytes, bytes]]) -> None:
+        for identity, body in messages:
+            self._member.network.carry(self._member, identity, body)
+
+    def push(self, sealed: Sealed) -> None:
+        self._member.network.push(self._member, sealed)
+
+    def announce(self, digest: bytes, certificate: bytes) -> None:
+        for other in self._member.network.others(self._member):
+            other.certifier.add_certificate(digest, certificate)
+
+    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
+        await asyncio.sleep(0)
+        if sealed is not None:
+            height = sealed.header.height
+            assert height <= self._disk.executed
+            for above in [known for known in self._disk.blocks if known >= height]:
+                del self._disk.blocks[above]
+            self._disk.blocks[height] = (sealed.header, sealed.signature)
+            self.remember(sealed.header)
+            if certificate:
+                self._certify(height, certificate)
+        self._disk.write(record)
+        return {}
+
+    async def commit(self, height: int, certificate: bytes) -> Any:
+        async with self.gate.passing():
+            await asyncio.sleep(0)
+            if height > self._disk.height:
+                self._certify(height, certificate)
+        return {}
+
+    def _certify(self, height: int, certificate: bytes) -> None:
+        digest = self._disk.hash_at(height)
+        assert height == self._disk.height + 1
+        assert decode_certificate(certificate).verify(digest, self._member.network.genesis.member_keys)
+        self._disk.certificates[height] = certificate
+
+    async def publish(self, height: int, digest: bytes, delta: Any) -> None:
+        assert self._headers.pop(height).hash() == digest
+
+    async def find_certificate(self, height: int, digest: bytes) -> None:
+        await asyncio.sleep(0)
+        for other in self._member.network.others(self._member):
+            if other.disk.height >= height and other.disk.hash_at(height) == digest:
+                self._member.certifier.add_certificate(digest, other.disk.certificates[height])
+            elif other.holds(height, digest):
+                vote = sign_vote(other.signer, digest)
+                self._member.certifier.add_vote(other.identity, digest, vote)
+
+
+class FakeProducer:
+    """Proposes one block of one row whenever few wait; the row's number is the member's."""
+
+    def __init__(self, member: FakeMember) -> None:
+        self._member, self.released = member, 0
+
+    async def run(self, engine: Any, pipeline: Any) -> None:
+        while True:
+            if pipeline.broken.done():
+                raise pipeline.broken.exception()
+            if self._member.network.producing and pipeline.next_height - engine.replica.head.height < 5:
+                order = np.zeros(1, dtype=np.int64)
+                await pipeline.submit(Work((self._member.number, None), 1, order=order))
+            await asyncio.sleep(0.005)
+
+    async def release(self) -> None:
+        self.released += 1
+
+
+class FakeMember:
+    """One member: its disk outlives it."""
+
+    def __init__(self, network: FakeNetwork, number: int) -> None:
+        self.network, self.number = network, number
+        self.signer = network.signers[number - 1]
+        self.identity = self.signer.public_key
+        self.disk = FakeDisk(network.genesis)
+        self.start()
+
+    def start(self) -> None:
+        self.bodies, self.certifier = Bodies(), Certifier(self.network.genesis.member_keys)
+        loop = asyncio.get_running_loop()
+        node: Any = Neighbourhood(
+            settings=self.network.settings,
+            genesis=self.network.genesis,
+            signer=self.signer,
+            storage=self.disk,
+            ports=FakePorts(self),  # type: ignore[arg-type]
+            certifier=self.certifier,
+            bodies=self.bodies,
+            producer=FakeProducer(self),  # type: ignore[arg-type]
+            times=StageTimes(),
+            fetch=self.fetch,
+            unreachable=(ConnectionError,),
+            on_trace=None,
+            clock_ms=lambda: int(loop.time() * 1000),
+        )
+        self.part = Participation(node, logger.bind(node=f"node-{self.number}"))
+        self.task = asyncio.create_task(self.part.run())
+
+    async def crash(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.part._close()
+
+    @property
+    def leads(self) -> bool:
+        return self.part.engine is not None and self.part.engine.replica.leads
+
+    def holds(self, height: int, digest: bytes) -> bool:
+        engine = self.part.engine
+        if engine is None:
+            return False
+        durable = engine.replica.tail(below=engine.replica.raft.durable_index + 1)
+        return any(entry.digest == digest for entry in durable)
+
+    async def fetch(self, height: int, digest: bytes, leader: bytes) -> Body | None:
+        await asyncio.sleep(0.001)
+        for other in self.network.others(self):
+            header, signature = other.disk.blocks.get(height, (None, b""))
+            if header is not None and header.hash() == digest:
+                certificate = other.disk.certificates.get(height, b"")
+                return Body(header, signature, certificate, header.transaction_root[0], None)
+        return None
+
+
+class FakeNetwork:
+    """All members, and a wire that loses, delays and reorders by the seed."""
+
+    def __init__(self, seed: int, loss: float = 0.0, delay_s_max: float = 0.002) -> None:
+        self.rng = random.Random(seed)
+        self.loss, self.delay_s_max = loss, delay_s_max
+        self.cut: set[int] = set()
+        self.producing = True
+        self.settings = ConsensusSettings()
+        self.signers = [Signer(bytes([number]) * 32) for number in range(1, COUNT + 1)]
+        members = [Member(f"node-{n}", s.public_key.hex()) for n, s in enumerate(self.signers, 1)]
+        self.genesis = Genesis(1, "test", 0, members, 1, 1, bytes(32).hex(), 10, 10)
+        self.members = [FakeMember(self, number) for number in range(1, COUNT + 1)]
+
+    def others(self, member: FakeMember) -> list[FakeMember]:
+        return [other for other in self.members if other is not member and self._connected(member, other)]
+
+    def _connected(self, one: FakeMember, other: FakeMember) -> bool:
+        return one.number not in self.cut and other.number not in self.cut
+
+    def carry(self, sender: FakeMember, identity: bytes, body: bytes) -> None:
+        to = next(member for member in self.members if member.identity == identity)
+        if self._connected(sender, to) and self.rng.random() >= self.loss:
+            delay_s = self.rng.random() * self.delay_s_max
+            asyncio.get_running_loop().call_later(delay_s, self._arrive, to, sender.identity, body)
+
+    @staticmethod
+    def _arrive(to: FakeMember, identity: bytes, body: bytes) -> None:
+        if to.part.engine is not None:
+            to.part.engine.deliver(identity, body)
+
+    def push(self, sender: FakeMember, sealed: Sealed) -> None:
+        header = decode_header(sealed.header.encode())
+        body = Body(header, sealed.signature, b"", header.transaction_root[0], None)
+        for other in self.others(sender):
+            if self.rng.random() >= self.loss:
+                other.bodies.put(sealed.digest, body)
+
+    async def until(self, holds: Any, what: str, deadline_s: float = 60) -> Any:
+        """Wait for a condition. Fails, naming it, at the deadline."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not (value := holds()):
+                    await asyncio.sleep(0.005)
+                return value
+        except TimeoutError:
+            heights = [member.disk.height for member in self.members]
+            raise AssertionError(f"not within {deadline_s} s: {what}; heights {heights}") from None
+
+    async def settle(self) -> None:
+        """Propose no more, and wait until all have the same head."""
+        self.producing = False
+        await self.until(lambda: len({m.disk.height for m in self.members}) == 1, "one height")
+        self.assert_agreement()
+
+    def assert_agreement(self) -> None:
+        """No two members have different blocks at a committed height; each has a certificate (checked when
+        it was written)."""
+        for one in self.members:
+            for other in self.members:
+                for height in range(1, min(one.disk.height, other.disk.height) + 1):
+                    assert one.disk.hash_at(height) == other.disk.hash_at(height)
+
+    async def close(self) -> None:
+        for member in self.members:
+            await member.crash()

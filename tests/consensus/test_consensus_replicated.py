@@ -1,0 +1,126 @@
+"""Three members agree: under loss and reordering, over crashes of leader and follower, over partitions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from consensus_network import FakeMember, FakeNetwork
+
+from actors.consensus.certifier import Certifier
+from actors.consensus.membership import change, member_number
+from actors.consensus.raft import Configuration, MembershipError
+from actors.ledger.block import Certificate, sign_vote
+
+
+def run(seed: int, scenario: Callable[[FakeNetwork], Awaitable[None]], loss: float = 0.0) -> None:
+    async def whole() -> None:
+        network = FakeNetwork(seed, loss)
+        try:
+            await scenario(network)
+        finally:
+            await network.close()
+
+    asyncio.run(whole())
+
+
+async def leader_of(network: FakeNetwork, without: FakeMember | None = None) -> FakeMember:
+    return await network.until(
+        lambda: next((m for m in network.members if m.leads and m is not without), None), "a leader"
+    )
+
+
+async def grows(network: FakeNetwork, members: list[FakeMember], blocks: int = 5) -> None:
+    start = [member.disk.height for member in members]
+    await network.until(
+        lambda: all(m.disk.height >= h + blocks for m, h in zip(members, start, strict=True)), "more blocks"
+    )
+
+
+@pytest.mark.parametrize(("seed", "loss"), [(1, 0.0), (2, 0.1), (3, 0.25)])
+def test_all_members_commit_the_same_blocks(seed: int, loss: float) -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members, 12)
+        network.loss = 0.0
+        await network.settle()
+
+    run(seed, scenario, loss)
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_a_crashed_member_comes_back_and_catches_up(role: str) -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        leader = await leader_of(network)
+        victim = leader if role == "leader" else next(m for m in network.members if not m.leads)
+        committed = victim.disk.height
+        before = victim.disk.hash_at(committed)
+        await victim.crash()
+        others = [m for m in network.members if m is not victim]
+        await grows(network, others)
+        victim.start()
+        await grows(network, network.members)
+        assert victim.disk.hash_at(committed) == before
+        await network.settle()
+
+    run(4, scenario)
+
+
+def test_what_a_cut_off_leader_proposed_gives_way() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        leader = await leader_of(network)
+        network.cut = {leader.number}
+        others = [m for m in network.members if m is not leader]
+        await leader_of(network, without=leader)
+        await grows(network, others)
+        network.cut = set()
+        await grows(network, network.members)
+        await network.settle()
+
+    run(5, scenario)
+
+
+def test_a_certificate_needs_true_votes_of_a_majority() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        keys, digest = network.genesis.member_keys, b"\x07" * 32
+        certifier = Certifier(keys)
+        one, two = network.signers[:2]
+        certifier.add_vote(keys[0], digest, sign_vote(one, digest))
+        certifier.add_vote(keys[0], digest, sign_vote(one, digest))
+        certifier.add_vote(keys[1], digest, sign_vote(one, digest))
+        certifier.add_vote(b"\x01" * 32, digest, sign_vote(one, digest))
+        assert (certifier.certificate(digest), certifier.votes_refused) == (b"", 2)
+        alone = Certificate(((keys[0], sign_vote(one, digest)),)).encode()
+        assert not certifier.add_certificate(digest, alone)
+        assert not certifier.add_certificate(digest, b"noise")
+        assert await certifier.wait(digest, 0.001) == b""
+        certifier.add_vote(keys[1], digest, sign_vote(two, digest))
+        made = await certifier.wait(digest, 10)
+        again = Certifier(keys)
+        assert again.add_certificate(digest, made)
+        assert again.certificate(digest) == made
+
+    run(6, scenario)
+
+
+def test_changes_of_membership_keep_a_majority_of_the_genesis() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        genesis, now = network.genesis, Configuration((1, 2, 3))
+        assert member_number(genesis, "node-2") == member_number(genesis, genesis.members[1].identity) == 2
+        assert change(genesis, now, "remove", "node-3") == ((1, 2), ())
+        two = Configuration((1, 2))
+        assert change(genesis, two, "add", "node-3") == ((1, 2), (3,))
+        assert change(genesis, Configuration((1, 2), learners=(3,)), "promote", "node-3") == ((1, 2, 3), ())
+        for action, name in (
+            ("remove", "node-2"),
+            ("promote", "node-3"),
+            ("add", "node-1"),
+            ("add", "stranger"),
+            ("demote", "node-1"),
+        ):
+            with pytest.raises(MembershipError):
+                change(genesis, two, action, name)
+
+    run(7, scenario)
