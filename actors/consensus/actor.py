@@ -218,7 +218,7 @@ class Consensus(Shell):
     # --- what this node's actors ask -----------------------------------------------------------------------
 
     async def read_index(self) -> int:
-        """A height not below any that was committed, and thus acknowledged, before the call; it is applied here.
+        """A height not below any that was committed before the call; it is applied here.
 
         State at this height or a later one is a linearizable read (ReadIndex, Raft dissertation, section
         6.4). Raises RaftError or TimeoutError when no leader confirms it.

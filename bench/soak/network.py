@@ -13,7 +13,7 @@ from actors.settings import Settings
 @contextmanager
 def running_nodes(settings: Settings, data_dir: Path | None, nodes: int) -> Iterator[tuple[Any, list[Any]]]:
     """The cluster and the started nodes of a network; stopped cleanly on the way out."""
-    from node import running_node
+    from node import running_network
 
-    with running_node(settings, data_dir, nodes) as (cluster, node):
-        yield cluster, [node]
+    with running_network(settings, data_dir, nodes) as (cluster, running):
+        yield cluster, running
