@@ -410,6 +410,7 @@ def main() -> None:
     app.add_typer(soak_commands.app)
     app.add_typer(hunts.simulate_app, name="simulate")
     app.add_typer(hunts.fuzz_app, name="fuzz")
+    app.add_typer(hunts.torture_app, name="torture")
     registry.register(bench_app)
     app()
 

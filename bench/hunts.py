@@ -1,4 +1,4 @@
-"""Commands that hunt for bugs rather than measure: `simulate` and `fuzz`, seeded and repeatable."""
+"""Commands that hunt for bugs rather than measure: `simulate`, `fuzz` and `torture`, seeded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from actors.console import UserError, console, emit, explained
 
 simulate_app = typer.Typer(no_args_is_help=True, help="Seeded simulations of the protocols, without Ray.")
 fuzz_app = typer.Typer(no_args_is_help=True, help="Differential fuzzing against independent implementations.")
+torture_app = typer.Typer(no_args_is_help=True, help="Real processes and disks under faults.")
 
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 
@@ -83,4 +84,38 @@ def fuzz_ed25519(
             raise UserError(f"nothing to compare here: {error}") from None
     emit(result, as_json)
     if result["disagreements"]:
+        raise typer.Exit(1)
+
+
+@torture_app.command("storage")
+@explained()
+def torture_storage(
+    rounds: Annotated[int, typer.Option(min=1, help="Deaths to survive.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="0 draws one.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Kill storage in the middle of its work, cut its power, flip its bits, and count what is lost.
+
+    Exits with 1 if an acknowledged block is not there, a root does not recompute, or a flipped bit that
+    matters is not noticed.
+    """
+    import random
+    import tempfile
+    from pathlib import Path
+
+    from bench.torture import torture
+
+    chosen = seed or random.randrange(1, 2**31)
+    with tempfile.TemporaryDirectory(prefix="raychain-torture-") as scratch:
+        bar = Progress(console=console, auto_refresh=False)  # a thread of its own would not survive the forks
+        task = bar.add_task("rounds", total=rounds)
+
+        def progress(done: int, acknowledged: int) -> None:
+            bar.update(task, completed=done, description=f"{acknowledged:,} blocks acknowledged")
+            bar.refresh()
+
+        with bar:
+            result = torture(rounds, chosen, Path(scratch), progress)
+    emit(result, as_json)
+    if not result["passed"]:
         raise typer.Exit(1)

@@ -1,0 +1,139 @@
+"""Processes of the storage torture: a life that commits until it is killed, and an inquest."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from actors.ledger.block import Header
+from actors.storage.chain import Chain
+from actors.storage.check import check
+from actors.storage.disk import Batch, Disk
+from bench.storage_workload import Network, Proposer
+
+ACK = struct.Struct("<Q32sIIQ")
+ROWS_MAX = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """jumping: the clock jumps. point: the write batch at which it kills itself; 0 for never."""
+
+    network: Network
+    directory: Path
+    jumping: bool
+    point: int
+    seed: int
+
+    def run(self, pipe: int) -> None:
+        """One byte when it has recovered, then an ACK for each acknowledged block, and one without a height
+        for each synced write batch. Ends by SIGKILL only.
+        """
+        rng = random.Random(self.seed)
+        clock_ns = (lambda: rng.randrange(-(2**62), 2**62)) if self.jumping else time.perf_counter_ns
+        chain = self.network.open(self.directory, clock_ns=clock_ns)
+        os.write(pipe, b"\x01")
+        proposer = Proposer(chain, self.network.allocation.keys, np.random.default_rng(self.seed))
+        _watch_writes(pipe, self.directory, self.point, rng.random() < 0.5)
+        threading.Thread(target=_keep_house, args=(chain,), daemon=True).start()
+        while True:
+            self._commit(proposer, rng, pipe)
+
+    def _commit(self, proposer: Proposer, rng: random.Random, pipe: int) -> None:
+        choice = rng.random()
+        first = proposer.execute(proposer.batch(rng.randrange(ROWS_MAX)))
+        if choice < 0.1:  # another leader takes over before the block is on disk
+            proposer.restart()
+        elif choice < 0.3:  # persisted, and committed later together with the next one
+            second = proposer.execute(proposer.batch(rng.randrange(ROWS_MAX)))
+            header = proposer.header(first)
+            proposer.persist(header, certify=False)
+            following = proposer.header(second)
+            for sealed in (header, following):
+                self._acknowledge(proposer, sealed, pipe)
+        elif choice < 0.4:  # persisted, and replaced by another block
+            proposer.persist(proposer.header(first), certify=False)
+            proposer.restart()
+        else:
+            self._acknowledge(proposer, proposer.header(first), pipe)
+
+    def _acknowledge(self, proposer: Proposer, header: Header, pipe: int) -> None:
+        written, _, _ = proposer.persist(header)
+        _tell(pipe, self.directory, written.height, written.hash, written.transactions)
+
+
+def _tell(pipe: int, directory: Path, height: int = 0, digest: bytes = bytes(32), rows: int = 0) -> None:
+    log = max((directory / "rocksdb").glob("*.log"))
+    os.write(pipe, ACK.pack(height, digest, rows, int(log.stem), log.stat().st_size))
+
+
+def _keep_house(chain: Chain) -> None:
+    """What the shell does in the background, all the time."""
+    while True:
+        chain.checkpointer.write(chain.state, chain.sync)
+        while chain.places.merge(chain.head.height, lambda: False):
+            continue
+
+
+def _watch_writes(pipe: int, directory: Path, point: int, before: bool) -> None:
+    """Tell of synced write batches; kill the process right before or after batch number `point`."""
+    write, lock, count = Batch.write, threading.Lock(), [0]
+
+    def watched(batch: Batch, sync: bool) -> int:
+        with lock:
+            count[0] += 1
+            last = count[0] == point
+        if last and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        size = write(batch, sync)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sync:
+            _tell(pipe, directory)
+        return size
+
+    Batch.write = watched  # type: ignore[method-assign, assignment]
+
+
+class Verdict(msgspec.Struct):
+    """hashes: of the heights asked for, hex, as strings of decimal digits since JSON wants strings."""
+
+    ok: bool
+    height: int
+    problem: str
+    hashes: dict[str, str]
+
+
+def inspect(network: Network, directory: Path, heights: list[int], pipe: int) -> None:
+    """Check a directory byte by byte, then recover it as a node would, and write a Verdict."""
+    try:
+        verdict = _inspected(network, directory, heights)
+    except Exception as error:  # noqa: BLE001 -- whatever damage does to the code is what is looked for
+        verdict = Verdict(False, 0, f"{type(error).__name__}: {error}", {})
+    os.write(pipe, msgspec.json.encode(verdict))
+
+
+def _inspected(network: Network, directory: Path, heights: list[int]) -> Verdict:
+    disk = Disk(directory, read_only=True)
+    fresh = disk.get("meta", b"network") is None
+    if not fresh:
+        report = check(disk, network.genesis, lambda: network.allocation, network.hash_rows)
+        if not report["ok"]:
+            return Verdict(False, 0, str(report["problem"]), {})
+    disk.close()
+    chain = network.open(directory)
+    hashes = {str(height): chain.hash_at(height).hex() for height in heights if height <= chain.head.height}
+    verdict = Verdict(True, chain.head.height, "", hashes)
+    if chain.state.committed_supply() != network.genesis.supply:
+        verdict = Verdict(False, chain.head.height, "the supply is not conserved", hashes)
+    chain.disk.close()
+    return verdict
