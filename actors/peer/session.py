@@ -1,12 +1,15 @@
 """The asyncio side of one TCP connection: socket callbacks in, `Connection` in the middle, owner calls out.
 
-A session seals at most `SEAL_AHEAD_BYTES` ahead of what the socket takes, because sealed bytes cannot be
-overtaken; everything else waits in the send queue, in order of priority.
+A session seals at most `SEAL_AHEAD_BYTES` ahead of what the socket takes, and the kernel takes at most
+`UNSENT_BYTES` ahead of what it sends (else megabytes), because sealed bytes cannot be overtaken; everything
+else waits in the send queue, in order of priority.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import Protocol, cast
 
 from actors.peer import messages
@@ -25,6 +28,7 @@ from actors.peer.wire.connection import (
 from actors.peer.wire.frames import Message, Priority
 
 SEAL_AHEAD_BYTES = 256 << 10
+UNSENT_BYTES = 128 << 10
 READ_BYTES = 256 << 10
 
 
@@ -92,6 +96,10 @@ class Session(asyncio.BufferedProtocol):
             self.host = str(remote[0])
             self.address = self.address or format_address(str(remote[0]), int(remote[1]))
         self._transport.set_write_buffer_limits(high=SEAL_AHEAD_BYTES)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):  # a kernel without it is only less prompt
+                own = transport.get_extra_info("socket")
+                own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._deadline = self._loop.call_later(self._intervals.handshake_timeout_s, self._on_deadline)
         self._owner.on_opened(self)
         self.flush()

@@ -1,12 +1,14 @@
 """The shell on real loopback sockets: dialling, requests, channels, simultaneous dials, loss and return."""
 
 import asyncio
+import socket
 from dataclasses import replace
 
 import pytest
 
 from actors.peer.config import Member
 from actors.peer.errors import NotConnectedError, RequestError
+from actors.peer.session import UNSENT_BYTES
 from actors.peer.wire.frames import Priority
 from tests.peer.nodes import config_of, eventually, identity_of, joined, running
 
@@ -152,6 +154,24 @@ def test_full_send_queue_refuses_an_offer_and_holds_a_send() -> None:
             gate.set()
             await blocked
             await eventually(lambda: got == offered + 1)
+
+    asyncio.run(scenario())
+
+
+def test_little_is_sealed_ahead_of_a_peer_that_does_not_read() -> None:
+    """So that a vote waits for little: what the kernel would buffer by itself is megabytes."""
+
+    async def scenario() -> None:
+        async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
+            await joined(a, b)
+            transport = a.links.session(b.identity)._transport
+            assert transport is not None
+            try:
+                wire = transport.get_extra_info("socket")
+                limit = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            except (AttributeError, OSError):
+                pytest.skip("this kernel has no bound on unsent bytes")
+            assert limit == UNSENT_BYTES
 
     asyncio.run(scenario())
 
