@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -84,7 +85,8 @@ class LoadPlan(msgspec.Struct, tag="load"):
     An open loop follows `segments`, or the due times (seconds) in the file `replay`, or else `rate_tps`. It
     begins at `begin_s` of CLOCK_MONOTONIC, so that several generators begin together. One batch in
     `durable_every` waits for `durable_wait` instead of `wait`, and what it is told counts as durable.
-    `history` is the prefix of two files: batches (HISTORY_DTYPE) and a byte a row.
+    `history` is the prefix of two files: batches (HISTORY_DTYPE) and a byte a row. Once `stop_file` exists no
+    further batch is offered.
     """
 
     url: str
@@ -104,6 +106,7 @@ class LoadPlan(msgspec.Struct, tag="load"):
     durable_every: int = 0
     durable_wait: str = "durable"
     history: str = ""
+    stop_file: str = ""
 
 
 Plan = SignPlan | LoadPlan | PoolPlan
@@ -296,7 +299,7 @@ def _dues(plan: LoadPlan) -> NDArray[np.float64]:
 
 
 async def _open_loop(
-    sender: _Sender, dues: NDArray[np.float64], units: Iterator[_Unit], began: float
+    sender: _Sender, dues: NDArray[np.float64], units: Iterator[_Unit], began: float, stop_file: str
 ) -> None:
     """At most BATCHES_INFLIGHT_MAX at a time; those that wait for their turn are late, and counted so."""
     room = asyncio.Semaphore(BATCHES_INFLIGHT_MAX)
@@ -310,6 +313,8 @@ async def _open_loop(
     async with asyncio.TaskGroup() as group:
         for unit, after_s in zip(units, dues.tolist(), strict=False):
             await asyncio.sleep(max(0.0, began + after_s - time.perf_counter()))
+            if stop_file and os.path.exists(stop_file):
+                break
             await room.acquire()
             group.create_task(one(unit, began + after_s))
 
@@ -333,7 +338,7 @@ async def run_load(plan: LoadPlan) -> dict[str, Any]:
         sender = _Sender(client, plan, tally)
         began = max(time.perf_counter(), plan.begin_s)
         if plan.mode == "open":
-            await _open_loop(sender, _dues(plan), units, began)
+            await _open_loop(sender, _dues(plan), units, began, plan.stop_file)
         else:
             await _closed_loop(sender, plan.concurrency, units)
     if plan.history:

@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.certifier import Certifier
+from actors.consensus.clocks import Clocks
 from actors.consensus.membership import change, describe_members, member_number
 from actors.consensus.participation import RETRY_PAUSE_S, Neighbourhood, Participation
 from actors.consensus.pipeline import BlockRefusedError, Work
@@ -61,7 +62,7 @@ class Consensus(Shell):
         self._peer_name = next((name for name in follower_names if name.endswith("/peer")), "")
         self._peer: Any = None
         self._shards = len(shards)
-        self._times, self._bodies = StageTimes(), Bodies()
+        self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
         self._certifier = Certifier(genesis.member_keys)
         self._producer = Producer(
             shards, genesis, settings.block_interval_ms, self._times, (RayError,), self._missed_draw
@@ -100,7 +101,8 @@ class Consensus(Shell):
             fetch=self._fetch,
             unreachable=(RayError, ValidatorsUnavailableError),
             on_trace=self._write_trace if self._trace_path else None,
-            clock_ms=_clock_ms,
+            clock_ms=self._clocks.monotonic_ms,
+            wall_ms=self._clocks.wall_ms,
         )
 
     def _write_trace(self, record: TraceRecord) -> None:
@@ -174,6 +176,10 @@ class Consensus(Shell):
     async def reset_times(self) -> None:
         """Forget the stage times so far, as a benchmark does after its warm-up."""
         self._times.reset()
+
+    async def skew_clocks(self, wall_ms: int, ahead_ms: int = 0) -> None:
+        """Have this replica's clocks be wrong, for tests; see `Clocks.skew`."""
+        self._clocks.skew(wall_ms, ahead_ms)
 
     # --- what other members say ----------------------------------------------------------------------------
 
@@ -341,7 +347,3 @@ def _body(block: tuple[bytes, bytes, bytes, Any, Any]) -> Body:
 
 def _to_record(record: LogRecord) -> RaftRecord:
     return RaftRecord(**dataclasses.asdict(record))
-
-
-def _clock_ms() -> int:
-    return time.monotonic_ns() // 1_000_000

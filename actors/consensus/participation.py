@@ -60,6 +60,7 @@ class Neighbourhood:
     unreachable: tuple[type[Exception], ...]
     on_trace: Callable[[TraceRecord], None] | None
     clock_ms: Callable[[], int]
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
 
 class Participation:
@@ -171,7 +172,7 @@ class Participation:
             node.genesis.member_keys,
             node.settings.blocks_inflight_max,
             lambda: time.perf_counter_ns() // 1000,
-            lambda: time.time_ns() // 1_000_000,
+            node.wall_ms,
             node.times,
         )
 

@@ -225,6 +225,56 @@ def _partition(both_ways: bool) -> Callable[[Target], Injected]:
     return inject
 
 
+def _clock_skew(target: Target) -> Injected:
+    """A node's wall clock goes an hour wrong either way, its timers jump five seconds ahead."""
+    node, hour_ms = target.node(), 3_600_000
+    node.call("consensus", "skew_clocks", target.chance.choice((-hour_ms, hour_ms)), 5_000, timeout_s=20)
+
+    def heal() -> None:
+        node.call("consensus", "skew_clocks", 0, timeout_s=20)
+
+    return Injected(str(node.folder.name), heal, HOLD_S)
+
+
+def _membership_change(target: Target) -> Injected:
+    """A follower is removed; healing takes it in again, as a learner first."""
+    followers = [node for node in target.nodes if not _leads(node)]
+    if len(followers) != len(target.nodes) - 1:
+        raise LookupError("there is no leader to ask")
+    victim = target.chance.choice(followers).folder.name
+    _change_member(target, "remove", victim)
+
+    def heal() -> None:
+        _change_member(target, "add", victim)
+        _change_member(target, "promote", victim)
+
+    return Injected(str(victim), heal, HOLD_S)
+
+
+def _leads(node: Any) -> bool:
+    try:
+        return str(node.call("consensus", "status", timeout_s=10)["role"]) == "leader"
+    except Exception:  # noqa: BLE001 -- whatever a call to a killed actor raises
+        return False
+
+
+def _change_member(target: Target, action: str, name: str) -> None:
+    """Ask whoever leads, again while that cannot be done yet. Raises LookupError at the bound."""
+    until, said = time.monotonic() + RECOVERY_S_MAX, "nobody leads"
+    while time.monotonic() < until:
+        for node in filter(_leads, target.nodes):
+            try:
+                node.call("consensus", "change_member", action, name, timeout_s=20)
+            except Exception as error:  # noqa: BLE001 -- typed at the other end; what it says is kept
+                said = str(error).strip().splitlines()[-1]
+                if "takes part already" in said or "is no learner" in said:
+                    return
+            else:
+                return
+        time.sleep(0.2)
+    raise LookupError(f"{action} {name}: {said}")
+
+
 def _remove_raylet(target: Target) -> Injected:
     if target.raylets is None or not target.raylets.removable:
         raise LookupError("there is no raylet beside the first")
@@ -253,6 +303,8 @@ KINDS: dict[str, Kind] = {
     "slow_disk": Kind("Storage stands still four fifths of the time", _slow_disk, local_only=True),
     "disk_full": Kind("writes of Storage fail", _disk_full, local_only=True),
     "flood": Kind("malformed, forged and hostile input", _flood),
+    "clock_skew": Kind("a node's clocks go wrong", _clock_skew),
+    "membership_change": Kind("a follower leaves and comes back", _membership_change, 3),
     "wire_delay": Kind("messages come 100 to 200 ms late", _wire(delay_ms=100, jitter_ms=100), 2),
     "wire_loss": Kind("a tenth of the messages is lost", _wire(loss=0.1), 2),
     "wire_duplication": Kind("a third of the messages comes twice", _wire(duplication=0.33), 2),
@@ -283,14 +335,17 @@ class Driver:
         self.faults: list[Fault] = []
         self.not_injected: dict[str, str] = {}
 
-    def run(self, until_s: float) -> None:
-        """Inject until `until_s` of CLOCK_MONOTONIC; a fault under way then is healed and awaited."""
-        while self._kinds and time.monotonic() < until_s:
+    def run(self, until_s: float, at_most_s: float) -> None:
+        """Inject until `until_s` of CLOCK_MONOTONIC, and as long as a kind has not had its first turn until
+        `at_most_s`; a fault under way then is healed and awaited."""
+        first = True
+        while self._kinds and (first or time.monotonic() < until_s):
             for name in self._target.chance.sample(self._kinds, len(self._kinds)):
-                if time.monotonic() >= until_s:
+                if time.monotonic() >= (at_most_s if first else until_s):
                     break
                 self._inject(name)
                 time.sleep(QUIET_S)
+            first = False
         reached = {fault.kind for fault in self.faults}
         for name in self._kinds:
             if name not in reached:
@@ -309,8 +364,10 @@ class Driver:
         target.log(f"fault {name}: {injected.target}")
         time.sleep(injected.hold_s)
         fault.healed_s = time.monotonic()
-        injected.heal()
         until = fault.healed_s + self._recovery_s_max
+        fault.detail = self._healed(injected, until)
+        if fault.detail:
+            return
         if not self._probe.pay(until):
             fault.detail = "nothing was committed"
             return
@@ -320,6 +377,18 @@ class Driver:
             return
         fault.recovered_s = committed_s
         target.log(f"  recovered after {(committed_s - fault.healed_s) * 1000:,.0f} ms")
+
+    def _healed(self, injected: Injected, until: float) -> str:
+        """Heal, again while what is to be healed does not answer; what it said last at `until`."""
+        while True:
+            try:
+                injected.heal()
+            except Exception as error:  # noqa: BLE001 -- whatever a call to a killed actor raises
+                if time.monotonic() >= until:
+                    return f"not healed: {str(error).strip().splitlines()[-1]}"
+                time.sleep(0.5)
+            else:
+                return ""
 
     def _all_caught_up(self, until: float) -> bool:
         """Whether every node answers and reaches the highest head of now before `until`."""

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from bench.simulation.raft.linearizability import HistoryTooWideError, Operation, is_linearizable
 from bench.soak.chain_walk import WalkedChain
 
-RECOVERY_S_MAX = 60.0
-LATENCY_BACK_S = 30.0
-LATENCY_FACTOR = 5.0
-LATENCY_SLACK_S = 0.5
+RECOVERY_S_MAX = 120.0
+LATENCY_BACK_SECONDS = 30
+LATENCY_FACTOR = 10.0
+LATENCY_SLACK_S = 1.0
 ELECTION_AFTER_S = 10.0
 SERIES_S_MIN = 15.0
 WARM_UP_S = 10.0
@@ -289,7 +289,8 @@ def _recovered(evidence: Evidence) -> str:
 
 
 def _latencies_back(evidence: Evidence) -> str:
-    """Median latency of the batches of a second, after each fault, against the steady phase's."""
+    """Median latency of the batches of a second that no fault disturbs, after each, against the steady
+    phase's."""
     if not len(evidence.answers):
         return "no batch was answered"
     due, took = evidence.answers[:, 0], evidence.answers[:, 1] - evidence.answers[:, 0]
@@ -297,16 +298,21 @@ def _latencies_back(evidence: Evidence) -> str:
     if not len(calm):
         return "no batch was answered in the steady phase"
     bound_s = max(float(np.median(calm)) * LATENCY_FACTOR, float(np.median(calm)) + LATENCY_SLACK_S)
+    seconds = np.floor(due).astype(np.int64)
+    disturbed = np.zeros(len(due), dtype=np.bool_)
+    for fault in evidence.faults:
+        disturbed |= (due >= fault.injected_s - 1) & (due < (fault.recovered_s or np.inf))
     said = []
     for fault in evidence.faults:
         if fault.recovered_s is None:
             continue
-        after = (due >= fault.recovered_s) & (due < fault.recovered_s + LATENCY_BACK_S)
-        seconds = np.floor(due[after] - fault.recovered_s).astype(np.int64)
-        medians = [float(np.median(took[after][seconds == second])) for second in np.unique(seconds)]
+        after = ~disturbed & (due >= fault.recovered_s)
+        nearest = np.unique(seconds[after])[:LATENCY_BACK_SECONDS]
+        medians = [float(np.median(took[after & (seconds == second)])) for second in nearest]
         if medians and min(medians) > bound_s:
             said.append(f"{fault.kind} of {fault.target}: {min(medians) * 1000:.0f} ms")
-    return f"above {bound_s * 1000:.0f} ms for {LATENCY_BACK_S:.0f} s: {', '.join(said)}" if said else ""
+    undisturbed = f"{LATENCY_BACK_SECONDS} seconds without a fault"
+    return f"above {bound_s * 1000:.0f} ms for {undisturbed}: {', '.join(said)}" if said else ""
 
 
 def _noted(evidence: Evidence, check: str) -> str:

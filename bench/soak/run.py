@@ -43,7 +43,8 @@ from bench.workload import PoolPlan, Shape
 from bench.yardstick import libsodium_verifies_per_s
 
 SHARES = {"warm-up": 0.05, "steady": 0.1, "burst": 0.04, "conflicts": 0.06, "faults": 0.65, "catch-up": 0.1}
-RATES = {"warm-up": 1.0, "steady": 1.0, "burst": 2.0, "conflicts": 0.5, "faults": 1.0, "catch-up": 0.5}
+RATES = {"warm-up": 1.0, "steady": 1.0, "burst": 2.0, "conflicts": 0.5, "faults": 1.0, "catch-up": 1.0}
+FAULTS_STRETCH_MAX = 4.0
 LOAD_SHARE = 0.4
 LANES = 2
 BATCH_ROWS = 100
@@ -125,6 +126,7 @@ class Soak:
             raise UserError(f"network.development_accounts={self._accounts}: a soak needs {ACCOUNTS_MIN}")
         self._reserved = self._accounts - RESERVED_ACCOUNTS
         self._hash_rows = select("auto", kernel_cache_dir()).hash_rows
+        self._stop_file = scratch / "soak-stop"
         self._end_sabotage: list[Callable[[], None]] = []
 
     def run(self) -> Soaked:
@@ -157,7 +159,7 @@ class Soak:
             stack.callback(generators.kill)
             stack.enter_context(registers)
             self._undermine(stack, of["steady"], of["faults"])
-            self._follow(phases, driver)
+            phases = self._follow(phases, driver)
             load = joined(generators.results())
         self._log("draining")
         self._drained()
@@ -201,11 +203,10 @@ class Soak:
         total_s = self._options.minutes * 60
         lengths = {name: share * total_s for name, share in SHARES.items()}
         lane = rate / LANES
+        offered = {**lengths, "faults": FAULTS_STRETCH_MAX * lengths["faults"]}
         segments = [
-            Segment(
-                lengths[name], 0.1 * lane if name == "warm-up" else RATES[name] * lane, RATES[name] * lane
-            )
-            for name in lengths
+            Segment(length, 0.1 * lane if name == "warm-up" else RATES[name] * lane, RATES[name] * lane)
+            for name, length in offered.items()
         ]
         conflicts = [constant(lengths["conflicts"], rate / 4)]
         room = (self._reserved - CALIBRATION_ACCOUNTS) // (2 * LANES)
@@ -227,6 +228,7 @@ class Soak:
                 LoadPlan(
                     urls[0], path, 0, rows, BATCH_ROWS, "open", more_urls=urls[1:], segments=schedule,
                     retry_s=RETRY_S, durable_every=DURABLE_EVERY, history=history,
+                    stop_file=str(self._stop_file),
                 )
             )  # fmt: skip
         run_plans(self._scratch, pools, "sign")
@@ -266,16 +268,23 @@ class Soak:
 
         return end
 
-    def _follow(self, phases: list[Phase], driver: Driver) -> None:
+    def _follow(self, phases: list[Phase], driver: Driver) -> list[Phase]:
+        """Go through the phases; as they were, for faults may take longer than planned."""
+        passed, late_s = [], 0.0
         for phase in phases:
-            time.sleep(max(0.0, phase.begin_s - time.monotonic()))
+            begin_s, end_s = phase.begin_s + late_s, phase.end_s + late_s
+            time.sleep(max(0.0, begin_s - time.monotonic()))
             self._log(f"phase {phase.name}")
             if phase.name == "faults":
-                driver.run(phase.end_s)
+                driver.run(end_s, begin_s + FAULTS_STRETCH_MAX * (end_s - begin_s))
                 if "never_heal" in self._options.sabotage:
                     self._sabotage_ends()
-        time.sleep(max(0.0, phases[-1].end_s - time.monotonic()))
+                late_s = max(0.0, time.monotonic() - end_s)
+            passed.append(Phase(phase.name, begin_s, phase.end_s + late_s))
+        time.sleep(max(0.0, passed[-1].end_s - time.monotonic()))
         self._sabotage_ends()
+        self._stop_file.touch()
+        return passed
 
     def _sabotage_ends(self) -> None:
         while self._end_sabotage:

@@ -88,16 +88,25 @@ def driver(probe: Probe, seed: int = 1) -> Driver:
 
 def test_the_driver_injects_heals_and_notes_recovery(kinds: list[str], clock: Clock) -> None:
     one = driver(Probe())
-    one.run(clock.now_s + 10)
+    one.run(clock.now_s + 10, clock.now_s + 10)
     assert {fault.kind for fault in one.faults} == {"one", "two"}
     assert kinds == [f"heal {fault.kind}" for fault in one.faults]
     assert all(f.injected_s <= f.healed_s <= (f.recovered_s or 0) for f in one.faults)
     assert one.not_injected == {"three": "nothing to hit"}
 
 
+def test_every_kind_has_its_turn_though_the_time_is_over(kinds: list[str], clock: Clock) -> None:
+    one = driver(Probe())
+    one.run(clock.now_s, clock.now_s + 100)
+    assert sorted(fault.kind for fault in one.faults) == ["one", "two"]
+    late = driver(Probe())
+    late.run(clock.now_s, clock.now_s)
+    assert late.not_injected == dict.fromkeys(("one", "two", "three"), "no time was left")
+
+
 def test_a_network_that_does_not_commit_has_not_recovered(kinds: list[str], clock: Clock) -> None:
     one = driver(Probe(commits=False))
-    one.run(clock.now_s + 10)
+    one.run(clock.now_s + 10, clock.now_s + 10)
     assert one.faults
     assert kinds
     assert all(fault.recovered_s is None and fault.detail for fault in one.faults)

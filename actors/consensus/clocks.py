@@ -1,0 +1,36 @@
+"""The clocks of one replica, in milliseconds, and the skew that a test may give them.
+
+Raft's timers follow the monotonic clock, which may only be set forward; headers carry the other one.
+"""
+
+from __future__ import annotations
+
+import time
+
+SKEW_MS_MAX = 86_400_000
+
+
+class Clocks:
+    """Monotonic and wall time of this process."""
+
+    def __init__(self) -> None:
+        self._ahead_ms = self._skew_ms = 0
+
+    def monotonic_ms(self) -> int:
+        """For timers."""
+        return time.monotonic_ns() // 1_000_000 + self._ahead_ms
+
+    def wall_ms(self) -> int:
+        """For headers, since 1970."""
+        return time.time_ns() // 1_000_000 + self._skew_ms
+
+    def skew(self, wall_ms: int, ahead_ms: int = 0) -> None:
+        """Set the wall clock apart from the machine's, and the monotonic one `ahead_ms` further ahead.
+
+        Raises ValueError beyond a day, or for a monotonic clock that would go back.
+        """
+        if abs(wall_ms) > SKEW_MS_MAX or not 0 <= ahead_ms <= SKEW_MS_MAX:
+            raise ValueError(
+                f"skew: {wall_ms} and {ahead_ms} ms, at most {SKEW_MS_MAX}, the second not below 0"
+            )
+        self._skew_ms, self._ahead_ms = wall_ms, self._ahead_ms + ahead_ms
