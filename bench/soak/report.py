@@ -168,7 +168,8 @@ def _plots(data: dict[str, Any], soaked: Soaked) -> str:
     _line(figure, 1, "tps", seconds["at_s"], seconds["tps"])
     _line(figure, 2, "p50", seconds["at_s"], seconds["p50_ms"])
     _line(figure, 2, "p99", seconds["at_s"], seconds["p99_ms"])
-    figure.update_yaxes(type="log", row=2, col=1)
+    for row in (2, 3):
+        figure.update_yaxes(type="log", row=row, col=1)
     for node in sorted({node for _, node, _ in soaked.watch.stages}):
         told = [(at, stages) for at, name, stages in soaked.watch.stages if name == node]
         for stage in sorted({stage for _, stages in told for stage in stages}):
@@ -184,6 +185,10 @@ def _plots(data: dict[str, Any], soaked: Soaked) -> str:
     for fault in data["faults"]:
         end = fault["recovered_s"] or fault["healed_s"]
         figure.add_vrect(x0=fault["injected_s"], x1=end, fillcolor="#ff725c", opacity=0.18, line_width=0)
+        figure.add_annotation(
+            x=fault["injected_s"], y=0.8, yref="paper", text=fault["kind"], showarrow=False, textangle=-90,
+            font={"size": 9}, xanchor="left",
+        )  # fmt: skip
     for phase in data["phases"]:
         figure.add_vline(x=phase["begin_s"], line={"color": "#888", "dash": "dot", "width": 1})
         figure.add_annotation(
