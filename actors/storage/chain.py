@@ -38,7 +38,7 @@ from actors.storage.formats import Delta, Head, decode_delta, height_key
 from actors.storage.history import Retention
 from actors.storage.places import Places
 from actors.storage.raft_log import RaftLog, RaftRecord
-from actors.storage.recovery import head_root, recover
+from actors.storage.recovery import base_of, head_root, recover
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
 
@@ -97,6 +97,7 @@ class Chain:
         self.places = Places(disk, self.head.height)
         self.raft_log = RaftLog(disk)
         self.head_state_root = head_root(disk, genesis, self.head)
+        self.base = base_of(disk)
         self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")
         self._clock_ns = clock_ns
         self._writing = threading.Lock()
@@ -249,6 +250,8 @@ class Chain:
         if self.head.height < height <= self.persisted_height:
             return self._persisted[height - self.head.height - 1].hash
         body = self.disk.get("headers", height_key(height))
+        if body is None and height < self.base.headers:
+            raise HeightError("hash", height, f"at least {self.base.headers}: those before are pruned")
         if body is None:
             raise HeightError("hash", height, f"at most {self.persisted_height}")
         return decode_header(body[:HEADER_BYTES]).hash()
@@ -257,7 +260,10 @@ class Chain:
         committed = self.hash_at(height)
         if committed != wanted:
             raise ConflictError(height, wanted.hex(), committed.hex())
-        delta = decode_delta(self.disk.get("deltas", height_key(height)) or b"")
+        body = self.disk.get("deltas", height_key(height))
+        if body is None:
+            raise HeightError("persist", height, f"at least {self.base.bodies}: those before are pruned")
+        delta = decode_delta(body)
         ids = self.block(height).batch.ids(self.hash_rows)
         return Written(height, committed, len(ids), True, 0, {}), delta, ids
 

@@ -22,16 +22,9 @@ from actors.storage.formats import SCHEMA_VERSION, decode_head, decode_network, 
 from actors.storage.journal import BrokenRecord, Mark, broken_records, cut_tail, view_without_tail
 
 FAMILIES = (
-    "meta",
-    "headers",
-    "blocks",
-    "certificates",
-    "receipts",
-    "deltas",
-    "accounts",
-    "tx_index",
-    "raft",
-)
+    "meta", "headers", "blocks", "certificates", "receipts", "deltas", "accounts", "tx_index", "raft",
+    "snapshots",
+)  # fmt: skip
 BLOB_BYTES_MIN = 16 << 10
 WRITE_BUFFER_BYTES = 16 << 20
 MEMORY_TABLES_BYTES_MAX = 96 << 20
@@ -77,7 +70,7 @@ class Disk:
     def __init__(self, directory: Path, read_only: bool = False) -> None:
         if not read_only:
             directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
+        self.directory, self.read_only = directory, read_only
         self._db: Rdict | None = None
         self._families: dict[str, Rdict] = {}
         self._handles: dict[str, ColumnFamily] = {}
@@ -116,14 +109,16 @@ class Disk:
         options.set_keep_log_file_num(LOG_FILES_MAX)
         options.set_max_background_jobs(2)
         access = AccessType.read_only(False) if read_only else AccessType.read_write()
-        families = {name: _options() for name in FAMILIES}
         try:
+            # A directory of an earlier version may lack families, and reading adds none.
+            names = [name for name in FAMILIES if not read_only or name in Rdict.list_cf(path)]
+            families = {name: _options() for name in names}
             opened = Rdict(path, options, column_families=families, access_type=access)
         except Exception as error:  # the only type that rocksdict raises
             raise CorruptionError("rocksdb", "", str(error)) from error
         self._db = opened
-        self._families = {name: opened.get_column_family(name) for name in FAMILIES}
-        self._handles = {name: opened.get_column_family_handle(name) for name in FAMILIES}
+        self._families = {name: opened.get_column_family(name) for name in names}
+        self._handles = {name: opened.get_column_family_handle(name) for name in names}
 
     def _require_acknowledged(self, broken: list[BrokenRecord]) -> None:
         """Raises CorruptionError if blocks that were acknowledged are not there."""
@@ -168,6 +163,8 @@ class Disk:
 
     def raw(self, family: str, key: bytes) -> bytes | None:
         """The bytes at a key with their seal, which is not looked at. Raises CorruptionError."""
+        if family not in self._families and family in FAMILIES:
+            return None
         try:
             value: bytes | None = self._families[family].get(key)
         except Exception as error:  # the only type that rocksdict raises
@@ -189,6 +186,8 @@ class Disk:
 
     def _walk(self, family: str, begin: bytes, take: Callable[[RdictIter], Item]) -> Iterator[Item]:
         """RocksDB's iterator just ends where it cannot read: only its status tells that from the end."""
+        if family not in self._families and family in FAMILIES:
+            return
         at = self._families[family].iter()
         last = begin
         at.seek(begin)
@@ -200,6 +199,11 @@ class Disk:
             at.status()
         except Exception as error:  # the only type that rocksdict raises
             raise CorruptionError(family, last.hex(), f"unreadable after this key: {error}") from error
+
+    def compact(self, family: str) -> None:
+        """Give back the space of what was deleted in a family; reads and writes go on meanwhile."""
+        self._families[family].flush()
+        self._families[family].compact_range(None, None)
 
     def bytes_used(self) -> int:
         """Size of all files in the directory."""
@@ -214,12 +218,24 @@ class Disk:
         if body is None:
             return False
         schema, found_hash, found_name = decode_network(body)
-        if schema != SCHEMA_VERSION:
+        if not 1 <= schema <= SCHEMA_VERSION:
             raise SchemaError(str(self.directory), schema, SCHEMA_VERSION)
         if found_hash != genesis_hash:
             found, wanted = f"{found_name}/{found_hash.hex()}", f"{name}/{genesis_hash.hex()}"
             raise WrongNetworkError(str(self.directory), found, wanted)
+        if schema < SCHEMA_VERSION and not self.read_only:
+            self._migrate(schema, found_hash, found_name)
         return True
+
+    def _migrate(self, schema: int, genesis_hash: bytes, name: str) -> None:
+        """Bring a directory of an earlier version forward, one version after the other, each atomically.
+
+        1 to 2: blocks and headers may begin above height 1 (`formats.Base`), which version 1 cannot read.
+        """
+        for version in range(schema + 1, SCHEMA_VERSION + 1):
+            batch = self.batch()
+            batch.put("meta", b"network", encode_network(genesis_hash, name, version))
+            batch.write(sync=True)
 
     def put_network(self, genesis_hash: bytes, name: str) -> None:
         """Make the directory this network's, synced. Until then it counts as new."""

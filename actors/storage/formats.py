@@ -3,7 +3,7 @@
 The checksum covers the key, so that a value that ends up under another key is found out as well. Integers in
 keys are big-endian, so that keys sort by height; integers in values are little-endian.
 
-    meta          "network"    schema u32, genesis hash 32, network name        written once
+    meta          "network"    schema u32, genesis hash 32, network name        written last when made
                   "epoch"      u64                                              fencing
                   "head"       height u64, transactions u64, hash 32            last committed block
                   "checkpoint" height u64, accounts u64                         pages are at least this new
@@ -14,6 +14,7 @@ keys are big-endian, so that keys sort by height; integers in values are little-
     receipts      height       32 bytes a transaction
     deltas        height       see `encode_delta`
     accounts      page u64     see `encode_page`
+    snapshots     see snapshot_store.py
     tx_index      run and page see tx_index.py
     raft          the replicated log, see raft_log.py
 """
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from actors.storage.errors import CorruptionError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _CRC = struct.Struct("<I")
 _HEIGHT_KEY = struct.Struct(">Q")
 _NETWORK = struct.Struct("<I32s")
@@ -70,9 +71,9 @@ def unseal(family: str, key: bytes, value: bytes) -> bytes:
     return body
 
 
-def encode_network(genesis_hash: bytes, name: str) -> bytes:
+def encode_network(genesis_hash: bytes, name: str, schema: int = SCHEMA_VERSION) -> bytes:
     """Schema version, genesis hash and network name."""
-    return _NETWORK.pack(SCHEMA_VERSION, genesis_hash) + name.encode()
+    return _NETWORK.pack(schema, genesis_hash) + name.encode()
 
 
 def decode_network(body: bytes) -> tuple[int, bytes, str]:

@@ -84,6 +84,16 @@ class Places:
             self._runs = [run, *(r for r in self._runs if id(r) not in gone)]
         return True
 
+    def forget_below(self, height: int) -> None:
+        """Remove runs all of whose blocks are below a height."""
+        with self._lock:
+            gone = [run for run in self._runs if run.stop <= height]
+            batch = self._disk.batch()
+            for run in gone:
+                batch.delete_range(_FAMILY, *tx_index.key_range(run.level, run.first))
+            batch.write(sync=False)
+            self._runs = [run for run in self._runs if run.stop > height]
+
     def _read(self, key: bytes) -> bytes | None:
         return self._disk.get(_FAMILY, key)
 

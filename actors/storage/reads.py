@@ -214,6 +214,8 @@ class Reader:
         if len(tx_id) != 32:
             raise FormatError("id", f"{len(tx_id)} bytes", "32 bytes")
         for height, position in self._chain.places.candidates(tx_id):
+            if height < self._chain.base.bodies:
+                continue  # a run goes when all its blocks are gone
             indexed = self._indexed(height)
             if indexed.ids[position].tobytes() == tx_id:
                 return height, position, indexed
@@ -259,13 +261,14 @@ class Reader:
         }
 
     def _walk(self, height: int) -> tuple[int, str]:
-        parent = self._chain.genesis.hash()
-        for at in range(1, height + 1):
+        start = self._chain.base.bodies
+        parent = self._chain.hash_at(start - 1)
+        for at in range(start, height + 1):
             try:
                 parent = self._check_block(at, parent)
             except (CorruptionError, HeightError, FormatError) as error:
-                return at - 1, f"block {at}: {error}"
-        return height, ""
+                return at - start, f"block {at}: {error}"
+        return height - start + 1, ""
 
     def _check_block(self, height: int, parent: bytes) -> bytes:
         """Hash of a block that is what its header says; raises CorruptionError naming the field."""

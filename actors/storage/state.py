@@ -210,6 +210,24 @@ class State:
                 balances[at] = undo.values[low:high, 1]
             return self.height, (keys, nonces, balances)
 
+    def columns_at(self, height: int) -> tuple[Columns, NDArray[np.uint8]]:
+        """((keys, nonces, balances), (n, 32) paths of the keys) at a committed height.
+
+        Keys and paths of committed slots never change, so these are views; the rest are copies. Raises
+        NotRetainedError.
+        """
+        with self.history.tree_lock:
+            paths = self.tree.paths
+        with self.lock:
+            undos = [*self.history.undos_after(height), *self._undos]
+            count = undos[0].count if undos else self.accounts.count
+            keys, nonces, balances = self.columns(slice(0, count))
+            for undo in reversed(undos):
+                there = int(np.searchsorted(undo.slots, count))
+                nonces[undo.slots[:there]] = undo.values[:there, 0]
+                balances[undo.slots[:there]] = undo.values[:there, 1]
+        return (keys, nonces, balances), paths[:count]
+
     def committed_account(self, key: bytes) -> tuple[int, int, int]:
         """(height, nonce, balance) of a key in the committed state; zeros if it does not exist."""
         with self.lock:

@@ -113,6 +113,11 @@ class StateTree:
         """32-byte path of a slot's key."""
         return self._paths[slot].tobytes()
 
+    @property
+    def paths(self) -> NDArray[np.uint8]:
+        """(at least leaves, 32) paths by slot; rows of slots that stay never change."""
+        return self._paths
+
     def locate(self, path: bytes) -> tuple[tuple[bytes, ...], int]:
         """Siblings from the root down to where `path` ends, and the slot of the leaf that stands there.
 

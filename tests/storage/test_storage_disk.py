@@ -63,11 +63,28 @@ def test_another_networks_directory_is_refused_naming_both_chains(tmp_path):
     open_chain(tmp_path, GENESIS, ALLOCATION).disk.close()
 
 
-def test_another_schema_is_refused(tmp_path, monkeypatch):
+def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
     open_chain(tmp_path, GENESIS, ALLOCATION).disk.close()
-    monkeypatch.setattr(disk_module, "SCHEMA_VERSION", formats.SCHEMA_VERSION + 1)
-    with pytest.raises(errors.SchemaError, match="schema version 1, this version reads 2"):
+    monkeypatch.setattr(disk_module, "SCHEMA_VERSION", formats.SCHEMA_VERSION - 1)
+    with pytest.raises(errors.SchemaError, match="schema version 2, this version reads 1"):
         open_chain(tmp_path, GENESIS, ALLOCATION)
+
+
+def test_a_directory_of_schema_1_is_brought_forward_and_keeps_its_chain(tmp_path):
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION)
+    hashes = Driver(chain, 20).run(3)
+    batch = chain.disk.batch()
+    batch.put("meta", b"network", formats.encode_network(GENESIS.hash(), GENESIS.network, 1))
+    batch.write(sync=True)
+    chain.disk.close()
+    reading = Disk(tmp_path, read_only=True)
+    assert reading.require_network(GENESIS.hash(), GENESIS.network)
+    reading.close()
+    for _ in range(2):
+        chain = open_chain(tmp_path, GENESIS, ALLOCATION)
+        assert formats.decode_network(chain.disk.get("meta", b"network"))[0] == formats.SCHEMA_VERSION
+        assert chain.head.hash == hashes[-1]
+        chain.disk.close()
 
 
 def test_an_allocation_that_is_not_the_genesis_is_refused(tmp_path):

@@ -1,0 +1,240 @@
+"""Snapshots on disk: making them beside commits, keeping the newest, and beginning a directory with one.
+
+    snapshots     "m" height   manifest
+                  "c" hash     chunk, shared by all manifests that name it
+
+A snapshot at height h is made in the background: the committed columns are taken back to h by the undo logs
+of the blocks after it, under the state's lock, and all hashing happens after that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from actors.ledger.block import SealedHeader, decode_sealed_header
+from actors.ledger.genesis import Genesis, exact_sum
+from actors.ledger.hashing import Hasher
+from actors.ledger.rows import FormatError
+from actors.storage.disk import HEAD_KEY, Batch, Disk
+from actors.storage.errors import CorruptionError, HeightError
+from actors.storage.formats import (
+    Base,
+    Checkpoint,
+    Head,
+    decode_head,
+    encode_network,
+    encode_page,
+    height_key,
+)
+from actors.storage.pages import PAGE_ACCOUNTS
+from actors.storage.recovery import BASE_KEY
+from actors.storage.snapshots import (
+    Columns,
+    Manifest,
+    chunks_of,
+    decode_manifest,
+    depth_for,
+    fold,
+    open_chunk,
+)
+from actors.storage.state import State
+
+_FAMILY = "snapshots"
+_MANIFEST, _CHUNK = b"m", b"c"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A snapshot on disk. chunks: distinct ones; stored_bytes: of manifest and chunks."""
+
+    height: int
+    hash: bytes
+    accounts: int
+    chunks: int
+    stored_bytes: int
+
+
+class SnapshotStore:
+    """The snapshots of one directory. One `make` or `prune` at a time; reads at any time."""
+
+    def __init__(self, disk: Disk, genesis: Genesis, hash_rows: Hasher) -> None:
+        self._disk, self._genesis, self._hash_rows = disk, genesis, hash_rows
+        self._lock = threading.Lock()
+
+    def heights(self) -> list[int]:
+        """Heights with a snapshot, ascending."""
+        keys = self._disk.keys(_FAMILY, _MANIFEST)
+        return [int.from_bytes(key[1:], "big") for key in keys]
+
+    def manifest(self, height: int) -> bytes | None:
+        """Encoded manifest of the snapshot at a height."""
+        return self._disk.get(_FAMILY, _MANIFEST + height_key(height))
+
+    def chunk(self, digest: bytes) -> bytes | None:
+        """Bytes of a chunk."""
+        return self._disk.get(_FAMILY, _CHUNK + digest)
+
+    def kept(self) -> list[Kept]:
+        """All snapshots, oldest first."""
+        found = []
+        for height in self.heights():
+            body = self.manifest(height) or b""
+            manifest = decode_manifest(body)
+            sizes = {e.hash: 8 + 48 * e.accounts for e in manifest.entries}
+            size = len(body) + sum(sizes.values())
+            found.append(Kept(height, manifest.hash(), manifest.accounts, len(sizes), size))
+        return found
+
+    def make(self, state: State, height: int, sealed: SealedHeader | None, head: Head) -> Manifest:
+        """Write the snapshot of the committed state at `height`, durable when this returns.
+
+        sealed: the header at `height`, None for the genesis. head: of that height. Raises NotRetainedError
+        when the undo logs do not reach back, CorruptionError when the state does not hash to the header's
+        root: then memory is not what the members agreed on.
+        """
+        with self._lock:
+            columns, paths = state.columns_at(height)
+            entries, written = [], set(self._chunks())
+            for entry, body in chunks_of(columns, paths, self._hash_rows):
+                entries.append(entry)
+                if entry.hash not in written:
+                    written.add(entry.hash)
+                    self._put(_CHUNK + entry.hash, body, sync=False)
+            expected = sealed.header.state_root if sealed else bytes.fromhex(self._genesis.state_root)
+            root = fold(tuple(entries))
+            if root != expected:
+                what = f"the state at {height} hashes to {root.hex()}, the header has {expected.hex()}"
+                raise CorruptionError("accounts", "", what)
+            manifest = Manifest(
+                depth_for(len(columns[0])), height, head.transactions, len(columns[0]), self._genesis.hash(),
+                head.hash, root, tuple(entries),
+            )  # fmt: skip
+            self._put(_MANIFEST + height_key(height), manifest.encode(), sync=True)
+            return manifest
+
+    def prune(self, keep: int) -> int:
+        """Remove all but the newest `keep` snapshots, and chunks that none names; how many were removed."""
+        with self._lock:
+            heights = self.heights()
+            old = heights[: max(0, len(heights) - keep)]
+            used: set[bytes] = set()
+            for height in heights[len(old) :]:
+                used.update(e.hash for e in decode_manifest(self.manifest(height) or b"").entries)
+            batch = self._disk.batch()
+            for height in old:
+                batch.delete(_FAMILY, _MANIFEST + height_key(height))
+            for digest in self._chunks():
+                if digest not in used:
+                    batch.delete(_FAMILY, _CHUNK + digest)
+            batch.write(sync=False)
+            return len(old)
+
+    def _chunks(self) -> list[bytes]:
+        found = []
+        for key in self._disk.keys(_FAMILY, _CHUNK):
+            if not key.startswith(_CHUNK):
+                break
+            found.append(key[1:])
+        return found
+
+    def _put(self, key: bytes, body: bytes, sync: bool) -> None:
+        batch = self._disk.batch()
+        batch.put(_FAMILY, key, body)
+        batch.write(sync)
+
+
+def begin_with(
+    disk: Disk,
+    genesis: Genesis,
+    manifest_bytes: bytes,
+    sealed_bytes: bytes,
+    read_chunk: Callable[[bytes], bytes | None],
+    hash_rows: Hasher,
+) -> Manifest:
+    """Make a new directory begin with a snapshot; it counts as new until the last, synced write.
+
+    sealed_bytes: the header at the snapshot's height with signature and certificate. read_chunk: bytes of a
+    chunk by its hash. Everything is verified before it counts. Raises FormatError naming what is not as the
+    genesis' members certified it, HeightError when the directory is not new.
+    """
+    if disk.get("meta", b"network") is not None:
+        body = disk.get("meta", HEAD_KEY)
+        raise HeightError("restore", decode_head(body).height if body else 0, "a new directory")
+    manifest, sealed = accepted(genesis, manifest_bytes, sealed_bytes)
+    supply = _write_pages(disk, _chunks_in_order(disk, manifest, read_chunk, hash_rows))
+    if supply != genesis.supply:
+        raise FormatError("snapshot.supply", supply, f"{genesis.supply} as in the genesis")
+    height, batch = manifest.height, disk.batch()
+    key = height_key(height)
+    batch.put("headers", key, sealed.header.encode(), sealed.signature)
+    batch.put("certificates", key, sealed.certificate.encode())
+    batch.put(_FAMILY, _MANIFEST + key, manifest_bytes)
+    batch.put("meta", BASE_KEY, Base(height, height + 1).encode())
+    batch.put("meta", b"checkpoint", Checkpoint(height, manifest.accounts).encode())
+    batch.put("meta", HEAD_KEY, Head(height, manifest.transactions, manifest.block_hash).encode())
+    batch.put("meta", b"network", encode_network(genesis.hash(), genesis.network))
+    batch.write(sync=True)
+    return manifest
+
+
+def accepted(genesis: Genesis, manifest_bytes: bytes, sealed_bytes: bytes) -> tuple[Manifest, SealedHeader]:
+    """A manifest and the header that proves it. Raises FormatError naming what does not hold."""
+    manifest, sealed = decode_manifest(manifest_bytes), decode_sealed_header(sealed_bytes)
+    if wrong := sealed.verify(genesis.member_keys):
+        raise FormatError(f"header.{wrong}", "not valid", "certified by a majority of the members")
+    header = sealed.header
+    for field, got, expected in (
+        ("genesis_hash", manifest.genesis_hash, genesis.hash()),
+        ("block_hash", manifest.block_hash, header.hash()),
+        ("state_root", manifest.state_root, header.state_root),
+    ):
+        if got != expected:
+            raise FormatError(f"manifest.{field}", got.hex(), expected.hex())
+    if manifest.height != header.height:
+        raise FormatError("manifest.height", manifest.height, header.height)
+    return manifest, sealed
+
+
+def _chunks_in_order(
+    disk: Disk, manifest: Manifest, read_chunk: Callable[[bytes], bytes | None], hash_rows: Hasher
+) -> Iterable[Columns]:
+    for number, entry in enumerate(manifest.entries):
+        body = read_chunk(entry.hash)
+        if body is None:
+            raise FormatError(f"chunk {number}", "nothing", entry.hash.hex())
+        columns = open_chunk(manifest, number, body, hash_rows)
+        batch: Batch = disk.batch()
+        batch.put(_FAMILY, _CHUNK + entry.hash, body)
+        batch.write(sync=False)
+        yield columns
+
+
+def _write_pages(disk: Disk, parts: Iterable[Columns]) -> int:
+    """Write the accounts as pages of consecutive slots; the sum of the balances."""
+    held: list[Columns] = []
+    page = rows = supply = 0
+
+    def flush(size: int) -> None:
+        nonlocal held, page, rows
+        whole = tuple(np.concatenate([part[i] for part in held]) for i in range(3))
+        batch = disk.batch()
+        batch.put(
+            "accounts", height_key(page), encode_page(whole[0][:size], whole[1][:size], whole[2][:size])
+        )
+        batch.write(sync=False)
+        held = [(whole[0][size:], whole[1][size:], whole[2][size:])]
+        page, rows = page + 1, rows - size
+
+    for part in parts:
+        held.append(part)
+        rows += len(part[0])
+        supply += exact_sum(part[2])
+        while rows >= PAGE_ACCOUNTS:
+            flush(PAGE_ACCOUNTS)
+    if rows:
+        flush(rows)
+    return supply

@@ -1,0 +1,214 @@
+"""Snapshots: the same bytes whoever makes them, verified piece by piece, and a chain goes on from one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from storage_network import SIGNER, Driver, make_genesis, open_chain
+
+from actors.ledger import smt
+from actors.ledger.block import decode_sealed_header
+from actors.ledger.hashing import sha256, sha256_rows
+from actors.ledger.rows import FormatError
+from actors.storage import errors, snapshots
+from actors.storage.check import check
+from actors.storage.disk import Disk
+from actors.storage.formats import Head, height_key
+from actors.storage.reads import Reader
+from actors.storage.snapshot_store import SnapshotStore, accepted, begin_with
+
+ACCOUNTS = 120
+GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(snapshots, "CHUNK_ACCOUNTS", 16)
+    for module in ("snapshot_store", "pages", "recovery"):
+        monkeypatch.setattr(f"actors.storage.{module}.PAGE_ACCOUNTS", 50)
+
+
+@given(st.integers(0, 60), st.integers(0, 5), st.integers(0, 2**32))
+def test_roots_of_subtrees_fold_to_the_plain_root(accounts, depth, seed):
+    rng = np.random.default_rng(seed)
+    keys = rng.integers(0, 256, (accounts, 32), dtype=np.uint8)
+    values = rng.integers(0, 256, (accounts, 16), dtype=np.uint8)
+    paths = sha256_rows(keys)
+    rows = snapshots.cut(paths, depth)
+    assert sorted(np.concatenate(rows).tolist()) == list(range(accounts))
+    entries = tuple(
+        snapshots.Entry(len(r), b"", snapshots.subtree_root(paths[r], values[r], depth, sha256_rows))
+        for r in rows
+    )
+    plain = {k.tobytes(): v.tobytes() for k, v in zip(keys, values, strict=True)}
+    assert snapshots.fold(entries) == smt.root(plain)
+    ordered = [paths[i].tobytes() for r in rows for i in r]
+    assert ordered == sorted(ordered)
+
+
+def snapshot(chain, height=None):
+    """(store, manifest bytes, sealed header) of a snapshot made now."""
+    store, at = SnapshotStore(chain.disk, GENESIS, sha256_rows), height or chain.head.height
+    (sealed,) = Reader(chain).sealed_headers(at, 1)
+    decoded = decode_sealed_header(sealed)
+    transactions = sum(chain.block(h).header.transaction_count for h in range(1, at + 1))
+    manifest = store.make(chain.state, at, decoded, Head(at, transactions, decoded.header.hash()))
+    return store, manifest.encode(), sealed
+
+
+@pytest.fixture
+def chain(tmp_path):
+    chain = open_chain(tmp_path / "first", GENESIS, ALLOCATION)
+    yield chain
+    chain.disk.close()
+
+
+def restored(path, manifest, sealed, read_chunk):
+    disk = Disk(path)
+    try:
+        begin_with(disk, GENESIS, manifest, sealed, read_chunk, sha256_rows)
+    finally:
+        disk.close()
+    return open_chain(path, GENESIS, None)
+
+
+def test_a_chain_goes_on_from_a_snapshot_and_agrees(chain, tmp_path):
+    driver = Driver(chain, ACCOUNTS)
+    driver.run(5)
+    store, manifest, sealed = snapshot(chain)
+    (kept,) = store.kept()
+    assert (kept.height, kept.accounts, kept.chunks) == (5, chain.state.committed_count(), 8)
+    other = restored(tmp_path / "second", manifest, sealed, store.chunk)
+    assert (other.head, other.head_state_root) == (chain.head, chain.head_state_root)
+    for _ in range(4):
+        block = driver.execute(30)
+        header = driver.header(block)
+        driver.persist(block)
+        again = other.execute(other.fence(), block.height, True, SIGNER.public_key, block.batch).block
+        assert again.state_root == header.state_root
+        proof = Reader(chain).certificate(block.height)
+        other.persist(other.epoch, block.height, header.encode(), bytes(64), proof)
+    assert other.head.hash == chain.head.hash
+    reader = Reader(other)
+    assert reader.block(5) is None
+    assert reader.block(6) == Reader(chain).block(6)[:200] + bytes(64) + Reader(chain).block(6)[264:]
+    assert reader.audit()["problem"] == ""
+    with pytest.raises(errors.HeightError):
+        other.persist(other.epoch, 3, Reader(chain).block(3)[:200], bytes(64), b"")
+    first, second = (SnapshotStore(c.disk, GENESIS, sha256_rows) for c in (chain, other))
+    sealed = decode_sealed_header(Reader(chain).sealed_headers(9, 1)[0])
+    manifests = [s.make(c.state, 9, sealed, chain.head) for s, c in ((first, chain), (second, other))]
+    assert manifests[0] == manifests[1]
+    other.disk.close()
+    again = open_chain(tmp_path / "second", GENESIS, None)
+    assert again.head == chain.head
+    again.disk.close()
+    report = check_of(tmp_path / "second")
+    assert report["problem"]["what"] == "the signature does not verify"
+
+
+def opened_all(encoded, sealed, read_chunk):
+    """As a restore verifies, without a directory."""
+    manifest, _ = accepted(GENESIS, encoded, sealed)
+    for number, entry in enumerate(manifest.entries):
+        snapshots.open_chunk(manifest, number, read_chunk(entry.hash) or b"", sha256_rows)
+
+
+def check_of(path):
+    disk = Disk(path, read_only=True)
+    try:
+        return check(disk, GENESIS, lambda: ALLOCATION, sha256_rows)
+    finally:
+        disk.close()
+
+
+def test_a_snapshot_of_an_earlier_height_is_that_heights_state(chain):
+    driver = Driver(chain, ACCOUNTS)
+    driver.run(3)
+    then = snapshot(chain)[1]
+    driver.run(4)
+    driver.execute(30)
+    assert snapshot(chain, 3)[1] == then
+    with pytest.raises(errors.NotRetainedError):
+        chain.state.columns_at(9)
+
+
+def test_chunks_are_shared_and_go_with_the_last_manifest_that_names_them(chain):
+    driver = Driver(chain, ACCOUNTS)
+    driver.run(1, count=1)
+    store, first, _ = snapshot(chain)
+    driver.run(1, count=1)
+    second = snapshot(chain)[1]
+    held = [{e.hash for e in snapshots.decode_manifest(m).entries} for m in (first, second)]
+    assert 0 < len(held[0] & held[1]) < len(held[0])
+    assert store.prune(1) == 1
+    assert store.heights() == [2]
+    assert [store.chunk(h) is None for h in held[1]] == [False] * len(held[1])
+    assert all(store.chunk(h) is None for h in held[0] - held[1])
+    assert store.prune(1) == 0
+
+
+def test_what_does_not_prove_itself_is_refused_by_name(chain, tmp_path):
+    Driver(chain, ACCOUNTS).run(3)
+    store, manifest, sealed = snapshot(chain)
+    for at in range(0, len(manifest), 23):
+        wrong = bytearray(manifest)
+        wrong[at] ^= 1
+        if 16 <= at < 24:
+            continue  # the count of transactions is for people
+        with pytest.raises(FormatError):
+            opened_all(bytes(wrong), sealed, store.chunk)
+    opened_all(manifest, sealed, store.chunk)
+    with pytest.raises(FormatError, match=r"header\.certificate"):
+        restored(tmp_path / "wrong", manifest, sealed[:-1] + b"\x00", store.chunk)
+    entries = snapshots.decode_manifest(manifest).entries
+
+    def lying(digest, number, change):
+        body = bytearray(store.chunk(digest))
+        if digest == entries[number].hash:
+            change(body)
+        return bytes(body)
+
+    with pytest.raises(FormatError, match="chunk 2: got hash"):
+        restored(
+            tmp_path / "wrong", manifest, sealed, lambda h: lying(h, 2, lambda b: b.__setitem__(9, b[9] ^ 1))
+        )
+    assert open_fresh(tmp_path / "wrong").head.height == 0
+
+
+def open_fresh(path):
+    chain = open_chain(path, GENESIS, ALLOCATION)
+    chain.disk.close()
+    return chain
+
+
+def test_a_chunk_out_of_order_or_of_another_place_is_refused(chain):
+    Driver(chain, ACCOUNTS).run(1)
+    store, encoded, _ = snapshot(chain)
+    manifest = snapshots.decode_manifest(encoded)
+    first, second = (store.chunk(e.hash) for e in manifest.entries[:2])
+
+    def with_chunk(body):
+        entry = snapshots.Entry(manifest.entries[0].accounts, sha256(body), manifest.entries[0].root)
+        return snapshots.Manifest(
+            manifest.depth, manifest.height, 0, manifest.accounts, b"", b"", b"",
+            (entry, *manifest.entries[1:]),
+        )  # fmt: skip
+
+    snapshots.open_chunk(manifest, 0, first, sha256_rows)
+    keys, nonces, balances = snapshots.decode_page(0, first)
+    backwards = snapshots.encode_page(keys[::-1], nonces[::-1], balances[::-1])
+    richer = snapshots.encode_page(keys, nonces, balances + np.uint64(1))
+    for body, what in ((backwards, "out of order"), (second, "accounts"), (richer, "root")):
+        with pytest.raises(FormatError, match=what):
+            snapshots.open_chunk(with_chunk(body), 0, body, sha256_rows)
+
+
+def test_a_directory_that_holds_a_chain_is_not_overwritten(chain):
+    Driver(chain, ACCOUNTS).run(1)
+    store, manifest, sealed = snapshot(chain)
+    with pytest.raises(errors.HeightError, match="a new directory"):
+        begin_with(chain.disk, GENESIS, manifest, sealed, store.chunk, sha256_rows)
+    assert chain.disk.get("headers", height_key(1))
