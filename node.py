@@ -5,6 +5,7 @@ Gateway              MempoolShard.admit             gateway.inflight_rows_max ro
 MempoolShard         Validator.verify               what gateways have in flight
 Consensus            MempoolShard.draw / resolve    one block's worth a shard
 Consensus            Validator, Storage             consensus.blocks_inflight_max blocks
+Peer                 MempoolShard.outbox / admit    one call a shard; 2 a peer, 8 MiB of its offers
 Consensus            Gateway, MempoolShard          64 deltas a follower, then it reads up in Storage
 Gateway, Mempool     Storage reads                  one call a batch or request
 """
@@ -238,7 +239,7 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
     told = (genesis, key_path, store, pool, shards, followers if serve else [])
     leader = create("consensus", consensus, consensus.Consensus, settings.consensus, *told)
     if serve:
-        wire = (genesis, key_path, store, leader, chosen)
+        wire = (genesis, key_path, store, leader, shards, chosen)
         create("peer", peer, peer.NodePeer, settings.peer, *wire)
     for n, name in enumerate(gateways):
         faces = (genesis, n, shards, store, leader, actors["peer"], chosen)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,10 +40,10 @@ from actors.mempool.journal_file import (
     read_journal,
 )
 from actors.mempool.lost import LostLog
-from actors.mempool.outbox import Outbox
+from actors.mempool.outbox import Again, Outbox
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
-from actors.mempool.sources import kind_of
+from actors.mempool.sources import Origins
 from actors.mempool.tally import Tally
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
@@ -53,7 +54,7 @@ READY_WAIT_S = 5.0
 GAP_GRACE_S = 0.25
 LOST_KEPT = 65_536
 OUTBOX_PAYLOAD_BYTES_PER_ROW = 256
-OUTBOX_ROWS_MAX, OUTBOX_WAIT_MAX_S = 4_096, 10.0
+OUTBOX_ROWS_MAX, OUTBOX_WAIT_MAX_S, OFFER_AGAIN_S = 4_096, 10.0, 5.0
 _TRANSIENT = (RayError, OSError)
 # The pool of Validators tries for long by itself, and says with a RuntimeError that nobody answered.
 _VERIFY_TRANSIENT, _VERIFY_ATTEMPTS = (RayError, OSError, RuntimeError), 2
@@ -92,7 +93,8 @@ class MempoolShard(Shell):
         )
         seed, tag = int.from_bytes(os.urandom(8), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
-        self._pool = Pool(bounds, tag, seed, time.time_ns(), shard, shards)
+        self._incarnation = time.time_ns()
+        self._pool = Pool(bounds, tag, seed, self._incarnation, shard, shards)
         self._header = JournalHeader(tag, shard, shards)
         path = journal_path(Path(context.data_dir) / "journal", shard, shards)
         self._file = JournalFile(path, self._header)
@@ -107,6 +109,7 @@ class MempoolShard(Shell):
         self._lost = LostLog(LOST_KEPT)
         self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
         self._outgoing = asyncio.Event()
+        self._again = Again(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX)
 
     # Life
 
@@ -151,24 +154,33 @@ class MempoolShard(Shell):
     # Calls
 
     async def admit(
-        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool = False, source: str = ""
+        self,
+        rows: NDArray[Any],
+        payloads: NDArray[np.uint8],
+        durable: bool = False,
+        sources: Sequence[str] = ("",),
+        origins: NDArray[np.uint16] | None = None,
+        relayed: bool = False,
     ) -> NDArray[np.uint8]:
         """(n,) verdicts. With `durable`, OK and DUPLICATE mean that the row is in the synced journal.
 
-        `source`: who hands the rows in, "member:...", "known:..." or "anonymous:..." (see sources.py). Raises
-        FormatError when it or the batch is malformed, or the batch holds another shard's sender. Rows being
-        admitted are bounded by capacity_rows; above it everything is POOL_FULL.
+        Row i is handed in by sources[origins[i]], all by sources[0] without `origins`: "member:...",
+        "known:..." or "anonymous:..." (see sources.py). `relayed`: by another node, which passes the rows on
+        to others itself. Raises FormatError when any of this or the batch is malformed, or the batch holds
+        another shard's sender. Rows being admitted are bounded by capacity_rows; above it everything is
+        POOL_FULL.
         """
         batch = Batch(np.array(rows), np.array(payloads))
         self._pool.check_form(batch)
-        kind_of(source)
+        source = Origins(sources, origins)
+        source.check(len(batch))
         if not await self._usable():
             return self._tally.answered(np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8))
         if self._admitting_rows + len(batch) > self._settings.capacity_rows:
             return self._tally.answered(np.full(len(batch), Verdict.POOL_FULL, dtype=np.uint8))
         self._admitting_rows += len(batch)
         try:
-            return self._tally.answered(await self._admit(batch, durable, source))
+            return self._tally.answered(await self._admit(batch, durable, source, relayed))
         finally:
             self._admitting_rows -= len(batch)
 
@@ -187,6 +199,7 @@ class MempoolShard(Shell):
             summary = {"draw": 0, "count": 0, "fees": none, "ranks": none, "depth": 0}
             return summary, nothing.rows, nothing.payloads
         since = time.perf_counter()
+        self._again.drawn()
         drawn = self._pool.draw(rows_max, payload_bytes_max, height)
         self._took("draw", since, len(drawn.batch))
         self._bury()
@@ -231,29 +244,31 @@ class MempoolShard(Shell):
 
     @ray.method(num_returns=3)
     async def outbox(
-        self, since: int = 0, wait_s: float = 0.0
+        self, since: int = 0, wait_s: float = 0.0, incarnation: int = 0
     ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
-        """({next, missed, sources, origins}, rows, payloads): what was newly admitted since, for gossip.
+        """({next, missed, kinds, incarnation}, rows, payloads): what others should hear of, see outbox.py.
 
-        Row i came from sources[origins[i]] and must not go back there. At most OUTBOX_ROWS_MAX rows; with
-        none the answer waits `wait_s` for some, at most OUTBOX_WAIT_MAX_S.
+        At most OUTBOX_ROWS_MAX rows; with none the answer waits `wait_s` for some, at most OUTBOX_WAIT_MAX_S.
+        The numbers of another incarnation of this shard read from the beginning.
         """
+        since = since if incarnation == self._incarnation else 0
+        self._tally.events["rows_offered_again"] += self._again.offer(self._outbox, time.monotonic())
         if since == self._outbox.total and wait_s > 0:
             self._outgoing.clear()
             waiting = asyncio.ensure_future(self._outgoing.wait())
             await asyncio.wait({waiting}, timeout=min(wait_s, OUTBOX_WAIT_MAX_S))
             waiting.cancel()
         out = self._outbox.since(since, OUTBOX_ROWS_MAX)
-        summary = {"next": out.next, "missed": out.missed, "sources": out.sources, "origins": out.origins}
-        return summary, out.batch.rows, out.batch.payloads
+        told = {"next": out.next, "missed": out.missed, "kinds": out.kinds, "incarnation": self._incarnation}
+        return told, out.batch.rows, out.batch.payloads
 
     # Admission
 
-    async def _admit(self, batch: Batch, durable: bool, source: str) -> NDArray[np.uint8]:
+    async def _admit(self, batch: Batch, durable: bool, origins: Origins, relayed: bool) -> NDArray[np.uint8]:
         since = time.perf_counter()
         verdicts = self._pool.static(batch)
         since = self._took("static", since, len(batch))
-        self._pool.screen(batch, verdicts, self._pool.sources.slot(source))
+        self._pool.screen(batch, verdicts, self._pool.sources.slots(origins))
         self._took("screen", since, len(batch))
         if durable and not self._journal_fits(batch):
             verdicts[_kept(verdicts)] = Verdict.POOL_FULL
@@ -261,9 +276,11 @@ class MempoolShard(Shell):
         if durable and not self._journal_fits(batch):
             verdicts[_kept(verdicts)] = Verdict.POOL_FULL
         since = time.perf_counter()
-        taken = self._pool.insert(batch, verdicts, durable, self._pool.sources.slot(source))
+        slots = self._pool.sources.slots(origins)
+        taken = self._pool.insert(batch, verdicts, durable, slots, own=not relayed)
         self._took("insert", since, len(batch))
-        self._offer(batch, taken, source)
+        if not relayed:
+            self._offer(batch, taken, origins.kinds(len(batch)))
         self._bury()
         if durable and _kept(verdicts).any():
             await self._journal_rows(batch.take(_kept(verdicts)), verdicts)
@@ -286,10 +303,10 @@ class MempoolShard(Shell):
         self._took("signatures", since, len(chosen))
         verdicts[chosen[~np.asarray(genuine, dtype=np.bool_)]] = Verdict.BAD_SIGNATURE
 
-    def _offer(self, batch: Batch, taken: NDArray[np.int64], source: str) -> None:
+    def _offer(self, batch: Batch, taken: NDArray[np.int64], kinds: NDArray[np.uint8]) -> None:
         """Put newly admitted rows into the outbox."""
         if len(taken):
-            self._outbox.add(batch if len(taken) == len(batch) else batch.take(taken), source)
+            self._outbox.add(batch if len(taken) == len(batch) else batch.take(taken), kinds[taken])
             self._outgoing.set()
 
     def _journal_fits(self, batch: Batch) -> bool:
@@ -362,7 +379,8 @@ class MempoolShard(Shell):
         await self._check_signatures(batch, verdicts)
         if (verdicts == Verdict.UNAVAILABLE).any():
             raise UnavailableError("the journal cannot be replayed without Validators")
-        self._offer(batch, self._pool.insert(batch, verdicts, durable=True), "")
+        taken = self._pool.insert(batch, verdicts, durable=True)
+        self._offer(batch, taken, np.zeros(len(batch), dtype=np.uint8))
         self._tally.events["journal_rows_replayed"] += int((verdicts == Verdict.OK).sum())
 
     # Settling

@@ -13,6 +13,8 @@ Rules
 - Rows in flight (drawn, fate open) are not evicted. A sender whose last row is in flight offers none.
 - Settling leaves floors of later rows too low at worst; `stale` says so, and they are computed when the
   sender comes up for eviction.
+- Rows of a chain cost no more than the balance, except that rows in flight stay until their fate is known:
+  whatever brings them back to pending drops the last ones that are not affordable any more.
 
 All functions are compiled; `p` is arena.Columns, `s` a sender's slot. uint64 meets only uint64 here, since
 Numba turns a mixture with int64 into floats.
@@ -202,6 +204,16 @@ def lose_tail(p, s, verdict):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def lose_unaffordable(p, s):  # type: ignore[no-untyped-def]
+    """Drop the last rows of a sender as long as the balance does not cover all of them."""
+    while p.senders[s].spend > p.senders[s].balance:
+        tail = p.senders[s].tail
+        if tail < 0 or p.links[tail].draw != 0:
+            break
+        lose_tail(p, s, INSUFFICIENT_BALANCE)
+
+
+@njit(cache=True)
 def lowest_sender(p):  # type: ignore[no-untyped-def]
     """The sender whose last row is the lowest ranked that may be evicted, or -1."""
     while p.totals[EVICT_SIZE] > 0:
@@ -288,19 +300,19 @@ def _room(p, floor, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def replace_row(p, s, same, words, i, before, source, lowered, payloads, start, arrival):  # type: ignore[no-untyped-def]
+def replace_row(p, s, same, words, i, before, source, lowered, own, payloads, start, arrival):  # type: ignore[no-untyped-def]
     """Drop `same`, tell its client, and put the judged row i in its place; returns the new slot."""
     p.sources[p.links[same].source].replaced += 1
     p.totals[REPLACED] += 1
     lose(p, same, NONCE_REUSED)
     set_cursor(p, s, np.int64(-1))
-    slot = link_row(p, s, words, i, before, ZERO, source, lowered, payloads, start, arrival)
+    slot = link_row(p, s, words, i, before, ZERO, source, lowered, own, payloads, start, arrival)
     refresh(p, s)
     return slot
 
 
 @njit(cache=True)
-def link_row(p, s, words, i, before, floor, source, lowered, payloads, start, arrival):  # type: ignore[no-untyped-def]
+def link_row(p, s, words, i, before, floor, source, lowered, own, payloads, start, arrival):  # type: ignore[no-untyped-def]
     """Put a judged row into the chain behind `before`; returns its slot. There is room."""
     slot = p.totals[ROWS_FREE]
     if slot >= 0:
@@ -323,7 +335,7 @@ def link_row(p, s, words, i, before, floor, source, lowered, payloads, start, ar
         p.links[after].prev = slot
     p.links[slot].prev, p.links[slot].next, p.links[slot].owner = before, after, s
     p.links[slot].arrival, p.links[slot].draw, p.links[slot].durable = arrival, 0, 0
-    p.links[slot].floor = floor
+    p.links[slot].floor, p.links[slot].own = floor, own
     p.links[slot].since = p.totals[HEIGHT] & ARRIVAL_MAX
     p.links[slot].expiry = min(words[i, WORD_EXPIRY], EXPIRY_MAX)
     p.links[slot].size = payload_bytes(words, i)

@@ -15,6 +15,7 @@ from actors.mempool.arena import (
     COMMITTED,
     DURABLE_BYTES,
     DURABLE_ROWS,
+    HEIGHT,
     INFLIGHT,
     LOST,
     LOST_ROWS_MAX,
@@ -29,7 +30,6 @@ from actors.mempool.arena import (
 from actors.mempool.chain import (
     DUPLICATE,
     EXPIRED,
-    INSUFFICIENT_BALANCE,
     NONCE_GAP,
     NONCE_REUSED,
     OK,
@@ -39,6 +39,7 @@ from actors.mempool.chain import (
     link_row,
     lose,
     lose_tail,
+    lose_unaffordable,
     lowest_sender,
     refresh,
     remove,
@@ -60,16 +61,18 @@ def screen(p, slots, words, lowered, verdicts):  # type: ignore[no-untyped-def]
     """Fill in verdicts of rows that still have none, each against the pool as it is; inserts nothing."""
     for i in range(len(words)):
         if verdicts[i] == OK:
-            verdicts[i] = judge(p, slots[i], words, i, lowered, True)[0]
+            verdicts[i] = judge(p, slots[i], words, i, np.int64(lowered[i]), True)[0]
 
 
 @njit(cache=True)
-def insert(p, slots, words, payloads, offsets, source, lowered, verdicts, durable, taken):  # type: ignore[no-untyped-def]
+def insert(  # type: ignore[no-untyped-def]
+    p, slots, words, payloads, offsets, sources, lowered, verdicts, durable, own, taken
+):
     """Insert rows whose verdict is OK, one after the other; judged anew, as the pool may have changed.
 
     Fills `taken` with the rows that are new here and returns how many. At the bound the lowest-ranked row
-    makes way for one that ranks higher. With `durable`, rows inserted and
-    rows found pending are marked as journalled. A row that was DUPLICATE and no longer is pending becomes
+    makes way for one that ranks higher. With `durable`, rows inserted and rows found pending are marked as
+    journalled; with `own`, as handed in here. A row that was DUPLICATE and no longer is pending becomes
     UNAVAILABLE: its signature was not looked at.
     """
     count = 0
@@ -78,7 +81,8 @@ def insert(p, slots, words, payloads, offsets, source, lowered, verdicts, durabl
         if verdicts[i] != OK and not known:
             continue
         s = slots[i]
-        verdict, before, same, floor = judge(p, s, words, i, lowered, False)
+        source, fall = sources[i], np.int64(lowered[i])
+        verdict, before, same, floor = judge(p, s, words, i, fall, False)
         if known:
             verdicts[i] = UNAVAILABLE if verdict == OK else verdict
         else:
@@ -88,13 +92,15 @@ def insert(p, slots, words, payloads, offsets, source, lowered, verdicts, durabl
             p.totals[ARRIVALS] += 1
             arrival, start = p.totals[ARRIVALS], offsets[i]
             if same >= 0:
-                slot = replace_row(p, s, same, words, i, before, source, lowered, payloads, start, arrival)
+                slot = replace_row(p, s, same, words, i, before, source, fall, own, payloads, start, arrival)
             else:
                 if p.totals[ROWS_LIVE] >= p.totals[ROWS_LIMIT]:
                     lose_tail(p, lowest_sender(p), POOL_FULL)
-                slot = link_row(p, s, words, i, before, floor, source, lowered, payloads, start, arrival)
+                slot = link_row(p, s, words, i, before, floor, source, fall, own, payloads, start, arrival)
             taken[count] = i
             count += 1
+        if slot >= 0 and own:
+            p.links[slot].own = 1
         if durable and slot >= 0 and p.links[slot].durable == 0:
             p.links[slot].durable = 1
             p.totals[DURABLE_ROWS] += 1
@@ -226,11 +232,12 @@ def resolve(p, draw_id, drawn, verdicts):  # type: ignore[no-untyped-def]
     for s in owners:
         if s >= 0 and p.senders[s].stale == _MARKED:
             refresh(p, s)
+            lose_unaffordable(p, s)
 
 
 @njit(cache=True)
 def release(p, senders_used):  # type: ignore[no-untyped-def]
-    """Every row in flight is pending again."""
+    """Every row in flight is pending again, if its sender can still pay for it."""
     for slot in range(p.totals[ROWS_TOUCHED]):
         if p.links[slot].draw != 0:
             p.links[slot].draw = 0
@@ -239,6 +246,7 @@ def release(p, senders_used):  # type: ignore[no-untyped-def]
     for s in range(senders_used):
         if p.senders[s].stale == _MARKED:
             refresh(p, s)
+            lose_unaffordable(p, s)
 
 
 @njit(cache=True)
@@ -251,11 +259,7 @@ def settle(p, slots, nonces, balances):  # type: ignore[no-untyped-def]
         p.senders[s].balance = balances[i]
         if nonces[i] > p.senders[s].nonce:
             _advance(p, s, nonces[i])
-        while p.senders[s].spend > p.senders[s].balance:
-            tail = p.senders[s].tail
-            if tail < 0 or p.links[tail].draw != 0:
-                break
-            lose_tail(p, s, INSUFFICIENT_BALANCE)
+        lose_unaffordable(p, s)
 
 
 @njit(cache=True)
@@ -282,14 +286,32 @@ def _advance(p, s, nonce):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def sweep(p, senders_used, stretch):  # type: ignore[no-untyped-def]
-    """Put the next `stretch` senders into the queues where waiting has lifted them."""
+    """Look at the next `stretch` senders: expired rows at the front of their chains go, since a node that
+    does not draw would keep them for ever; the rest goes into the queue where waiting has lifted it.
+    """
     at = p.totals[SWEEP_AT]
     for _ in range(stretch):
         at = at + 1 if at + 1 < senders_used else 0
+        _lose_expired_front(p, at)
         cursor = np.int64(p.senders[at].cursor)
         if cursor >= 0 and queue_of(p, cursor) != p.senders[at].queue:
             set_cursor(p, at, cursor)
     p.totals[SWEEP_AT] = at
+
+
+@njit(cache=True)
+def _lose_expired_front(p, s):  # type: ignore[no-untyped-def]
+    lost = False
+    height = np.uint64(p.totals[HEIGHT] + 1)
+    slot = np.int64(p.senders[s].head)
+    while slot >= 0 and p.links[slot].draw == 0 and p.totals[LOST] < LOST_ROWS_MAX:
+        if np.uint64(p.links[slot].expiry) >= height or p.words[slot, WORD_EXPIRY] >= height:
+            break
+        lose(p, slot, EXPIRED)
+        lost = True
+        slot = np.int64(p.senders[s].head)
+    if lost:
+        refresh(p, s)
 
 
 @njit(cache=True)
@@ -316,3 +338,23 @@ def live_slots(p, senders_used, durable_only, out):  # type: ignore[no-untyped-d
                 count += 1
             slot = np.int64(p.links[slot].next)
     return count
+
+
+@njit(cache=True)
+def own_slots(p, senders_used, first_sender, arrival_max, out):  # type: ignore[no-untyped-def]
+    """Pending rows that were handed in here, not later than `arrival_max`, from a sender on and round.
+
+    Fills `out` with chains by nonce, the last one cut if need be; returns (rows, the sender to go on with).
+    """
+    count, s = 0, first_sender if first_sender < senders_used else 0
+    for _ in range(senders_used):
+        slot = np.int64(p.senders[s].head)
+        s = s + 1 if s + 1 < senders_used else 0
+        while slot >= 0:
+            if count == len(out):
+                return count, s
+            if p.links[slot].own != 0 and p.links[slot].draw == 0 and p.links[slot].arrival <= arrival_max:
+                out[count] = slot
+                count += 1
+            slot = np.int64(p.links[slot].next)
+    return count, s

@@ -58,6 +58,7 @@ SWEEP_BLOCKS = 32
 DRAWS_OPEN_MAX = 256
 _PHANTOM_SENDERS_MIN = 65_536
 _DRAW_ASIDE_MAX = 4_096
+Source = int | NDArray[np.uint16]  # a slot of `sources`, of all rows of a batch or of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class Pool:
         self._next_draw = max(first_draw, 1)
         self._open: dict[int, NDArray[np.int64]] = {}
         self._senders_checked = 0
+        self._own_next = 0
 
     @property
     def _p(self) -> Columns:
@@ -125,6 +127,11 @@ class Pool:
     def inflight(self) -> int:
         """Rows that are drawn and neither settled nor returned."""
         return int(self._p.totals[INFLIGHT])
+
+    @property
+    def arrivals(self) -> int:
+        """The number of the last row that arrived; it starts again from the rows held before 2^32."""
+        return int(self._p.totals[ARRIVALS])
 
     @property
     def committed(self) -> int:
@@ -178,36 +185,51 @@ class Pool:
         """(n,) verdicts without the state, for inclusion in the block after `height`."""
         return static_verdicts(batch, self._chain_tag, self.height + 1)
 
-    def screen(self, batch: Batch, verdicts: NDArray[np.uint8], source: int = 0) -> None:
+    def screen(self, batch: Batch, verdicts: NDArray[np.uint8], source: Source = 0) -> None:
         """Complete static verdicts by those of state and pool, each row against the pool as it is."""
         self._reserve(batch)
         slots = self._index.find(key_words(batch.rows["sender"]))
-        kernels.screen(self._p, slots, batch.words, self.sources.lowered(source), verdicts)
+        _, lowered = self._standing(source, len(batch))
+        kernels.screen(self._p, slots, batch.words, lowered, verdicts)
 
     def insert(
-        self, batch: Batch, verdicts: NDArray[np.uint8], durable: bool = False, source: int = 0
+        self,
+        batch: Batch,
+        verdicts: NDArray[np.uint8],
+        durable: bool = False,
+        source: Source = 0,
+        own: bool = True,
     ) -> NDArray[np.int64]:
         """Take in the rows whose verdict is OK, in order; verdicts say what became of them.
 
         With `durable`, those and the DUPLICATE rows that are still pending are marked as journalled. Forged
-        rows are held against the source (a slot of `sources`). Returns the places of rows that are new here.
+        rows are held against their source. `own`: the rows were handed in here, not passed on by another
+        node (see `own_rows`). Returns the places of rows that are new here.
         """
         self._reserve(batch)
-        forged = int((verdicts == Verdict.BAD_SIGNATURE).sum())
-        if forged:
-            self.sources.forged(source, forged)
+        slot_of_row, lowered = self._standing(source, len(batch))
+        forged = slot_of_row[verdicts == Verdict.BAD_SIGNATURE]
+        for slot, rows in zip(*np.unique(forged, return_counts=True), strict=True):
+            self.sources.forged(int(slot), int(rows))
         wanted = key_words(batch.rows["sender"])
         chosen = (verdicts == Verdict.OK) | ((verdicts == Verdict.DUPLICATE) & durable)
         slots = np.full(len(batch), -1, dtype=np.int64)
         slots[chosen] = self._slots(wanted[chosen])
         taken = np.empty(len(batch), dtype=np.int64)
-        lowered = self.sources.lowered(source)
         count = kernels.insert(
-            self._p, slots, batch.words, batch.payloads, batch.payload_offsets, source, lowered, verdicts,
-            durable, taken,
+            self._p, slots, batch.words, batch.payloads, batch.payload_offsets, slot_of_row, lowered,
+            verdicts, durable, own, taken,
         )  # fmt: skip
         self.arena.note_peak()
         return taken[:count]
+
+    def _standing(self, source: Source, rows: int) -> tuple[NDArray[np.uint16], NDArray[np.int8]]:
+        """(n,) slots of the rows' sources, and (n,) levels that each row loses for it."""
+        if isinstance(source, int):
+            lowered = self.sources.lowered(source)
+            return np.full(rows, source, dtype=np.uint16), np.full(rows, lowered, dtype=np.int8)
+        used, places = np.unique(source, return_inverse=True)
+        return source, np.array([self.sources.lowered(int(slot)) for slot in used], dtype=np.int8)[places]
 
     def _reserve(self, batch: Batch) -> None:
         chunks = int((-(-batch.rows["payload_bytes"].astype(np.int64) // CHUNK_BYTES)).sum())
@@ -291,7 +313,7 @@ class Pool:
         return True
 
     def release(self) -> None:
-        """All rows in flight are pending again; no draw is open."""
+        """All rows in flight are pending again, or dropped if unaffordable by now; no draw is open."""
         self._open.clear()
         kernels.release(self._p, self.arena.senders_used)
 
@@ -317,6 +339,19 @@ class Pool:
         words = self._p.words
         size = int((words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
         return self._gather(slots, size)
+
+    def own_rows(self, rows_max: int, arrival_max: int) -> tuple[Batch, NDArray[np.uint8]]:
+        """Pending rows that were handed in here, arrived up to number `arrival_max`, and their source's kind.
+
+        At most `rows_max`; the next call goes on where this one ended. (n,) uint8 indices into sources.KINDS.
+        """
+        out = np.empty(min(rows_max, self.depth), dtype=np.int64)
+        count, self._own_next = kernels.own_slots(
+            self._p, self.arena.senders_used, self._own_next, arrival_max, out
+        )
+        slots = out[:count]
+        size = int((self._p.words[slots, 0] >> np.uint64(32)).sum()) if count else 0
+        return self._gather(slots, size), self.sources.kinds[self._p.links["source"][slots]]
 
     def _live_slots(self, durable_only: bool = False) -> NDArray[np.int64]:
         out = np.empty(self.depth, dtype=np.int64)
@@ -355,5 +390,6 @@ def warm() -> None:
     pool.resolve(drawn.draw, np.zeros(len(drawn.batch), dtype=np.uint8))
     pool.release()
     pool.journalled()
+    pool.own_rows(2, ARRIVAL_MAX)
     kernels.renumber(pool.arena.columns, np.empty(0, dtype=np.int64), 0)
     pool.settle(1, rows["sender"], np.ones(2, dtype=np.uint64), np.ones(2, dtype=np.uint64))

@@ -14,6 +14,8 @@ makes way, and if all have rows, the newcomer shares the score of its kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from actors.ledger.rows import FormatError
 KINDS = ("anonymous", "known", "member")
 LOWERED_BY_KIND = (1, 0, -1)
 NAME_CHARS_MAX = 128
+NAMES_MAX = 65_535
 SCORE_MAX = 10_000.0
 EARNED, LOST, ABUSIVE = 1_000.0, -100.0, -1_000.0
 FADE = 1 - 1 / 1024
@@ -42,13 +45,43 @@ def kind_of(source: str) -> int:
     return KINDS.index(kind)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Origins:
+    """Row i of a batch was handed in by names[of_row[i]]; without `of_row` all rows by names[0]."""
+
+    names: Sequence[str]
+    of_row: NDArray[np.uint16] | None = None
+
+    def check(self, rows: int) -> None:
+        """Raise FormatError unless every row of a batch of that many has a well-formed source."""
+        if not 0 < len(self.names) <= NAMES_MAX:
+            raise FormatError("sources", f"{len(self.names)} names", f"1 to {NAMES_MAX}")
+        for name in self.names:
+            kind_of(name)
+        of_row = self.of_row
+        if of_row is None:
+            return
+        if of_row.dtype != np.uint16 or of_row.shape != (rows,):
+            raise FormatError("origins", f"{of_row.dtype} {of_row.shape}", f"uint16 ({rows},)")
+        if rows and int(of_row.max()) >= len(self.names):
+            raise FormatError("origins", int(of_row.max()), f"below {len(self.names)}")
+
+    def kinds(self, rows: int) -> NDArray[np.uint8]:
+        """(n,) kinds of the rows' sources."""
+        kinds = np.array([kind_of(name) for name in self.names], dtype=np.uint8)
+        return np.full(rows, kinds[0]) if self.of_row is None else kinds[self.of_row]
+
+
 class Sources:
-    """Names of the slots of `table` (SOURCE_DTYPE); the first slots are the shared ones of each kind."""
+    """Names of the slots of `table` (SOURCE_DTYPE); the first slots are the shared ones of each kind.
+
+    kinds: index into KINDS of each slot.
+    """
 
     def __init__(self, table: NDArray[Any]) -> None:
         self._table = table
-        self._kinds = np.zeros(len(table), dtype=np.int8)
-        self._kinds[: len(KINDS)] = range(len(KINDS))
+        self.kinds = np.zeros(len(table), dtype=np.uint8)
+        self.kinds[: len(KINDS)] = range(len(KINDS))
         self._names = ["" for _ in KINDS]
         self._slots: dict[str, int] = {}
 
@@ -70,8 +103,14 @@ class Sources:
             self._names[slot] = source
         self._slots[source] = slot
         self._table[slot] = 0
-        self._kinds[slot] = kind
+        self.kinds[slot] = kind
         return slot
+
+    def slots(self, origins: Origins) -> int | NDArray[np.uint16]:
+        """The slot of all rows' source, or (n,) those of each."""
+        if origins.of_row is None:
+            return self.slot(origins.names[0])
+        return np.array([self.slot(name) for name in origins.names], dtype=np.uint16)[origins.of_row]
 
     def _forgettable(self) -> int:
         idle = np.flatnonzero(self._table["rows"] == 0)
@@ -86,7 +125,7 @@ class Sources:
         """Levels that rows of this source lose at admission, -2 to 3."""
         score = float(self._table["score"][slot])
         step = -1 if score >= EARNED else (score < LOST) + (score < ABUSIVE)
-        return LOWERED_BY_KIND[self._kinds[slot]] + step
+        return LOWERED_BY_KIND[self.kinds[slot]] + step
 
     def forged(self, slot: int, rows: int) -> None:
         """Rows of this source had false signatures; that tells at once."""
@@ -110,7 +149,7 @@ class Sources:
         used = len(self._names)
         answer = {}
         for number, kind in enumerate(KINDS):
-            scores = self._table["score"][:used][self._kinds[:used] == number]
+            scores = self._table["score"][:used][self.kinds[:used] == number]
             known = len(scores) - 1
             ends = {"lowest": round(float(scores.min()), 1), "highest": round(float(scores.max()), 1)}
             answer[kind] = {"sources": known, **ends}

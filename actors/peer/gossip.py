@@ -145,8 +145,11 @@ class Gossip:
             if want.asked == peer:
                 want.deadline_s = 0.0
 
-    def publish(self, topic: str, body: bytes) -> tuple[bytes, Effects]:
-        """Spread an item of this node's own. Raises `ValueError` for an unknown topic or a long body."""
+    def publish(self, topic: str, body: bytes, known_by: Iterable[bytes] = ()) -> tuple[bytes, Effects]:
+        """Spread an item of this node's own, but not to those who know it.
+
+        Raises `ValueError` for an unknown topic or a long body.
+        """
         rules = self._topics.get(topic)
         if rules is None:
             raise ValueError(f"topic: {topic!r} is unknown")
@@ -156,7 +159,7 @@ class Gossip:
         if not self._remember(id_):
             return id_, effects
         self._wants.pop(id_, None)
-        self._keep(id_, Item(topic, body, set(), None, True))
+        self._keep(id_, Item(topic, body, set(known_by), None, True))
         self._spread(id_, effects)
         return id_, effects
 

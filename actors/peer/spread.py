@@ -1,15 +1,20 @@
 """The asyncio shell of gossip, and `broadcast_block`: one body to chosen peers, with a report.
 
 Topics map to priorities: what is said about blocks leaves before transactions. Judging is the node's part:
-`judge` is awaited with a batch of items and answers one verdict each; until it has, nothing is relayed.
+`judge` is awaited with a batch of items and answers one verdict each; until it has, nothing is relayed. A
+judge that takes its time is registered as `apart`: then messages of its topic do not wait for each other, and
+what a peer has under judgement is bounded; more is dropped and counted, and costs its sender's items alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+
+from loguru import logger
 
 from actors.peer.errors import NotConnectedError, RequestError
 from actors.peer.gossip import Delivery, Effects, Gossip, Topic, Verdict
@@ -26,6 +31,9 @@ TOPICS = (
     Topic(TRANSACTIONS, eager=2, body_bytes_max=1 << 20),
 )
 PRIORITIES = {BLOCKS: Priority.BLOCKS, TRANSACTIONS: Priority.TRANSACTIONS}
+JUDGING_BYTES_MAX = 8 << 20
+"""Bodies of one peer under judgement by a judge `apart`, each counted JUDGING_ITEM_BYTES longer."""
+JUDGING_ITEM_BYTES = 4_096
 
 Judge = Callable[[list[Delivery]], Awaitable[list[Verdict]]]
 
@@ -50,21 +58,28 @@ class Spread:
         limits = network.config.limits
         self._network = network
         self._judges: dict[str, Judge] = {}
+        self._apart: set[str] = set()
+        self._judging_bytes: Counter[bytes] = Counter()
         self.core = Gossip(TOPICS, seen_max=limits.seen_max, store_bytes_max=limits.gossip_store_bytes_max)
         network.on_gossip = self._on_gossip
         network.links.on_established.append(self._on_established)
         network.links.on_gone.append(self.core.peer_left)
         network.on_tick.append(lambda now_s: self._apply_sends(self.core.tick(now_s)))
 
-    def register_judge(self, topic: str, judge: Judge) -> None:
+    def register_judge(self, topic: str, judge: Judge, *, apart: bool = False) -> None:
         """Hand new items of `topic` to `judge`; without one they are ignored."""
         self._judges[topic] = judge
+        if apart:
+            self._apart.add(topic)
 
-    def publish(self, topic: str, bodies: Iterable[bytes]) -> list[bytes]:
-        """Spread items of this node's own; returns their ids. Raises `ValueError` for a bad topic or body."""
-        ids = []
+    def publish(self, topic: str, bodies: Iterable[bytes], known_by: Iterable[bytes] = ()) -> list[bytes]:
+        """Spread items of this node's own, but not to those who know them; returns their ids.
+
+        Raises `ValueError` for a bad topic or body.
+        """
+        ids, known_by = [], list(known_by)
         for body in bodies:
-            id_, effects = self.core.publish(topic, body)
+            id_, effects = self.core.publish(topic, body, known_by)
             ids.append(id_)
             self._apply_sends(effects)
         self._apply_sends(self.core.flush())
@@ -105,12 +120,40 @@ class Spread:
         else:
             effects = self.core.on_bodies(peer, message)
         self._apply_sends(effects)
-        if effects.deliver:
-            batch = effects.deliver
-            verdicts = await self._judges.get(batch[0].topic, _ignore)(batch)
-            for delivery, verdict in zip(batch, verdicts, strict=True):
-                self._apply_sends(self.core.judged(delivery.id, verdict))
-            self._apply_sends(self.core.flush())
+        if not effects.deliver:
+            return
+        if message.topic in self._apart:
+            self._judge_apart(peer, effects.deliver)
+        else:
+            judge = self._judges.get(message.topic, _ignore)
+            self._judged(effects.deliver, await judge(effects.deliver))
+
+    def _judge_apart(self, peer: bytes, batch: list[Delivery]) -> None:
+        size = sum(JUDGING_ITEM_BYTES + len(item.body) for item in batch)
+        if self._judging_bytes[peer] + size > JUDGING_BYTES_MAX:
+            self._network.dropped["judging_full"] += len(batch)
+            self._judged(batch, [Verdict.IGNORE] * len(batch))
+            return
+        self._judging_bytes[peer] += size
+        self._network.spawn(self._judge_then_release(peer, batch, size), f"judge {batch[0].topic}")
+
+    async def _judge_then_release(self, peer: bytes, batch: list[Delivery], size: int) -> None:
+        verdicts = [Verdict.IGNORE] * len(batch)
+        try:
+            verdicts = await self._judges[batch[0].topic](batch)
+        except Exception:  # noqa: BLE001 - a judge's bug must not end the task without a word
+            self._network.dropped["judge_errors"] += len(batch)
+            logger.exception("judging {} failed", batch[0].topic)
+        finally:
+            self._judging_bytes[peer] -= size
+            if self._judging_bytes[peer] <= 0:
+                del self._judging_bytes[peer]
+        self._judged(batch, verdicts)
+
+    def _judged(self, batch: list[Delivery], verdicts: list[Verdict]) -> None:
+        for delivery, verdict in zip(batch, verdicts, strict=True):
+            self._apply_sends(self.core.judged(delivery.id, verdict))
+        self._apply_sends(self.core.flush())
 
     def _apply_sends(self, effects: Effects) -> None:
         for peer, message in effects.send:

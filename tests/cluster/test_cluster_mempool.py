@@ -1,18 +1,26 @@
-"""SIGKILL of mempool shards that hold durable rows: every one is committed in the end, and none twice.
+"""SIGKILL of mempool shards that hold durable rows, and the gossip of transactions with another node.
 
-The rows wait behind a missing nonce, so that none can be committed before the kill. 2,000 rows by default;
-DURABLE_ROWS=50000 in the environment makes them fifty thousand.
+Durable rows: every one is committed in the end, and none twice. They wait behind a missing nonce, so that
+none can be committed before the kill. 2,000 rows by default; DURABLE_ROWS=50000 in the environment makes them
+fifty thousand.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from collections.abc import Callable
 
 import numpy as np
 
 from actors.gateway.client import Client
 from actors.ledger.rows import Batch
+from actors.peer.config import PeerConfig
+from actors.peer.gossip import Delivery, Verdict
+from actors.peer.network import Network
+from actors.peer.offers import decode_offer, encode_offers
+from actors.peer.spread import TRANSACTIONS, Spread
 from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
 from tests.cluster.test_cluster_kills import assert_all_committed_once, pid_of
@@ -53,3 +61,38 @@ def test_every_durable_row_of_a_killed_shard_is_committed_once(running: Running)
         eventually(lambda: all(client.transaction(i) for i in ids[-ACCOUNTS:]), "the last are committed")
     assert len(ids) == len(set(ids)) == ROWS
     assert_all_committed_once(running, ids)
+
+
+def test_transactions_travel_between_the_node_and_a_peer(running: Running) -> None:
+    first, *_ = running.accounts(2)
+    genesis, client = running.node.directory.genesis, running.client
+    plan = SignPlan("", genesis.network, genesis.chain_tag, 2, 0, 20, first_account=first)
+    rows = build_transfers(plan)
+    passed_on, handed_in = (Batch(np.ascontiguousarray(rows[n::2]), NO_BYTES) for n in (0, 1))
+    heard: list[bytes] = []
+
+    async def judge(items: list[Delivery]) -> list[Verdict]:
+        heard.extend(row.tobytes() for item in items for row in decode_offer(item.body)[1].rows)
+        return [Verdict.ACCEPT] * len(items)
+
+    async def peer() -> None:
+        seed, nowhere = bytes(31) + b"\x05", "0.0.0.0:1"  # nobody shall dial this peer later
+        network = Network(PeerConfig(seed, genesis.hash(), advertise_address=nowhere))
+        spread = Spread(network)
+        spread.register_judge(TRANSACTIONS, judge)
+        await network.start(1)
+        try:
+            await network.links.dial(str(running.node.facts["peer"]["address"]))
+            spread.publish(TRANSACTIONS, encode_offers(passed_on, np.zeros(10, dtype=np.uint8), 1))
+            last = passed_on.ids()[-1].tobytes()
+            await until(lambda: client.transaction(last) is not None, "what the peer passed on is committed")
+            await asyncio.to_thread(client.submit, handed_in)
+            await until(lambda: len(heard) >= len(handed_in), "the peer hears of what clients hand in")
+        finally:
+            await network.stop()
+
+    async def until(holds: Callable[[], bool], what: str) -> None:
+        await asyncio.to_thread(eventually, holds, what)
+
+    asyncio.run(peer())
+    assert sorted(heard) == sorted(row.tobytes() for row in handed_in.rows)

@@ -372,3 +372,74 @@ def test_malformed_batches_are_refused_by_name(tmp_path: Path) -> None:
         assert summary["count"] == 0
 
     run(tmp_path, scenario)
+
+
+def test_what_clients_hand_in_is_in_the_outbox_and_what_nodes_pass_on_is_not(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard()
+        own, passed_on = transfers(0, range(3), payload=b"note"), transfers(1, range(2))
+        origins = np.array([1, 0, 1], dtype=np.uint16)
+        await shard.admit(own.rows, own.payloads, False, ("known:client", "anonymous:10.0.0.1"), origins)
+        await shard.admit(passed_on.rows, passed_on.payloads, False, ("member:ab",), None, True)
+        told, rows, payloads = await shard.outbox()
+        assert rows.tobytes() == own.rows.tobytes()
+        assert payloads.tobytes() == b"note" * 3
+        assert (told["next"], told["missed"], told["kinds"].tolist()) == (3, 0, [0, 1, 0])
+        again = await shard.outbox(3, 0.0, told["incarnation"])
+        assert len(again[1]) == 0
+        assert len((await shard.outbox(3, 0.0, told["incarnation"] + 1))[1]) == 3
+        waiting = asyncio.create_task(shard.outbox(3, 30.0, told["incarnation"]))
+        await asyncio.sleep(0)
+        await shard.admit(passed_on.rows, passed_on.payloads)
+        late = transfers(2, [0])
+        await shard.admit(late.rows, late.payloads)
+        assert (await waiting)[1].tobytes() == late.rows.tobytes()
+
+    run(tmp_path, scenario)
+
+
+def test_a_waiting_row_is_offered_again_unless_this_node_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "OFFER_AGAIN_S", 0.0)
+
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(3))
+        await shard.start()
+
+        async def offered() -> list[int]:
+            nonlocal place
+            told, rows, _ = await shard.outbox(*place)
+            place = told["next"], 0.0, told["incarnation"]
+            return list(rows["nonce"])
+
+        place: tuple[int, float, int] = (0, 0.0, 0)
+        assert await offered() == []
+        await shard.admit(batch.rows, batch.payloads)
+        assert await offered() == [0, 1, 2]
+        assert await offered() == [0, 1, 2]
+        await shard.draw(1, 0, 1)
+        assert await offered() == []
+        assert await offered() == [1, 2]
+        await shard.release()
+        await shard.settle(setup.storage.commit(SIGNERS[0].public_key, 2, 900))
+        assert await offered() == [2]
+
+    run(tmp_path, scenario)
+
+
+def test_malformed_sources_are_refused_by_name(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(2))
+        no_rows = np.zeros(0, dtype=np.uint16)
+        for sources, origins, field in (
+            ((), None, "sources"),
+            (("stranger",), None, "source"),
+            (("known:a",), no_rows, "origins"),
+            (("known:a",), np.zeros(2, dtype=np.int64), "origins"),
+            (("known:a",), np.array([0, 1], dtype=np.uint16), "origins"),
+        ):
+            with pytest.raises(FormatError, match=field):
+                await shard.admit(batch.rows, batch.payloads, False, sources, origins)
+
+    run(tmp_path, scenario)

@@ -155,20 +155,20 @@ def test_payload_bytes_are_bounded_by_a_setting() -> None:
     rows=st.sampled_from([4, 7]),
     read_max=st.integers(1, 9),
 )
-def test_an_outbox_hands_out_everything_it_still_holds_once_with_its_origin(
+def test_an_outbox_hands_out_everything_it_still_holds_once_with_its_kind(
     sizes: list[list[int]], rows: int, read_max: int
 ) -> None:
     outbox = Outbox(rows, 40)
-    everything: list[tuple[bytes, bytes, str]] = []
+    everything: list[tuple[bytes, bytes, int]] = []
     for number, lengths in enumerate(sizes):
         batch = made([(number, nonce, len(lengths)) for nonce in range(len(lengths))])
         batch.rows["payload_bytes"] = lengths
         payloads = np.arange(sum(lengths), dtype=np.uint8) + np.uint8(number)
-        whole, source = Batch(batch.rows, payloads), f"member:{number % 3}"
-        outbox.add(whole, source)
+        whole, kinds = Batch(batch.rows, payloads), (np.arange(len(lengths)) % 3).astype(np.uint8)
+        outbox.add(whole, kinds)
         ends = whole.payload_offsets
         everything += [
-            (row.tobytes(), payloads[ends[i] : ends[i + 1]].tobytes(), source)
+            (row.tobytes(), payloads[ends[i] : ends[i + 1]].tobytes(), int(kinds[i]))
             for i, row in enumerate(batch.rows)
         ]
     first = outbox.since(0, read_max)
@@ -179,7 +179,7 @@ def test_an_outbox_hands_out_everything_it_still_holds_once_with_its_origin(
             (
                 row.tobytes(),
                 out.batch.payloads[ends[i] : ends[i + 1]].tobytes(),
-                out.sources[out.origins[i]],
+                int(out.kinds[i]),
             )
             for i, row in enumerate(out.batch.rows)
         ]

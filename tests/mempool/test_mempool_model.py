@@ -246,6 +246,8 @@ class Model:
                 entry.draw = 0
             else:
                 self.lose(entry, verdict)
+        for sender in {entry.sender for entry in drawn}:
+            self.lose_unaffordable(sender)
 
     def settle(self, height: int, accounts: dict[bytes, tuple[int, int]]) -> None:
         self.height = height
@@ -257,12 +259,24 @@ class Model:
                 if entry.nonce < nonce:
                     del self.rows[sender][entry.nonce]
                     self.committed += 1
-            while sum(e.cost for e in self.chain(sender)) > balance and not self.chain(sender)[-1].draw:
-                self.lose(self.chain(sender)[-1], Verdict.INSUFFICIENT_BALANCE)
+            self.lose_unaffordable(sender)
+        for sender in self.rows:
+            while self.chain(sender) and self.expired(self.chain(sender)[0]):
+                self.lose(self.chain(sender)[0], Verdict.EXPIRED)
+
+    def expired(self, entry: Entry) -> bool:
+        return not entry.draw and entry.expiry < self.height + 1
+
+    def lose_unaffordable(self, sender: bytes) -> None:
+        balance = self.accounts.get(sender, (0, 0))[1]
+        while sum(e.cost for e in self.chain(sender)) > balance and not self.chain(sender)[-1].draw:
+            self.lose(self.chain(sender)[-1], Verdict.INSUFFICIENT_BALANCE)
 
     def release(self) -> None:
         for entry in self.everything():
             entry.draw = 0
+        for sender in self.rows:
+            self.lose_unaffordable(sender)
 
 
 def to_batch(entries: list[Entry]) -> Batch:
@@ -369,11 +383,10 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def release(self) -> None:
-        before = self.pool.depth
         self.pool.release()
         self.model.release()
         self.drawn.clear()
-        assert self.pool.depth == before
+        assert self.pool.inflight == 0
 
     @invariant()
     def same_rows(self) -> None:

@@ -1,13 +1,16 @@
 """The Ray shell that joins the wire to a node: one `NodePeer` a node.
 
 It serves the chain that Storage holds, announces what Consensus commits, and at an observer fetches what it
-lacks and hands it to Consensus. Bodies pass by reference.
+lacks and hands it to Consensus. Bodies pass by reference. Where there are mempool shards, it gossips what
+clients hand in there, and offers them what peers gossip.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,9 @@ from ray.exceptions import RayError
 
 from actors.ledger.block import SealedHeader
 from actors.ledger.genesis import Genesis
-from actors.ledger.rows import Batch
+from actors.ledger.rows import Batch, shard_of
 from actors.ledger.signing import Signer
+from actors.ledger.verdict import Verdict as Judgement
 from actors.peer import messages
 from actors.peer.actor import Peer
 from actors.peer.catchup import serve_chain, synchronise
@@ -33,8 +37,9 @@ from actors.peer.messages import BlockWanted
 from actors.peer.network import ChannelHandler, Network
 from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book
 from actors.peer.node.blocks import BlockExchange, OfferedBlock
-from actors.peer.spread import BLOCKS
+from actors.peer.spread import BLOCKS, TRANSACTIONS
 from actors.peer.table import Link
+from actors.peer.transactions import Transactions
 from actors.settings import PeerSettings
 from actors.shell import (
     ActorContext,
@@ -52,6 +57,9 @@ RAFT_CHANNEL, CERTIFICATE_CHANNEL = "raft", "certificate"
 PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
+OFFER_PAUSE_S, OFFER_WAIT_S, OFFER_IDLE_S = 0.01, 2.0, 0.5
+ADMIT_TIMEOUT_S = 10.0
+
 
 class NodePeer(Shell, Peer):
     """The peer of a whole node: serves its chain, announces its commits, and, at an observer, follows.
@@ -68,6 +76,7 @@ class NodePeer(Shell, Peer):
         identity_path: str,
         storage: Any,
         consensus: Any,
+        shards: Sequence[Any] = (),
         kernel_choice: Choice = "auto",
     ) -> None:
         Shell.__init__(self, context)
@@ -77,6 +86,12 @@ class NodePeer(Shell, Peer):
         self._book = self._read_book()
         Peer.__init__(self, _peer_config(settings, genesis, seed, self._book))
         self._settings, self._storage, self._consensus = settings, storage, consensus
+        self._shards = list(shards)
+        members = frozenset(bytes.fromhex(member.identity) for member in genesis.members)
+        self._transactions = Transactions(
+            self._admit, self._publish_offers, members, lambda: time.time_ns() // 1_000_000
+        )
+        self._outgoing: list[asyncio.Task[None]] = []
         self._follows = Signer(seed).public_key not in genesis.member_keys
         calls = ChainCalls(
             storage.head.remote, storage.sealed_headers.remote, storage.bodies.remote, self._append
@@ -109,6 +124,10 @@ class NodePeer(Shell, Peer):
             self._join_consensus(network)
         if self._spread is not None:
             self._spread.register_judge(BLOCKS, self._judge_announcements)
+            if self._shards:
+                self._spread.register_judge(TRANSACTIONS, self._transactions.judge, apart=True)
+        if not self._outgoing:
+            self._outgoing = [asyncio.create_task(self._offer_rows(shard)) for shard in self._shards]
         self._write_book(self._book.bound(parse_address(str(told["address"]))[1]))
         return told
 
@@ -146,20 +165,23 @@ class NodePeer(Shell, Peer):
         self._write_book(self._book.reached(*addresses))
 
     async def health(self) -> dict[str, object]:
-        """Process facts, the wire's figures, and how following goes."""
+        """Process facts, the wire's figures, how following goes, and the gossip of transactions."""
         own = {
             "follows": self._follows,
             "synced_blocks": self._synced_blocks,
             "served_blocks": self._chain.served_bodies,
             "served_headers": self._chain.served_headers,
             "halted": self._halted,
+            "transactions": dict(self._transactions.counters),
         }
         return {**self.process_health(), **(await Peer.health(self)), **own}
 
     async def stop(self) -> None:
-        """Stop following, close every connection."""
-        if self._life is not None:
-            self._life.cancel()
+        """Stop following and offering, close every connection."""
+        for task in (self._life, *self._outgoing):
+            if task is not None:
+                task.cancel()
+        self._outgoing = []
         await Peer.stop(self)
 
     async def push_block(
@@ -221,6 +243,54 @@ class NodePeer(Shell, Peer):
             else:
                 if report.blocks:
                     self.log.info("caught up with {} blocks to height {}", report.blocks, report.height)
+
+    # Transactions
+
+    async def _offer_rows(self, shard: Any) -> None:
+        """Gossip what clients hand in at a shard, for ever. Without peers it waits in the shard's outbox."""
+        place = 0, 0
+        while True:
+            await asyncio.sleep(OFFER_PAUSE_S)
+            if self._network is None or not self._network.connected():
+                await asyncio.sleep(OFFER_IDLE_S)
+                continue
+            since, incarnation = place
+            try:
+                call = shard.outbox.options(num_returns=3).remote(since, OFFER_WAIT_S, incarnation)
+                told, rows, payloads = await asyncio.gather(*call)
+            except RayError as error:
+                self.log.warning("no offers from a shard: {}", first_line(error))
+                await asyncio.sleep(OFFER_IDLE_S)
+                continue
+            place = int(told["next"]), int(told["incarnation"])
+            self._transactions.counters["rows_missed"] += int(told["missed"])
+            self._transactions.offer(Batch(rows, payloads), told["kinds"])
+
+    def _publish_offers(self, offers: list[bytes], but: frozenset[bytes]) -> None:
+        if self._spread is not None:
+            self._spread.publish(TRANSACTIONS, offers, but)
+
+    async def _admit(self, batch: Batch, source: str) -> NDArray[np.uint8]:
+        """Verdicts of the shards; UNAVAILABLE for the rows of one that does not answer."""
+        verdicts = np.full(len(batch), Judgement.UNAVAILABLE, dtype=np.uint8)
+        place = shard_of(batch.rows["sender"], len(self._shards))
+
+        async def ask(number: int) -> None:
+            mine = place == number
+            part = batch if mine.all() else batch.take(mine)
+            rows, payloads = _owned(part.rows), _owned(part.payloads)
+            try:
+                async with asyncio.timeout(ADMIT_TIMEOUT_S):
+                    verdicts[mine] = await self._shards[number].admit.remote(
+                        rows, payloads, False, (source,), None, True
+                    )
+            except (RayError, TimeoutError) as error:
+                self.log.warning("offered rows refused by a shard: {}", first_line(error))
+
+        await asyncio.gather(*(ask(int(number)) for number in np.unique(place)))
+        return verdicts
+
+    # Following
 
     async def _append(self, blocks: list[tuple[SealedHeader, Batch]]) -> list[dict[str, Any]]:
         """Hand proven blocks to Consensus, bodies by reference."""
