@@ -30,41 +30,45 @@ def _account(words, slot, word):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def spread(words, slots, lookahead, order):  # type: ignore[no-untyped-def]
-    """Fill `order` (n,) with places in `slots` (n,), rows of `words`, by the rule; returns the waves."""
+    """Fill `order` (n,) with places in `slots` (n,), rows of `words`, by the rule; returns the waves.
+
+    The rows left are a linked list by rank; its first `lookahead` ones are looked at.
+    """
     count = len(slots)
-    touched = np.zeros(1 << _HASH_BITS, dtype=np.int64)  # the last wave that touched an account
-    passed = np.zeros(1 << _HASH_BITS, dtype=np.int64)  # the last search that passed over a sender's row
-    near = np.empty((lookahead, 3), dtype=np.int64)  # place, sender, recipient of the highest ranked left
-    overtaken = np.zeros(lookahead, dtype=np.int64)
-    held = taken = 0
+    touched = np.zeros(1 << _HASH_BITS, dtype=np.int32)  # the last wave that touched an account
+    passed = np.zeros(1 << _HASH_BITS, dtype=np.int32)  # the last search that passed over a sender's row
+    accounts = np.empty((count, 2), dtype=np.int32)
+    after = np.empty(count + 1, dtype=np.int32)  # the next row left; entry `count` stands before the first
+    overtaken = np.zeros(count, dtype=np.int32)
+    for place in range(count):
+        accounts[place, 0] = _account(words, slots[place], WORD_SENDER)
+        accounts[place, 1] = _account(words, slots[place], WORD_RECIPIENT)
+        after[place] = place + 1
+    after[count] = 0
     wave = 1
     for turn in range(count):
-        while held < lookahead and taken < count:
-            near[held, 0] = taken
-            near[held, 1] = _account(words, slots[taken], WORD_SENDER)
-            near[held, 2] = _account(words, slots[taken], WORD_RECIPIENT)
-            overtaken[held] = 0
-            held += 1
-            taken += 1
-        chosen = -1
-        if overtaken[0] < lookahead - 1:
-            for k in range(held):
-                sender, recipient = near[k, 1], near[k, 2]
+        first = after[count]
+        before, chosen = np.int64(count), np.int64(-1)
+        if overtaken[first] < lookahead - 1:
+            left, at, place = min(lookahead, count - turn), np.int64(count), first
+            for _ in range(left):
+                sender, recipient = accounts[place, 0], accounts[place, 1]
                 free = touched[sender] != wave and touched[recipient] != wave
                 if free and passed[sender] != turn + 1:
-                    chosen = k
+                    before, chosen = at, np.int64(place)
                     break
                 passed[sender] = turn + 1
+                at = np.int64(place)
+                place = after[place]
         if chosen < 0:
-            chosen = 0
+            chosen = np.int64(first)
             wave += 1
-        touched[near[chosen, 1]] = wave
-        touched[near[chosen, 2]] = wave
-        order[turn] = near[chosen, 0]
-        for k in range(chosen):
-            overtaken[k] += 1
-        held -= 1
-        for k in range(chosen, held):
-            near[k, 0], near[k, 1], near[k, 2] = near[k + 1, 0], near[k + 1, 1], near[k + 1, 2]
-            overtaken[k] = overtaken[k + 1]
+        touched[accounts[chosen, 0]] = wave
+        touched[accounts[chosen, 1]] = wave
+        order[turn] = chosen
+        place = first
+        while place != chosen:
+            overtaken[place] += 1
+            place = after[place]
+        after[before] = after[chosen]
     return wave

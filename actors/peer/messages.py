@@ -6,6 +6,7 @@ names the field and the limit. Trailing array elements are ignored, so a later v
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -91,6 +92,13 @@ class Bodies(Struct, frozen=True, array_like=True, tag=8):
     bodies: Annotated[list[bytes], Meta(min_length=1, max_length=BODIES_MAX)]
 
 
+class Parcel(Struct, frozen=True, array_like=True, tag=9):
+    """Head of a `Bodies`, whose items lie behind it: heads are short, items may be long."""
+
+    topic: Name
+    sizes: Annotated[list[Annotated[int, Meta(ge=0, lt=1 << 32)]], Meta(min_length=1, max_length=BODIES_MAX)]
+
+
 class FindNode(Struct, frozen=True, array_like=True):
     """Body of the `find_node` request."""
 
@@ -138,7 +146,7 @@ DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that msgspec raises on hostile bytes; text that is not UTF-8 comes as `UnicodeDecodeError`."""
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(WireMessage)
+_DECODER = msgspec.msgpack.Decoder(WireMessage | Parcel)
 _FIND_NODE_DECODER = msgspec.msgpack.Decoder(FindNode)
 _NODES_DECODER = msgspec.msgpack.Decoder(Nodes)
 _STATUS_DECODER = msgspec.msgpack.Decoder(Status)
@@ -153,13 +161,16 @@ def encode(message: Struct) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode(data: bytes) -> WireMessage:
+def decode(data: bytes) -> WireMessage | Parcel:
     """Wire bytes to message. Raises `ProtocolError("message")`."""
     return _decode(_DECODER, data)
 
 
 def encode_parts(message: WireMessage) -> tuple[bytes, bytes]:
-    """Message to (head, body): the body of a `Data`, `Request` or `Response` travels outside of msgpack."""
+    """Message to (head, body): bodies, and the items of a `Bodies`, travel outside of msgpack."""
+    if isinstance(message, Bodies):
+        head = Parcel(message.topic, [len(body) for body in message.bodies])
+        return _ENCODER.encode(head), b"".join(message.bodies)
     if isinstance(message, Data | Request | Response):
         return _ENCODER.encode(msgspec.structs.replace(message, body=b"")), message.body
     return _ENCODER.encode(message), b""
@@ -172,9 +183,20 @@ def decode_parts(head: bytes, body: bytes) -> WireMessage:
         if message.body:
             raise ProtocolError("message", f"{type(message).__name__}: a body inside the head")
         return msgspec.structs.replace(message, body=body)
+    if isinstance(message, Bodies):
+        raise ProtocolError("message", "Bodies: a body inside the head")
+    if isinstance(message, Parcel):
+        return _unpack(message, body)
     if body:
         raise ProtocolError("message", f"{type(message).__name__}: {len(body)} bytes of body, limit 0")
     return message
+
+
+def _unpack(head: Parcel, body: bytes) -> Bodies:
+    if sum(head.sizes) != len(body):
+        raise ProtocolError("message", f"Bodies: {len(body)} bytes of items, {sum(head.sizes)} announced")
+    ends = list(accumulate(head.sizes))
+    return Bodies(head.topic, [body[end - size : end] for end, size in zip(ends, head.sizes, strict=True)])
 
 
 def decode_find_node(data: bytes) -> FindNode:

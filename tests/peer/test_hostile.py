@@ -80,9 +80,9 @@ class Client:
         assert self.connection._sealer is not None
         return b"".join(self.connection._sealer.seal(priority, fragment, last=last))
 
-    def seal_message(self, priority: Priority, head: bytes) -> bytes:
-        """One frame with a whole message that has only a head."""
-        return self.seal(priority, len(head).to_bytes(2, "little") + head)
+    def seal_message(self, priority: Priority, head: bytes, body: bytes = b"") -> bytes:
+        """One frame with a whole message."""
+        return self.seal(priority, len(head).to_bytes(2, "little") + head + body)
 
     async def gone(self) -> None:
         """Wait until the node has closed the socket."""
@@ -289,11 +289,11 @@ def test_flood_is_bounded_while_consensus_flows(message: Data) -> None:
             node.register_channel("votes", vote)
             client = await Client.connect(node, 7)
             await client.send(HELLO)
-            one = messages.encode(message)
+            one = messages.encode_parts(message)
             most_waiting = 0
             for index in range(100):
                 client.writer.write(
-                    b"".join(client.seal_message(Priority.TRANSACTIONS, one) for _ in range(20))
+                    b"".join(client.seal_message(Priority.TRANSACTIONS, *one) for _ in range(20))
                 )
                 await member.send(node.identity, "votes", b"%d" % index, Priority.CONSENSUS)
                 await eventually(lambda index=index: len(votes) == index + 1)

@@ -16,7 +16,18 @@ from actors.peer.kademlia.records import (
     sign_record,
     subnet,
 )
-from actors.peer.messages import Announce, Bodies, Data, Fetch, Hello, Ping, Pong, Request, Response
+from actors.peer.messages import (
+    Announce,
+    Bodies,
+    Data,
+    Fetch,
+    Hello,
+    Parcel,
+    Ping,
+    Pong,
+    Request,
+    Response,
+)
 from actors.peer.wire.handshake import LocalIdentity
 
 GENESIS = hashlib.sha256(b"g").digest()
@@ -51,8 +62,20 @@ def test_round_trip_in_parts(message: messages.WireMessage) -> None:
 def test_bodies_belong_where_they_belong() -> None:
     with pytest.raises(ProtocolError, match="a body inside the head"):
         messages.decode_parts(messages.encode(Data("raft", b"body")), b"")
+    with pytest.raises(ProtocolError, match="a body inside the head"):
+        messages.decode_parts(messages.encode(Bodies("blocks", [b"body"])), b"")
     with pytest.raises(ProtocolError, match="4 bytes of body, limit 0"):
         messages.decode_parts(messages.encode(Ping(b"12345678")), b"body")
+
+
+def test_items_of_gossip_may_be_longer_than_a_head_and_must_be_as_long_as_announced() -> None:
+    long = Bodies("transactions", [bytes([n]) * 70_000 for n in range(3)] + [b""])
+    head, body = messages.encode_parts(long)
+    assert len(head) < 64
+    assert messages.decode_parts(head, body) == long
+    for other in (body[:-1], body + b"x", b""):
+        with pytest.raises(ProtocolError, match="announced"):
+            messages.decode_parts(head, other)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +93,9 @@ def test_bodies_belong_where_they_belong() -> None:
         Announce("t", [b"h" * 31]),
         Fetch("t", [HASH] * (messages.IDS_MAX + 1)),
         Bodies("t", [b""] * (messages.BODIES_MAX + 1)),
+        Parcel("t", [0] * (messages.BODIES_MAX + 1)),
+        Parcel("t", []),
+        Parcel("t", [1 << 32]),
     ],
     ids=repr,
 )

@@ -84,17 +84,17 @@ def test_rows_reach_nodes_behind_others_and_never_come_back() -> None:
     async def scenario() -> None:
         async with line(3, members=2) as nodes:
             a, b, c = nodes
-            batch = rows_of(list(range(10)))
+            batch = rows_of(list(range(1_000)))
             a.hand_in(batch)
-            await eventually(lambda: len(c.pool) == 10)
+            await eventually(lambda: len(c.pool) == 1_000)
             assert b.sources == {f"known:peer-{identity_of(0).hex()}"}
             assert c.sources == {f"known:peer-{identity_of(1).hex()}"}
-            c.hand_in(concatenate([batch, rows_of([11])]), kind=2)
-            await eventually(lambda: len(a.pool) == 11)
+            c.hand_in(concatenate([batch, rows_of([1_000])]), kind=2)
+            await eventually(lambda: len(a.pool) == 1_001)
             assert f"anonymous:peer-{identity_of(2).hex()}" in b.sources
-            assert a.received.count(rows_of([11]).rows[0].tobytes()) == 1
-            assert len(b.received) == 10 + 11
-            assert len(c.received) == 10
+            assert a.received.count(rows_of([1_000]).rows[0].tobytes()) == 1
+            assert len(b.received) == 1_000 + 1_001
+            assert len(c.received) == 1_000
             assert a.network.counters()["offences"] == {}
 
     asyncio.run(scenario())
