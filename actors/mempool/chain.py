@@ -23,7 +23,6 @@ Numba turns a mixture with int64 into floats.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_AMOUNT, WORD_EXPIRY, WORD_FEE, WORD_NONCE
 from actors.ledger.verdict import Verdict
@@ -47,6 +46,7 @@ from actors.mempool.arena import (
     ROWS_TOUCHED,
     WINDOW,
 )
+from actors.mempool.compiled import inlined_kernel, kernel
 from actors.mempool.heap import ROOT, heap_drop, heap_set
 from actors.mempool.levels import level_of, queue_of, rank_of
 from actors.mempool.payloads import chunks_of, free_payload, payload_bytes, store_payload
@@ -64,13 +64,13 @@ EXPIRY_MAX = np.uint64(2**32 - 1)
 _TEN = np.uint64(10)
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def own_rank(p, slot):  # type: ignore[no-untyped-def]
     """Rank of a row by itself, whatever is before it."""
     return rank_of(np.int64(p.links[slot].level), p.words[slot, WORD_FEE])
 
 
-@njit(cache=True)
+@kernel
 def find_place(p, s, nonce):  # type: ignore[no-untyped-def]
     """(slot of the row before `nonce`, slot of the row with it); -1 for none. Walks from the nearer end."""
     slot = np.int64(p.senders[s].tail)
@@ -98,7 +98,7 @@ def find_place(p, s, nonce):  # type: ignore[no-untyped-def]
     return slot, np.int64(-1)
 
 
-@njit(cache=True)
+@kernel
 def set_cursor(p, s, slot):  # type: ignore[no-untyped-def]
     """Make `slot` the sender's next row to draw, -1 for none, and put the sender in that row's queue."""
     p.senders[s].cursor = slot
@@ -114,7 +114,7 @@ def set_cursor(p, s, slot):  # type: ignore[no-untyped-def]
     heap_set(p.ready[queue], p.ready_at, p.totals, READY_SIZE + queue, s, key, arrival)
 
 
-@njit(cache=True)
+@kernel
 def set_evictable(p, s):  # type: ignore[no-untyped-def]
     """Offer the sender's last row for eviction, unless there is none or it is in flight."""
     tail = p.senders[s].tail
@@ -125,7 +125,7 @@ def set_evictable(p, s):  # type: ignore[no-untyped-def]
         heap_set(p.evict, p.evict_at, p.totals, EVICT_SIZE, s, p.links[tail].floor, later_first)
 
 
-@njit(cache=True)
+@kernel
 def refresh(p, s):  # type: ignore[no-untyped-def]
     """Recompute ready_end, floors, cursor and heap entries of one sender from its chain."""
     expected, floor = p.senders[s].nonce, U64_MAX
@@ -147,7 +147,7 @@ def refresh(p, s):  # type: ignore[no-untyped-def]
     set_evictable(p, s)
 
 
-@njit(cache=True)
+@kernel
 def remove(p, slot):  # type: ignore[no-untyped-def]
     """Unlink and free a row. The caller then sees to cursor, floors and heaps of its sender."""
     s = p.links[slot].owner
@@ -174,7 +174,7 @@ def remove(p, slot):  # type: ignore[no-untyped-def]
     p.totals[ROWS_LIVE] -= 1
 
 
-@njit(cache=True)
+@kernel
 def lose(p, slot, verdict):  # type: ignore[no-untyped-def]
     """Remember a row that is dropped without being committed, so that its client can be told; remove it."""
     if verdict == EXPIRED:
@@ -190,7 +190,7 @@ def lose(p, slot, verdict):  # type: ignore[no-untyped-def]
     remove(p, slot)
 
 
-@njit(cache=True)
+@kernel
 def lose_tail(p, s, verdict):  # type: ignore[no-untyped-def]
     """Drop the last row of a sender; it is not in flight."""
     slot = np.int64(p.senders[s].tail)
@@ -203,7 +203,7 @@ def lose_tail(p, s, verdict):  # type: ignore[no-untyped-def]
     set_evictable(p, s)
 
 
-@njit(cache=True)
+@kernel
 def lose_unaffordable(p, s):  # type: ignore[no-untyped-def]
     """Drop the last rows of a sender as long as the balance does not cover all of them."""
     while p.senders[s].spend > p.senders[s].balance:
@@ -213,7 +213,7 @@ def lose_unaffordable(p, s):  # type: ignore[no-untyped-def]
         lose_tail(p, s, INSUFFICIENT_BALANCE)
 
 
-@njit(cache=True)
+@kernel
 def lowest_sender(p):  # type: ignore[no-untyped-def]
     """The sender whose last row is the lowest ranked that may be evicted, or -1."""
     while p.totals[EVICT_SIZE] > 0:
@@ -228,7 +228,7 @@ def lowest_sender(p):  # type: ignore[no-untyped-def]
     return np.int64(-1)
 
 
-@njit(cache=True)
+@kernel
 def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     """Verdict of row i by the state and the pool: (verdict, slot before it, slot with its nonce, floor).
 
@@ -268,7 +268,7 @@ def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     return _room(p, floor, size), before, same, floor
 
 
-@njit(cache=True)
+@kernel
 def _compare(p, same, words, i, rank, balance, spend):  # type: ignore[no-untyped-def]
     """What becomes of row i when `same` holds its nonce: the very same, or may it replace that one?"""
     equal = True
@@ -287,7 +287,7 @@ def _compare(p, same, words, i, rank, balance, spend):  # type: ignore[no-untype
     return POOL_FULL if p.totals[CHUNKS_LIVE] + chunks > p.totals[CHUNKS_LIMIT] else OK
 
 
-@njit(cache=True)
+@kernel
 def _room(p, floor, size):  # type: ignore[no-untyped-def]
     if p.totals[CHUNKS_LIVE] + chunks_of(size) > p.totals[CHUNKS_LIMIT]:
         return POOL_FULL
@@ -299,7 +299,7 @@ def _room(p, floor, size):  # type: ignore[no-untyped-def]
     return OK
 
 
-@njit(cache=True)
+@kernel
 def replace_row(p, s, same, words, i, before, source, lowered, own, payloads, start, arrival):  # type: ignore[no-untyped-def]
     """Drop `same`, tell its client, and put the judged row i in its place; returns the new slot."""
     p.sources[p.links[same].source].replaced += 1
@@ -311,7 +311,7 @@ def replace_row(p, s, same, words, i, before, source, lowered, own, payloads, st
     return slot
 
 
-@njit(cache=True)
+@kernel
 def link_row(p, s, words, i, before, floor, source, lowered, own, payloads, start, arrival):  # type: ignore[no-untyped-def]
     """Put a judged row into the chain behind `before`; returns its slot. There is room."""
     slot = p.totals[ROWS_FREE]
@@ -348,7 +348,7 @@ def link_row(p, s, words, i, before, floor, source, lowered, own, payloads, star
     return slot
 
 
-@njit(cache=True)
+@kernel
 def _extend_ready(p, s, slot):  # type: ignore[no-untyped-def]
     """A row came at ready_end: it and the run behind it are ready now."""
     cursor, floor = np.int64(p.senders[s].cursor), p.links[slot].floor

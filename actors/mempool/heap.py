@@ -7,18 +7,18 @@ entries, so sifting touches one array. `second` is an int64 in 0 .. 2^32-1. All 
 
 from __future__ import annotations
 
-from numba import njit
+from actors.mempool.compiled import inlined_kernel, kernel
 
 WAYS = 4
 ROOT = WAYS - 1
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def _less(first_a, second_a, first_b, second_b):  # type: ignore[no-untyped-def]
     return (first_a < first_b) | ((first_a == first_b) & (second_a < second_b))  # no branch to mispredict
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def _put(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
     heap[ROOT + i].first = first
     heap[ROOT + i].second = second
@@ -26,7 +26,7 @@ def _put(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
     at[who] = i
 
 
-@njit(cache=True)
+@kernel
 def _rise(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
     while i > 0:
         up = (i - 1) // WAYS
@@ -38,7 +38,7 @@ def _rise(heap, at, i, first, second, who):  # type: ignore[no-untyped-def]
     _put(heap, at, i, first, second, who)
 
 
-@njit(cache=True)
+@kernel
 def _sink(heap, at, size, i, first, second, who):  # type: ignore[no-untyped-def]
     while True:
         child = WAYS * i + 1
@@ -60,7 +60,7 @@ def _sink(heap, at, size, i, first, second, who):  # type: ignore[no-untyped-def
     _put(heap, at, i, first, second, who)
 
 
-@njit(cache=True)
+@kernel
 def heap_set(heap, at, totals, size_at, who, first, second):  # type: ignore[no-untyped-def]
     """Insert `who` with its key, or move it to where its new key belongs."""
     i = at[who]
@@ -74,7 +74,7 @@ def heap_set(heap, at, totals, size_at, who, first, second):  # type: ignore[no-
         _sink(heap, at, totals[size_at], i, first, second, who)
 
 
-@njit(cache=True)
+@kernel
 def heap_drop(heap, at, totals, size_at, who):  # type: ignore[no-untyped-def]
     """Take `who` out, if it is in."""
     i = at[who]

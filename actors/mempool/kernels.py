@@ -47,6 +47,7 @@ from actors.mempool.chain import (
     set_cursor,
     set_evictable,
 )
+from actors.mempool.compiled import inlined_kernel, kernel
 from actors.mempool.heap import ROOT, WAYS
 from actors.mempool.levels import FEE_RANK_BITS, best_queue, queue_of, share_of
 from actors.mempool.payloads import copy_payload, payload_bytes
@@ -56,7 +57,7 @@ _STALE, _MARKED = 1, 2
 _RANK_SHIFT, _FEE_MAX = np.uint64(FEE_RANK_BITS), np.uint64(2**FEE_RANK_BITS - 1)
 
 
-@njit(cache=True)
+@kernel
 def screen(p, slots, words, lowered, verdicts):  # type: ignore[no-untyped-def]
     """Fill in verdicts of rows that still have none, each against the pool as it is; inserts nothing."""
     for i in range(len(words)):
@@ -64,7 +65,7 @@ def screen(p, slots, words, lowered, verdicts):  # type: ignore[no-untyped-def]
             verdicts[i] = judge(p, slots[i], words, i, np.int64(lowered[i]), True)[0]
 
 
-@njit(cache=True)
+@kernel
 def insert(  # type: ignore[no-untyped-def]
     p, slots, words, payloads, offsets, sources, lowered, verdicts, durable, own, taken
 ):
@@ -108,7 +109,7 @@ def insert(  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True)
+@kernel
 def draw(p, draw_id, height, payload_bytes_max, out, ranks, aside):  # type: ignore[no-untyped-def]
     """Take up to len(out) ready rows as levels.py says, a sender's by nonce; fills `out` and `ranks`.
 
@@ -133,7 +134,7 @@ def draw(p, draw_id, height, payload_bytes_max, out, ranks, aside):  # type: ign
     return count, size
 
 
-@njit(cache=True)
+@kernel
 def _take(  # type: ignore[no-untyped-def]
     p, draw_id, height, payload_bytes_max, queue, count, stop, size_total, skipped, out, ranks, aside
 ):
@@ -173,7 +174,7 @@ def _take(  # type: ignore[no-untyped-def]
     return count, size_total, skipped, touched
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def _touch_next(ready, senders, links, words, queue, size):  # type: ignore[no-untyped-def]
     """Read ahead what the next draws will need: among a million rows, waiting for memory is most of the time.
 
@@ -187,7 +188,7 @@ def _touch_next(ready, senders, links, words, queue, size):  # type: ignore[no-u
     return total
 
 
-@njit(cache=True)
+@kernel
 def _next_ready(p, slot):  # type: ignore[no-untyped-def]
     """The first pending ready row at or behind `slot`, or -1. Rows behind a gap have floor 0."""
     while slot >= 0 and p.links[slot].draw != 0:
@@ -197,7 +198,7 @@ def _next_ready(p, slot):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(cache=True)
+@kernel
 def gather(p, slots, words_out, payloads_out):  # type: ignore[no-untyped-def]
     """Copy rows and their payloads out, in the order of `slots`."""
     end = 0
@@ -235,7 +236,7 @@ def resolve(p, draw_id, drawn, verdicts):  # type: ignore[no-untyped-def]
             lose_unaffordable(p, s)
 
 
-@njit(cache=True)
+@kernel
 def release(p, senders_used):  # type: ignore[no-untyped-def]
     """Every row in flight is pending again, if its sender can still pay for it."""
     for slot in range(p.totals[ROWS_TOUCHED]):
@@ -249,7 +250,7 @@ def release(p, senders_used):  # type: ignore[no-untyped-def]
             lose_unaffordable(p, s)
 
 
-@njit(cache=True)
+@kernel
 def settle(p, slots, nonces, balances):  # type: ignore[no-untyped-def]
     """Take over committed nonces and balances; drop the rows they used up, and what became unaffordable."""
     for i in range(len(slots)):
@@ -262,7 +263,7 @@ def settle(p, slots, nonces, balances):  # type: ignore[no-untyped-def]
         lose_unaffordable(p, s)
 
 
-@njit(cache=True)
+@kernel
 def _advance(p, s, nonce):  # type: ignore[no-untyped-def]
     p.senders[s].nonce = nonce
     cursor_gone = False
@@ -284,7 +285,7 @@ def _advance(p, s, nonce):  # type: ignore[no-untyped-def]
         set_evictable(p, s)
 
 
-@njit(cache=True)
+@kernel
 def sweep(p, senders_used, stretch):  # type: ignore[no-untyped-def]
     """Look at the next `stretch` senders: expired rows at the front of their chains go, since a node that
     does not draw would keep them for ever; the rest goes into the queue where waiting has lifted it.
@@ -299,7 +300,7 @@ def sweep(p, senders_used, stretch):  # type: ignore[no-untyped-def]
     p.totals[SWEEP_AT] = at
 
 
-@njit(cache=True)
+@kernel
 def _lose_expired_front(p, s):  # type: ignore[no-untyped-def]
     lost = False
     height = np.uint64(p.totals[HEIGHT] + 1)
@@ -314,7 +315,7 @@ def _lose_expired_front(p, s):  # type: ignore[no-untyped-def]
         refresh(p, s)
 
 
-@njit(cache=True)
+@kernel
 def renumber(p, slots, senders_used):  # type: ignore[no-untyped-def]
     """Number arrivals anew from 1; `slots` are all rows, by arrival."""
     for i in range(len(slots)):
@@ -326,7 +327,7 @@ def renumber(p, slots, senders_used):  # type: ignore[no-untyped-def]
             set_evictable(p, s)
 
 
-@njit(cache=True)
+@kernel
 def live_slots(p, senders_used, durable_only, out):  # type: ignore[no-untyped-def]
     """Slots of pending rows by sender and nonce, all or the journalled ones; returns how many."""
     count = 0
@@ -340,7 +341,7 @@ def live_slots(p, senders_used, durable_only, out):  # type: ignore[no-untyped-d
     return count
 
 
-@njit(cache=True)
+@kernel
 def own_slots(p, senders_used, first_sender, arrival_max, out):  # type: ignore[no-untyped-def]
     """Pending rows that were handed in here, not later than `arrival_max`, from a sender on and round.
 

@@ -19,10 +19,10 @@ as long as draws are not cut short by payload bytes.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from actors.ledger.rows import ROW_BYTES, WORD_FEE
 from actors.mempool.arena import AGE_BLOCKS, FEE_UNIT, HEIGHT, LEVELS, OVERDUE, READY_SIZE
+from actors.mempool.compiled import inlined_kernel, kernel
 
 LOWEST = LEVELS - 1
 OVERDUE_SHARE, LEVEL_SHARE = 8, 16
@@ -32,7 +32,7 @@ _U32_MASK = np.int64(0xFFFFFFFF)
 _PAYLOAD_SHIFT = np.uint64(32)
 
 
-@njit(cache=True)
+@kernel
 def level_of(p, words, i, lowered):  # type: ignore[no-untyped-def]
     """Level of row i at admission; `lowered` levels are taken away for its source (below 0: given)."""
     kib_1024 = np.uint64(ROW_BYTES) + (words[i, 0] >> _PAYLOAD_SHIFT)
@@ -45,13 +45,13 @@ def level_of(p, words, i, lowered):  # type: ignore[no-untyped-def]
     return min(max(level + lowered, 0), LOWEST)
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def rank_of(level, fee):  # type: ignore[no-untyped-def]
     """Rank for eviction: level, then fee; above 0. Fees from 2^60-2 on rank alike."""
     return (np.uint64(LOWEST - level) << np.uint64(FEE_RANK_BITS)) + min(fee, _FEE_RANK_MAX) + np.uint64(1)
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def queue_of(p, slot):  # type: ignore[no-untyped-def]
     """The queue that a row belongs in at the present height: a level, or OVERDUE."""
     waited = (p.totals[HEIGHT] - np.int64(p.links[slot].since)) & _U32_MASK
@@ -59,7 +59,7 @@ def queue_of(p, slot):  # type: ignore[no-untyped-def]
     return np.int64(OVERDUE) if lifted < 0 else lifted
 
 
-@njit(cache=True)
+@kernel
 def best_queue(p, queues):  # type: ignore[no-untyped-def]
     """The first of that many queues that has anything, or -1."""
     for queue in range(queues):
@@ -68,7 +68,7 @@ def best_queue(p, queues):  # type: ignore[no-untyped-def]
     return np.int64(-1)
 
 
-@njit(cache=True)
+@kernel
 def share_of(queue, rows_max):  # type: ignore[no-untyped-def]
     """Rows of a draw that are kept for a queue."""
     if queue == OVERDUE:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from actors.mempool.arena import CHUNK_BYTES, CHUNKS_FREE, CHUNKS_LIVE, CHUNKS_TOUCHED
+from actors.mempool.compiled import inlined_kernel, kernel
 
 _PAYLOAD_SHIFT = np.uint64(32)
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def payload_bytes(words, i):  # type: ignore[no-untyped-def]
     """Payload length of row i."""
     return np.int64(words[i, 0] >> _PAYLOAD_SHIFT)
 
 
-@njit(cache=True, inline="always")
+@inlined_kernel
 def chunks_of(size):  # type: ignore[no-untyped-def]
     """Chunks that a payload of that many bytes takes."""
     return (size + CHUNK_BYTES - 1) // CHUNK_BYTES
 
 
-@njit(cache=True)
+@kernel
 def store_payload(p, slot, payloads, start, size):  # type: ignore[no-untyped-def]
     """Keep payloads[start : start + size] as the payload of a row. There is room."""
     before = np.int64(-1)
@@ -45,7 +45,7 @@ def store_payload(p, slot, payloads, start, size):  # type: ignore[no-untyped-de
         before = chunk
 
 
-@njit(cache=True)
+@kernel
 def copy_payload(p, slot, out, start):  # type: ignore[no-untyped-def]
     """Write a row's payload to out[start:]; returns where it ends."""
     left = payload_bytes(p.words, slot)
@@ -60,7 +60,7 @@ def copy_payload(p, slot, out, start):  # type: ignore[no-untyped-def]
     return start
 
 
-@njit(cache=True)
+@kernel
 def free_payload(p, slot):  # type: ignore[no-untyped-def]
     """Give the chunks of a row back."""
     chunk = np.int64(p.links[slot].chunk)
