@@ -14,7 +14,8 @@ Rules
 - Settling leaves floors of later rows too low at worst; `stale` says so, and they are computed when the
   sender comes up for eviction.
 - Rows of a chain cost no more than the balance, except that rows in flight stay until their fate is known:
-  whatever brings them back to pending drops the last ones that are not affordable any more.
+  whatever brings them back to pending drops the last ones that are not affordable any more. A row that closes
+  a gap is paid for before those behind the gap, and they make way: otherwise they would wait for it for ever.
 
 All functions are compiled; `p` is arena.Columns, `s` a sender's slot. uint64 meets only uint64 here, since
 Numba turns a mixture with int64 into floats.
@@ -254,8 +255,11 @@ def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     rank = rank_of(level_of(p, words, i, lowered), words[i, WORD_FEE])
     if same >= 0:
         return _compare(p, same, words, i, rank, balance, spend), before, same, ZERO
-    if spend > balance or words[i, WORD_AMOUNT] + words[i, WORD_FEE] > balance - spend:
-        return INSUFFICIENT_BALANCE, before, same, ZERO
+    cost = words[i, WORD_AMOUNT] + words[i, WORD_FEE]
+    if spend > balance or cost > balance - spend:
+        spend -= _cost_behind(p, s, before)
+        if nonce != ready_end or spend > balance or cost > balance - spend:
+            return INSUFFICIENT_BALANCE, before, same, ZERO
     floor = ZERO
     if nonce == ready_end:
         floor = rank
@@ -266,6 +270,17 @@ def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     elif hopeful:
         floor = rank
     return _room(p, floor, size), before, same, floor
+
+
+@kernel
+def _cost_behind(p, s, before):  # type: ignore[no-untyped-def]
+    """Amounts and fees of a sender's rows behind `before`."""
+    cost = ZERO
+    slot = np.int64(p.senders[s].tail) if s >= 0 else before
+    while slot != before:
+        cost += p.words[slot, WORD_AMOUNT] + p.words[slot, WORD_FEE]
+        slot = np.int64(p.links[slot].prev)
+    return cost
 
 
 @kernel

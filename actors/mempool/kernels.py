@@ -98,6 +98,7 @@ def insert(  # type: ignore[no-untyped-def]
                 if p.totals[ROWS_LIVE] >= p.totals[ROWS_LIMIT]:
                     lose_tail(p, lowest_sender(p), POOL_FULL)
                 slot = link_row(p, s, words, i, before, floor, source, fall, own, payloads, start, arrival)
+                lose_unaffordable(p, s)
             taken[count] = i
             count += 1
         if slot >= 0 and own:

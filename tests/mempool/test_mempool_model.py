@@ -135,7 +135,9 @@ class Model:
         if known is not None:
             return self.compare(known, entry, lowered, balance)
         if sum(e.cost for e in self.chain(entry.sender)) + entry.cost > balance:
-            return Verdict.INSUFFICIENT_BALANCE
+            before = sum(e.cost for e in self.chain(entry.sender) if e.nonce < entry.nonce)
+            if entry.nonce != self.ready_end(entry.sender) or before + entry.cost > balance:
+                return Verdict.INSUFFICIENT_BALANCE
         if self.chunks() + entry.chunks > CHUNKS:
             return Verdict.POOL_FULL
         if len(self.everything()) < CAPACITY:
@@ -185,6 +187,8 @@ class Model:
             entry.arrival, entry.draw = self.arrivals, 0
             entry.level, entry.since = entry.level_from(lowered), self.height
             self.rows.setdefault(entry.sender, {})[entry.nonce] = entry
+            if known is None:
+                self.lose_unaffordable(entry.sender)
         return verdict
 
     def lose(self, entry: Entry, verdict: int) -> None:

@@ -173,3 +173,14 @@ def test_open_draws_are_bounded() -> None:
     assert pool.resolve(numbers[1], np.zeros(1, dtype=np.uint8))
     pool.release()
     assert pool.inflight == 0
+
+
+def test_a_row_that_closes_a_gap_is_paid_for_before_those_behind_it() -> None:
+    pool = pool_of(16, balance=10)
+    assert submit(pool, made([(0, 2, 4), (0, 3, 5)])) == ["OK"] * 2
+    assert submit(pool, made([(0, 1, 2)])) == ["INSUFFICIENT_BALANCE"]
+    assert submit(pool, made([(0, 0, 11)])) == ["INSUFFICIENT_BALANCE"]
+    assert submit(pool, made([(0, 0, 6)])) == ["OK"]
+    rows, verdicts = pool.take_lost()
+    assert (rows["nonce"].tolist(), verdicts.tolist()) == ([3], [Verdict.INSUFFICIENT_BALANCE])
+    assert drawn(pool) == [(0, 0)]
