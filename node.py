@@ -209,6 +209,7 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
 
     node = Node(settings, folder, directory)
     genesis, actors, count = directory.genesis, node.actors, settings.node
+    prefix = f"{genesis.hash().hex()[:8]}/{folder.name}"  # several networks may share a Ray cluster
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
     def create(name: str, room: Any, kind: type, section: Any, *args: Any) -> Any:
@@ -217,7 +218,7 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
         if settings.cluster.spread_validators:  # what owns files or listens stays where they are
             options["scheduling_strategy"] = "SPREAD" if kind is validator.Validator else here
         actors[name] = (
-            ray.remote(**options)(kind).options(name=f"{folder.name}/{name}").remote(context, section, *args)
+            ray.remote(**options)(kind).options(name=f"{prefix}/{name}").remote(context, section, *args)
         )
         return actors[name]
 
@@ -235,7 +236,7 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
         place = (n, count.mempool_shards, genesis, store, pool)
         shards.append(create(f"mempool-{n}", mempool, mempool.MempoolShard, settings.mempool, *place))
     gateways = [f"gateway-{n}" for n in range(count.gateways if serve else 0)]
-    followers = [f"{folder.name}/{name}" for name in (*gateways, "peer")]
+    followers = [f"{prefix}/{name}" for name in (*gateways, "peer")]
     told = (genesis, key_path, store, pool, shards, followers if serve else [])
     leader = create("consensus", consensus, consensus.Consensus, settings.consensus, *told)
     if serve:
@@ -308,22 +309,33 @@ def running_network(
             "starting Ray" if not settings.cluster.address else f"joining Ray at {settings.cluster.address}"
         )
         cluster = RayCluster(settings)
-        running: list[Node] = []
         try:
-            for number, folder in enumerate(directory.nodes):
-                running.append(create_node(_settings_of(settings, number), directory, folder, serve))
-            _await_start(running, progress)
-            if serve:
-                introduce(running)
-            status.stop()
-            yield cluster, running
+            with started_nodes(settings, directory, progress, serve) as running:
+                status.stop()
+                yield cluster, running
         finally:
             status.stop()
             with _undisturbed():
-                if running:
-                    console.print("stopping")
-                    stop_nodes(running)
                 cluster.close()
+
+
+@contextmanager
+def started_nodes(
+    settings: Settings, directory: NetworkDirectory, progress: Progress, serve: bool = True
+) -> Iterator[list[Node]]:
+    """All nodes of a network in the Ray cluster that this process is connected to."""
+    running: list[Node] = []
+    try:
+        for number, folder in enumerate(directory.nodes):
+            running.append(create_node(_settings_of(settings, number), directory, folder, serve))
+        _await_start(running, progress)
+        if serve:
+            introduce(running)
+        yield running
+    finally:
+        with _undisturbed():
+            console.print("stopping")
+            stop_nodes(running)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from actors.gateway.client import ApiError, Client
 from actors.ledger.rows import Batch
 from actors.ledger.verdict import Verdict
 from bench.load import SignPlan, build_transfers
+from node import Node
 from tests.cluster.conftest import Running, eventually
 
 ACCOUNTS, ROWS_A_BATCH = 40, 80
@@ -22,9 +23,8 @@ ACCOUNTS, ROWS_A_BATCH = 40, 80
 class Load:
     """A thread that submits batches until told to stop, each again and again until all of it is committed."""
 
-    def __init__(self, running: Running, first_account: int) -> None:
-        genesis = running.node.directory.genesis
-        self._url, self._genesis = running.node.url, genesis
+    def __init__(self, node: Node, first_account: int) -> None:
+        self._url, self._genesis = node.url, node.directory.genesis
         self._first_account = first_account
         self._stop = threading.Event()
         self.acknowledged: list[bytes] = []
@@ -95,7 +95,7 @@ def pid_of(running: Running, actor: str) -> int | None:
 @pytest.mark.parametrize("actor", ["validator-0", "mempool-0", "storage", "consensus", "gateway-0"])
 def test_a_killed_actor_comes_back_and_nothing_acknowledged_is_lost(running: Running, actor: str) -> None:
     first, *_ = running.accounts(ACCOUNTS)
-    with Load(running, first) as load:
+    with Load(running.node, first) as load:
         eventually(lambda: len(load.acknowledged) >= 2 * ROWS_A_BATCH or load.error, "load is committed")
         before = eventually(lambda: pid_of(running, actor), "the actor answers")
         os.kill(before, signal.SIGKILL)

@@ -1,0 +1,108 @@
+"""Three members in one Ray cluster: they agree, hand over leadership, and survive a whole node's kill."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.consensus.raft import RaftError
+from actors.directory import open_network
+from actors.gateway.client import Client
+from actors.ledger.block import decode_sealed_header
+from actors.ledger.rows import Batch
+from bench.demo import agree, await_leader
+from bench.load import SignPlan, build_transfers
+from config.effective import load
+from node import Node, started_nodes
+from tests.cluster.conftest import Running, eventually
+
+OVERRIDES = [
+    "gateway.port=0",
+    "node.validators=1",
+    "network.name=three",
+    "network.development_accounts=400",
+    "consensus.block_interval_ms=20",
+]
+ACCOUNTS = 40
+
+
+class Network:
+    """Three nodes; `accounts` hands out development accounts that no other test uses."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self.nodes = nodes
+
+    def status(self, node: Node) -> dict[str, Any]:
+        return node.call("consensus", "status")
+
+    def names(self) -> list[str]:
+        return [node.folder.name for node in self.nodes]
+
+
+@pytest.fixture(scope="module")
+def network(only_node: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """In the Ray cluster of all cluster tests, beside their node."""
+    settings = load("local", OVERRIDES).settings
+    directory = open_network(tmp_path_factory.mktemp("three"), settings.network, 3, lambda _: None)
+    with started_nodes(settings, directory, lambda _: None) as nodes:
+        yield Network(nodes)
+
+
+def committed(client: Client, network: Network, first_account: int) -> list[bytes]:
+    genesis = network.nodes[0].directory.genesis
+    plan = SignPlan(
+        "", genesis.network, genesis.chain_tag, ACCOUNTS, 0, ACCOUNTS, first_account=first_account
+    )
+    batch = Batch(build_transfers(plan), np.empty(0, dtype=np.uint8))
+    receipt = client.submit(batch, wait="committed")
+    assert (receipt.accepted, receipt.rejected) == (ACCOUNTS, [])
+    return receipt.ids
+
+
+def test_three_members_commit_one_chain_that_anyone_can_check(network: Network) -> None:
+    leader = await_leader(network.nodes)
+    with Client(leader.url, timeout_s=120) as client:
+        ids = committed(client, network, 0)
+    final = agree(network.nodes)
+    assert final["agree"], final
+    genesis = leader.directory.genesis
+    for node in network.nodes:
+        with Client(node.url) as client:
+            assert client.verified_proof(ids[0], genesis).height <= final["height"]
+            sealed = client.sealed_header(final["height"])
+            assert sealed is not None
+            assert decode_sealed_header(sealed).verify(genesis.member_keys) == ""
+
+
+def test_leadership_is_handed_over_and_members_leave_and_return(network: Network) -> None:
+    leader = await_leader(network.nodes)
+    heir = next(node for node in network.nodes if node is not leader)
+
+    def hand_over() -> bool:
+        if await_leader(network.nodes) is heir:
+            return True
+        with contextlib.suppress(RaftError):  # the leader has changed meanwhile, or a transfer is under way
+            await_leader(network.nodes).call("consensus", "change_member", "transfer", heir.folder.name)
+        return network.status(heir)["role"] == "leader"
+
+    eventually(hand_over, "leadership has moved")
+    third = next(node for node in network.nodes if node is not heir and node is not leader)
+    for action, role in (("remove", "out"), ("add", "learner"), ("promote", "voter")):
+
+        def changed(action: str = action, role: str = role) -> bool:
+            now = await_leader([node for node in network.nodes if node is not third])
+            rows = {row["name"]: row for row in now.call("consensus", "members")}
+            if rows[third.folder.name]["role"] == role:
+                return True
+            with contextlib.suppress(RaftError):  # the last change is under way
+                now.call("consensus", "change_member", action, third.folder.name)
+            return False
+
+        eventually(changed, f"{action} is done")
+    with Client(await_leader(network.nodes).url, timeout_s=120) as client:
+        committed(client, network, ACCOUNTS)
+    assert agree(network.nodes)["agree"]
