@@ -1,8 +1,8 @@
-"""Faults: a table of kinds, each with how to inject and how to heal it, and the driver that goes through it.
+"""Faults: a table of kinds, each with how to inject and how to heal it.
 
 A fault acts from outside on processes (signals, limits of the operating system), on the wire by `Peer`'s own
-seam, or through the HTTP API. The order and the victims come from the seed. A kind that this network cannot
-suffer (a partition of one node) is left out and said so.
+seam, or through the HTTP API. Victims come from the seed. A kind that this network cannot suffer (a partition
+of one node) is left out.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from typing import Any
 import psutil
 
 from bench.soak.flood import flood_with_bad_input
-from bench.soak.judge import RECOVERY_S_MAX, Fault
+from bench.soak.judge import RECOVERY_S_MAX
 from bench.soak.raylets import Raylets
-from bench.soak.registers import Payer
 
 HOLD_S = 2.0
-QUIET_S = 1.5
-UNHEALED_WRITES_S = 5.0
 _DUTY_STOPPED_S, _DUTY_RUNNING_S = 0.08, 0.02
 Heal = Callable[[], None]
 
@@ -81,6 +78,17 @@ class Target:
             except Exception:  # noqa: BLE001 -- whatever a call to a killed actor raises
                 heights.append(-1)
         return heights
+
+    def pending(self) -> int:
+        """Transactions in the fullest node's mempool; -1 while an actor does not answer."""
+        depths = []
+        for node in self.nodes:
+            health = node.health()
+            if any(facts is None for facts in health.values()):
+                return -1
+            shards = [facts for name, facts in health.items() if name.startswith("mempool-")]
+            depths.append(sum(int(facts["depth"]) for facts in shards if facts))
+        return max(depths)
 
 
 @dataclass(slots=True)
@@ -322,79 +330,3 @@ def applicable(nodes: int, local: bool, raylets: int = 1) -> list[str]:
         for name, kind in KINDS.items()
         if nodes >= kind.nodes_min and raylets >= kind.raylets_min and (local or not kind.local_only)
     ]
-
-
-class Driver:
-    """Goes through the kinds in a seeded order, again and again, until its time is over."""
-
-    def __init__(
-        self, target: Target, kinds: list[str], probe: Payer, recovery_s_max: float = RECOVERY_S_MAX
-    ) -> None:
-        self._target, self._kinds, self._probe = target, kinds, probe
-        self._recovery_s_max = recovery_s_max
-        self.faults: list[Fault] = []
-        self.not_injected: dict[str, str] = {}
-
-    def run(self, until_s: float, at_most_s: float) -> None:
-        """Inject until `until_s` of CLOCK_MONOTONIC, and as long as a kind has not had its first turn until
-        `at_most_s`; a fault under way then is healed and awaited."""
-        first = True
-        while self._kinds and (first or time.monotonic() < until_s):
-            for name in self._target.chance.sample(self._kinds, len(self._kinds)):
-                if time.monotonic() >= (at_most_s if first else until_s):
-                    break
-                self._inject(name)
-                time.sleep(QUIET_S)
-            first = False
-        reached = {fault.kind for fault in self.faults}
-        for name in self._kinds:
-            if name not in reached:
-                self.not_injected.setdefault(name, "no time was left")
-
-    def _inject(self, name: str) -> None:
-        target = self._target
-        fault = Fault(name, "", time.monotonic())
-        try:
-            injected = KINDS[name].inject(target)
-        except (LookupError, psutil.Error) as error:
-            self.not_injected[name] = str(error)
-            return
-        fault.target = injected.target
-        self.faults.append(fault)
-        target.log(f"fault {name}: {injected.target}")
-        time.sleep(injected.hold_s)
-        fault.healed_s = time.monotonic()
-        until = fault.healed_s + self._recovery_s_max
-        fault.detail = self._healed(injected, until)
-        if fault.detail:
-            return
-        if not self._probe.pay(until):
-            fault.detail = "nothing was committed"
-            return
-        committed_s = time.monotonic()
-        if not self._all_caught_up(until):
-            fault.detail = f"heights {target.heads()}"
-            return
-        fault.recovered_s = committed_s
-        target.log(f"  recovered after {(committed_s - fault.healed_s) * 1000:,.0f} ms")
-
-    def _healed(self, injected: Injected, until: float) -> str:
-        """Heal, again while what is to be healed does not answer; what it said last at `until`."""
-        while True:
-            try:
-                injected.heal()
-            except Exception as error:  # noqa: BLE001 -- whatever a call to a killed actor raises
-                if time.monotonic() >= until:
-                    return f"not healed: {str(error).strip().splitlines()[-1]}"
-                time.sleep(0.5)
-            else:
-                return ""
-
-    def _all_caught_up(self, until: float) -> bool:
-        """Whether every node answers and reaches the highest head of now before `until`."""
-        aim = max(self._target.heads())
-        while time.monotonic() < until:
-            if min(self._target.heads()) >= aim and all(map(self._target.answering, self._target.nodes)):
-                return True
-            time.sleep(0.2)
-        return False

@@ -32,8 +32,9 @@ from bench.saturation import LoadRun, LoadShape
 from bench.schedule import Segment, constant, rows_due
 from bench.soak import judge
 from bench.soak.chain_walk import prefixes
+from bench.soak.driver import Driver
 from bench.soak.evidence import Expiring, answers_of, audit, ids_of, walk
-from bench.soak.faults import Driver, Target
+from bench.soak.faults import Target
 from bench.soak.judge import Evidence, Finding
 from bench.soak.raylets import Raylets
 from bench.soak.registers import Payer, Registers
@@ -53,6 +54,7 @@ PAYLOAD_BYTES = (0, 0, 0, 64, 512)
 INVALID_SHARE = DUPLICATE_SHARE = 0.01
 RETRY_S = 120.0
 DRAIN_S_MAX = 120.0
+EXPIRING = 8
 NEVER_HEALED_S = 8.0
 CALIBRATION_ROWS = 10_000
 CALIBRATION_ACCOUNTS = 1_200
@@ -152,7 +154,9 @@ class Soak:
         driver = Driver(
             target, list(self._options.kinds), probe, NEVER_HEALED_S if never_heal else judge.RECOVERY_S_MAX
         )
-        expiring = Expiring(self._urls[0], self._genesis, range(self._reserved + 1, self._reserved + 9))
+        expiring = Expiring(
+            self._urls[0], self._genesis, range(self._reserved + 1, self._reserved + 1 + EXPIRING)
+        )
         with ExitStack() as stack:
             stack.enter_context(watch)
             generators = Running(self._scratch, aimed)
@@ -291,17 +295,16 @@ class Soak:
             self._end_sabotage.pop()()
 
     def _drained(self) -> None:
-        """Until all nodes stand at one height and no mempool holds what could still be committed."""
+        """Until all nodes stand at one height and their mempools hold no more than what cannot commit."""
         target = self._target(random.Random())
         until, before = time.monotonic() + DRAIN_S_MAX, [-1]
         while time.monotonic() < until:
-            heads = target.heads()
-            answering = all(map(target.answering, self._nodes))
-            if answering and heads == before and min(heads) >= 0 and len(set(heads)) == 1:
+            heads, pending = target.heads(), target.pending()
+            if heads == before and min(heads) >= 0 and len(set(heads)) == 1 and 0 <= pending <= EXPIRING:
                 return
             before = heads
             time.sleep(1.0)
-        self._log(f"not drained after {DRAIN_S_MAX:.0f} s: heights {before}")
+        self._log(f"not drained after {DRAIN_S_MAX:.0f} s: heights {before}, {pending} pending")
 
     def _evidence(
         self, plans: list[LoadPlan], watch: Watch, driver: Driver, registers: Registers, probe: Payer,

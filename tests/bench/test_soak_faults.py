@@ -11,9 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from bench.soak import faults
+from bench.soak import driver as driving
 from bench.soak.commands import app
-from bench.soak.faults import KINDS, Driver, Injected, Kind, Target, applicable
+from bench.soak.driver import Driver
+from bench.soak.faults import KINDS, Injected, Kind, Target, applicable
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -62,7 +63,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The driver's clock."""
     clock = Clock()
-    monkeypatch.setattr(faults, "time", clock)
+    monkeypatch.setattr(driving, "time", clock)
     return clock
 
 
