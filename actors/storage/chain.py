@@ -231,7 +231,7 @@ class Chain:
     def _write_record(self, record: RaftRecord) -> None:
         batch = self.disk.batch()
         self.raft_log.put(batch, record)
-        batch.write(self.sync)
+        self._write(batch)
 
     def compact_log(self, epoch: int, snapshot: bytes, base_index: int, base: bytes) -> None:
         """Drop the replicated log's entries up to `base_index`; see `RaftLog.compact`."""
@@ -239,7 +239,7 @@ class Chain:
             self.require_epoch(epoch)
             batch = self.disk.batch()
             self.raft_log.compact(batch, snapshot, base_index, base)
-            batch.write(self.sync)
+            self._write(batch)
 
     def hash_at(self, height: int) -> bytes:
         """Hash of a block on disk, the genesis' at 0. Raises HeightError where there is none."""
@@ -297,7 +297,7 @@ class Chain:
         if certificate:
             self._put_commit(batch, height, persisted, certificate)
         marks.append(self._clock_ns())
-        size = batch.write(self.sync)
+        size = self._write(batch, commits=bool(certificate))
         marks.append(self._clock_ns())
         self._persisted.append(persisted)
         if certificate:
@@ -355,17 +355,25 @@ class Chain:
         persisted, started = self._persisted[0], self._clock_ns()
         batch = self.disk.batch()
         self._put_commit(batch, height, persisted, certificate)
-        size = batch.write(self.sync and sync)
+        size = self._write(batch, sync, commits=True)
         self._advance()
         stages_us = {"write": (self._clock_ns() - started) // 1000}
         return Written.of(height, persisted, True, size, stages_us), persisted.delta, persisted.ids
+
+    def _write(self, batch: DiskBatch, sync: bool = True, commits: bool = False) -> int:
+        """Write a batch, synced where durability and `sync` say so; a synced one makes all before it durable.
+
+        commits: the batch commits the block after the head. Returns its bytes.
+        """
+        size = batch.write(self.sync and sync)
+        if self.sync and sync:
+            self.disk.mark.write(self.head.height + commits)
+        return size
 
     def _advance(self) -> None:
         """The oldest persisted block is committed on disk: let readers see it."""
         persisted = self._persisted[0]
         head = Head(self.head.height + 1, self.head.transactions + persisted.transactions, persisted.hash)
-        if self.sync:
-            self.disk.mark.write(head.height)
         self.places.add(persisted.run)
         with self.state.lock:
             block = self.state.commit()

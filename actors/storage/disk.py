@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from rocksdict import AccessType, ColumnFamily, Options, Rdict, RdictIter, WriteBatch, WriteOptions
+from rocksdict import (
+    AccessType,
+    BottommostLevelCompaction,
+    ColumnFamily,
+    CompactOptions,
+    Options,
+    Rdict,
+    RdictIter,
+    WriteBatch,
+    WriteOptions,
+)
 
 from actors.storage.errors import CorruptionError, DirectoryInUseError, SchemaError, WrongNetworkError
 from actors.storage.formats import SCHEMA_VERSION, decode_head, decode_network, encode_network, seal, unseal
@@ -31,6 +41,7 @@ MEMORY_TABLES_BYTES_MAX = 96 << 20
 WAL_BYTES_MAX = 256 << 20
 LOG_FILES_MAX = 4
 HEAD_KEY = b"head"
+BLOB_GC_AGE, _BLOB_GC_AGE = 0.25, "blob_garbage_collection_age_cutoff"
 Item = TypeVar("Item")
 
 
@@ -201,13 +212,27 @@ class Disk:
             raise CorruptionError(family, last.hex(), f"unreadable after this key: {error}") from error
 
     def compact(self, family: str) -> None:
-        """Give back the space of what was deleted in a family; reads and writes go on meanwhile."""
-        self._families[family].flush()
-        self._families[family].compact_range(None, None)
+        """Give back the space of what was deleted in a family; reads and writes go on meanwhile.
+
+        Blobs that are left move to new files, so that the old ones can go.
+        """
+        store, options = self._families[family], CompactOptions()
+        options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+        store.flush()
+        store.set_options({_BLOB_GC_AGE: "1.0"})
+        try:
+            store.compact_range(None, None, options)
+        finally:
+            store.set_options({_BLOB_GC_AGE: str(BLOB_GC_AGE)})
 
     def bytes_used(self) -> int:
         """Size of all files in the directory."""
         return sum(_size(path) for path in (self.directory / "rocksdb").iterdir())
+
+    def table_bytes(self) -> int:
+        """Size of tables and blobs: what is left once logs are folded into them."""
+        files = (self.directory / "rocksdb").iterdir()
+        return sum(_size(path) for path in files if path.suffix in (".sst", ".blob"))
 
     def require_network(self, genesis_hash: bytes, name: str) -> bool:
         """True if the directory is of this network, False if it is new.
@@ -271,6 +296,7 @@ def _options() -> Options:
     options.set_enable_blob_files(True)
     options.set_min_blob_size(BLOB_BYTES_MIN)
     options.set_enable_blob_gc(True)
+    options.set_blob_gc_age_cutoff(BLOB_GC_AGE)
     return options
 
 

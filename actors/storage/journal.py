@@ -3,7 +3,7 @@
 RocksDB replays a log up to the first record that is not whole and drops the rest. After a power cut that is
 right: what follows was never acknowledged. After a flipped bit it is not: blocks that were acknowledged would
 vanish without a word. So the height that was last acknowledged is kept beside the database, in a file of its
-own that is written, unsynced, after every synced commit. It may be behind the truth, never ahead of it. A
+own that is written, unsynced, after every synced write. It may be behind the truth, never ahead of it. A
 directory whose committed head is lower than that has lost blocks, and is refused, its log untouched. A torn
 tail is cut off before RocksDB sees it: on some tails it never ends its search for the next record.
 

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from storage_network import Driver, make_genesis, open_chain
+from storage_network import Driver, certificate, make_genesis, open_chain
 
 from actors.storage import errors
 from actors.storage.check import unopened
@@ -100,3 +100,15 @@ def test_a_mark_that_is_behind_or_torn_refuses_nothing(crashed):
     Disk(crashed).close()
     (crashed / "acknowledged").unlink()
     Disk(crashed, read_only=True).close()
+
+
+def test_a_commitment_that_is_not_synced_is_not_marked_until_a_later_write_is(tmp_path):
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION, sync=True)
+    driver = Driver(chain, 20)
+    first, second = driver.execute(10), driver.execute(10)
+    driver.persist(first, certify=False)
+    chain.commit(driver.epoch, 1, certificate(driver.header(first)), sync=False)
+    assert (chain.head.height, chain.disk.mark.read()) == (1, 0)
+    driver.persist(second, certify=False)
+    assert chain.disk.mark.read() == 1
+    chain.disk.close()
