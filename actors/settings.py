@@ -52,6 +52,8 @@ class GatewaySettings(Section):
     client_inflight_max: int = Field(1_024, ge=1, description="open requests of one client; then 503")
     requests_inflight_max: int = Field(4_096, ge=1, description="open requests of all clients; then 503")
     api_keys_file: str = Field("", description="SHA256-HEX ROLE NAME a line; empty: no key is needed")
+    tls_certificate_file: str = Field("", description="PEM chain: serve https alone; needs tls_key_file")
+    tls_key_file: str = Field("", description="PEM private key of the certificate")
     allowed_origins: list[str] = Field([], max_length=64, description="web origins that may read the API")
     subscribers_max: int = Field(4_096, ge=0, le=65_536, description="open event streams; then 503")
     staleness_max_ms: int = Field(

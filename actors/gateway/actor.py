@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.limits import read_api_keys
 from actors.gateway.neighbours import Neighbours
-from actors.gateway.server import HttpServer, bind_kept
+from actors.gateway.server import HttpServer, bind_kept, read_tls
 from actors.gateway.service import Service
 from actors.ledger.genesis import Genesis
 from actors.settings import GatewaySettings
@@ -54,6 +55,12 @@ class _Calls:
             return await self.call(method, *arguments)
 
         return call
+
+
+def _allow_open_files() -> None:
+    """As many open files as the system lets this process have: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _Storage:
@@ -100,6 +107,7 @@ class Gateway(Shell):
         super().__init__(context)
         self._settings, self._number = settings, number
         log = self.log
+        _allow_open_files()
         server_log = logging.getLogger("uvicorn")
         server_log.handlers, server_log.propagate = [_ForwardedLogs(log)], False
         self._shards = [_Calls(f"mempool shard {i}", shard, log) for i, shard in enumerate(shards)]
@@ -117,6 +125,7 @@ class Gateway(Shell):
         )
         keys = read_api_keys(Path(settings.api_keys_file).read_text()) if settings.api_keys_file else None
         self._app = create_app(self._service, self._report, settings, keys)
+        self._tls = read_tls(settings.tls_certificate_file, settings.tls_key_file)
         self._serving: asyncio.Task[HttpServer] | None = None
         with contextlib.suppress(RuntimeError):
             self._serve_once()
@@ -144,7 +153,7 @@ class Gateway(Shell):
         port = self._settings.port if self._number == 0 else 0
         kept = Path(self.context.data_dir) / f"gateway-{self._number}.port"
         listener = await bind_kept(self._settings.host, port, kept)
-        server = HttpServer(self._app, listener)
+        server = HttpServer(self._app, listener, self._tls)
         await server.started()
         self._watchers = [asyncio.create_task(self._watch_drops(shard)) for shard in self._shards]
         for watcher in self._watchers:

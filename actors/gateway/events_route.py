@@ -59,6 +59,7 @@ class EventsRoute:
         self.hub = EventHub()
         self._wakes: dict[Subscription, asyncio.Event] = {}
         self._decoded: tuple[int, Block] | None = None
+        self._encoded: tuple[int, str] = 0, ""
         self.open = self.sent = 0
 
     def published(self, delta: dict[str, Any]) -> None:
@@ -116,10 +117,11 @@ class EventsRoute:
 
     async def _send_all(self, topics: Topics, resume_height: int | None, send: Send) -> None:
         async for message in self._messages(topics, resume_height):
-            await send({"type": "websocket.send", "text": msgspec.json.encode(message).decode()})
+            text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
+            await send({"type": "websocket.send", "text": text})
             self.sent += 1
 
-    async def _messages(self, topics: Topics, resume_height: int | None) -> AsyncIterator[Message]:
+    async def _messages(self, topics: Topics, resume_height: int | None) -> AsyncIterator[Message | str]:
         head = int((await self._source.head())["height"])
         yield {"type": "hello", "height": head, "chain_id": self._source.genesis.hash().hex()}
         next_height = head + 1
@@ -158,7 +160,7 @@ class EventsRoute:
             self.hub.remove(subscription)
             del self._wakes[subscription]
 
-    async def _of_block(self, topics: Topics, height: int, live: bool) -> AsyncIterator[Message]:
+    async def _of_block(self, topics: Topics, height: int, live: bool) -> AsyncIterator[Message | str]:
         """A block's messages in the order block, transactions, states; a height without a block has none.
 
         What a delta touched is known for the keys that were watched when it came, thus to live readers only.
@@ -168,7 +170,7 @@ class EventsRoute:
         if facts is None or (topics.accounts and not topics.accounts.isdisjoint(facts.touched)):
             block = await self._block(height)
         if topics.blocks and (facts or block):
-            yield _block_message(facts) if facts else _header_message(block.header)  # type: ignore[union-attr]
+            yield self._block_text(facts) if facts else _header_message(block.header)  # type: ignore[union-attr]
         if block is not None:
             for message in _transactions(block, topics.accounts):
                 yield message
@@ -185,6 +187,12 @@ class EventsRoute:
         elif block is not None:
             for key in sorted(topics.keys & _touched(block)):
                 yield {"type": "state", "key": key.hex(), **await self._source.account(key)}
+
+    def _block_text(self, facts: BlockFacts) -> str:
+        """The message of a block, encoded once for all who are told of it at the same time."""
+        if self._encoded[0] != facts.height:
+            self._encoded = facts.height, msgspec.json.encode(_block_message(facts)).decode()
+        return self._encoded[1]
 
     async def _block(self, height: int) -> Block | None:
         if self._decoded is not None and self._decoded[0] == height:

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -125,17 +127,37 @@ def _read_port(kept: Path) -> int:
     return int(text) if text.isdigit() and int(text) < 2**16 else 0
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, secure: bool = False) -> str:
     """Where clients on this host reach the listener, also when it listens on all addresses."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a certificate chain and of its private key, both PEM."""
+
+    certificate_file: str
+    key_file: str
+
+
+def read_tls(certificate_file: str, key_file: str) -> Tls | None:
+    """None for two empty names. Raises ValueError where one is missing, OSError or ssl.SSLError where the
+    files cannot be used."""
+    if not certificate_file and not key_file:
+        return None
+    if not certificate_file or not key_file:
+        raise ValueError("gateway.tls_certificate_file and gateway.tls_key_file go together")
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate_file, key_file)
+    return Tls(certificate_file, key_file)
 
 
 class HttpServer:
     """One uvicorn server, served by a task of the running loop."""
 
-    def __init__(self, app: object, listener: socket.socket) -> None:
+    def __init__(self, app: object, listener: socket.socket, tls: Tls | None = None) -> None:
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
             http=_Protocol,
@@ -154,8 +176,10 @@ class HttpServer:
             limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
+            ssl_certfile=None if tls is None else tls.certificate_file,
+            ssl_keyfile=None if tls is None else tls.key_file,
         )
-        self.url = url_of(listener)
+        self.url = url_of(listener, tls is not None)
         self._server = _Server(config)
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
 

@@ -10,6 +10,7 @@ lost connection the stream resumes at the height it saw last, so the events of t
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -43,22 +44,24 @@ async def follow(
     accounts: Iterable[bytes] = (),
     keys: Iterable[bytes] = (),
     from_height: int | None = None,
+    ca_file: str = "",
 ) -> AsyncIterator[dict[str, Any]]:
     """Events without end: blocks, transactions of `accounts`, states of `keys` (32 bytes each).
 
-    Of several gateways the next one is asked when one is away. Raises ApiError when a node refuses the
-    subscription.
+    Of several gateways the next one is asked when one is away. ca_file: certificates to trust for https,
+    instead of the system's. Raises ApiError when a node refuses the subscription.
     """
     from websockets.asyncio.client import connect
     from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
     accounts, keys, endpoints = list(accounts), list(keys), Endpoints(urls)
     next_height, pause_s = from_height, RECONNECT_FIRST_S
+    context = ssl.create_default_context(cafile=ca_file) if ca_file else None
     while True:
         url = endpoints.current
         address = events_url(url, blocks, accounts, keys, next_height)
         try:
-            async with connect(address, max_size=MESSAGE_BYTES_MAX, proxy=None) as connection:
+            async with connect(address, max_size=MESSAGE_BYTES_MAX, proxy=None, ssl=context) as connection:
                 async for text in connection:
                     event = msgspec.json.decode(text)
                     pause_s = RECONNECT_FIRST_S

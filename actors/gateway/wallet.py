@@ -308,12 +308,14 @@ class Wallet:
             return []
         try:
             nonce, height = await self._nonce()
-            answers = await asyncio.gather(*(self._find(outgoing.id) for outgoing in rows))
         except UnavailableApiError:
             return rows
+        answers = await asyncio.gather(*(self._find(outgoing.id) for outgoing in rows))
         again = []
         for outgoing, found in zip(rows, answers, strict=True):
-            if found.record is not None:
+            if found is None:
+                again.append(outgoing)
+            elif found.record is not None:
                 self._commit(outgoing, found.height)
             elif outgoing.transfer.nonce < nonce and found.height >= height:
                 self._displaced(outgoing)
@@ -337,9 +339,13 @@ class Wallet:
         account = await self._client.account(self._signer.public_key)
         return int(account["nonce"]), int(account["height"])
 
-    async def _find(self, tx_id: bytes) -> Found:
+    async def _find(self, tx_id: bytes) -> Found | None:
+        """None where no node answers: one lost answer must not undo what the others say."""
         async with self._lookups:
-            return await self._client.find(tx_id)
+            try:
+                return await self._client.find(tx_id)
+            except UnavailableApiError:
+                return None
 
     def _expire(self, rows: list[_Outgoing]) -> list[_Outgoing]:
         now = asyncio.get_running_loop().time()
