@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,13 @@ class Consensus(Shell):
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
         self._certifier = Certifier(genesis.member_keys)
         self._producer = Producer(
-            shards, genesis, settings.block_interval_ms, self._times, (RayError,), self._missed_draw
+            shards,
+            genesis,
+            settings.block_interval_ms,
+            self._times,
+            (RayError,),
+            self._missed_draw,
+            self._clocks.monotonic_us,
         )
         self._blocks = self._transactions = self._event_us_max = 0
         self._publisher = Publisher(unreachable=(RayError,))
@@ -101,7 +108,8 @@ class Consensus(Shell):
             fetch=self._fetch,
             unreachable=(RayError, ValidatorsUnavailableError),
             on_trace=self._write_trace if self._trace_path else None,
-            clock_ms=self._clocks.monotonic_ms,
+            clock_us=self._clocks.monotonic_us,
+            rng=random.SystemRandom(),
             wall_ms=self._clocks.wall_ms,
         )
 
@@ -232,6 +240,20 @@ class Consensus(Shell):
         if self._part.engine is None:
             raise TimeoutError("this node takes no part in consensus")
         return await self._part.engine.read_height(self._settings.read_timeout_ms / 1000)
+
+    async def agreement(self) -> dict[str, object]:
+        """For benchmarks, by this machine's monotonic clock: since when this replica leads, when the first
+        entry of its term was committed, and how long each of its last blocks took to a majority, in us."""
+        engine = self._part.engine
+        if engine is None or not engine.replica.leads:
+            return {"leads": False}
+        return {
+            "leads": True,
+            "term": engine.replica.raft.term,
+            "led_since_ms": engine.led_since_ms,
+            "led_commit_ms": engine.led_commit_ms,
+            "commit_times_us": list(engine.commit_times_us),
+        }
 
     async def members(self) -> list[dict[str, object]]:
         """One row a member of the genesis: number, name, identity, address, what it is now, and, at the

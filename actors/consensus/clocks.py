@@ -1,4 +1,4 @@
-"""The clocks of one replica, in milliseconds, and the skew that a test may give them.
+"""The clocks of one replica, and the skew that a test may give them.
 
 Raft's timers follow the monotonic clock, which may only be set forward; headers carry the other one.
 """
@@ -16,9 +16,9 @@ class Clocks:
     def __init__(self) -> None:
         self._ahead_ms = self._skew_ms = 0
 
-    def monotonic_ms(self) -> int:
-        """For timers."""
-        return time.monotonic_ns() // 1_000_000 + self._ahead_ms
+    def monotonic_us(self) -> int:
+        """For timers and durations, in microseconds."""
+        return time.monotonic_ns() // 1000 + self._ahead_ms * 1000
 
     def wall_ms(self) -> int:
         """For headers, since 1970."""

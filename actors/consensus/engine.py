@@ -19,6 +19,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,6 +49,7 @@ from actors.ledger.block import Certificate
 TICK_MS_MAX = 10
 LATE_TICK_MS = 30
 APPENDS_MAX = 256
+COMMIT_TIMES_MAX = 4096
 CERTIFICATE_WAIT_S = 0.25
 Vote = Callable[[bytes], bytes]
 
@@ -92,13 +94,13 @@ class _Waiting:
 
 
 class Engine:
-    """See the module's text. `sign` votes for a header hash, `clock_ms` is monotonic."""
+    """See the module's text. `sign` votes for a header hash, `clock_us` is monotonic."""
 
     def __init__(
-        self, replica: Replica, certifier: Certifier, ports: Ports, sign: Vote, clock_ms: Callable[[], int]
+        self, replica: Replica, certifier: Certifier, ports: Ports, sign: Vote, clock_us: Callable[[], int]
     ) -> None:
         self.replica, self.certifier = replica, certifier
-        self._ports, self._sign, self._clock_ms = ports, sign, clock_ms
+        self._ports, self._sign, self._clock_us = ports, sign, clock_us
         self._identity = replica.identity(replica.raft.id)
         self._waiting: dict[bytes, _Waiting] = {}
         self._to_write: asyncio.Queue[tuple[Write, tuple[Message, ...]]] = asyncio.Queue()
@@ -117,10 +119,16 @@ class Engine:
         self.drained.set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.elections = self.messages_refused = self.appends_dropped = 0
+        self.led_since_ms = self.led_commit_ms = 0
+        self._proposed_us: dict[bytes, int] = {}
+        self.commit_times_us: deque[int] = deque(maxlen=COMMIT_TIMES_MAX)
         self._tasks = [
             asyncio.create_task(self._lane(step)) for step in (self._write, self._apply, self._tick)
         ]
         self.pump()
+
+    def _clock_ms(self) -> int:
+        return self._clock_us() // 1000
 
     # --- inputs ------------------------------------------------------------------------------------------
 
@@ -155,6 +163,7 @@ class Engine:
         """Append this leader's own block; the future ends when it is durable here. Raises RaftError."""
         proposal = Proposal(sealed.digest, size_bytes, sealed.header.term)
         self.replica.raft.propose(proposal, self._clock_ms())
+        self._proposed_us[sealed.digest] = self._clock_us()
         return self._enter(sealed)
 
     def accept(self, request: AppendRequest, sealed: Sealed) -> asyncio.Future[None]:
@@ -235,6 +244,9 @@ class Engine:
             for entry in self.replica.tail(below=self.replica.raft.durable_index + 1):
                 vote = BlockVote(entry.index, entry.digest, self._sign(entry.digest))
                 self.replica.raft.sign(vote)
+        if now[0] is Role.LEADER:
+            self.led_since_ms, self.led_commit_ms = self._clock_ms(), 0
+            self._proposed_us.clear()
         if Role.LEADER in (was[0], now[0]):
             self.changed.set()
 
@@ -319,10 +331,14 @@ class Engine:
         entry = await self._to_apply.get()
         if entry.kind is EntryKind.BLOCK:
             await self._finish(entry.digest, self.replica.head.height + 1)
+        elif self.replica.leads and entry.term == self.replica.raft.term and entry.kind is EntryKind.NOOP:
+            self.led_commit_ms = self._clock_ms()
         self.replica.applied(entry)
         self.advanced.set()
 
     async def _finish(self, digest: bytes, height: int) -> None:
+        if (proposed_us := self._proposed_us.pop(digest, 0)) and self.replica.leads:
+            self.commit_times_us.append(self._clock_us() - proposed_us)
         delta = self._committed_at_once.pop(digest, None)
         if delta is None:
             certificate = await self._certificate(digest, height)

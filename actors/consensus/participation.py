@@ -13,10 +13,9 @@ shell; this file knows no Ray.
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from actors.consensus.bodies import Bodies
@@ -45,7 +44,10 @@ _OWN_FAILURES = (RaftError, PipelineBrokenError, OvertakenError, TimeoutError, V
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down."""
+    """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down.
+
+    clock_us is monotonic, wall_ms is what headers say of the time.
+    """
 
     settings: ConsensusSettings
     genesis: Genesis
@@ -59,8 +61,9 @@ class Neighbourhood:
     fetch: Fetch
     unreachable: tuple[type[Exception], ...]
     on_trace: Callable[[TraceRecord], None] | None
-    clock_ms: Callable[[], int]
-    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    clock_us: Callable[[], int]
+    wall_ms: Callable[[], int]
+    rng: Random
 
 
 class Participation:
@@ -115,7 +118,7 @@ class Participation:
             stored = await node.storage.raft_state.remote(node.ports.epoch)
             replica = self._replica(stored, Head(head["height"], bytes.fromhex(head["hash"])))
             self.pipeline = self._new_pipeline(await self._replay(replica))
-            self.engine = Engine(replica, node.certifier, node.ports, self._vote, node.clock_ms)
+            self.engine = Engine(replica, node.certifier, node.ports, self._vote, node.clock_us)
         else:
             self.pipeline = self._new_pipeline(_position(head))
         self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
@@ -142,8 +145,8 @@ class Participation:
             node.genesis.member_keys,
             log,
             head,
-            random.SystemRandom(),
-            node.clock_ms(),
+            node.rng,
+            node.clock_us() // 1000,
             options,
             node.ports.epoch,
             node.on_trace,
@@ -171,7 +174,7 @@ class Participation:
             node.signer.public_key,
             node.genesis.member_keys,
             node.settings.blocks_inflight_max,
-            lambda: time.perf_counter_ns() // 1000,
+            node.clock_us,
             node.wall_ms,
             node.times,
         )

@@ -7,7 +7,6 @@ committed, so rows stay in the shards, where they are still ranked.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from actors.ledger.genesis import Genesis
 UNCOMMITTED_BLOCKS_MAX = 16
 DRAW_TIMEOUT_S = 5.0
 RELEASE_TIMEOUT_S = 60.0
-IDLE_PAUSE_S = 0.025
+IDLE_PAUSE_US = 25_000
 
 
 class Producer:
@@ -37,9 +36,10 @@ class Producer:
         times: StageTimes,
         unreachable: tuple[type[Exception], ...],
         missed: Callable[[BaseException], None],
+        clock_us: Callable[[], int],
     ) -> None:
         self._shards, self._times = list(shards), times
-        self._interval_s = block_interval_ms / 1000
+        self._interval_us, self._clock_us = block_interval_ms * 1000, clock_us
         self._unreachable, self._missed = unreachable, missed
         self._no_draw: tuple[type[Exception], ...] = (*unreachable, TimeoutError)
         count = max(len(self._shards), 1)
@@ -54,15 +54,15 @@ class Producer:
         """
         replica = engine.replica
         while True:
-            began = time.monotonic()
+            began_us = self._clock_us()
             if pipeline.broken.done():
                 raise PipelineBrokenError(str(pipeline.broken.exception()))
             while pipeline.next_height - replica.head.height > UNCOMMITTED_BLOCKS_MAX:
                 engine.advanced.clear()
                 await engine.advanced.wait()
             proposed = not self.paused and await self._propose_once(pipeline)
-            pause_s = self._interval_s if proposed else max(self._interval_s, IDLE_PAUSE_S)
-            await asyncio.sleep(max(0.0, pause_s - (time.monotonic() - began)))
+            pause_us = self._interval_us if proposed else max(self._interval_us, IDLE_PAUSE_US)
+            await asyncio.sleep(max(0, began_us + pause_us - self._clock_us()) / 1e6)
 
     async def release(self) -> None:
         """Give all drawn rows back to their shards. Raises TimeoutError when one does not answer."""
@@ -81,14 +81,14 @@ class Producer:
         """Draw and submit one block; False when no shard had anything."""
         if not self._shards:
             return False
-        began = time.perf_counter_ns()
+        began_us = self._clock_us()
         height = pipeline.next_height
         draws = await asyncio.gather(*(self._draw(shard, height) for shard in self._shards))
         filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
         if not filled:
             return False
         order = merge_by_rank([draw[0]["ranks"] for _, draw in filled])
-        self._times.add("draw", (time.perf_counter_ns() - began) / 1000, len(order))
+        self._times.add("draw", self._clock_us() - began_us, len(order))
         parts = [part for _, draw in filled for part in draw[1:]]
 
         def resolve(verdicts: NDArray[np.uint8]) -> None:

@@ -228,7 +228,9 @@ class FakeMember:
             fetch=self.fetch,
             unreachable=(ConnectionError,),
             on_trace=None,
-            clock_ms=lambda: int(loop.time() * 1000),
+            clock_us=lambda: int(loop.time() * 1e6),
+            wall_ms=lambda: 5,
+            rng=random.Random(self.network.rng.random()),
         )
         self.part = Participation(node, logger.bind(node=f"node-{self.number}"))
         self.task = asyncio.create_task(self.part.run())
