@@ -19,6 +19,7 @@ from bench.load import SignPlan, build_transfers
 from config.effective import load
 from node import Node, started_nodes
 from tests.cluster.conftest import Running, eventually
+from tests.cluster.test_cluster_kills import Load
 
 OVERRIDES = [
     "gateway.port=0",
@@ -106,3 +107,25 @@ def test_leadership_is_handed_over_and_members_leave_and_return(network: Network
     with Client(await_leader(network.nodes).url, timeout_s=120) as client:
         committed(client, network, ACCOUNTS)
     assert agree(network.nodes)["agree"]
+
+
+def test_the_kill_of_the_leaders_node_loses_nothing(network: Network) -> None:
+    leader = await_leader(network.nodes)
+    others = [node for node in network.nodes if node is not leader]
+    with Load(others[0], 3 * ACCOUNTS) as load:
+        eventually(lambda: load.acknowledged or load.error, "load is committed")
+        leader.kill()
+        await_leader(others)
+        seen = len(load.acknowledged)
+        eventually(lambda: len(load.acknowledged) > seen or load.error, "commits after the kill")
+    final = agree(network.nodes, deadline_s=180)
+    assert final["agree"], final
+    found: dict[bytes, int] = {}
+    with Client(leader.url, timeout_s=60) as client:
+        for height in range(1, final["height"] + 1):
+            block = eventually(lambda height=height: client.raw_block(height), "the returned node serves")
+            for row in block.batch.ids():
+                found[row.tobytes()] = found.get(row.tobytes(), 0) + 1
+    assert load.acknowledged
+    assert [tx_id for tx_id in load.acknowledged if found.get(tx_id) != 1] == []
+    assert max(found.values()) == 1
