@@ -76,14 +76,14 @@ def _gateway_app() -> Any:
             header = Header(height, 1, 1, len(batch), 0, digest, digest, digest, digest, digest)
             return Block(header, bytes(64), batch).encode() if 1 <= height <= BLOCKS else None
 
-    async def admit(rows: Any, payloads: Any, durable: bool) -> Any:
+    async def admit(rows: Any, *_: Any) -> Any:
         return np.zeros(len(rows), dtype=np.uint8)
 
     async def status() -> dict[str, Any]:
         return {"height": BLOCKS}
 
     settings = GatewaySettings(client_rate_max=0, batch_rows_max=BATCH_ROWS)
-    service = Service(settings, genesis, [admit, admit], _Storage(), status)  # type: ignore[arg-type]
+    service = Service(settings, genesis, [admit, admit], _Storage(), status)  # type: ignore[arg-type, list-item]
 
     def report(what: str, error: Exception) -> None:
         sys.stderr.write(f"{what}: {error!r}\n")

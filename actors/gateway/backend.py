@@ -13,6 +13,8 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch
 
 RETRY_AFTER_S = 1
+SOURCE_KEY = "raychain.source"
+"""Where the gate leaves the name of who asks, in the ASGI scope of a request."""
 
 
 class Wait(StrEnum):
@@ -76,6 +78,8 @@ class Submission:
 class Backend(Protocol):
     """The node, as the HTTP face sees it. Every call may raise UnavailableError or BusyError.
 
+    `source` is who hands transactions in, as the mempool ranks them: "known:NAME", "anonymous:ADDRESS".
+
     Records are plain dictionaries with the keys that Storage documents; `None` means there is no such thing.
     """
 
@@ -85,9 +89,9 @@ class Backend(Protocol):
     @property
     def limits(self) -> Limits: ...
 
-    async def submit(self, batch: Batch, wait: Wait) -> Submission: ...
+    async def submit(self, batch: Batch, wait: Wait, source: str = "") -> Submission: ...
 
-    async def submit_single(self, batch: Batch, wait: Wait) -> Submission: ...
+    async def submit_single(self, batch: Batch, wait: Wait, source: str = "") -> Submission: ...
 
     async def account(self, key: bytes, linearizable: bool = False) -> dict[str, Any]: ...
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import msgspec
 import numpy as np
 
-from actors.gateway.backend import Backend, BusyError, Submission, UnavailableError, Wait
+from actors.gateway.backend import SOURCE_KEY, Backend, BusyError, Submission, UnavailableError, Wait
 from actors.gateway.body import (
     BODY_BYTES_HELD_MAX,
     BodyBudget,
@@ -73,7 +73,7 @@ class BatchRoute:
         with self._budget.hold(size):
             data = await read_body(receive, size)
             batch = decode_batch(data, limits.rows_max, limits.payload_bytes_max)
-            return await self._backend.submit(batch, wait), wait
+            return await self._backend.submit(batch, wait, scope.get(SOURCE_KEY, "")), wait
 
 
 def _read_wait(query: bytes) -> Wait:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from actors.gateway.backend import SOURCE_KEY
 from actors.gateway.body import Receive, Scope, Send, send_answer, send_problem
 from actors.gateway.limits import ApiKeys, ClientLimits, Role
 from actors.gateway.problem import ProblemError
@@ -32,6 +33,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 ANSWERS_BYTES_MAX, ANSWERS_MAX = 64 << 20, 20_000
 GZIP_BYTES_MIN = 1024
+SOURCE_CHARS_MAX = 128  # the mempool's bound of a source's name
 FINAL_CACHE = b"public, max-age=31536000, immutable"
 _FINAL = re.compile(
     r"^/v1/(genesis|blocks/[0-9]{1,20}(/raw|/certificate|/header|/receipts)?"
@@ -150,6 +152,8 @@ class Gate:
         except ProblemError as error:
             await send_problem(send, error)
             return
+        source = f"anonymous:{name}" if self._keys is None else f"known:{name.removeprefix('key:')}"
+        scope[SOURCE_KEY] = source[:SOURCE_CHARS_MAX]
         try:
             await self._cached(scope, headers, receive, send)
         finally:

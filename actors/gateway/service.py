@@ -20,7 +20,7 @@ from actors.gateway.backend import BusyError, Limits, Submission, UnavailableErr
 from actors.gateway.head_state import AccountState, HeadState
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.reads import Reads, SharedCalls, StorageReads
-from actors.gateway.submit import Admit, Gatherer, Splitter
+from actors.gateway.submit import Admit, Gatherer, Origins, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
 from actors.ledger.block import decode_block
 from actors.ledger.genesis import Genesis
@@ -79,18 +79,22 @@ class Service:
 
     # -- submissions ------------------------------------------------------------------------------------
 
-    async def submit(self, batch: Batch, wait: Wait) -> Submission:
+    async def submit(self, batch: Batch, wait: Wait, source: str = "") -> Submission:
         """Offer a batch to the mempool and wait as asked. Raises BusyError at the bound of rows in flight."""
-        return await self._counted(batch, wait, self._splitter.admit)
 
-    async def submit_single(self, batch: Batch, wait: Wait) -> Submission:
+        async def admit(rows: Batch, durable: bool) -> NDArray[np.uint8]:
+            return await self._splitter.admit(rows, durable, Origins.same(source, len(rows)))
+
+        return await self._counted(batch, wait, admit)
+
+    async def submit_single(self, batch: Batch, wait: Wait, source: str = "") -> Submission:
         """As `submit` for one row, gathered with others that arrive at about the same time.
 
         A row that committed earlier is answered as committed, whatever was asked: submitting is idempotent.
         """
 
         async def admit(single: Batch, durable: bool) -> NDArray[np.uint8]:
-            return np.array([await self._gatherers[durable].admit(single)], dtype=np.uint8)
+            return np.array([await self._gatherers[durable].admit(single, source)], dtype=np.uint8)
 
         submission = await self._counted(batch, wait, admit)
         if submission.verdicts[0] == Verdict.NONCE_REUSED:

@@ -1,8 +1,8 @@
 """From requests to mempool shards: batches are split by sender, single transactions gathered to batches.
 
-An `Admit` takes rows, payloads and whether to journal them first, and answers (n,) uint8 verdicts. A shard
-that does not answer costs its own rows the verdict UNAVAILABLE and no others. Order within a batch is kept
-within each shard, so a sender's nonces stay in order.
+An `Admit` takes rows, payloads, whether to journal them first, and who handed in which row, and answers (n,)
+uint8 verdicts. A shard that does not answer costs its own rows the verdict UNAVAILABLE and no others. Order
+within a batch is kept within each shard, so a sender's nonces stay in order.
 """
 
 from __future__ import annotations
@@ -30,14 +30,45 @@ class Admit(Protocol):
     """One mempool shard's admission. Raises UnavailableError when the shard does not answer."""
 
     async def __call__(
-        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool
+        self,
+        rows: NDArray[Any],
+        payloads: NDArray[np.uint8],
+        durable: bool,
+        sources: tuple[str, ...],
+        origins: NDArray[np.uint16],
     ) -> NDArray[np.uint8]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origins:
+    """Row i of a batch was handed in by sources[of_row[i]]; of_row: (n,) uint16."""
+
+    sources: tuple[str, ...]
+    of_row: NDArray[np.uint16]
+
+    @classmethod
+    def same(cls, source: str, rows: int) -> Origins:
+        """All rows by one source."""
+        return cls((source,), np.zeros(rows, dtype=np.uint16))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Origins]) -> Origins:
+        """Of batches behind each other; a source stands in `sources` once."""
+        if len(parts) == 1:
+            return parts[0]
+        places: dict[str, int] = {}
+        rows = []
+        for part in parts:
+            mine = [places.setdefault(source, len(places)) for source in part.sources]
+            rows.append(np.array(mine, dtype=np.uint16)[part.of_row])
+        return cls(tuple(places), np.concatenate(rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     batch: Batch
     durable: bool
+    origins: Origins
     verdicts: asyncio.Future[NDArray[np.uint8]]
 
 
@@ -53,10 +84,10 @@ class Lane:
         self._waiting: deque[_Waiting] = deque()
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
+    async def admit(self, batch: Batch, durable: bool, origins: Origins) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts; all UNAVAILABLE when the shard does not answer in time."""
         answer: asyncio.Future[NDArray[np.uint8]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(batch, durable, answer))
+        self._waiting.append(_Waiting(batch, durable, origins, answer))
         self._leave()
         return await answer
 
@@ -75,9 +106,11 @@ class Lane:
 
     async def _call(self, together: list[_Waiting]) -> None:
         batch = concatenate([entry.batch for entry in together])
+        origins = Origins.joined([entry.origins for entry in together])
+        named = (origins.sources, origins.of_row)
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._admit_rows(batch.rows, batch.payloads, together[0].durable)
+                answer = await self._admit_rows(batch.rows, batch.payloads, together[0].durable, *named)
             verdicts = np.asarray(answer, dtype=np.uint8)
         except (UnavailableError, TimeoutError):
             verdicts = np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8)
@@ -102,23 +135,32 @@ class Splitter:
     def __init__(self, shards: Sequence[Admit], timeout_s: float) -> None:
         self._lanes = [Lane(shard, timeout_s) for shard in shards]
 
-    async def admit(self, batch: Batch, durable: bool) -> NDArray[np.uint8]:
+    async def admit(self, batch: Batch, durable: bool, origins: Origins | None = None) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts of the batch's rows. Raises NoMempoolError at a node without one."""
+        origins = origins or Origins.same("", len(batch))
         if len(batch) == 0:
             return np.empty(0, dtype=np.uint8)
         if not self._lanes:
             raise NoMempoolError
         if len(self._lanes) == 1:
-            return await self._lanes[0].admit(batch, durable)
+            return await self._lanes[0].admit(batch, durable, origins)
         shard_of_row = shard_of(batch.rows["sender"], len(self._lanes))
         verdicts = np.empty(len(batch), dtype=np.uint8)
         masks = [(int(shard), shard_of_row == shard) for shard in np.unique(shard_of_row)]
         answers = await asyncio.gather(
-            *(self._lanes[shard].admit(batch.take(mask), durable) for shard, mask in masks)
+            *(
+                self._lanes[shard].admit(
+                    batch.take(mask), durable, Origins(origins.sources, origins.of_row[mask])
+                )
+                for shard, mask in masks
+            )
         )
         for (_, mask), answer in zip(masks, answers, strict=True):
             verdicts[mask] = answer
         return verdicts
+
+
+_Single = tuple[Batch, asyncio.Future[int], str]
 
 
 class Gatherer:
@@ -130,15 +172,15 @@ class Gatherer:
 
     def __init__(self, splitter: Splitter, durable: bool, wait_s: float) -> None:
         self._splitter, self._durable, self._wait_s = splitter, durable, wait_s
-        self._gathered: list[tuple[Batch, asyncio.Future[int]]] = []
+        self._gathered: list[_Single] = []
         self._timer: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def admit(self, batch: Batch) -> int:
+    async def admit(self, batch: Batch, source: str = "") -> int:
         """Verdict of a batch of one row, submitted together with its neighbours in time."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
-        self._gathered.append((batch, answer))
+        self._gathered.append((batch, answer, source))
         if len(self._gathered) >= GATHERED_ROWS_MAX:
             self._leave()
         elif self._timer is None:
@@ -157,17 +199,18 @@ class Gatherer:
             self._leaving.add(task)
             task.add_done_callback(lambda done: self._left(gathered, done))
 
-    async def _admit(self, gathered: list[tuple[Batch, asyncio.Future[int]]]) -> None:
-        batch = concatenate([single for single, _ in gathered])
-        verdicts = (await self._splitter.admit(batch, self._durable)).tolist()
-        for (_, answer), verdict in zip(gathered, verdicts, strict=True):
+    async def _admit(self, gathered: list[_Single]) -> None:
+        batch = concatenate([single for single, _, _ in gathered])
+        origins = Origins.joined([Origins.same(source, 1) for _, _, source in gathered])
+        verdicts = (await self._splitter.admit(batch, self._durable, origins)).tolist()
+        for (_, answer, _), verdict in zip(gathered, verdicts, strict=True):
             if not answer.done():
                 answer.set_result(verdict)
 
-    def _left(self, gathered: list[tuple[Batch, asyncio.Future[int]]], done: asyncio.Task[None]) -> None:
+    def _left(self, gathered: list[_Single], done: asyncio.Task[None]) -> None:
         self._leaving.discard(done)
         error = UnavailableError("the mempool") if done.cancelled() else done.exception()
         if error is not None:
-            for _, answer in gathered:
+            for _, answer, _ in gathered:
                 if not answer.done():
                     answer.set_exception(error)

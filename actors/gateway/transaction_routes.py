@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.backend import Backend, Wait
+from actors.gateway.backend import SOURCE_KEY, Backend, Wait
 from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError, of_verdict
@@ -41,10 +41,12 @@ def transaction_routes(backend: Backend) -> APIRouter:
             **problems(400, 409, 413, 422, 429, 503, 504),
         },
     )
-    async def submit(transaction: TransactionIn, wait: Annotated[Wait, Query()] = Wait.ACCEPTED) -> Response:
+    async def submit(
+        transaction: TransactionIn, request: Request, wait: Annotated[Wait, Query()] = Wait.ACCEPTED
+    ) -> Response:
         batch = transaction.batch()
         tx_id = sha256(LEAF_PREFIX + batch.rows.tobytes()).hex()
-        submission = await backend.submit_single(batch, wait)
+        submission = await backend.submit_single(batch, wait, request.scope.get(SOURCE_KEY, ""))
         if len(submission.pending):
             detail = "accepted but not committed yet; ask for it by id"
             raise ProblemError("commit-timeout", detail, id=tx_id)

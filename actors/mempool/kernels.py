@@ -344,7 +344,7 @@ def live_slots(p, senders_used, durable_only, out):  # type: ignore[no-untyped-d
 
 @kernel
 def own_slots(p, senders_used, first_sender, arrival_max, out):  # type: ignore[no-untyped-def]
-    """Pending rows that were handed in here, not later than `arrival_max`, from a sender on and round.
+    """Rows that were handed in here, not later than `arrival_max`, in flight or not, from a sender on, round.
 
     Fills `out` with chains by nonce, the last one cut if need be; returns (rows, the sender to go on with).
     """
@@ -355,7 +355,7 @@ def own_slots(p, senders_used, first_sender, arrival_max, out):  # type: ignore[
         while slot >= 0:
             if count == len(out):
                 return count, s
-            if p.links[slot].own != 0 and p.links[slot].draw == 0 and p.links[slot].arrival <= arrival_max:
+            if p.links[slot].own != 0 and p.links[slot].arrival <= arrival_max:
                 out[count] = slot
                 count += 1
             slot = np.int64(p.links[slot].next)

@@ -341,7 +341,7 @@ class Pool:
         return self._gather(slots, size)
 
     def own_rows(self, rows_max: int, arrival_max: int) -> tuple[Batch, NDArray[np.uint8]]:
-        """Pending rows that were handed in here, arrived up to number `arrival_max`, and their source's kind.
+        """Rows held that were handed in here, arrived up to number `arrival_max`, and their source's kind.
 
         At most `rows_max`; the next call goes on where this one ended. (n,) uint8 indices into sources.KINDS.
         """

@@ -49,14 +49,21 @@ class FakeShard:
         self.node = node
         self.pending: list[Batch] = []
         self.calls: list[tuple[int, bool]] = []
+        self.sources: set[str] = set()
         self.away = False
 
     async def __call__(
-        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool
+        self,
+        rows: NDArray[Any],
+        payloads: NDArray[np.uint8],
+        durable: bool,
+        sources: tuple[str, ...],
+        origins: NDArray[np.uint16],
     ) -> NDArray[np.uint8]:
         if self.away:
             raise UnavailableError("mempool shard")
         self.calls.append((len(rows), durable))
+        self.sources |= {sources[place] for place in origins}
         batch = Batch(rows, payloads)
         verdicts = static_verdicts(batch, self.node.genesis.chain_tag, self.node.height + 1)
         for index in range(len(batch)):

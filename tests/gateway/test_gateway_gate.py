@@ -170,6 +170,7 @@ def test_keys_and_roles() -> None:
         assert (await http.get("/v1/status", headers=key("read"))).status_code == 200
         assert (await http.post("/v1/transactions", json=body, headers=key("read"))).status_code == 403
         assert (await http.post("/v1/transactions", json=body, headers=key("submit"))).status_code == 202
+        assert set().union(*(shard.sources for shard in node.shards)) == {"known:submit-er"}
         batch = encode_batch(node.transfer(1, 0))
         binary = {"content-type": "application/octet-stream"}
         refused = await http.post("/v1/transactions/batch", content=batch, headers={**binary, **key("read")})
@@ -184,6 +185,17 @@ def test_a_bad_line_of_the_key_file_is_named(line: str) -> None:
     with pytest.raises(FormatError) as caught:
         read_api_keys("# first\n" + line)
     assert caught.value.field == "api_keys_file line 2"
+
+
+def test_who_has_no_key_is_named_by_address() -> None:
+    async def scenario(http: httpx.AsyncClient, node: FakeNode, _api: Api) -> None:
+        binary = {"content-type": "application/octet-stream"}
+        batch = encode_batch(node.transfer(1, 0))
+        assert (await http.post("/v1/transactions/batch", content=batch, headers=binary)).status_code == 200
+        await http.post("/v1/transactions", json=transaction_json(node.transfer(0, 0)))
+        assert set().union(*(shard.sources for shard in node.shards)) == {"anonymous:127.0.0.1"}
+
+    talk(scenario)
 
 
 def test_other_origins_read_only_if_they_are_allowed() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from actors.gateway import service
 from actors.gateway.backend import BusyError, UnavailableError, Wait
-from actors.gateway.submit import Gatherer, Splitter
+from actors.gateway.submit import Gatherer, Origins, Splitter
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
 from actors.ledger.verdict import Verdict
 
@@ -43,10 +43,17 @@ class EchoShard:
         self.sizes: list[int] = []
 
     async def __call__(
-        self, rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool
+        self,
+        rows: NDArray[Any],
+        payloads: NDArray[np.uint8],
+        durable: bool,
+        sources: tuple[str, ...],
+        origins: NDArray[np.uint16],
     ) -> NDArray[np.uint8]:
         if self.away:
             raise UnavailableError("shard")
+        named = [sources[place] for place in origins]
+        assert sources == ("",) or named == [f"known:{nonce % 3}" for nonce in rows["nonce"]]
         assert (shard_of(rows["sender"], self.shards) == self.number).all()
         assert (np.diff(rows["nonce"].astype(np.int64)) > 0).all()
         numbers = (rows["nonce"] % np.uint64(251)).astype(np.uint8)
@@ -63,7 +70,9 @@ def test_verdicts_come_back_in_order_and_only_absent_shards_are_unavailable(
     async def scenario() -> None:
         parts = [EchoShard(number, shards, number in away) for number in range(shards)]
         batch = numbered_batch(rows, seed)
-        verdicts = await Splitter(parts, 5.0).admit(batch, False)
+        names = tuple(f"known:{n}" for n in range(3))
+        origins = Origins(names, (batch.rows["nonce"] % 3).astype(np.uint16))
+        verdicts = await Splitter(parts, 5.0).admit(batch, False, origins)
         lost = np.isin(shard_of(batch.rows["sender"], shards), sorted(away))
         expected = np.where(lost, Verdict.UNAVAILABLE, np.arange(rows) % 251)
         assert verdicts.dtype == np.uint8
@@ -73,7 +82,7 @@ def test_verdicts_come_back_in_order_and_only_absent_shards_are_unavailable(
 
 
 def test_a_silent_shard_is_unavailable_after_the_timeout() -> None:
-    async def silent(_rows: Any, _payloads: Any, _durable: bool) -> NDArray[np.uint8]:
+    async def silent(*_: Any) -> NDArray[np.uint8]:
         await asyncio.Event().wait()
         raise AssertionError("never reached")
 
@@ -89,7 +98,7 @@ def test_batches_that_arrive_while_the_shard_is_busy_leave_together() -> None:
         sizes: list[int] = []
         gate = asyncio.Event()
 
-        async def admit(rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool) -> NDArray[np.uint8]:
+        async def admit(rows: NDArray[Any], *_: Any) -> NDArray[np.uint8]:
             sizes.append(len(rows))
             await gate.wait()
             return (rows["nonce"] % 7).astype(np.uint8)
@@ -106,6 +115,35 @@ def test_batches_that_arrive_while_the_shard_is_busy_leave_together() -> None:
     run(scenario())
 
 
+def test_joined_batches_keep_who_handed_in_which_row() -> None:
+    async def scenario() -> None:
+        told: list[list[str]] = []
+        gate = asyncio.Event()
+
+        async def admit(rows: NDArray[Any], *given: Any) -> NDArray[np.uint8]:
+            told.append([given[2][place] for place in given[3]])
+            assert len(set(given[2])) == len(given[2])
+            await gate.wait()
+            return np.zeros(len(rows), dtype=np.uint8)
+
+        splitter = Splitter([admit], 60)
+        gatherer = Gatherer(splitter, False, 0.0)
+        names = ["a", "b", "a", "c"]
+        first = [
+            asyncio.create_task(splitter.admit(numbered_batch(1, seed=n), False, Origins.same("x", 1)))
+            for n in range(2)
+        ]
+        await until(lambda: len(told) == 2)
+        waiting = [asyncio.create_task(gatherer.admit(numbered_batch(1, seed=9), name)) for name in names]
+        waiting.append(asyncio.create_task(gatherer.admit(numbered_batch(1, seed=9), "x")))
+        await until(lambda: bool(splitter._lanes[0]._waiting))
+        gate.set()
+        await asyncio.gather(*first, *waiting)
+        assert told == [["x"], ["x"], [*names, "x"]]
+
+    run(scenario())
+
+
 def test_a_node_without_a_mempool_says_where_to_submit() -> None:
     with pytest.raises(UnavailableError, match="submit to a member"):
         run(Splitter([], 60).admit(numbered_batch(2, seed=1), False))  # type: ignore[arg-type]
@@ -113,7 +151,7 @@ def test_a_node_without_a_mempool_says_where_to_submit() -> None:
 
 def test_an_unexpected_failure_of_a_shared_call_reaches_every_caller() -> None:
     async def scenario() -> None:
-        async def admit(rows: NDArray[Any], payloads: NDArray[np.uint8], durable: bool) -> NDArray[np.uint8]:
+        async def admit(rows: NDArray[Any], *_: Any) -> NDArray[np.uint8]:
             raise ValueError("broken shard")
 
         splitter = Splitter([admit], 60)
@@ -138,7 +176,7 @@ def test_singles_leave_as_one_batch_and_each_gets_its_own_verdict() -> None:
 
 
 def test_a_failure_of_a_gathered_batch_reaches_every_caller() -> None:
-    async def broken(_rows: Any, _payloads: Any, _durable: bool) -> NDArray[np.uint8]:
+    async def broken(*_: Any) -> NDArray[np.uint8]:
         raise KeyError("a fault")
 
     async def scenario() -> None:
