@@ -35,8 +35,9 @@ class PeerLimits:
     """Bytes that wait in one priority class of one peer. At the bound `send` waits and `offer` refuses."""
     send_queue_messages_max: int = 4_096
     """Messages that wait in one priority class of one peer. Same behaviour."""
-    inbound_backlog_max: int = 256
-    """Messages of one peer and class that wait for a handler. At the bound its socket is not read."""
+    inbound_backlog_max: int = 512
+    """Messages of one peer and class that wait for a handler. At the bound, which a peer that keeps to its
+    credit reaches in no class but consensus, its socket is not read."""
     inbound_backlog_bytes_max: int = 8 << 20
     """Bytes of the same. Same behaviour."""
     requests_pending_max: int = 64

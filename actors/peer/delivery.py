@@ -1,8 +1,9 @@
 """From the wire to the handlers: one worker a priority, so that no class waits for another's handler.
 
-Each worker drains its `FairQueue` in batches: while a handler works on one batch the next one gathers, and
-a peer whose share is full is not read until half of it has drained. A handler that fails or hangs costs its
-batch and is counted; the worker goes on.
+Each worker drains its `FairQueue` in batches: while a handler works on one batch the next one gathers. Once
+it is done the senders get their credit back (see `wire.queues`), which is what holds back an honest peer; one
+that sends beyond its credit and fills its share is not read until half of it has drained. A handler that
+fails or hangs costs its batch and is counted; the worker goes on.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Delivery:
         self._handle = handle
         self._deadline_s = deadline_s
         self._queues = {
-            priority: FairQueue[tuple[Session, Deliverable]](backlog_max, bytes_max) for priority in Priority
+            priority: FairQueue[tuple[Session, Deliverable, int]](backlog_max, bytes_max)
+            for priority in Priority
         }
         self._wake = {priority: asyncio.Event() for priority in Priority}
         self._workers: list[asyncio.Task[None]] = []
@@ -48,11 +50,11 @@ class Delivery:
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._workers.clear()
 
-    def push(self, session: Session, priority: Priority, message: Deliverable) -> None:
-        """Queue a message; holds the session's socket when its peer's share is full."""
+    def push(self, session: Session, priority: Priority, message: Deliverable, size: int) -> None:
+        """Queue a message of `size` bytes; holds the session's socket when its peer's share is full."""
         if session.identity is None:
             raise ValueError("session: not authenticated")
-        if not self._queues[priority].push(session.identity, (session, message), _size(message)):
+        if not self._queues[priority].push(session.identity, (session, message, size), size):
             session.hold(priority)
         self._wake[priority].set()
 
@@ -69,28 +71,23 @@ class Delivery:
         queue, wake = self._queues[priority], self._wake[priority]
         while True:
             await wake.wait()
-            batch: list[tuple[Session, Deliverable]] = []
+            batch: list[tuple[Session, Deliverable, int]] = []
             while len(batch) < BATCH_MAX and (entry := queue.pop()) is not None:
                 batch.append(entry[1])
             if not batch:
                 wake.clear()
                 continue
-            for session in {id(session): session for session, _ in batch}.values():
+            for session in {id(session): session for session, _, _ in batch}.values():
                 if session.identity is not None and queue.has_room(session.identity):
                     session.release(priority)
             try:
                 async with asyncio.timeout(self._deadline_s):
-                    await self._handle(priority, batch)
+                    await self._handle(priority, [(session, message) for session, message, _ in batch])
             except TimeoutError:
                 self.failed["deadline"] += 1
                 logger.warning("a {} handler took longer than {} s", priority.name, self._deadline_s)
             except Exception:  # noqa: BLE001 - a handler's bug must not end the worker
                 self.failed["error"] += 1
                 logger.exception("a {} handler failed", priority.name)
-
-
-def _size(message: Deliverable) -> int:
-    """Bytes of bodies that the message holds in memory."""
-    if isinstance(message, Data | Request):
-        return len(message.body)
-    return sum(map(len, message.bodies)) if isinstance(message, Bodies) else 0
+            for session, _, size in batch:
+                session.dealt_with(priority, size)

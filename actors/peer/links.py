@@ -27,7 +27,7 @@ from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, Qu
 from actors.peer.faults import FaultTable
 from actors.peer.greylist import Greylist, TokenBucket
 from actors.peer.kademlia.records import EndpointRecord, decode_record
-from actors.peer.messages import Hello, Ping, Pong, Response
+from actors.peer.messages import Credit, Hello, Ping, Pong, Response
 from actors.peer.session import Session
 from actors.peer.table import ConnectionTable, Link
 from actors.peer.wire.connection import Connection, ConnectionState
@@ -39,7 +39,8 @@ SOFTWARE = "raychain"
 DIALS_AT_ONCE_MAX = 16
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1"})
 
-Route = Callable[[Session, Priority, "Deliverable | Response"], None]
+Route = Callable[[Session, Priority, "Deliverable | Response", int], None]
+"""Takes a message and its size in bytes, head and body; whoever is done with it says so to the session."""
 
 
 class Links:
@@ -164,10 +165,13 @@ class Links:
 
     def on_message(self, session: Session, message: Message) -> None:
         """Check rate and role, answer keep-alives, route the rest; at once, unless a test set faults."""
-        if self.faults is None or session.hello is None:
+        if self.faults is None or session.hello is None or message.priority is Priority.CONTROL:
             self._take(session, message)
             return
-        for after_s in self.faults.deliveries_s(session.identity or b""):
+        arrivals_s = self.faults.deliveries_s(session.identity or b"")
+        if not arrivals_s:
+            session.dealt_with(message.priority, message.size)
+        for after_s in arrivals_s:
             if after_s:
                 asyncio.get_running_loop().call_later(after_s, self._take_late, session, message)
             else:
@@ -193,18 +197,20 @@ class Links:
             return
         if session.hello is None:
             raise ProtocolError("hello", "the first message is not a hello")
-        keep_alive = isinstance(decoded, Ping | Pong)
-        self.table.saw(identity, now_s, traffic=not keep_alive)
-        if keep_alive != (message.priority is Priority.CONTROL):
+        control = isinstance(decoded, Ping | Pong | Credit)
+        self.table.saw(identity, now_s, traffic=not control)
+        if control != (message.priority is Priority.CONTROL):
             raise ProtocolError("message", f"{type(decoded).__name__} in a {message.priority.name} frame")
         if isinstance(decoded, Ping):
             self._offer(session, Pong(decoded.nonce))
         elif isinstance(decoded, Pong):
             self._on_pong(session, identity, decoded)
+        elif isinstance(decoded, Credit):
+            session.credited(decoded)
         elif message.priority is Priority.CONSENSUS and identity not in self.members:
             raise ProtocolError("not_member", "only members speak consensus")
         else:
-            self._route(session, message.priority, decoded)
+            self._route(session, message.priority, decoded, message.size)
 
     def on_violation(self, session: Session, error: ProtocolError) -> None:
         """Count it, weigh it on the identity, or on the remote host while none is proved."""

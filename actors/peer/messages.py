@@ -140,7 +140,14 @@ class BlockWanted(Struct, frozen=True, array_like=True):
     hash: Hash
 
 
-WireMessage = Hello | Ping | Pong | Data | Request | Response | Announce | Fetch | Bodies
+class Credit(Struct, frozen=True, array_like=True, tag=10):
+    """The receiver has dealt with `size` more bytes of class `priority` (see `wire.queues`)."""
+
+    priority: Annotated[int, Meta(ge=2, le=3)]
+    size: Annotated[int, Meta(ge=1, lt=1 << 62)]
+
+
+WireMessage = Hello | Ping | Pong | Data | Request | Response | Announce | Fetch | Bodies | Credit
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that msgspec raises on hostile bytes; text that is not UTF-8 comes as `UnicodeDecodeError`."""

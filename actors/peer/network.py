@@ -235,13 +235,16 @@ class Network:
 
     # -- from the wire
 
-    def _route(self, session: Session, priority: Priority, message: Deliverable | Response) -> None:
+    def _route(
+        self, session: Session, priority: Priority, message: Deliverable | Response, size: int
+    ) -> None:
         if session.identity is None:
             return
         if isinstance(message, Response):
             self.exchange.on_response(session.identity, message)
+            session.dealt_with(priority, size)
         else:
-            self.delivery.push(session, priority, message)
+            self.delivery.push(session, priority, message, size)
 
     def _on_gone(self, identity: bytes) -> None:
         self.exchange.lost(identity)

@@ -14,9 +14,9 @@ from typing import Protocol, cast
 
 from actors.peer import messages
 from actors.peer.config import PeerIntervals, format_address
-from actors.peer.errors import NotConnectedError, ProtocolError, RequestError
+from actors.peer.errors import NotConnectedError, ProtocolError, QueueFullError, RequestError
 from actors.peer.greylist import TokenBucket
-from actors.peer.messages import Hello, WireMessage
+from actors.peer.messages import Credit, Hello, WireMessage
 from actors.peer.wire.connection import (
     Authenticated,
     Connection,
@@ -26,6 +26,7 @@ from actors.peer.wire.connection import (
     Violated,
 )
 from actors.peer.wire.frames import Message, Priority
+from actors.peer.wire.queues import CreditDue
 
 SEAL_AHEAD_BYTES = 256 << 10
 UNSENT_BYTES = 128 << 10
@@ -84,6 +85,7 @@ class Session(asyncio.BufferedProtocol):
         self._stalled_since_s: float | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._held: set[Priority] = set()
+        self._credit_due = CreditDue()
         self._inbound = memoryview(bytearray(READ_BYTES))
 
     # -- asyncio.BufferedProtocol
@@ -208,6 +210,18 @@ class Session(asyncio.BufferedProtocol):
         self._room.set()
         if transport is not None and self.connection.finished and self.connection.ended_by_peer:
             transport.close()
+
+    def dealt_with(self, priority: Priority, size: int) -> None:
+        """A received message of `size` bytes, head and body, is off this node's hands."""
+        credit = self._credit_due.add(priority, size)
+        if credit and not self.connection.closing:
+            with contextlib.suppress(QueueFullError):  # the peer reads nothing: it will not miss credit
+                self.send(Priority.CONTROL, Credit(priority, credit))
+
+    def credited(self, credit: Credit) -> None:
+        """The peer dealt with some of what was sent."""
+        self.connection.queue.credit(Priority(credit.priority), credit.size)
+        self.flush()
 
     def close(self) -> None:
         """End in order: flush, final frame, wait for the peer's; aborted after `handshake_timeout_s`."""

@@ -11,7 +11,7 @@ from actors.peer.network import Network
 from actors.peer.wire.handshake import LocalIdentity
 
 GENESIS = hashlib.sha256(b"loopback").digest()
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 FAST = PeerIntervals(tick_s=0.02, backoff_min_s=0.05, backoff_max_s=0.2)
 
 

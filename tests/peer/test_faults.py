@@ -81,6 +81,9 @@ def test_loss_late_copies_and_order_are_seen_at_the_far_end() -> None:
                 await a.request(b.identity, "echo", b"x", deadline_s=0.2)
             assert b.links.faults is not None
             assert b.links.faults.lost > 50
+            for _ in range(40):
+                await a.send(b.identity, "votes", bytes(1 << 18), Priority.TRANSACTIONS)
+            await eventually(lambda: b.links.faults is not None and b.links.faults.lost > 90)
             b.links.faults = None
             assert await a.request(b.identity, "echo", b"y") == b"y"
             assert got == []

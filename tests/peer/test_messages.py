@@ -19,6 +19,7 @@ from actors.peer.kademlia.records import (
 from actors.peer.messages import (
     Announce,
     Bodies,
+    Credit,
     Data,
     Fetch,
     Hello,
@@ -44,6 +45,7 @@ EXAMPLES = [
     Announce("blocks", [HASH]),
     Fetch("blocks", [HASH]),
     Bodies("transactions", [b"one", b"two"]),
+    Credit(3, 1 << 20),
 ]
 
 
@@ -96,6 +98,9 @@ def test_items_of_gossip_may_be_longer_than_a_head_and_must_be_as_long_as_announ
         Parcel("t", [0] * (messages.BODIES_MAX + 1)),
         Parcel("t", []),
         Parcel("t", [1 << 32]),
+        Credit(1, 5),
+        Credit(4, 5),
+        Credit(2, 0),
     ],
     ids=repr,
 )

@@ -10,6 +10,7 @@ from actors.peer.config import Member
 from actors.peer.errors import NotConnectedError, RequestError
 from actors.peer.session import UNSENT_BYTES
 from actors.peer.wire.frames import Priority
+from actors.peer.wire.queues import MESSAGE_COST_BYTES, WINDOW_BYTES
 from tests.peer.nodes import config_of, eventually, identity_of, joined, running
 
 
@@ -154,6 +155,42 @@ def test_full_send_queue_refuses_an_offer_and_holds_a_send() -> None:
             gate.set()
             await blocked
             await eventually(lambda: got == offered + 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_slow_handler_holds_back_its_class_and_no_votes_of_the_same_peer(size: int) -> None:
+    """An honest member sends more transactions than the other end can take, and votes meanwhile."""
+
+    async def scenario() -> None:
+        async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
+            await joined(a, b)
+            gate, votes, rows = asyncio.Event(), [], 0
+
+            async def slow(batch: list[tuple[bytes, bytes]]) -> None:
+                nonlocal rows
+                await gate.wait()
+                rows += len(batch)
+
+            async def vote(batch: list[tuple[bytes, bytes]]) -> None:
+                votes.extend(body for _, body in batch)
+
+            b.register_channel("transactions", slow)
+            b.register_channel("votes", vote)
+            offered, session = 0, b.links.session(a.identity)
+            for number in range(20):
+                while offered < 100 * number and a.offer(
+                    b.identity, "transactions", bytes(size), Priority.TRANSACTIONS
+                ):
+                    offered += 1
+                a.offer(b.identity, "votes", b"%d" % number, Priority.CONSENSUS)
+                await eventually(lambda number=number: len(votes) == number + 1)
+                assert session.held() == frozenset()
+            waiting = b.delivery.waiting()["transactions"]
+            assert waiting <= WINDOW_BYTES // (MESSAGE_COST_BYTES + size) + 1
+            gate.set()
+            await eventually(lambda: rows == offered)
 
     asyncio.run(scenario())
 

@@ -9,7 +9,7 @@ from actors.peer.wire import frames
 from actors.peer.wire.connection import Authenticated, Connection, ConnectionState, Ended, Violated
 from actors.peer.wire.frames import FrameOpener, FrameSealer, Message, Priority
 from actors.peer.wire.handshake import Handshake, StreamKey
-from actors.peer.wire.queues import SendQueue
+from actors.peer.wire.queues import CREDIT_STEP_BYTES, WINDOW_BYTES, CreditDue, SendQueue, cost_bytes
 from tests.peer.pairs import ALICE, BOB, connected, move
 
 KEY = StreamKey(b"k" * 32, b"h" * 24)
@@ -66,6 +66,44 @@ def test_queue_bounds_each_class_alone() -> None:
     assert queue.clear() == 3
     assert queue.pop() is None
     assert queue.waiting_bytes(Priority.CONSENSUS) == 0
+
+
+def test_a_class_without_credit_waits_alone() -> None:
+    queue = SendQueue(messages_max=10, bytes_max=64 << 20)
+    for body in (bytes(WINDOW_BYTES + 1), b"second"):
+        queue.push(Priority.TRANSACTIONS, body)
+    first = queue.pop()
+    assert first is not None
+    assert not first.last
+    queue.push(Priority.BLOCKS, b"block")
+    queue.push(Priority.CONSENSUS, b"vote")
+    assert [fragment.priority for fragment in (queue.pop(), queue.pop()) if fragment] == [1, 2]
+    while (fragment := queue.pop()) is not None and not fragment.last:
+        assert fragment.priority is Priority.TRANSACTIONS
+    assert queue.pop() is None
+    owed = cost_bytes(WINDOW_BYTES + 1) - WINDOW_BYTES
+    queue.credit(Priority.TRANSACTIONS, owed)
+    assert queue.pop() is None
+    queue.credit(Priority.TRANSACTIONS, 1)
+    last = queue.pop()
+    assert last is not None
+    assert last.data[-6:] == b"second"
+
+
+@given(st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3 << 20)), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_credit_given_is_what_was_dealt_with_and_never_stalls_a_sender(
+    dealt: list[tuple[Priority, int]],
+) -> None:
+    due, given_bytes = CreditDue(), [0] * len(Priority)
+    for priority, size in dealt:
+        given_bytes[priority] += due.add(priority, size)
+    for priority in Priority:
+        credited = sum(cost_bytes(size) for kind, size in dealt if kind is priority)
+        if priority in (Priority.CONTROL, Priority.CONSENSUS):
+            assert given_bytes[priority] == 0
+        else:
+            assert 0 <= credited - given_bytes[priority] < CREDIT_STEP_BYTES < WINDOW_BYTES
 
 
 @given(head=st.integers(0, 70_000), body=st.integers(0, 150_000))

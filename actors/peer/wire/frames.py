@@ -68,6 +68,11 @@ class Message:
     body: bytes
     head: bytes = b""
 
+    @property
+    def size(self) -> int:
+        """Bytes of head and body."""
+        return len(self.head) + len(self.body)
+
 
 class FrameSealer:
     """The sending half: fragments in, wire bytes out."""

@@ -4,6 +4,11 @@ Consensus leaves before blocks, blocks before transactions, control (pings, hell
 message is handed out in fragments, and a more urgent message may pass between two of them, so a vote never
 waits for more than one fragment of a block. At the bound `push` raises `QueueFullError`: the caller waits
 for room (backpressure) or drops (`offer` in the shell), and the class's neighbours are not affected.
+
+Blocks and transactions are sent on credit: `WINDOW_BYTES` a class to begin with, less the cost of every
+message begun, more what the receiver says it has dealt with. So a receiver whose handler of one class is slow
+holds back that class alone: without credit it could only stop reading the socket, votes and all. A message
+begins while there is any credit, so one is never too large; consensus and control need none.
 """
 
 from __future__ import annotations
@@ -13,6 +18,35 @@ from dataclasses import dataclass
 
 from actors.peer.errors import QueueFullError
 from actors.peer.wire.frames import FRAGMENT_BYTES_MAX, HEAD_BYTES_MAX, HEAD_LENGTH_BYTES, Priority
+
+CREDITED = frozenset({Priority.BLOCKS, Priority.TRANSACTIONS})
+WINDOW_BYTES = 4 << 20
+MESSAGE_COST_BYTES = 16 << 10
+"""What a message costs besides its bytes; so at most 256 of them are under way or wait for their handler."""
+CREDIT_STEP_BYTES = WINDOW_BYTES // 4
+
+
+def cost_bytes(size: int) -> int:
+    """Credit that a message of `size` bytes, head and body, takes."""
+    return MESSAGE_COST_BYTES + size
+
+
+class CreditDue:
+    """The receiver's side: what was dealt with and not yet told, so that few messages carry credit."""
+
+    def __init__(self) -> None:
+        self._due = [0] * len(Priority)
+
+    def add(self, priority: Priority, size: int) -> int:
+        """A message of `size` bytes was dealt with; returns the credit to give now, mostly 0."""
+        if priority not in CREDITED:
+            return 0
+        self._due[priority] += cost_bytes(size)
+        due = self._due[priority]
+        if due < CREDIT_STEP_BYTES:
+            return 0
+        self._due[priority] = 0
+        return due
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +65,7 @@ class SendQueue:
         self._waiting: tuple[deque[tuple[bytes, bytes]], ...] = tuple(deque() for _ in Priority)
         self._bytes = [0] * len(Priority)
         self._offset: list[int | None] = [None] * len(Priority)
+        self._credit = [WINDOW_BYTES] * len(Priority)
         self._messages_max = messages_max
         self._bytes_max = bytes_max
 
@@ -67,10 +102,14 @@ class SendQueue:
         self._waiting[priority].append((head, body))
         self._bytes[priority] += size
 
+    def credit(self, priority: Priority, size: int) -> None:
+        """The receiver gave `size` bytes of credit; more than the window is not saved up."""
+        self._credit[priority] = min(WINDOW_BYTES, self._credit[priority] + size)
+
     def pop(self) -> Fragment | None:
-        """The next fragment of the most urgent class, or None."""
+        """The next fragment of the most urgent class that may send, or None."""
         for priority, queue in enumerate(self._waiting):
-            if queue:
+            if queue and (self._credit[priority] > 0 or self._offset[priority] is not None):
                 return self._fragment(Priority(priority), *queue[0])
         return None
 
@@ -82,6 +121,8 @@ class SendQueue:
             end = min(len(body), FRAGMENT_BYTES_MAX - len(prefix))
             data = memoryview(prefix + body[:end])
             self._bytes[priority] -= len(head) + end
+            if priority in CREDITED:
+                self._credit[priority] -= cost_bytes(len(head) + len(body))
         else:
             end = min(len(body), start + FRAGMENT_BYTES_MAX)
             data = memoryview(body)[start:end]
