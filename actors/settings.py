@@ -140,6 +140,14 @@ class StorageSettings(Section):
     )
     interval_ms: int = Field(200, ge=1, le=60_000, description="time between syncs in mode interval")
     checkpoint_blocks: int = Field(200, ge=1, description="blocks between two checkpoints of the accounts")
+    snapshot_blocks: int = Field(1_000, ge=0, description="blocks between two snapshots; 0 makes none")
+    snapshots_kept: int = Field(
+        2, ge=1, le=64, description="the newest snapshots, for new nodes to begin from"
+    )
+    retention: Literal["archive", "full", "light"] = Field(
+        "archive", description="forget nothing; old bodies; or old headers as well"
+    )
+    retain_blocks: int = Field(10_000, ge=1, description="newest blocks that full and light keep")
     proof_heights_max: int = Field(
         1024, ge=0, le=65_536, description="past heights whose state can be proven; the oldest go first"
     )

@@ -1,8 +1,8 @@
 """The Storage shell: the one writer of state. Every Ray call, thread and clock of the room is here.
 
 Calls run in concurrency groups of threads: `state` (1) executes, `disk` (1) persists, `read` (2) answers,
-`health` (1). Two background threads belong to the shell: one writes checkpoints and merges the transaction
-index, the other syncs the log in durability mode `interval`.
+`health` (1). Two background threads belong to the shell: one keeps house (housekeeping.py), the other
+syncs the log in durability mode `interval`.
 
     queue                                sender      receiver     bound
     speculative blocks (executed)        state       disk         state.SPECULATIVE_BLOCKS_MAX, then an error
@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ from actors.storage.disk import wait_for
 from actors.storage.errors import NotRetainedError
 from actors.storage.formats import Delta
 from actors.storage.history import Retention
+from actors.storage.housekeeping import Housekeeper, Policy, offer
 from actors.storage.raft_log import RaftRecord, RaftState
 from actors.storage.reads import Reader
-from actors.storage.tx_index import FAN_OUT
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
@@ -80,9 +81,10 @@ class Storage(Shell):
             self._disk.close()
             raise
         self._reader = Reader(self._chain)
+        self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
         self._counters_lock = threading.Lock()
         self._totals_us: dict[str, int] = {}
-        self._counters = {"blocks": 0, "transactions": 0, "bytes_written": 0, "checkpoints": 0, "merges": 0}
+        self._counters = {"blocks": 0, "transactions": 0, "bytes_written": 0}
         self._background_error = ""
         self._threads = [threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)]
         if settings.durability == "interval":
@@ -207,7 +209,7 @@ class Storage(Shell):
             if written.committed and written.stages_us:
                 self._counters["blocks"] += 1
                 self._counters["transactions"] += written.transactions
-        if self._checkpoint_due() or (written.committed and written.height % FAN_OUT == 0):
+        if written.committed and self._house.due():
             self._housekeeping.set()
         summary: dict[str, object] = {
             "height": written.height,
@@ -306,6 +308,16 @@ class Storage(Shell):
             return {"retained": [oldest, newest]}
 
     @ray.method(concurrency_group="read")
+    def snapshot_offer(self) -> tuple[bytes, bytes]:
+        """Manifest and sealed header of the newest snapshot to begin from; empty without one."""
+        return offer(self._house, self._reader) or (b"", b"")
+
+    @ray.method(concurrency_group="read")
+    def snapshot_chunk(self, digest: bytes) -> bytes | None:
+        """A chunk of a snapshot by its SHA-256."""
+        return self._house.store.chunk(digest)
+
+    @ray.method(concurrency_group="read")
     def audit(self) -> dict[str, object]:
         """Recompute the state root from nothing and walk all blocks; see `Reader.audit`."""
         return self._reader.audit()
@@ -318,6 +330,7 @@ class Storage(Shell):
             counters, totals_us = dict(self._counters), dict(self._totals_us)
         return {
             **counters,
+            **asdict(self._house.totals),
             "stages_us": totals_us,
             "queues": {"speculative_blocks": chain.state.executed_height - chain.head.height},
             "disk_bytes": self._disk.bytes_used(),
@@ -327,6 +340,9 @@ class Storage(Shell):
             "proof_history_bytes": chain.state.history.bytes_used,
             "index_runs": chain.places.runs,
             "checkpoint_height": chain.checkpointer.last.height,
+            "snapshot_height": self._house.newest_snapshot,
+            "first_body_height": chain.base.bodies,
+            "first_header_height": chain.base.headers,
             "durability": self._settings.durability,
             "background_error": self._background_error,
         }
@@ -361,27 +377,12 @@ class Storage(Shell):
             if self._stop.is_set():
                 return
             try:
-                self._merge_and_checkpoint()
+                self._house.run(self._stop.is_set)
                 self._background_error = ""
             except Exception as error:
                 # Commits do not depend on it: say so loudly, and try again at the next occasion.
                 self._background_error = str(error)
-                self.log.exception("checkpoint or index merge failed; it will be tried again")
-
-    def _checkpoint_due(self) -> bool:
-        chain = self._chain
-        return chain.head.height - chain.checkpointer.last.height >= self._settings.checkpoint_blocks
-
-    def _merge_and_checkpoint(self) -> None:
-        chain = self._chain
-        while chain.places.merge(chain.head.height, self._stop.is_set):
-            with self._counters_lock:
-                self._counters["merges"] += 1
-        if self._checkpoint_due():
-            pages = chain.checkpointer.write(chain.state, chain.sync)
-            with self._counters_lock:
-                self._counters["checkpoints"] += 1
-            self.log.info("checkpoint at height {}: {} pages", chain.checkpointer.last.height, pages)
+                self.log.exception("housekeeping failed; it will be tried again")
 
     def _sync_often(self) -> None:
         while not self._stop.wait(self._settings.interval_ms / 1000):
@@ -405,6 +406,16 @@ def _joined(parts: Draws, order: NDArray[np.int64] | None) -> Batch:
     if len(np.unique(order)) != len(order):
         raise FormatError("order", "a row twice", "distinct rows")
     return batch.take(order)
+
+
+def _policy(settings: StorageSettings) -> Policy:
+    return Policy(
+        settings.checkpoint_blocks,
+        settings.snapshot_blocks,
+        settings.snapshots_kept,
+        settings.retention,
+        settings.retain_blocks,
+    )
 
 
 def _read_allocation(path: str) -> Allocation:

@@ -147,6 +147,14 @@ class SnapshotStore:
         batch.write(sync)
 
 
+def sealed_header(disk: Disk, height: int) -> SealedHeader | None:
+    """The committed header at a height with all that proves it; None for the genesis."""
+    if height == 0:
+        return None
+    key = height_key(height)
+    return decode_sealed_header((disk.get("headers", key) or b"") + (disk.get("certificates", key) or b""))
+
+
 def begin_with(
     disk: Disk,
     genesis: Genesis,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage import errors
 from actors.storage.actor import Storage
+from actors.storage.snapshots import decode_manifest
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
@@ -134,19 +136,17 @@ def test_a_restart_continues_at_the_same_height_and_root(tmp_path, durability):
 
 
 def test_checkpoints_and_merges_happen_in_the_background(tmp_path):
-    shell = Shell(tmp_path, checkpoint_blocks=8, durability="none")
-    done = threading.Event()
-    keep_house = shell.storage._merge_and_checkpoint
-
-    def watched():
-        keep_house()
-        if shell.storage.head()["height"] >= 40:
-            done.set()
-
-    shell.storage._merge_and_checkpoint = watched
+    shell = Shell(tmp_path, checkpoint_blocks=8, snapshot_blocks=20, durability="none")
     for _ in range(48):
         shell.commit(4)
-    assert done.wait(20)
+    pause, deadline = threading.Event(), time.monotonic() + 60
+    while shell.storage.stats()["checkpoint_height"] < 32 or shell.storage.stats()["snapshot_height"] < 40:
+        assert time.monotonic() < deadline, shell.storage.stats()
+        pause.wait(0.01)
+    manifest, sealed = shell.storage.snapshot_offer()
+    assert sealed == shell.storage.sealed_headers(decode_manifest(manifest).height, 1)[0]
+    for entry in decode_manifest(manifest).entries:
+        assert shell.storage.snapshot_chunk(entry.hash)
     shell.storage.stop()
     stats = Shell(tmp_path, durability="none").storage
     assert stats.stats()["checkpoint_height"] >= 32
