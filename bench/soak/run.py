@@ -54,6 +54,7 @@ PAYLOAD_BYTES = (0, 0, 0, 64, 512)
 INVALID_SHARE = DUPLICATE_SHARE = 0.01
 RETRY_S = 120.0
 DRAIN_S_MAX = 120.0
+SABOTAGED_DRAIN_S_MAX = 15.0
 EXPIRING = 8
 NEVER_HEALED_S = 8.0
 CALIBRATION_ROWS = 10_000
@@ -297,14 +298,15 @@ class Soak:
     def _drained(self) -> None:
         """Until all nodes stand at one height and their mempools hold no more than what cannot commit."""
         target = self._target(random.Random())
-        until, before = time.monotonic() + DRAIN_S_MAX, [-1]
+        limit_s = SABOTAGED_DRAIN_S_MAX if self._options.sabotage else DRAIN_S_MAX
+        until, before = time.monotonic() + limit_s, [-1]
         while time.monotonic() < until:
             heads, pending = target.heads(), target.pending()
             if heads == before and min(heads) >= 0 and len(set(heads)) == 1 and 0 <= pending <= EXPIRING:
                 return
             before = heads
             time.sleep(1.0)
-        self._log(f"not drained after {DRAIN_S_MAX:.0f} s: heights {before}, {pending} pending")
+        self._log(f"not drained after {limit_s:.0f} s: heights {before}, {pending} pending")
 
     def _evidence(
         self, plans: list[LoadPlan], watch: Watch, driver: Driver, registers: Registers, probe: Payer,
