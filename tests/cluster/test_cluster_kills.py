@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +19,7 @@ from node import Node
 from tests.cluster.conftest import Running, eventually
 
 ACCOUNTS, ROWS_A_BATCH = 40, 80
+COMMITTED_WITHIN_S = 150.0
 
 
 class Load:
@@ -26,7 +28,7 @@ class Load:
     def __init__(self, node: Node, first_account: int) -> None:
         self._url, self._genesis = node.url, node.directory.genesis
         self._first_account = first_account
-        self._stop = threading.Event()
+        self._stop, self._pause = threading.Event(), threading.Event()
         self.acknowledged: list[bytes] = []
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
@@ -37,7 +39,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(timeout=300)
+        self._thread.join(timeout=2 * COMMITTED_WITHIN_S)
         assert not self._thread.is_alive(), "the load did not end"
         if self.error is not None:
             raise self.error
@@ -68,11 +70,12 @@ class Load:
             self.error = error
 
     def _until_committed(self, client: Client, batch: Batch) -> None:
-        for _ in range(400):
+        until = time.monotonic() + COMMITTED_WITHIN_S
+        while time.monotonic() < until:
             try:
                 receipt = client.submit(batch, wait="committed")
             except ApiError:
-                self._stop.wait(0.1)
+                self._pause.wait(0.1)
                 continue
             codes = {refusal.code for refusal in receipt.rejected}
             assert codes <= {
@@ -84,7 +87,8 @@ class Load:
             if codes <= {Verdict.NONCE_REUSED}:
                 self.acknowledged += receipt.ids
                 return
-        raise AssertionError("a batch was not committed in 400 attempts")
+            self._pause.wait(0.05)
+        raise AssertionError(f"a batch was not committed within {COMMITTED_WITHIN_S} s")
 
 
 def pid_of(running: Running, actor: str) -> int | None:
