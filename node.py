@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -291,6 +291,8 @@ def running_network(
 
     With `join` there is one node, an observer of an existing network.
     """
+    from actors.bootstrap import begin
+
     with tempfile.TemporaryDirectory(prefix="raychain-") as scratch, console.status("starting") as status:
         started = time.monotonic()
 
@@ -305,6 +307,7 @@ def running_network(
         else:
             directory = join_network(path, join.genesis, join.name)
         warm_kernels(progress)
+        begun = begin(settings, directory, progress) if join else None
         progress(
             "starting Ray" if not settings.cluster.address else f"joining Ray at {settings.cluster.address}"
         )
@@ -312,6 +315,8 @@ def running_network(
         try:
             with started_nodes(settings, directory, progress, serve) as running:
                 status.stop()
+                if begun is not None:
+                    running[0].facts["begun"] = asdict(begun)
                 yield cluster, running
         finally:
             status.stop()

@@ -164,6 +164,9 @@ class PeerSettings(Section):
     seeds: list[str] = Field([], max_length=64, description="host:port of nodes to begin discovery from")
     allow_observers: bool = Field(True, description="whether nodes outside the genesis may connect")
     subnet_limits: bool = Field(False, description="bound routes of one subnet; off for loopback networks")
+    begin_with: Literal["snapshot", "blocks"] = Field(
+        "snapshot", description="what a new observer asks its peers for first"
+    )
     sync_pause_s: int = Field(5, ge=1, le=3600, description="time between two looks for missed blocks")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)

@@ -50,4 +50,6 @@ def up(
     with running_network(settings, path, nodes, join=join) as (_, running):
         print_banner(console, running, settings.network)
         last = watch(console, running, stop)
+        if begun := running[0].facts.get("begun"):
+            last = {**last, "begun_with_snapshot": begun}
     emit(last, as_json)

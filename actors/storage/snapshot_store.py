@@ -133,6 +133,10 @@ class SnapshotStore:
             batch.write(sync=False)
             return len(old)
 
+    def keep_chunk(self, digest: bytes, body: bytes) -> None:
+        """Store a chunk whose hash this is; no manifest need name it yet."""
+        self._put(_CHUNK + digest, body, sync=False)
+
     def _chunks(self) -> list[bytes]:
         found = []
         for key in self._disk.keys(_FAMILY, _CHUNK):

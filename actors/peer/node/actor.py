@@ -37,6 +37,7 @@ from actors.peer.messages import BlockWanted
 from actors.peer.network import ChannelHandler, Network
 from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book
 from actors.peer.node.blocks import BlockExchange, OfferedBlock
+from actors.peer.snapshots import serve_snapshots
 from actors.peer.spread import BLOCKS, TRANSACTIONS
 from actors.peer.table import Link
 from actors.peer.transactions import Transactions
@@ -120,6 +121,7 @@ class NodePeer(Shell, Peer):
         network = self._running()
         serve_chain(network, self._chain)
         self._blocks.serve(network)
+        serve_snapshots(network, _SnapshotReads(self._storage))
         if not self._follows:
             self._join_consensus(network)
         if self._spread is not None:
@@ -333,6 +335,21 @@ class NodePeer(Shell, Peer):
             fresh.replace(self._book_path)
         except OSError as error:
             self.log.warning("{}: {}", self._book_path, error)
+
+
+class _SnapshotReads:
+    """Storage's snapshots, as the wire reads them."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    async def snapshot_offer(self) -> tuple[bytes, bytes]:
+        manifest, sealed = await self._storage.snapshot_offer.remote()
+        return bytes(manifest), bytes(sealed)
+
+    async def snapshot_chunk(self, digest: bytes) -> bytes | None:
+        chunk: bytes | None = await self._storage.snapshot_chunk.remote(digest)
+        return chunk
 
 
 def _owned(column: NDArray[Any]) -> NDArray[Any]:

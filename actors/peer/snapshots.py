@@ -1,0 +1,152 @@
+"""Snapshots over the wire: serving them, and fetching one from several peers, trusting none of them.
+
+Two requests: `snapshot_offer` (the answer is manifest and sealed header of the newest snapshot, or nothing)
+and `snapshot_chunk` (32 bytes of SHA-256, the answer is the chunk). What a manifest, a header and a chunk are
+is the caller's: `SnapshotSink` judges them as they come. A peer whose bytes do not prove themselves is
+penalised and not asked again; what it was asked is asked of others that offered the same snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from actors.peer import messages
+from actors.peer.errors import NotConnectedError, ProtocolError, RequestError
+from actors.peer.messages import Blobs
+from actors.peer.network import Network
+
+OFFER_METHOD, CHUNK_METHOD = "snapshot_offer", "snapshot_chunk"
+CHUNK_DEADLINE_S = 20.0
+REQUESTS_PER_PEER = 2
+FAILURES_MAX = 3
+HASH_BYTES = 32
+
+
+class SnapshotSource(Protocol):
+    """Reads snapshots for others."""
+
+    async def snapshot_offer(self) -> tuple[bytes, bytes]:
+        """Manifest and sealed header of the newest snapshot; empty when there is none."""
+
+    async def snapshot_chunk(self, digest: bytes) -> bytes | None:
+        """A chunk by its SHA-256."""
+
+
+class SnapshotSink(Protocol):
+    """Takes a snapshot from others."""
+
+    def height_of(self, manifest: bytes, sealed_header: bytes) -> int:
+        """Height of a snapshot that its header proves. Raises `ProtocolError`."""
+
+    def begin(self, manifest: bytes, sealed_header: bytes) -> list[bytes]:
+        """Go for a snapshot that was judged before; the hashes of the chunks that are not here yet."""
+
+    def take(self, digest: bytes, chunk: bytes) -> None:
+        """Keep a chunk that is what its hash and the manifest say. Raises `ProtocolError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReport:
+    """What was fetched: its height, the bytes of manifest and chunks, and how many chunks from whom."""
+
+    height: int
+    bytes_fetched: int
+    chunks: int
+    sources: dict[bytes, int]
+
+
+class SnapshotUnavailableError(RuntimeError):
+    """A snapshot was offered, but those who offered it do not send all of it."""
+
+
+def serve_snapshots(network: Network, source: SnapshotSource) -> None:
+    """Answer other nodes' requests from `source`."""
+
+    async def on_offer(_peer: bytes, _body: bytes) -> bytes:
+        return messages.encode(Blobs([part for part in await source.snapshot_offer() if part]))
+
+    async def on_chunk(_peer: bytes, body: bytes) -> bytes:
+        if len(body) != HASH_BYTES:
+            raise ProtocolError("message", f"snapshot_chunk: {len(body)} bytes, limit {HASH_BYTES}")
+        chunk = await source.snapshot_chunk(body)
+        if chunk is None:
+            raise RequestError("no_chunk")
+        return chunk
+
+    network.register_method(OFFER_METHOD, on_offer)
+    network.register_method(CHUNK_METHOD, on_chunk)
+
+
+async def fetch_snapshot(network: Network, sink: SnapshotSink) -> SnapshotReport | None:
+    """Fetch the highest snapshot that a connected peer offers; None when nobody offers one.
+
+    Raises `SnapshotUnavailableError`; what came until then stays with the sink, and a later call resumes.
+    """
+    offers: dict[tuple[int, bytes, bytes], list[bytes]] = {}
+    asked = network.connected()
+    for peer, offer in zip(asked, await asyncio.gather(*(_ask(network, p) for p in asked)), strict=True):
+        if offer is None:
+            continue
+        try:
+            height = sink.height_of(*offer)
+        except ProtocolError as error:
+            network.links.penalise(peer, error.reason)
+        else:
+            offers.setdefault((height, *offer), []).append(peer)
+    if not offers:
+        return None
+    (height, manifest, sealed), peers = max(offers.items(), key=lambda item: (item[0][0], len(item[1])))
+    fetch = _Fetch(network, sink, deque(sink.begin(manifest, sealed)), len(manifest) + len(sealed))
+    await fetch.run(peers)
+    return SnapshotReport(height, fetch.bytes_fetched, sum(fetch.sources.values()), fetch.sources)
+
+
+async def _ask(network: Network, peer: bytes) -> tuple[bytes, bytes] | None:
+    try:
+        parts = messages.decode_blobs(await network.request(peer, OFFER_METHOD, b"")).items
+    except (RequestError, NotConnectedError):
+        return None
+    except ProtocolError as error:
+        network.links.penalise(peer, error.reason)
+        return None
+    return (parts[0], parts[1]) if len(parts) == 2 else None
+
+
+@dataclass(slots=True)
+class _Fetch:
+    network: Network
+    sink: SnapshotSink
+    missing: deque[bytes]
+    bytes_fetched: int
+    sources: dict[bytes, int] = field(default_factory=dict)
+    failures: dict[bytes, int] = field(default_factory=dict)
+
+    async def run(self, peers: list[bytes]) -> None:
+        """Have every peer work off the missing chunks, until none is missing or nobody is left."""
+        async with asyncio.TaskGroup() as group:
+            for peer in peers:
+                for _ in range(REQUESTS_PER_PEER):
+                    group.create_task(self._work(peer))
+        if self.missing:
+            raise SnapshotUnavailableError(f"{len(self.missing)} chunks of the snapshot were not to be had")
+
+    async def _work(self, peer: bytes) -> None:
+        while self.missing and self.failures.get(peer, 0) < FAILURES_MAX:
+            digest = self.missing.popleft()
+            try:
+                chunk = await self.network.request(peer, CHUNK_METHOD, digest, CHUNK_DEADLINE_S)
+                self.sink.take(digest, chunk)
+            except RequestError:
+                self.missing.append(digest)
+                self.failures[peer] = self.failures.get(peer, 0) + 1
+            except (NotConnectedError, ProtocolError) as error:
+                self.missing.append(digest)
+                self.failures[peer] = FAILURES_MAX
+                if isinstance(error, ProtocolError):
+                    self.network.links.penalise(peer, error.reason)
+            else:
+                self.bytes_fetched += len(chunk)
+                self.sources[peer] = self.sources.get(peer, 0) + 1
