@@ -80,6 +80,14 @@ def test_three_members_commit_one_chain_that_anyone_can_check(network: Network) 
             assert decode_sealed_header(sealed).verify(genesis.member_keys) == ""
 
 
+def test_what_followers_take_in_reaches_the_leader_and_is_committed(network: Network) -> None:
+    leader = await_leader(network.nodes)
+    followers = [node for node in network.nodes if node is not leader]
+    for number, node in enumerate(followers):
+        with Client(node.url, timeout_s=120) as client:
+            committed(client, network, (8 + number) * ACCOUNTS)
+
+
 def test_leadership_is_handed_over_and_members_leave_and_return(network: Network) -> None:
     leader = await_leader(network.nodes)
     heir = next(node for node in network.nodes if node is not leader)
