@@ -3,8 +3,8 @@
 The others offer small batches in an open loop and wait for commit, first alone (`quiet_p99_ms`), then during
 the flood (`flood_p99_ms`); latency counts from when a batch was due. The flood goes through the same HTTP API
 as fast as the node answers, again and again over the nonces that are not committed yet, until all its rows
-are offered (`flood_s`). What it can get in is signed beforehand, and it runs at the lowest priority of the machine
-that it shares with the node, so that it costs the node what it sends and not what it takes to make it.
+are offered (`flood_s`). What it can get in is signed beforehand, and it runs at the lowest priority of the
+machine that it shares with the node: it costs the node what it sends, not what it takes to make it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ Rules
 - Rank for eviction (`floor`): 0 behind a gap; else the least rank (levels.py) of the row and all before it,
   because a row cannot be drawn before those. So the last row of a chain is always its lowest; of equal floors
   the one that arrived later goes first.
-- A row that came behind a gap displaces nothing.
+- At the bounds of rows and of payload the lowest-ranked rows make way, one after the other, for one that
+  ranks higher. A row that came behind a gap displaces nothing.
 - A pending row makes way for another one of the same sender and nonce that offers at least 10 % more fee (of
   nothing: anything more), and whose own rank is not lower. The client of the first is told NONCE_REUSED. A
   row in flight is not replaced.
@@ -302,16 +303,30 @@ def _compare(p, same, words, i, rank, balance, spend):  # type: ignore[no-untype
     return POOL_FULL if p.totals[CHUNKS_LIVE] + chunks > p.totals[CHUNKS_LIMIT] else OK
 
 
+@inlined_kernel
+def _fits(p, size):  # type: ignore[no-untyped-def]
+    payload_fits = p.totals[CHUNKS_LIVE] + chunks_of(size) <= p.totals[CHUNKS_LIMIT]
+    return payload_fits and p.totals[ROWS_LIVE] < p.totals[ROWS_LIMIT]
+
+
 @kernel
 def _room(p, floor, size):  # type: ignore[no-untyped-def]
-    if p.totals[CHUNKS_LIVE] + chunks_of(size) > p.totals[CHUNKS_LIMIT]:
-        return POOL_FULL
-    if p.totals[ROWS_LIVE] < p.totals[ROWS_LIMIT]:
+    if _fits(p, size):
         return OK
     victim = lowest_sender(p)
     if victim < 0 or p.links[p.senders[victim].tail].floor >= floor:
         return POOL_FULL
     return OK
+
+
+@kernel
+def make_room(p, floor, size):  # type: ignore[no-untyped-def]
+    """Drop lowest-ranked rows until a row of this floor and payload fits; False if those left rank higher."""
+    while not _fits(p, size):
+        if _room(p, floor, size) != OK:
+            return False
+        lose_tail(p, lowest_sender(p), POOL_FULL)
+    return True
 
 
 @kernel

@@ -22,8 +22,6 @@ from actors.mempool.arena import (
     OVERDUE,
     QUEUES,
     READY_SIZE,
-    ROWS_LIMIT,
-    ROWS_LIVE,
     ROWS_TOUCHED,
     SWEEP_AT,
 )
@@ -38,9 +36,8 @@ from actors.mempool.chain import (
     judge,
     link_row,
     lose,
-    lose_tail,
     lose_unaffordable,
-    lowest_sender,
+    make_room,
     refresh,
     remove,
     replace_row,
@@ -71,8 +68,8 @@ def insert(  # type: ignore[no-untyped-def]
 ):
     """Insert rows whose verdict is OK, one after the other; judged anew, as the pool may have changed.
 
-    Fills `taken` with the rows that are new here and returns how many. At the bound the lowest-ranked row
-    makes way for one that ranks higher. With `durable`, rows inserted and rows found pending are marked as
+    Fills `taken` with the rows that are new here and returns how many. At the bounds the lowest-ranked rows
+    make way for one that ranks higher. With `durable`, rows inserted and rows found pending are marked as
     journalled; with `own`, as handed in here. A row that was DUPLICATE and no longer is pending becomes
     UNAVAILABLE: its signature was not looked at.
     """
@@ -89,14 +86,14 @@ def insert(  # type: ignore[no-untyped-def]
         else:
             verdicts[i] = verdict
         slot = same if verdict == DUPLICATE else np.int64(-1)
+        if verdict == OK and not known and same < 0 and not make_room(p, floor, payload_bytes(words, i)):
+            verdict = verdicts[i] = POOL_FULL
         if verdict == OK and not known:
             p.totals[ARRIVALS] += 1
             arrival, start = p.totals[ARRIVALS], offsets[i]
             if same >= 0:
                 slot = replace_row(p, s, same, words, i, before, source, fall, own, payloads, start, arrival)
             else:
-                if p.totals[ROWS_LIVE] >= p.totals[ROWS_LIMIT]:
-                    lose_tail(p, lowest_sender(p), POOL_FULL)
                 slot = link_row(p, s, words, i, before, floor, source, fall, own, payloads, start, arrival)
                 lose_unaffordable(p, s)
             taken[count] = i

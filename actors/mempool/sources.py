@@ -1,9 +1,12 @@
 """Who hands transactions in, and how far each is trusted: earned and lost by what became of its rows.
 
 A source is named "kind:name": "member:..." (a node of this network), "known:..." (a client that has shown who
-it is), "anonymous:...", or "" for whoever was not named. Its score starts at 0, lies between -SCORE_MAX and
-SCORE_MAX, and fades by 1/1024 a block. A committed row earns 1; a forged one costs 20, an expired one 5, one
-that is replaced 2 (each of them made others work for nothing).
+it is), "anonymous:...", or "" for whoever was not named. Gateways name clients by API key or address. Rows
+that a member passes on keep the kind that they had where they were handed in, under that member's name, and
+rank as they would have there; anybody else passes on anonymous rows.
+
+A score starts at 0, lies between -SCORE_MAX and SCORE_MAX, and fades by 1/1024 a block. A committed row earns
+1; a forged one costs 20, an expired one 5, a replaced one 2 (each of them made others work for nothing).
 
 Standing, in levels that its rows lose at admission (levels.py): a member -1, a known one 0, an anonymous one
 1; one less from a score of EARNED on, one more below LOST, two more below ABUSIVE.

@@ -149,6 +149,26 @@ def test_payload_bytes_are_bounded_by_a_setting() -> None:
     assert verdicts.tolist() == [Verdict.OK, Verdict.OK, Verdict.POOL_FULL]
 
 
+def test_payloads_of_rows_that_cannot_be_drawn_make_way() -> None:
+    bounds = pool_module.PoolBounds(16, 4, 16, payload_bytes_max=512)
+    pool = pool_module.Pool(bounds, TAG, seed=1)
+    settle(pool, 1, {0: (0, 2**40), 1: (0, 2**40)})
+
+    def offered(rows: list[tuple[int, int, int]], size: int) -> list[str]:
+        batch = made(rows)
+        batch.rows["payload_bytes"] = size
+        verdicts = np.zeros(len(rows), dtype=np.uint8)
+        pool.insert(Batch(batch.rows, np.zeros(size * len(rows), dtype=np.uint8)), verdicts)
+        return [Verdict(int(verdict)).name for verdict in verdicts]
+
+    assert offered([(0, nonce, 10**6) for nonce in range(1, 6)], 128) == ["OK"] * 4 + ["POOL_FULL"]
+    assert offered([(1, 0, 1)], 256) == ["OK"]
+    rows, verdicts = pool.take_lost()
+    assert (rows["nonce"].tolist(), verdicts.tolist()) == ([4, 3], [Verdict.POOL_FULL] * 2)
+    assert [who for who, _ in drawn(pool)] == []
+    assert pool.draw(10, 512, 1).batch.rows["sender"][:, 0].tolist() == [1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=8),

@@ -138,9 +138,7 @@ class Model:
             before = sum(e.cost for e in self.chain(entry.sender) if e.nonce < entry.nonce)
             if entry.nonce != self.ready_end(entry.sender) or before + entry.cost > balance:
                 return Verdict.INSUFFICIENT_BALANCE
-        if self.chunks() + entry.chunks > CHUNKS:
-            return Verdict.POOL_FULL
-        if len(self.everything()) < CAPACITY:
+        if self.fits(entry):
             return Verdict.OK
         victim, rank = self.victim(), entry.rank(lowered)
         floor = self.floor(entry.sender, entry.nonce, rank)
@@ -149,6 +147,18 @@ class Model:
         if victim is None or self.floor_of(victim) >= floor:
             return Verdict.POOL_FULL
         return Verdict.OK
+
+    def fits(self, entry: Entry) -> bool:
+        return len(self.everything()) < CAPACITY and self.chunks() + entry.chunks <= CHUNKS
+
+    def make_room(self, entry: Entry, lowered: int) -> bool:
+        floor = self.floor(entry.sender, entry.nonce, entry.rank(lowered))
+        while not self.fits(entry):
+            victim = self.victim()
+            if victim is None or self.floor_of(victim) >= floor:
+                return False
+            self.lose(victim, Verdict.POOL_FULL)
+        return True
 
     def compare(self, known: Entry, entry: Entry, lowered: int, balance: int) -> Verdict:
         if known.same(entry):
@@ -179,10 +189,8 @@ class Model:
             if known is not None:
                 self.replaced += 1
                 self.lose(known, Verdict.NONCE_REUSED)
-            elif len(self.everything()) == CAPACITY:
-                victim = self.victim()
-                assert victim is not None
-                self.lose(victim, Verdict.POOL_FULL)
+            elif not self.make_room(entry, lowered):
+                return Verdict.POOL_FULL
             self.arrivals += 1
             entry.arrival, entry.draw = self.arrivals, 0
             entry.level, entry.since = entry.level_from(lowered), self.height
