@@ -126,6 +126,9 @@ class ConsensusSettings(Section):
     election_timeout_ms_max: int = Field(
         300, ge=2, le=600_000, description="silence before an election, at most"
     )
+    log_retain_entries: int = Field(
+        100_000, ge=16, le=500_000, description="log entries kept for members that were away"
+    )
     read_timeout_ms: int = Field(2_000, ge=10, le=60_000, description="longest wait for a linearizable read")
     trace_file: str = Field("", description="append every event of the replica to this file, as NDJSON")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")

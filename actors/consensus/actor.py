@@ -29,6 +29,7 @@ from actors.consensus.publishing import Publisher
 from actors.consensus.raft import TraceRecord, to_ndjson
 from actors.consensus.replica import LogRecord
 from actors.consensus.stages import StageTimes
+from actors.consensus.witness import Evidence, Witness
 from actors.ledger.block import Header, decode_header, sign_vote
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import SIGNATURE_BYTES, Signer
@@ -64,7 +65,8 @@ class Consensus(Shell):
         self._peer: Any = None
         self._shards = len(shards)
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
-        self._certifier = Certifier(genesis.member_keys)
+        self._witness = Witness()
+        self._certifier = Certifier(genesis.member_keys, self._on_vote)
         self._producer = Producer(
             shards,
             genesis,
@@ -106,6 +108,7 @@ class Consensus(Shell):
             producer=self._producer,
             times=self._times,
             fetch=self._fetch,
+            catch_up=self._catch_up,
             unreachable=(RayError, ValidatorsUnavailableError),
             on_trace=self._write_trace if self._trace_path else None,
             clock_us=self._clocks.monotonic_us,
@@ -158,6 +161,7 @@ class Consensus(Shell):
             "mempool_shards": self._shards,
             "recoveries": self._part.recoveries,
             "halted": self._part.halted,
+            "evidence": len(self._witness.evidence),
             "event_ms_max": round(self._event_us_max / 1000, 2),
             "queues": self._depths(),
             "stages_us_per_tx": self._times.us_per_transaction(),
@@ -205,6 +209,7 @@ class Consensus(Shell):
         reference."""
         body = _body(block)
         self._bodies.put(body.header.hash(), body)
+        self._report(self._witness.header(body.header, body.signature))
 
     async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Certificates that a leader announced: header hash, then the certificate."""
@@ -222,6 +227,17 @@ class Consensus(Shell):
             return sign_vote(self._signer, digest)
         found = await self._storage.stored_block.remote(height, digest)
         return found[1] if found is not None else b""
+
+    def _on_vote(self, identity: bytes, digest: bytes, signature: bytes) -> None:
+        self._report(self._witness.vote(identity, digest, signature))
+
+    def _report(self, evidence: Evidence | None) -> None:
+        if evidence is not None:
+            self.log.critical("a member signed two blocks: {}", evidence.describe())
+
+    async def evidence(self) -> list[dict[str, object]]:
+        """What convicts members of signing two blocks at one height and term; see `witness.py`."""
+        return [found.describe() for found in self._witness.evidence]
 
     def _add_proof(self, identity: bytes, digest: bytes, answer: bytes) -> None:
         if len(answer) == SIGNATURE_BYTES:
@@ -337,6 +353,13 @@ class Consensus(Shell):
             except ValueError:
                 return None
         return self._peer
+
+    async def _catch_up(self) -> None:
+        peer = self._find_peer()
+        if peer is None:
+            await asyncio.sleep(RETRY_PAUSE_S)
+            return
+        await peer.catch_up.remote()
 
     def _others(self) -> list[bytes]:
         return self._part.engine.replica.others() if self._part.engine else []

@@ -10,12 +10,14 @@ Rules
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.ledger.block import Certificate, decode_certificate, verify_vote
 from actors.ledger.rows import FormatError
 
 BLOCKS_MAX = 4096
+OnVote = Callable[[bytes, bytes, bytes], None]
 
 
 @dataclass(slots=True)
@@ -27,9 +29,13 @@ class _Gathering:
 
 
 class Certifier:
-    """Votes in, certificates out. `members` are the identities of the genesis."""
+    """Votes in, certificates out. `members` are the identities of the genesis.
 
-    def __init__(self, members: list[bytes]) -> None:
+    on_vote is told of every true vote: (identity, header hash, signature).
+    """
+
+    def __init__(self, members: list[bytes], on_vote: OnVote = lambda *_: None) -> None:
+        self._on_vote = on_vote
         self._members = frozenset(members)
         self._ordered = members
         self._needed = len(members) // 2 + 1
@@ -44,6 +50,7 @@ class Certifier:
         if identity not in self._members or not verify_vote(identity, digest, signature):
             self.votes_refused += 1
             return
+        self._on_vote(identity, digest, signature)
         gathering.votes[identity] = signature
         if len(gathering.votes) >= self._needed:
             certificate = Certificate(tuple(sorted(gathering.votes.items())))

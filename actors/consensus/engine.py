@@ -82,6 +82,10 @@ class Ports(Protocol):
         """Tell this node's actors that a block is final."""
         ...
 
+    async def compact(self, record: LogRecord) -> None:
+        """Drop from the disk what the log has forgotten."""
+        ...
+
     async def find_certificate(self, height: int, digest: bytes) -> None:
         """Ask the other members for their votes, or for the certificate; answers go to the certifier."""
         ...
@@ -97,11 +101,18 @@ class Engine:
     """See the module's text. `sign` votes for a header hash, `clock_us` is monotonic."""
 
     def __init__(
-        self, replica: Replica, certifier: Certifier, ports: Ports, sign: Vote, clock_us: Callable[[], int]
+        self,
+        replica: Replica,
+        certifier: Certifier,
+        ports: Ports,
+        sign: Vote,
+        clock_us: Callable[[], int],
+        retain_entries: int,
     ) -> None:
         self.replica, self.certifier = replica, certifier
         self._ports, self._sign, self._clock_us = ports, sign, clock_us
         self._identity = replica.identity(replica.raft.id)
+        self._retain_entries = retain_entries
         self._waiting: dict[bytes, _Waiting] = {}
         self._to_write: asyncio.Queue[tuple[Write, tuple[Message, ...]]] = asyncio.Queue()
         self._to_apply: asyncio.Queue[Entry] = asyncio.Queue()
@@ -335,6 +346,9 @@ class Engine:
             self.led_commit_ms = self._clock_ms()
         self.replica.applied(entry)
         self.advanced.set()
+        record = self.replica.compaction(self._retain_entries)
+        if record is not None:
+            await self._ports.compact(record)
 
     async def _finish(self, digest: bytes, height: int) -> None:
         if (proposed_us := self._proposed_us.pop(digest, 0)) and self.replica.leads:

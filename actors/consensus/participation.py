@@ -13,7 +13,7 @@ shell; this file knows no Ray.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ from actors.consensus.following import Fetch, Following, RestandError
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, PipelineBrokenError, Position, Sealed
 from actors.consensus.ports import NodePorts
 from actors.consensus.producing import Producer
-from actors.consensus.raft import RaftError, RaftOptions, TraceRecord
-from actors.consensus.replica import Head, Replica, StoredLog
+from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
+from actors.consensus.replica import Head, Replica, StoredLog, installation
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import decode_header, sign_vote
 from actors.ledger.genesis import Genesis
@@ -46,7 +46,7 @@ _OWN_FAILURES = (RaftError, PipelineBrokenError, OvertakenError, TimeoutError, V
 class Neighbourhood:
     """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down.
 
-    clock_us is monotonic, wall_ms is what headers say of the time.
+    catch_up takes proven blocks from other nodes. clock_us is monotonic, wall_ms is what headers say.
     """
 
     settings: ConsensusSettings
@@ -59,6 +59,7 @@ class Neighbourhood:
     producer: Producer
     times: StageTimes
     fetch: Fetch
+    catch_up: Callable[[], Awaitable[None]]
     unreachable: tuple[type[Exception], ...]
     on_trace: Callable[[TraceRecord], None] | None
     clock_us: Callable[[], int]
@@ -118,7 +119,14 @@ class Participation:
             stored = await node.storage.raft_state.remote(node.ports.epoch)
             replica = self._replica(stored, Head(head["height"], bytes.fromhex(head["hash"])))
             self.pipeline = self._new_pipeline(await self._replay(replica))
-            self.engine = Engine(replica, node.certifier, node.ports, self._vote, node.clock_us)
+            self.engine = Engine(
+                replica,
+                node.certifier,
+                node.ports,
+                self._vote,
+                node.clock_us,
+                node.settings.log_retain_entries,
+            )
         else:
             self.pipeline = self._new_pipeline(_position(head))
         self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
@@ -188,6 +196,9 @@ class Participation:
             if self.engine is not None:
                 await self._stand(self.engine, below)
             below = None
+            if self.engine is not None and self.engine.snapshot_offer is not None:
+                await self._install(self.engine, self.engine.snapshot_offer.snapshot)
+                return
             try:
                 await self._work()
             except RestandError as error:
@@ -208,6 +219,44 @@ class Participation:
             position = await self._replay(engine.replica, below)
         await node.producer.release()
         self.pipeline = self._new_pipeline(position)
+
+    # --- a log that begins after this node's head --------------------------------------------------------
+
+    async def _install(self, engine: Engine, snapshot: SnapshotMeta) -> None:
+        """The leader's log begins after what this node has: take proven blocks up to its snapshot's, and
+        begin the log there. Ends in a recovery, which finds both on the disk."""
+        node, ports = self._node, self._node.ports
+        if self.pipeline is not None:
+            await self.pipeline.close()
+        await engine.drained.wait()
+        async with ports.gate.closed():
+            ports.epoch, head = await node.storage.fence.remote()
+            self.pipeline = pipeline = self._new_pipeline(_position(head))
+            self._log.info("behind the leader's log: catching up from height {}", head["height"])
+            ports.persist_stage = stage = _Until(ports, snapshot.digest)
+            if head["hash"] == snapshot.digest.hex():
+                stage.reached.set()
+            while not stage.reached.is_set():
+                await self._catch_up(pipeline, stage.reached)
+            await pipeline.close()
+        await ports.write(None, b"", installation(snapshot))
+
+    async def _catch_up(self, pipeline: Pipeline, reached: asyncio.Event) -> None:
+        """Take what others prove until `reached`, or until they have no more. Raises PipelineBrokenError."""
+        catching = asyncio.ensure_future(self._node.catch_up())
+        reaching = asyncio.ensure_future(reached.wait())
+        try:
+            ends: list[asyncio.Future[Any]] = [catching, reaching, pipeline.broken]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if pipeline.broken.done() and not reached.is_set():
+                pipeline.broken.result()
+            if catching.done() and not reached.is_set():
+                catching.result()
+                await asyncio.sleep(RETRY_PAUSE_S)
+        finally:
+            catching.cancel()
+            reaching.cancel()
+            await asyncio.gather(catching, reaching, return_exceptions=True)
 
     # --- work --------------------------------------------------------------------------------------------
 
@@ -266,6 +315,21 @@ class Participation:
 
     def _vote(self, digest: bytes) -> bytes:
         return sign_vote(self._node.signer, digest)
+
+
+class _Until:
+    """A persist stage that takes proven blocks up to one, which `reached` tells of, and none after it."""
+
+    def __init__(self, ports: NodePorts, last: bytes) -> None:
+        self._ports, self._last = ports, last
+        self.reached = asyncio.Event()
+
+    async def __call__(self, sealed: Sealed) -> None:
+        if self.reached.is_set():
+            raise OvertakenError("the log goes on from here")
+        await self._ports.take_proven(sealed)
+        if sealed.digest == self._last:
+            self.reached.set()
 
 
 def _position(head: dict[str, Any]) -> Position:

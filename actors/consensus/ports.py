@@ -183,6 +183,11 @@ class NodePorts:
             await told
         return delta
 
+    async def compact(self, record: LogRecord) -> None:
+        """Drop the log's oldest entries from the disk."""
+        async with self.gate.passing():
+            await self.storage.compact_log.remote(self.epoch, record.snapshot, record.base_index, record.base)
+
     async def publish(self, height: int, digest: bytes, delta: Any) -> None:
         """Bookkeeping and publication of a final block."""
         await self.published(self._headers.pop(height), digest, delta)

@@ -162,19 +162,22 @@ class Replica:
         if entry.kind is EntryKind.BLOCK:
             self.head = Head(self.head.height + 1, entry.digest)
 
-    def compaction(self, retain_entries: int) -> tuple[SnapshotMeta, LogRecord] | None:
+    def compaction(self, retain_entries: int) -> LogRecord | None:
         """Let the head stand for the log before it, but for the last entries; what to write for that.
 
-        None while the applied entry is no block, or there is nothing to drop.
+        None while the applied entry is no block, or little would be dropped.
         """
-        raft, index = self.raft, min(self.applied_index, self.raft.durable_index)
-        if index <= raft.log.snapshot.index or index - raft.log.base_index <= 2 * retain_entries:
+        raft, index = self.raft, self.applied_index
+        if index > raft.durable_index or index - raft.log.base_index < 2 * retain_entries:
             return None
         if raft.log.entry(index).digest != self.head.digest:
             return None
         snapshot = raft.snapshot_at(index, self.head.digest)
         raft.compact(snapshot, retain_entries)
-        base = raft.log.base_index
-        return snapshot, LogRecord(
-            snapshot=_encode(snapshot), base_index=base, base=_encode(raft.log.base_term)
-        )
+        base_term = _encode(raft.log.base_term)
+        return LogRecord(snapshot=_encode(snapshot), base_index=raft.log.base_index, base=base_term)
+
+
+def installation(snapshot: SnapshotMeta) -> LogRecord:
+    """What to write when the chain stands at a snapshot's block: a log that holds nothing but that."""
+    return LogRecord(snapshot=_encode(snapshot), base_index=snapshot.index, base=_encode(snapshot.term))

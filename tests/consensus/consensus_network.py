@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.certifier import Certifier
 from actors.consensus.participation import Neighbourhood, Participation
-from actors.consensus.pipeline import Sealed, Work
+from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
 from actors.consensus.ports import Gate
 from actors.consensus.replica import LogRecord, StoredLog
 from actors.consensus.stages import StageTimes
@@ -53,6 +53,8 @@ class FakeDisk:
         self.certificates: dict[int, bytes] = {}
         self.hard_state = b""
         self.entries: list[bytes] = []
+        self.snapshot = self.base = b""
+        self.base_index = 0
         self.epoch = self.executed = 0
         for name in ("fence", "raft_state", "replay", "head"):
             setattr(self, name, RemoteMethod(getattr(self, f"_{name}")))
@@ -73,7 +75,7 @@ class FakeDisk:
 
     def _raft_state(self, epoch: int) -> StoredLog:
         assert epoch == self.epoch
-        return StoredLog(self.hard_state, b"", 0, b"", tuple(self.entries))
+        return StoredLog(self.hard_state, self.snapshot, self.base_index, self.base, tuple(self.entries))
 
     def _replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
         assert epoch == self.epoch
@@ -84,9 +86,17 @@ class FakeDisk:
 
     def write(self, record: LogRecord) -> None:
         self.hard_state = record.hard_state or self.hard_state
+        if record.snapshot:
+            self.snapshot, self.base_index, self.base = record.snapshot, record.base_index, record.base
+            self.entries = []
         if record.entries:
-            assert record.first_index <= len(self.entries) + 1
-            self.entries[record.first_index - 1 :] = record.entries
+            at = record.first_index - self.base_index - 1
+            assert 0 <= at <= len(self.entries)
+            self.entries[at:] = record.entries
+
+    def compact(self, record: LogRecord) -> None:
+        del self.entries[: record.base_index - self.base_index]
+        self.snapshot, self.base_index, self.base = record.snapshot, record.base_index, record.base
 
 
 class FakePorts:
@@ -173,6 +183,14 @@ class FakePorts:
     async def publish(self, height: int, digest: bytes, delta: Any) -> None:
         assert self._headers.pop(height).hash() == digest
 
+    async def take_proven(self, sealed: Sealed) -> None:
+        await self.write(sealed, sealed.certificate, LogRecord())
+        await self.publish(sealed.header.height, sealed.digest, {})
+        self._member.part.head = self._disk._head()
+
+    async def compact(self, record: LogRecord) -> None:
+        self._disk.compact(record)
+
     async def find_certificate(self, height: int, digest: bytes) -> None:
         await asyncio.sleep(0)
         for other in self._member.network.others(self._member):
@@ -226,6 +244,7 @@ class FakeMember:
             producer=FakeProducer(self),  # type: ignore[arg-type]
             times=StageTimes(),
             fetch=self.fetch,
+            catch_up=self.catch_up,
             unreachable=(ConnectionError,),
             on_trace=None,
             clock_us=lambda: int(loop.time() * 1e6),
@@ -251,6 +270,23 @@ class FakeMember:
         durable = engine.replica.tail(below=engine.replica.raft.durable_index + 1)
         return any(entry.digest == digest for entry in durable)
 
+    async def catch_up(self) -> None:
+        """Hand over what the most advanced other member can prove."""
+        await asyncio.sleep(0.001)
+        source = max(self.network.others(self), key=lambda other: other.disk.height).disk
+        pipeline = self.part.pipeline
+        assert pipeline is not None
+        for height in range(self.disk.height + 1, source.height + 1):
+            header, signature = source.blocks[height]
+            parts, certificate = (header.transaction_root[0], None), source.certificates[height]
+            try:
+                future = await pipeline.submit(
+                    Work(parts, 1, header=header, signature=signature, certificate=certificate)
+                )
+                await future
+            except PipelineBrokenError:
+                return
+
     async def fetch(self, height: int, digest: bytes, leader: bytes) -> Body | None:
         await asyncio.sleep(0.001)
         for other in self.network.others(self):
@@ -264,12 +300,12 @@ class FakeMember:
 class FakeNetwork:
     """All members, and a wire that loses, delays and reorders by the seed."""
 
-    def __init__(self, seed: int, loss: float = 0.0, delay_s_max: float = 0.002) -> None:
+    def __init__(self, seed: int, loss: float = 0.0, retain_entries: int = 1000) -> None:
         self.rng = random.Random(seed)
-        self.loss, self.delay_s_max = loss, delay_s_max
+        self.loss, self.delay_s_max = loss, 0.002
         self.cut: set[int] = set()
         self.producing = True
-        self.settings = ConsensusSettings()
+        self.settings = ConsensusSettings(log_retain_entries=retain_entries)
         self.signers = [Signer(bytes([number]) * 32) for number in range(1, COUNT + 1)]
         members = [Member(f"node-{n}", s.public_key.hex()) for n, s in enumerate(self.signers, 1)]
         self.genesis = Genesis(1, "test", 0, members, 1, 1, bytes(32).hex(), 10, 10)

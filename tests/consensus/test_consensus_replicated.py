@@ -14,9 +14,14 @@ from actors.consensus.raft import Configuration, MembershipError
 from actors.ledger.block import Certificate, sign_vote
 
 
-def run(seed: int, scenario: Callable[[FakeNetwork], Awaitable[None]], loss: float = 0.0) -> None:
+def run(
+    seed: int,
+    scenario: Callable[[FakeNetwork], Awaitable[None]],
+    loss: float = 0.0,
+    retain_entries: int = 1000,
+) -> None:
     async def whole() -> None:
-        network = FakeNetwork(seed, loss)
+        network = FakeNetwork(seed, loss, retain_entries)
         try:
             await scenario(network)
         finally:
@@ -65,6 +70,25 @@ def test_a_crashed_member_comes_back_and_catches_up(role: str) -> None:
         await network.settle()
 
     run(4, scenario)
+
+
+def test_a_member_that_was_away_for_longer_than_the_log_takes_proven_blocks() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        leader = await leader_of(network)
+        victim = next(m for m in network.members if m is not leader)
+        await victim.crash()
+        others = [m for m in network.members if m is not victim]
+        missed = victim.disk.height
+        await grows(network, others, 60)
+        bases = [m.part.engine.replica.raft.log.base_index for m in others if m.part.engine]
+        assert min(bases) > missed
+        victim.start()
+        await network.until(lambda: victim.disk.base_index > missed, "the log begins at a snapshot")
+        await grows(network, network.members)
+        await network.settle()
+
+    run(8, scenario, retain_entries=16)
 
 
 def test_what_a_cut_off_leader_proposed_gives_way() -> None:

@@ -236,15 +236,22 @@ class NodePeer(Shell, Peer):
                     await self._behind.wait()
             self._behind.clear()
             try:
-                report = await synchronise(self._running(), self._chain)
+                await self._synchronise()
             except ChainRefusedError as error:
                 self._halted = str(error)
                 self.log.critical("this node stops following: {}", error)
             except RayError as error:
                 self.log.warning("catching up again after {}", first_line(error))
-            else:
-                if report.blocks:
-                    self.log.info("caught up with {} blocks to height {}", report.blocks, report.height)
+
+    async def _synchronise(self) -> None:
+        report = await synchronise(self._running(), self._chain)
+        if report.blocks:
+            self.log.info("caught up with {} blocks to height {}", report.blocks, report.height)
+
+    async def catch_up(self) -> None:
+        """Hand the proven blocks of others to Consensus, until there are no more or it takes no more."""
+        with contextlib.suppress(ChainRefusedError):
+            await self._synchronise()
 
     # Transactions
 
