@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -120,9 +121,10 @@ class Up:
         """SIGKILL of the command and of whatever of its cluster does not die with it."""
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
-        self.process.communicate(timeout=30)
         _, alive = psutil.wait_procs(family, timeout=5)
         for process in alive:
-            process.kill()
-        _, alive = psutil.wait_procs(alive, timeout=30)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        _, alive = psutil.wait_procs(alive, timeout=60)
         assert alive == []
+        self.process.communicate(timeout=60)

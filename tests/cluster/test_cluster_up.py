@@ -23,7 +23,14 @@ def run(*arguments: str, keys: Path, url: str, code: int = 0) -> dict[str, Any]:
 
 def test_commands_work_against_up_and_the_chain_continues_after_ctrl_c(tmp_path: Path) -> None:
     data_dir, keys = tmp_path / "data", tmp_path / "keys"
-    options = ("--set", "network.development_accounts=10", "--set", "node.validators=1")
+    options = (
+        "--set",
+        "network.development_accounts=10",
+        "--set",
+        "node.validators=1",
+        "--set",
+        "node.mempool_shards=1",
+    )
     up = Up(data_dir, *options)
     url = up.url()
     key = run("keys", "new", "alice", keys=keys, url=url)
