@@ -42,6 +42,8 @@ _CONNECTIONS_MAX = 512
 _REQUEST_TIMEOUT_S = 60.0
 _RETRY_PAUSE_S = (0.05, 1.0)
 _BINARY = "application/octet-stream"
+# What httpx lets through when a socket is lost right after it was connected.
+_OF_A_LOST_SOCKET = (AttributeError, RuntimeError, OSError)
 
 OPEN, COMMITTED, DURABLE, REFUSED = 0, 1, 2, 3
 """What the history says of a row: never answered for, reported committed, reported durable, refused."""
@@ -267,7 +269,7 @@ class _Sender:
                 content=unit.body,
                 headers={"content-type": _BINARY, "accept": _BINARY},
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, *_OF_A_LOST_SOCKET) as error:
             self._tally.error(type(error).__name__)
             return None
         if response.status_code != 200:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import uvicorn
@@ -178,6 +179,24 @@ def test_what_is_told_durable_at_once_counts_as_durable(serve: Any, tmp_path: Pa
     url, _ = serve([])
     _, _, fate = load(url, tmp_path, durable_every=1)
     assert set(fate.tolist()) == {OPEN, DURABLE}
+
+
+def test_a_socket_that_is_lost_at_once_is_a_failed_attempt(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _ = serve([])
+    post, calls = httpx.AsyncClient.post, []
+
+    async def losing(self: Any, *args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            raise AttributeError("'NoneType' object has no attribute 'getpeername'")
+        return await post(self, *args, **options)
+
+    monkeypatch.setattr(httpx.AsyncClient, "post", losing)
+    result, batches, _ = load(url, tmp_path, retry_s=30.0)
+    assert result["errors"] == {"AttributeError": 1}
+    assert batches["attempts"].tolist() == [2, 1]
 
 
 def test_a_repetition_that_overtakes_its_row_does_not_make_it_refused(serve: Any, tmp_path: Path) -> None:
