@@ -18,7 +18,7 @@ from actors.peer.kademlia.records import EndpointRecord
 from bench.simulation.peer.world import World
 
 TIMEOUT_S = 1.5
-REFRESHES_AT_JOIN = 3
+REFRESHES_AT_JOIN = 1
 HOSTILE_SUBNETS = 4
 
 
@@ -56,7 +56,7 @@ class FindingNode:
         self._advance(lookup, done)
 
     def join(self, seeds: Sequence[EndpointRecord]) -> None:
-        """Bootstrap: learn the seeds, look up the own id, then refresh a few far buckets."""
+        """Bootstrap: learn the seeds, look up the own id, then refresh the farthest bucket."""
         self.joined_s = self._finding.world.now_s
         for seed in seeds:
             self._see(seed)
