@@ -15,6 +15,7 @@ import msgspec
 from bench.load import LATENCY_US_MAX, LoadPlan, Plan
 
 _ROOT = Path(__file__).parent.parent
+_POLL_S = 0.02
 _COUNTS = (
     "sent",
     "accepted",
@@ -39,20 +40,19 @@ class Running:
             process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             self._processes.append(process)
 
-    def alive(self) -> bool:
-        """Whether one of them has not ended."""
-        return any(process.poll() is None for process in self._processes)
-
     def results(self) -> list[dict[str, Any]]:
-        """Wait for all. Raises RuntimeError if one failed."""
+        """Wait for all. Raises RuntimeError as soon as one has failed."""
+        while any(process.poll() is None for process in self._processes):
+            if any(process.poll() for process in self._processes):
+                self.kill()
+            time.sleep(_POLL_S)
         results = []
-        for process in self._processes:
+        for process in sorted(self._processes, key=lambda process: process.returncode <= 0):
             out, err = process.communicate()
             if process.returncode:
-                self.kill()
                 raise RuntimeError(f"the load generator failed: {err.decode(errors='replace')[-2000:]}")
-            results.append(msgspec.json.decode(out.splitlines()[-1]))
-        return results
+            results.append((self._processes.index(process), msgspec.json.decode(out.splitlines()[-1])))
+        return [result for _, result in sorted(results, key=lambda numbered: numbered[0])]
 
     def kill(self) -> None:
         """End what still runs."""

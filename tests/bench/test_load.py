@@ -19,6 +19,7 @@ from actors.ledger.rules import Account, apply_batch
 from actors.ledger.signing import development_signer
 from actors.ledger.verdict import Verdict
 from actors.validator.kernels.reference import verify
+from bench.generators import run_plans
 from bench.load import COMMITTED, DURABLE, HISTORY_DTYPE, OPEN, REFUSED, LoadPlan, run_load
 from bench.saturation import saturation_tps
 from bench.schedule import Segment, constant, due_times_s, rows_due
@@ -197,6 +198,15 @@ def test_a_socket_that_is_lost_at_once_is_a_failed_attempt(
     result, batches, _ = load(url, tmp_path, retry_s=30.0)
     assert result["errors"] == {"AttributeError": 1}
     assert batches["attempts"].tolist() == [2, 1]
+
+
+def test_one_failed_generator_ends_all_and_says_why(tmp_path: Path, serve: Any) -> None:
+    url, _ = serve([])
+    path = str(tmp_path / "pool.npy")
+    build_pool(plan(count=20)).save(path)
+    endless = LoadPlan(url, path, 0, 20, 10, "open", rate_tps=0.001)
+    with pytest.raises(RuntimeError, match="nowhere"):
+        run_plans(tmp_path, [endless, LoadPlan(url, "/nowhere.npy", 0, 20, 10, "closed")])
 
 
 def test_a_repetition_that_overtakes_its_row_does_not_make_it_refused(serve: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,7 @@ def test_the_manifest_runs_a_soak_with_options_that_exist() -> None:
     arguments = shlex.split(document["spec"]["entrypoint"])
     assert arguments[:3] == ["python", "/home/ray/raychain/node.py", "soak"]
     shown = CliRunner().invoke(app, ["soak", "--help"], env={"COLUMNS": "200"}).output
+    shown = re.sub(r"\x1b\[[\d;]*m", "", shown)
     assert [option for option in arguments[3:] if option.startswith("--") and option not in shown] == []
     spec = document["spec"]["rayClusterSpec"]
     groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
