@@ -26,7 +26,7 @@ from actors.consensus.pipeline import BlockRefusedError, Work
 from actors.consensus.ports import NodePorts
 from actors.consensus.producing import DRAW_TIMEOUT_S, Producer
 from actors.consensus.publishing import Publisher
-from actors.consensus.raft import TraceRecord, to_ndjson
+from actors.consensus.raft import RaftError, TraceRecord, to_ndjson
 from actors.consensus.replica import LogRecord
 from actors.consensus.stages import StageTimes
 from actors.consensus.witness import Evidence, Witness
@@ -182,6 +182,10 @@ class Consensus(Shell):
         leader = self._part.engine.replica.raft.leader if self._part.engine else None
         return self._genesis.member_keys[leader - 1].hex() if leader else ""
 
+    def _leader_name(self) -> str:
+        leader = self._part.engine.replica.raft.leader if self._part.engine else None
+        return self._genesis.members[leader - 1].name if leader else ""
+
     def _depths(self) -> dict[str, int]:
         return self._part.pipeline.depths() if self._part.pipeline else {}
 
@@ -277,18 +281,22 @@ class Consensus(Shell):
         return describe_members(self._genesis, self._part.engine.replica if self._part.engine else None)
 
     async def change_member(self, action: str, name: str) -> dict[str, object]:
-        """`add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.
+        """Begin to `add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.
 
-        Raises MembershipError, LeadershipTransferError, or NotLeaderError; the answer names the leader.
+        Answers action, member, term and the leader's identity, or why it was `refused`.
         """
-        if self._part.engine is None:
-            raise ValueError("this node takes no part in consensus")
-        raft = self._part.engine.replica.raft
-        if action == "transfer":
-            raft.transfer_leadership(member_number(self._genesis, name))
-        else:
-            raft.change_membership(*change(self._genesis, raft.configuration, action, name))
-        self._part.engine.pump()
+        engine = self._part.engine
+        if engine is None:
+            return {"refused": "this node takes no part in consensus, or is recovering"}
+        raft = engine.replica.raft
+        try:
+            if action == "transfer":
+                raft.transfer_leadership(member_number(self._genesis, name))
+            else:
+                raft.change_membership(*change(self._genesis, raft.configuration, action, name))
+        except RaftError as error:
+            return {"refused": f"{error}; the leader is {self._leader_name() or 'not known'}"}
+        engine.pump()
         return {"action": action, "member": name, "term": raft.term, "leader": self._leader_identity()}
 
     async def validate_blocks(

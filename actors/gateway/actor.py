@@ -19,6 +19,7 @@ from ray.exceptions import RayActorError, RayError
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.limits import read_api_keys
+from actors.gateway.membership import Membership
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.server import HttpServer, bind_kept, read_tls
 from actors.gateway.service import Service
@@ -124,7 +125,8 @@ class Gateway(Shell):
             replica.method("read_index"),
         )
         keys = read_api_keys(Path(settings.api_keys_file).read_text()) if settings.api_keys_file else None
-        self._app = create_app(self._service, self._report, settings, keys)
+        membership = Membership(replica.method("members"), replica.method("change_member"))
+        self._app = create_app(self._service, self._report, settings, keys, membership)
         self._tls = read_tls(settings.tls_certificate_file, settings.tls_key_file)
         self._serving: asyncio.Task[HttpServer] | None = None
         with contextlib.suppress(RuntimeError):

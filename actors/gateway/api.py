@@ -33,6 +33,7 @@ from actors.gateway.events_route import EVENTS_PATH, EventsRoute, refuse
 from actors.gateway.explorer_route import ExplorerRoute
 from actors.gateway.gate import Gate
 from actors.gateway.limits import ApiKeys
+from actors.gateway.membership import Membership, membership_routes
 from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
@@ -57,9 +58,14 @@ class Api:
     """The ASGI application: one route by hand, all others by FastAPI."""
 
     def __init__(
-        self, backend: Backend, report: Report, settings: GatewaySettings, keys: ApiKeys | None
+        self,
+        backend: Backend,
+        report: Report,
+        settings: GatewaySettings,
+        keys: ApiKeys | None,
+        membership: Membership | None,
     ) -> None:
-        self.typed = _typed_app(backend, report)
+        self.typed = _typed_app(backend, report, membership)
         self._backend, self._report = backend, report
         self._batch = BatchRoute(backend, report)
         self._explorer = ExplorerRoute()
@@ -129,16 +135,20 @@ class _TypedApp(FastAPI):
 
 
 def create_app(
-    backend: Backend, report: Report, settings: GatewaySettings | None = None, keys: ApiKeys | None = None
+    backend: Backend,
+    report: Report,
+    settings: GatewaySettings | None = None,
+    keys: ApiKeys | None = None,
+    membership: Membership | None = None,
 ) -> Api:
     """The application over a backend. `report` is told of every failure that is answered with 500.
 
     Without `keys` everybody may read and submit.
     """
-    return Api(backend, report, settings or GatewaySettings(), keys)
+    return Api(backend, report, settings or GatewaySettings(), keys, membership)
 
 
-def _typed_app(backend: Backend, report: Report) -> FastAPI:
+def _typed_app(backend: Backend, report: Report, membership: Membership | None) -> FastAPI:
     app = _TypedApp(
         title="raychain",
         version="1",
@@ -154,6 +164,7 @@ def _typed_app(backend: Backend, report: Report) -> FastAPI:
     app.include_router(chain_routes(backend), prefix="/v1", tags=["chain"])
     app.include_router(proof_routes(backend), prefix="/v1", tags=["chain"])
     app.include_router(node_routes(backend), prefix="/v1", tags=["node"])
+    app.include_router(membership_routes(backend.genesis, membership), prefix="/v1", tags=["node"])
 
     async def typed_error(_request: Request, error: Exception) -> Response:
         return problem_response(of_error(error))

@@ -15,7 +15,6 @@ from actors.gateway.models import (
     BlockOut,
     BlockPageOut,
     CertificateOut,
-    MembersOut,
     ReceiptPageOut,
 )
 from actors.gateway.openapi import problems
@@ -169,14 +168,6 @@ def chain_routes(backend: Backend) -> APIRouter:
         if data is None:
             raise ProblemError("not-found", f"no block at height {wanted}", field="height")
         return json_response({"height": wanted, **render.receipts(data, offset, limit)})
-
-    @router.get("/members", summary="Who votes for blocks", response_model=MembersOut)
-    async def members() -> Response:
-        listed = [
-            {"name": member.name, "identity": member.identity, "address": member.address}
-            for member in backend.genesis.members
-        ]
-        return json_response({"members": listed, "majority": len(listed) // 2 + 1})
 
     @router.get("/genesis", summary="The genesis document, in its canonical form", responses=problems(503))
     async def genesis() -> Response:

@@ -137,6 +137,15 @@ class Client:
         """Health of each actor by its name, under `actors`; None for one that is away."""
         return self._known(requests.actors())
 
+    def members(self) -> dict[str, Any]:
+        """Members of the network, one row each, and how many make a majority."""
+        return self._known(requests.members())
+
+    def change_member(self, action: str, member: str) -> dict[str, Any]:
+        """add, promote, remove or transfer (leadership to) a member, by name. Raises ApiError with the reason
+        when consensus refuses it; ask the leader's node."""
+        return self._known(requests.change_member(action, member))
+
     def ready(self) -> bool:
         """True once the node serves; False while it cannot be reached."""
         try:
@@ -272,6 +281,14 @@ class AsyncClient:
     async def actors(self) -> dict[str, Any]:
         """See `Client.actors`."""
         return await self._known(requests.actors())
+
+    async def members(self) -> dict[str, Any]:
+        """As `Client.members`."""
+        return await self._known(requests.members())
+
+    async def change_member(self, action: str, member: str) -> dict[str, Any]:
+        """As `Client.change_member`."""
+        return await self._known(requests.change_member(action, member))
 
     async def ready(self) -> bool:
         """See `Client.ready`."""

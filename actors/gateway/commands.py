@@ -10,7 +10,7 @@ import typer
 
 from actors.console import UserError, emit, explained
 from actors.directory import DirectoryError, read_signer, write_secret
-from actors.gateway import doctor, proof_commands
+from actors.gateway import doctor, membership_commands, proof_commands
 from actors.gateway.client import ApiError
 from actors.gateway.options import (
     DEFAULT_KEYS,
@@ -29,6 +29,7 @@ from actors.ledger.signing import SEED_BYTES, Signer, Transfer, sign_transfer
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(proof_commands.app)
+app.add_typer(membership_commands.app, name="members")
 doctor.register(app)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys on this machine, one file each, mode 0600.")
 app.add_typer(keys_app, name="keys")

@@ -41,6 +41,8 @@ _FINAL = re.compile(
 )
 _WORD = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
 _ALWAYS = ("/v1/health", "/v1/ready")
+_ADMIN_PATHS = ("/v1/validators", "/v1/members")
+_LOOPBACK = ("127.0.0.1", "::1")
 _KINDS = ("transactions", "blocks", "accounts", "status", "events", "genesis", "health", "ready")
 
 
@@ -162,7 +164,13 @@ class Gate:
     def _client(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
         """Who asks. Raises ProblemError: 401 without a valid key where one is needed, 403 below the role."""
         address = (scope.get("client") or ("",))[0]
+        posts = scope.get("method") == "POST"
+        administers = posts and scope["path"] in _ADMIN_PATHS
+        if administers and b"origin" in headers and headers[b"origin"] not in self._origins:
+            raise ProblemError("forbidden", "other origins may not administer a node", field="origin")
         if self._keys is None:
+            if administers and address not in _LOOPBACK:
+                raise ProblemError("forbidden", "without API keys, administer the node on its machine")
             return str(address)
         scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         found = self._keys.find(text.strip()) if scheme.lower() == "bearer" else None
@@ -171,7 +179,7 @@ class Gate:
             problem.headers["WWW-Authenticate"] = "Bearer"
             raise problem
         name, role = found
-        needed = Role.SUBMIT if scope.get("method") == "POST" else Role.READ
+        needed = Role.ADMIN if administers else Role.SUBMIT if posts else Role.READ
         if role < needed:
             raise ProblemError(
                 "forbidden", f"this needs the role {needed.name.lower()}", field="authorization"

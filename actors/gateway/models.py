@@ -315,13 +315,6 @@ class MemberOut(BaseModel):
     address: str
 
 
-class MembersOut(BaseModel):
-    """Members of the genesis, and how many votes make a block final."""
-
-    members: list[MemberOut]
-    majority: int
-
-
 class ValidatorsOut(BaseModel):
     """Validator workers, and what consensus says of their queue."""
 

@@ -27,6 +27,7 @@ TITLES: dict[str, tuple[int, str]] = {
     "method-not-allowed": (405, "This resource has other methods"),
     "request-timeout": (408, "The body did not arrive in time"),
     "conflict": (409, "The transaction does not fit the state of its sender"),
+    "membership-conflict": (409, "The members do not allow this change now"),
     "too-large": (413, "The body exceeds its bound"),
     "unsupported-media-type": (415, "The body has another media type than this route reads"),
     "invalid": (422, "A value is not what it must be"),

@@ -150,6 +150,16 @@ def actors() -> Request[dict[str, Any]]:
     return Request("GET", "/v1/actors", _document)
 
 
+def members() -> Request[dict[str, Any]]:
+    """Members of the network, and what each is now."""
+    return Request("GET", "/v1/members", _document)
+
+
+def change_member(action: str, member: str) -> Request[dict[str, Any]]:
+    """Begin a change of membership, at the leader."""
+    return Request("POST", "/v1/members", _document, {"json": {"action": action, "member": member}})
+
+
 def ready() -> Request[bool]:
     """Whether all parts of the node answer."""
     return Request("GET", "/v1/ready", lambda response: bool(_document(response)["ready"]))

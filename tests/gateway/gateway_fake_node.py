@@ -11,6 +11,7 @@ from nacl.signing import VerifyKey
 from numpy.typing import NDArray
 
 from actors.gateway.backend import UnavailableError
+from actors.gateway.membership import Membership
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.service import Service
 from actors.ledger import merkle, rules
@@ -284,3 +285,27 @@ async def until(condition: Any) -> None:
             return
         await asyncio.sleep(0.0005)
     raise AssertionError("the condition was never met")
+
+
+def membership_of(genesis: Genesis) -> Membership:
+    """Consensus' view of the members of a genesis, the first of whom leads; only `transfer` is allowed."""
+
+    async def rows() -> list[dict[str, Any]]:
+        return [
+            {
+                "number": number,
+                "name": member.name,
+                "identity": member.identity,
+                "address": member.address,
+                "role": "voter",
+                "leader": number == 1,
+            }
+            for number, member in enumerate(genesis.members, 1)
+        ]
+
+    async def change(action: str, member: str) -> dict[str, Any]:
+        if action != "transfer" or member not in {known.name for known in genesis.members}:
+            return {"refused": f"{action} {member} is not allowed now"}
+        return {"action": action, "member": member, "term": 2, "leader": genesis.members[0].identity}
+
+    return Membership(rows, change)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gateway_fake_node import FakeNode
+from gateway_fake_node import FakeNode, membership_of
 
 from actors.gateway.api import create_app
 from actors.gateway.server import HttpServer, bind
@@ -39,7 +39,8 @@ def url() -> Iterator[str]:
         node.shards[0].pending = [node.transfer(who, 0) for who in range(8)]
         node.commit()
         options = GatewaySettings(client_rate_max=0)
-        app = create_app(node.service, lambda *fault: FAULTS.append(fault), options)
+        members = membership_of(node.genesis)
+        app = create_app(node.service, lambda *fault: FAULTS.append(fault), options, membership=members)
         server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
         await server.started()
         return server

@@ -1,0 +1,98 @@
+"""Members of the network: who votes, who leads, and an administrator's changes of that.
+
+Consensus decides; a change that its rules refuse is a conflict (409) that says why, and where the leader is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from actors.gateway.backend import UnavailableError
+from actors.gateway.models import MemberOut
+from actors.gateway.openapi import problems
+from actors.gateway.problem import ProblemError
+from actors.gateway.transaction_routes import json_response
+from actors.ledger.genesis import Genesis
+
+MEMBERS_PATH = "/v1/members"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Consensus as plain calls: its rows, one a member, and a change of one member by name."""
+
+    rows: Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]]
+    change: Callable[[str, str], Coroutine[Any, Any, dict[str, Any]]]
+
+
+class ReplicaOut(MemberOut):
+    """A member and what it is now; the leader also says how far each other one has come."""
+
+    number: int
+    role: Literal["voter", "learner", "out"]
+    leader: bool
+    match_index: int | None = None
+    behind: int | None = None
+
+
+class MembersOut(BaseModel):
+    """Members of the genesis, and how many votes make a block final."""
+
+    members: list[ReplicaOut]
+    majority: int
+
+
+class ChangeIn(BaseModel):
+    """A change of membership."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["add", "promote", "remove", "transfer"]
+    member: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class ChangedOut(BaseModel):
+    """The change is under way."""
+
+    action: str
+    member: str
+    term: int
+    leader: str
+
+
+def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRouter:
+    """GET and POST /members."""
+    router = APIRouter()
+
+    @router.get(
+        "/members", summary="Who votes for blocks, and who leads", response_model=MembersOut,
+        responses=problems(503),
+    )  # fmt: skip
+    async def members() -> Response:
+        if membership is None:
+            raise UnavailableError("consensus")
+        rows = await membership.rows()
+        return json_response({"members": rows, "majority": len(genesis.members) // 2 + 1})
+
+    @router.post(
+        "/members",
+        summary="Add (as a learner), promote, or remove a member, or transfer leadership to it",
+        description="For administrators, at the leader; without API keys, for callers on this machine.",
+        response_model=ChangedOut,
+        responses=problems(400, 403, 408, 409, 413, 422, 503),
+    )
+    async def change(wanted: ChangeIn) -> Response:
+        if membership is None:
+            raise UnavailableError("consensus")
+        answer = await membership.change(wanted.action, wanted.member)
+        if "refused" in answer:
+            raise ProblemError("membership-conflict", answer["refused"], field="member")
+        return json_response(answer)
+
+    return router

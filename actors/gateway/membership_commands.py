@@ -1,0 +1,55 @@
+"""Commands of membership: `members` lists, its subcommands change. Import no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from actors.console import UserError, emit, explained
+from actors.gateway.client import ApiError
+from actors.gateway.options import DEFAULT_URL, Json, Url, opened
+
+app = typer.Typer(help="Members of the network; without a subcommand, lists them.")
+
+
+@app.callback(invoke_without_command=True)
+@explained(ApiError)
+def members_list(context: typer.Context, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """List the members: who votes, who leads, how far each has come."""
+    if context.invoked_subcommand is None:
+        with opened(url) as client:
+            answer = client.members()
+        if as_json:
+            emit(answer, True)
+            return
+        rows = {
+            row["name"]: f"{row['role']:<8}{'leader  ' if row['leader'] else ''}" for row in answer["members"]
+        }
+        emit({**rows, "majority": answer["majority"]}, False, title="members")
+
+
+def _change(action: str) -> Callable[..., None]:
+    def command(
+        name: Annotated[str, typer.Argument(help="The member's name in the genesis, or its identity.")],
+        url: Url = DEFAULT_URL,
+        as_json: Json = False,
+    ) -> None:
+        with opened(url) as client:
+            try:
+                answer = client.change_member(action, name)
+            except ApiError as error:
+                raise UserError(str(error)) from None
+            emit(answer, as_json)
+
+    return command
+
+
+for _action, _text in (
+    ("add", "Let a member of the genesis take part again, as a learner at first."),
+    ("promote", "Make a learner that has caught up a voter."),
+    ("remove", "Take a member out; a majority of the genesis must go on voting."),
+    ("transfer", "Hand leadership over to a member."),
+):
+    app.command(_action, help=_text)(explained(ApiError)(_change(_action)))
