@@ -40,7 +40,7 @@ LINK_DTYPE = np.dtype(
         ("source", "u2"),  # who handed it in: a slot of `sources`
         ("level", "u1"),  # by fee and trust, at admission: see levels.py
         ("durable", "u1"),  # 1 if the journal holds the row
-        ("own", "u1"),  # 1 if it was handed in at this node, which then sees to it that others hear of it
+        ("own", "u1"),  # 0, or handed in at this node, which offers it to others: 1 + looks at it so far
         ("spare", "u1"),
     ]
 )

@@ -51,6 +51,7 @@ from actors.mempool.payloads import copy_payload, payload_bytes
 
 UNAVAILABLE = int(Verdict.UNAVAILABLE)
 _STALE, _MARKED = 1, 2
+LOOKS_MAX, LOOKS_CYCLE = 255, 64
 _RANK_SHIFT, _FEE_MAX = np.uint64(FEE_RANK_BITS), np.uint64(2**FEE_RANK_BITS - 1)
 
 
@@ -98,7 +99,7 @@ def insert(  # type: ignore[no-untyped-def]
                 lose_unaffordable(p, s)
             taken[count] = i
             count += 1
-        if slot >= 0 and own:
+        if slot >= 0 and own and p.links[slot].own == 0:
             p.links[slot].own = 1
         if durable and slot >= 0 and p.links[slot].durable == 0:
             p.links[slot].durable = 1
@@ -343,6 +344,9 @@ def live_slots(p, senders_used, durable_only, out):  # type: ignore[no-untyped-d
 def own_slots(p, senders_used, first_sender, arrival_max, out):  # type: ignore[no-untyped-def]
     """Rows that were handed in here, not later than `arrival_max`, in flight or not, from a sender on, round.
 
+    A row is taken at the 1st, 2nd, 4th ... look at it and then at every LOOKS_CYCLE-th, so that one that
+    others refuse again and again costs them less and less.
+
     Fills `out` with chains by nonce, the last one cut if need be; returns (rows, the sender to go on with).
     """
     count, s = 0, first_sender if first_sender < senders_used else 0
@@ -352,8 +356,11 @@ def own_slots(p, senders_used, first_sender, arrival_max, out):  # type: ignore[
         while slot >= 0:
             if count == len(out):
                 return count, s
-            if p.links[slot].own != 0 and p.links[slot].arrival <= arrival_max:
-                out[count] = slot
-                count += 1
+            looks = np.int64(p.links[slot].own)
+            if looks != 0 and p.links[slot].arrival <= arrival_max:
+                p.links[slot].own = looks + 1 if looks < LOOKS_MAX else LOOKS_MAX + 1 - LOOKS_CYCLE
+                if looks & (looks - 1) == 0 or looks % LOOKS_CYCLE == 0:
+                    out[count] = slot
+                    count += 1
             slot = np.int64(p.links[slot].next)
     return count, s

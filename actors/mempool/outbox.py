@@ -77,9 +77,10 @@ class Outbox:
 class Again:
     """Which rows of a pool are offered once more: those that others may have lost, or never heard of.
 
-    Every `period_s` the rows that clients handed in here at least a period ago and that still wait go into
-    the outbox again, at most `rows_max` of them, the others in their turn. A node that draws blocks from its
-    own pool since the last time offers none: its rows are where they are wanted.
+    Every `period_s` the rows that clients handed in here at least a period ago and that still wait are looked
+    at. They go into the outbox again, less and less often (kernels.own_slots), at most `rows_max` of them,
+    the others in their turn. A node that has drawn a block from its own pool since the last time offers none:
+    its rows are where they are wanted.
     """
 
     def __init__(self, pool: Pool, period_s: float, rows_max: int) -> None:
