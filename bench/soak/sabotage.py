@@ -23,6 +23,7 @@ from bench.soak.judge import Evidence
 Blocks = Iterator[tuple[SealedHeader, Batch]]
 LEAK_MB = 12
 KILLS = 3
+GATHER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,21 @@ def _kill(kind: str) -> Callable[[list[Any], threading.Event], None]:
         for _ in range(KILLS):
             if stop.wait(4.0):
                 return
-            for pid in _pids(nodes, kind):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _signal(_pids(nodes, kind), signal.SIGKILL)
 
     return act
+
+
+def _lose_what_waits(nodes: list[Any], stop: threading.Event) -> None:
+    """Let transactions gather in the mempools, while Consensus stands still, and kill all shards."""
+    for _ in range(KILLS):
+        if stop.wait(4.0):
+            return
+        leaders = _pids(nodes, "consensus")
+        _signal(leaders, signal.SIGSTOP)
+        stop.wait(GATHER_S)
+        _signal(_pids(nodes, "mempool"), signal.SIGKILL)
+        _signal(leaders, signal.SIGCONT)
 
 
 def _stall(stopped_s: float, running_s: float) -> Callable[[list[Any], threading.Event], None]:
@@ -132,12 +143,16 @@ def _stall(stopped_s: float, running_s: float) -> Callable[[list[Any], threading
         while not stop.is_set():
             pids = _pids(nodes, "storage")
             for number, pause_s in ((signal.SIGSTOP, stopped_s), (signal.SIGCONT, running_s)):
-                for pid in pids:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, number)
+                _signal(pids, number)
                 stop.wait(pause_s)
 
     return act
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _pids(nodes: list[Any], kind: str) -> list[int]:
@@ -151,9 +166,7 @@ def _pids(nodes: list[Any], kind: str) -> list[int]:
 
 SABOTAGE: dict[str, Sabotage] = {
     "skip_fsync": Sabotage(
-        "nothing_lost",
-        "rows are reported durable before their journal is; shards are killed",
-        act=_kill("mempool"),
+        "nothing_lost", "rows are reported durable that are not; shards are killed", act=_lose_what_waits
     ),
     "drop_block": Sabotage("nothing_lost", "the last block that holds transactions is gone", _drop_block),
     "no_retry": Sabotage("nothing_unanswered", "what failed is not offered again", act=_kill("gateway")),
