@@ -26,10 +26,13 @@ def register(app: typer.Typer) -> None:
 
 
 def _with_json(command: Any) -> Any:
-    """The command with an option --json, printing what it returns."""
+    """The command with an option --json, printing what it returns; exit code 1 if `passed` is False in it."""
 
     def run(as_json: bool = False, **options: Any) -> None:
-        emit(command(**options), as_json)
+        result = command(**options)
+        emit(result, as_json)
+        if result.get("passed") is False:
+            raise typer.Exit(1)
 
     own = inspect.signature(command, eval_str=True)
     extra = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)

@@ -1,4 +1,7 @@
-"""A headless Chromium driven over its DevTools protocol: enough of it for the tests of the explorer."""
+"""A headless Chromium driven over its DevTools protocol: enough of it for the tests of the explorer.
+
+BrowserError means that the browser itself failed: it did not start, ended, or answers no more.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ import contextlib
 import itertools
 import json
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+KEYS: dict[str, dict[str, Any]] = {"Enter": {"windowsVirtualKeyCode": 13, "text": "\r"}}
+START_TIMEOUT_S, CALL_TIMEOUT_S = 90.0, 60.0
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -26,6 +33,22 @@ _FLAGS = (
     "--disable-component-update",
     "--remote-debugging-port=0",
 )
+
+
+class BrowserError(Exception):
+    """The browser does not work here; this says nothing of the page."""
+
+
+def find_chromium() -> str | None:
+    """The first browser that runs at all: some systems have a stub in its place."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        try:
+            said = subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if said.returncode == 0:
+            return path
+    return None
 
 
 class Page:
@@ -54,8 +77,11 @@ class Page:
         """One DevTools command."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
-        await self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        answer = await asyncio.wait_for(self._answers[number], 60)
+        try:
+            await self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
+            answer = await asyncio.wait_for(self._answers[number], CALL_TIMEOUT_S)
+        except (TimeoutError, OSError, WebSocketException) as error:
+            raise BrowserError(f"{method}: {error!r}") from error
         assert "error" not in answer, answer
         result: dict[str, Any] = answer["result"]
         return result
@@ -82,9 +108,12 @@ class Page:
         await self.value(f"document.querySelector({selector!r}).focus()")
         await self.value(f"document.querySelector({selector!r}).select()")
         await self.call("Input.insertText", text=text)
+        await self.press("Enter")
+
+    async def press(self, name: str) -> None:
+        """A key of KEYS."""
         for kind in ("keyDown", "keyUp"):
-            key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
-            await self.call("Input.dispatchKeyEvent", type=kind, **key)
+            await self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, **KEYS[name])
 
     async def screenshot(self, path: Path, width: int, height: int, dark: bool = False) -> bytes:
         """A PNG of the page at a size, as light or dark."""
@@ -99,11 +128,10 @@ class Page:
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str, folder: Path) -> AsyncIterator[Page]:
-    """Chromium at a page; its profile lives in `folder`."""
-    assert CHROMIUM is not None
+async def opened(chromium: str, url: str, folder: Path) -> AsyncIterator[Page]:
+    """Chromium at a page; its profile lives in `folder`. Raises BrowserError."""
     process = await asyncio.create_subprocess_exec(
-        CHROMIUM,
+        chromium,
         *_FLAGS,
         f"--user-data-dir={folder}",
         "about:blank",
@@ -111,14 +139,7 @@ async def opened(url: str, folder: Path) -> AsyncIterator[Page]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        port_file = folder / "DevToolsActivePort"
-        while not (port_file.exists() and port_file.read_text().count("\n")):
-            assert process.returncode is None, "Chromium ended"
-            await asyncio.sleep(0.02)
-        port = port_file.read_text().split("\n")[0]
-        async with httpx.AsyncClient() as http:
-            targets = (await http.get(f"http://127.0.0.1:{port}/json")).json()
-        target = next(target for target in targets if target["type"] == "page")
+        target = await _first_page(process, folder / "DevToolsActivePort")
         async with connect(target["webSocketDebuggerUrl"], max_size=None, proxy=None) as connection:
             page = Page(connection, url.rsplit(":", 1)[0])
             for domain in ("Page", "Runtime", "Network"):
@@ -129,3 +150,20 @@ async def opened(url: str, folder: Path) -> AsyncIterator[Page]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+async def _first_page(process: asyncio.subprocess.Process, port_file: Path) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S), httpx.AsyncClient() as http:
+            while True:
+                if process.returncode is not None:
+                    raise BrowserError(f"ended with {process.returncode} before it was up")
+                if port_file.exists() and port_file.read_text().count("\n"):
+                    port = port_file.read_text().split("\n")[0]
+                    targets = (await http.get(f"http://127.0.0.1:{port}/json")).json()
+                    pages = [target for target in targets if target["type"] == "page"]
+                    if pages:
+                        return dict(pages[0])
+                await asyncio.sleep(0.02)
+    except (TimeoutError, httpx.TransportError) as error:
+        raise BrowserError(f"not up within {START_TIMEOUT_S:.0f} s: {error!r}") from error

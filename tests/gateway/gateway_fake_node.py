@@ -192,7 +192,15 @@ class FakeNode:
 
     async def peers(self) -> list[dict[str, Any]]:
         self._read()
-        return [{"identity": "ab" * 32, "address": "127.0.0.1:1", "state": "active", "rtt_ms": 1.5}]
+        return [
+            {
+                "identity": "ab" * 32,
+                "address": "127.0.0.1:1",
+                "state": "active",
+                "member": True,
+                "rtt_ms": 1.5,
+            }
+        ]
 
     def _read(self) -> None:
         self.reads += 1

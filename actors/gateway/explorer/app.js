@@ -167,27 +167,56 @@ async function accountPage(key) {
   return stream.close;
 }
 
+const looks = []; // of the node page: when, validators, transactions so far
+
 async function nodePage() {
   view.replaceChildren(
     el("h1", {}, "Node"),
-    el("section", { class: "card" }, el("h2", {}, "Actors"), table([["Actor"], ["CPU s", "number"], ["Memory MB", "number"], ["Queue", "number"], ["Up s", "number"]], [], "actors")),
+    el("section", { class: "card" }, el("h2", {}, "Actors"), table([["Actor"], ["CPU", "number"], ["", "wide"], ["Memory MB", "number"], ["Queue", "number"], ["Up s", "number"]], [], "actors")),
     el("section", { class: "card" }, el("h2", {}, "Microseconds a transaction"), el("div", { id: "stages" })),
-    el("section", { class: "card" }, el("h2", {}, "Validators"), el("div", { id: "workers" })),
+    el("section", { class: "card" }, el("h2", {}, "Validators"), el("div", { id: "scaling" }), el("div", { id: "workers" })),
   );
+  let before = {};
   const show = async () => {
     const [{ actors }, status, workers] = await Promise.all([read("/v1/actors"), read("/v1/status"), read("/v1/validators")]);
     const body = document.querySelector("#actors");
     if (!body) return;
-    body.replaceChildren(...Object.entries(actors).sort().map(([name, health]) => cells(
-      [name, many(health?.cpu_s), many(health?.rss_mb), many(health?.depth ?? health?.inflight ?? health?.connections ?? 0), health ? many(health.uptime_s) : el("span", { class: "bad" }, "away")],
-      ["", "number", "number", "number", "number"],
-    )));
+    const now = performance.now() / 1000, seen = {};
+    body.replaceChildren(...Object.entries(actors).sort().map(([name, health]) => {
+      if (!health) return cells([name, el("span", { class: "bad" }, "away"), "", "", "", ""], ["", "number", "wide"]);
+      seen[name] = { cpu: health.cpu_s, at: now };
+      const last = before[name], share = last && health.cpu_s >= last.cpu ? (100 * (health.cpu_s - last.cpu)) / Math.max(now - last.at, 0.001) : null;
+      return cells(
+        [name, share === null ? "–" : `${share.toFixed(0)} %`, meter(share ?? 0), many(health.rss_mb), many(health.depth ?? health.inflight ?? health.connections ?? 0), many(health.uptime_s)],
+        ["", "number", "wide", "number", "number", "number"],
+      );
+    }));
+    before = seen;
     document.querySelector("#stages").replaceChildren(bars(Object.entries(status.node.stages_us_per_tx ?? {})));
+    looks.push({ at: now, validators: Number(workers.validators), transactions: Number(status.node.transactions ?? 0) });
+    while (looks.length > CHART_SECONDS) looks.shift();
+    document.querySelector("#scaling").replaceChildren(...scaling(looks));
     document.querySelector("#workers").replaceChildren(facts([["Workers", many(workers.validators)], ...Object.entries(workers.pool).map(([name, value]) => [name.replaceAll("_", " "), many(value)])]));
   };
   await show();
   const poll = setInterval(() => show().catch(() => {}), POLL_MS);
   return () => clearInterval(poll);
+}
+
+const meter = (percent) => svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", style: "width:6rem;height:.6rem", "aria-hidden": "true" }, svg("rect", { class: "rest", width: 100, height: 8 }), svg("rect", { class: "bar", width: Math.min(100, percent), height: 8 }));
+
+function scaling(points) {
+  // Transactions a second between two looks as an area, the number of Validators at them as a stepped line.
+  if (points.length < 2) return [el("p", { class: "soft" }, "collecting …")];
+  const width = 600, height = 100, rates = points.slice(1).map((point, i) => Math.max(0, (point.transactions - points[i].transactions) / Math.max(point.at - points[i].at, 0.001)));
+  const peak = Math.max(1, ...rates), most = Math.max(1, ...points.map((point) => point.validators)), x = (i) => (i * width) / rates.length;
+  const area = rates.map((rate, i) => `${x(i)},${height - (rate / peak) * (height - 10)} ${x(i + 1)},${height - (rate / peak) * (height - 10)}`);
+  const line = points.map((point, i) => `${x(Math.max(0, i - 1))},${height - (point.validators / most) * (height - 6)} ${x(i)},${height - (point.validators / most) * (height - 6)}`);
+  const label = `at most ${many(Math.round(peak))} transactions a second (area), at most ${most} validators (line)`;
+  return [
+    svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, preserveAspectRatio: "none", style: "height:100px" }, svg("polygon", { class: "area", points: `0,${height} ${area.join(" ")} ${width},${height}` }), svg("polyline", { class: "steps", points: line.join(" ") })),
+    el("p", { class: "soft" }, label),
+  ];
 }
 
 function bars(entries) {
@@ -199,20 +228,20 @@ function bars(entries) {
 }
 
 async function peersPage() {
-  const { peers } = await read("/v1/peers"), width = 600, height = 320, cx = width / 2, cy = height / 2;
-  const graph = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${peers.length} peers` });
+  const { peers } = await read("/v1/peers"), width = 600, height = 260, cx = width / 2, cy = height / 2;
+  const graph = svg("svg", { class: "graph", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `this node and ${peers.length} peers` });
   peers.forEach((peer, i) => {
-    const angle = (2 * Math.PI * i) / peers.length, x = cx + 220 * Math.cos(angle), y = cy + 115 * Math.sin(angle);
-    const name = svg("text", { x, y: y + 26 });
-    name.textContent = short(String(peer.identity ?? peer.address ?? ""));
-    graph.append(svg("line", { class: "edge", x1: cx, y1: cy, x2: x, y2: y }), svg("circle", { class: peer.state === "active" ? "peer" : "away", cx: x, cy: y, r: 10 }), name);
+    const angle = (2 * Math.PI * i) / peers.length - Math.PI / 2, x = cx + 200 * Math.cos(angle), y = cy - 8 + 90 * Math.sin(angle);
+    const name = svg("text", { x, y: y + 24 }), connected = peer.state === "active" || peer.state === "idle";
+    name.textContent = String(peer.identity ?? peer.address ?? "").slice(0, 8);
+    graph.append(svg("line", { class: connected ? "edge" : "edge lost", x1: cx, y1: cy - 8, x2: x, y2: y }), svg("circle", { class: connected ? "peer" : "away", cx: x, cy: y, r: peer.member ? 10 : 7 }), name);
   });
-  graph.append(svg("circle", { class: "self", cx, cy, r: 14 }));
-  const rows = peers.map((peer) => cells([el("code", {}, short(String(peer.identity ?? ""))), String(peer.address ?? "–"), String(peer.state ?? "–"), many(peer.rtt_ms)], ["", "", "", "number"]));
+  graph.append(svg("circle", { class: "self", cx, cy: cy - 8, r: 12 }));
+  const rows = peers.map((peer) => cells([el("code", {}, short(String(peer.identity ?? ""))), String(peer.address ?? "–"), peer.member ? "member" : "observer", String(peer.state ?? "–"), many(peer.rtt_ms)], ["wide", "", "", "", "number"]));
   view.replaceChildren(
     el("h1", {}, "Peers"),
     el("section", { class: "card" }, graph, el("p", { class: "soft" }, peers.length ? `${peers.length} known` : "No other node is known: this network has one node.")),
-    el("section", { class: "card" }, table([["Identity"], ["Address"], ["State"], ["ms", "number"]], rows)),
+    el("section", { class: "card" }, table([["Identity", "wide"], ["Address"], ["Kind"], ["State"], ["ms", "number"]], rows)),
   );
 }
 
