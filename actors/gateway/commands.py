@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from rich.progress import Progress
 
-from actors.console import UserError, emit, explained
+from actors.console import UserError, console, emit, explained
 from actors.directory import DirectoryError, read_signer, write_secret
 from actors.gateway import doctor, membership_commands, proof_commands
-from actors.gateway.client import ApiError
+from actors.gateway.client import ApiError, AsyncClient
 from actors.gateway.options import (
     DEFAULT_KEYS,
     DEFAULT_URL,
     Json,
     KeysDir,
     Url,
+    Watch,
     key_path,
     opened,
     public_key_of,
+    show,
     signer_of,
 )
 from actors.gateway.proof import ProofError
+from actors.gateway.wallet import RefusedError, UnconfirmedError, Wallet
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, Transfer, sign_transfer
 
@@ -34,7 +40,7 @@ doctor.register(app)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys on this machine, one file each, mode 0600.")
 app.add_typer(keys_app, name="keys")
 
-_MISTAKES = (DirectoryError, FormatError, ApiError, ProofError)
+_MISTAKES = (DirectoryError, FormatError, ApiError, ProofError, RefusedError, UnconfirmedError)
 
 
 @keys_app.command("new")
@@ -67,12 +73,16 @@ def keys_show(
 
 @app.command()
 @explained(*_MISTAKES)
-def status(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+def status(url: Url = DEFAULT_URL, watch_s: Watch = 0, as_json: Json = False) -> None:
     """Head of the chain, actors, queues and microseconds per transaction of each stage."""
     with opened(url) as client:
-        told = client.status()
-        head, peers = told.get("head") or {}, told.get("node", {}).pop("peers", [])
-        emit({**head, **told, "peers": peers}, as_json)
+
+        def look() -> dict[str, Any]:
+            told = client.status()
+            head, peers = told.get("head") or {}, told.get("node", {}).pop("peers", [])
+            return {**head, **told, "peers": peers}
+
+        show(look, as_json, watch_s)
 
 
 @app.command()
@@ -86,21 +96,53 @@ def send(
     expiry_height: Annotated[int, typer.Option(help="Last height that may hold it.")] = NEVER_EXPIRES_HEIGHT,
     memo: Annotated[str, typer.Option(help="Text to carry as the payload.")] = "",
     wait: Annotated[str, typer.Option(help="accepted, durable or committed.")] = "committed",
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="So many such transfers.")] = 1,
     url: Url = DEFAULT_URL,
     keys_dir: KeysDir = DEFAULT_KEYS,
     as_json: Json = False,
 ) -> None:
-    """Sign a transfer and submit it."""
+    """Sign a transfer and submit it. With --count many, each is retried until it is committed, once."""
     if wait not in ("accepted", "durable", "committed"):
         raise UserError(f"--wait {wait}: expected accepted, durable or committed")
+    if count > 1 and (nonce is not None or wait != "committed"):
+        raise UserError("--count: many transfers get their nonces by themselves and wait until committed")
     with opened(url) as client:
         genesis = client.genesis()
         signer = signer_of(keys_dir, sender, genesis.network)
         recipient = public_key_of(keys_dir, to, genesis.network)
+        if count > 1:
+            draft = Transfer(recipient, amount, 0, fee, expiry_height, memo.encode())
+            emit(asyncio.run(_send_many(url, signer, draft, count)), as_json)
+            return
         number = client.account(signer.public_key)["nonce"] if nonce is None else nonce
         transfer = Transfer(recipient, amount, int(number), fee, expiry_height, memo.encode())
         answer = client.submit_one(sign_transfer(signer, genesis.chain_tag, transfer), wait=wait)  # type: ignore[arg-type]
         emit(answer, as_json)
+
+
+async def _send_many(url: str, signer: Signer, draft: Transfer, count: int) -> dict[str, Any]:
+    """`count` transfers like the draft, with automatic nonces, many in flight."""
+    began, heights = time.monotonic(), []
+    async with AsyncClient(url.split(",")) as client, Wallet(client, signer) as wallet:
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("committed", total=count)
+
+            async def one() -> None:
+                payload, expiry = draft.payload, draft.expiry_height
+                sent = await wallet.transfer(draft.recipient, draft.amount, draft.fee, payload, expiry)
+                heights.append(sent.height)
+                bar.advance(task)
+
+            await asyncio.gather(*(one() for _ in range(count)))
+    seconds = time.monotonic() - began
+    return {
+        "committed": count,
+        "seconds": round(seconds, 2),
+        "per_second": round(count / seconds, 1),
+        "first_height": min(heights),
+        "last_height": max(heights),
+        "retries": wallet.retries,
+    }
 
 
 @app.command()
@@ -109,11 +151,13 @@ def balance(
     account: Annotated[str, typer.Argument(help="Public key, name of a key, or development:N.")],
     url: Url = DEFAULT_URL,
     keys_dir: KeysDir = DEFAULT_KEYS,
+    watch_s: Watch = 0,
     as_json: Json = False,
 ) -> None:
     """Balance and next nonce of an account."""
     with opened(url) as client:
-        emit(client.account(public_key_of(keys_dir, account, client.genesis().network)), as_json)
+        key = public_key_of(keys_dir, account, client.genesis().network)
+        show(lambda: client.account(key), as_json, watch_s)
 
 
 @app.command()
@@ -139,18 +183,21 @@ def block(
     height: Annotated[str, typer.Argument(help="A height, or latest.")] = "latest",
     limit: Annotated[int, typer.Option(min=0, max=1000, help="Transactions to list.")] = 5,
     url: Url = DEFAULT_URL,
+    watch_s: Watch = 0,
     as_json: Json = False,
 ) -> None:
     """A block's header and its first transactions."""
     if height != "latest" and not height.isdecimal():
         raise UserError(f"height {height!r}: expected a number or latest")
     with opened(url) as client:
-        found: dict[str, Any] | None = client.block(
-            "latest" if height == "latest" else int(height), limit=limit
-        )
-        if found is None:
-            raise UserError(f"no block at height {height}")
-        emit(found, as_json)
+
+        def look() -> dict[str, Any]:
+            found = client.block("latest" if height == "latest" else int(height), limit=limit)
+            if found is None:
+                raise UserError(f"no block at height {height}")
+            return found
+
+        show(look, as_json, watch_s)
 
 
 def _digest(text: str) -> bytes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from actors.console import UserError
+from actors.console import UserError, emit
 from actors.directory import read_signer
 from actors.gateway.client import Client, UnavailableApiError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
@@ -21,6 +23,9 @@ Url = Annotated[
 ]
 KeysDir = Annotated[Path, typer.Option("--keys-dir", envvar="RAYCHAIN_KEYS", help="Folder of key files.")]
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
+Watch = Annotated[
+    float, typer.Option("--watch", min=0, max=3600, help="Look again every so many seconds, until Ctrl-C.")
+]
 DEFAULT_KEYS = Path("~/.raychain/keys")
 
 
@@ -51,6 +56,19 @@ def _number(name: str) -> int:
     if not digits.isdecimal():
         raise UserError(f"{name!r}: expected development:N with a number N, as in development:0")
     return int(digits)
+
+
+def show(look: Callable[[], Mapping[str, Any]], as_json: bool, watch_s: float) -> None:
+    """Print what a look finds: once, or every `watch_s` seconds until Ctrl-C; as JSON a line each time."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            found = look()
+            if watch_s and not as_json and sys.stdout.isatty():
+                sys.stdout.write("\x1b[H\x1b[2J")  # to the top of an empty screen
+            emit(found, as_json)
+            if not watch_s:
+                return
+            time.sleep(watch_s)
 
 
 @contextlib.contextmanager
