@@ -69,7 +69,8 @@ class Peer:
             return {"address": self._network.address, "identity": self._network.identity.hex()}
 
     async def health(self) -> dict[str, object]:
-        """`ok`, `address`, `identity`, `uptime_s`, `peers` (connected), `routes` (table size), `counters`."""
+        """`ok`, `address`, `identity`, `uptime_s`, `event_loop` (uvloop in a node), `peers` (connected),
+        `routes` (table size), `counters`."""
         network = self._network
         if network is None or self._discovery is None or self._spread is None:
             return {"ok": False, "address": None, "identity": None, "uptime_s": 0.0, "peers": 0}
@@ -78,6 +79,7 @@ class Peer:
             "address": network.address,
             "identity": network.identity.hex(),
             "uptime_s": time.monotonic() - self._started_at_s,
+            "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "peers": len(network.connected()),
             "routes": len(self._discovery.table),
             "gossip": self._spread.core.held,

@@ -50,7 +50,8 @@ def test_start_health_peers_stop() -> None:
         assert started["identity"] == identity_of(0).hex()
         assert str(started["address"]).startswith("127.0.0.1:")
         assert await peer.start() == started
-        assert (await peer.health())["ok"] is True
+        health = await peer.health()
+        assert (health["ok"], health["event_loop"]) == (True, "asyncio")
         assert await peer.peers() == []
         await peer.stop()
         await peer.stop()
