@@ -192,9 +192,13 @@ class Participation:
     async def _take_part(self) -> None:
         """Stand and work, again and again, until something fails."""
         below: int | None = None
+        led = False
         while True:
             if self.engine is not None:
                 await self._stand(self.engine, below)
+                if led:
+                    await self._node.producer.release()
+                led = self.engine.replica.leads
             below = None
             if self.engine is not None and self.engine.snapshot_offer is not None:
                 await self._install(self.engine, self.engine.snapshot_offer.snapshot)
@@ -213,11 +217,10 @@ class Participation:
             return
         if pipeline is not None:
             await pipeline.close()
-        await engine.drained.wait()
+        await _drained(engine)
         async with node.ports.gate.closed():
             node.ports.epoch, _ = await node.storage.fence.remote()
             position = await self._replay(engine.replica, below)
-        await node.producer.release()
         self.pipeline = self._new_pipeline(position)
 
     # --- a log that begins after this node's head --------------------------------------------------------
@@ -228,7 +231,7 @@ class Participation:
         node, ports = self._node, self._node.ports
         if self.pipeline is not None:
             await self.pipeline.close()
-        await engine.drained.wait()
+        await _drained(engine)
         async with ports.gate.closed():
             ports.epoch, head = await node.storage.fence.remote()
             self.pipeline = pipeline = self._new_pipeline(_position(head))
@@ -282,18 +285,20 @@ class Participation:
         self._log.info("{} in term {}", engine.replica.raft.role.value, engine.replica.raft.term)
         if engine.replica.leads or len(engine.replica.members) > 1:
             self.ready.set()
-        await self._until_changed(engine, duty)
+        await self._until_changed(engine, pipeline, duty)
 
-    async def _until_changed(self, engine: Engine, duty: asyncio.Task[None]) -> None:
+    async def _until_changed(self, engine: Engine, pipeline: Pipeline, duty: asyncio.Task[None]) -> None:
         change = asyncio.create_task(engine.changed.wait())
-        ends: list[asyncio.Future[Any]] = [duty, change, engine.failed]
+        ends: list[asyncio.Future[Any]] = [duty, change, engine.failed, pipeline.broken]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if engine.failed.done():
                 engine.failed.result()
+            if pipeline.broken.done():
+                pipeline.broken.result()
             if duty.done():
                 duty.result()
-        except (PipelineBrokenError, OvertakenError) as error:
+        except (PipelineBrokenError, OvertakenError, RaftError) as error:
             if engine.failed.done():
                 raise
             raise RestandError from error
@@ -330,6 +335,19 @@ class _Until:
         await self._ports.take_proven(sealed)
         if sealed.digest == self._last:
             self.reached.set()
+
+
+async def _drained(engine: Engine) -> None:
+    """Wait until all that was handed to the disk is on it. Raises what ended the engine, if it has ended."""
+    drained = asyncio.ensure_future(engine.drained.wait())
+    ends: list[asyncio.Future[Any]] = [drained, engine.failed]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if engine.failed.done():
+            engine.failed.result()
+    finally:
+        drained.cancel()
+        await asyncio.gather(drained, return_exceptions=True)
 
 
 def _position(head: dict[str, Any]) -> Position:

@@ -56,8 +56,15 @@ class FakeDisk:
         self.snapshot = self.base = b""
         self.base_index = 0
         self.epoch = self.executed = 0
+        self.failing: set[str] = set()
         for name in ("fence", "raft_state", "replay", "head"):
             setattr(self, name, RemoteMethod(getattr(self, f"_{name}")))
+
+    def fail_once(self, call: str) -> None:
+        """Raise ConnectionError, as for an actor that is gone, if a test asked for that."""
+        if call in self.failing:
+            self.failing.remove(call)
+            raise ConnectionError(call)
 
     @property
     def height(self) -> int:
@@ -119,6 +126,7 @@ class FakePorts:
         self, height: int, strict: bool, proposer: bytes, order: Any, parts: Sequence[Any]
     ) -> dict[str, Any]:
         await asyncio.sleep(0)
+        self._disk.fail_once("execute")
         assert height == self._disk.executed + 1
         self._disk.executed = height
         return {
@@ -155,6 +163,7 @@ class FakePorts:
 
     async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
         await asyncio.sleep(0)
+        self._disk.fail_once("write")
         if sealed is not None:
             height = sealed.header.height
             assert height <= self._disk.executed
@@ -170,6 +179,7 @@ class FakePorts:
     async def commit(self, height: int, certificate: bytes) -> Any:
         async with self.gate.passing():
             await asyncio.sleep(0)
+            self._disk.fail_once("commit")
             if height > self._disk.height:
                 self._certify(height, certificate)
         return {}

@@ -72,6 +72,22 @@ def test_a_crashed_member_comes_back_and_catches_up(role: str) -> None:
     run(4, scenario)
 
 
+@pytest.mark.parametrize("role", ["leader", "follower"])
+@pytest.mark.parametrize("call", ["execute", "write", "commit"])
+def test_a_neighbour_that_dies_in_the_middle_is_recovered_from(role: str, call: str) -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        leader = await leader_of(network)
+        victim = leader if role == "leader" else next(m for m in network.members if m is not leader)
+        victim.disk.failing = {call}
+        await network.until(lambda: not victim.disk.failing, f"{call} fails once")
+        await network.until(lambda: victim.part.recoveries > 0, "it recovers")
+        await grows(network, network.members)
+        await network.settle()
+
+    run(9, scenario)
+
+
 def test_a_member_that_was_away_for_longer_than_the_log_takes_proven_blocks() -> None:
     async def scenario(network: FakeNetwork) -> None:
         await grows(network, network.members)
