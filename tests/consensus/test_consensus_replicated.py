@@ -164,3 +164,36 @@ def test_changes_of_membership_keep_a_majority_of_the_genesis() -> None:
                 change(genesis, two, action, name)
 
     run(7, scenario)
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_any_sequence_of_faults_leaves_one_chain(seed: int) -> None:
+    """Crashes, cuts, failing neighbours and a lossy wire in a seeded order; then all is mended."""
+
+    async def scenario(network: FakeNetwork) -> None:
+        rng, down = network.rng, set[FakeMember]()
+        for _ in range(12):
+            await asyncio.sleep(rng.random() * 0.2)
+            victim = rng.choice(network.members)
+            fault = rng.choice(["crash", "start", "cut", "join", "fail", "fail"])
+            if fault == "crash" and not down:
+                down.add(victim)
+                await victim.crash()
+            elif fault == "start":
+                while down:
+                    down.pop().start()
+            elif fault in ("cut", "join"):
+                network.cut = {victim.number} if fault == "cut" else set()
+            elif fault == "fail":
+                victim.disk.failing = {rng.choice(["execute", "write", "commit"])}
+            network.assert_agreement()
+        while down:
+            down.pop().start()
+        network.cut, network.loss = set(), 0.0
+        for member in network.members:
+            member.disk.failing = set()
+        await grows(network, network.members)
+        await network.settle()
+        assert [member.part.halted for member in network.members] == ["", "", ""]
+
+    run(seed, scenario, loss=0.1, retain_entries=16)
