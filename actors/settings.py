@@ -151,6 +151,9 @@ class StorageSettings(Section):
         "archive", description="forget nothing; old bodies; or old headers as well"
     )
     retain_blocks: int = Field(10_000, ge=1, description="newest blocks that full and light keep")
+    disk_reserve_mb: int = Field(
+        256, ge=0, le=1 << 20, description="free space below which the node is read-only; 0 looks at nothing"
+    )
     proof_heights_max: int = Field(
         1024, ge=0, le=65_536, description="past heights whose state can be proven; the oldest go first"
     )

@@ -65,7 +65,12 @@ class Storage(Shell):
         self._stop = threading.Event()
         self._housekeeping = threading.Event()
         # A killed predecessor may need a moment to die before it lets the directory go.
-        self._disk = wait_for(Path(context.data_dir) / "db", open_tries, lambda: time.sleep(OPEN_PAUSE_S))
+        self._disk = wait_for(
+            Path(context.data_dir) / "db",
+            open_tries,
+            lambda: time.sleep(OPEN_PAUSE_S),
+            settings.disk_reserve_mb << 20,
+        )
         try:
             self._chain = Chain(
                 self._disk,
@@ -80,6 +85,7 @@ class Storage(Shell):
         except BaseException:
             self._disk.close()
             raise
+        self._disk.alarm = self._on_full
         self._reader = Reader(self._chain)
         self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
         self._counters_lock = threading.Lock()
@@ -345,6 +351,7 @@ class Storage(Shell):
             "first_header_height": chain.base.headers,
             "durability": self._settings.durability,
             "background_error": self._background_error,
+            "read_only": self._disk.full,
         }
 
     @ray.method(concurrency_group="health")
@@ -369,6 +376,12 @@ class Storage(Shell):
         with self._counters_lock:
             for stage, spent_us in stages_us.items():
                 self._totals_us[stage] = self._totals_us.get(stage, 0) + spent_us
+
+    def _on_full(self, full: str) -> None:
+        if full:
+            self.log.critical("{}", full)
+        else:
+            self.log.warning("there is room on the disk again: writing goes on")
 
     def _keep_house(self) -> None:
         while True:

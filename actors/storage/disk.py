@@ -27,7 +27,13 @@ from rocksdict import (
     WriteOptions,
 )
 
-from actors.storage.errors import CorruptionError, DirectoryInUseError, SchemaError, WrongNetworkError
+from actors.storage.errors import (
+    CorruptionError,
+    DirectoryInUseError,
+    DiskFullError,
+    SchemaError,
+    WrongNetworkError,
+)
 from actors.storage.formats import SCHEMA_VERSION, decode_head, decode_network, encode_network, seal, unseal
 from actors.storage.journal import BrokenRecord, Mark, broken_records, cut_tail, view_without_tail
 
@@ -74,11 +80,16 @@ class Batch:
 class Disk:
     """An open directory. Threads may read and write at once; with `read_only` nothing on the disk changes.
 
+    reserve_bytes: left free by every write; 0 looks at nothing. full: why the last write was refused, or "";
+    `alarm` is called with it when writes begin to be refused, and when they go on.
+
     Raises DirectoryInUseError while another process holds it, SchemaError for a schema of another version,
     CorruptionError when RocksDB cannot open it.
     """
 
-    def __init__(self, directory: Path, read_only: bool = False) -> None:
+    def __init__(self, directory: Path, read_only: bool = False, reserve_bytes: int = 0) -> None:
+        self.reserve_bytes, self.full = reserve_bytes, ""
+        self.alarm: Callable[[str], None] = lambda _full: None
         if not read_only:
             directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.read_only = directory, read_only
@@ -153,10 +164,27 @@ class Disk:
         return Batch(self)
 
     def write(self, batch: WriteBatch, sync: bool) -> None:
-        """Apply a raw batch."""
+        """Apply a raw batch. Raises DiskFullError, with nothing written, where it would eat the reserve.
+
+        RocksDB does not go on by itself once a write of its own met a full disk, so it is not let there: the
+        reserve should exceed MEMORY_TABLES_BYTES_MAX, which it may write at any time.
+        """
+        if self.reserve_bytes:
+            needed, free = self.reserve_bytes + int(batch.size_in_bytes()), self.free_bytes()
+            error = None if free >= needed else DiskFullError(str(self.directory), free, needed)
+            before, self.full = self.full, str(error or "")
+            if bool(before) != bool(self.full):
+                self.alarm(self.full)
+            if error is not None:
+                raise error
         how = WriteOptions()
         how.sync = sync
         self._database().write(batch, how)
+
+    def free_bytes(self) -> int:
+        """What the file system has left for this process."""
+        room = os.statvfs(self.directory)
+        return room.f_bavail * room.f_frsize
 
     def sync(self) -> None:
         """Everything written before is on the disk when this returns."""
@@ -278,13 +306,18 @@ class Disk:
         self._lock = -1
 
     def _close(self) -> None:
-        for family in self._families.values():
-            family.close()
+        """Closing flushes tables; where there is no room for that, the log keeps what they lack."""
+        opened = [*self._families.values(), *([] if self._db is None else [self._db])]
         self._families.clear()
         self._handles.clear()
-        if self._db is not None:
-            self._db.close()
         self._db = None
+        for each in opened:
+            try:
+                each.close()
+            except Exception as error:  # the only type that rocksdict raises
+                if "No space left" not in str(error):
+                    raise
+                self.alarm(f"{self.directory} is closed without its last tables: {error}")
         if self._view is not None:
             self._view.cleanup()
             self._view = None
@@ -321,11 +354,11 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def wait_for(directory: Path, tries: int, pause: Callable[[], None]) -> Disk:
+def wait_for(directory: Path, tries: int, pause: Callable[[], None], reserve_bytes: int = 0) -> Disk:
     """Open a directory that a dying process may still hold: `pause` between tries, then as `Disk`."""
     for _ in range(tries - 1):
         try:
-            return Disk(directory)
+            return Disk(directory, reserve_bytes=reserve_bytes)
         except DirectoryInUseError:
             pause()
-    return Disk(directory)
+    return Disk(directory, reserve_bytes=reserve_bytes)

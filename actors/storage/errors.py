@@ -42,6 +42,12 @@ class CorruptionError(StorageError):
     TEMPLATE = "corrupt value in column family {} at key {}: {}"
 
 
+class DiskFullError(StorageError):
+    """Nothing is written until there is room; reads go on. Args: directory, bytes free, bytes needed."""
+
+    TEMPLATE = "{} is read-only: {} bytes are free, {} are needed; free some space and it goes on by itself"
+
+
 class AllocationError(StorageError):
     """The allocation file does not match the genesis. Args: field, in the file, in the genesis."""
 

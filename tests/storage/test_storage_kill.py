@@ -20,7 +20,7 @@ from actors.ledger import rules
 from actors.ledger.rules import Account
 from actors.storage.reads import Reader
 
-ROUNDS = int(os.environ.get("RAYCHAIN_KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("RAYCHAIN_KILL_ROUNDS", "1"))
 SEED = int(os.environ.get("RAYCHAIN_KILL_SEED", "0")) or random.randrange(1, 2**32)
 LIFE_MAX_S = 0.25
 
