@@ -1,7 +1,8 @@
 """Storage under SIGKILL, power cuts and flipped bits, round after round: is all there that was acknowledged?
 
-Each round a process opens the directory, executes, persists and commits blocks while checkpoints and merges
-of the index run beside it, and says after each commit what it acknowledged. Then it dies, by one fault:
+Each round a process opens the directory, executes, persists and commits blocks while checkpoints, merges of
+the index, snapshots and, in half of the rounds, pruning run beside it, and says after each commit what it
+acknowledged. Then it dies, by one fault:
 
     kill     SIGKILL from outside, at a random time
     point    SIGKILL by its own hand right before or after a random write batch, of whatever thread

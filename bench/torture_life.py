@@ -18,6 +18,8 @@ from actors.ledger.block import Header
 from actors.storage.chain import Chain
 from actors.storage.check import check
 from actors.storage.disk import Batch, Disk
+from actors.storage.housekeeping import Housekeeper, Policy
+from actors.storage.pruning import Mode
 from bench.storage_workload import Network, Proposer
 
 ACK = struct.Struct("<Q32sIIQ")
@@ -44,7 +46,8 @@ class Life:
         os.write(pipe, b"\x01")
         proposer = Proposer(chain, self.network.allocation.keys, np.random.default_rng(self.seed))
         _watch_writes(pipe, self.directory, self.point, rng.random() < 0.5)
-        threading.Thread(target=_keep_house, args=(chain,), daemon=True).start()
+        mode: Mode = "full" if rng.random() < 0.5 else "archive"
+        threading.Thread(target=_keep_house, args=(chain, mode), daemon=True).start()
         while True:
             self._commit(proposer, rng, pipe)
 
@@ -76,12 +79,11 @@ def _tell(pipe: int, directory: Path, height: int = 0, digest: bytes = bytes(32)
     os.write(pipe, ACK.pack(height, digest, rows, int(log.stem), log.stat().st_size))
 
 
-def _keep_house(chain: Chain) -> None:
-    """What the shell does in the background, all the time."""
+def _keep_house(chain: Chain, mode: Mode) -> None:
+    """What the shell does in the background, all the time: checkpoints, merges, snapshots, pruning."""
+    house = Housekeeper(chain, Policy(3, 10, 2, mode, 12), lambda _text: None)
     while True:
-        chain.checkpointer.write(chain.state, chain.sync)
-        while chain.places.merge(chain.head.height, lambda: False):
-            continue
+        house.run(lambda: False)
 
 
 def _watch_writes(pipe: int, directory: Path, point: int, before: bool) -> None:

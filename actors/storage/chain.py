@@ -39,12 +39,13 @@ from actors.storage.history import Retention
 from actors.storage.places import Places
 from actors.storage.raft_log import RaftLog, RaftRecord
 from actors.storage.recovery import base_of, head_root, recover
+from actors.storage.remembering import encode_undo
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
 
 _EPOCH_KEY = b"epoch"
 _AFTER_ALL_HEIGHTS = b"\xff" * 9
-_PER_HEIGHT = ("blocks", "headers", "receipts", "deltas")
+_PER_HEIGHT = ("blocks", "headers", "receipts", "deltas", "history")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -340,6 +341,8 @@ class Chain:
         batch.put("blocks", key, Block(header, signature, block.batch).encode())
         batch.put("receipts", key, block.receipts.tobytes())
         batch.put("deltas", key, delta.encode())
+        if self.state.history.retention.heights_max:
+            batch.put("history", key, encode_undo(block.undo))
         return self.places.put(batch, header.height, ids)
 
     def _put_commit(self, batch: DiskBatch, height: int, persisted: Persisted, certificate: bytes) -> None:

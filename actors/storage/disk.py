@@ -39,7 +39,7 @@ from actors.storage.journal import BrokenRecord, Mark, broken_records, cut_tail,
 
 FAMILIES = (
     "meta", "headers", "blocks", "certificates", "receipts", "deltas", "accounts", "tx_index", "raft",
-    "snapshots",
+    "history", "snapshots",
 )  # fmt: skip
 BLOB_BYTES_MIN = 16 << 10
 WRITE_BUFFER_BYTES = 16 << 20

@@ -14,6 +14,7 @@ keys are big-endian, so that keys sort by height; integers in values are little-
     receipts      height       32 bytes a transaction
     deltas        height       see `encode_delta`
     accounts      page u64     see `encode_page`
+    history       height       account undo log, see remembering.py
     snapshots     see snapshot_store.py
     tx_index      run and page see tx_index.py
     raft          the replicated log, see raft_log.py

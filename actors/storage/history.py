@@ -1,12 +1,13 @@
 """Undo logs of committed blocks, kept so that the state at their heights can still be proven.
 
 Bounds: `Retention`. At the bound the oldest height is forgotten; asking for it raises NotRetainedError. The
-logs live in memory: after a restart the oldest height is the one that was recovered.
+logs live in memory: right after a restart the oldest height is the one that was recovered, until those before
+it have been computed again (remembering.py).
 
 Threads: `update` and `undo` belong to the state thread; `commit` and `undos_after` are called under the
 state's lock; `locate` by readers. `tree_lock` keeps readers and changes of the tree apart; it is never taken
-together with the state's lock, so that no commit waits for hashing. That is why the tree's logs are trimmed
-by the next update and not by the commit that makes them superfluous.
+together with the state's lock but by `remember`, which hashes nothing, so that no commit waits for hashing.
+That is why the tree's logs are trimmed by the next update and not by the commit that makes them superfluous.
 """
 
 from __future__ import annotations
@@ -34,6 +35,14 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """The logs of a block that was committed before this process began."""
+
+    undo: AccountUndo
+    log: TreeUndo
+
+
+@dataclass(frozen=True, slots=True)
 class Located:
     """A leaf, or with slot -1 an empty place, and the siblings from the root down to it."""
 
@@ -49,7 +58,7 @@ class History:
 
     def __init__(self, tree: StateTree, height: int, retention: Retention) -> None:
         self.tree_lock = threading.Lock()
-        self._tree, self._retention = tree, retention
+        self._tree, self.retention = tree, retention
         self._logs: deque[LoggedUpdate] = deque()
         self._tree_height = self._committed = self.oldest = height
         self._undos: deque[tuple[AccountUndo, int]] = deque()
@@ -78,10 +87,26 @@ class History:
         size = undo.slots.nbytes + undo.values.nbytes + log.bytes_used
         self._undos.append((undo, size))
         self.bytes_used += size
-        while len(self._undos) > self._retention.heights_max or self.bytes_used > self._retention.bytes_max:
+        while len(self._undos) > self.retention.heights_max or self.bytes_used > self.retention.bytes_max:
             self.bytes_used -= self._undos.popleft()[1]
         self._committed += 1
         self.oldest = self._committed - len(self._undos)
+
+    def remember(self, found: list[Remembered], newest: int) -> int:
+        """Put the logs of the blocks up to `newest` before those that are held; how many were put.
+
+        0 when the oldest height is no longer `newest`: commits have overtaken. Under the state's lock.
+        """
+        with self.tree_lock:
+            if self.oldest != newest or self._tree_height - len(self._logs) != newest:
+                return 0
+            for each in reversed(found):
+                size = each.undo.slots.nbytes + each.undo.values.nbytes + each.log.bytes_used
+                self._undos.appendleft((each.undo, size))
+                self._logs.appendleft(LoggedUpdate(each.log))
+                self.bytes_used += size
+                self.oldest -= 1
+            return len(found)
 
     def undos_after(self, height: int) -> list[AccountUndo]:
         """Account undo logs of the committed blocks above `height`, oldest first. Raises NotRetainedError."""

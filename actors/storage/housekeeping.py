@@ -16,6 +16,7 @@ from actors.storage.errors import NotRetainedError
 from actors.storage.formats import Head, height_key
 from actors.storage.pruning import Mode, due, prune
 from actors.storage.reads import Reader
+from actors.storage.remembering import forget, remember
 from actors.storage.snapshot_store import SnapshotStore, sealed_header
 from actors.storage.tx_index import FAN_OUT
 
@@ -36,12 +37,13 @@ class Policy:
 
 @dataclass(slots=True)
 class Totals:
-    """Since the process began."""
+    """Since the process began. remembered: heights before it that became provable again."""
 
     checkpoints: int = 0
     merges: int = 0
     snapshots: int = 0
     heights_pruned: int = 0
+    remembered: int = 0
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class Housekeeper:
     store: SnapshotStore = field(init=False)
     newest_snapshot: int = field(init=False)
     _passed_over: int = 0
+    _has_remembered: bool = False
 
     def __post_init__(self) -> None:
         chain = self.chain
@@ -68,12 +71,26 @@ class Housekeeper:
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Do what is due; gives up between steps when `stop` says so."""
+        if not self._has_remembered:
+            self._has_remembered = True
+            self._remember(stop)
         while self.chain.places.merge(self.chain.head.height, stop):
             self.totals.merges += 1
         for step in (self._checkpoint, self._snapshot, self._prune):
             if stop():
                 return
             step()
+
+    def _remember(self, stop: Callable[[], bool]) -> None:
+        chain = self.chain
+        try:
+            self.totals.remembered = remember(
+                chain.disk, chain.state, chain.hash_rows, lambda height: root_at(chain, height), stop
+            )
+        except NotRetainedError as error:
+            self.say(f"earlier heights stay without proofs: {error}")
+        else:
+            self.say(f"{self.totals.remembered} earlier heights can be proven again")
 
     def _checkpoint_due(self) -> bool:
         since = self.chain.head.height - self.chain.checkpointer.last.height
@@ -83,6 +100,8 @@ class Housekeeper:
         if self._checkpoint_due():
             pages = self.chain.checkpointer.write(self.chain.state, self.chain.sync)
             self.totals.checkpoints += 1
+            heights_max = self.chain.state.history.retention.heights_max
+            forget(self.chain.disk, self.chain.head.height - heights_max + 1)
             self.say(f"checkpoint at height {self.chain.checkpointer.last.height}: {pages} pages")
 
     def _snapshot_height(self) -> int:
@@ -129,6 +148,14 @@ def head_at(chain: Chain, height: int) -> Head:
         body = chain.disk.get("headers", height_key(above)) or b""
         transactions -= decode_header(body[:HEADER_BYTES]).transaction_count
     return Head(height, transactions, chain.hash_at(height))
+
+
+def root_at(chain: Chain, height: int) -> bytes | None:
+    """State root in the header at a height; None where that is not kept."""
+    if height == 0:
+        return bytes.fromhex(chain.genesis.state_root)
+    body = chain.disk.get("headers", height_key(height))
+    return None if body is None else decode_header(body[:HEADER_BYTES]).state_root
 
 
 def offer(housekeeper: Housekeeper, reader: Reader) -> tuple[bytes, bytes] | None:

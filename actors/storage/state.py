@@ -31,7 +31,7 @@ from actors.ledger.rows import LEAF_PREFIX, Batch
 from actors.ledger.rules import RECEIPT_WORDS
 from actors.storage.accounts import Accounts, encode_values
 from actors.storage.errors import HeightError, SpeculationLimitError
-from actors.storage.history import History, Retention
+from actors.storage.history import History, Remembered, Retention
 from actors.storage.transition import AccountUndo, Applied, apply_batch, undo_batch
 from actors.storage.tree import StateTree, TreeUndo
 
@@ -227,6 +227,11 @@ class State:
                 nonces[undo.slots[:there]] = undo.values[:there, 0]
                 balances[undo.slots[:there]] = undo.values[:there, 1]
         return (keys, nonces, balances), paths[:count]
+
+    def remember(self, found: list[Remembered], newest: int) -> int:
+        """Make heights before `newest` provable; how many. See `History.remember`."""
+        with self.lock:
+            return self.history.remember(found, newest)
 
     def committed_account(self, key: bytes) -> tuple[int, int, int]:
         """(height, nonce, balance) of a key in the committed state; zeros if it does not exist."""

@@ -1,0 +1,104 @@
+"""After a restart the heights before it can be proven again, from undo logs on disk that agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from storage_batches import batch_of, key
+from storage_network import SIGNER, Driver, make_genesis, open_chain
+
+from actors.ledger import smt
+from actors.ledger.hashing import sha256_rows
+from actors.storage import errors
+from actors.storage.chain import Chain
+from actors.storage.disk import Disk
+from actors.storage.formats import height_key
+from actors.storage.history import Retention
+from actors.storage.housekeeping import root_at
+from actors.storage.proofs import prove
+from actors.storage.remembering import decode_undo, encode_undo, forget, remember
+from actors.storage.transition import AccountUndo
+
+ACCOUNTS, BLOCKS = 30, 12
+GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
+
+
+def reopened(path, retention):
+    return Chain(Disk(path), GENESIS, lambda: ALLOCATION, sha256_rows, 1, lambda: 0, False, retention)
+
+
+def remembered(chain, stop=False):
+    return remember(chain.disk, chain.state, sha256_rows, lambda h: root_at(chain, h), lambda: stop)
+
+
+def grow(chain, driver, blocks):
+    """Blocks that also make new accounts; (state root, {key: value}) by height."""
+    seen = {}
+    for _ in range(blocks):
+        fresh = int(driver.rng.integers(100, 10_000))
+        rows = [
+            {"sender": key(n), "recipient": key(fresh + n), "amount": 1, "nonce": int(driver.nonces[n])}
+            for n in range(3)
+        ]
+        driver.nonces[:3] += np.uint64(1)
+        height = chain.state.executed_height + 1
+        batch = batch_of(rows, GENESIS.chain_tag)
+        driver.persist(chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block)
+        driver.run(1, count=15)
+        for at in (height, height + 1):
+            (keys, nonces, balances), _ = chain.state.columns_at(at)
+            values = np.stack((nonces, balances), axis=1)
+            seen[at] = {k.tobytes(): v.tobytes() for k, v in zip(keys, values, strict=True)}
+    return seen
+
+
+@pytest.mark.parametrize("retention", [Retention(), Retention(5), Retention(1024, 40_000)])
+def test_earlier_heights_are_proven_as_before_the_restart(tmp_path, retention):
+    chain = reopened(tmp_path, retention)
+    driver = Driver(chain, ACCOUNTS)
+    seen = grow(chain, driver, BLOCKS // 2)
+    head = chain.head.height
+    chain.disk.close()
+    chain = reopened(tmp_path, retention)
+    assert chain.state.history.oldest == head
+    driver = Driver(chain, ACCOUNTS, seed=5)
+    speculative = driver.execute(9)
+    made = remembered(chain)
+    assert 0 < made <= retention.heights_max
+    assert made == head or retention != Retention()
+    assert chain.state.history.oldest == head - made
+    driver.persist(speculative)
+    seen |= grow(chain, driver, 2)
+    for height in range(chain.state.history.oldest, chain.head.height + 1):
+        if height not in seen:
+            continue
+        root = smt.root(seen[height])
+        for wanted in (key(1), key(ACCOUNTS + 7), *list(seen[height])[-2:], SIGNER.public_key):
+            proven = prove(chain.state, wanted, height)
+            assert proven.value == seen[height].get(wanted)
+            assert smt.verify(root, wanted, proven.value, proven.proof)
+    assert remembered(chain, stop=True) == 0
+    chain.disk.close()
+
+
+def test_what_does_not_lead_to_the_root_or_is_damaged_is_not_used(tmp_path):
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION)
+    Driver(chain, ACCOUNTS).run(4)
+    undo = decode_undo(3, chain.disk.get("history", height_key(3)))
+    chain.disk.close()
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION)
+    batch = chain.disk.batch()
+    batch.put("history", height_key(3), encode_undo(AccountUndo(undo.count, undo.slots[1:], undo.values[1:])))
+    batch.write(sync=False)
+    with pytest.raises(errors.CorruptionError, match="leads to the state root"):
+        remembered(chain)
+    assert chain.state.history.oldest == 4
+    body = encode_undo(undo)
+    for cut in range(0, len(body), 7):
+        with pytest.raises(errors.CorruptionError, match="history"):
+            decode_undo(3, body[:cut])
+    forget(chain.disk, 4)
+    assert list(chain.disk.keys("history")) == [height_key(4)]
+    assert remembered(chain) == 1
+    assert chain.state.history.oldest == 3
+    chain.disk.close()
