@@ -130,6 +130,8 @@ class NodePeer(Shell, Peer):
                 self._spread.register_judge(TRANSACTIONS, self._transactions.judge, apart=True)
         if not self._outgoing:
             self._outgoing = [asyncio.create_task(self._offer_rows(shard)) for shard in self._shards]
+            for task in self._outgoing:
+                task.add_done_callback(self._offering_ended)
         self._write_book(self._book.bound(parse_address(str(told["address"]))[1]))
         return told
 
@@ -274,6 +276,11 @@ class NodePeer(Shell, Peer):
             place = int(told["next"]), int(told["incarnation"])
             self._transactions.counters["rows_missed"] += int(told["missed"])
             self._transactions.offer(Batch(rows, payloads), told["kinds"])
+
+    def _offering_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.log.opt(exception=error).error("a shard's transactions are offered no more")
 
     def _publish_offers(self, offers: list[bytes], but: frozenset[bytes]) -> None:
         if self._spread is not None:
