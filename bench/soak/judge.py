@@ -17,6 +17,7 @@ from bench.soak.chain_walk import WalkedChain
 
 RECOVERY_S_MAX = 120.0
 LATENCY_BACK_SECONDS = 30
+CALM_SECONDS = 3
 LATENCY_FACTOR = 10.0
 LATENCY_SLACK_S = 1.0
 ELECTION_AFTER_S = 10.0
@@ -309,10 +310,20 @@ def _latencies_back(evidence: Evidence) -> str:
         after = ~disturbed & (due >= fault.recovered_s)
         nearest = np.unique(seconds[after])[:LATENCY_BACK_SECONDS]
         medians = [float(np.median(took[after & (seconds == second)])) for second in nearest]
-        if medians and min(medians) > bound_s:
-            said.append(f"{fault.kind} of {fault.target}: {min(medians) * 1000:.0f} ms")
+        if medians and _longest_calm(medians, bound_s) < min(CALM_SECONDS, len(medians)):
+            said.append(f"{fault.kind} of {fault.target}: {min(medians) * 1000:.0f} ms at best")
     undisturbed = f"{LATENCY_BACK_SECONDS} seconds without a fault"
-    return f"above {bound_s * 1000:.0f} ms for {undisturbed}: {', '.join(said)}" if said else ""
+    within = f"not within {bound_s * 1000:.0f} ms for {CALM_SECONDS} seconds"
+    return f"{within} of {undisturbed}: {', '.join(said)}" if said else ""
+
+
+def _longest_calm(medians_s: list[float], bound_s: float) -> int:
+    """How many seconds in a row were within the bound."""
+    longest = current = 0
+    for median_s in medians_s:
+        current = current + 1 if median_s <= bound_s else 0
+        longest = max(longest, current)
+    return longest
 
 
 def _noted(evidence: Evidence, check: str) -> str:
