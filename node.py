@@ -150,11 +150,19 @@ class Node:
 
         return ray.get(getattr(self.actors[actor], method).remote(*args), timeout=timeout_s)
 
+    def find_validators(self) -> None:
+        """Bring `actors` up to date: Validators come and go while the node runs."""
+        from actors.validator.actor import NAME, validators_of
+
+        others = {name: handle for name, handle in self.actors.items() if not name.startswith(NAME)}
+        self.actors = others | validators_of(self.folder.name)
+
     def health(self) -> dict[str, dict[str, Any] | None]:
         """Health of every actor; None for one that does not answer."""
         import ray
         from ray.exceptions import GetTimeoutError, RayError
 
+        self.find_validators()
         calls = {name: handle.health.remote() for name, handle in self.actors.items()}
         ray.wait(list(calls.values()), num_returns=len(calls), timeout=2)
         answers: dict[str, dict[str, Any] | None] = {}
@@ -182,6 +190,8 @@ def stop_nodes(nodes: list[Node]) -> None:
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
+    for node in nodes:
+        node.find_validators()
     for kind in ("gateway", "consensus", "mempool", "peer", "validator", "storage"):
         handles = [handle for node in nodes for handle in node.named(kind)]
         try:
@@ -211,12 +221,15 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
     genesis, actors, count = directory.genesis, node.actors, settings.node
     prefix = f"{genesis.hash().hex()[:8]}/{folder.name}"  # several networks may share a Ray cluster
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    spread = {"scheduling_strategy": "SPREAD"} if settings.cluster.spread_validators else {}
 
     def create(name: str, room: Any, kind: type, section: Any, *args: Any) -> Any:
         context = ActorContext(folder.name, name, str(folder.path.resolve()), settings.log, section.niceness)
         options = {**room.OPTIONS, "num_cpus": section.scheduler_cpus}
-        if settings.cluster.spread_validators:  # what owns files or listens stays where they are
-            options["scheduling_strategy"] = "SPREAD" if kind is validator.Validator else here
+        if kind is validator.Validator:
+            options |= spread
+        elif spread:  # what owns files or listens stays where they are
+            options["scheduling_strategy"] = here
         actors[name] = (
             ray.remote(**options)(kind).options(name=f"{prefix}/{name}").remote(context, section, *args)
         )
@@ -229,7 +242,8 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
         create(f"validator-{n}", validator, validator.Validator, settings.validator)
         for n in range(count.validators)
     ]
-    pool = validator.ValidatorPool(workers, settings.validator)
+    alike = {**validator.OPTIONS, "num_cpus": settings.validator.scheduler_cpus, **spread}
+    pool = validator.ValidatorPool(workers, settings.validator, folder.name, alike)
     shards: list[Any] = []
     proposes = folder.identity in genesis.member_keys
     for n in range(count.mempool_shards if serve and proposes else 0):

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+WORKERS_MAX = 256
+
 
 class Section(BaseModel):
     """A part of the configuration: frozen, and an unknown key is an error."""
@@ -19,7 +21,7 @@ class Section(BaseModel):
 class NodeSettings(Section):
     """How many of each actor one node has, and where it keeps its data."""
 
-    validators: int = Field(2, ge=1, le=256, description="Validator worker processes")
+    validators: int = Field(2, ge=1, le=WORKERS_MAX, description="Validator worker processes")
     mempool_shards: int = Field(1, ge=1, le=64, description="mempool shards, by sender")
     gateways: int = Field(1, ge=0, le=16, description="HTTP gateways; the first listens on gateway.port")
     data_dir: str = Field("data", description="where keys, genesis, blocks and journals live")
@@ -108,8 +110,16 @@ class ValidatorSettings(Section):
     chunk_rows_max: int = Field(2_048, ge=16, le=65_536, description="rows in one call at most")
     chunk_target_ms: int = Field(25, ge=1, le=1000, description="how long one call should work")
     chunk_timeout_s: int = Field(
-        20, ge=1, le=600, description="a silent worker's chunk goes to another after this"
+        20, ge=1, le=600, description="a silent worker's chunk is taken from it after this"
     )
+    chunk_overdue_ms: int = Field(
+        50, ge=10, le=60_000, description="a chunk may always take this long before another worker gets it"
+    )
+    workers_min: int = Field(1, ge=1, le=WORKERS_MAX, description="Validators at least, when load decides")
+    workers_max: int = Field(
+        0, ge=0, le=WORKERS_MAX, description="Validators at most, when load decides; 0: load does not"
+    )
+    scale_interval_s: float = Field(5, ge=0.1, le=3600, description="time between two looks at the load")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(5, ge=0, le=19)
 

@@ -218,6 +218,7 @@ class _Tally:
             "p50_ms": percentile(50) / 1000,
             "p99_ms": percentile(99) / 1000,
             "p999_ms": percentile(99.9) / 1000,
+            "max_ms": self.latency_us.get_max_value() / 1000,
             "histogram": self.latency_us.encode().decode(),
         }
 

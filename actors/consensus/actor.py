@@ -37,6 +37,7 @@ from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
 from actors.storage.raft_log import RaftRecord
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
+from actors.validator.crew.actor import Crew
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
 DIGEST_BYTES = 32
@@ -83,6 +84,7 @@ class Consensus(Shell):
         self._trace_path = Path(settings.trace_file) if settings.trace_file else None
         self._part = Participation(self._neighbourhood(), self.log)
         self._main = asyncio.create_task(self._part.run())
+        self._crew = Crew(context, self.log, pool, shards)
         freeze_long_lived()
 
     def _neighbourhood(self) -> Neighbourhood:
@@ -188,6 +190,10 @@ class Consensus(Shell):
 
     def _depths(self) -> dict[str, int]:
         return self._part.pipeline.depths() if self._part.pipeline else {}
+
+    async def scale_validators(self, count: int) -> dict[str, object]:
+        """Have that many Validators from now on; see `Crew.scale`."""
+        return await self._crew.scale(count)
 
     async def reset_times(self) -> None:
         """Forget the stage times so far, as a benchmark does after its warm-up."""

@@ -137,7 +137,9 @@ class Gateway(Shell):
         calls |= {f"mempool-{number}": shard for number, shard in enumerate(self._shards)}
         health = {name: call.method("health") for name, call in calls.items()}
         health[f"gateway-{self._number}"] = self.health
-        return Neighbours(health, calls["peer"].method("peers"))
+        return Neighbours(
+            health, calls["peer"].method("peers"), calls["consensus"].method("scale_validators")
+        )
 
     def _report(self, what: str, error: Exception) -> None:
         self.log.opt(exception=error).error("{} failed", what)

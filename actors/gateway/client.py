@@ -146,6 +146,10 @@ class Client:
         when consensus refuses it; ask the leader's node."""
         return self._known(requests.change_member(action, member))
 
+    def scale(self, validators: int) -> dict[str, Any]:
+        """Have so many Validators from now on. Returns validators, and the names added and removed."""
+        return self._known(requests.scale(validators))
+
     def ready(self) -> bool:
         """True once the node serves; False while it cannot be reached."""
         try:
@@ -289,6 +293,10 @@ class AsyncClient:
     async def change_member(self, action: str, member: str) -> dict[str, Any]:
         """As `Client.change_member`."""
         return await self._known(requests.change_member(action, member))
+
+    async def scale(self, validators: int) -> dict[str, Any]:
+        """As `Client.scale`."""
+        return await self._known(requests.scale(validators))
 
     async def ready(self) -> bool:
         """See `Client.ready`."""

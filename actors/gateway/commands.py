@@ -32,6 +32,7 @@ from actors.gateway.proof import ProofError
 from actors.gateway.wallet import RefusedError, UnconfirmedError, Wallet
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, Transfer, sign_transfer
+from actors.settings import WORKERS_MAX
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(proof_commands.app)
@@ -83,6 +84,20 @@ def status(url: Url = DEFAULT_URL, watch_s: Watch = 0, as_json: Json = False) ->
             return {**head, **told, "peers": peers}
 
         show(look, as_json, watch_s)
+
+
+@app.command()
+@explained(*_MISTAKES)
+def scale(
+    validators: Annotated[
+        int, typer.Option("--validators", min=1, max=WORKERS_MAX, help="How many to have.")
+    ],
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Add or remove Validators of a running node; returns when they serve, or have ended their work."""
+    with opened(url) as client:
+        emit(client.scale(validators), as_json)
 
 
 @app.command()

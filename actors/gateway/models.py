@@ -20,6 +20,7 @@ from actors.ledger.rows import (
     Batch,
 )
 from actors.ledger.rules import payload_hash
+from actors.settings import WORKERS_MAX
 
 U64_MAX = 2**64 - 1
 _U64_TEXT = "an integer from 0 to 2^64-1, as a JSON integer or a decimal string"
@@ -320,6 +321,22 @@ class ValidatorsOut(BaseModel):
 
     validators: int
     pool: dict[str, Any]
+
+
+class ScaleIn(BaseModel):
+    """How many Validators to have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    validators: int = Field(ge=1, le=WORKERS_MAX, strict=True)
+
+
+class ScaledOut(BaseModel):
+    """Validators there are now, and by name who came and went."""
+
+    validators: int
+    added: list[str]
+    removed: list[str]
 
 
 class HealthOut(BaseModel):

@@ -11,13 +11,14 @@ from actors.gateway.backend import UnavailableError
 ANSWER_TIMEOUT_S = 2.0
 Health = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 Peers = Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]]
+Scale = Callable[[int], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class Neighbours:
-    """`health` of each actor by its name, and the peers of the node, given as plain calls."""
+    """`health` of each actor by its name, peers, and the number of Validators, given as plain calls."""
 
-    def __init__(self, health: Mapping[str, Health], peers: Peers | None) -> None:
-        self._health, self._peers = dict(health), peers
+    def __init__(self, health: Mapping[str, Health], peers: Peers | None, scale: Scale | None = None) -> None:
+        self._health, self._peers, self._scale = dict(health), peers, scale
 
     async def actors(self) -> dict[str, dict[str, Any] | None]:
         """Health of every actor; None for one that does not answer within ANSWER_TIMEOUT_S."""
@@ -40,3 +41,9 @@ class Neighbours:
                 return await self._peers()
         except TimeoutError:
             raise UnavailableError("peer") from None
+
+    async def scale_validators(self, count: int) -> dict[str, Any]:
+        """Have so many Validators: what Consensus says of it. Raises UnavailableError if it cannot now."""
+        if self._scale is None:
+            raise UnavailableError("consensus")
+        return await self._scale(count)

@@ -13,6 +13,8 @@ from actors.gateway.models import (
     MempoolOut,
     PeersOut,
     ReadyOut,
+    ScaledOut,
+    ScaleIn,
     StatusOut,
     ValidatorsOut,
 )
@@ -79,6 +81,16 @@ def node_routes(backend: Backend) -> APIRouter:
     )
     async def validators() -> Response:
         return json_response(render.plain(await backend.validators()))
+
+    @router.post(
+        "/validators",
+        summary="Have so many Validators from now on",
+        description="For administrators; without API keys, for callers on this machine. Answers when done.",
+        response_model=ScaledOut,
+        responses=problems(403, 422, 503),
+    )
+    async def scale(wanted: ScaleIn) -> Response:
+        return json_response(render.plain(await backend.scale_validators(wanted.validators)))
 
     @router.get("/health", summary="Liveness: the process answers", response_model=HealthOut)
     async def health() -> Response:

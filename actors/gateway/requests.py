@@ -160,6 +160,11 @@ def change_member(action: str, member: str) -> Request[dict[str, Any]]:
     return Request("POST", "/v1/members", _document, {"json": {"action": action, "member": member}})
 
 
+def scale(validators: int) -> Request[dict[str, Any]]:
+    """Have so many Validators; answers when they are there."""
+    return Request("POST", "/v1/validators", _document, {"json": {"validators": validators}})
+
+
 def ready() -> Request[bool]:
     """Whether all parts of the node answer."""
     return Request("GET", "/v1/ready", lambda response: bool(_document(response)["ready"]))

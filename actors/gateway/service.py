@@ -335,6 +335,10 @@ class Service:
         answers: list[dict[str, Any]] = await self._shared.call("peers", self._neighbours.peers)
         return answers
 
+    async def scale_validators(self, count: int) -> dict[str, Any]:
+        """Have `count` Validators: their number, who was added and removed. Raises UnavailableError."""
+        return await self._neighbours.scale_validators(count)
+
     async def ready(self) -> dict[str, bool]:
         """Whether storage and consensus answer."""
 

@@ -65,6 +65,10 @@ class Verifier(Protocol):
 
     async def verify(self, rows: NDArray[Any]) -> NDArray[np.bool_]: ...
 
+    def set_workers(self, workers: list[Any]) -> None: ...
+
+    def statistics(self) -> dict[str, float]: ...
+
 
 class MempoolShard(Shell):
     """Pending transactions of the senders that `shard_of` gives to this shard."""
@@ -147,6 +151,7 @@ class MempoolShard(Shell):
             "sources": pool.sources.summary(),
             "outbox": self._outbox.total,
             **self._tally.summary(),
+            "validators": self._validators.statistics(),
             "memory": {**memory, "bytes_per_pending": round(held / max(pool.depth, 1), 1)},
             "journal": {**self._journal.statistics(), "durable_rows": pool.durable_rows},
         }
@@ -229,6 +234,10 @@ class MempoolShard(Shell):
             return
         self._apply_deltas()
         self._resync_if_behind()
+
+    async def set_validators(self, workers: list[Any]) -> None:
+        """Have signatures checked by these Validators from now on."""
+        self._validators.set_workers(workers)
 
     async def release(self) -> None:
         """All rows in flight are pending again."""

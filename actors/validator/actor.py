@@ -2,21 +2,26 @@
 
 A Validator keeps nothing that matters: each call carries its rows and answers with columns. The pool splits
 rows into chunks, lets workers take the next one as they free up, and gives a chunk whose worker died or went
-silent to another. A chunk's result is set once, so a late duplicate changes nothing.
+silent to another (see chunks.py). While no Validator answers at all, the pool's owner does the work itself,
+in a thread: blocks and admission wait for a chunk then, and not for a process to start.
+
+Which Validators there are is what their names in the cluster say: NODE/validator-N. A pool looks them up when
+its owner starts or starts again, and whenever a call fails; a planned change it is told of (crew/actor.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import ray
+import ray.util
 from numpy.typing import NDArray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 
 from actors.ledger import merkle
 from actors.ledger.rows import (
@@ -28,18 +33,41 @@ from actors.ledger.rows import (
     row_matrix,
 )
 from actors.settings import ValidatorSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
+from actors.shell import ActorContext, Shell, first_line, freeze_long_lived, kernel_cache_dir
 from actors.validator.chunking import ChunkSizer
+from actors.validator.chunks import ATTEMPTS_MAX, Chunk, ChunkQueue, Patience
 from actors.validator.kernels import Kernels, select
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
 _CALLS_PER_WORKER = 2
 _RETRY_PAUSE_S = 0.05
 _INLINE_ROWS_MAX = 256
+_LOOK_EVERY_S = 0.5
+NAME = "validator-"
 
 
 class ValidatorsUnavailableError(RuntimeError):
-    """No Validator answered within the bound on attempts."""
+    """Neither a Validator nor the pool's owner could do a piece of work."""
+
+
+def verify_rows(kernels: Kernels, rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """(n,) bool: whether each row is signed by its sender."""
+    table = row_matrix(rows)
+    return kernels.verify(
+        table[:, SENDER_AT_BYTE : SENDER_AT_BYTE + 32],
+        table[:, SIGNATURE_AT_BYTE:],
+        table[:, :SIGNED_BYTES],
+    )
+
+
+def root_of_rows(kernels: Kernels, order: NDArray[np.int64] | None, parts: Sequence[NDArray[Any]]) -> bytes:
+    """RFC 9162 root over the rows of `parts` (rows, payloads, rows, payloads, ...) in `order`."""
+    batch = concatenate(
+        [Batch(rows, payloads) for rows, payloads in zip(parts[::2], parts[1::2], strict=True)]
+    )
+    rows = batch.rows if order is None else batch.rows[order]
+    leaves = Batch(np.ascontiguousarray(rows), batch.payloads).ids(kernels.hash_rows)
+    return merkle.root(leaves, kernels.hash_rows)
 
 
 class Validator(Shell):
@@ -51,7 +79,7 @@ class Validator(Shell):
         if self._kernels.reason:
             self.log.info("kernels {}: {}", self._kernels.name, self._kernels.reason)
         self._rows = 0
-        self._busy_us = 0
+        self._verify_us = self._busy_us = 0
         freeze_long_lived()
 
     def start(self) -> dict[str, object]:
@@ -64,146 +92,312 @@ class Validator(Shell):
             **self.process_health(),
             "kernels": self._kernels.name,
             "rows": self._rows,
-            "us_per_row": round(self._busy_us / self._rows, 3) if self._rows else 0.0,
+            "us_per_row": round(self._verify_us / self._rows, 3) if self._rows else 0.0,
+            "busy_s": self._busy_us / 1e6,
             **self._kernels.statistics(),
         }
 
     def stop(self) -> None:
-        """Nothing to flush."""
+        """Nothing to flush. Calls run in order, so whoever gets the answer knows that all before it ended."""
 
     def verify(self, rows: NDArray[Any], start: int, stop: int) -> tuple[NDArray[np.bool_], int]:
         """Signatures of rows[start:stop]: (stop - start,) bool, and the microseconds it took."""
         began = time.perf_counter_ns()
-        table = row_matrix(rows[start:stop])
-        valid = self._kernels.verify(
-            table[:, SENDER_AT_BYTE : SENDER_AT_BYTE + 32],
-            table[:, SIGNATURE_AT_BYTE:],
-            table[:, :SIGNED_BYTES],
-        )
-        elapsed_us = (time.perf_counter_ns() - began) // 1000
+        valid = verify_rows(self._kernels, rows[start:stop])
+        elapsed_us = self._worked_us(began)
         self._rows += stop - start
-        self._busy_us += elapsed_us
+        self._verify_us += elapsed_us
         return valid, elapsed_us
 
     def transaction_root(self, order: NDArray[np.int64] | None, *parts: NDArray[Any]) -> tuple[bytes, int]:
-        """RFC 9162 root over the rows of `parts` (rows, payloads, rows, payloads, ...) in `order`."""
+        """Root of the transaction tree as `root_of_rows` has it, and the microseconds it took."""
         began = time.perf_counter_ns()
-        batch = concatenate(
-            [Batch(rows, payloads) for rows, payloads in zip(parts[::2], parts[1::2], strict=True)]
-        )
-        rows = batch.rows if order is None else batch.rows[order]
-        leaves = Batch(np.ascontiguousarray(rows), batch.payloads).ids(self._kernels.hash_rows)
-        return merkle.root(leaves, self._kernels.hash_rows), (time.perf_counter_ns() - began) // 1000
+        return root_of_rows(self._kernels, order, parts), self._worked_us(began)
+
+    def _worked_us(self, began_ns: int) -> int:
+        elapsed_us = (time.perf_counter_ns() - began_ns) // 1000
+        self._busy_us += elapsed_us
+        return elapsed_us
 
 
-class _Chunk:
-    __slots__ = ("attempts", "result", "rows", "start", "stop")
+def validators_of(node: str, namespace: str = "") -> dict[str, Any]:
+    """Handles of the Validators that a node has now, by actor name, in order of number. Asks the cluster.
 
-    def __init__(self, rows: Any, start: int, stop: int, result: asyncio.Future[NDArray[np.bool_]]) -> None:
-        self.rows, self.start, self.stop, self.result = rows, start, stop, result
-        self.attempts = 0
+    namespace: of the actors; needed in threads, which Ray does not tell it.
+    """
+    space = namespace or ray.get_runtime_context().namespace
+    prefix = f"{node}/{NAME}"
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    names = [each["name"] for each in actors if each["namespace"] == space]
+    found = {}
+    for number in sorted(int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)):
+        name = f"{NAME}{number}"
+        try:
+            found[name] = ray.get_actor(f"{node}/{name}", space)
+        except ValueError:
+            continue  # it ended in between
+    return found
 
 
 class ValidatorPool:
     """Hands out chunks to Validators; lives inside one async actor (Mempool shard, Consensus).
 
     Bounds: `_CALLS_PER_WORKER` calls in flight a worker; the queue before them holds what its callers have
-    taken in, and they are bounded themselves. A chunk is tried until `chunk_timeout_s` of attempts have
-    passed, then its caller gets ValidatorsUnavailableError.
+    taken in, and they are bounded themselves. A Validator that fails or is late gets nothing more until it
+    answers a probe. While all are like that, and for chunks that failed repeatedly, the owner works himself.
     """
 
-    def __init__(self, workers: Sequence[Any], settings: ValidatorSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        workers: Sequence[Any],
+        settings: ValidatorSettings,
+        node: str = "",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """workers: who serves until the names under `node` say otherwise; without `node` nobody asks.
+
+        options: of Ray, with which further Validators of the node are made.
+        """
+        self.settings, self.node, self.options = settings, node, dict(options or OPTIONS)
         self._sizer = ChunkSizer(settings.chunk_target_ms * 1000, settings.chunk_rows_max)
-        self._runners: dict[Any, list[asyncio.Task[None]]] = {}
-        self.redone = 0
+        self._root_patience = Patience(settings.chunk_overdue_ms / 1000)
         self._workers = list(workers)
+        self._runners: dict[Any, list[asyncio.Task[None]]] = {}
+        self._probes: dict[Any, asyncio.Task[None]] = {}
+        self._busy: set[asyncio.Task[None]] = set()
+        self._own: list[asyncio.Task[None]] = []
+        self._turn = 0
+        self._looked_s = 0.0
+        self.redone = self.done_here = 0
+
+    # Made on first use, inside the owner's event loop; the pool itself is shipped to its owner.
 
     @cached_property
-    def _queue(self) -> asyncio.Queue[_Chunk]:
-        """Made on first use, inside the owner's event loop; the pool itself is shipped to its owner."""
-        return asyncio.Queue()
+    def _queue(self) -> ChunkQueue:
+        return ChunkQueue(self.settings.chunk_overdue_ms / 1000, time.monotonic)
 
-    def set_workers(self, workers: Sequence[Any]) -> None:
-        """Serve with exactly these Validators from now on; chunks of removed ones are finished first."""
-        self._workers = list(workers)
-        for gone in set(self._runners) - set(workers):
-            for runner in self._runners.pop(gone):
-                runner.cancel()
-        for new in set(workers) - set(self._runners):
-            self._runners[new] = [asyncio.create_task(self._run(new)) for _ in range(_CALLS_PER_WORKER)]
+    @cached_property
+    def _nobody(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    @cached_property
+    def _here(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    @cached_property
+    def _kernels(self) -> Kernels:
+        return select(self.settings.kernels, kernel_cache_dir(), tables_bytes_max=0)
+
+    # Who serves
 
     @property
     def workers(self) -> list[Any]:
         """Validators that serve this pool."""
         return self._workers
 
+    def set_workers(self, workers: Sequence[Any]) -> None:
+        """Serve with exactly these from now on; what removed ones have in hand they finish."""
+        self._workers = list(workers)
+        for gone in set(self._runners) - set(workers):
+            for runner in self._runners.pop(gone):
+                if runner not in self._busy:
+                    runner.cancel()
+            if gone in self._probes:
+                self._probes.pop(gone).cancel()
+        for new in set(workers) - set(self._runners):
+            self._runners[new] = [asyncio.create_task(self._run(new)) for _ in range(_CALLS_PER_WORKER)]
+        if not self._own:
+            self._own = [asyncio.create_task(each) for each in (self._watch(), self._stand_in())]
+        self._count_present()
+
+    async def refresh(self) -> None:
+        """Serve with the Validators whose names the cluster has; with those before if it has none."""
+        self._looked_s = time.monotonic()
+        found = await self.known() if self.node else {}
+        self.set_workers(list(found.values()) or self._workers)
+
+    async def known(self) -> dict[str, Any]:
+        """The node's Validators by name, as the cluster has them."""
+        namespace = ray.get_runtime_context().namespace
+        return await asyncio.to_thread(validators_of, self.node, namespace)
+
+    def _count_present(self) -> None:
+        (self._nobody.clear if self._present() else self._nobody.set)()
+
+    def _present(self) -> list[Any]:
+        return [worker for worker in self._workers if worker not in self._probes]
+
+    def _suspect(self, worker: Any) -> None:
+        """Give a worker nothing until it answers a probe."""
+        if worker in self._runners and worker not in self._probes:
+            self._probes[worker] = asyncio.create_task(self._probe(worker))
+            self._count_present()
+
+    async def _probe(self, worker: Any) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(worker.start.remote(), self.settings.chunk_timeout_s)
+                break
+            except (RayError, TimeoutError):
+                if self.node and time.monotonic() > self._looked_s + _LOOK_EVERY_S:
+                    await self.refresh()  # it may be gone for good, which cancels this probe
+                await asyncio.sleep(_RETRY_PAUSE_S)
+        self._probes.pop(worker, None)
+        self._count_present()
+
     def statistics(self) -> dict[str, float]:
-        """Chunks waiting, chunks redone, and the measured time a row."""
+        """Chunks and what became of them, Validators that are away, the measured time a row."""
         return {
-            "chunks_waiting": self._queue.qsize(),
+            "chunks_waiting": len(self._queue),
+            "chunks_held": self._queue.held,
+            "chunks_overdue": self._queue.overdue,
             "chunks_redone": self.redone,
+            "done_here": self.done_here,
+            "validators_away": len(self._probes),
+            "overdue_ms": round(self._queue.limit_s * 1000, 1),
+            "root_overdue_ms": round(self._root_patience.limit_s * 1000, 1),
             "us_per_row": round(self._sizer.us_per_row, 2),
         }
+
+    # Signatures
 
     async def verify(self, rows: Any, count: int | None = None) -> NDArray[np.bool_]:
         """(n,) bool of valid signatures. `rows` is a row array, or a reference to one with its `count`."""
         if not self._runners:
-            self.set_workers(self._workers)
+            await self.refresh()
         total = len(rows) if count is None else count
         ranges = self._sizer.split(total, len(self._workers))
         if not ranges:
             return np.zeros(0, dtype=np.bool_)
         source = rows if count is not None or total <= _INLINE_ROWS_MAX else ray.put(rows)
         loop = asyncio.get_running_loop()
-        chunks = [_Chunk(source, start, stop, loop.create_future()) for start, stop in ranges]
+        chunks = [Chunk(source, start, stop, loop.create_future()) for start, stop in ranges]
         for chunk in chunks:
-            self._queue.put_nowait(chunk)
+            self._queue.put(chunk)
         return np.concatenate(await asyncio.gather(*(chunk.result for chunk in chunks)))
+
+    async def _run(self, worker: Any) -> None:
+        """Serve one worker's turns until it is removed."""
+        turn = asyncio.current_task()
+        while turn is not None and turn in self._runners.get(worker, ()):
+            if worker in self._probes:
+                await asyncio.wait({self._probes[worker]})
+                continue
+            chunk = await self._queue.take(worker)
+            if worker in self._probes:
+                self._queue.put(chunk, first=True)
+                continue
+            self._busy.add(turn)
+            try:
+                await self._attempt(worker, chunk)
+            except (RayError, TimeoutError) as error:
+                self.redone += 1
+                self._suspect(worker)
+                if not self._queue.fail(chunk, worker):
+                    await self._verify_here(chunk, error)
+            except Exception as error:
+                self._queue.refuse(chunk, error)
+                raise
+            finally:
+                self._busy.discard(turn)
+
+    async def _attempt(self, worker: Any, chunk: Chunk) -> None:
+        began_s = time.monotonic()
+        call = worker.verify.remote(chunk.rows, chunk.start, chunk.stop)
+        valid, elapsed_us = await asyncio.wait_for(call, self.settings.chunk_timeout_s)
+        self._sizer.observe(chunk.stop - chunk.start, elapsed_us)
+        self._queue.answer(chunk, valid, time.monotonic() - began_s)
+
+    async def _watch(self) -> None:
+        """Notice who is late, and let others have their chunks."""
+        while True:
+            await self._queue.until_held()
+            await asyncio.sleep(self._queue.limit_s / 4)
+            for worker in self._queue.take_overdue():
+                self._suspect(worker)
+
+    async def _stand_in(self) -> None:
+        """Do the Validators' work while none of them answers; be ready for it before."""
+        await asyncio.to_thread(lambda: self._kernels)
+        while True:
+            await self._nobody.wait()
+            chunk = await self._queue.take(None)
+            if self._nobody.is_set():
+                await self._verify_here(chunk, TimeoutError("no Validator answers"))
+            else:
+                self._queue.put(chunk, first=True)
+
+    async def _verify_here(self, chunk: Chunk, cause: Exception) -> None:
+        async with self._here:
+            if chunk.result.done():
+                return
+            try:
+                rows = await _answer(chunk.rows)
+                piece = rows[chunk.start : chunk.stop]
+                valid = await asyncio.to_thread(lambda: verify_rows(self._kernels, piece))
+            except RayError as error:
+                what = f"rows {chunk.start} to {chunk.stop}: {first_line(error)}, after {first_line(cause)}"
+                self._queue.refuse(chunk, ValidatorsUnavailableError(what))
+                return
+        self.done_here += 1
+        self._queue.answer(chunk, valid)
+
+    # The transaction tree
 
     async def transaction_root(
         self, order: NDArray[np.int64] | None, parts: Sequence[Any]
     ) -> tuple[bytes, int]:
-        """RFC 9162 root of the parts in order, by whichever Validator answers first in turn."""
-        workers, attempts = self.workers, 0
-        while True:
-            try:
-                worker = workers[attempts % len(workers)]
-                return await worker.transaction_root.remote(order, *parts)
-            except RayError as error:
-                attempts += 1
-                if attempts * _RETRY_PAUSE_S > self._settings.chunk_timeout_s:
-                    raise ValidatorsUnavailableError("no Validator computed the transaction root") from error
-                await asyncio.sleep(_RETRY_PAUSE_S)
+        """RFC 9162 root of the parts in order, and microseconds, by the first who answers.
 
-    async def _run(self, worker: Any) -> None:
-        while True:
-            chunk = await self._queue.get()
-            if chunk.result.done():
-                continue
-            try:
-                await self._attempt(worker, chunk)
-            except (RayError, GetTimeoutError, TimeoutError) as error:
-                self.redone += 1
-                self._give_back(chunk, error)
-                await asyncio.sleep(_RETRY_PAUSE_S)
-            except asyncio.CancelledError:
-                self._queue.put_nowait(chunk)
-                raise
+        Validators take turns. One that fails or is late is followed by the next, and then by this process.
+        """
+        if not self._runners:
+            await self.refresh()
+        calls: set[asyncio.Task[tuple[bytes, int]]] = set()
+        self._turn += 1
+        present = self._present()
+        for place in range(min(ATTEMPTS_MAX, len(present))):
+            worker = present[(self._turn + place) % len(present)]
+            call = asyncio.create_task(self._ask_for_root(worker, order, parts))
+            call.add_done_callback(_seen)
+            calls.add(call)
+            limit_s = self._root_patience.limit_s
+            done, calls = await asyncio.wait(calls, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                if ended.exception() is None:
+                    return ended.result()
+            if not done:
+                self._suspect(worker)
+        return await self._root_here(order, parts)
 
-    async def _attempt(self, worker: Any, chunk: _Chunk) -> None:
-        call = worker.verify.remote(chunk.rows, chunk.start, chunk.stop)
-        valid, elapsed_us = await asyncio.wait_for(call, self._settings.chunk_timeout_s)
-        self._sizer.observe(chunk.stop - chunk.start, elapsed_us)
-        if not chunk.result.done():
-            chunk.result.set_result(valid)
+    async def _ask_for_root(
+        self, worker: Any, order: NDArray[np.int64] | None, parts: Sequence[Any]
+    ) -> tuple[bytes, int]:
+        began_s = time.monotonic()
+        try:
+            answer: tuple[bytes, int] = await worker.transaction_root.remote(order, *parts)
+        except RayError:
+            self.redone += 1
+            self._suspect(worker)
+            raise
+        self._root_patience.observe(time.monotonic() - began_s)
+        return answer
 
-    def _give_back(self, chunk: _Chunk, error: Exception) -> None:
-        chunk.attempts += 1
-        if chunk.result.done():
-            return
-        if chunk.attempts * _RETRY_PAUSE_S > self._settings.chunk_timeout_s:
-            failure = ValidatorsUnavailableError(f"rows {chunk.start} to {chunk.stop}: {error}")
-            chunk.result.set_exception(failure)
-        else:
-            self._queue.put_nowait(chunk)
+    async def _root_here(self, order: NDArray[np.int64] | None, parts: Sequence[Any]) -> tuple[bytes, int]:
+        async with self._here:
+            began = time.perf_counter_ns()
+            bodies = await asyncio.gather(*(_answer(part) for part in parts))
+            root = await asyncio.to_thread(lambda: root_of_rows(self._kernels, order, bodies))
+        self.done_here += 1
+        return root, (time.perf_counter_ns() - began) // 1000
+
+
+async def _answer(reference: Any) -> Any:
+    """What a reference refers to; other values as they are."""
+    return await reference if isinstance(reference, ray.ObjectRef) else reference
+
+
+def _seen(call: asyncio.Task[Any]) -> None:
+    """Look at the error of a call that nobody waits for any more, so that it is not reported as lost."""
+    if not call.cancelled():
+        call.exception()

@@ -111,6 +111,7 @@ class FakeNode:
         self.away = False
         self.time_ms = 1_700_000_000_000
         self.reads = 0
+        self.validators = 2
         self.shards = [FakeShard(self) for _ in range(shards)]
         self.settings = GatewaySettings(**{"single_wait_ms": 0, "commit_timeout_s": 60, **settings})
         health = {f"mempool-{i}": shard.health for i, shard in enumerate(self.shards)}
@@ -120,7 +121,7 @@ class FakeNode:
             self.shards,
             self,
             self.status_of_node,
-            neighbours=Neighbours({**health, "storage": self.health}, self.peers),
+            neighbours=Neighbours({**health, "storage": self.health}, self.peers, self.scale_validators),
             read_index=self.read_index,
         )
 
@@ -202,6 +203,13 @@ class FakeNode:
             }
         ]
 
+    async def scale_validators(self, count: int) -> dict[str, Any]:
+        self._read()
+        names = [f"validator-{n}" for n in range(max(count, self.validators))]
+        added, removed = names[self.validators :], names[count:]
+        self.validators = count
+        return {"validators": count, "added": added, "removed": removed}
+
     def _read(self) -> None:
         self.reads += 1
         if self.away:
@@ -213,7 +221,7 @@ class FakeNode:
             "height": self.height,
             "role": "leader",
             "hash": self.parent,
-            "validators": 2,
+            "validators": self.validators,
             "validator_pool": {"chunks_waiting": 0, "us_per_row": 4.5},
             "stages_us_per_tx": {"draw": 0.4, "transition": 0.7, "persist": 1.1},
         }

@@ -180,6 +180,41 @@ def test_keys_and_roles() -> None:
     talk(scenario, keys)
 
 
+def test_only_an_administrator_scales() -> None:
+    lines = [
+        f"{hashlib.sha256(f'secret-{role}'.encode()).hexdigest()} {role} {role}-er"
+        for role in ("submit", "admin")
+    ]
+
+    async def with_keys(http: httpx.AsyncClient, node: FakeNode, _api: Api) -> None:
+        for role, status in (("submit", 403), ("admin", 200)):
+            key = {"authorization": f"Bearer secret-{role}"}
+            answer = await http.post("/v1/validators", json={"validators": 3}, headers=key)
+            assert answer.status_code == status
+        assert node.validators == 3
+
+    talk(with_keys, read_api_keys("\n".join(lines)))
+
+    async def without_keys(http: httpx.AsyncClient, node: FakeNode, api: Api) -> None:
+        elsewhere = httpx.ASGITransport(app=api, client=("203.0.113.7", 1))
+        async with httpx.AsyncClient(transport=elsewhere, base_url="http://node") as stranger:
+            assert (await stranger.post("/v1/validators", json={"validators": 1})).status_code == 403
+        lured = await http.post(
+            "/v1/validators", json={"validators": 1}, headers={"origin": "https://e.example"}
+        )
+        assert (lured.status_code, lured.json()["field"]) == (403, "origin")
+        for wrong in ({"validators": 0}, {"validators": 257}, {"validators": "2"}, {}, {"workers": 2}):
+            assert (await http.post("/v1/validators", json=wrong)).status_code == 422
+        assert node.validators == 2
+        answer = await http.post("/v1/validators", json={"validators": 1})
+        assert answer.json() == {"validators": 1, "added": [], "removed": ["validator-1"]}
+        assert (await http.get("/v1/validators")).json()["validators"] == 1
+        node.away = True
+        assert (await http.post("/v1/validators", json={"validators": 2})).status_code == 503
+
+    talk(without_keys)
+
+
 @pytest.mark.parametrize("line", ["x", "0" * 64 + " read", "0" * 64 + " king bob", "G" * 64 + " read bob"])
 def test_a_bad_line_of_the_key_file_is_named(line: str) -> None:
     with pytest.raises(FormatError) as caught:

@@ -90,6 +90,12 @@ class FakeValidators:
             raise RuntimeError("no Validator answers")
         return np.array([bool(row["signature"].any()) for row in rows], dtype=np.bool_)
 
+    def set_workers(self, workers: list[Any]) -> None:
+        self.workers = workers
+
+    def statistics(self) -> dict[str, float]:
+        return {"chunks_waiting": 0}
+
 
 class Setup:
     def __init__(self, folder: Path) -> None:

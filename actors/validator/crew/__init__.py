@@ -1,0 +1,1 @@
+"""Adding and removing Validators while they work."""
