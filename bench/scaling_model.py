@@ -23,22 +23,17 @@ from __future__ import annotations
 
 import importlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from actors.directory import NetworkDirectory
-    from actors.ledger.rows import Batch
 
 VALIDATORS = (1, 2, 4, 8, 16, 32, 64)
 HOSTS = (1, 2, 4, 8, 16)
 ROW_BITS = 208 * 8
 COORDINATION_US_MIN = 0.01  # below what can be told from nothing
-_WARM_UP_BLOCKS = 2
+SENDERS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ def predict_run(costs: Costs, site: Site, blocks: int) -> tuple[float, str]:
 def command(
     blocks: Annotated[int, typer.Option(min=1, max=1000, help="Measured blocks a run.")] = 16,
     rows: Annotated[int, typer.Option(min=100, max=100_000, help="Transfers in a block.")] = 10_000,
-    accounts: Annotated[int, typer.Option(min=2, max=200_000, help="Accounts that send.")] = 10_000,
+    accounts: Annotated[int, typer.Option(min=2, max=10_000_000, help="Accounts in the state.")] = 1_000_000,
     cores_per_host: Annotated[int, typer.Option(min=1, max=1024, help="Cores of the modelled hosts.")] = 16,
     link_gbit: Annotated[float, typer.Option(min=0.1, help="Link of a modelled host.")] = 10.0,
     calls_per_s: Annotated[float, typer.Option(min=1, help="Calls that one process can make.")] = 2500.0,
@@ -183,38 +178,17 @@ def _cores_free() -> float:
 
 def _measured_runs(blocks: int, rows: int, accounts: int, check: bool) -> list[dict[str, Any]]:
     """One serial run with one Validator, and if asked for pipelined ones with one and two."""
-    from actors.console import console
-    from actors.directory import open_network
-    from bench.validation import build_chain
-    from config.effective import load
+    from bench.validation import bench_node
+    from bench.yardstick import libsodium_verifies_per_s
 
-    overrides = [f"network.development_accounts={accounts}", f"network.block_transactions_max={rows}"]
-    with tempfile.TemporaryDirectory(prefix="raychain-bench-") as scratch:
-        network = load("bench", overrides).settings.network
-        directory = open_network(Path(scratch) / "network", network, 1, lambda _: None)
-        console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {rows:,} transfers")
-        chain = build_chain(directory, blocks + _WARM_UP_BLOCKS, rows)
-        kinds = [(1, ["consensus.blocks_inflight_max=1"])]
-        kinds += [(1, []), (2, [])] if check else []
-        return [
-            _run(directory, chain, Path(scratch) / f"run{i}", validators, [*overrides, *more])
-            for i, (validators, more) in enumerate(kinds)
-        ]
-
-
-def _run(
-    directory: NetworkDirectory,
-    chain: list[tuple[bytes, bytes, Batch]],
-    folder: Path,
-    validators: int,
-    overrides: list[str],
-) -> dict[str, Any]:
-    from bench.validation import _measure
-    from config.effective import load
-
-    settings = load("bench", [*overrides, f"node.validators={validators}"]).settings
-    cores = _cores_free()
-    return {**_measure(settings, directory, chain, folder, validators), "cores": cores}
+    runs = []
+    with bench_node(rows, accounts, min(accounts, SENDERS), "auto") as bench:
+        for validators, serial in ((1, True), (1, False), (2, False))[: 3 if check else 1]:
+            bench.scale(validators)
+            facts = {"validators": validators, "cores": _cores_free(), "kernels": bench.kernels}
+            facts["libsodium_per_core"] = round(libsodium_verifies_per_s(1.0), 1)
+            runs.append({**facts, **bench.run("uniform", blocks, serial)})
+    return runs
 
 
 def _plotter() -> Any:

@@ -259,7 +259,7 @@ def _table_bytes(folder: Path) -> int:
 
 def _bytes_of(state: State) -> int:
     accounts, index = state.accounts, state.accounts.index
-    columns = (accounts.nonces, accounts.balances, accounts.touched, index.keys, index.table)
+    columns = (accounts.nonces, accounts.balances, accounts.waves, index.keys, index.table)
     return sum(column.nbytes for column in columns) + state.tree.bytes_used
 
 

@@ -1,157 +1,182 @@
-"""Validate blocks of signed transfers with V validator workers: signatures, state transition, both roots.
+"""Validate blocks of signed transfers with V validator workers: signatures, state transition, all roots.
 
-Each V gets a fresh node on the same genesis and the same blocks. `ratio_to_yardstick` is transactions a
-second over V x what PyNaCl verifies in a plain loop on one core, measured right before in the same run.
+One node validates the same kinds of blocks with each V and each workload (see bench/chains.py), first
+serially (a block is handed in when the one before is committed), then pipelined. Keys of `runs`: `tps` and
+`stages_us_per_tx` pipelined, `speedup_over_serial`, `serial_stages_us_per_tx`, and of these
+`not_signatures_us_per_tx`: executing (decoding, transition, both roots), the transaction tree, persisting.
+`conflicts` a block: rows that can run beside others (`parallel`), rows that cannot (`serial`), and the
+longest chain of dependent rows (`waves`). `signatures_speedup`: what the signatures take serially with the
+first V over each V. `ratio_to_yardstick` is transactions a second over V x what PyNaCl verifies in a plain
+loop on one core, measured in the same run.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from actors.directory import NetworkDirectory
-    from actors.ledger.rows import Batch
-    from actors.settings import Settings
+    from bench.chains import BenchChain, SignedBlock, Workload
+    from node import Node
 
 _YARDSTICK_S = 1.0
 _WARM_UP_BLOCKS = 2
+_NOT_SIGNATURES = ("execute", "transaction_root", "persist")
 
 
 def command(
     validators: Annotated[str, typer.Option(help="Numbers of validator workers, as in 1,2.")] = "1,2",
-    blocks: Annotated[int, typer.Option(min=1, max=1000, help="Measured blocks for each.")] = 8,
+    blocks: Annotated[int, typer.Option(min=1, max=1000, help="Measured blocks of each run.")] = 6,
     rows: Annotated[int, typer.Option(min=1, max=100_000, help="Transfers in a block.")] = 10_000,
-    accounts: Annotated[int, typer.Option(min=2, max=200_000, help="Accounts that send.")] = 10_000,
+    accounts: Annotated[int, typer.Option(min=2, max=10_000_000, help="Accounts in the state.")] = 1_000_000,
+    senders: Annotated[int, typer.Option(min=2, max=100_000, help="Accounts among them that send.")] = 5_000,
+    workloads: Annotated[str, typer.Option(help="Of uniform, zipf, hot.")] = "uniform,zipf,hot",
     kernels: Annotated[str, typer.Option(help="auto, portable or simd.")] = "auto",
-    serial: Annotated[bool, typer.Option(help="One block at a time, no overlap.")] = False,
+    serial: Annotated[bool, typer.Option(help="Serially only: one block at a time, no overlap.")] = False,
 ) -> dict[str, object]:
     """Run the benchmark."""
-    from actors.console import UserError, console
-    from actors.directory import open_network
-    from config.effective import load
+    from bench.yardstick import libsodium_verifies_per_s
 
-    try:
-        numbers = [int(part) for part in validators.split(",")]
-    except ValueError:
-        raise UserError(f"--validators {validators}: expected numbers, as in 1,2") from None
-    overrides = [
-        f"network.development_accounts={accounts}",
-        f"network.block_transactions_max={rows}",
-        f"validator.kernels={kernels}",
-        *(["consensus.blocks_inflight_max=1"] if serial else []),
-    ]
-    results = []
-    with tempfile.TemporaryDirectory(prefix="raychain-bench-") as scratch:
-        settings = load("bench", overrides).settings
-        directory = open_network(Path(scratch) / "network", settings.network, 1, lambda _: None)
-        console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {rows:,} transfers")
-        chain = build_chain(directory, blocks + _WARM_UP_BLOCKS, rows)
-        for number in numbers:
-            chosen = load("bench", [*overrides, f"node.validators={number}"]).settings
-            results.append(_measure(chosen, directory, chain, Path(scratch) / f"v{number}", number))
+    numbers, kinds = _numbers(validators), _workloads(workloads)
+    yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
+    with bench_node(rows, accounts, min(senders, accounts), kernels) as bench:
+        runs = [
+            _compared(bench, number, kind, blocks, yardstick, serial) for number in numbers for kind in kinds
+        ]
+        durability, chosen = bench.node.settings.storage.durability, bench.kernels
+    of_first = {run["workload"]: run["serial_stages_us_per_tx"]["signatures"] for run in reversed(runs)}
     return {
         "rows": rows,
         "accounts": accounts,
+        "senders": senders,
         "blocks": blocks,
-        "durability": settings.storage.durability,
-        "pipelined": not serial,
-        "runs": results,
+        "durability": durability,
+        "kernels": chosen,
+        "libsodium_per_core": round(yardstick, 1),
+        "signatures_speedup": {
+            f"{run['workload']} {run['validators']}": round(
+                of_first[run["workload"]] / run["serial_stages_us_per_tx"]["signatures"], 2
+            )
+            for run in runs
+        },
+        "runs": runs,
     }
 
 
-def build_chain(directory: NetworkDirectory, blocks: int, rows: int) -> list[tuple[bytes, bytes, Batch]]:
-    """Valid blocks on top of the genesis, by the plain serial rules: (header, signature, body) each."""
-    import numpy as np
+def _numbers(text: str) -> list[int]:
+    from actors.console import UserError
 
-    from actors.directory import read_allocation, read_signer
-    from actors.ledger import merkle, rules
-    from actors.ledger.block import Header, sign_proposal
-    from actors.ledger.rows import Batch
-    from bench.load import SignPlan, build_transfers
-
-    genesis, signer = directory.genesis, read_signer(directory.nodes[0].key_path)
-    allocation = read_allocation(directory.allocation_path)
-    state = {
-        key.tobytes(): rules.Account(0, int(balance))
-        for key, balance in zip(allocation.keys, allocation.balances, strict=True)
-    }
-    plan = SignPlan("", genesis.network, genesis.chain_tag, genesis.accounts, 0, blocks * rows)
-    signed, parent, chain = build_transfers(plan), genesis.hash(), []
-    for height in range(1, blocks + 1):
-        batch = Batch(signed[(height - 1) * rows : height * rows], np.empty(0, dtype=np.uint8))
-        outcome = rules.apply_batch(state, batch, genesis.chain_tag, height, signer.public_key)
-        if any(outcome.verdicts):
-            raise RuntimeError(f"block {height} of the benchmark is not valid: {outcome.verdicts}")
-        header = Header(
-            height=height,
-            term=1,
-            time_ms=genesis.created_ms + height,
-            transaction_count=rows,
-            payload_bytes=0,
-            parent_hash=parent,
-            transaction_root=merkle.root(batch.ids()),
-            state_root=rules.state_root(state),
-            receipts_root=rules.receipts_root(outcome.receipts),
-            proposer=signer.public_key,
-        )
-        parent = header.hash()
-        chain.append((header.encode(), sign_proposal(signer, parent), batch))
-    return chain
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--validators {text}: expected numbers, as in 1,2") from None
 
 
-def _measure(
-    settings: Settings,
-    directory: NetworkDirectory,
-    chain: list[tuple[bytes, bytes, Batch]],
-    folder: Path,
-    validators: int,
+def _workloads(text: str) -> list[Workload]:
+    from actors.console import UserError
+    from bench.chains import WORKLOADS
+
+    found = [known for part in text.split(",") for known in WORKLOADS if known == part]
+    if len(found) != len(text.split(",")):
+        raise UserError(f"--workloads {text}: expected some of {','.join(WORKLOADS)}")
+    return found
+
+
+def _compared(
+    bench: BenchNode, validators: int, workload: Workload, blocks: int, yardstick: float, serial: bool
 ) -> dict[str, Any]:
-    """Validate the whole chain on a fresh node with `validators` workers."""
-    import shutil
+    """One workload with V workers, serially and, unless that is all, pipelined."""
+    bench.scale(validators)
+    one_by_one = bench.run(workload, blocks, serial=True)
+    stages = one_by_one["stages_us_per_tx"]
+    result = {
+        "workload": workload,
+        "validators": validators,
+        "serial_tps": one_by_one["tps"],
+        "serial_stages_us_per_tx": stages,
+        "not_signatures_us_per_tx": round(sum(stages[name] for name in _NOT_SIGNATURES), 3),
+        "conflicts": one_by_one["conflicts"],
+    }
+    run = one_by_one if serial else bench.run(workload, blocks, serial=False)
+    speedup = {} if serial else {"speedup_over_serial": round(run["tps"] / one_by_one["tps"], 3)}
+    return {
+        **result,
+        **run,
+        **speedup,
+        "ratio_to_yardstick": round(run["tps"] / (validators * yardstick), 3),
+    }
 
-    import ray
 
+class BenchNode:
+    """A running node, and the chain of blocks that it is made to validate."""
+
+    def __init__(self, node: Node, chain: BenchChain, rows: int) -> None:
+        self.node, self._chain, self._rows = node, chain, rows
+
+    @property
+    def kernels(self) -> str:
+        """Which ones the Validators use."""
+        return str(self.node.facts["validator-0"]["kernels"])
+
+    def scale(self, validators: int) -> None:
+        """Have that many Validators."""
+        self.node.call("consensus", "scale_validators", validators, timeout_s=120)
+
+    def run(self, workload: Workload, blocks: int, serial: bool) -> dict[str, Any]:
+        """Make blocks, have them validated, and say how fast; a few go before as a warm-up."""
+        from actors.console import console
+
+        console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {self._rows:,} transfers, {workload}")
+        made = [self._chain.block(workload, self._rows) for _ in range(blocks + _WARM_UP_BLOCKS)]
+        self._validate(made[:_WARM_UP_BLOCKS], serial)
+        self.node.call("consensus", "reset_times")
+        before = self.node.call("storage", "stats")["conflicts"]
+        began = time.perf_counter()
+        self._validate(made[_WARM_UP_BLOCKS:], serial)
+        elapsed_s = time.perf_counter() - began
+        status = self.node.call("consensus", "status")
+        after = self.node.call("storage", "stats")["conflicts"]
+        tps = blocks * self._rows / elapsed_s
+        return {
+            "tps": round(tps, 1),
+            "us_per_tx": round(1e6 / tps, 3),
+            "stages_us_per_tx": status["stages_us_per_tx"],
+            "conflicts": {name: round((after[name] - before[name]) / blocks, 1) for name in after},
+        }
+
+    def _validate(self, made: list[SignedBlock], serial: bool) -> None:
+        import ray
+
+        given = [(h, s, b"", ray.put(batch.rows), ray.put(batch.payloads)) for h, s, batch in made]
+        for part in [[block] for block in given] if serial else [given]:
+            answers = self.node.call("consensus", "validate_blocks", part, timeout_s=600)
+            refused = [answer for answer in answers if "refused" in answer]
+            if refused:
+                raise RuntimeError(f"a valid block was refused: {refused[0]}")
+
+
+@contextmanager
+def bench_node(rows: int, accounts: int, senders: int, kernels: str) -> Iterator[BenchNode]:
+    """A node without mempool and gateway on a network of its own, for as long as the context lasts."""
     from actors.console import console
-    from bench.yardstick import libsodium_verifies_per_s
+    from actors.shell import kernel_cache_dir
+    from actors.validator.kernels import select
+    from bench.chains import BenchChain
+    from config.effective import load
     from node import running_node
 
-    shutil.copytree(directory.path, folder)
-    yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
-    with running_node(settings, folder, 1, serve=False) as (_, node):
-        blocks = [
-            (header, signature, b"", ray.put(batch.rows), ray.put(batch.payloads))
-            for header, signature, batch in chain
-        ]
-        _expect_valid(node.call("consensus", "validate_blocks", blocks[:_WARM_UP_BLOCKS]))
-        node.call("consensus", "reset_times")
-        console.print(f"validating with {validators} workers")
-        began = time.perf_counter()
-        answers = node.call("consensus", "validate_blocks", blocks[_WARM_UP_BLOCKS:], timeout_s=600)
-        elapsed_s = time.perf_counter() - began
-        _expect_valid(answers)
-        status = node.call("consensus", "status")
-        kernels = node.facts["validator-0"]["kernels"]
-    transactions = sum(len(batch) for _, _, batch in chain[_WARM_UP_BLOCKS:])
-    tps = transactions / elapsed_s
-    return {
-        "validators": validators,
-        "tps": round(tps, 1),
-        "us_per_tx": round(1e6 / tps, 3),
-        "ratio_to_yardstick": round(tps / (validators * yardstick), 3),
-        "libsodium_per_core": round(yardstick, 1),
-        "kernels": kernels,
-        "stages_us_per_tx": status["stages_us_per_tx"],
-        "height": status["height"],
-        "state_root": status["state_root"],
-    }
-
-
-def _expect_valid(answers: list[dict[str, Any]]) -> None:
-    refused = [answer for answer in answers if "refused" in answer]
-    if refused:
-        raise RuntimeError(f"a valid block was refused: {refused[0]}")
+    overrides = [f"network.block_transactions_max={rows}", f"validator.kernels={kernels}"]
+    settings = load("bench", [*overrides, "node.validators=1"]).settings
+    with tempfile.TemporaryDirectory(prefix="raychain-bench-") as scratch:
+        console.print(f"making {accounts:,} accounts")
+        path = Path(scratch) / "network"
+        chosen = select(settings.validator.kernels, kernel_cache_dir())
+        chain = BenchChain(path, settings.network, accounts, senders, chosen)
+        with running_node(settings, path, 1, serve=False) as (_, node):
+            yield BenchNode(node, chain, rows)

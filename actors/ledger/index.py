@@ -27,6 +27,12 @@ def _mix(k0, k1, k2, k3, seed):  # type: ignore[no-untyped-def]
     return h ^ (h >> np.uint64(32))
 
 
+@njit(cache=True, inline="always")
+def home_of(table, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
+    """Where in the table the search for a key begins."""
+    return np.int64(_mix(k0, k1, k2, k3, seed) & np.uint64(len(table) - 1))
+
+
 @njit(cache=True)
 def find_slot(table, keys, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
     """Slot of a key, or -1."""

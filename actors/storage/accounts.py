@@ -33,18 +33,18 @@ def _forget(table, keys, seed, count, kept):  # type: ignore[no-untyped-def]
 
 
 class Accounts:
-    """nonces, balances: (capacity,) uint64; touched: (capacity,) uint8, scratch of the transition, all zero.
+    """nonces, balances: (capacity,) uint64; waves: (capacity,) int32, scratch of the transition, all zero.
 
     The first `count` slots are in use; what lies beyond is zero. Growth is ×1.5.
     """
 
-    __slots__ = ("balances", "index", "nonces", "touched")
+    __slots__ = ("balances", "index", "nonces", "waves")
 
     def __init__(self, capacity: int, seed: int) -> None:
         self.index = KeyIndex(capacity, seed)
         self.nonces = np.zeros(self.index.capacity, dtype=np.uint64)
         self.balances = np.zeros(self.index.capacity, dtype=np.uint64)
-        self.touched = np.zeros(self.index.capacity, dtype=np.uint8)
+        self.waves = np.zeros(self.index.capacity, dtype=np.int32)
 
     @property
     def count(self) -> int:
@@ -58,7 +58,7 @@ class Accounts:
         if len(self.nonces) < capacity:
             self.nonces = _grown(self.nonces, capacity)
             self.balances = _grown(self.balances, capacity)
-            self.touched = _grown(self.touched, capacity)
+            self.waves = _grown(self.waves, capacity)
 
     def put(
         self, keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]

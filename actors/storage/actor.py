@@ -90,6 +90,7 @@ class Storage(Shell):
         self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
         self._counters_lock = threading.Lock()
         self._totals_us: dict[str, int] = {}
+        self._conflicts: dict[str, int] = {}
         self._counters = {"blocks": 0, "transactions": 0, "bytes_written": 0}
         self._background_error = ""
         self._threads = [threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)]
@@ -141,7 +142,8 @@ class Storage(Shell):
         decode_us = (time.perf_counter_ns() - started) // 1000
         execution = self._chain.execute(epoch, height, strict, proposer, batch)
         stages_us = {"decode": decode_us, **execution.stages_us}
-        self._count(stages_us)
+        conflicts = asdict(execution.conflicts)
+        self._count(stages_us, conflicts)
         block = execution.block
         return {
             "height": height,
@@ -151,6 +153,7 @@ class Storage(Shell):
             "state_root": block.state_root if block else b"",
             "receipts_root": block.receipts_root if block else b"",
             "fees": block.fees if block else 0,
+            "conflicts": conflicts,
             "stages_us": stages_us,
         }
 
@@ -334,10 +337,12 @@ class Storage(Shell):
         chain = self._chain
         with self._counters_lock:
             counters, totals_us = dict(self._counters), dict(self._totals_us)
+            conflicts = dict(self._conflicts)
         return {
             **counters,
             **asdict(self._house.totals),
             "stages_us": totals_us,
+            "conflicts": conflicts,
             "queues": {"speculative_blocks": chain.state.executed_height - chain.head.height},
             "disk_bytes": self._disk.bytes_used(),
             "tree_bytes": chain.state.tree.bytes_used,
@@ -372,10 +377,11 @@ class Storage(Shell):
         self._disk.close()
         self.log.info("closed at height {}", self._chain.head.height)
 
-    def _count(self, stages_us: dict[str, int]) -> None:
+    def _count(self, stages_us: dict[str, int], conflicts: dict[str, int] | None = None) -> None:
         with self._counters_lock:
-            for stage, spent_us in stages_us.items():
-                self._totals_us[stage] = self._totals_us.get(stage, 0) + spent_us
+            for totals, added in ((self._totals_us, stages_us), (self._conflicts, conflicts or {})):
+                for name, amount in added.items():
+                    totals[name] = totals.get(name, 0) + amount
 
     def _on_full(self, full: str) -> None:
         if full:

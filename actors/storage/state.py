@@ -32,7 +32,7 @@ from actors.ledger.rules import RECEIPT_WORDS
 from actors.storage.accounts import Accounts, encode_values
 from actors.storage.errors import HeightError, SpeculationLimitError
 from actors.storage.history import History, Remembered, Retention
-from actors.storage.transition import AccountUndo, Applied, apply_batch, undo_batch
+from actors.storage.transition import AccountUndo, Applied, Conflicts, apply_batch, undo_batch
 from actors.storage.tree import StateTree, TreeUndo
 
 SPECULATIVE_BLOCKS_MAX = 128
@@ -68,6 +68,7 @@ class Execution:
 
     verdicts: NDArray[np.uint8]
     block: Executed | None
+    conflicts: Conflicts
     stages_us: dict[str, int] = field(default_factory=dict)
 
 
@@ -124,7 +125,7 @@ class State:
             failed = bool(applied.verdicts.any())
             if strict and failed:
                 undo_batch(self.accounts, applied.undo)
-                return Execution(applied.verdicts, None)
+                return Execution(applied.verdicts, None, applied.conflicts)
             # Readers undo through this list, so it must show the block before the lock is let go.
             self._undos.append(applied.undo)
         try:
@@ -136,7 +137,7 @@ class State:
             raise
         with self.lock:
             self.blocks.append(block)
-        return Execution(applied.verdicts, block, stages_us)
+        return Execution(applied.verdicts, block, applied.conflicts, stages_us)
 
     def _finish(
         self,

@@ -8,6 +8,14 @@ Theory of operation: one pass over the rows. The first time a row writes an acco
 old values go to the undo log, so the log holds each touched account once. Slots for new accounts are taken
 only by rows that pass. Undo writes the old values back and gives the new slots back, which restores the
 columns and the index exactly.
+
+Accounts lie at random in columns that exceed the caches, so the pass looks ahead: for a row FAR ahead it asks
+for the places in the key table, for a row NEAR ahead for what stands in the slots found there.
+
+Conflicts. A row reads and writes its sender's nonce and balance and its recipient's balance; whatever two
+rows share of these orders them. The wave of a row is one more than the latest wave of an earlier row that
+touched one of its accounts: the longest chain of conflicts that ends in it. Rows of one wave are independent
+of each other. `Conflicts` counts them; fees, which all go to one account, are summed aside.
 """
 
 from __future__ import annotations
@@ -19,7 +27,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from actors.ledger.checks import static_verdicts
-from actors.ledger.index import KEY_WORDS, find_slot, insert_slot
+from actors.ledger.index import KEY_WORDS, find_slot, home_of, insert_slot
 from actors.ledger.rows import (
     KIND_TRANSFER,
     ROW_DTYPE,
@@ -34,6 +42,7 @@ from actors.ledger.rows import (
 from actors.ledger.rules import RECEIPT_WORDS
 from actors.ledger.verdict import Verdict
 from actors.storage.accounts import Accounts
+from actors.storage.prefetch import prefetch
 
 _OK = int(Verdict.OK)
 _NONCE_REUSED = int(Verdict.NONCE_REUSED)
@@ -41,17 +50,39 @@ _NONCE_GAP = int(Verdict.NONCE_GAP)
 _INSUFFICIENT = int(Verdict.INSUFFICIENT_BALANCE)
 _OVERFLOW = int(Verdict.BALANCE_OVERFLOW)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
+FAR, NEAR = 24, 12
 
 
 @njit(cache=True, inline="always")
-def _touch(slot, nonces, balances, touched, log_slots, log_values, logged):  # type: ignore[no-untyped-def]
-    if touched[slot] == 0:
-        touched[slot] = 1
+def _log(slot, nonces, balances, waves, log_slots, log_values, logged):  # type: ignore[no-untyped-def]
+    """Keep the old values of an account that this block has not touched before. Returns how many are kept."""
+    if waves[slot] == 0:
         log_slots[logged] = slot
         log_values[logged, 0] = nonces[slot]
         log_values[logged, 1] = balances[slot]
         logged += 1
     return logged
+
+
+@njit(cache=True, inline="always")
+def _home(words, i, at, table, seed):  # type: ignore[no-untyped-def]
+    return home_of(table, seed, words[i, at], words[i, at + 1], words[i, at + 2], words[i, at + 3])
+
+
+@njit(cache=True, inline="always")
+def _look_ahead(words, i, table, keys, seed, nonces, balances, waves):  # type: ignore[no-untyped-def]
+    """Ask for what rows FAR and NEAR behind row i will need."""
+    if i + FAR < len(words):
+        prefetch(table, _home(words, i + FAR, WORD_SENDER, table, seed))
+        prefetch(table, _home(words, i + FAR, WORD_RECIPIENT, table, seed))
+    if i + NEAR < len(words):
+        for at in (WORD_SENDER, WORD_RECIPIENT):
+            slot = np.int64(table[_home(words, i + NEAR, at, table, seed)])
+            if slot >= 0:
+                prefetch(keys, slot)
+                prefetch(nonces, slot)
+                prefetch(balances, slot)
+                prefetch(waves, slot)
 
 
 @njit(cache=True, inline="always")
@@ -95,11 +126,27 @@ def _judge(words, i, fees, sender, recipient, nonces, balances):  # type: ignore
 
 @njit(cache=True, nogil=True)
 def _run(  # type: ignore[no-untyped-def]
-    words, verdicts, table, keys, count, seed, nonces, balances, touched, log_slots, log_values, receipts
+    words,
+    verdicts,
+    table,
+    keys,
+    count,
+    seed,
+    nonces,
+    balances,
+    waves,
+    log_slots,
+    log_values,
+    receipts,
+    widths,
 ):
-    """Apply the rows whose verdict is 0, fees aside. Returns (count, logged, passed, fees)."""
+    """Apply the rows whose verdict is 0, fees aside. Returns (count, logged, passed, fees).
+
+    widths[w]: rows in wave w; all zero before.
+    """
     logged, passed, fees = 0, 0, _ZERO
     for i in range(len(words)):
+        _look_ahead(words, i, table, keys, seed, nonces, balances, waves)
         if verdicts[i] != _OK:
             continue
         sender = _find(words, i, WORD_SENDER, table, keys, seed)
@@ -111,19 +158,26 @@ def _run(  # type: ignore[no-untyped-def]
         if sender < 0:
             sender = _insert(words, i, WORD_SENDER, table, keys, count, seed)
             count += 1
-        logged = _touch(sender, nonces, balances, touched, log_slots, log_values, logged)
-        nonces[sender] += _ONE
-        balances[sender] -= amount + fee
         # A recipient that gets nothing and was not there before still is not there.
         if recipient < 0 and amount != _ZERO:
             recipient = _insert(words, i, WORD_RECIPIENT, table, keys, count, seed)
             if recipient == count:
                 count += 1
-        held = _ZERO
         if _to_self(words, i):
             recipient = sender
+        wave = waves[sender]
         if recipient >= 0:
-            logged = _touch(recipient, nonces, balances, touched, log_slots, log_values, logged)
+            wave = max(wave, waves[recipient])
+        wave += 1
+        widths[wave] += 1
+        logged = _log(sender, nonces, balances, waves, log_slots, log_values, logged)
+        waves[sender] = wave
+        nonces[sender] += _ONE
+        balances[sender] -= amount + fee
+        held = _ZERO
+        if recipient >= 0:
+            logged = _log(recipient, nonces, balances, waves, log_slots, log_values, logged)
+            waves[recipient] = wave
             balances[recipient] += amount
             held = balances[recipient]
         fees += fee
@@ -137,7 +191,7 @@ def _run(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _pay(  # type: ignore[no-untyped-def]
-    proposer, fees, table, keys, count, seed, nonces, balances, touched, log_slots, log_values, logged
+    proposer, fees, table, keys, count, seed, nonces, balances, waves, log_slots, log_values, logged
 ):
     """Give the fees to the proposer. Returns (count, logged, whether they do not fit the balance)."""
     earner = _find(proposer, 0, 0, table, keys, seed)
@@ -146,11 +200,24 @@ def _pay(  # type: ignore[no-untyped-def]
         if earner < 0:
             earner = _insert(proposer, 0, 0, table, keys, count, seed)
             count += 1
-        logged = _touch(earner, nonces, balances, touched, log_slots, log_values, logged)
+        logged = _log(earner, nonces, balances, waves, log_slots, log_values, logged)
         balances[earner] += fees
     for k in range(logged):
-        touched[log_slots[k]] = 0
+        waves[log_slots[k]] = 0
     return count, logged, overflows
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicts:
+    """Rows of a block that passed, by what they share with others.
+
+    parallel: rows that can run beside another one, serial: rows alone in their wave, waves: the longest chain
+    of rows each of which needs the one before.
+    """
+
+    parallel: int = 0
+    serial: int = 0
+    waves: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +240,7 @@ class Applied:
     receipts: NDArray[np.uint64]
     fees: int
     undo: AccountUndo
+    conflicts: Conflicts
 
 
 def apply_batch(accounts: Accounts, batch: Batch, chain_tag: int, height: int, proposer: bytes) -> Applied:
@@ -188,10 +256,11 @@ def apply_batch(accounts: Accounts, batch: Batch, chain_tag: int, height: int, p
     log_values = np.empty((2 * rows + 1, 2), dtype=np.uint64)
     receipts = np.empty((rows, RECEIPT_WORDS), dtype=np.uint64)
     earner = np.frombuffer(proposer, dtype=np.uint64).reshape(1, KEY_WORDS)
-    columns = (accounts.nonces, accounts.balances, accounts.touched)
+    columns = (accounts.nonces, accounts.balances, accounts.waves)
+    widths = np.zeros(rows + 2, dtype=np.int32)
     count, logged, passed, fees = _run(
         batch.words, verdicts, index.table, index.keys, before, index.seed, *columns,
-        log_slots, log_values, receipts,
+        log_slots, log_values, receipts, widths,
     )  # fmt: skip
     index.count, logged, overflows = _pay(
         earner, np.uint64(fees), index.table, index.keys, count, index.seed, *columns,
@@ -202,7 +271,9 @@ def apply_batch(accounts: Accounts, batch: Batch, chain_tag: int, height: int, p
     if overflows:
         undo_batch(accounts, undo)
         raise OverflowError("the proposer's balance would exceed 2^64-1: the genesis supply is not conserved")
-    return Applied(verdicts, receipts[:passed], int(fees), undo)
+    alone = int(np.count_nonzero(widths == 1))
+    conflicts = Conflicts(passed - alone, alone, int(np.count_nonzero(widths)))
+    return Applied(verdicts, receipts[:passed], int(fees), undo, conflicts)
 
 
 def undo_batch(accounts: Accounts, undo: AccountUndo) -> None:

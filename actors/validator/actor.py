@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import ray
-import ray.util
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
@@ -120,23 +119,18 @@ class Validator(Shell):
         return elapsed_us
 
 
-def validators_of(node: str, namespace: str = "") -> dict[str, Any]:
-    """Handles of the Validators that a node has now, by actor name, in order of number. Asks the cluster.
+def validators_of(node: str) -> dict[str, Any]:
+    """Handles of the Validators that a node has now, by actor name. They are numbered from 0 without a gap.
 
-    namespace: of the actors; needed in threads, which Ray does not tell it.
+    Asks the cluster, about a millisecond for each.
     """
-    space = namespace or ray.get_runtime_context().namespace
-    prefix = f"{node}/{NAME}"
-    actors = ray.util.list_named_actors(all_namespaces=True)
-    names = [each["name"] for each in actors if each["namespace"] == space]
-    found = {}
-    for number in sorted(int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)):
-        name = f"{NAME}{number}"
+    found: dict[str, Any] = {}
+    while True:
+        name = f"{NAME}{len(found)}"
         try:
-            found[name] = ray.get_actor(f"{node}/{name}", space)
+            found[name] = ray.get_actor(f"{node}/{name}")
         except ValueError:
-            continue  # it ended in between
-    return found
+            return found
 
 
 class ValidatorPool:
@@ -210,16 +204,11 @@ class ValidatorPool:
             self._own = [asyncio.create_task(each) for each in (self._watch(), self._stand_in())]
         self._count_present()
 
-    async def refresh(self) -> None:
+    def refresh(self) -> None:
         """Serve with the Validators whose names the cluster has; with those before if it has none."""
         self._looked_s = time.monotonic()
-        found = await self.known() if self.node else {}
+        found = validators_of(self.node) if self.node else {}
         self.set_workers(list(found.values()) or self._workers)
-
-    async def known(self) -> dict[str, Any]:
-        """The node's Validators by name, as the cluster has them."""
-        namespace = ray.get_runtime_context().namespace
-        return await asyncio.to_thread(validators_of, self.node, namespace)
 
     def _count_present(self) -> None:
         (self._nobody.clear if self._present() else self._nobody.set)()
@@ -240,7 +229,7 @@ class ValidatorPool:
                 break
             except (RayError, TimeoutError):
                 if self.node and time.monotonic() > self._looked_s + _LOOK_EVERY_S:
-                    await self.refresh()  # it may be gone for good, which cancels this probe
+                    self.refresh()  # it may be gone for good, which cancels this probe
                 await asyncio.sleep(_RETRY_PAUSE_S)
         self._probes.pop(worker, None)
         self._count_present()
@@ -264,7 +253,7 @@ class ValidatorPool:
     async def verify(self, rows: Any, count: int | None = None) -> NDArray[np.bool_]:
         """(n,) bool of valid signatures. `rows` is a row array, or a reference to one with its `count`."""
         if not self._runners:
-            await self.refresh()
+            self.refresh()
         total = len(rows) if count is None else count
         ranges = self._sizer.split(total, len(self._workers))
         if not ranges:
@@ -352,7 +341,7 @@ class ValidatorPool:
         Validators take turns. One that fails or is late is followed by the next, and then by this process.
         """
         if not self._runners:
-            await self.refresh()
+            self.refresh()
         calls: set[asyncio.Task[tuple[bytes, int]]] = set()
         self._turn += 1
         present = self._present()

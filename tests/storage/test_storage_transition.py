@@ -86,7 +86,7 @@ def test_blocks_undone_last_first_restore_every_state_between(state, blocks, pro
         assert state_of(columns) == before
     assert not columns.nonces[columns.count :].any()
     assert not columns.balances[columns.count :].any()
-    assert not columns.touched.any()
+    assert not columns.waves.any()
 
 
 def chain(links):
@@ -135,3 +135,39 @@ def test_growth_inside_many_blocks_is_undone_exactly():
         transition.undo_batch(columns, log)
     assert state_of(columns) == state
     assert (columns.index.table >= 0).sum() == 1
+
+
+def waves_of(rows):
+    """The wave of each row by definition: one more than the latest earlier row that shares an account."""
+    waves = []
+    for i, mine in enumerate(rows):
+        shared = [
+            waves[j]
+            for j, other in enumerate(rows[:i])
+            if {mine["sender"], mine["recipient"]} & {other["sender"], other["recipient"]}
+        ]
+        waves.append(1 + max(shared, default=0))
+    return waves
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(KEYS)), max_size=14), st.sampled_from(KEYS))
+def test_conflicts_are_counted_as_the_definition_says(pairs, proposer):
+    state = {each: Account(0, 1000) for each in KEYS}
+    rows, nonces = [], dict.fromkeys(KEYS, 0)
+    for sender, recipient in pairs:
+        rows.append({"sender": sender, "recipient": recipient, "amount": 1, "nonce": nonces[sender]})
+        nonces[sender] += 1
+    columns = accounts_of(state)
+    applied = transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, proposer)
+    waves = waves_of(rows)
+    alone = sum(waves.count(wave) == 1 for wave in set(waves))
+    assert applied.conflicts == transition.Conflicts(len(rows) - alone, alone, max(waves, default=0))
+    assert not columns.waves.any()
+
+
+def test_a_hot_account_leaves_nothing_to_run_beside_it():
+    state = {key(i): Account(0, 50) for i in range(30)}
+    rows = [{"sender": key(i), "recipient": key(99), "amount": 1} for i in range(30)]
+    applied = transition.apply_batch(accounts_of(state), batch_of(rows), CHAIN_TAG, HEIGHT, key(0))
+    assert applied.conflicts == transition.Conflicts(0, 30, 30)

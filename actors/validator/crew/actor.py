@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from actors.settings import WORKERS_MAX, ValidatorSettings
 from actors.shell import ActorContext, first_line
-from actors.validator.actor import NAME, Validator, ValidatorPool, ValidatorsUnavailableError
+from actors.validator.actor import NAME, Validator, ValidatorPool, ValidatorsUnavailableError, validators_of
 from actors.validator.scaling import LoadScaler
 
 if TYPE_CHECKING:
@@ -48,31 +48,33 @@ class Crew:
         if not 1 <= count <= WORKERS_MAX:
             raise ValueError(f"validators: {count} is not from 1 to {WORKERS_MAX}")
         async with self._one_at_a_time:
-            have = await self._pool.known()
-            kept = dict(list(have.items())[:count])
-            free = (name for number in range(2 * WORKERS_MAX) if (name := f"{NAME}{number}") not in have)
-            names = [next(free) for _ in range(count - len(kept))]
-            added = await asyncio.gather(*map(self._add, names))
-            removed = {name: worker for name, worker in have.items() if name not in kept}
-            await self._tell([*kept.values(), *added])
+            have = validators_of(self._context.node)
+            names = [f"{NAME}{number}" for number in range(len(have), count)]
+            added = await self._add(names)
+            removed = dict(list(have.items())[count:])
+            await self._tell([*list(have.values())[:count], *added])
             await asyncio.gather(*map(self._remove, removed.values()))
-            await self._until_gone(set(removed))
+            await self._until_gone(list(removed))
         if names or removed:
             self._log.info("validators: {} before, added {}, removed {}", len(have), names, list(removed))
-        return {"validators": len(kept) + len(names), "added": names, "removed": list(removed)}
+        return {"validators": count, "added": names, "removed": list(removed)}
 
-    async def _add(self, name: str) -> Any:
-        settings = self._pool.settings
-        context = replace(self._context, actor=name, niceness=settings.niceness)
-        namespace = ray.get_runtime_context().namespace
-        naming = {"name": f"{self._context.node}/{name}", "lifetime": "detached", "namespace": namespace}
-        worker = ray.remote(**self._pool.options)(Validator).options(**naming).remote(context, settings)
+    async def _add(self, names: list[str]) -> list[Any]:
+        """Start Validators of these names: all of them, or if one does not start, none."""
+        settings, workers = self._pool.settings, []
+        for name in names:
+            context = replace(self._context, actor=name, niceness=settings.niceness)
+            naming = {"name": f"{self._context.node}/{name}", "lifetime": "detached"}
+            actor = ray.remote(**self._pool.options)(Validator).options(**naming)
+            workers.append(actor.remote(context, settings))
         try:
-            await asyncio.wait_for(worker.start.remote(), _ANSWER_TIMEOUT_S)
+            starts = asyncio.gather(*(worker.start.remote() for worker in workers))
+            await asyncio.wait_for(starts, _ANSWER_TIMEOUT_S)
         except (RayError, TimeoutError):
-            ray.kill(worker)
+            for worker in workers:
+                ray.kill(worker)
             raise
-        return worker
+        return workers
 
     async def _tell(self, workers: list[Any]) -> None:
         """Have every pool of the node serve with these. A shard that is away looks at the names later."""
@@ -83,13 +85,20 @@ class Crew:
         await _answer(worker.stop.remote())
         ray.kill(worker)
 
-    async def _until_gone(self, names: set[str]) -> None:
+    async def _until_gone(self, names: Sequence[str]) -> None:
         """Wait until the names are free, so that they can be given again."""
         until_s = time.monotonic() + _ANSWER_TIMEOUT_S
-        while names & set(await self._pool.known()):
+        while still := [name for name in names if self._exists(name)]:
             if time.monotonic() > until_s:
-                raise ValidatorsUnavailableError(f"still there after {_ANSWER_TIMEOUT_S} s: {sorted(names)}")
+                raise ValidatorsUnavailableError(f"still there after {_ANSWER_TIMEOUT_S} s: {still}")
             await asyncio.sleep(_PAUSE_S)
+
+    def _exists(self, name: str) -> bool:
+        try:
+            ray.get_actor(f"{self._context.node}/{name}")
+        except ValueError:
+            return False
+        return True
 
     async def _follow_load(self, settings: ValidatorSettings) -> None:
         """Scale by the share of the time that the Validators worked from one look to the next."""
@@ -98,7 +107,7 @@ class Crew:
         looked_s = time.monotonic()
         while True:
             await asyncio.sleep(settings.scale_interval_s)
-            workers = await self._pool.known()
+            workers = validators_of(self._context.node)
             answers = await asyncio.gather(*(_answer(worker.health.remote()) for worker in workers.values()))
             before, busy_s = busy_s, {n: a["busy_s"] for n, a in zip(workers, answers, strict=True) if a}
             elapsed_s, looked_s = time.monotonic() - looked_s, time.monotonic()
