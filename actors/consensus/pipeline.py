@@ -37,7 +37,7 @@ class Stages(Protocol):
     async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]: ...
 
     async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
     ) -> tuple[bytes, int]: ...
 
     async def execute(
@@ -186,7 +186,7 @@ class Pipeline:
             self._slots.release()
             raise PipelineBrokenError("the pipeline has stopped")
         work.generation = self._generation
-        work.root = asyncio.create_task(self._stages.transaction_root(work.order, work.parts))
+        work.root = asyncio.create_task(self._stages.transaction_root(work.order, work.parts, work.count))
         if work.header is not None:
             work.verified = asyncio.create_task(self._timed_verify(work))
         self._live.add(work)
@@ -263,7 +263,7 @@ class Pipeline:
         transaction_root, elapsed_us = await root
         if execution["count"] != work.count:
             kept = work.order[execution["verdicts"] == Verdict.OK]
-            transaction_root, elapsed_us = await self._stages.transaction_root(kept, work.parts)
+            transaction_root, elapsed_us = await self._stages.transaction_root(kept, work.parts, len(kept))
         self._times.add("transaction_root", elapsed_us, work.count)
         header = Header(
             height=work.height,

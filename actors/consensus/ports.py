@@ -89,10 +89,10 @@ class NodePorts:
         return verdicts
 
     async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
     ) -> tuple[bytes, int]:
         """Root of the transaction tree, and the microseconds it took."""
-        root: tuple[bytes, int] = await self.pool.transaction_root(order, parts)
+        root: tuple[bytes, int] = await self.pool.transaction_root(order, parts, count)
         return root
 
     async def execute(

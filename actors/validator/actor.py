@@ -22,20 +22,12 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
-from actors.ledger import merkle
-from actors.ledger.rows import (
-    SENDER_AT_BYTE,
-    SIGNATURE_AT_BYTE,
-    SIGNED_BYTES,
-    Batch,
-    concatenate,
-    row_matrix,
-)
 from actors.settings import ValidatorSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived, kernel_cache_dir
 from actors.validator.chunking import ChunkSizer
 from actors.validator.chunks import ATTEMPTS_MAX, Chunk, ChunkQueue, Patience
 from actors.validator.kernels import Kernels, select
+from actors.validator.work import join_subtrees, split_tree, subtree_roots, verify_rows
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
 _CALLS_PER_WORKER = 2
@@ -47,26 +39,6 @@ NAME = "validator-"
 
 class ValidatorsUnavailableError(RuntimeError):
     """Neither a Validator nor the pool's owner could do a piece of work."""
-
-
-def verify_rows(kernels: Kernels, rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """(n,) bool: whether each row is signed by its sender."""
-    table = row_matrix(rows)
-    return kernels.verify(
-        table[:, SENDER_AT_BYTE : SENDER_AT_BYTE + 32],
-        table[:, SIGNATURE_AT_BYTE:],
-        table[:, :SIGNED_BYTES],
-    )
-
-
-def root_of_rows(kernels: Kernels, order: NDArray[np.int64] | None, parts: Sequence[NDArray[Any]]) -> bytes:
-    """RFC 9162 root over the rows of `parts` (rows, payloads, rows, payloads, ...) in `order`."""
-    batch = concatenate(
-        [Batch(rows, payloads) for rows, payloads in zip(parts[::2], parts[1::2], strict=True)]
-    )
-    rows = batch.rows if order is None else batch.rows[order]
-    leaves = Batch(np.ascontiguousarray(rows), batch.payloads).ids(kernels.hash_rows)
-    return merkle.root(leaves, kernels.hash_rows)
 
 
 class Validator(Shell):
@@ -108,10 +80,12 @@ class Validator(Shell):
         self._verify_us += elapsed_us
         return valid, elapsed_us
 
-    def transaction_root(self, order: NDArray[np.int64] | None, *parts: NDArray[Any]) -> tuple[bytes, int]:
-        """Root of the transaction tree as `root_of_rows` has it, and the microseconds it took."""
+    def subtree_roots(
+        self, order: NDArray[np.int64] | None, start: int, stop: int, *parts: NDArray[Any]
+    ) -> tuple[NDArray[np.uint8], int]:
+        """Roots of subtrees of the transaction tree (see work.py), and the microseconds it took."""
         began = time.perf_counter_ns()
-        return root_of_rows(self._kernels, order, parts), self._worked_us(began)
+        return subtree_roots(self._kernels, order, parts, start, stop), self._worked_us(began)
 
     def _worked_us(self, began_ns: int) -> int:
         elapsed_us = (time.perf_counter_ns() - began_ns) // 1000
@@ -334,20 +308,31 @@ class ValidatorPool:
     # The transaction tree
 
     async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
     ) -> tuple[bytes, int]:
-        """RFC 9162 root of the parts in order, and microseconds, by the first who answers.
+        """RFC 9162 root of `count` rows of the parts in order, and the microseconds of the slowest piece.
 
-        Validators take turns. One that fails or is late is followed by the next, and then by this process.
+        A large block is split among the Validators.
         """
         if not self._runners:
             self.refresh()
-        calls: set[asyncio.Task[tuple[bytes, int]]] = set()
+        ranges = split_tree(count, len(self._present()))
+        pieces = await asyncio.gather(*(self._subtrees(order, parts, *each) for each in ranges))
+        return join_subtrees([roots for roots, _ in pieces]), max(us for _, us in pieces)
+
+    async def _subtrees(
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any], start: int, stop: int
+    ) -> tuple[NDArray[np.uint8], int]:
+        """Roots of the subtrees of some rows, by the first who answers.
+
+        Validators take turns. One that fails or is late is followed by the next, and then by this process.
+        """
+        calls: set[asyncio.Task[tuple[NDArray[np.uint8], int]]] = set()
         self._turn += 1
-        present = self._present()
+        turn, present = self._turn, self._present()
         for place in range(min(ATTEMPTS_MAX, len(present))):
-            worker = present[(self._turn + place) % len(present)]
-            call = asyncio.create_task(self._ask_for_root(worker, order, parts))
+            worker = present[(turn + place) % len(present)]
+            call = asyncio.create_task(self._ask(worker, (order, start, stop, *parts)))
             call.add_done_callback(_seen)
             calls.add(call)
             limit_s = self._root_patience.limit_s
@@ -357,28 +342,23 @@ class ValidatorPool:
                     return ended.result()
             if not done:
                 self._suspect(worker)
-        return await self._root_here(order, parts)
+        async with self._here:
+            began = time.perf_counter_ns()
+            bodies = await asyncio.gather(*(_answer(part) for part in parts))
+            roots = await asyncio.to_thread(lambda: subtree_roots(self._kernels, order, bodies, start, stop))
+        self.done_here += 1
+        return roots, (time.perf_counter_ns() - began) // 1000
 
-    async def _ask_for_root(
-        self, worker: Any, order: NDArray[np.int64] | None, parts: Sequence[Any]
-    ) -> tuple[bytes, int]:
+    async def _ask(self, worker: Any, work: tuple[Any, ...]) -> tuple[NDArray[np.uint8], int]:
         began_s = time.monotonic()
         try:
-            answer: tuple[bytes, int] = await worker.transaction_root.remote(order, *parts)
+            answer: tuple[NDArray[np.uint8], int] = await worker.subtree_roots.remote(*work)
         except RayError:
             self.redone += 1
             self._suspect(worker)
             raise
         self._root_patience.observe(time.monotonic() - began_s)
         return answer
-
-    async def _root_here(self, order: NDArray[np.int64] | None, parts: Sequence[Any]) -> tuple[bytes, int]:
-        async with self._here:
-            began = time.perf_counter_ns()
-            bodies = await asyncio.gather(*(_answer(part) for part in parts))
-            root = await asyncio.to_thread(lambda: root_of_rows(self._kernels, order, bodies))
-        self.done_here += 1
-        return root, (time.perf_counter_ns() - began) // 1000
 
 
 async def _answer(reference: Any) -> Any:

@@ -119,7 +119,7 @@ class FakePorts:
     async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
         return np.ones(count, dtype=np.bool_)
 
-    async def transaction_root(self, order: Any, parts: Sequence[Any]) -> tuple[bytes, int]:
+    async def transaction_root(self, order: Any, parts: Sequence[Any], count: int) -> tuple[bytes, int]:
         return bytes([parts[0]]) * 32, 1
 
     async def execute(

@@ -50,7 +50,7 @@ class FakeStages:
         return valid
 
     async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any]
+        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
     ) -> tuple[bytes, int]:
         self._running += 1
         await asyncio.sleep(0)
