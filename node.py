@@ -140,6 +140,11 @@ class Node:
         return [handle for name, handle in self.actors.items() if name.partition("-")[0] == kind]
 
     @property
+    def prefix(self) -> str:
+        """What the names of its actors begin with: several networks may share a Ray cluster."""
+        return f"{self.directory.genesis.hash().hex()[:8]}/{self.folder.name}"
+
+    @property
     def url(self) -> str:
         """Address of the first gateway."""
         return str(self.facts["gateway-0"]["url"])
@@ -155,7 +160,7 @@ class Node:
         from actors.validator.actor import NAME, validators_of
 
         others = {name: handle for name, handle in self.actors.items() if not name.startswith(NAME)}
-        self.actors = others | validators_of(self.folder.name)
+        self.actors = others | validators_of(self.prefix)
 
     def health(self) -> dict[str, dict[str, Any] | None]:
         """Health of every actor; None for one that does not answer."""
@@ -219,7 +224,6 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
 
     node = Node(settings, folder, directory)
     genesis, actors, count = directory.genesis, node.actors, settings.node
-    prefix = f"{genesis.hash().hex()[:8]}/{folder.name}"  # several networks may share a Ray cluster
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     spread = {"scheduling_strategy": "SPREAD"} if settings.cluster.spread_validators else {}
 
@@ -231,7 +235,7 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
         elif spread:  # what owns files or listens stays where they are
             options["scheduling_strategy"] = here
         actors[name] = (
-            ray.remote(**options)(kind).options(name=f"{prefix}/{name}").remote(context, section, *args)
+            ray.remote(**options)(kind).options(name=f"{node.prefix}/{name}").remote(context, section, *args)
         )
         return actors[name]
 
@@ -243,14 +247,14 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
         for n in range(count.validators)
     ]
     alike = {**validator.OPTIONS, "num_cpus": settings.validator.scheduler_cpus, **spread}
-    pool = validator.ValidatorPool(workers, settings.validator, folder.name, alike)
+    pool = validator.ValidatorPool(workers, settings.validator, node.prefix, alike)
     shards: list[Any] = []
     proposes = folder.identity in genesis.member_keys
     for n in range(count.mempool_shards if serve and proposes else 0):
         place = (n, count.mempool_shards, genesis, store, pool)
         shards.append(create(f"mempool-{n}", mempool, mempool.MempoolShard, settings.mempool, *place))
     gateways = [f"gateway-{n}" for n in range(count.gateways if serve else 0)]
-    followers = [f"{prefix}/{name}" for name in (*gateways, "peer")]
+    followers = [f"{node.prefix}/{name}" for name in (*gateways, "peer")]
     told = (genesis, key_path, store, pool, shards, followers if serve else [])
     leader = create("consensus", consensus, consensus.Consensus, settings.consensus, *told)
     if serve:

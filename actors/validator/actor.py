@@ -96,7 +96,7 @@ class Validator(Shell):
 def validators_of(node: str) -> dict[str, Any]:
     """Handles of the Validators that a node has now, by actor name. They are numbered from 0 without a gap.
 
-    Asks the cluster, about a millisecond for each.
+    node: what the names of its actors begin with. Asks the cluster, about a millisecond for each.
     """
     found: dict[str, Any] = {}
     while True:
@@ -122,7 +122,7 @@ class ValidatorPool:
         node: str = "",
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """workers: who serves until the names under `node` say otherwise; without `node` nobody asks.
+        """workers: who serves until the names below `node` say otherwise; without `node` nobody asks.
 
         options: of Ray, with which further Validators of the node are made.
         """

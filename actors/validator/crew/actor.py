@@ -48,7 +48,7 @@ class Crew:
         if not 1 <= count <= WORKERS_MAX:
             raise ValueError(f"validators: {count} is not from 1 to {WORKERS_MAX}")
         async with self._one_at_a_time:
-            have = validators_of(self._context.node)
+            have = validators_of(self._pool.node)
             names = [f"{NAME}{number}" for number in range(len(have), count)]
             added = await self._add(names)
             removed = dict(list(have.items())[count:])
@@ -64,7 +64,7 @@ class Crew:
         settings, workers = self._pool.settings, []
         for name in names:
             context = replace(self._context, actor=name, niceness=settings.niceness)
-            naming = {"name": f"{self._context.node}/{name}", "lifetime": "detached"}
+            naming = {"name": f"{self._pool.node}/{name}", "lifetime": "detached"}
             actor = ray.remote(**self._pool.options)(Validator).options(**naming)
             workers.append(actor.remote(context, settings))
         try:
@@ -95,7 +95,7 @@ class Crew:
 
     def _exists(self, name: str) -> bool:
         try:
-            ray.get_actor(f"{self._context.node}/{name}")
+            ray.get_actor(f"{self._pool.node}/{name}")
         except ValueError:
             return False
         return True
@@ -107,7 +107,7 @@ class Crew:
         looked_s = time.monotonic()
         while True:
             await asyncio.sleep(settings.scale_interval_s)
-            workers = validators_of(self._context.node)
+            workers = validators_of(self._pool.node)
             answers = await asyncio.gather(*(_answer(worker.health.remote()) for worker in workers.values()))
             before, busy_s = busy_s, {n: a["busy_s"] for n, a in zip(workers, answers, strict=True) if a}
             elapsed_s, looked_s = time.monotonic() - looked_s, time.monotonic()
