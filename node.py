@@ -157,10 +157,9 @@ class Node:
 
     def find_validators(self) -> None:
         """Bring `actors` up to date: Validators come and go while the node runs."""
-        from actors.validator.actor import NAME, validators_of
+        from actors.validator.actor import with_validators
 
-        others = {name: handle for name, handle in self.actors.items() if not name.startswith(NAME)}
-        self.actors = others | validators_of(self.prefix)
+        self.actors = with_validators(self.actors, self.prefix)
 
     def health(self) -> dict[str, dict[str, Any] | None]:
         """Health of every actor; None for one that does not answer."""
@@ -230,10 +229,8 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
     def create(name: str, room: Any, kind: type, section: Any, *args: Any) -> Any:
         context = ActorContext(folder.name, name, str(folder.path.resolve()), settings.log, section.niceness)
         options = {**room.OPTIONS, "num_cpus": section.scheduler_cpus}
-        if kind is validator.Validator:
-            options |= spread
-        elif spread:  # what owns files or listens stays where they are
-            options["scheduling_strategy"] = here
+        if spread:  # what owns files or listens stays where they are
+            options |= spread if kind is validator.Validator else {"scheduling_strategy": here}
         actors[name] = (
             ray.remote(**options)(kind).options(name=f"{node.prefix}/{name}").remote(context, section, *args)
         )

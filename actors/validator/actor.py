@@ -107,6 +107,17 @@ def validators_of(node: str) -> dict[str, Any]:
             return found
 
 
+def with_validators(actors: dict[str, Any], node: str) -> dict[str, Any]:
+    """A node's actors by name, with the Validators that it has now.
+
+    Handles that are there already stay the same ones: an actor ends with the handle that made it.
+    """
+    known = {name: actors.get(name) for name in actors if name.startswith(NAME)}
+    others = {name: handle for name, handle in actors.items() if name not in known}
+    found = validators_of(node)
+    return others | {n: known[n] if known.get(n) == handle else handle for n, handle in found.items()}
+
+
 class ValidatorPool:
     """Hands out chunks to Validators; lives inside one async actor (Mempool shard, Consensus).
 
