@@ -16,7 +16,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from actors.console import UserError, console, explained
+from actors.console import UserError, console, explained, undisturbed
 from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, join_network, open_network
 from actors.ledger.rows import FormatError
 from actors.settings import Settings
@@ -335,7 +334,7 @@ def running_network(
                 yield cluster, running
         finally:
             status.stop()
-            with _undisturbed():
+            with undisturbed():
                 cluster.close()
 
 
@@ -353,7 +352,7 @@ def started_nodes(
             introduce(running)
         yield running
     finally:
-        with _undisturbed():
+        with undisturbed():
             console.print("stopping")
             stop_nodes(running)
 
@@ -397,19 +396,6 @@ def introduce(nodes: list[Node]) -> None:
         if others:
             calls.append(node.actors["peer"].add_seeds.remote(others))
     ray.get(calls, timeout=STOP_TIMEOUT_S)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let the clean-up finish even if Ctrl-C is pressed again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # The command line
