@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 0.05
 
 def command(
     accounts: Annotated[int, typer.Option(min=100, max=2_000_000, help="Accounts.")] = 100_000,
-    blocks: Annotated[int, typer.Option(min=20, max=10_000, help="Blocks before the node joins.")] = 60,
+    blocks: Annotated[int, typer.Option(min=20, max=10_000, help="Blocks before the node joins.")] = 65,
 ) -> dict[str, object]:
     """Run the benchmark."""
     import tempfile

@@ -4,7 +4,7 @@ Each round a process opens the directory, executes, persists and commits blocks 
 the index, snapshots and, in half of the rounds, pruning run beside it, and says after each commit what it
 acknowledged. Then it dies, by one fault:
 
-    kill     SIGKILL from outside, at a random time
+    kill     SIGKILL from outside, at a random time after a random number of writes
     point    SIGKILL by its own hand right before or after a random write batch, of whatever thread
     power    as kill, and then the log loses a random part of what was not synced; its end is torn, or
              filled with zeros, or with noise
@@ -25,7 +25,6 @@ import os
 import random
 import shutil
 import signal
-import threading
 import time
 import traceback
 from collections import Counter
@@ -41,7 +40,8 @@ from bench.torture_life import ACK, Life, Verdict, inspect
 FAULTS = ("kill", "point", "power", "flip", "clock")
 ACCOUNTS = 2_000
 ROWS_MAX = 300
-LIFE_MAX_S = 0.5
+PAUSE_MAX_S = 0.03
+_MESSAGES = 12, 60
 POINTS_MAX = 60
 ROUNDS_PER_DIRECTORY = 10
 _DEATHS = {-signal.SIGKILL}
@@ -117,14 +117,15 @@ class _Torture:
         point = self._rng.randrange(1, POINTS_MAX) if fault == "point" else 0
         life = Life(self._network, self._directory, fault == "clock", point, self._seed * 100_003 + number)
         child, reading = _forked(life.run)
-        killer = threading.Timer(self._rng.uniform(0.02, LIFE_MAX_S), os.kill, (child, signal.SIGKILL))
+        messages, pause_s = self._rng.randrange(*_MESSAGES), self._rng.uniform(0, PAUSE_MAX_S)
         with os.fdopen(reading, "rb") as acks:
-            begun = acks.read(1)
-            if begun and not point:
-                killer.start()
-            told = acks.read()
-        if begun and not point:
-            killer.join()
+            told = b""
+            if acks.read(1) and not point:
+                # By what it has done and not by the clock, so that a busy machine kills no earlier.
+                told = acks.read(messages * ACK.size)
+                time.sleep(pause_s)
+                os.kill(child, signal.SIGKILL)
+            told += acks.read()
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code not in _DEATHS:
             self._fail(number, fault, f"the process ended with {code}")
