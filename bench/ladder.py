@@ -99,7 +99,8 @@ def _climb(step: Step, rows: int) -> dict[str, Any]:
     from config.effective import load
     from node import started_nodes
 
-    settings = load("bench", [f"network.development_accounts={_ACCOUNTS}", *step.overrides]).settings
+    given = [f"network.development_accounts={_ACCOUNTS}", "gateway.client_rate_max=0"]
+    settings = load("bench", [*given, *step.overrides]).settings
     count = rows if step.batch_rows > 1 else max(rows // 10, 600)
     with tempfile.TemporaryDirectory(prefix="raychain-ladder-") as folder:
         scratch = Path(folder)
