@@ -370,7 +370,10 @@ class Chain:
         """
         size = batch.write(self.sync and sync)
         if self.sync and sync:
-            self.disk.mark.write(self.head.height + commits)
+            try:
+                self.disk.mark.write(self.head.height + commits)
+            except OSError as error:  # the mark may be behind; the batch is written and must count as such
+                self.disk.alarm(f"{self.disk.directory}: the mark of what was acknowledged: {error}")
         return size
 
     def _advance(self) -> None:

@@ -13,6 +13,7 @@ from storage_network import Driver, make_genesis, open_chain
 
 from actors.storage import errors
 from actors.storage.disk import Disk
+from actors.storage.journal import Mark
 from actors.storage.reads import Reader
 
 GENESIS, ALLOCATION = make_genesis(20)
@@ -85,6 +86,25 @@ def test_writes_are_refused_and_go_on_and_reads_never_stop(tmp_path, monkeypatch
     assert [bool(alarm) for alarm in alarms] == [True, False]
     assert Reader(chain).audit()["problem"] == ""
     chain.disk.close()
+
+
+def test_a_mark_that_cannot_be_written_stays_behind_and_stops_no_commit(tmp_path, monkeypatch):
+    def refuse(_mark, _height):
+        raise OSError("no room")
+
+    chain = open_chain(tmp_path, GENESIS, ALLOCATION, sync=True)
+    alarms = []
+    chain.disk.alarm = alarms.append
+    driver = Driver(chain, 20)
+    driver.run(1)
+    monkeypatch.setattr(Mark, "write", refuse)
+    driver.run(2)
+    assert (chain.head.height, chain.disk.mark.read(), len(alarms)) == (3, 1, 2)
+    chain.disk.close()
+    monkeypatch.undo()
+    again = open_chain(tmp_path, GENESIS, ALLOCATION, sync=True)
+    assert again.head.height == 3
+    again.disk.close()
 
 
 def test_a_file_system_that_runs_full_costs_nothing(tmp_path):
