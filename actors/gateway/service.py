@@ -151,7 +151,8 @@ class Service:
         """
         height, ids = int(delta["height"]), np.asarray(delta["ids"])
         self._accounts.published(height, delta["keys"], delta["nonces"], delta["balances"])
-        self._current_at_s = self._clock()
+        if height == self._accounts.top:
+            self._current_at_s = self._clock()
         expected = self._expected
         if expected is not None and height > expected:
             self._skipped.update(range(max(expected, height - SKIPPED_HEIGHTS_MAX), height))
@@ -210,7 +211,7 @@ class Service:
     async def account(self, key: bytes, linearizable: bool = False) -> dict[str, Any]:
         """Nonce and balance, and the committed height they are of; zeros where there is no account.
 
-        Bounded by default: as of a head that was the node's at most `gateway.staleness_max_ms` ago.
+        Bounded by default: as of a head that was news here at most `gateway.staleness_max_ms` ago.
         Linearizable: as of a height not below any that was committed anywhere before the call.
         """
         if linearizable:

@@ -141,6 +141,26 @@ def test_a_head_that_may_be_too_old_is_asked_again() -> None:
     talk(scenario, staleness_max_ms=0)
 
 
+def test_an_old_delta_that_comes_late_makes_no_head_current() -> None:
+    async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
+        now_s = [100.0]
+        node.service._clock = lambda: now_s[0]
+        node.shards[0].pending = [node.transfer(0, 0)]
+        node.commit()
+        node.commit()
+        before = node.reads
+        await account(http, 0)
+        now_s[0] += 5.0
+        node.publish(1)
+        assert node.reads == before
+        await account(http, 0)
+        assert node.reads == before + 1
+        await account(http, 0)  # Storage has said that nothing is missing
+        assert node.reads == before + 1
+
+    talk(scenario)
+
+
 def test_linearizable_reads_ask_consensus_and_wait_for_storage() -> None:
     async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
         node.commit()
