@@ -46,6 +46,7 @@ from bench.yardstick import libsodium_verifies_per_s
 SHARES = {"warm-up": 0.05, "steady": 0.1, "burst": 0.04, "conflicts": 0.06, "faults": 0.65, "catch-up": 0.1}
 RATES = {"warm-up": 1.0, "steady": 1.0, "burst": 2.0, "conflicts": 0.5, "faults": 1.0, "catch-up": 1.0}
 FAULTS_STRETCH_MAX = 4.0
+FAULTS_LATE_S_MAX = 600.0
 LOAD_SHARE = 0.4
 LANES = 2
 BATCH_ROWS = 100
@@ -208,7 +209,7 @@ class Soak:
         total_s = self._options.minutes * 60
         lengths = {name: share * total_s for name, share in SHARES.items()}
         lane = rate / LANES
-        offered = {**lengths, "faults": FAULTS_STRETCH_MAX * lengths["faults"]}
+        offered = {**lengths, "faults": _faults_s_max(lengths["faults"])}
         segments = [
             Segment(length, 0.1 * lane if name == "warm-up" else RATES[name] * lane, RATES[name] * lane)
             for name, length in offered.items()
@@ -281,7 +282,7 @@ class Soak:
             time.sleep(max(0.0, begin_s - time.monotonic()))
             self._log(f"phase {phase.name}")
             if phase.name == "faults":
-                driver.run(end_s, begin_s + FAULTS_STRETCH_MAX * (end_s - begin_s))
+                driver.run(end_s, begin_s + _faults_s_max(end_s - begin_s))
                 if "never_heal" in self._options.sabotage:
                     self._sabotage_ends()
                 late_s = max(0.0, time.monotonic() - end_s)
@@ -361,6 +362,11 @@ class Soak:
                 said = {f.check: f.problem for f in judge.judge(self._tampered(evidence, (name,)))}
                 found[name] = said[kind.check]
         return found
+
+
+def _faults_s_max(planned_s: float) -> float:
+    """How long the faults may take."""
+    return min(FAULTS_STRETCH_MAX * planned_s, planned_s + FAULTS_LATE_S_MAX)
 
 
 def _refused(plans: list[LoadPlan]) -> int:
