@@ -78,6 +78,7 @@ def peers(*sources: Served) -> Iterator[list[str]]:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "CHUNK_ACCOUNTS", 16)
+    monkeypatch.setattr("actors.bootstrap.CONNECT_TIMEOUT_S", 120.0)  # it ends with the last peer
 
 
 @pytest.fixture
