@@ -87,7 +87,7 @@ def node_routes(backend: Backend) -> APIRouter:
         summary="Have so many Validators from now on",
         description="For administrators; without API keys, for callers on this machine. Answers when done.",
         response_model=ScaledOut,
-        responses=problems(403, 422, 503),
+        responses=problems(400, 403, 408, 413, 422, 503),
     )
     async def scale(wanted: ScaleIn) -> Response:
         return json_response(render.plain(await backend.scale_validators(wanted.validators)))
