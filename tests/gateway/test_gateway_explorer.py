@@ -21,7 +21,7 @@ from actors.gateway.server import HttpServer, bind
 # The proof as it is, then with one thing wrong at a time.
 CHECKS = """(async () => {
   const [proof, api] = [await import('/explorer/proof.js'), await import('/explorer/api.js')];
-  const { members } = await api.read('/v1/members');
+  const { members } = await api.read('/v1/genesis');
   const tx = await api.read('/v1/transactions/ID'), given = await api.read('/v1/transactions/ID/proof');
   const outcomes = [];
   const check = async (changed, wrong) => {

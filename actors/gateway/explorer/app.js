@@ -125,8 +125,8 @@ async function transactionPage(id) {
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
-      const [proof, network] = await Promise.all([read(`/v1/transactions/${tx.id}/proof`), read("/v1/members")]);
-      const steps = await checkProof(tx, proof, network.members), proven = steps.every((step) => step.passed);
+      const [proof, genesis] = await Promise.all([read(`/v1/transactions/${tx.id}/proof`), read("/v1/genesis")]);
+      const steps = await checkProof(tx, proof, genesis.members), proven = steps.every((step) => step.passed);
       outcome.dataset.proven = proven;
       outcome.replaceChildren(
         el("p", { class: proven ? "good" : "bad" }, proven ? "Proven: this transaction is in a final block." : "Not proven."),
