@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,3 +136,15 @@ def test_every_setting_is_bounded_or_explained() -> None:
         for name, field in section.annotation.model_fields.items():  # type: ignore[union-attr]
             plain = field.annotation in (bool, str)
             assert plain or field.metadata or "Literal" in str(field.annotation), f"{name} has no bound"
+
+
+def test_light_actors_start_without_compilers_and_databases() -> None:
+    """Every process of a node pays for what its shell imports: most need neither Numba nor RocksDB."""
+    light = ("consensus.actor", "peer.node.actor", "validator.actor", "gateway.actor")
+    code = (
+        "import importlib, sys\n"
+        f"for name in {light!r}: importlib.import_module('actors.' + name)\n"
+        "print(sorted({'numba', 'rocksdict'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

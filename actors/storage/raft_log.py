@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from actors.storage.disk import Batch, Disk
 from actors.storage.errors import CorruptionError, HeightError
+
+if TYPE_CHECKING:  # Consensus imports this file for the record alone, and no database with it
+    from actors.storage.disk import Batch, Disk
 
 FAMILY = "raft"
 _HARD_STATE, _SNAPSHOT, _BASE, _ENTRY = b"h", b"s", b"b", b"e"
