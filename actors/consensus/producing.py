@@ -22,7 +22,7 @@ from actors.ledger.genesis import Genesis
 UNCOMMITTED_BLOCKS_MAX = 16
 DRAW_TIMEOUT_S = 5.0
 RELEASE_TIMEOUT_S = 60.0
-IDLE_PAUSE_US = 25_000
+IDLE_PAUSE_US_MIN, IDLE_PAUSE_US_MAX = 25_000, 100_000
 
 
 class Producer:
@@ -50,9 +50,11 @@ class Producer:
     async def run(self, engine: Engine, pipeline: Pipeline) -> None:
         """Propose whenever there is something to propose, at most once a block interval, until cancelled.
 
+        While there is nothing, it asks less and less often, down to every IDLE_PAUSE_US_MAX.
+
         Raises PipelineBrokenError when the pipeline has stopped.
         """
-        replica = engine.replica
+        replica, idle_us = engine.replica, IDLE_PAUSE_US_MIN
         while True:
             began_us = self._clock_us()
             if pipeline.broken.done():
@@ -61,7 +63,8 @@ class Producer:
                 engine.advanced.clear()
                 await engine.advanced.wait()
             proposed = not self.paused and await self._propose_once(pipeline)
-            pause_us = self._interval_us if proposed else max(self._interval_us, IDLE_PAUSE_US)
+            idle_us = IDLE_PAUSE_US_MIN if proposed else min(2 * idle_us, IDLE_PAUSE_US_MAX)
+            pause_us = self._interval_us if proposed else max(self._interval_us, idle_us)
             await asyncio.sleep(max(0, began_us + pause_us - self._clock_us()) / 1e6)
 
     async def release(self) -> None:
