@@ -6,11 +6,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Timings decide nothing here: kernels compile on first use and the machine may be busy. Every run tries the
-# same examples, so that a failure repeats; `--hypothesis-profile explore` draws new ones.
+# same examples, so that a failure repeats; `--hypothesis-profile explore` draws new ones, and more.
 settings.register_profile(
     "explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("raychain", settings.get_profile("explore"), derandomize=True, database=None)
+settings.register_profile(
+    "raychain", settings.get_profile("explore"), derandomize=True, database=None, max_examples=40
+)
 settings.load_profile("raychain")
 
 

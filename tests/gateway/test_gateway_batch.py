@@ -266,13 +266,13 @@ def exchange(requests: Callable[[httpx.AsyncClient, FakeNode], Awaitable[httpx.R
 
 @given(st.binary(max_size=700), st.sampled_from(["", "accepted", "committed", "durable", "\x00"]))
 @example(b"RCB1" + bytes(12), "committed")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_fuzz_any_bytes(data: bytes, wait: str) -> None:
     exchange(lambda http, _: http.post(PATH, params={"wait": wait}, content=data, headers=BINARY))
 
 
 @given(st.lists(st.tuples(st.integers(16, 3 * 208 + 15), st.integers(0, 255)), max_size=6), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_fuzz_a_good_batch_with_bytes_changed(changes: list[tuple[int, int]], committed: bool) -> None:
     async def request(http: httpx.AsyncClient, node: FakeNode) -> httpx.Response:
         good = [node.transfer(0, 0), node.transfer(1, 0, payload=b"xy"), node.transfer(2, 0)]
@@ -302,7 +302,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=6), JSON_VALUES, max_size=4), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_fuzz_json(changes: dict[str, Any], committed: bool) -> None:
     from actors.gateway.client import transaction_json
 
@@ -315,7 +315,7 @@ def test_fuzz_json(changes: dict[str, Any], committed: bool) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_fuzz_json_any_bytes(data: bytes) -> None:
     headers = {"content-type": "application/json"}
     exchange(lambda http, _: http.post("/v1/transactions", content=data, headers=headers))
@@ -326,7 +326,7 @@ def test_fuzz_json_any_bytes(data: bytes) -> None:
     st.text(st.characters(codec="ascii", exclude_characters="/?#\\"), min_size=1, max_size=70),
     st.sampled_from(["", "/proof", "/raw", "/certificate", "?offset=-1", "?limit=99999999999999999999"]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_fuzz_paths(kind: str, name: str, suffix: str) -> None:
     from urllib.parse import quote
 

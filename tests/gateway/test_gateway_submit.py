@@ -63,7 +63,7 @@ class EchoShard:
 
 
 @given(st.integers(0, 60), st.integers(1, 5), st.sets(st.integers(0, 4)), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_verdicts_come_back_in_order_and_only_absent_shards_are_unavailable(
     rows: int, shards: int, away: set[int], seed: int
 ) -> None:

@@ -155,7 +155,7 @@ class WaitsAgainstModel(RuleBasedStateMachine):
 
 
 TestWaitsAgainstModel = WaitsAgainstModel.TestCase
-TestWaitsAgainstModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestWaitsAgainstModel.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**32))

@@ -77,7 +77,7 @@ def test_every_cut_keeps_exactly_the_whole_records() -> None:
         assert scan.damaged == 0
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.data())
 def test_a_flipped_bit_costs_its_record_alone(data: st.DataObject) -> None:
     batches = [batch_of(10 * i, [b"xyz" * i]) for i in range(4)]
@@ -93,7 +93,7 @@ def test_a_flipped_bit_costs_its_record_alone(data: st.DataObject) -> None:
     assert (scan.damaged, scan.torn_bytes > 0) == ((0, True) if hit == 3 else (1, False))
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.lists(st.one_of(st.binary(max_size=40), st.just(b"RCJR"), st.just(b"RCJR\xff\xff\xff\xff"))))
 def test_noise_is_read_as_nothing(pieces: list[bytes]) -> None:
     data = HEADER.encode() + b"".join(pieces)

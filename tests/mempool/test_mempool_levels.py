@@ -169,7 +169,7 @@ def test_payloads_of_rows_that_cannot_be_drawn_make_way() -> None:
     assert pool.draw(10, 512, 1).batch.rows["sender"][:, 0].tolist() == [1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=8),
     rows=st.sampled_from([4, 7]),

@@ -449,5 +449,5 @@ def _look_at_every_sender_each_block() -> Iterator[None]:
         yield
 
 
-PoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+PoolMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestPool = PoolMachine.TestCase

@@ -32,7 +32,7 @@ def waves(pairs: list[tuple[int, int]]) -> int:
     return count
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=60),
     lookahead=st.integers(1, 9),

@@ -142,7 +142,7 @@ def test_signature_of_another_key_is_refused() -> None:
 
 
 @given(flip=st.integers(0, 8 * (hs.HELLO_BYTES + hs.RESPONSE_BYTES + hs.PROOF_BYTES) - 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_flipped_bit_fails_one_side(flip: int) -> None:
     initiator, responder = pair()
     position, done = flip // 8, 0
@@ -156,7 +156,7 @@ def test_any_flipped_bit_fails_one_side(flip: int) -> None:
 
 
 @given(data=st.binary(max_size=400), initiator=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_bytes_give_a_typed_error_or_wait(data: bytes, initiator: bool) -> None:
     side = pair()[0 if initiator else 1]
     try:

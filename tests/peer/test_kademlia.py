@@ -97,7 +97,7 @@ def test_stale_buckets_are_named_once() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_counts_hold_under_any_sequence(steps: list[tuple[int, bool]]) -> None:
     table = RoutingTable(node_id(b"me"), k=3, subnet_per_table=4)
     for number, alive in steps:

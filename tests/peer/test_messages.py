@@ -130,7 +130,7 @@ DECODERS = (
 
 
 @given(data=st.binary(max_size=200), example=st.sampled_from(EXAMPLES), position=st.integers(0, 100))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_arbitrary_bytes_decode_or_raise(data: bytes, example: msgspec.Struct, position: int) -> None:
     encoded = messages.encode(example)
     mangled = encoded[:position] + data + encoded[position + 1 :]
@@ -160,7 +160,7 @@ def test_record_of_another_network_does_not_verify() -> None:
 
 
 @given(flip=st.integers(0, 8 * 110))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_flipped_bit_breaks_a_record(flip: int) -> None:
     encoded = bytearray(sign_record(LOCAL, 1, "10.0.0.1", 9000).encoded)
     encoded[flip // 8 % len(encoded)] ^= 1 << flip % 8
@@ -169,7 +169,7 @@ def test_any_flipped_bit_breaks_a_record(flip: int) -> None:
 
 
 @given(data=st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_arbitrary_bytes_are_no_record(data: bytes) -> None:
     with pytest.raises(ProtocolError, match="record"):
         decode_record(data, GENESIS)

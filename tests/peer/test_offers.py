@@ -65,7 +65,7 @@ def test_the_same_rows_offered_again_are_another_item() -> None:
     assert list(encode_offers(batch, kinds, 1)) != list(encode_offers(batch, kinds, 2))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=64), at=st.integers(0, 460), cut=st.integers(0, 500))
 def test_whatever_comes_is_an_offer_or_a_named_error(data: bytes, at: int, cut: int) -> None:
     (body,) = encode_offers(batch_of([3, 0]), np.zeros(2, dtype=np.uint8), 1)

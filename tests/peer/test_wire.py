@@ -91,7 +91,7 @@ def test_a_class_without_credit_waits_alone() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3 << 20)), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_credit_given_is_what_was_dealt_with_and_never_stalls_a_sender(
     dealt: list[tuple[Priority, int]],
 ) -> None:
@@ -202,7 +202,7 @@ def test_frames_may_ride_on_the_proof() -> None:
 
 
 @given(data=st.binary(max_size=300), cut=st.integers(1, 50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_strangers_bytes_never_open(data: bytes, cut: int) -> None:
     opener, reason = FrameOpener(KEY, 100), ""
     try:
@@ -215,7 +215,7 @@ def test_strangers_bytes_never_open(data: bytes, cut: int) -> None:
 
 
 @given(plain=st.binary(min_size=2, max_size=60), tag=st.integers(0, 3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_an_authenticated_peers_plaintext_is_still_checked(plain: bytes, tag: int) -> None:
     opener, reason = FrameOpener(KEY, 40), ""
     try:

@@ -21,7 +21,7 @@ from actors.storage.reads import Reader
 GENESIS, ALLOCATION = make_genesis(20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=40), st.binary(max_size=60), st.integers(0, 10**6))
 def test_a_flipped_bit_in_a_sealed_value_is_found(key, body, flip):
     value = formats.seal("blocks", key, body[:7], body[7:])

@@ -46,7 +46,7 @@ blocks = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(blocks)
 def test_root_and_proofs_equal_the_plain_tree_and_undo_restores(steps):
     model, trail = Model(), []
@@ -83,7 +83,7 @@ shared = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(shared, min_size=1, max_size=24, unique=True), st.integers(0, 23))
 def test_long_shared_prefixes(numbers, cut):
     paths = [number.to_bytes(32, "big") for number in numbers]
