@@ -137,7 +137,7 @@ def test_hosts_are_greylisted_before_identity_is_proved() -> None:
 def test_slow_loris_handshakes_are_cut_and_do_not_pile_up() -> None:
     async def scenario() -> None:
         limits = PeerLimits(handshakes_pending_max=4, connections_per_address_max=100)
-        intervals = PeerIntervals(handshake_timeout_s=0.3, tick_s=0.02)
+        intervals = PeerIntervals(handshake_timeout_s=1.0, tick_s=0.02)
         async with running(replace(config_of(0), limits=limits, intervals=intervals)) as (node,):
             clients = [await Client.open(node) for _ in range(12)]
             for client in clients[:4]:
@@ -145,8 +145,10 @@ def test_slow_loris_handshakes_are_cut_and_do_not_pile_up() -> None:
             for client in clients:
                 await client.gone()
             await eventually(lambda: not node.links._open)
-            assert node.links.refused["handshakes_pending_max"] == 8
-            assert offences(node) == {"handshake_timeout": 4}
+            # Four are let wait; on a busy machine one of them may be cut before the last one has come.
+            cut = offences(node)["handshake_timeout"]
+            assert cut >= 4
+            assert node.links.refused["handshakes_pending_max"] == 12 - cut
             assert node.links._handshakes_inbound == 0
             await Client.connect(node, 1)
 
