@@ -100,8 +100,10 @@ async def send_across_a_kill(wallet: Wallet, pid: int) -> list[int]:
 async def told_that_it_lagged(
     client: AsyncClient, wallet: Wallet, slow: Listener, key: bytes, lagged: int
 ) -> bool:
-    """Whether a listener that reads nothing until it lags is told so; one that was cut off begins again, until
-    the caller's time is over."""
+    """Whether a listener that reads nothing until it lags is told so.
+
+    One that was cut off begins again, until the caller's time is over.
+    """
     url = client._endpoints.current
     while True:
         while True:
