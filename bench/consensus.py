@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ACCOUNTS = 16
 DEADLINE_S = 60.0
+TRIES_MAX = 5
 
 
 def command(
@@ -52,9 +53,8 @@ def command(
     with tempfile.TemporaryDirectory(prefix="raychain-bench-") as scratch:
         floor = {"loopback_ms": loopback_ms(), "fsync_ms": fsync_ms(Path(scratch))}
         with running_network(settings, Path(scratch) / "network", nodes) as (_, running):
-            leader = await_leader(running)
             console.print(f"committing {blocks} small blocks")
-            agreed = _commit(leader, blocks)
+            agreed, leader = _agreed(running, blocks)
             hop_ms = _hop_ms(leader)
             elections = leader.call("consensus", "status")["elections"]
             console.print(f"killing {kills} leaders")
@@ -89,19 +89,33 @@ def _percentiles(values: list[float]) -> dict[str, float]:
     }
 
 
+def _agreed(nodes: list[Node], blocks: int) -> tuple[dict[str, Any], Node]:
+    """What `_commit` measures at a leader that stays in office meanwhile, and that leader."""
+    from bench.demo import await_leader
+
+    for _ in range(TRIES_MAX):
+        leader = await_leader(nodes)
+        agreed = _commit(leader, blocks)
+        if agreed:
+            return agreed, leader
+    raise RuntimeError(f"no leader stayed in office for {blocks} blocks; try again on a quieter machine")
+
+
 def _commit(leader: Node, blocks: int) -> dict[str, Any]:
-    """Commit blocks of a few transfers, one after the other."""
+    """Commit blocks of a few transfers, one after the other; nothing if another leads by the end."""
     import numpy as np
 
     from actors.gateway.client import Client
     from actors.ledger.rows import Batch
+    from actors.ledger.signing import development_signer
     from bench.load import SignPlan, build_transfers
 
     genesis = leader.directory.genesis
     before = leader.call("consensus", "status")["height"]
     with Client(leader.url, timeout_s=DEADLINE_S) as client:
+        first = client.account(development_signer(genesis.network, 0).public_key)["nonce"]
         began = time.perf_counter()
-        for number in range(blocks):
+        for number in range(first, first + blocks):
             place = (ACCOUNTS, 0, ACCOUNTS)
             plan = SignPlan("", genesis.network, genesis.chain_tag, *place, first_nonce=number)
             receipt = client.submit(
@@ -113,7 +127,7 @@ def _commit(leader: Node, blocks: int) -> dict[str, Any]:
     committed = leader.call("consensus", "status")["height"] - before
     times = leader.call("consensus", "agreement").get("commit_times_us", [])
     if not times:
-        raise RuntimeError("the leader lost its office meanwhile; try again on a quieter machine")
+        return {}
     return {
         "commit_ms": _percentiles([spent_us / 1000 for spent_us in times[-blocks:]]),
         "blocks_per_s": round(committed / elapsed_s, 1),
@@ -135,8 +149,10 @@ def _kill_leader(nodes: list[Node]) -> dict[str, float]:
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         for node in others:
-            told = node.call("consensus", "agreement")
+            told = _told(node)
             if told["leads"] and told["led_since_ms"] >= killed_ms and told["led_commit_ms"]:
+                while leader.health()["consensus"] is None and time.monotonic() < deadline:
+                    time.sleep(0.05)
                 agree(nodes)
                 return {
                     "leads": told["led_since_ms"] - killed_ms,
@@ -144,6 +160,17 @@ def _kill_leader(nodes: list[Node]) -> dict[str, float]:
                 }
         time.sleep(0.005)
     raise RuntimeError(f"no other leader within {DEADLINE_S} s")
+
+
+def _told(node: Node) -> dict[str, Any]:
+    """What a node's Consensus says of its leadership; one that is restarting does not lead."""
+    from ray.exceptions import RayError
+
+    try:
+        told: dict[str, Any] = node.call("consensus", "agreement")
+    except RayError:
+        return {"leads": False}
+    return told
 
 
 def _hop_ms(node: Node, calls: int = 300) -> float:

@@ -143,7 +143,7 @@ def test_proofs_while_blocks_are_executed_committed_and_rolled_back(chain):
 
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(read) for _ in range(2)]
-        for _ in range(40):
+        for _ in range(15):
             block = driver.execute(20)
             nonces = driver.nonces.copy()
             driver.execute(20)

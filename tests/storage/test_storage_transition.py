@@ -48,7 +48,7 @@ def run_both(state, batch, proposer):
     return outcome, transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer), plain, columns
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(states, st.lists(row, max_size=12), st.sampled_from(KEYS))
 def test_equals_the_rules_on_adversarial_batches(state, rows, proposer):
     batch = batch_of(rows)
@@ -150,7 +150,7 @@ def waves_of(rows):
     return waves
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(KEYS)), max_size=14), st.sampled_from(KEYS))
 def test_conflicts_are_counted_as_the_definition_says(pairs, proposer):
     state = {each: Account(0, 1000) for each in KEYS}
