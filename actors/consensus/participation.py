@@ -30,6 +30,7 @@ from actors.consensus.replica import Head, Replica, StoredLog, installation
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import decode_header, sign_vote
 from actors.ledger.genesis import Genesis
+from actors.ledger.rows import ROW_BYTES
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings
 from actors.shell import first_line
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from loguru import Logger
 
 RETRY_PAUSE_S = 0.1
-ROW_BYTES = 208
 _OWN_FAILURES = (RaftError, PipelineBrokenError, OvertakenError, TimeoutError, ValueError)
 
 

@@ -61,7 +61,7 @@ def load_command(
     Exits with 1 if the rate was not sustained or anything that was valid was refused or lost.
     """
     from bench.saturation import LoadShape
-    from bench.soak.network import running_nodes
+    from node import running_network
 
     settings = load_settings(profile, ["gateway.port=0", *(overrides or [])]).settings
     wanted = LoadShape(
@@ -76,7 +76,7 @@ def load_command(
                 f"--first-account {first_account} and --accounts {accounts} go beyond "
                 f"network.development_accounts={settings.network.development_accounts}"
             )
-        with running_nodes(settings, None, nodes) as (_, running):
+        with running_network(settings, None, nodes) as (_, running):
             result = _measure(wanted, [node.url for node in running])
     result = {**result, "nodes": nodes, "durability": settings.storage.durability}
     emit(result, as_json, title="load")
@@ -113,12 +113,12 @@ def soak(
     the result names beside it; an unknown kind lists those known.
     """
     from bench.soak.faults import applicable
-    from bench.soak.network import running_nodes
     from bench.soak.outcome import summary
     from bench.soak.raylets import Raylets
     from bench.soak.report import write_report
     from bench.soak.run import Soak, SoakOptions
     from bench.soak.sabotage import SABOTAGE
+    from node import running_network
 
     undermined = tuple(_one_of(name, tuple(SABOTAGE), "--sabotage") for name in sabotage.split(",") if name)
     joined = ["gateway.port=0", *([f"cluster.address={address}"] if address else []), *(overrides or [])]
@@ -133,7 +133,7 @@ def soak(
             minutes, seed, kinds_of(faults, possible), rate_of(rate), undermined, prove, local
         )
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="raychain-soak-")))
-        with running_nodes(settings, scratch / "network", nodes) as (_, running):
+        with running_network(settings, scratch / "network", nodes) as (_, running):
             soaked = Soak(options, running, scratch, _say, machines).run()
         result = {**summary(soaked), "durability": settings.storage.durability, "raylets": raylets}
         if report is not None:
