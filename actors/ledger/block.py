@@ -15,7 +15,7 @@ from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from actors.ledger.hashing import sha256
-from actors.ledger.rows import Batch, FormatError, decode_batch, encode_batch
+from actors.ledger.rows import Batch, FormatError, batch_parts, decode_batch
 from actors.ledger.signing import KEY_BYTES, SIGNATURE_BYTES, Signer
 
 HEADER_VERSION = 1
@@ -180,9 +180,13 @@ class Block:
     signature: bytes
     batch: Batch
 
+    def parts(self) -> tuple[bytes | memoryview, ...]:
+        """Header, signature, batch, the large ones in place."""
+        return self.header.encode(), self.signature, *batch_parts(self.batch)
+
     def encode(self) -> bytes:
         """Header, signature, batch."""
-        return b"".join((self.header.encode(), self.signature, encode_batch(self.batch)))
+        return b"".join(self.parts())
 
 
 def decode_block(data: bytes, rows_max: int, payload_bytes_max: int) -> Block:

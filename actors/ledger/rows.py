@@ -153,10 +153,20 @@ def concatenate(batches: list[Batch]) -> Batch:
     return Batch(np.concatenate([b.rows for b in batches]), np.concatenate([b.payloads for b in batches]))
 
 
+def batch_parts(batch: Batch) -> tuple[bytes | memoryview, ...]:
+    """The bytes of a batch in pieces, the large ones in place."""
+    head = _BATCH_HEADER.pack(_BATCH_MAGIC, len(batch.rows), len(batch.payloads))
+    return head, in_place(batch.rows), in_place(batch.payloads)
+
+
 def encode_batch(batch: Batch) -> bytes:
     """Bytes of a batch for the wire and the journal."""
-    head = _BATCH_HEADER.pack(_BATCH_MAGIC, len(batch.rows), len(batch.payloads))
-    return b"".join((head, batch.rows.tobytes(), batch.payloads.tobytes()))
+    return b"".join(batch_parts(batch))
+
+
+def in_place(column: NDArray[Any]) -> memoryview:
+    """The bytes of a C-contiguous array, not copied. An array of another layout is copied first."""
+    return np.ascontiguousarray(column).view(np.uint8).reshape(-1).data
 
 
 def decode_batch(data: bytes | memoryview, rows_max: int, payload_bytes_max: int) -> Batch:

@@ -13,8 +13,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from actors.ledger.index import KEY_WORDS, KeyIndex, _mix, key_words
+from actors.storage.prefetch import prefetch
 
 VALUE_BYTES = 16
+_AHEAD = 16  # rows between a prefetch and its use
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -30,6 +32,23 @@ def _forget(table, keys, seed, count, kept):  # type: ignore[no-untyped-def]
         while table[at] != slot:
             at = (at + np.uint64(1)) & mask
         table[at] = -1
+
+
+@njit(cache=True, nogil=True)
+def _gather(keys, nonces, balances, slots, out_keys, out_nonces, out_balances):  # type: ignore[no-untyped-def]
+    """Copy the columns of `slots`, which lie at random in columns that exceed the caches."""
+    rows = len(slots)
+    for i in range(rows):
+        if i + _AHEAD < rows:
+            slot = slots[i + _AHEAD]
+            prefetch(keys, slot)
+            prefetch(nonces, slot)
+            prefetch(balances, slot)
+        slot = slots[i]
+        for word in range(KEY_WORDS):
+            out_keys[i, word] = keys[slot, word]
+        out_nonces[i] = nonces[slot]
+        out_balances[i] = balances[slot]
 
 
 class Accounts:
@@ -77,6 +96,15 @@ class Accounts:
     def keys_at(self, slots: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
         """(m, 32) uint8 keys of slots."""
         return np.ascontiguousarray(self.index.keys[slots]).view(np.uint8).reshape(-1, 32)
+
+    def columns_at(
+        self, slots: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
+        """Copies of (keys, nonces, balances) of slots: (m, 32) uint8, (m,) and (m,) uint64."""
+        keys = np.empty((len(slots), KEY_WORDS), dtype=np.uint64)
+        nonces, balances = (np.empty(len(slots), dtype=np.uint64) for _ in range(2))
+        _gather(self.index.keys, self.nonces, self.balances, slots, keys, nonces, balances)
+        return keys.view(np.uint8), nonces, balances
 
     def truncate(self, kept: int) -> None:
         """Give back every slot from `kept` on."""

@@ -25,7 +25,13 @@ from numpy.typing import NDArray
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.ledger.rows import Batch, FormatError, concatenate
 from actors.settings import StorageSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
+from actors.shell import (
+    ActorContext,
+    Shell,
+    freeze_long_lived,
+    kernel_cache_dir,
+    retain_large_buffers,
+)
 from actors.storage.chain import Chain, Written
 from actors.storage.disk import wait_for
 from actors.storage.errors import NotRetainedError
@@ -59,6 +65,7 @@ class Storage(Shell):
         open_tries: int = OPEN_TRIES,
     ) -> None:
         super().__init__(context)
+        retain_large_buffers()
         started = time.perf_counter()
         self._settings = settings
         kernels = select(kernel_choice, kernel_cache_dir())
@@ -273,11 +280,6 @@ class Storage(Shell):
     def bodies(self, start: int, count: int, bytes_max: int) -> list[bytes]:
         """Encoded batches of committed blocks, the first and more while they fit in `bytes_max`."""
         return self._reader.bodies(start, count, bytes_max)
-
-    @ray.method(concurrency_group="read")
-    def uncommitted_block(self, height: int) -> bytes | None:
-        """Bytes of a block above the head that was persisted and links to it."""
-        return self._reader.uncommitted_block(height)
 
     @ray.method(concurrency_group="read")
     def stored_block(self, height: int, digest: bytes) -> tuple[bytes, bytes] | None:

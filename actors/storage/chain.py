@@ -29,7 +29,7 @@ from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_block, decode_certificate, decode_header
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
-from actors.ledger.rows import Batch, FormatError
+from actors.ledger.rows import Batch, FormatError, in_place
 from actors.ledger.signing import SIGNATURE_BYTES
 from actors.storage.disk import HEAD_KEY, Disk
 from actors.storage.disk import Batch as DiskBatch
@@ -39,7 +39,7 @@ from actors.storage.history import Retention
 from actors.storage.places import Places
 from actors.storage.raft_log import RaftLog, RaftRecord
 from actors.storage.recovery import base_of, head_root, recover
-from actors.storage.remembering import encode_undo
+from actors.storage.remembering import undo_parts
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
 
@@ -338,11 +338,11 @@ class Chain:
                 batch.delete_range(family, key, _AFTER_ALL_HEIGHTS)
             self.places.drop_from(batch, header.height)
         batch.put("headers", key, header.encode(), signature)
-        batch.put("blocks", key, Block(header, signature, block.batch).encode())
-        batch.put("receipts", key, block.receipts.tobytes())
-        batch.put("deltas", key, delta.encode())
+        batch.put("blocks", key, *Block(header, signature, block.batch).parts())
+        batch.put("receipts", key, in_place(block.receipts))
+        batch.put("deltas", key, *delta.parts())
         if self.state.history.retention.heights_max:
-            batch.put("history", key, encode_undo(block.undo))
+            batch.put("history", key, *undo_parts(block.undo))
         return self.places.put(batch, header.height, ids)
 
     def _put_commit(self, batch: DiskBatch, height: int, persisted: Persisted, certificate: bytes) -> None:

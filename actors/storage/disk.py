@@ -58,7 +58,7 @@ class Batch:
         self._disk = disk
         self._batch = WriteBatch(raw_mode=True)
 
-    def put(self, family: str, key: bytes, *parts: bytes) -> None:
+    def put(self, family: str, key: bytes, *parts: bytes | memoryview) -> None:
         """Store the parts, joined and sealed."""
         self._batch.put(key, seal(family, key, *parts), self._disk.handle(family))
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.rows import in_place
 from actors.storage.errors import CorruptionError
 
 SCHEMA_VERSION = 2
@@ -53,7 +54,7 @@ def height_of(key: bytes) -> int:
     return int(_HEIGHT_KEY.unpack(key)[0])
 
 
-def seal(family: str, key: bytes, *parts: bytes) -> bytes:
+def seal(family: str, key: bytes, *parts: bytes | memoryview) -> bytes:
     """Value bytes with their checksum."""
     crc = zlib.crc32(key, zlib.crc32(family.encode()))
     for part in parts:
@@ -150,10 +151,14 @@ class Delta:
     nonces: NDArray[np.uint64]
     balances: NDArray[np.uint64]
 
-    def encode(self) -> bytes:
-        """Height, time, count, hash, state root, then the columns."""
+    def parts(self) -> tuple[bytes | memoryview, ...]:
+        """Height, time, count, hash, state root, then the columns in place."""
         head = _DELTA.pack(self.height, self.time_ms, len(self.keys), self.hash, self.state_root)
-        return b"".join((head, self.keys.tobytes(), self.nonces.tobytes(), self.balances.tobytes()))
+        return head, in_place(self.keys), in_place(self.nonces), in_place(self.balances)
+
+    def encode(self) -> bytes:
+        """The parts, joined."""
+        return b"".join(self.parts())
 
 
 def decode_delta(body: bytes) -> Delta:

@@ -111,18 +111,6 @@ class Reader:
             found.append(block[HEADER_BYTES + SIGNATURE_BYTES :])
         return found
 
-    def uncommitted_block(self, height: int) -> bytes | None:
-        """A block above the head that was persisted, now or before a restart, and links to the head."""
-        chain, head = self._chain, self._chain.head
-        parent = head.hash
-        for at in range(head.height + 1, height + 1):
-            body = chain.disk.get("headers", height_key(at))
-            header = decode_header(body[:HEADER_BYTES]) if body is not None else None
-            if header is None or header.parent_hash != parent:
-                return None
-            parent = header.hash()
-        return chain.disk.get("blocks", height_key(height)) if height > head.height else None
-
     def sealed_block(self, height: int, header: bytes, signature: bytes) -> bytes:
         """An executed, not yet committed block in the bytes that the wire carries.
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.hashing import Hasher
+from actors.ledger.rows import in_place
 from actors.storage.accounts import encode_values
 from actors.storage.disk import Disk
 from actors.storage.errors import CorruptionError
@@ -35,13 +36,13 @@ _HEAD = struct.Struct("<QQ")
 _ENTRY_BYTES = 24
 
 
-def encode_undo(undo: AccountUndo) -> bytes:
+def undo_parts(undo: AccountUndo) -> tuple[bytes | memoryview, ...]:
     """Accounts before the block u64, count u64, then the columns slots i64 and old values 2 x u64."""
-    return b"".join((_HEAD.pack(undo.count, len(undo.slots)), undo.slots.tobytes(), undo.values.tobytes()))
+    return _HEAD.pack(undo.count, len(undo.slots)), in_place(undo.slots), in_place(undo.values)
 
 
 def decode_undo(height: int, body: bytes) -> AccountUndo:
-    """Inverse of `encode_undo`. Raises CorruptionError when length and count disagree."""
+    """Inverse of `undo_parts`, joined. Raises CorruptionError when length and count disagree."""
     count, rows = _HEAD.unpack_from(body) if len(body) >= _HEAD.size else (0, -1)
     if len(body) != _HEAD.size + rows * _ENTRY_BYTES:
         raise CorruptionError(FAMILY, height_key(height).hex(), f"{len(body)} bytes for {rows} accounts")

@@ -99,6 +99,8 @@ class State:
     def columns(self, slots: slice | NDArray[np.int64]) -> Columns:
         """Copies of (keys, nonces, balances) of the newest state."""
         accounts = self.accounts
+        if not isinstance(slots, slice):
+            return accounts.columns_at(slots)
         return accounts.keys_at(slots), accounts.nonces[slots].copy(), accounts.balances[slots].copy()
 
     def execute(

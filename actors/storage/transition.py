@@ -295,4 +295,5 @@ def warm() -> None:
         keys.flags.writeable = writeable
         accounts.put(keys, column, column)
         accounts.find(bytes(32))
+        accounts.columns_at(np.zeros(1, dtype=np.int64))
         accounts.index.rebuild()

@@ -22,7 +22,7 @@ from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256, sha256_rows
 from actors.ledger.smt import DEPTH_MAX, EMPTY, LEAF_PREFIX, NODE_PREFIX, StateProof
 from actors.storage import tree_kernels as kernels
 
-PIECE_ROWS = 1 << 16
+PIECE_ROWS = 1 << 13
 _WORDS = DIGEST_BYTES // 8
 
 
@@ -148,8 +148,9 @@ class StateTree:
         return (self._hashes[ref] if ref > 0 else self._leaf_hashes[-ref - 1]).tobytes()
 
     def _leaf_rows(self, slots: NDArray[np.int64], value_hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-        rows = np.concatenate((self._paths[slots], value_hashes), axis=1)
-        return _words(self._hash_rows(rows, LEAF_PREFIX))
+        rows = np.empty((len(slots), 2 * _WORDS), dtype=np.uint64)
+        kernels.gather_leaves(self._paths.view(np.uint64), slots, _words(value_hashes), rows)
+        return _words(self._hash_rows(rows.view(np.uint8), LEAF_PREFIX))
 
     def _insert(self, first: int, fresh: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         log_at, log_ref = np.empty(fresh, dtype=np.int64), np.empty(fresh, dtype=np.int32)

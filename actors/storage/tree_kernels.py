@@ -157,6 +157,18 @@ def gather_children(nodes, hashes, leaf_hashes, dirty, pairs):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
+def gather_leaves(paths, slots, value_hashes, rows):  # type: ignore[no-untyped-def]
+    """rows[i] = path of slots[i] ‖ value_hashes[i]; all as words: (n, 4), (m,), (m, 4), (m, 8) uint64."""
+    count = len(slots)
+    for i in range(count):
+        if i + AHEAD < count:
+            prefetch(paths, slots[i + AHEAD])
+        for w in range(4):
+            rows[i, w] = paths[slots[i], w]
+            rows[i, 4 + w] = value_hashes[i, w]
+
+
+@njit(cache=True, nogil=True)
 def exchange(hashes, places, new, old):  # type: ignore[no-untyped-def]
     """hashes[places[i]] = new[i], and old[i] what stood there. All (n, 4) uint64."""
     rows = len(places)

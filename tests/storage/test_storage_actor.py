@@ -81,7 +81,6 @@ def test_the_life_of_a_block(shell):
     assert storage.certificate(1)
     assert storage.block(2) is None
     assert storage.certificate(2) is None
-    assert storage.uncommitted_block(2) is None
     audit = storage.audit()
     assert audit["supply_conserved"]
     assert audit["roots_agree"]

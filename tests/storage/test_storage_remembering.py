@@ -16,7 +16,7 @@ from actors.storage.formats import height_key
 from actors.storage.history import Retention
 from actors.storage.housekeeping import root_at
 from actors.storage.proofs import prove
-from actors.storage.remembering import decode_undo, encode_undo, forget, remember
+from actors.storage.remembering import decode_undo, forget, remember, undo_parts
 from actors.storage.transition import AccountUndo
 
 ACCOUNTS, BLOCKS = 30, 12
@@ -88,12 +88,16 @@ def test_what_does_not_lead_to_the_root_or_is_damaged_is_not_used(tmp_path):
     chain.disk.close()
     chain = open_chain(tmp_path, GENESIS, ALLOCATION)
     batch = chain.disk.batch()
-    batch.put("history", height_key(3), encode_undo(AccountUndo(undo.count, undo.slots[1:], undo.values[1:])))
+    batch.put(
+        "history",
+        height_key(3),
+        b"".join(undo_parts(AccountUndo(undo.count, undo.slots[1:], undo.values[1:]))),
+    )
     batch.write(sync=False)
     with pytest.raises(errors.CorruptionError, match="leads to the state root"):
         remembered(chain)
     assert chain.state.history.oldest == 4
-    body = encode_undo(undo)
+    body = b"".join(undo_parts(undo))
     for cut in range(0, len(body), 7):
         with pytest.raises(errors.CorruptionError, match="history"):
             decode_undo(3, body[:cut])
