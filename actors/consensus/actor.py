@@ -1,7 +1,7 @@
 """The Consensus shell: its neighbours, what others may ask, and what other members say.
 
 A member's replica leads or follows, an observer takes what is proven to it; `participation.py` has the loop.
-This actor holds references to rows, never rows.
+This actor holds references to rows; the rows themselves only of small blocks.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from actors.consensus.raft import RaftError, TraceRecord, to_ndjson
 from actors.consensus.replica import LogRecord
 from actors.consensus.stages import StageTimes
 from actors.consensus.witness import Evidence, Witness
-from actors.ledger.block import Header, decode_header, sign_vote
+from actors.ledger.block import Header, decode_block, decode_header, sign_vote
 from actors.ledger.genesis import Genesis
+from actors.ledger.rows import FormatError
 from actors.ledger.signing import SIGNATURE_BYTES, Signer
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
@@ -110,6 +111,7 @@ class Consensus(Shell):
             producer=self._producer,
             times=self._times,
             fetch=self._fetch,
+            read_body=self._read_body,
             catch_up=self._catch_up,
             unreachable=(RayError, ValidatorsUnavailableError),
             on_trace=self._write_trace if self._trace_path else None,
@@ -216,10 +218,21 @@ class Consensus(Shell):
 
     async def offer_block(self, _sender: bytes, block: tuple[bytes, bytes, bytes, Any, Any]) -> None:
         """A body that a leader pushed: header, signature, certificate, rows, payloads, the last two by
-        reference."""
+        reference where they are large."""
         body = _body(block)
         self._bodies.put(body.header.hash(), body)
         self._report(self._witness.header(body.header, body.signature))
+
+    def _read_body(self, raw: bytes) -> Body | None:
+        """A small block that rode on a message of the leader."""
+        genesis = self._genesis
+        try:
+            block = decode_block(raw, genesis.block_transactions_max, genesis.block_payload_bytes_max)
+        except FormatError as error:
+            self.log.warning("a block on a message is malformed: {}", error)
+            return None
+        self._report(self._witness.header(block.header, block.signature))
+        return Body(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
 
     async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Certificates that a leader announced: header hash, then the certificate."""

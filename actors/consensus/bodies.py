@@ -1,4 +1,4 @@
-"""Blocks that other members proposed, held by reference until the log asks for them.
+"""Blocks that other members proposed, large ones by reference, held until the log asks for them.
 
 A body arrives unasked from the leader, or is fetched. It is kept under the hash of its header, which is
 computed here, so a wrong body can never stand under another's name. At `BODIES_MAX` the oldest goes; what is
@@ -19,7 +19,7 @@ BODIES_MAX = 32
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A block of somebody else: rows and payloads are references. certificate may be empty."""
+    """A block of somebody else: rows and payloads are arrays, or references. certificate may be empty."""
 
     header: Header
     signature: bytes

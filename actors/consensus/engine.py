@@ -12,14 +12,15 @@ Rules
 2. A block enters the log only when this node has executed it and found it valid. So an acknowledgement that
    it is durable says also that it is valid, and the node's vote rides on it: what is committed has its
    certificate at the same moment.
-3. Writes become durable one after the other. A block and the entry that names it are one write.
-4. Whatever fails in a lane ends this engine (`failed`); its owner starts anew from the disk.
+3. A small block rides on the requests that name it, so that it needs no way of its own.
+4. Writes become durable one after the other. A block and the entry that names it are one write.
+5. Whatever fails in a lane ends this engine (`failed`); its owner starts anew from the disk.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -42,7 +43,12 @@ from actors.consensus.raft import (
     decode,
     encode,
 )
-from actors.consensus.raft.messages import AppendRequest, AppendResponse
+from actors.consensus.raft.messages import (
+    BODIES_PER_MESSAGE_MAX,
+    BODY_BYTES_MAX,
+    AppendRequest,
+    AppendResponse,
+)
 from actors.consensus.replica import LogRecord, Replica, encode_write
 from actors.ledger.block import Certificate
 
@@ -51,6 +57,7 @@ LATE_TICK_MS = 30
 APPENDS_MAX = 256
 COMMIT_TIMES_MAX = 4096
 CERTIFICATE_WAIT_S = 0.25
+RIDING_MAX = 64
 Vote = Callable[[bytes], bytes]
 
 
@@ -116,6 +123,7 @@ class Engine:
         self._waiting: dict[bytes, _Waiting] = {}
         self._to_write: asyncio.Queue[tuple[Write, tuple[Message, ...]]] = asyncio.Queue()
         self._to_apply: asyncio.Queue[Entry] = asyncio.Queue()
+        self._riding: OrderedDict[bytes, bytes] = OrderedDict()
         self._committed_at_once: dict[bytes, Any] = {}
         self._committed_height = replica.head.height
         self._reads: dict[int, asyncio.Future[int]] = {}
@@ -175,7 +183,16 @@ class Engine:
         proposal = Proposal(sealed.digest, size_bytes, sealed.header.term)
         self.replica.raft.propose(proposal, self._clock_ms())
         self._proposed_us[sealed.digest] = self._clock_us()
+        if self.rides(sealed):
+            self._riding[sealed.digest] = sealed.body
+            if len(self._riding) > RIDING_MAX:
+                self._riding.popitem(last=False)
         return self._enter(sealed)
+
+    @staticmethod
+    def rides(sealed: Sealed) -> bool:
+        """Whether a block of ours is small enough to ride on the requests that name it."""
+        return 0 < len(sealed.body) <= BODY_BYTES_MAX
 
     def accept(self, request: AppendRequest, sealed: Sealed) -> asyncio.Future[None]:
         """Append the one block of a leader's request. Raises OvertakenError when the core did not take it."""
@@ -246,7 +263,14 @@ class Engine:
 
     def _send(self, messages: tuple[Message, ...]) -> None:
         if messages:
-            self._ports.send([(self.replica.identity(m.to), encode(m)) for m in messages])
+            self._ports.send([(self.replica.identity(m.to), encode(self._loaded(m))) for m in messages])
+
+    def _loaded(self, message: Message) -> Message:
+        """A request with the small blocks that it names. One that is not at hand any more is fetched."""
+        if not isinstance(message, AppendRequest):
+            return message
+        named = [self._riding[e.digest] for e in message.entries if e.digest in self._riding]
+        return msgspec.structs.replace(message, bodies=tuple(named[:BODIES_PER_MESSAGE_MAX]))
 
     def _on_change(self, was: tuple[Role, Any, int], now: tuple[Role, Any, int]) -> None:
         """Another role, leader or term. A new leader is given this replica's votes for what is not final."""
@@ -258,6 +282,7 @@ class Engine:
         if now[0] is Role.LEADER:
             self.led_since_ms, self.led_commit_ms = self._clock_ms(), 0
             self._proposed_us.clear()
+            self._riding.clear()
         if Role.LEADER in (was[0], now[0]):
             self.changed.set()
 

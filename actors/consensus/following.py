@@ -28,6 +28,7 @@ PUSHED_WAIT_S = 0.15
 FETCH_PAUSE_S = 0.1
 AHEAD_BLOCKS_MAX = 64
 Fetch = Callable[[int, bytes, bytes], Awaitable[Body | None]]
+ReadBody = Callable[[bytes], Body | None]
 
 
 class RestandError(RuntimeError):
@@ -41,11 +42,15 @@ class RestandError(RuntimeError):
 class Following:
     """Takes requests from `engine.appends` into `pipeline`, which stands on the log's last block (or below).
 
-    fetch(height, digest, leader) asks the other members for a block that did not arrive by itself.
+    fetch(height, digest, leader) asks the other members for a block that did not arrive by itself;
+    read(bytes) decodes one that rode on a request, and answers None for a malformed one.
     """
 
-    def __init__(self, engine: Engine, pipeline: Pipeline, bodies: Bodies, fetch: Fetch) -> None:
-        self._engine, self._pipeline, self._bodies, self._fetch = engine, pipeline, bodies, fetch
+    def __init__(
+        self, engine: Engine, pipeline: Pipeline, bodies: Bodies, fetch: Fetch, read: ReadBody
+    ) -> None:
+        self._engine, self._pipeline, self._bodies = engine, pipeline, bodies
+        self._fetch, self._read = fetch, read
         self._raft = engine.replica.raft
         self._height = pipeline.tip.height
         self._pending: list[tuple[Entry, asyncio.Future[Header | None]]] = []
@@ -72,6 +77,7 @@ class Following:
         await self._engine.accept(self._requests.pop(sealed.digest), sealed)
 
     async def _take(self, request: AppendRequest) -> None:
+        self._unload(request)
         for part in _split(request):
             entry = part.entries[0] if part.entries else None
             if not self._follows_pending(part):
@@ -91,6 +97,15 @@ class Following:
                     raise RestandError
             elif not await self._submit(part, entry):
                 return
+
+    def _unload(self, request: AppendRequest) -> None:
+        """Keep the blocks that rode on a request, where its entries need them."""
+        log = self._raft.log
+        needed = {entry.digest for entry in request.entries if log.term_at(entry.index) != entry.term}
+        for raw in request.bodies:
+            body = self._read(raw)
+            if body is not None and (digest := body.header.hash()) in needed:
+                self._bodies.put(digest, body)
 
     def _follows_pending(self, part: AppendRequest) -> bool:
         while self._pending and self._pending[0][1].done():

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
 from actors.consensus.engine import Engine, OvertakenError
-from actors.consensus.following import Fetch, Following, RestandError
+from actors.consensus.following import Fetch, Following, ReadBody, RestandError
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, PipelineBrokenError, Position, Sealed
 from actors.consensus.ports import NodePorts
 from actors.consensus.producing import Producer
@@ -46,7 +46,8 @@ _OWN_FAILURES = (RaftError, PipelineBrokenError, OvertakenError, TimeoutError, V
 class Neighbourhood:
     """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down.
 
-    catch_up takes proven blocks from other nodes. clock_us is monotonic, wall_ms is what headers say.
+    read_body decodes a block that rode on a message. catch_up takes proven blocks from other nodes.
+    clock_us is monotonic, wall_ms is what headers say.
     """
 
     settings: ConsensusSettings
@@ -59,6 +60,7 @@ class Neighbourhood:
     producer: Producer
     times: StageTimes
     fetch: Fetch
+    read_body: ReadBody
     catch_up: Callable[[], Awaitable[None]]
     unreachable: tuple[type[Exception], ...]
     on_trace: Callable[[TraceRecord], None] | None
@@ -279,7 +281,8 @@ class Participation:
             ports.persist_stage = self._append_own
             duty = asyncio.create_task(self._node.producer.run(engine, pipeline))
         else:
-            following = Following(engine, pipeline, self._node.bodies, self._node.fetch)
+            node = self._node
+            following = Following(engine, pipeline, node.bodies, node.fetch, node.read_body)
             ports.persist_stage = following.accept
             duty = asyncio.create_task(following.run())
         self._log.info("{} in term {}", engine.replica.raft.role.value, engine.replica.raft.term)
@@ -315,7 +318,8 @@ class Participation:
         durable = engine.propose(
             sealed, sealed.header.transaction_count * ROW_BYTES + sealed.header.payload_bytes
         )
-        self._node.ports.push(sealed)
+        if not engine.rides(sealed):
+            self._node.ports.push(sealed)
         await durable
 
     def _vote(self, digest: bytes) -> bytes:

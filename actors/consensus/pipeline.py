@@ -13,7 +13,8 @@ Rules
 4. What is on disk is no longer this file's business: the replicated log says when it is committed.
 5. Any other failure breaks the pipeline for good: all submitters get the cause, and the owner makes a new one
    on the state that Storage reports.
-Bodies never pass through here: `parts` are references that Storage and the Validators resolve.
+Large bodies never pass through here: `parts` are references that Storage and the Validators resolve. Those of
+a small block are the columns themselves, and a proposal made of them is sealed with its bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.consensus.stages import StageTimes
-from actors.ledger.block import Header, verify_proposal
+from actors.ledger.block import Block, Header, verify_proposal
+from actors.ledger.rows import Batch, concatenate
 from actors.ledger.verdict import Verdict
 
 
@@ -76,7 +78,10 @@ class PipelineBrokenError(RuntimeError):
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One block on its way. header is None for a proposal: the join lane writes it."""
+    """One block on its way. header is None for a proposal: the join lane writes it.
+
+    parts: rows, payloads, rows, payloads, ... of its draws; all arrays, or all references.
+    """
 
     parts: Sequence[Any]
     count: int
@@ -94,15 +99,24 @@ class Work:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
+    def taken(self, order: NDArray[np.int64]) -> Batch | None:
+        """The rows of a proposal in this order, if they are at hand."""
+        if not all(isinstance(part, np.ndarray) for part in self.parts):
+            return None
+        draws = zip(self.parts[::2], self.parts[1::2], strict=True)
+        return concatenate([Batch(rows, payloads) for rows, payloads in draws]).take(order)
+
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A block ready for the disk; certificate is empty unless the block came with one."""
+    """A block ready for the disk. certificate is empty unless the block came with one; body is the whole of a
+    small block of ours in bytes, else empty."""
 
     header: Header
     digest: bytes
     signature: bytes
     certificate: bytes = b""
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +200,11 @@ class Pipeline:
             self._slots.release()
             raise PipelineBrokenError("the pipeline has stopped")
         work.generation = self._generation
+        self._live.add(work)
+        self._to_execute.put_nowait(work)  # first, so that Storage works while what is small is done here
         work.root = asyncio.create_task(self._stages.transaction_root(work.order, work.parts, work.count))
         if work.header is not None:
             work.verified = asyncio.create_task(self._timed_verify(work))
-        self._live.add(work)
-        self._to_execute.put_nowait(work)
         return work.done
 
     async def close(self, cause: BaseException | None = None) -> None:
@@ -261,8 +275,9 @@ class Pipeline:
         if root is None or work.order is None:
             raise ValueError("a proposal needs an order and a transaction root under way")
         transaction_root, elapsed_us = await root
+        kept = work.order
         if execution["count"] != work.count:
-            kept = work.order[execution["verdicts"] == Verdict.OK]
+            kept = kept[execution["verdicts"] == Verdict.OK]
             transaction_root, elapsed_us = await self._stages.transaction_root(kept, work.parts, len(kept))
         self._times.add("transaction_root", elapsed_us, work.count)
         header = Header(
@@ -277,7 +292,9 @@ class Pipeline:
             receipts_root=execution["receipts_root"],
             proposer=self._proposer,
         )
-        return Sealed(header, header.hash(), self._stages.seal(header))
+        batch, signature = work.taken(kept), self._stages.seal(header)
+        body = b"" if batch is None else Block(header, signature, batch).encode()
+        return Sealed(header, header.hash(), signature, body=body)
 
     async def _compare(self, work: Work) -> Sealed:
         """Hold somebody's block against our own computation. Raises BlockRefusedError."""

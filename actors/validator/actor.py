@@ -33,6 +33,8 @@ OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
 _CALLS_PER_WORKER = 2
 _RETRY_PAUSE_S = 0.05
 _INLINE_ROWS_MAX = 256
+IN_PLACE_ROWS_MAX = {"avx512ifma": 64, "portable": 16}
+"""Rows that the owner verifies at once, by kernels: less than a millisecond, and less than a call takes."""
 _LOOK_EVERY_S = 0.5
 NAME = "validator-"
 
@@ -147,7 +149,7 @@ class ValidatorPool:
         self._own: list[asyncio.Task[None]] = []
         self._turn = 0
         self._looked_s = 0.0
-        self.redone = self.done_here = 0
+        self.redone = self.done_here = self.done_in_place = 0
 
     # Made on first use, inside the owner's event loop; the pool itself is shipped to its owner.
 
@@ -227,6 +229,7 @@ class ValidatorPool:
             "chunks_overdue": self._queue.overdue,
             "chunks_redone": self.redone,
             "done_here": self.done_here,
+            "done_in_place": self.done_in_place,
             "validators_away": len(self._probes),
             "overdue_ms": round(self._queue.limit_s * 1000, 1),
             "root_overdue_ms": round(self._root_patience.limit_s * 1000, 1),
@@ -240,6 +243,8 @@ class ValidatorPool:
         if not self._runners:
             self.refresh()
         total = len(rows) if count is None else count
+        if self._in_place((rows,), total):
+            return verify_rows(self._kernels, rows[:total])
         ranges = self._sizer.split(total, len(self._workers))
         if not ranges:
             return np.zeros(0, dtype=np.bool_)
@@ -316,6 +321,15 @@ class ValidatorPool:
         self.done_here += 1
         self._queue.answer(chunk, valid)
 
+    def _in_place(self, parts: Sequence[Any], count: int) -> bool:
+        """Whether the owner does this much work itself: the rows are at hand, few, and its kernels loaded."""
+        at_hand = all(isinstance(part, np.ndarray) for part in parts)
+        if not at_hand or "_kernels" not in self.__dict__ or self._here.locked():
+            return False
+        few = 0 < count <= IN_PLACE_ROWS_MAX[self._kernels.name]
+        self.done_in_place += few
+        return few
+
     # The transaction tree
 
     async def transaction_root(
@@ -327,6 +341,10 @@ class ValidatorPool:
         """
         if not self._runners:
             self.refresh()
+        if self._in_place(parts, count):
+            began = time.perf_counter_ns()
+            roots = subtree_roots(self._kernels, order, parts, 0, count)
+            return join_subtrees([roots]), (time.perf_counter_ns() - began) // 1000
         ranges = split_tree(count, len(self._present()))
         pieces = await asyncio.gather(*(self._subtrees(order, parts, *each) for each in ranges))
         return join_subtrees([roots for roots, _ in pieces]), max(us for _, us in pieces)

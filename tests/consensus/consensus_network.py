@@ -22,8 +22,16 @@ from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
 from actors.consensus.ports import Gate
 from actors.consensus.replica import LogRecord, StoredLog
 from actors.consensus.stages import StageTimes
-from actors.ledger.block import Header, decode_certificate, decode_header, sign_proposal, sign_vote
+from actors.ledger.block import (
+    Header,
+    decode_block,
+    decode_certificate,
+    decode_header,
+    sign_proposal,
+    sign_vote,
+)
 from actors.ledger.genesis import Genesis, Member
+from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings
 
@@ -106,6 +114,18 @@ class FakeDisk:
         self.snapshot, self.base_index, self.base = record.snapshot, record.base_index, record.base
 
 
+def mark_of(parts: Sequence[Any]) -> int:
+    """The number that stands for a body: what is passed by reference, or in the one row of a small block."""
+    rows = parts[0]
+    return int(rows["amount"][0]) if isinstance(rows, np.ndarray) else int(rows)
+
+
+def small_body(mark: int) -> Sequence[Any]:
+    batch = Batch(np.zeros(1, dtype=ROW_DTYPE), np.empty(0, dtype=np.uint8))
+    batch.rows["amount"] = mark
+    return batch.rows, batch.payloads
+
+
 class FakePorts:
     """Stages of the pipeline and ports of the engine over a `FakeDisk` and the network."""
 
@@ -120,7 +140,7 @@ class FakePorts:
         return np.ones(count, dtype=np.bool_)
 
     async def transaction_root(self, order: Any, parts: Sequence[Any], count: int) -> tuple[bytes, int]:
-        return bytes([parts[0]]) * 32, 1
+        return bytes([mark_of(parts)]) * 32, 1
 
     async def execute(
         self, height: int, strict: bool, proposer: bytes, order: Any, parts: Sequence[Any]
@@ -133,7 +153,7 @@ class FakePorts:
             "verdicts": np.zeros(1, dtype=np.uint8),
             "count": 1,
             "payload_bytes": 0,
-            "state_root": bytes([height % 251, parts[0]]) * 16,
+            "state_root": bytes([height % 251, mark_of(parts)]) * 16,
             "receipts_root": bytes(32),
             "stages_us": {},
         }
@@ -223,7 +243,9 @@ class FakeProducer:
                 raise pipeline.broken.exception()
             if self._member.network.producing and pipeline.next_height - engine.replica.head.height < 5:
                 order = np.zeros(1, dtype=np.int64)
-                await pipeline.submit(Work((self._member.number, None), 1, order=order))
+                mark = self._member.number
+                parts = small_body(mark) if self._member.network.small_blocks else (mark, None)
+                await pipeline.submit(Work(parts, 1, order=order))
             await asyncio.sleep(0.005)
 
     async def release(self) -> None:
@@ -254,6 +276,7 @@ class FakeMember:
             producer=FakeProducer(self),  # type: ignore[arg-type]
             times=StageTimes(),
             fetch=self.fetch,
+            read_body=self.read_body,
             catch_up=self.catch_up,
             unreachable=(ConnectionError,),
             on_trace=None,
@@ -297,7 +320,13 @@ class FakeMember:
             except PipelineBrokenError:
                 return
 
+    @staticmethod
+    def read_body(raw: bytes) -> Body | None:
+        block = decode_block(raw, 10, 10)
+        return Body(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
+
     async def fetch(self, height: int, digest: bytes, leader: bytes) -> Body | None:
+        self.network.fetches += 1
         await asyncio.sleep(0.001)
         for other in self.network.others(self):
             header, signature = other.disk.blocks.get(height, (None, b""))
@@ -315,6 +344,8 @@ class FakeNetwork:
         self.loss, self.delay_s_max = loss, 0.002
         self.cut: set[int] = set()
         self.producing = True
+        self.small_blocks = False
+        self.pushes = self.fetches = 0
         self.settings = ConsensusSettings(log_retain_entries=retain_entries)
         self.signers = [Signer(bytes([number]) * 32) for number in range(1, COUNT + 1)]
         members = [Member(f"node-{n}", s.public_key.hex()) for n, s in enumerate(self.signers, 1)]
@@ -339,6 +370,7 @@ class FakeNetwork:
             to.part.engine.deliver(identity, body)
 
     def push(self, sender: FakeMember, sealed: Sealed) -> None:
+        self.pushes += 1
         header = decode_header(sealed.header.encode())
         body = Body(header, sealed.signature, b"", header.transaction_root[0], None)
         for other in self.others(sender):

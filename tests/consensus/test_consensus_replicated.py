@@ -197,3 +197,18 @@ def test_any_sequence_of_faults_leaves_one_chain(seed: int) -> None:
         assert [member.part.halted for member in network.members] == ["", "", ""]
 
     run(seed, scenario, loss=0.1, retain_entries=16)
+
+
+@pytest.mark.parametrize(("seed", "loss"), [(21, 0.0), (22, 0.2)])
+def test_small_blocks_ride_on_the_requests_that_name_them(seed: int, loss: float) -> None:
+    """None is pushed beside its entry, and without loss none has to be fetched."""
+
+    async def scenario(network: FakeNetwork) -> None:
+        network.small_blocks = True
+        await grows(network, network.members, 12)
+        assert network.pushes == 0
+        assert network.fetches == 0 or loss
+        network.loss = 0.0
+        await network.settle()
+
+    run(seed, scenario, loss)

@@ -23,9 +23,15 @@ MESSAGE_BYTES_MAX = 1024 * 1024
 ENTRIES_PER_MESSAGE_MAX = 4096
 PROPOSALS_PER_MESSAGE_MAX = 256
 VOTES_PER_MESSAGE_MAX = 64
+BODIES_PER_MESSAGE_MAX = 16
+BODY_BYTES_MAX = 16 * 1024
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Entries = Annotated[tuple[Entry, ...], msgspec.Meta(max_length=ENTRIES_PER_MESSAGE_MAX)]
+Bodies = Annotated[
+    tuple[Annotated[bytes, msgspec.Meta(max_length=BODY_BYTES_MAX)], ...],
+    msgspec.Meta(max_length=BODIES_PER_MESSAGE_MAX),
+]
 Votes = Annotated[tuple[BlockVote, ...], msgspec.Meta(max_length=VOTES_PER_MESSAGE_MAX)]
 
 
@@ -65,13 +71,17 @@ class VoteResponse(Message, frozen=True, tag=4):
 
 
 class AppendRequest(Message, frozen=True, tag=5):
-    """Entries that follow (`prev_index`, `prev_term`). `round` counts the leader's rounds of contact."""
+    """Entries that follow (`prev_index`, `prev_term`). `round` counts the leader's rounds of contact.
+
+    `bodies` are small blocks that the entries name: they ride along for the shell, and the core never looks.
+    """
 
     prev_index: Index
     prev_term: Term
     commit: Index
     round: Count
     entries: Entries = ()
+    bodies: Bodies = ()
 
 
 class AppendResponse(Message, frozen=True, tag=6):

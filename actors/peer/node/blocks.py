@@ -4,7 +4,7 @@ Rules
 1. A block that arrives is checked for its form and its bounds here, and for everything else by Consensus: it
    is nobody's word, and its header's hash names it.
 2. Malformed blocks cost their sender its good standing.
-Rows and payloads leave this file as whatever `put` makes of a column: references, in a node.
+A column leaves this file as whatever `put` makes of it, a reference in a node; a short one as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from actors.peer.network import Network
 from actors.peer.spread import BLOCK_METHOD
 
 FETCH_METHOD = "stored_block"
+INLINE_BYTES_MAX = 48 << 10
+"""Shorter columns travel inside a call: below what Ray itself would put into its object store."""
 
 Put = Callable[[NDArray[Any]], Any]
 StoredBlock = Callable[[int, bytes], Awaitable[tuple[bytes, bytes] | None]]
@@ -94,4 +96,5 @@ class BlockExchange:
             raise ProtocolError("block_form", str(error)) from error
         # Copies, so that a column does not keep the whole message alive.
         rows, payloads = np.array(block.batch.rows), np.array(block.batch.payloads)
-        return block.header.encode(), block.signature, certificate, self._put(rows), self._put(payloads)
+        rows, payloads = (self._put(c) if c.nbytes > INLINE_BYTES_MAX else c for c in (rows, payloads))
+        return block.header.encode(), block.signature, certificate, rows, payloads
