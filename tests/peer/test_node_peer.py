@@ -48,7 +48,8 @@ class Storage:
 
     def __init__(self, block: Block | None = None) -> None:
         self.head = Remote(self._head)
-        self.sealed_headers = self.bodies = Remote(self._nothing)
+        self.announced: list[int] = []
+        self.sealed_headers, self.bodies = Remote(self._headers), Remote(self._nothing)
         self.stored_block = Remote(self._stored)
         self._block = block
 
@@ -56,6 +57,10 @@ class Storage:
         return {"height": 0, "hash": GENESIS.hash().hex()}
 
     async def _nothing(self, *_: int) -> list[bytes]:
+        return []
+
+    async def _headers(self, start: int, _count: int) -> list[bytes]:
+        self.announced.append(start)
         return []
 
     async def _stored(self, height: int, digest: bytes) -> tuple[bytes, bytes] | None:
@@ -182,6 +187,26 @@ def test_a_missed_block_is_fetched_and_another_one_is_refused(
             assert await a.fetch_block(key, 1, bytes(32), 20) is None
             offences = (await a.health())["counters"]["offences"]  # type: ignore[index]
             assert offences == {"block_hash": 1}
+
+    run(scenario)
+
+
+def test_commits_are_announced_to_observers_and_not_among_members(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with members(tmp_path, monkeypatch, Storage(), Storage(), Storage()) as (a, b, observer):
+            await a.add_seeds([await address_of(b)])
+            await eventually_connected(a, MEMBERS[1].public_key)
+            await a.committed({"height": 1})
+            assert a._storage.announced == []
+            await observer.add_seeds([await address_of(a)])
+            async with asyncio.timeout(60):
+                while Signer(bytes([3]) * 32).public_key not in await a.connected():
+                    await asyncio.sleep(0)
+            assert a._storage.announced == []
+            await a.committed({"height": 2})
+            assert a._storage.announced == [2]
 
     run(scenario)
 

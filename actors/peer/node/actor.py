@@ -209,11 +209,14 @@ class NodePeer(Shell, Peer):
             return None
 
     async def committed(self, delta: dict[str, Any]) -> None:
-        """A block is final here: announce it to those who follow."""
-        if self._spread is None or self._follows:
+        """A block is final here: announce it to those who follow. Members hear of it from the log."""
+        if self._network is None or self._spread is None or self._follows:
+            return
+        members = self._network.links.members
+        if members.issuperset(self._network.connected()):
             return
         for sealed in await self._storage.sealed_headers.remote(int(delta["height"]), 1):
-            self._spread.publish(BLOCKS, [sealed])
+            self._spread.publish(BLOCKS, [sealed], known_by=members)
 
     async def _judge_announcements(self, items: list[Delivery]) -> list[Verdict]:
         verdicts = []
