@@ -64,13 +64,15 @@ class NodePorts:
     """Storage, Validators and the wire of one node.
 
     peer() answers the Peer's handle, or None while there is none. to_record makes Storage's record of a
-    log record. published(header, delta) tells the node's actors. others() are the members to send to.
+    log record. published(header, delta) tells the node's actors. say(batch) sends to the Peer by a
+    line, if there is one. others() are the members to send to.
     """
 
     storage: Any
     pool: Any
     signer: Signer
     peer: Callable[[], Any]
+    say: Callable[[list[tuple[bytes, str, bytes]]], bool]
     to_record: Callable[[LogRecord], Any]
     published: Callable[[Header, bytes, Any], Awaitable[None]]
     others: Callable[[], list[bytes]]
@@ -136,9 +138,12 @@ class NodePorts:
 
     def send(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Replica messages, ahead of all other traffic."""
-        peer = self.peer()
-        if peer is not None:
-            peer.send.remote([(identity, RAFT_CHANNEL, body) for identity, body in messages], "consensus")
+        self._tell([(identity, RAFT_CHANNEL, body) for identity, body in messages])
+
+    def _tell(self, batch: list[tuple[bytes, str, bytes]]) -> None:
+        """By the line, or through Ray while there is none."""
+        if not self.say(batch) and (peer := self.peer()) is not None:
+            peer.send.remote(batch, "consensus")
 
     def push(self, sealed: Sealed) -> None:
         """A block of ours to all other members, by reference from Storage to Peer."""
@@ -150,10 +155,7 @@ class NodePorts:
 
     def announce(self, digest: bytes, certificate: bytes) -> None:
         """A certificate to all other members."""
-        peer = self.peer()
-        if peer is not None:
-            messages = [(identity, CERTIFICATE_CHANNEL, digest + certificate) for identity in self.others()]
-            peer.send.remote(messages, "consensus")
+        self._tell([(identity, CERTIFICATE_CHANNEL, digest + certificate) for identity in self.others()])
 
     async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
         """One synced write of a block and a record."""

@@ -13,6 +13,7 @@ from actors.ledger.block import Block, Header, sign_proposal
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
+from actors.line import Exchange, Spoken
 from actors.peer.config import ConfigError
 from actors.peer.errors import RequestError
 from actors.peer.node import actor as room
@@ -79,12 +80,22 @@ class Consensus:
         self.offer_block = Remote(self._take)
         self.deliver = self.offer_certificates = Remote(self._hear)
         self.prove = Remote(self._prove)
+        self.line = Remote(self._line)
+        self.exchange: Exchange | None = None
+        self.by_line: list[Spoken] = []
 
     async def _take(self, identity: bytes, block: Any) -> None:
         self.got.append((identity, block))
 
     async def _hear(self, messages: list[tuple[bytes, bytes]]) -> None:
         self.heard += messages
+
+    async def _line(self) -> str:
+        return self.exchange.name if self.exchange else "nobody"
+
+    async def listen(self) -> None:
+        self.exchange = Exchange(self.by_line.extend)
+        await self.exchange.start()
 
     async def _prove(self, height: int, digest: bytes) -> bytes:
         return b"vote" + bytes([height]) + digest
@@ -165,6 +176,37 @@ def test_members_hear_each_others_replicas_and_are_asked_for_their_votes(
                 (MEMBERS[0].public_key, b"one"),
                 (MEMBERS[0].public_key, b"two"),
             ]
+
+    run(scenario)
+
+
+def test_a_line_carries_what_replicas_say_and_another_one_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a line it all goes through Ray, as the test above shows."""
+
+    async def scenario() -> None:
+        async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
+            keys, handles = [signer.public_key for signer in MEMBERS], [a._consensus, b._consensus]
+            await a.add_seeds([await address_of(b)])
+            await eventually_connected(a, keys[1])
+            for round_number in range(2):  # as after a restart of both
+                for handle in handles:
+                    await handle.listen()
+                said = [(keys[1], "raft", b"%d" % round_number), (keys[1], "certificate", b"two")]
+                async with asyncio.timeout(60):
+                    while b._line is None or not handles[0].exchange.send(said):
+                        await asyncio.sleep(0.01)
+                    while len(handles[1].by_line) < 2:
+                        await asyncio.sleep(0.01)
+                assert handles[1].by_line == [(keys[0], channel, body) for _, channel, body in said]
+                assert handles[1].heard == []
+                handles[1].by_line.clear()
+                for handle, peer in zip(handles, (a, b), strict=True):
+                    handle.exchange.close()
+                    async with asyncio.timeout(60):
+                        while peer._line is not None:
+                            await asyncio.sleep(0.01)
 
     run(scenario)
 

@@ -25,6 +25,7 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, shard_of
 from actors.ledger.signing import Signer
 from actors.ledger.verdict import Verdict as Judgement
+from actors.line import Line, Spoken, call
 from actors.peer import messages
 from actors.peer.actor import Peer
 from actors.peer.catchup import serve_chain, synchronise
@@ -41,6 +42,7 @@ from actors.peer.snapshots import serve_snapshots
 from actors.peer.spread import BLOCKS, TRANSACTIONS
 from actors.peer.table import Link
 from actors.peer.transactions import Transactions
+from actors.peer.wire.frames import Priority
 from actors.settings import PeerSettings
 from actors.shell import (
     ActorContext,
@@ -60,6 +62,7 @@ OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concu
 
 OFFER_PAUSE_S, OFFER_WAIT_S, OFFER_IDLE_S = 0.01, 2.0, 0.5
 ADMIT_TIMEOUT_S = 10.0
+LINE_PAUSE_S_MIN, LINE_PAUSE_S_MAX = 0.05, 5.0
 
 
 class NodePeer(Shell, Peer):
@@ -102,6 +105,7 @@ class NodePeer(Shell, Peer):
         self._behind = asyncio.Event()
         self._synced_blocks = 0
         self._halted = ""
+        self._line: Line | None = None
         self._life: asyncio.Task[None] | None = None
         with contextlib.suppress(RuntimeError):
             self._life = asyncio.get_running_loop().create_task(self._live())
@@ -139,11 +143,14 @@ class NodePeer(Shell, Peer):
         """What other members say to this one's Consensus, and what they may ask it."""
         consensus = self._consensus
 
-        def passed_on(method: Any) -> ChannelHandler:
+        def passed_on(channel: str, method: Any) -> ChannelHandler:
             async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
                 members = network.links.members
+                known = [entry for entry in batch if entry[0] in members]
+                if self._line is not None and self._line.send([(who, channel, body) for who, body in known]):
+                    return
                 with contextlib.suppress(RayError):  # Consensus is restarting: messages may be lost
-                    await method.remote([entry for entry in batch if entry[0] in members])
+                    await method.remote(known)
 
             return on_batch
 
@@ -151,10 +158,36 @@ class NodePeer(Shell, Peer):
             wanted = messages.decode_block_wanted(body)
             return bytes(await consensus.prove.remote(wanted.height, wanted.hash))
 
-        network.register_channel(RAFT_CHANNEL, passed_on(consensus.deliver))
-        network.register_channel(CERTIFICATE_CHANNEL, passed_on(consensus.offer_certificates))
+        for channel, method in (
+            (RAFT_CHANNEL, consensus.deliver),
+            (CERTIFICATE_CHANNEL, consensus.offer_certificates),
+        ):
+            network.register_channel(channel, passed_on(channel, method))
+        network.spawn(self._keep_line(network), "line to consensus")
         network.register_method(PROOF_METHOD, on_proof, members_only=True)
         self._blocks.taker = consensus.offer_block.remote
+
+    async def _keep_line(self, network: Network) -> None:
+        """Have a line to Consensus, and another one when it ends; on another machine there is none."""
+
+        def on_batch(batch: list[Spoken]) -> None:
+            for identity, channel, body in batch:
+                network.offer(identity, channel, body, Priority.CONSENSUS)
+
+        pause_s = LINE_PAUSE_S_MIN
+        while True:
+            try:
+                self._line = line = await call(await self._consensus.line.remote(), on_batch)
+            except (RayError, OSError):
+                pause_s = min(2 * pause_s, LINE_PAUSE_S_MAX)
+            else:
+                pause_s = LINE_PAUSE_S_MIN
+                try:
+                    await line.ended.wait()
+                finally:
+                    self._line = None
+                    line.close()
+            await asyncio.sleep(pause_s)
 
     async def ask_proofs(self, to: list[bytes], height: int, digest: bytes) -> list[tuple[bytes, bytes]]:
         """Ask members for a block's certificate or their vote; (identity, answer) of those that answered."""
