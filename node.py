@@ -243,7 +243,8 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
         for n in range(count.validators)
     ]
     alike = {**validator.OPTIONS, "num_cpus": settings.validator.scheduler_cpus, **spread}
-    pool = validator.ValidatorPool(workers, settings.validator, node.prefix, alike)
+    several = len(genesis.members) > 1
+    pool = validator.ValidatorPool(workers, settings.validator, node.prefix, alike, again=several)
     shards: list[Any] = []
     proposes = folder.identity in genesis.member_keys
     for n in range(count.mempool_shards if serve and proposes else 0):

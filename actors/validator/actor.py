@@ -22,11 +22,13 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
+from actors.ledger.rows import LEAF_PREFIX, row_matrix
 from actors.settings import ValidatorSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived, kernel_cache_dir
 from actors.validator.chunking import ChunkSizer
 from actors.validator.chunks import ATTEMPTS_MAX, Chunk, ChunkQueue, Patience
 from actors.validator.kernels import Kernels, select
+from actors.validator.remembered import Remembered
 from actors.validator.work import join_subtrees, split_tree, subtree_roots, verify_rows
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
@@ -44,14 +46,15 @@ class ValidatorsUnavailableError(RuntimeError):
 
 
 class Validator(Shell):
-    """Stateless CPU work in chunks: signatures and the transaction tree."""
+    """CPU work in chunks: signatures and the transaction tree. What it keeps only saves work."""
 
     def __init__(self, context: ActorContext, settings: ValidatorSettings) -> None:
         super().__init__(context)
         self._kernels: Kernels = select(settings.kernels, kernel_cache_dir(), alarm=self.log.critical)
         if self._kernels.reason:
             self.log.info("kernels {}: {}", self._kernels.name, self._kernels.reason)
-        self._rows = 0
+        self._remembered = Remembered()
+        self._rows = self._recalled = 0
         self._verify_us = self._busy_us = 0
         freeze_long_lived()
 
@@ -65,6 +68,7 @@ class Validator(Shell):
             **self.process_health(),
             "kernels": self._kernels.name,
             "rows": self._rows,
+            "rows_recalled": self._recalled,
             "us_per_row": round(self._verify_us / self._rows, 3) if self._rows else 0.0,
             "busy_s": self._busy_us / 1e6,
             **self._kernels.statistics(),
@@ -73,14 +77,30 @@ class Validator(Shell):
     def stop(self) -> None:
         """Nothing to flush. Calls run in order, so whoever gets the answer knows that all before it ended."""
 
-    def verify(self, rows: NDArray[Any], start: int, stop: int) -> tuple[NDArray[np.bool_], int]:
-        """Signatures of rows[start:stop]: (stop - start,) bool, and the microseconds it took."""
+    def verify(
+        self, rows: NDArray[Any], start: int, stop: int, again: bool = False
+    ) -> tuple[NDArray[np.bool_], int]:
+        """Signatures of rows[start:stop]: (stop - start,) bool, and the microseconds it took.
+
+        again: the same rows may be asked for again, or have been; those that are remembered are not verified.
+        """
         began = time.perf_counter_ns()
-        valid = verify_rows(self._kernels, rows[start:stop])
+        chunk = rows[start:stop]
+        valid = self._recall(chunk) if again else verify_rows(self._kernels, chunk)
         elapsed_us = self._worked_us(began)
         self._rows += stop - start
         self._verify_us += elapsed_us
         return valid, elapsed_us
+
+    def _recall(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        ids = self._kernels.hash_rows(row_matrix(rows), LEAF_PREFIX)
+        valid = self._remembered.known(ids)
+        unknown = np.flatnonzero(~valid)
+        self._recalled += len(rows) - len(unknown)
+        if len(unknown):
+            valid[unknown] = verify_rows(self._kernels, rows if len(unknown) == len(rows) else rows[unknown])
+            self._remembered.add(ids[unknown[valid[unknown]]])
+        return valid
 
     def subtree_roots(
         self, order: NDArray[np.int64] | None, start: int, stop: int, *parts: NDArray[Any]
@@ -134,12 +154,15 @@ class ValidatorPool:
         settings: ValidatorSettings,
         node: str = "",
         options: Mapping[str, Any] | None = None,
+        again: bool = False,
     ) -> None:
         """workers: who serves until the names below `node` say otherwise; without `node` nobody asks.
 
-        options: of Ray, with which further Validators of the node are made.
+        options: of Ray, with which further Validators of the node are made. again: rows come twice, as at
+        a member of several: for the mempool, and in a block.
         """
         self.settings, self.node, self.options = settings, node, dict(options or OPTIONS)
+        self._again = again
         self._sizer = ChunkSizer(settings.chunk_target_ms * 1000, settings.chunk_rows_max)
         self._root_patience = Patience(settings.chunk_overdue_ms / 1000)
         self._workers = list(workers)
@@ -282,7 +305,7 @@ class ValidatorPool:
 
     async def _attempt(self, worker: Any, chunk: Chunk) -> None:
         began_s = time.monotonic()
-        call = worker.verify.remote(chunk.rows, chunk.start, chunk.stop)
+        call = worker.verify.remote(chunk.rows, chunk.start, chunk.stop, self._again)
         valid, elapsed_us = await asyncio.wait_for(call, self.settings.chunk_timeout_s)
         self._sizer.observe(chunk.stop - chunk.start, elapsed_us)
         self._queue.answer(chunk, valid, time.monotonic() - began_s)
