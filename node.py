@@ -240,7 +240,7 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
     store = create("storage", storage, storage.Storage, settings.storage, genesis, allocation, chosen)
     workers = [
         create(f"validator-{n}", validator, validator.Validator, settings.validator)
-        for n in range(count.validators)
+        for n in range(count.validator_count(len(directory.nodes), os.cpu_count() or 1))
     ]
     alike = {**validator.OPTIONS, "num_cpus": settings.validator.scheduler_cpus, **spread}
     several = len(genesis.members) > 1

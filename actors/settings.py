@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 WORKERS_MAX = 256
+VALIDATORS_UNASKED_MAX = 2
 
 
 class Section(BaseModel):
@@ -21,11 +22,17 @@ class Section(BaseModel):
 class NodeSettings(Section):
     """How many of each actor one node has, and where it keeps its data."""
 
-    validators: int = Field(2, ge=1, le=WORKERS_MAX, description="Validator worker processes")
+    validators: int = Field(
+        0, ge=0, le=WORKERS_MAX, description="Validator worker processes; 0: a share of the cores, 1 or 2"
+    )
     mempool_shards: int = Field(1, ge=1, le=64, description="mempool shards, by sender")
     gateways: int = Field(1, ge=0, le=16, description="HTTP gateways; the first listens on gateway.port")
     data_dir: str = Field("data", description="where keys, genesis, blocks and journals live")
     start_timeout_s: int = Field(120, ge=5, le=3600, description="give up if the actors are not up by then")
+
+    def validator_count(self, nodes: int, cores: int) -> int:
+        """Validators of each of `nodes` nodes that share a machine of `cores`."""
+        return self.validators or max(1, min(VALIDATORS_UNASKED_MAX, cores // nodes))
 
 
 class NetworkSettings(Section):

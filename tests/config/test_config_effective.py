@@ -9,7 +9,7 @@ from config.effective import PROFILES_DIR, ConfigurationError, every_value, load
 
 
 def test_overrides_beat_environment_beats_profile_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load("local").settings.node.validators == 2
+    assert load("local").settings.node.validators == 0
     monkeypatch.setenv("RAYCHAIN_NODE__VALIDATORS", "5")
     assert load("local").settings.node.validators == 5
     effective = load("local", ["node.validators=7"])
@@ -30,7 +30,7 @@ def test_every_profile_loads(profile: str) -> None:
     [
         ("node.validator=1", "did you mean node.validators"),
         ("nodes.validators=1", "no such key"),
-        ("node.validators=0", "greater than or equal to 1"),
+        ("node.validators=-1", "greater than or equal to 0"),
         ("node.validators=many", "valid integer"),
         ("node.validators", "expected section.key=value"),
         ("validators=1", "expected section.key=value"),
@@ -66,3 +66,10 @@ def test_strings_and_numbers_are_read_as_toml() -> None:
     assert settings.network.name == "other"
     assert settings.log.json_lines is True
     assert settings.cluster.address == ""
+
+
+def test_nodes_that_share_a_machine_share_its_cores_unless_told_otherwise() -> None:
+    unasked, asked = load("local").settings.node, load("local", ["node.validators=4"]).settings.node
+    assert [unasked.validator_count(nodes, 2) for nodes in (1, 2, 3)] == [2, 1, 1]
+    assert [unasked.validator_count(nodes, 64) for nodes in (1, 3)] == [2, 2]
+    assert asked.validator_count(3, 2) == 4
