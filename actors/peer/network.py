@@ -110,11 +110,12 @@ class Network:
         await self.delivery.stop()
         await server.wait_closed()
 
-    def spawn(self, coroutine: Coroutine[object, object, None], name: str) -> None:
+    def spawn(self, coroutine: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         """Run a background task that ends with the network."""
         task = asyncio.create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _upkeep(self) -> None:
         while True:

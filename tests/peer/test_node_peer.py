@@ -83,6 +83,7 @@ class Consensus:
         self.line = Remote(self._line)
         self.exchange: Exchange | None = None
         self.by_line: list[Spoken] = []
+        self.asked = 0
 
     async def _take(self, identity: bytes, block: Any) -> None:
         self.got.append((identity, block))
@@ -91,6 +92,7 @@ class Consensus:
         self.heard += messages
 
     async def _line(self) -> str:
+        self.asked += self.exchange is not None
         return self.exchange.name if self.exchange else "nobody"
 
     async def listen(self) -> None:
@@ -201,9 +203,11 @@ def test_a_line_carries_what_replicas_say_and_another_one_follows_it(
                         await asyncio.sleep(0.01)
                 assert handles[1].by_line == [(keys[0], channel, body) for _, channel, body in said]
                 assert handles[1].heard == []
+                assert [handle.asked for handle in handles] == [round_number + 1] * 2  # one line, no contest
                 handles[1].by_line.clear()
                 for handle, peer in zip(handles, (a, b), strict=True):
                     handle.exchange.close()
+                    handle.exchange = None
                     async with asyncio.timeout(60):
                         while peer._line is not None:
                             await asyncio.sleep(0.01)

@@ -106,6 +106,7 @@ class NodePeer(Shell, Peer):
         self._synced_blocks = 0
         self._halted = ""
         self._line: Line | None = None
+        self._line_kept: asyncio.Task[None] | None = None
         self._life: asyncio.Task[None] | None = None
         with contextlib.suppress(RuntimeError):
             self._life = asyncio.get_running_loop().create_task(self._live())
@@ -163,7 +164,8 @@ class NodePeer(Shell, Peer):
             (CERTIFICATE_CHANNEL, consensus.offer_certificates),
         ):
             network.register_channel(channel, passed_on(channel, method))
-        network.spawn(self._keep_line(network), "line to consensus")
+        if self._line_kept is None or self._line_kept.done():  # ended with the network of an earlier start
+            self._line_kept = network.spawn(self._keep_line(network), "line to consensus")
         network.register_method(PROOF_METHOD, on_proof, members_only=True)
         self._blocks.taker = consensus.offer_block.remote
 
