@@ -11,8 +11,9 @@ Rules
 Theory of operation. `publish` and ACCEPT push the body to `eager` peers and announce the id to the others,
 so a body crosses a link about once, and an id crosses it at most once each way. Who is pushed to is decided
 by the hash of the item and the peer, which spreads the work without a random source. Announcements gather
-until `flush`, which the shell calls on its tick or at once for urgent topics. A peer that joins is told of
-the items that are still stored, which is what carries a block over a healed partition.
+until `flush`, which the shell calls on its tick or at once for urgent topics. A node with no more peers than
+`eager` relays by announcement alone: among so few, whoever published has pushed to all. A peer that joins is
+told of the items that are still stored, which is what carries a block over a healed partition.
 """
 
 from __future__ import annotations
@@ -263,6 +264,8 @@ class Gossip:
         targets = [peer for peer in self._want_counts if peer not in item.known_by]
         targets.sort(key=lambda peer: hashlib.blake2b(id_ + peer, digest_size=8).digest())
         eager = self._topics[item.topic].eager
+        if item.sender is not None and len(self._want_counts) <= eager:
+            eager = 0
         for peer in targets[:eager]:
             item.known_by.add(peer)
             effects.send.append((peer, Bodies(item.topic, [item.body])))

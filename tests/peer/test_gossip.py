@@ -31,6 +31,15 @@ def test_publish_pushes_to_a_few_and_announces_to_the_rest() -> None:
     assert sender.publish("transactions", b"batch") == (id_, Effects())
 
 
+def test_among_few_a_body_is_pushed_by_its_publisher_alone() -> None:
+    relay = node(peers=b"AB")
+    (delivery,) = relay.on_bodies(b"A", Bodies("transactions", [b"batch"])).deliver
+    assert relay.judged(delivery.id, Verdict.ACCEPT).send == []
+    assert relay.flush().send == [(b"B", Announce("transactions", [delivery.id]))]
+    _, effects = relay.publish("transactions", b"own")
+    assert {peer for peer, _ in effects.send} == {b"A", b"B"}
+
+
 def test_announced_item_is_fetched_once_and_relayed_after_acceptance() -> None:
     receiver, id_ = node(), item_id("blocks", b"block")
     assert receiver.on_announce(b"A", Announce("blocks", [id_]), 0.0).send == [(b"A", Fetch("blocks", [id_]))]

@@ -94,7 +94,9 @@ class BlockExchange:
             block = decode_block(body, genesis.block_transactions_max, genesis.block_payload_bytes_max)
         except FormatError as error:
             raise ProtocolError("block_form", str(error)) from error
-        # Copies, so that a column does not keep the whole message alive.
-        rows, payloads = np.array(block.batch.rows), np.array(block.batch.payloads)
-        rows, payloads = (self._put(c) if c.nbytes > INLINE_BYTES_MAX else c for c in (rows, payloads))
+        rows, payloads = self._handed(block.batch.rows), self._handed(block.batch.payloads)
         return block.header.encode(), block.signature, certificate, rows, payloads
+
+    def _handed(self, column: NDArray[Any]) -> Any:
+        """A short column as a copy, so that it does not keep the whole message alive."""
+        return self._put(column) if column.nbytes > INLINE_BYTES_MAX else np.array(column)
