@@ -2,12 +2,13 @@
 
 Theory of operation. A key hashes to a set of ``WAYS`` places; it is in one of them or not at all, so a
 whole batch is looked up in a few NumPy operations. The hash is keyed with a seed that strangers do not
-know, so that nobody can aim at one set. A place that is needed is taken from the key of its set that was
-used longest ago.
+know, so that nobody can aim at one set.
 
 A key earns tables by verifying a signature twice: the first time leaves a fingerprint in a table of
 *sightings*, the second time finds it. Keys of one use, and of signatures that do not verify, cost nothing
-more than that.
+more than that. If all places of its set are held, it takes that of the key used longest ago, but only if that
+one was not used since the newcomer was sighted before. So keys that take turns and are more than there are
+places do not drive each other out: some keep their tables, and the others make none.
 
 Bounds: places are made once, ``places * TABLE_BYTES`` in all; sightings are 65,536 words; a batch makes at
 most ``MADE_MAX`` tables, and later batches make the rest.
@@ -43,6 +44,7 @@ class KeyTables:
         self._holders = np.zeros((self.places, 4), np.uint64)
         self._used = np.zeros((self.sets, WAYS), np.int64)
         self._sightings = np.zeros(SIGHTINGS, np.uint64)
+        self._sighted = np.zeros(SIGHTINGS, np.int64)
         self._clock = 0
         self._memory = np.zeros(self.places * TABLE_BYTES + 64, np.uint8)
         start = -self._memory.ctypes.data % 64
@@ -84,10 +86,12 @@ class KeyTables:
         order = np.argsort(tags, kind="stable")
         again = np.zeros(len(words), np.bool_)
         again[order[1:]] = tags[order[1:]] == tags[order[:-1]]
-        seen = again | (self._sightings[at] == tags)
-        self._sightings[at] = tags
-        numbers = np.flatnonzero(seen)
-        _, first = np.unique(self._sets_of(tags[numbers]), return_index=True)
+        known, sets = self._sightings[at] == tags, self._sets_of(tags)
+        since = np.where(known, self._sighted[at], 0)
+        self._sightings[at], self._sighted[at] = tags, self._clock
+        free = self._used[sets].min(axis=1) < np.maximum(since, 1)
+        numbers = np.flatnonzero((again | known) & free)
+        _, first = np.unique(sets[numbers], return_index=True)
         return numbers[first][:MADE_MAX]
 
     def give(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:

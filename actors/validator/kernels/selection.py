@@ -15,7 +15,7 @@ from .selftest import SelfTestError, check_hasher, check_verifier
 from .simd import Simd
 from .trust import TrustedVerifier, TrustPolicy
 
-TABLES_BYTES_MAX = 32 << 20
+TABLES_BYTES_MAX = 64 << 20
 """Tables of about 7,000 frequent senders; memory is taken as they come."""
 
 

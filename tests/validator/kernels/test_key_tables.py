@@ -77,6 +77,38 @@ def test_the_longest_unused_key_leaves_and_memory_stays_within_its_bound() -> No
     assert tables.held() == tables.places == WAYS
 
 
+def test_keys_that_take_turns_do_not_drive_each_other_out() -> None:
+    tables = KeyTables(8 * WAYS * TABLE_BYTES, 1, IDENTITY)
+    made, hits = 0, 0
+    turns, words = 20, keys(4 * tables.places)
+    for turn in range(turns):
+        for start in range(0, len(words), 16):
+            batch = words[start : start + 16]
+            found, _ = tables.find(batch)
+            others = batch[~found]
+            given = others[tables.earned(others)]
+            tables.give(given)
+            made += len(given)
+            hits += int(found.sum()) if turn >= turns // 2 else 0
+    assert made <= 2 * tables.places
+    assert hits >= turns // 2 * tables.places * 3 // 4
+
+
+def test_a_key_in_use_takes_the_place_of_one_that_is_not_any_more() -> None:
+    tables = KeyTables(WAYS * TABLE_BYTES, 1, IDENTITY)
+    old, new = keys(WAYS), keys(1, seed=9)
+    for word in old:
+        tables.find(word[None])
+        tables.give(word[None])
+    named = []
+    for _ in range(3):
+        assert not tables.find(new)[0].any()
+        named.append(len(tables.earned(new)))
+    assert named == [0, 1, 1]
+    tables.find(old)
+    assert len(tables.earned(new)) == 0, "the holders were used since"
+
+
 def test_a_key_of_zeros_is_not_found_in_an_empty_place() -> None:
     tables = KeyTables(64 * WAYS * TABLE_BYTES, 1, IDENTITY)
     assert not tables.find(np.zeros((3, 4), np.uint64))[0].any()
