@@ -23,9 +23,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# First, since `actors` has compiled code kept: what comes after it is imported faster.
+from actors.console import UserError, console, explained, undisturbed
+
+# isort: split
+
 import typer
 
-from actors.console import UserError, console, explained, undisturbed
 from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, join_network, open_network
 from actors.ledger.rows import FormatError
 from actors.settings import Settings
