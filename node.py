@@ -47,6 +47,7 @@ _RAY_ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # each actor sets its own priority
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of every eighth process that starts
 }
 
 

@@ -30,7 +30,8 @@ def _numba_cache_dir() -> Path:
 
 def _keep_bytecode() -> None:
     """For this process and those that it starts."""
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and not sys.pycache_prefix:
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and not sys.pycache_prefix:
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
         sys.dont_write_bytecode = False
         sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(_cache_dir() / "bytecode")
 
