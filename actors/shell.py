@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import psutil
 
@@ -58,6 +58,9 @@ def configure_logs(context: ActorContext, to_stderr: bool = False) -> Logger:
 class Shell:
     """Base of the actor shells: `log`, and what `health` says of the process."""
 
+    # Of the process. `gc.get_freeze_count` would say so too, but walks all that is frozen each time.
+    start_is_over: ClassVar[bool] = False
+
     def __init__(self, context: ActorContext) -> None:
         self.context = context
         self.log = configure_logs(context)
@@ -73,7 +76,7 @@ class Shell:
     def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":
             self._gc_started = time.perf_counter()
-        elif gc.get_freeze_count():  # what start-up collects, before `freeze_long_lived`, delays nobody
+        elif Shell.start_is_over:  # what start-up collects delays nobody
             self._gc_pause_max_s = max(self._gc_pause_max_s, time.perf_counter() - self._gc_started)
 
     def process_health(self) -> dict[str, object]:
@@ -93,6 +96,7 @@ def freeze_long_lived() -> None:
     """Move what start-up left behind out of the garbage collector's sight, so that pauses stay short."""
     gc.collect()
     gc.freeze()
+    Shell.start_is_over = True
     gc.set_threshold(20_000, 50, 100)
 
 

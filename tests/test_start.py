@@ -1,11 +1,17 @@
-"""What every start of a process pays for: bytecode is kept even where the environment forbids it in place."""
+"""The start of a process: bytecode is kept even where it may not stand in place; pauses count after it."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from actors.settings import Settings
+from actors.shell import ActorContext, Shell, freeze_long_lived
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,3 +35,18 @@ def test_bytecode_that_may_not_stand_beside_its_source_is_kept_elsewhere(tmp_pat
     assert run(child, XDG_CACHE_HOME=str(tmp_path)) == ["None", "False"], "bytecode is allowed in place"
     chosen = run(child, PYTHONPYCACHEPREFIX="/elsewhere", **forbidden)
     assert chosen == ["/elsewhere", "True"], "a choice is kept"
+
+
+def test_pauses_count_once_the_start_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shell, "start_is_over", False)
+    shell = Shell(ActorContext("node-1", "peer", str(tmp_path), Settings().log))
+    try:
+        gc.collect()
+        assert shell.process_health()["gc_pause_max_ms"] == 0
+        freeze_long_lived()
+        shell._gc_pause_max_s = 0.0
+        monkeypatch.setattr(gc, "get_freeze_count", lambda: pytest.fail("walks all that is frozen"))
+        gc.collect()
+        assert shell._gc_pause_max_s > 0
+    finally:
+        gc.callbacks.remove(shell._on_gc)
