@@ -85,6 +85,7 @@ class Consensus(Shell):
         self._publisher = Publisher(unreachable=(RayError,))
         for number, shard in enumerate(shards):
             self._publisher.add(f"shard-{number}", shard.settle.remote)
+        pool.warm()  # before others rely on this replica's prompt answers
         self._trace_path = Path(settings.trace_file) if settings.trace_file else None
         self._part = Participation(self._neighbourhood(), self.log)
         self._main = asyncio.create_task(self._part.run())

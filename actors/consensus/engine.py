@@ -139,6 +139,9 @@ class Engine:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.elections = self.messages_refused = self.appends_dropped = 0
         self.led_since_ms = self.led_commit_ms = 0
+        self._heard_ms: dict[bytes, int] = {}
+        self.late_ms_max = 0
+        self.on_silence: Callable[[str], None] = lambda _: None
         self._proposed_us: dict[bytes, int] = {}
         self.commit_times_us: deque[int] = deque(maxlen=COMMIT_TIMES_MAX)
         self._tasks = [
@@ -157,6 +160,7 @@ class Engine:
             message = decode(body)
             if self.replica.identity(message.sender) != identity:
                 raise IndexError(f"a message of member {message.sender} came from another identity")
+            self._heard_ms[identity] = self._clock_ms()
             if isinstance(message, AppendRequest):
                 self._queue_append(message)
             else:
@@ -285,6 +289,19 @@ class Engine:
             self._riding.clear()
         if Role.LEADER in (was[0], now[0]):
             self.changed.set()
+        if was[1] is not None and now[1] is None:
+            self._tell_silence(was[0])
+
+    def _tell_silence(self, was: Role) -> None:
+        """A leader was given up, this replica's own office or another's: say what was heard of whom."""
+        now_ms = self._clock_ms()
+        heard = [
+            f"{identity.hex()[:8]} {now_ms - self._heard_ms[identity]} ms ago"
+            for identity in self.replica.others()
+            if identity in self._heard_ms
+        ]
+        said = ", ".join(heard) or "nobody"
+        self.on_silence(f"{was.value} without a leader: heard {said}; held up {self.late_ms_max} ms at most")
 
     # --- lanes -------------------------------------------------------------------------------------------
 
@@ -313,7 +330,9 @@ class Engine:
         raft = self.replica.raft
         due_ms = min(raft.next_deadline_ms, self._clock_ms() + TICK_MS_MAX)
         await asyncio.sleep(max(due_ms - self._clock_ms(), 0) / 1000)
-        if self._clock_ms() - due_ms > LATE_TICK_MS:
+        late_ms = self._clock_ms() - due_ms
+        self.late_ms_max = max(self.late_ms_max, late_ms)
+        if late_ms > LATE_TICK_MS:
             await asyncio.sleep(0.002)  # this process was held up: first hear what has arrived meanwhile
         raft.tick(self._clock_ms())
         self.pump()

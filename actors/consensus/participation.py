@@ -129,6 +129,7 @@ class Participation:
                 node.clock_us,
                 node.settings.log_retain_entries,
             )
+            self.engine.on_silence = self._log.info
         else:
             self.pipeline = self._new_pipeline(_position(head))
         self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])

@@ -188,6 +188,10 @@ class ValidatorPool:
     def _here(self) -> asyncio.Lock:
         return asyncio.Lock()
 
+    def warm(self) -> None:
+        """Load the owner's own kernels now, which takes a moment; else it happens beside its first work."""
+        _ = self._kernels
+
     @cached_property
     def _kernels(self) -> Kernels:
         return select(self.settings.kernels, kernel_cache_dir(), tables_bytes_max=0)
