@@ -25,6 +25,7 @@ UNCOMMITTED_BLOCKS_MAX = 16
 DRAW_TIMEOUT_S = 5.0
 RELEASE_TIMEOUT_S = 60.0
 AT_HAND_ROWS_MAX = 64
+DRAW_WAIT_S = 0.5
 IDLE_PAUSE_US_MIN, IDLE_PAUSE_US_MAX = 25_000, 100_000
 
 
@@ -53,7 +54,8 @@ class Producer:
     async def run(self, engine: Engine, pipeline: Pipeline) -> None:
         """Propose whenever there is something to propose, at most once a block interval, until cancelled.
 
-        While there is nothing, it asks less and less often, down to every IDLE_PAUSE_US_MAX.
+        While there is nothing, a single shard is asked to wait for rows. Several are asked less and less
+        often, down to every IDLE_PAUSE_US_MAX, since none may wait for another.
 
         Raises PipelineBrokenError when the pipeline has stopped.
         """
@@ -65,10 +67,18 @@ class Producer:
             while pipeline.next_height - replica.head.height > UNCOMMITTED_BLOCKS_MAX:
                 engine.advanced.clear()
                 await engine.advanced.wait()
-            proposed = not self.paused and await self._propose_once(pipeline)
-            idle_us = IDLE_PAUSE_US_MIN if proposed else min(2 * idle_us, IDLE_PAUSE_US_MAX)
-            pause_us = self._interval_us if proposed else max(self._interval_us, idle_us)
-            await asyncio.sleep(max(0, began_us + pause_us - self._clock_us()) / 1e6)
+            waits = len(self._shards) == 1 and idle_us > IDLE_PAUSE_US_MIN
+            proposed = not self.paused and await self._propose_once(pipeline, DRAW_WAIT_S if waits else 0.0)
+            now_us = self._clock_us()
+            if proposed:
+                began_us = now_us if waits else began_us
+                idle_us, pause_us = IDLE_PAUSE_US_MIN, self._interval_us
+            elif waits and now_us >= began_us + DRAW_WAIT_S * 1e6:
+                pause_us = 0
+            else:
+                idle_us = min(2 * idle_us, IDLE_PAUSE_US_MAX)
+                pause_us = max(self._interval_us, idle_us)
+            await asyncio.sleep(max(0, began_us + pause_us - now_us) / 1e6)
 
     async def release(self) -> None:
         """Give all drawn rows back to their shards. Raises TimeoutError when one does not answer."""
@@ -83,18 +93,19 @@ class Producer:
             except self._unreachable:
                 await asyncio.sleep(0.1)
 
-    async def _propose_once(self, pipeline: Pipeline) -> bool:
+    async def _propose_once(self, pipeline: Pipeline, wait_s: float = 0.0) -> bool:
         """Draw and submit one block; False when no shard had anything."""
         if not self._shards:
             return False
         began_us = self._clock_us()
         height = pipeline.next_height
-        draws = await asyncio.gather(*(self._draw(shard, height) for shard in self._shards))
+        draws = await asyncio.gather(*(self._draw(shard, height, wait_s) for shard in self._shards))
         filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
         if not filled:
             return False
         order = merge_by_rank([draw[0]["ranks"] for _, draw in filled])
-        self._times.add("draw", self._clock_us() - began_us, len(order))
+        if not wait_s:
+            self._times.add("draw", self._clock_us() - began_us, len(order))
         parts = [part for _, draw in filled for part in draw[1:]]
 
         def resolve(verdicts: NDArray[np.uint8]) -> None:
@@ -106,10 +117,10 @@ class Producer:
         await pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
         return True
 
-    async def _draw(self, shard: Any, height: int) -> tuple[Any, Any, Any] | None:
+    async def _draw(self, shard: Any, height: int, wait_s: float) -> tuple[Any, Any, Any] | None:
         """Ranked rows of one shard, many of them by reference; None if it has none or is restarting."""
         summary, rows, payloads = shard.draw.options(num_returns=3).remote(
-            self._rows_share, self._payload_share, height
+            self._rows_share, self._payload_share, height, wait_s
         )
         try:
             async with asyncio.timeout(DRAW_TIMEOUT_S):

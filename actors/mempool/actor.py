@@ -25,9 +25,10 @@ from ray.exceptions import RayError
 
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.rows import LEAF_PREFIX, Batch, empty_batch, row_matrix, shard_of
+from actors.ledger.rows import LEAF_PREFIX, Batch, row_matrix, shard_of
 from actors.ledger.verdict import Verdict
 from actors.mempool.deltas import DeltaQueue
+from actors.mempool.doorbell import Doorbell, nothing_drawn
 from actors.mempool.journal import JournalHeader
 from actors.mempool.journal_file import (
     GroupCommit,
@@ -107,6 +108,7 @@ class MempoolShard(Shell):
         self._ready = False
         self._recovery: asyncio.Task[None] | None = None
         self._resync: asyncio.Task[None] | None = None
+        self._bell = Doorbell(lambda: any(self._pool.depth_by_queue()))
         self._deltas = DeltaQueue()
         self._admitting_rows = 0
         self._tally = Tally()
@@ -191,18 +193,17 @@ class MempoolShard(Shell):
 
     @ray.method(num_returns=3)
     async def draw(
-        self, rows_max: int, payload_bytes_max: int, height: int
+        self, rows_max: int, payload_bytes_max: int, height: int, wait_s: float = 0.0
     ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
         """({draw, count, fees, ranks, depth}, rows, payloads): rows for block `height`, then in flight.
 
-        ranks: (n,) uint64 that never rise; draws of several shards are merged by them.
+        ranks: (n,) uint64 that never rise; draws of several shards are merged by them. Waits at most
+        `wait_s` for rows, and draws none if there was a `release` meanwhile.
         """
         if not self._ready:
             self._begin_recovery()
-            nothing = empty_batch()
-            none = np.empty(0, dtype=np.uint64)
-            summary = {"draw": 0, "count": 0, "fees": none, "ranks": none, "depth": 0}
-            return summary, nothing.rows, nothing.payloads
+        if not self._ready or (wait_s > 0 and not await self._bell.wait(wait_s)):
+            return nothing_drawn()
         since = time.perf_counter()
         self._again.drawn()
         drawn = self._pool.draw(rows_max, payload_bytes_max, height)
@@ -240,7 +241,8 @@ class MempoolShard(Shell):
         self._validators.set_workers(workers)
 
     async def release(self) -> None:
-        """All rows in flight are pending again."""
+        """All rows in flight are pending again; draws that wait for rows are over."""
+        self._bell.dismiss()
         self._pool.release()
 
     @ray.method(num_returns=3)
@@ -433,11 +435,12 @@ class MempoolShard(Shell):
         return now
 
     def _bury(self) -> None:
-        """Note the rows that the pool has dropped, with their ids."""
+        """The pool has changed: note the rows that it has dropped, with their ids."""
         rows, verdicts = self._pool.take_lost()
         if len(rows):
             self._lost.add(sha256_rows(row_matrix(rows), LEAF_PREFIX), verdicts)
             self._tally.lost(verdicts)
+        self._bell.ring()
 
 
 def _kept(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:

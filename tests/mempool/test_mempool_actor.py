@@ -130,6 +130,30 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "GAP_GRACE_S", 0.0)
 
 
+def test_a_draw_waits_for_rows_and_a_release_ends_it(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard()
+        await shard.start()
+        assert (await shard.draw(10, 1000, 1, 0.001))[0]["count"] == 0
+        behind_a_gap = transfers(1, [1])
+        waiting = asyncio.create_task(shard.draw(10, 1000, 1, 60))
+        assert names(await shard.admit(behind_a_gap.rows, behind_a_gap.payloads)) == ["OK"]
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        batch = transfers(0, [0])
+        assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"]
+        async with asyncio.timeout(30):
+            assert (await waiting)[1]["nonce"].tolist() == [0]
+        voided = asyncio.create_task(shard.draw(10, 1000, 2, 60))
+        await asyncio.sleep(0)
+        await shard.release()
+        async with asyncio.timeout(30):
+            assert (await voided)[0]["count"] == 0  # though the released row waits now
+        assert (await shard.draw(10, 1000, 2, 60))[1]["nonce"].tolist() == [0]
+
+    run(tmp_path, scenario)
+
+
 def test_rows_are_admitted_drawn_and_settled(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         shard = setup.shard()

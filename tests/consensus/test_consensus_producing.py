@@ -1,0 +1,89 @@
+"""Drawing: small draws are at hand, large ones references; one idle shard waits, several are polled."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from consensus_network import small_body
+
+from actors.consensus import producing
+from actors.consensus.pipeline import Work
+from actors.consensus.producing import AT_HAND_ROWS_MAX, DRAW_WAIT_S, Producer
+from actors.consensus.stages import StageTimes
+from actors.ledger.genesis import Genesis
+
+GENESIS = Genesis(1, "test", 0, [], 0, 0, "00" * 32, 1000, 1000)
+
+
+class Shard:
+    """Answers each draw with as many rows as a test says, and none afterwards."""
+
+    def __init__(self, *counts: int) -> None:
+        self.counts, self.asked = list(counts), list[float]()
+        self.draw = self
+
+    def options(self, **_: Any) -> Shard:
+        return self
+
+    def remote(self, _rows: int, _payloads: int, _height: int, wait_s: float) -> tuple[Any, Any, Any]:
+        self.asked.append(wait_s)
+        count = self.counts.pop(0) if self.counts else 0
+        told = {"count": count, "draw": 1, "ranks": np.zeros(count, dtype=np.uint64)}
+        return self._later(told), Reference(small_body(1)[0]), Reference(small_body(1)[1])
+
+    async def _later(self, told: dict[str, Any]) -> dict[str, Any]:
+        return told
+
+
+class Reference:
+    """Stands for an object reference: awaiting it fetches the value."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Any:
+        yield from asyncio.sleep(0).__await__()
+        return self._value
+
+
+class Pipeline:
+    def __init__(self) -> None:
+        self.works: list[Work] = []
+        self.next_height = 1
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def submit(self, work: Work) -> None:
+        self.works.append(work)
+
+
+async def produce(shards: list[Shard], until: Any) -> list[Work]:
+    producer = Producer(shards, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
+    pipeline, engine = Pipeline(), SimpleNamespace(replica=SimpleNamespace(head=SimpleNamespace(height=0)))
+    task = asyncio.create_task(producer.run(engine, pipeline))  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        while not until(pipeline):
+            await asyncio.sleep(0)
+    task.cancel()
+    return pipeline.works
+
+
+def test_small_draws_are_at_hand_and_large_ones_stay_references() -> None:
+    small, large = asyncio.run(
+        produce([Shard(AT_HAND_ROWS_MAX, AT_HAND_ROWS_MAX + 1)], lambda pipeline: len(pipeline.works) == 2)
+    )
+    assert all(isinstance(part, np.ndarray) for part in small.parts)
+    assert all(isinstance(part, Reference) for part in large.parts)
+
+
+def test_an_idle_shard_waits_for_rows_and_several_are_polled(monkeypatch: Any) -> None:
+    monkeypatch.setattr(producing, "IDLE_PAUSE_US_MIN", 1)
+    monkeypatch.setattr(producing, "IDLE_PAUSE_US_MAX", 2)
+    alone = Shard(1, 0, 1)
+    asyncio.run(produce([alone], lambda _: len(alone.asked) >= 4))
+    assert alone.asked[:4] == [0, 0, DRAW_WAIT_S, 0]
+    several = [Shard(), Shard()]
+    asyncio.run(produce(several, lambda _: len(several[1].asked) >= 4))
+    assert set(several[0].asked + several[1].asked) == {0}
