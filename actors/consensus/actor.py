@@ -20,13 +20,20 @@ from ray.exceptions import RayError
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.certifier import Certifier
 from actors.consensus.clocks import Clocks
-from actors.consensus.membership import change, describe_members, member_number
+from actors.consensus.membership import (
+    change_here,
+    decode_answer,
+    decode_change,
+    describe_members,
+    encode_answer,
+    encode_change,
+)
 from actors.consensus.participation import RETRY_PAUSE_S, Neighbourhood, Participation
 from actors.consensus.pipeline import BlockRefusedError, Work
-from actors.consensus.ports import CERTIFICATE_CHANNEL, RAFT_CHANNEL, NodePorts
+from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, RAFT_CHANNEL, NodePorts
 from actors.consensus.producing import DRAW_TIMEOUT_S, Producer
 from actors.consensus.publishing import Publisher
-from actors.consensus.raft import RaftError, TraceRecord, to_ndjson
+from actors.consensus.raft import TraceRecord, to_ndjson
 from actors.consensus.replica import LogRecord
 from actors.consensus.stages import StageTimes
 from actors.consensus.witness import Evidence, Witness
@@ -320,23 +327,23 @@ class Consensus(Shell):
         return describe_members(self._genesis, self._part.engine.replica if self._part.engine else None)
 
     async def change_member(self, action: str, name: str) -> dict[str, object]:
-        """Begin to `add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.
+        """`add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.
 
-        Answers action, member, term and the leader's identity, or why it was `refused`.
+        Asked of the leader if that is another member. Answers once it is so: action, member, term and the
+        leader's identity, or why it was `refused`.
         """
-        engine = self._part.engine
-        if engine is None:
-            return {"refused": "this node takes no part in consensus, or is recovering"}
-        raft = engine.replica.raft
+        leader, peer = self._leader_identity(), self._find_peer()
+        if not leader or leader == self._signer.public_key.hex() or peer is None:
+            return await change_here(self._genesis, self._part.engine, action, name)
         try:
-            if action == "transfer":
-                raft.transfer_leadership(member_number(self._genesis, name))
-            else:
-                raft.change_membership(*change(self._genesis, raft.configuration, action, name))
-        except RaftError as error:
-            return {"refused": f"{error}; the leader is {self._leader_name() or 'not known'}"}
-        engine.pump()
-        return {"action": action, "member": name, "term": raft.term, "leader": self._leader_identity()}
+            asked = peer.request.remote(bytes.fromhex(leader), CHANGE_METHOD, encode_change(action, name))
+            return decode_answer(await asked)
+        except (RayError, ValueError) as error:
+            return {"refused": f"the leader, {self._leader_name()}, did not answer: {first_line(error)}"}
+
+    async def hear_change(self, request: bytes) -> bytes:
+        """A change that another member's operator asks for; see `change_member`."""
+        return encode_answer(await change_here(self._genesis, self._part.engine, *decode_change(request)))
 
     async def validate_blocks(
         self, blocks: list[tuple[bytes, bytes, bytes, Any, Any]]

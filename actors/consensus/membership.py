@@ -7,11 +7,89 @@ who is out. A majority of the genesis must go on voting, or no certificate could
 
 from __future__ import annotations
 
-from actors.consensus.raft import Configuration, MembershipError
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+
+from actors.consensus.engine import Engine
+from actors.consensus.raft import Configuration, MembershipError, RaftError
 from actors.consensus.replica import Replica
 from actors.ledger.genesis import Genesis
 
 ACTIONS = ("add", "promote", "remove", "transfer")
+CHANGE_WAIT_S, LOOK_EVERY_S = 5.0, 0.01
+
+
+class ChangeRequest(msgspec.Struct, frozen=True, array_like=True):
+    """What one member asks of the leader for its operator."""
+
+    action: Annotated[str, msgspec.Meta(max_length=16)]
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+def encode_change(action: str, name: str) -> bytes:
+    """A request to the leader."""
+    return msgspec.msgpack.encode(ChangeRequest(action, name))
+
+
+def decode_change(request: bytes) -> tuple[str, str]:
+    """(action, name). Raises msgspec.DecodeError, a ValueError, for anything else."""
+    wanted = msgspec.msgpack.decode(request, type=ChangeRequest)
+    return wanted.action, wanted.name
+
+
+def encode_answer(answer: dict[str, object]) -> bytes:
+    """The leader's answer."""
+    return msgspec.msgpack.encode(answer)
+
+
+def decode_answer(answer: bytes) -> dict[str, object]:
+    """The leader's answer. Raises msgspec.DecodeError, a ValueError, for anything else."""
+    return msgspec.msgpack.decode(answer, type=dict[str, Any])
+
+
+async def change_here(genesis: Genesis, engine: Engine | None, action: str, name: str) -> dict[str, object]:
+    """Make a change at the leader, and wait until it is in force, at most CHANGE_WAIT_S."""
+    if engine is None:
+        return {"refused": "this node takes no part in consensus, or is recovering"}
+    raft = engine.replica.raft
+    try:
+        member = member_number(genesis, name)
+        if action == "transfer":
+            _check_heir(raft.leader, raft.configuration, member, name)
+            raft.transfer_leadership(member)
+        else:
+            raft.change_membership(*change(genesis, raft.configuration, action, name))
+    except RaftError as error:
+        return {"refused": str(error)}
+    engine.pump()
+    try:
+        async with asyncio.timeout(CHANGE_WAIT_S):
+            while not _is_done(engine, action, member):
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        what = f"to {action} {name} was begun, and is not done after {CHANGE_WAIT_S:.0f} s"
+        return {"refused": f"{what}; see `members` for what became of it"}
+    leader = genesis.member_keys[raft.leader - 1].hex() if raft.leader else ""
+    return {"action": action, "member": name, "term": raft.term, "leader": leader}
+
+
+def _check_heir(leader: int | None, now: Configuration, member: int, name: str) -> None:
+    if member == leader:
+        raise MembershipError(f"{name} leads already")
+    if member not in now.voters:
+        raise MembershipError(f"{name} has no vote, and cannot lead; add and promote it first")
+
+
+def _is_done(engine: Engine, action: str, member: int) -> bool:
+    raft = engine.replica.raft
+    if action == "transfer":
+        return raft.leader == member
+    now = raft.configuration
+    settled = not now.is_joint and raft.log.configuration_index <= raft.commit_index
+    present = {"add": now.learners, "promote": now.voters, "remove": ()}[action]
+    return settled and (member in present if present else member not in now.members())
 
 
 def member_number(genesis: Genesis, name: str) -> int:

@@ -22,7 +22,7 @@ from actors.consensus.replica import LogRecord
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.signing import Signer
 
-RAFT_CHANNEL, CERTIFICATE_CHANNEL = "raft", "certificate"
+RAFT_CHANNEL, CERTIFICATE_CHANNEL, CHANGE_METHOD = "raft", "certificate", "change_member"
 
 
 class Gate:

@@ -67,7 +67,8 @@ class Producer:
             while pipeline.next_height - replica.head.height > UNCOMMITTED_BLOCKS_MAX:
                 engine.advanced.clear()
                 await engine.advanced.wait()
-            waits = len(self._shards) == 1 and idle_us > IDLE_PAUSE_US_MIN
+            alone = len(self._shards) == 1
+            waits = alone and idle_us > IDLE_PAUSE_US_MIN
             proposed = not self.paused and await self._propose_once(pipeline, DRAW_WAIT_S if waits else 0.0)
             now_us = self._clock_us()
             if proposed:
@@ -77,7 +78,7 @@ class Producer:
                 pause_us = 0
             else:
                 idle_us = min(2 * idle_us, IDLE_PAUSE_US_MAX)
-                pause_us = max(self._interval_us, idle_us)
+                pause_us = self._interval_us if alone and not waits else max(self._interval_us, idle_us)
             await asyncio.sleep(max(0, began_us + pause_us - now_us) / 1e6)
 
     async def release(self) -> None:

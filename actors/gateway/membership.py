@@ -83,7 +83,7 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
     @router.post(
         "/members",
         summary="Add (as a learner), promote, or remove a member, or transfer leadership to it",
-        description="For administrators, at the leader; without API keys, for callers on this machine.",
+        description="For administrators, at any member; without API keys, for callers on this machine.",
         response_model=ChangedOut,
         responses=problems(400, 403, 408, 409, 413, 422, 503),
     )

@@ -9,7 +9,14 @@ import pytest
 from consensus_network import FakeMember, FakeNetwork
 
 from actors.consensus.certifier import Certifier
-from actors.consensus.membership import change, member_number
+from actors.consensus.membership import (
+    change,
+    change_here,
+    decode_change,
+    describe_members,
+    encode_change,
+    member_number,
+)
 from actors.consensus.raft import Configuration, MembershipError
 from actors.ledger.block import Certificate, sign_vote
 
@@ -164,6 +171,42 @@ def test_changes_of_membership_keep_a_majority_of_the_genesis() -> None:
                 change(genesis, two, action, name)
 
     run(7, scenario)
+
+
+def test_a_change_answers_once_it_is_in_force_and_says_why_not() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        genesis = network.genesis
+
+        async def asked(action: str, name: str) -> dict[str, object]:
+            leader = await leader_of(network)
+            return await change_here(genesis, leader.part.engine, *decode_change(encode_change(action, name)))
+
+        def name_of(member: FakeMember) -> str:
+            return genesis.members[member.number - 1].name
+
+        first = await leader_of(network)
+        assert await asked("transfer", name_of(first)) == {"refused": f"{name_of(first)} leads already"}
+        heir = next(member for member in network.members if member is not first)
+        answer = await asked("transfer", name_of(heir))
+        assert answer["leader"] == heir.identity.hex()
+        await network.until(lambda: heir.leads, "the heir leads")
+        await grows(network, network.members)
+        out, name = first, name_of(first)
+        for action, role in (("remove", "out"), ("add", "learner"), ("promote", "voter")):
+            answer = await asked(action, name)
+            assert answer.get("refused", "") == ""
+            leader = await leader_of(network)
+            assert leader.part.engine is not None
+            rows = describe_members(genesis, leader.part.engine.replica)
+            assert rows[out.number - 1]["role"] == role
+            if role == "out":
+                assert "has no vote" in str((await asked("transfer", name))["refused"])
+            await grows(network, [member for member in network.members if member is not out])
+        assert "it names node-1" in str((await asked("add", "stranger"))["refused"])
+        assert "takes no part" in str((await change_here(genesis, None, "add", name))["refused"])
+
+    run(13, scenario)
 
 
 @pytest.mark.parametrize("seed", [11, 12])

@@ -81,6 +81,7 @@ class Consensus:
         self.deliver = self.offer_certificates = Remote(self._hear)
         self.prove = Remote(self._prove)
         self.line = Remote(self._line)
+        self.hear_change = Remote(self._change)
         self.exchange: Exchange | None = None
         self.by_line: list[Spoken] = []
         self.asked = 0
@@ -90,6 +91,9 @@ class Consensus:
 
     async def _hear(self, messages: list[tuple[bytes, bytes]]) -> None:
         self.heard += messages
+
+    async def _change(self, request: bytes) -> bytes:
+        return b"changed by " + request
 
     async def _line(self) -> str:
         self.asked += self.exchange is not None
@@ -169,6 +173,7 @@ def test_members_hear_each_others_replicas_and_are_asked_for_their_votes(
             key = MEMBERS[1].public_key
             await eventually_connected(a, key)
             assert await a.send([(key, "raft", b"one"), (key, "certificate", b"two")]) == [True, True]
+            assert await a.request(key, "change_member", b"me", 20) == b"changed by me"
             asked = await a.ask_proofs([key, bytes(32)], 7, b"\x05" * 32)
             assert asked == [(key, b"vote\x07" + b"\x05" * 32)]
             async with asyncio.timeout(60):

@@ -56,7 +56,7 @@ from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
 # The names under which Consensus sends (actors/consensus/ports.py).
-RAFT_CHANNEL, CERTIFICATE_CHANNEL = "raft", "certificate"
+RAFT_CHANNEL, CERTIFICATE_CHANNEL, CHANGE_METHOD = "raft", "certificate", "change_member"
 PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
@@ -166,7 +166,12 @@ class NodePeer(Shell, Peer):
             network.register_channel(channel, passed_on(channel, method))
         if self._line_kept is None or self._line_kept.done():  # ended with the network of an earlier start
             self._line_kept = network.spawn(self._keep_line(network), "line to consensus")
+
+        async def on_change(_peer: bytes, body: bytes) -> bytes:
+            return bytes(await consensus.hear_change.remote(body))
+
         network.register_method(PROOF_METHOD, on_proof, members_only=True)
+        network.register_method(CHANGE_METHOD, on_change, members_only=True)
         self._blocks.taker = consensus.offer_block.remote
 
     async def _keep_line(self, network: Network) -> None:
