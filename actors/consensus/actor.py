@@ -28,6 +28,7 @@ from actors.consensus.membership import (
     encode_answer,
     encode_change,
 )
+from actors.consensus.neighbours import Neighbours
 from actors.consensus.participation import RETRY_PAUSE_S, Neighbourhood, Participation
 from actors.consensus.pipeline import BlockRefusedError, Work
 from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, RAFT_CHANNEL, NodePorts
@@ -70,8 +71,6 @@ class Consensus(Shell):
         self._settings, self._genesis = settings, genesis
         self._signer = Signer(bytes.fromhex(Path(identity_path).read_text().strip()))
         self._storage, self._pool = storage, pool
-        self._follower_names = list(follower_names)
-        self._peer_name = next((name for name in follower_names if name.endswith("/peer")), "")
         self._peer: Any = None
         self._shards = len(shards)
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
@@ -92,6 +91,8 @@ class Consensus(Shell):
         self._publisher = Publisher(unreachable=(RayError,))
         for number, shard in enumerate(shards):
             self._publisher.add(f"shard-{number}", shard.settle.remote)
+        self._neighbours = Neighbours(follower_names, ray.get_actor, self._on_neighbour, (RayError,))
+        self._finding = asyncio.create_task(self._neighbours.find())
         pool.warm()  # before others rely on this replica's prompt answers
         self._trace_path = Path(settings.trace_file) if settings.trace_file else None
         self._part = Participation(self._neighbourhood(), self.log)
@@ -104,7 +105,7 @@ class Consensus(Shell):
             storage=self._storage,
             pool=self._pool,
             signer=self._signer,
-            peer=self._find_peer,
+            peer=lambda: self._peer,
             say=self._exchange.send,
             to_record=_to_record,
             published=self._committed,
@@ -332,7 +333,7 @@ class Consensus(Shell):
         Asked of the leader if that is another member. Answers once it is so: action, member, term and the
         leader's identity, or why it was `refused`.
         """
-        leader, peer = self._leader_identity(), self._find_peer()
+        leader, peer = self._leader_identity(), self._peer
         if not leader or leader == self._signer.public_key.hex() or peer is None:
             return await change_here(self._genesis, self._part.engine, action, name)
         try:
@@ -388,28 +389,16 @@ class Consensus(Shell):
             "state_root": header.state_root.hex(),
             "time_ms": header.time_ms,
         }
-        self._find_followers()
+        await self._neighbours.looked.wait()
         await self._publisher.publish(header.height, delta)
 
-    def _find_followers(self) -> None:
-        """Gateways and Peer start after Consensus and are found by name when they are there."""
-        for name in [name for name in self._follower_names if name not in self._publisher.names]:
-            try:
-                follower = ray.get_actor(name)
-            except ValueError:
-                continue
-            self._publisher.add(name, follower.committed.remote)
-
-    def _find_peer(self) -> Any:
-        if self._peer is None and self._peer_name:
-            try:
-                self._peer = ray.get_actor(self._peer_name)
-            except ValueError:
-                return None
-        return self._peer
+    def _on_neighbour(self, name: str, handle: Any) -> None:
+        if name.endswith("/peer"):
+            self._peer = handle
+        self._publisher.add(name, handle.committed.remote)
 
     async def _catch_up(self) -> None:
-        peer = self._find_peer()
+        peer = self._peer
         if peer is None:
             await asyncio.sleep(RETRY_PAUSE_S)
             return
@@ -428,7 +417,7 @@ class Consensus(Shell):
         """A block from the leader, else from any other member."""
         others = [identity for identity in self._others() if identity != leader]
         for identity in (leader, *others):
-            peer = self._find_peer()
+            peer = self._peer
             try:
                 block = None if peer is None else await peer.fetch_block.remote(identity, height, digest)
             except RayError:

@@ -189,7 +189,8 @@ class ValidatorPool:
         return asyncio.Lock()
 
     def warm(self) -> None:
-        """Load the owner's own kernels now, which takes a moment; else it happens beside its first work."""
+        """Find the Validators and load the owner's own kernels now; else the first work waits for both."""
+        self.refresh()
         _ = self._kernels
 
     @cached_property
