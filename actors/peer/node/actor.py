@@ -100,7 +100,8 @@ class NodePeer(Shell, Peer):
         calls = ChainCalls(
             storage.head.remote, storage.sealed_headers.remote, storage.bodies.remote, self._append
         )
-        self._chain = NodeChain(genesis, calls, select(kernel_choice, kernel_cache_dir()).hash_rows)
+        hash_rows = select(kernel_choice, kernel_cache_dir(), tables_bytes_max=0).hash_rows
+        self._chain = NodeChain(genesis, calls, hash_rows)
         self._blocks = BlockExchange(genesis, storage.stored_block.remote, ray.put)
         self._behind = asyncio.Event()
         self._synced_blocks = 0
