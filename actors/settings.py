@@ -218,7 +218,7 @@ class DemoSettings(Section):
 
     seconds: int = Field(12, ge=2, le=3600, description="length of the open-loop phase")
     rate_tps: int = Field(0, ge=0, description="offered load; 0 measures what the node takes and offers that")
-    batch_rows: int = Field(1_000, ge=1, le=5_000, description="transactions in one HTTP request")
+    batch_rows: int = Field(5_000, ge=1, le=5_000, description="transactions in one HTTP request")
 
 
 class Settings(Section):

@@ -25,10 +25,11 @@ from config.effective import load
 from config.options import DataDir, Json, Nodes, Overrides, Profile
 
 _YARDSTICK_S = 1.5
-_CALIBRATION_ROWS = 60_000
+_WARM_UP_ROWS = 60_000
+_CALIBRATION_S = 4
 _CEILING_ROWS = 60_000
-_CONCURRENCY = 24
-_OFFERED_SHARE = 0.9
+_CONCURRENCY = 16
+_OFFERED_SHARE = 0.6
 _POOL_ROWS_MAX = 1_500_000
 _POLL_S = 0.1
 _FAILOVER_POLL_S, _FAILOVER_MAX_S = 0.01, 30.0
@@ -75,7 +76,9 @@ def _exercise(
     with Client(leader.url) as client:
         pool = _Pool(scratch, genesis, _first_nonce(client, settings))
         console.print("calibrating: what does the network take?")
-        pool.extend(_CALIBRATION_ROWS)
+        pool.extend(_WARM_UP_ROWS)
+        warm_up = pool.load(leader.url, settings, "closed")
+        pool.extend(min(int(warm_up["tps"] * _CALIBRATION_S), _POOL_ROWS_MAX))
         calibration = pool.load(leader.url, settings, "closed")
         rate = settings.demo.rate_tps or calibration["tps"] * _OFFERED_SHARE
         rows = min(int(rate * settings.demo.seconds), _POOL_ROWS_MAX)
@@ -96,7 +99,7 @@ def _exercise(
         verified = _verify_a_proof(client, genesis)
         certificates = _certificates_verified(client, genesis, before["height"], status["height"])
     ceiling = _ceiling(scratch, pool, settings)
-    acknowledged = calibration["accepted"] + load["accepted"]
+    acknowledged = warm_up["accepted"] + calibration["accepted"] + load["accepted"]
     committed = _committed_between(nodes, before["height"], final["height"])
     checks = {
         "supply_conserved": bool(audit["supply_conserved"]),
@@ -132,7 +135,7 @@ def _exercise(
         "signature_yardstick_per_core": round(yardstick, 1),
         "ratio_to_yardstick": round(load["tps"] / (2 * yardstick), 3),
         "durability": settings.storage.durability,
-        "load_errors": {**load["errors"], **calibration["errors"]},
+        "load_errors": {**load["errors"], **calibration["errors"], **warm_up["errors"]},
         "stages_us_per_tx": status["stages_us_per_tx"],
         "cpu_us_per_tx": cpu,
         "limiting_actor": max(cpu, key=lambda name: cpu[name]) if cpu else "",
