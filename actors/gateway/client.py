@@ -34,6 +34,7 @@ from actors.gateway.requests import (
     Request,
     UnavailableApiError,
     WaitLevel,
+    bearer,
     transaction_json,
     unreachable,
 )
@@ -101,6 +102,7 @@ class Client:
 
     timeout_s bounds every attempt, waits included; patience_s is how long requests that can be repeated are
     repeated while no gateway answers. ca_file: certificates to trust for https, instead of the system's.
+    api_key: of a node that asks for keys; every request carries it.
     """
 
     def __init__(
@@ -110,10 +112,13 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         patience_s: float = 0.0,
         ca_file: str = "",
+        api_key: str = "",
     ) -> None:
         import httpx  # here, since it takes longer to import than all the rest
 
-        self._http = httpx.Client(timeout=timeout_s, transport=transport, verify=_trusted(ca_file))
+        self._http = httpx.Client(
+            timeout=timeout_s, transport=transport, verify=_trusted(ca_file), headers=bearer(api_key)
+        )
         self._endpoints = Endpoints(urls, patience_s)
         self._genesis: Genesis | None = None
 
@@ -256,12 +261,17 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
         patience_s: float = 0.0,
         ca_file: str = "",
+        api_key: str = "",
     ) -> None:
         import httpx
 
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
         self._http = httpx.AsyncClient(
-            timeout=timeout_s, limits=limits, transport=transport, verify=_trusted(ca_file)
+            timeout=timeout_s,
+            limits=limits,
+            transport=transport,
+            verify=_trusted(ca_file),
+            headers=bearer(api_key),
         )
         self._endpoints = Endpoints(urls, patience_s)
         self._genesis: Genesis | None = None

@@ -22,6 +22,7 @@ from actors.gateway.options import (
     KeysDir,
     Url,
     Watch,
+    api_key,
     key_path,
     opened,
     public_key_of,
@@ -95,7 +96,10 @@ def scale(
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Add or remove Validators of a running node; returns when they serve, or have ended their work."""
+    """Add or remove Validators of a running node; returns when they serve, or have ended their work.
+
+    A node that asks for keys wants an administrator's, in the environment variable RAYCHAIN_API_KEY.
+    """
     with opened(url) as client:
         emit(client.scale(validators), as_json)
 
@@ -138,7 +142,7 @@ def send(
 async def _send_many(url: str, signer: Signer, draft: Transfer, count: int) -> dict[str, Any]:
     """`count` transfers like the draft, with automatic nonces, many in flight."""
     began, heights = time.monotonic(), []
-    async with AsyncClient(url.split(",")) as client, Wallet(client, signer) as wallet:
+    async with AsyncClient(url.split(","), api_key=api_key()) as client, Wallet(client, signer) as wallet:
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("committed", total=count)
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from actors.console import UserError, console, emit, explained
 from actors.gateway.client import Client, UnavailableApiError
-from actors.gateway.options import DEFAULT_URL, Json, Url
+from actors.gateway.options import DEFAULT_URL, Json, Url, api_key
 
 FILES_MIN = 4_096
 SHARED_MEMORY_BYTES_MIN = 512 << 20
@@ -151,7 +151,8 @@ def top(
     looks: Annotated[int, typer.Option(min=0, help="Stop after this many; 0: until Ctrl-C.")] = 0,
 ) -> None:
     """A live view of a node: head, actors, stages, queues, peers."""
-    with Client(url.split(",")) as client, Live(console=console, auto_refresh=False) as live:
+    screen = Live(console=console, auto_refresh=False)
+    with Client(url.split(","), api_key=api_key()) as client, screen as live:
         try:
             watch(client, lambda seen: live.update(dashboard(seen), refresh=True), every_s, looks)
         except UnavailableApiError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -71,10 +72,16 @@ def show(look: Callable[[], Mapping[str, Any]], as_json: bool, watch_s: float) -
             time.sleep(watch_s)
 
 
+def api_key() -> str:
+    """The user's API key, for nodes that ask for one: what RAYCHAIN_API_KEY says. Not an option, since others
+    on the machine can read the options of a process."""
+    return os.environ.get("RAYCHAIN_API_KEY", "")
+
+
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[Client]:
-    """A client; a node that cannot be reached is explained to the user."""
-    with Client(url.split(",")) as client:
+    """A client, with the key in RAYCHAIN_API_KEY; a node that cannot be reached is explained to the user."""
+    with Client(url.split(","), api_key=api_key()) as client:
         try:
             yield client
         except UnavailableApiError as error:

@@ -121,6 +121,11 @@ def error_of(response: httpx.Response) -> ApiError:
     return CommitTimeoutError(problem) if response.status_code == 504 else ApiError(problem)
 
 
+def bearer(api_key: str) -> dict[str, str]:
+    """Headers that name an API key; none for an empty one."""
+    return {"authorization": f"Bearer {api_key}"} if api_key else {}
+
+
 def unreachable(error: httpx.TransportError) -> UnavailableApiError:
     """The typed error of a request that got no answer. A submission may have been taken."""
     import httpx

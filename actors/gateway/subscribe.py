@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from actors.gateway.endpoints import Endpoints
-from actors.gateway.requests import ApiError
+from actors.gateway.requests import ApiError, bearer
 
 RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.1, 5.0
 MESSAGE_BYTES_MAX = 1 << 20
@@ -45,11 +45,13 @@ async def follow(
     keys: Iterable[bytes] = (),
     from_height: int | None = None,
     ca_file: str = "",
+    api_key: str = "",
 ) -> AsyncIterator[dict[str, Any]]:
     """Events without end: blocks, transactions of `accounts`, states of `keys` (32 bytes each).
 
     Of several gateways the next one is asked when one is away. ca_file: certificates to trust for https,
-    instead of the system's. Raises ApiError when a node refuses the subscription.
+    instead of the system's. api_key: of a node that asks for keys. Raises ApiError when a node refuses the
+    subscription.
     """
     from websockets.asyncio.client import connect
     from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -61,7 +63,13 @@ async def follow(
         url = endpoints.current
         address = events_url(url, blocks, accounts, keys, next_height)
         try:
-            async with connect(address, max_size=MESSAGE_BYTES_MAX, proxy=None, ssl=context) as connection:
+            async with connect(
+                address,
+                max_size=MESSAGE_BYTES_MAX,
+                proxy=None,
+                ssl=context,
+                additional_headers=bearer(api_key),
+            ) as connection:
                 async for text in connection:
                     event = msgspec.json.decode(text)
                     pause_s = RECONNECT_FIRST_S

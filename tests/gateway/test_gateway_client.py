@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import socket
 import subprocess
 import sys
@@ -25,8 +26,11 @@ from actors.gateway.client import (
     UnavailableApiError,
     transaction_json,
 )
+from actors.gateway.limits import ApiKeys, read_api_keys
+from actors.gateway.options import opened
 from actors.gateway.proof import ProofError, verify_proof
 from actors.gateway.server import HttpServer, bind
+from actors.gateway.subscribe import follow
 from actors.ledger.block import Certificate, sign_proposal, sign_vote
 from actors.ledger.rows import FormatError, concatenate, empty_batch, encode_batch
 from actors.ledger.signing import Signer
@@ -37,8 +41,8 @@ Answer = TypeVar("Answer")
 class Served:
     """A node and its HTTP server in a loop of its own thread, so that a plain client may block."""
 
-    def __init__(self, node: FakeNode) -> None:
-        self.node = node
+    def __init__(self, node: FakeNode, keys: ApiKeys | None = None) -> None:
+        self.node, self._keys = node, keys
         self.faults: list[Exception] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -47,7 +51,7 @@ class Served:
         self.url = self.server.url
 
     async def _serve(self) -> HttpServer:
-        app = create_app(self.node.service, lambda _what, error: self.faults.append(error))
+        app = create_app(self.node.service, lambda _what, error: self.faults.append(error), None, self._keys)
         server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
         await server.started()
         return server
@@ -339,3 +343,34 @@ def test_answers_of_something_else_than_a_node_are_typed_errors(content: bytes) 
     with pytest.raises(ApiError) as caught, Client("http://elsewhere", transport=refusing) as client:
         client.status()
     assert caught.value.status == 500
+
+
+def test_an_api_key_goes_with_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(FakeNode(), read_api_keys(f"{hashlib.sha256(b'secret').hexdigest()} admin operator"))
+    node = served.node
+
+    async def asynchronously() -> None:
+        async with AsyncClient(served.url, api_key="secret") as client:
+            assert (await client.submit(node.transfer(0, 0))).accepted == 1
+        with pytest.raises(ApiError) as refused:
+            await anext(follow(served.url))
+        assert refused.value.status == 403  # a WebSocket that is refused before it opens
+        stream = follow(served.url, api_key="secret")
+        assert (await anext(stream))["type"] == "hello"
+        await stream.aclose()  # type: ignore[attr-defined]
+
+    try:
+        with Client(served.url) as keyless, pytest.raises(ApiError) as refused:
+            keyless.scale(3)
+        assert (refused.value.status, refused.value.field) == (401, "authorization")
+        with Client(served.url, api_key="secret") as client:
+            client.scale(3)
+        assert node.validators == 3
+        asyncio.run(asynchronously())
+        monkeypatch.setenv("RAYCHAIN_API_KEY", "secret")
+        with opened(served.url) as client:
+            client.scale(4)
+        assert node.validators == 4
+    finally:
+        served.stop()
+    assert served.faults == []
