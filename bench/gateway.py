@@ -2,6 +2,11 @@
 
 The servers run in processes of their own, the gateway over a node in memory: what is measured is HTTP,
 parsing, caching, and admission to the mempool's own pool with its signature checks left out, but not Ray.
+Submissions come in batches of BATCH_ROWS over SUBMIT_CONNECTIONS connections, each with senders of its own,
+whose nonces rise with every batch; the pool settles as far behind as blocks would. `binary_submit_us_per_tx`
+says where a transaction's time goes: stages by the clock, and the CPU time of both processes, which a busy
+machine does not lengthen. `binary_submit_real_tps` is the same load on a Gateway and a MempoolShard that are
+Ray actors (gateway_real.py).
 Latencies are those of an open loop at half of the measured rate, counted from the intended send time. The
 ladder reads the same blocks with one connection a request, over pooled connections, from the cache of
 answers, and over many connections at once.
@@ -13,15 +18,19 @@ import asyncio
 import subprocess
 import sys
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from actors.ledger.genesis import Genesis
 
 BATCH_ROWS = 5_000
 BLOCKS, BLOCK_ROWS = 32, 20
 CONNECTIONS = 32
-BATCHES = 40
-SUBMIT_CONNECTIONS, NONCES_A_SENDER = 4, 10
+SUBMIT_CONNECTIONS = 4
+BATCH = "/v1/transactions/batch"
+PENDING_NONCES = 8  # of a sender, until a block takes them
 
 
 async def _serve(kind: str) -> None:
@@ -47,29 +56,20 @@ def _gateway_app() -> Any:
     """The API over a node in memory: BLOCKS signed blocks, and a mempool that checks no signatures."""
     import numpy as np
 
+    from actors.gateway import batch_route
     from actors.gateway.api import create_app
     from actors.gateway.service import Service
     from actors.ledger.block import Block, Header
-    from actors.ledger.genesis import Genesis, Member
-    from actors.ledger.rows import Batch
+    from actors.ledger.rows import Batch, decode_batch
     from actors.mempool.pool import Pool, PoolBounds, warm
+    from actors.mempool.tally import Tally
     from actors.settings import GatewaySettings
     from bench.load import SignPlan, build_transfers
-    from bench.mempool import fund
+    from bench.mempool import BALANCE, fund
 
     warm()
 
-    genesis = Genesis(
-        version=1,
-        network="bench",
-        created_ms=0,
-        members=[Member(name="a", identity="00" * 32)],
-        accounts=BLOCK_ROWS,
-        supply=0,
-        state_root="00" * 32,
-        block_transactions_max=1000,
-        block_payload_bytes_max=1 << 20,
-    )
+    genesis = _genesis()
     rows = build_transfers(SignPlan("", "bench", genesis.chain_tag, BLOCK_ROWS, 0, BLOCK_ROWS))
     batch = Batch(rows, np.empty(0, dtype=np.uint8))
     digest = bytes(32)
@@ -82,19 +82,43 @@ def _gateway_app() -> Any:
             header = Header(height, 1, 1, len(batch), 0, digest, digest, digest, digest, digest)
             return Block(header, bytes(64), batch).encode() if 1 <= height <= BLOCKS else None
 
-    pool = Pool(PoolBounds(2 * BATCHES * BATCH_ROWS, 16_384, 1_024), genesis.chain_tag, seed=1)
-    fund(pool, _rows_to_submit(genesis.chain_tag))
+    senders = rows_to_submit(genesis.chain_tag)
+    pool = Pool(PoolBounds(2 * PENDING_NONCES * len(senders), 16_384, 1_024), genesis.chain_tag, seed=1)
+    fund(pool, senders)
+    tally = Tally()
+
+    def took(stage: str, since: float, count: int) -> float:
+        now = time.perf_counter()
+        tally.took(stage, now - since, count)
+        return now
+
+    def decode(*arguments: Any) -> Batch:
+        since = time.perf_counter()
+        decoded = decode_batch(*arguments)
+        took("decode", since, len(decoded))
+        return decoded
+
+    batch_route.decode_batch = decode  # type: ignore[assignment]
 
     async def admit(rows: Any, payloads: Any, *_: Any) -> Any:
-        offered = Batch(rows, payloads)
+        since, count = time.perf_counter(), len(rows)
+        offered = Batch(np.array(rows), np.array(payloads))
         pool.check_form(offered)
+        since = took("form", since, count)
         verdicts = pool.static(offered)
+        since = took("static", since, count)
         pool.screen(offered, verdicts)
+        since = took("screen", since, count)
         pool.insert(offered, verdicts)
+        since = took("insert", since, count)
+        done = offered.rows["nonce"] >= PENDING_NONCES
+        nonces = offered.rows["nonce"][done] - np.uint64(PENDING_NONCES - 1)
+        pool.settle(pool.height + 1, offered.rows["sender"][done], nonces, nonces * 0 + np.uint64(BALANCE))
+        took("settle", since, count)
         return verdicts
 
     async def status() -> dict[str, Any]:
-        return {"height": BLOCKS}
+        return {"height": BLOCKS, "stages_us_per_tx": tally.summary()["stages_us_per_tx"]}
 
     settings = GatewaySettings(client_rate_max=0, batch_rows_max=BATCH_ROWS)
     service = Service(settings, genesis, [admit], _Storage(), status)  # type: ignore[arg-type, list-item]
@@ -105,13 +129,29 @@ def _gateway_app() -> Any:
     return create_app(service, report, settings)
 
 
-def _rows_to_submit(chain_tag: int) -> Any:
-    """(BATCHES * BATCH_ROWS,) unsigned rows, the same in the server and in the generator."""
+def _genesis() -> Genesis:
+    from actors.ledger.genesis import Genesis, Member
+
+    return Genesis(
+        version=1,
+        network="bench",
+        created_ms=0,
+        members=[Member(name="a", identity="00" * 32)],
+        accounts=BLOCK_ROWS,
+        supply=0,
+        state_root="00" * 32,
+        block_transactions_max=1000,
+        block_payload_bytes_max=1 << 20,
+    )
+
+
+def rows_to_submit(chain_tag: int) -> Any:
+    """One unsigned row, of nonce 0, of each sender; BATCH_ROWS senders a connection."""
     import numpy as np
 
     from bench.mempool import make_rows
 
-    table = make_rows(BATCHES * BATCH_ROWS, NONCES_A_SENDER, np.random.default_rng(7))
+    table = make_rows(SUBMIT_CONNECTIONS * BATCH_ROWS, 1, np.random.default_rng(7))
     table["chain_tag"] = chain_tag
     return table
 
@@ -234,36 +274,81 @@ async def _open(url: str, requests: list[bytes], rate: float, seconds: float) ->
     return tally.step(time.perf_counter() - began)
 
 
-async def _submit(url: str) -> float:
-    """Rows a second through the binary batch route. Raises RuntimeError unless every row was admitted."""
-    import httpx
-    import numpy as np
+class Submitter:
+    """Offers batches to a gateway, one at a time a connection; every batch's nonces follow the one before."""
 
-    from actors.ledger.rows import Batch, encode_batch
+    def __init__(self, url: str, chain_tag: int) -> None:
+        import numpy as np
 
-    async with httpx.AsyncClient(base_url=url) as http:
-        table = _rows_to_submit(int((await http.get("/v1/status")).json()["chain_tag"]))
-        none = np.empty(0, dtype=np.uint8)
-        parts = [table[at : at + BATCH_ROWS] for at in range(0, len(table), BATCH_ROWS)]
-        left = iter([_post("/v1/transactions/batch", encode_batch(Batch(part, none))) for part in parts])
-        statuses: set[int] = set()
+        from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_DTYPE, Batch, encode_batch
 
-        async def work() -> None:
-            connection = await _connect(url)
-            for request in left:
-                statuses.add(await connection.ask(request))
+        self._url = url
+        self._requests: list[tuple[bytearray, Any]] = []
+        for part in np.split(rows_to_submit(chain_tag), SUBMIT_CONNECTIONS):
+            body = encode_batch(Batch(part, np.empty(0, dtype=np.uint8)))
+            request = bytearray(_post(BATCH, body))
+            at = len(request) - len(body) + BATCH_HEADER_BYTES
+            self._requests.append((request, np.frombuffer(request, ROW_DTYPE, len(part), at)))
+
+    async def run(self, seconds: float) -> tuple[int, float]:
+        """Rows taken in, and the seconds it took. Raises RuntimeError if one was refused."""
+        began, statuses, before, offered = time.perf_counter(), set[int](), await self._accepted(), 0
+
+        async def work(request: bytearray, rows: Any) -> None:
+            nonlocal offered
+            connection = await _connect(self._url)
+            while time.perf_counter() - began < seconds:
+                statuses.add(await connection.ask(bytes(request)))
+                rows["nonce"] += 1
+                offered += len(rows)
             connection.close()
 
-        began = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(SUBMIT_CONNECTIONS)))
+        await asyncio.gather(*(work(*request) for request in self._requests))
         spent_s = time.perf_counter() - began
-        admitted = (await http.get("/v1/status")).json()["gateway"]["rows"]["accepted"]
-    if statuses != {200} or admitted != len(table):
-        raise RuntimeError(f"{admitted} of {len(table)} rows were admitted, answers {sorted(statuses)}")
-    return len(table) / spent_s
+        admitted = await self._accepted() - before
+        if statuses != {200} or admitted != offered:
+            raise RuntimeError(f"{admitted} of {offered} rows were admitted, answers {sorted(statuses)}")
+        return offered, spent_s
+
+    async def _accepted(self) -> int:
+        return int((await status_of(self._url))["gateway"]["rows"]["accepted"])
 
 
-async def _measure(hello: str, gateway: str, seconds: float) -> dict[str, object]:
+async def status_of(url: str) -> Any:
+    """What /v1/status says."""
+    import httpx
+
+    async with httpx.AsyncClient(base_url=url) as http:
+        return (await http.get("/v1/status")).json()
+
+
+async def _submissions(url: str, pid: int, seconds: float) -> dict[str, object]:
+    """Transactions a second into the pool in the server's process, and where their time goes."""
+    import psutil
+
+    submitter = Submitter(url, int((await status_of(url))["chain_tag"]))
+    await submitter.run(0.3)  # until the pool and the buffers have their size
+    server, mine = psutil.Process(pid), psutil.Process()
+    before = cpu_s(server), cpu_s(mine)
+    rows, spent_s = await submitter.run(seconds)
+    spent_us = [1e6 * (cpu_s(it) - was) / rows for it, was in zip((server, mine), before, strict=True)]
+    stages = (await status_of(url))["node"]["stages_us_per_tx"]
+    http_us = spent_us[0] - sum(stages.values())
+    parts = {**stages, "http_and_the_rest": http_us, "gateway_cpu": spent_us[0], "generator_cpu": spent_us[1]}
+    return {
+        "binary_submit_tps": round(rows / spent_s),
+        "binary_submit_into": "the mempool's pool in the gateway's process, without signature checks",
+        "binary_submit_us_per_tx": {name: round(us, 3) for name, us in parts.items()},
+    }
+
+
+def cpu_s(process: Any) -> float:
+    """CPU seconds of a process so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def _measure(hello: str, gateway: str, pid: int, seconds: float) -> dict[str, object]:
     cached = [_get(f"/v1/blocks/{height}") for height in range(1, BLOCKS + 1)]
     uncached = [_get(f"/v1/blocks/{BLOCKS}?limit={n % 20 + 1}&x={n}") for n in range(200_000)]
     await _closed(gateway, cached, 0.2, 1, True)
@@ -285,8 +370,7 @@ async def _measure(hello: str, gateway: str, seconds: float) -> dict[str, object
         "p50_ms": paced["p50_ms"],
         "p99_ms": paced["p99_ms"],
         "open_loop_rps": paced["qps"],
-        "binary_submit_tps": round(await _submit(gateway), 0),
-        "binary_submit_into": "the mempool's pool in the gateway's process, without signature checks",
+        **await _submissions(gateway, pid, seconds),
         "ladder": ladder,
         "connections": CONNECTIONS,
     }
@@ -295,8 +379,11 @@ async def _measure(hello: str, gateway: str, seconds: float) -> dict[str, object
 def command(
     seconds: Annotated[float, typer.Option(min=0.1, max=60, help="Length of each measurement.")] = 2.0,
 ) -> dict[str, object]:
-    """Start both servers, measure, stop them."""
+    """Start both servers, measure, stop them; then the actors."""
     import uvloop
+
+    from bench import gateway_real
+    from bench.mempool import BALANCE
 
     servers = [
         subprocess.Popen(
@@ -309,11 +396,13 @@ def command(
     ]
     try:
         urls = [str(server.stdout and server.stdout.readline()).strip() for server in servers]
-        result: dict[str, object] = uvloop.run(_measure(urls[0], urls[1], seconds))
+        result: dict[str, object] = uvloop.run(_measure(urls[0], urls[1], servers[1].pid, seconds))
     finally:
         for server in servers:
             server.communicate()
-    return result
+    genesis = _genesis()
+    senders = rows_to_submit(genesis.chain_tag)["sender"]
+    return result | gateway_real.measure(genesis, senders, BALANCE, seconds)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ _OFFERED_SHARE = 0.6
 _DRAWS = 9
 _DRAW_ROWS = 10_000
 _BLOCK_S = 0.05
-_BALANCE = 10**15
+BALANCE = 10**15
 
 
 def command(
@@ -143,7 +143,7 @@ def fund(pool: Pool, table: NDArray[Any]) -> None:
 
     keys = np.ascontiguousarray(table["sender"][table["nonce"] == 0])
     zeros = np.zeros(len(keys), dtype=np.uint64)
-    pool.settle(1, keys, zeros, zeros + np.uint64(_BALANCE))
+    pool.settle(1, keys, zeros, zeros + np.uint64(BALANCE))
 
 
 def admit(pool: Pool, rows: NDArray[Any]) -> int:
@@ -206,7 +206,7 @@ class OursUnderLoad:
 
         rows = self._pool.draw(rows_max, 0, 2).batch.rows
         nonces = np.ascontiguousarray(rows["nonce"]) + np.uint64(1)
-        balances = np.full(len(rows), _BALANCE, dtype=np.uint64)
+        balances = np.full(len(rows), BALANCE, dtype=np.uint64)
         self._pool.settle(2, np.ascontiguousarray(rows["sender"]), nonces, balances)
 
 
@@ -225,7 +225,7 @@ class BaselineUnderLoad:
         """Draw and settle a block."""
         drawn = self._pool.draw(rows_max)
         nonces = {tx.sender: tx.nonce + 1 for tx in drawn}
-        self._pool.settle(2, list(nonces), list(nonces.values()), [_BALANCE] * len(nonces))
+        self._pool.settle(2, list(nonces), list(nonces.values()), [BALANCE] * len(nonces))
 
 
 def new_baseline(table: NDArray[Any]) -> LockedMempool:
@@ -234,7 +234,7 @@ def new_baseline(table: NDArray[Any]) -> LockedMempool:
 
     pool = LockedMempool(TAG, 1_024, len(table))
     keys = [key.tobytes() for key in table["sender"][table["nonce"] == 0]]
-    pool.settle(1, keys, [0] * len(keys), [_BALANCE] * len(keys))
+    pool.settle(1, keys, [0] * len(keys), [BALANCE] * len(keys))
     return pool
 
 

@@ -29,7 +29,7 @@ from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_di
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
-DROPS_POLL_S = 0.25
+DROPS_PAUSE_S, DROPS_WAIT_S = 0.25, 10.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000}
 
 
@@ -176,16 +176,16 @@ class Gateway(Shell):
         return {"url": server.url}
 
     async def _watch_drops(self, shard: _Calls) -> None:
-        """Ask a shard again and again which accepted rows it gave up, and end their waits.
+        """Have a shard say which accepted rows it gave up, as soon as there are some, and end their waits.
 
         Asked also while nobody waits: an old drop must not end the wait of a later submission of the row.
         """
         since = 0
         while True:
             with contextlib.suppress(UnavailableError):
-                since, ids, verdicts = await shard.call("dropped", since)
+                since, ids, verdicts = await shard.call("dropped", since, DROPS_WAIT_S)
                 self._service.dropped(ids, verdicts)
-            await asyncio.sleep(DROPS_POLL_S)
+            await asyncio.sleep(DROPS_PAUSE_S)
 
     def _watcher_ended(self, watcher: asyncio.Task[None]) -> None:
         error = None if watcher.cancelled() else watcher.exception()

@@ -41,11 +41,12 @@ from actors.mempool.journal_file import (
     read_journal,
 )
 from actors.mempool.lost import LostLog
+from actors.mempool.news import News
 from actors.mempool.outbox import Again, Outbox
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
 from actors.mempool.sources import Origins
-from actors.mempool.tally import Tally
+from actors.mempool.tally import Tally, kept
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
 
@@ -55,7 +56,7 @@ READY_WAIT_S = 5.0
 GAP_GRACE_S = 0.25
 LOST_KEPT = 65_536
 OUTBOX_PAYLOAD_BYTES_PER_ROW = 256
-OUTBOX_ROWS_MAX, OUTBOX_WAIT_MAX_S, OFFER_AGAIN_S = 4_096, 10.0, 5.0
+OUTBOX_ROWS_MAX, NEWS_WAIT_MAX_S, OFFER_AGAIN_S = 4_096, 10.0, 5.0
 _TRANSIENT = (RayError, OSError)
 # The pool of Validators tries for long by itself, and says with a RuntimeError that nobody answered.
 _VERIFY_TRANSIENT, _VERIFY_ATTEMPTS = (RayError, OSError, RuntimeError), 2
@@ -114,7 +115,7 @@ class MempoolShard(Shell):
         self._tally = Tally()
         self._lost = LostLog(LOST_KEPT)
         self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
-        self._outgoing = asyncio.Event()
+        self._outgoing, self._dropping = News(), News()
         self._again = Again(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX)
 
     # Life
@@ -246,11 +247,16 @@ class MempoolShard(Shell):
         self._pool.release()
 
     @ray.method(num_returns=3)
-    async def dropped(self, since: int = 0) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
+    async def dropped(
+        self, since: int = 0, wait_s: float = 0.0
+    ) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
         """(number to ask with next time, ids (n, 32), verdicts (n,)): accepted rows that were dropped since.
 
-        The last LOST_KEPT are kept. The number of an earlier incarnation reads from the beginning.
+        With none it waits `wait_s` for some, at most NEWS_WAIT_MAX_S. LOST_KEPT are kept; the number of an
+        earlier incarnation reads from the beginning.
         """
+        if since == self._lost.total and wait_s > 0:
+            await self._dropping.wait(min(wait_s, NEWS_WAIT_MAX_S))
         return self._lost.since(since)
 
     @ray.method(num_returns=3)
@@ -259,16 +265,13 @@ class MempoolShard(Shell):
     ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
         """({next, missed, kinds, incarnation}, rows, payloads): what others should hear of, see outbox.py.
 
-        At most OUTBOX_ROWS_MAX rows; with none the answer waits `wait_s` for some, at most OUTBOX_WAIT_MAX_S.
+        At most OUTBOX_ROWS_MAX rows; with none the answer waits `wait_s` for some, at most NEWS_WAIT_MAX_S.
         The numbers of another incarnation of this shard read from the beginning.
         """
         since = since if incarnation == self._incarnation else 0
         self._tally.events["rows_offered_again"] += self._again.offer(self._outbox, time.monotonic())
         if since == self._outbox.total and wait_s > 0:
-            self._outgoing.clear()
-            waiting = asyncio.ensure_future(self._outgoing.wait())
-            await asyncio.wait({waiting}, timeout=min(wait_s, OUTBOX_WAIT_MAX_S))
-            waiting.cancel()
+            await self._outgoing.wait(min(wait_s, NEWS_WAIT_MAX_S))
         out = self._outbox.since(since, OUTBOX_ROWS_MAX)
         told = {"next": out.next, "missed": out.missed, "kinds": out.kinds, "incarnation": self._incarnation}
         return told, out.batch.rows, out.batch.payloads
@@ -282,10 +285,10 @@ class MempoolShard(Shell):
         self._pool.screen(batch, verdicts, self._pool.sources.slots(origins))
         self._took("screen", since, len(batch))
         if durable and not self._journal_fits(batch):
-            verdicts[_kept(verdicts)] = Verdict.POOL_FULL
+            verdicts[kept(verdicts)] = Verdict.POOL_FULL
         await self._check_signatures(batch, verdicts)
         if durable and not self._journal_fits(batch):
-            verdicts[_kept(verdicts)] = Verdict.POOL_FULL
+            verdicts[kept(verdicts)] = Verdict.POOL_FULL
         since = time.perf_counter()
         slots = self._pool.sources.slots(origins)
         taken = self._pool.insert(batch, verdicts, durable, slots, own=not relayed)
@@ -293,8 +296,8 @@ class MempoolShard(Shell):
         if not relayed:
             self._offer(batch, taken, origins.kinds(len(batch)))
         self._bury()
-        if durable and _kept(verdicts).any():
-            await self._journal_rows(batch.take(_kept(verdicts)), verdicts)
+        if durable and kept(verdicts).any():
+            await self._journal_rows(batch.take(kept(verdicts)), verdicts)
         return verdicts
 
     async def _check_signatures(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
@@ -318,7 +321,7 @@ class MempoolShard(Shell):
         """Put newly admitted rows into the outbox."""
         if len(taken):
             self._outbox.add(batch if len(taken) == len(batch) else batch.take(taken), kinds[taken])
-            self._outgoing.set()
+            self._outgoing.tell()
 
     def _journal_fits(self, batch: Batch) -> bool:
         held = self._pool.durable_rows, self._pool.durable_bytes
@@ -331,7 +334,7 @@ class MempoolShard(Shell):
             await self._journal.sync()
         except JournalError as error:
             self.log.error("durable rows refused: {}", error)
-            verdicts[_kept(verdicts)] = Verdict.UNAVAILABLE
+            verdicts[kept(verdicts)] = Verdict.UNAVAILABLE
         self._took("journal", since, len(batch))
 
     # Recovery
@@ -440,9 +443,5 @@ class MempoolShard(Shell):
         if len(rows):
             self._lost.add(sha256_rows(row_matrix(rows), LEAF_PREFIX), verdicts)
             self._tally.lost(verdicts)
+            self._dropping.tell()
         self._bell.ring()
-
-
-def _kept(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Rows that are pending: accepted now or before."""
-    return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)

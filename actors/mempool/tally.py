@@ -51,3 +51,8 @@ class Tally:
 
 def _by_name(counts: NDArray[np.int64]) -> dict[str, int]:
     return {Verdict(int(code)).name: int(counts[code]) for code in np.flatnonzero(counts)}
+
+
+def kept(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(n,) rows that are pending: accepted now or before."""
+    return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)

@@ -64,7 +64,10 @@ class NodeHandles:
     async def admit(self, *arguments: Any) -> Any:
         return await self.node.shards[0](*arguments)
 
-    async def dropped(self, since: int) -> tuple[int, Any, Any]:
+    async def dropped(self, since: int, wait_s: float) -> tuple[int, Any, Any]:
+        assert wait_s > 1  # or the two would spend their time asking
+        while since == len(self.lost):
+            await asyncio.sleep(0.001)
         lost = self.lost[since:]
         ids = np.frombuffer(b"".join(tx_id for tx_id, _ in lost), dtype=np.uint8).reshape(-1, 32)
         return len(self.lost), ids, np.array([code for _, code in lost], dtype=np.uint8)
@@ -92,7 +95,7 @@ async def served(url: object) -> bool:
 
 
 def test_start_commit_health_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actor, "DROPS_POLL_S", 0.001)
+    monkeypatch.setattr(actor, "DROPS_PAUSE_S", 0.001)
 
     async def scenario() -> None:
         handles = NodeHandles(tmp_path)

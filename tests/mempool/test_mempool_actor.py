@@ -379,6 +379,13 @@ def test_rows_dropped_after_acceptance_are_named(tmp_path: Path) -> None:
         assert names(verdicts) == ["POOL_FULL"] * 2
         number, ids, _ = await shard.dropped(number)
         assert (number, len(ids)) == (2, 0)
+        waiting = [asyncio.create_task(shard.dropped(number, 30.0)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        higher = transfers(2, [0], fee=90)
+        await shard.admit(higher.rows, higher.payloads)
+        for number, ids, _ in await asyncio.gather(*waiting):
+            assert (number, len(ids)) == (3, 1)
 
     run(tmp_path, scenario)
 
