@@ -21,7 +21,7 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.signing import development_signer
 from bench.generators import ceiling_tps, joined, run_plans
 from bench.load import LoadPlan
-from bench.schedule import Segment, constant, rows_due
+from bench.schedule import Segment, constant, due_times_s, rows_due
 from bench.workload import PoolPlan, Shape
 from bench.yardstick import libsodium_verifies_per_s
 
@@ -41,7 +41,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class LoadShape:
-    """What to offer and how. rate_tps: None searches. accounts: development accounts that may be used."""
+    """What to offer and how. rate_tps: None searches. accounts: development accounts that may be used.
+
+    replay: seconds at which each batch is due, ascending from 0, as an earlier run's record has them; they
+    take the place of ramp and hold.
+    """
 
     ramp_s: int
     hold_s: int
@@ -56,6 +60,7 @@ class LoadShape:
     invalid_share: float = 0.0
     duplicate_share: float = 0.0
     wait: str = "committed"
+    replay: Path | None = None
 
 
 class LoadRun:
@@ -87,15 +92,36 @@ class LoadRun:
     def open(self, segments: list[Segment]) -> dict[str, Any]:
         """Offer rows at the rates of the segments, split evenly among the processes.
 
-        Adds `answers`: (n, 2) of second since the beginning and rows, one a batch.
+        Adds `answers`: (n, 2) of second since the beginning and rows, one a batch; and `dues_s`: (n,) the
+        seconds at which batches were due.
         """
         count = self._shape.processes
         lanes = [Segment(s.seconds, s.from_tps / count, s.to_tps / count) for s in segments]
-        plans = self._plans(rows_due(lanes) * count, "open", lanes)
+        dues = np.sort(np.tile(due_times_s(lanes, self._shape.batch_rows), count))
+        return self._aimed(self._plans(rows_due(lanes) * count, "open", lanes), dues)
+
+    def again(self, dues_s: NDArray[np.float64]) -> dict[str, Any]:
+        """As `open`, each batch at the second at which it is due, dealt out to the processes in turn."""
+        shape = self._shape
+        plans = self._plans(len(dues_s) * shape.batch_rows, "open", [])
+        dealt = []
+        for lane, plan in enumerate(plans):
+            path = self._scratch / f"dues-{lane}.npy"
+            np.save(path, dues_s[lane :: shape.processes])
+            dealt.append(msgspec.structs.replace(plan, replay=str(path)))
+        return self._aimed(dealt, dues_s)
+
+    def _aimed(self, plans: list[LoadPlan], dues_s: NDArray[np.float64]) -> dict[str, Any]:
         begin_s = time.monotonic() + _START_S
         aimed = [msgspec.structs.replace(plan, begin_s=begin_s) for plan in plans]
         result = joined(run_plans(self._scratch, aimed))
-        return {**result, "answers": self._answers(aimed, begin_s)}
+        batches = np.concatenate([np.load(f"{plan.history}.batches.npy") for plan in aimed])
+        answered = batches[batches["answered_s"] > 0]
+        return {
+            **result,
+            "answers": np.column_stack((answered["answered_s"] - begin_s, answered["rows"])),
+            "dues_s": dues_s,
+        }
 
     def ceiling(self, rows: int) -> float:
         """What the generators reach against a server that accepts everything at once."""
@@ -133,11 +159,6 @@ class LoadRun:
         run_plans(self._scratch, pools, "sign")
         return plans
 
-    def _answers(self, plans: list[LoadPlan], begin_s: float) -> NDArray[np.float64]:
-        batches = np.concatenate([np.load(f"{plan.history}.batches.npy") for plan in plans])
-        answered = batches[batches["answered_s"] > 0]
-        return np.column_stack((answered["answered_s"] - begin_s, answered["rows"]))
-
 
 def saturation_tps(answers: NDArray[np.float64], window_s: float) -> float:
     """The highest rate at which rows were answered for over any window of that length.
@@ -152,9 +173,54 @@ def saturation_tps(answers: NDArray[np.float64], window_s: float) -> float:
     return float((rows[1:] - rows[first]).max() / window_s)
 
 
-def measure_load(run: LoadRun, shape: LoadShape, progress: Progress) -> dict[str, Any]:
-    """Ramp and hold; with no given rate find it first. `passed` says whether the rate was sustained."""
+def read_record(path: Path) -> NDArray[np.float64]:
+    """The due times that a run recorded. Raises UserError when the file holds something else."""
+    try:
+        dues = np.load(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--replay {path}: {error}; give a file that `load --record` wrote") from None
+    ascending = dues.dtype == np.float64 and dues.ndim == 1 and len(dues) and (np.diff(dues) >= 0).all()
+    if not ascending or not np.isfinite(dues).all() or dues[0] < 0:
+        raise UserError(f"--replay {path}: expected ascending seconds, as `load --record` writes them")
+    return np.asarray(dues, dtype=np.float64)
+
+
+def measure_load(
+    run: LoadRun, shape: LoadShape, progress: Progress, record: Path | None = None
+) -> dict[str, Any]:
+    """Ramp and hold, or replay; with no given rate find it first. `passed` says whether it was sustained.
+
+    record: where to write the due times of what was measured.
+    """
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
+    measured = _replayed(run, shape, progress) if shape.replay else _held(run, shape, progress)
+    stages, hold, tried, saturation = measured
+    if record is not None:
+        np.save(record.with_suffix(".npy"), hold["dues_s"])
+    progress("measuring the generator against a server that accepts everything")
+    ceiling = run.ceiling(CALIBRATION_ROWS)
+    return _report(shape, stages, hold, tried, saturation, ceiling, yardstick)
+
+
+Measured = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]], float | None]
+"""All stages, the one that is reported, the rates that were tried, and the saturation if it was searched."""
+
+
+def _replayed(run: LoadRun, shape: LoadShape, progress: Progress) -> Measured:
+    assert shape.replay is not None
+    dues = read_record(shape.replay)
+    rate = len(dues) * shape.batch_rows / max(float(dues[-1]), 1e-9)
+    progress(f"replaying {len(dues):,} batches over {dues[-1]:,.1f} s")
+    hold = run.again(dues)
+    return [hold], hold, [_tried(rate, hold)], None
+
+
+def _tried(rate: float, hold: dict[str, Any]) -> dict[str, Any]:
+    sustained = hold["tps"] >= SUSTAINED_SHARE * rate and not hold["failed"]
+    return {"rate_tps": round(rate, 1), "tps": round(hold["tps"], 1), "sustained": sustained}
+
+
+def _held(run: LoadRun, shape: LoadShape, progress: Progress) -> Measured:
     calibration = saturation = None
     rate = shape.rate_tps
     if rate is None:
@@ -173,14 +239,22 @@ def measure_load(run: LoadRun, shape: LoadShape, progress: Progress) -> dict[str
     for _ in range(holds):
         progress(f"holding {rate:,.0f} transactions/s for {shape.hold_s} s")
         hold = run.open([constant(shape.hold_s, rate)])
-        sustained = hold["tps"] >= SUSTAINED_SHARE * rate and not hold["failed"]
-        tried.append({"rate_tps": round(rate, 1), "tps": round(hold["tps"], 1), "sustained": sustained})
-        if sustained:
+        tried.append(_tried(rate, hold))
+        if tried[-1]["sustained"]:
             break
         rate *= STEP_DOWN
-    progress("measuring the generator against a server that accepts everything")
-    ceiling = run.ceiling(CALIBRATION_ROWS)
-    stages = [stage for stage in (calibration, ramp, hold) if stage is not None]
+    return [stage for stage in (calibration, ramp, hold) if stage is not None], hold, tried, saturation
+
+
+def _report(
+    shape: LoadShape,
+    stages: list[dict[str, Any]],
+    hold: dict[str, Any],
+    tried: list[dict[str, Any]],
+    saturation: float | None,
+    ceiling: float,
+    yardstick: float,
+) -> dict[str, Any]:
     failed = sum(stage["failed"] + stage["rejected"] for stage in stages)
     return {
         "saturation_tps": None if saturation is None else round(saturation, 1),
@@ -199,7 +273,6 @@ def measure_load(run: LoadRun, shape: LoadShape, progress: Progress) -> dict[str
         "signature_yardstick_per_core": round(yardstick, 1),
         "ratio_to_ceiling": round(hold["tps"] / ceiling, 3),
         "ratio_to_yardstick": round(hold["tps"] / yardstick, 3),
-        "calibration_tps": None if calibration is None else round(calibration["tps"], 1),
         "holds": tried,
         "shape": shape.shape,
         "batch_rows": shape.batch_rows,

@@ -49,6 +49,12 @@ def load_command(
     ] = None,
     first_account: Annotated[int, typer.Option(min=0, help="First development account to use.")] = 0,
     accounts: Annotated[int, typer.Option(min=36, help="Development accounts to use.")] = 9_600,
+    record: Annotated[
+        Path | None, typer.Option(help="Write when each batch of the measured part was due (.npy).")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Offer at the times of such a record, instead of ramp and hold.")
+    ] = None,
     seed: Seed = 0,
     nodes: Nodes = 1,
     profile: Profile = "local",
@@ -60,16 +66,19 @@ def load_command(
     Starts a network for it, or takes the one at --endpoint. Latencies count from the intended send time.
     Exits with 1 if the rate was not sustained or anything that was valid was refused or lost.
     """
-    from bench.saturation import LoadShape
+    from bench.saturation import LoadShape, read_record
     from node import running_network
 
     settings = load_settings(profile, ["gateway.port=0", *(overrides or [])]).settings
     wanted = LoadShape(
         ramp, hold, rate_of(rate), accounts, first_account, batch_rows, processes, seed, shape_of(shape),
         sizes_of(payload), invalid, duplicates, _one_of(wait, ("accepted", "durable", "committed"), "--wait"),
+        replay,
     )  # fmt: skip
+    if replay is not None:
+        read_record(replay)  # a mistake is named before anything starts
     if endpoint:
-        result = _measure(wanted, endpoint)
+        result = _measure(wanted, endpoint, record)
     else:
         if first_account + accounts > settings.network.development_accounts:
             raise UserError(
@@ -77,7 +86,7 @@ def load_command(
                 f"network.development_accounts={settings.network.development_accounts}"
             )
         with running_network(settings, None, nodes) as (_, running):
-            result = _measure(wanted, [node.url for node in running])
+            result = _measure(wanted, [node.url for node in running], record)
     result = {**result, "nodes": nodes, "durability": settings.storage.durability}
     emit(result, as_json, title="load")
     if not result["passed"]:
@@ -182,7 +191,7 @@ def _say(text: str) -> None:
     console.print(text, markup=False)
 
 
-def _measure(wanted: Any, urls: list[str]) -> dict[str, Any]:
+def _measure(wanted: Any, urls: list[str], record: Path | None) -> dict[str, Any]:
     from bench.saturation import LoadRun, measure_load
 
     with tempfile.TemporaryDirectory(prefix="raychain-load-") as scratch:
@@ -190,7 +199,7 @@ def _measure(wanted: Any, urls: list[str]) -> dict[str, Any]:
             genesis = client.genesis()
         run = LoadRun(wanted, urls, genesis, Path(scratch))
         run.require_unused()
-        return measure_load(run, wanted, _say)
+        return measure_load(run, wanted, _say, record)
 
 
 def rate_of(text: str) -> float | None:

@@ -259,6 +259,18 @@ def _membership_change(target: Target) -> Injected:
     return Injected(str(victim), heal, HOLD_S)
 
 
+def _scale(target: Target) -> Injected:
+    """A Validator more, which healing takes away again."""
+    node = target.node()
+    before = len(target.actors(node, "validator"))
+    node.call("consensus", "scale_validators", before + 1, timeout_s=RECOVERY_S_MAX)
+
+    def heal() -> None:
+        node.call("consensus", "scale_validators", before, timeout_s=RECOVERY_S_MAX)
+
+    return Injected(f"{node.folder.name}: {before} to {before + 1} and back", heal, HOLD_S)
+
+
 def _leads(node: Any) -> bool:
     try:
         return str(node.call("consensus", "status", timeout_s=10)["role"]) == "leader"
@@ -312,6 +324,7 @@ KINDS: dict[str, Kind] = {
     "disk_full": Kind("writes of Storage fail", _disk_full, local_only=True),
     "flood": Kind("malformed, forged and hostile input", _flood),
     "clock_skew": Kind("a node's clocks go wrong", _clock_skew),
+    "scale": Kind("a Validator is added, and removed again", _scale),
     "membership_change": Kind("a follower leaves and comes back", _membership_change, 3),
     "wire_delay": Kind("messages come 100 to 200 ms late", _wire(delay_ms=100, jitter_ms=100), 2),
     "wire_loss": Kind("a tenth of the messages is lost", _wire(loss=0.1), 2),

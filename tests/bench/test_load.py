@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from actors.console import UserError
 from actors.ledger.rows import Batch
 from actors.ledger.rules import Account, apply_batch
 from actors.ledger.signing import development_signer
@@ -21,7 +23,7 @@ from actors.ledger.verdict import Verdict
 from actors.validator.kernels.reference import verify
 from bench.generators import run_plans
 from bench.load import COMMITTED, DURABLE, HISTORY_DTYPE, OPEN, REFUSED, LoadPlan, run_load
-from bench.saturation import saturation_tps
+from bench.saturation import LoadRun, LoadShape, read_record, saturation_tps
 from bench.schedule import Segment, constant, due_times_s, rows_due
 from bench.workload import FALSE_SIGNATURE, REPETITION, SHAPES, VALID, PoolPlan, Shape, build_pool, occurrence
 
@@ -227,3 +229,27 @@ def test_without_retries_a_failure_is_one(serve: Any, tmp_path: Path) -> None:
     assert (result["failed"], result["rejected"], result["accepted"]) == (valid[0], valid[1], 0)
     assert batches["answered_s"][0] == 0
     assert set(fate[10:][kinds[10:] == VALID].tolist()) == {REFUSED}
+
+
+def test_a_record_is_offered_again_at_its_times(serve: Any, tmp_path: Path) -> None:
+    url, _ = serve([])
+    genesis = SimpleNamespace(network="t", chain_tag=TAG)
+    shape = LoadShape(1, 1, None, accounts=36, batch_rows=10, processes=2)
+    dues = np.array([0.0, 0.0, 0.05, 0.1, 0.1, 0.4])
+    result = LoadRun(shape, [url], genesis, tmp_path).again(dues)  # type: ignore[arg-type]
+    assert (result["sent"], result["accepted"]) == (60, 60)
+    histories = [np.load(tmp_path / f"history-0-{lane}.batches.npy")["due_s"] for lane in range(2)]
+    for lane, due_s in enumerate(histories):
+        offered = np.sort(due_s)
+        assert offered - offered[0] == pytest.approx(dues[lane::2] - dues[lane], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "content", [np.array([1.0, 0.5]), np.array([-1.0, 2.0]), np.array([[0.0]]), np.array([1, 2]), np.empty(0)]
+)
+def test_what_is_no_record_is_named(tmp_path: Path, content: np.ndarray) -> None:
+    np.save(tmp_path / "record.npy", content)
+    with pytest.raises(UserError, match=r"record\.npy"):
+        read_record(tmp_path / "record.npy")
+    with pytest.raises(UserError, match="load --record"):
+        read_record(tmp_path / "nowhere.npy")
