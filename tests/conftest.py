@@ -1,9 +1,14 @@
-"""Settings of the whole test run."""
+"""Settings of the whole test run, and which of its processes runs which tests."""
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+import actors  # noqa: F401 -- has bytecode kept before the processes of a run start
 
 # Timings decide nothing here: kernels compile on first use and the machine may be busy. Every run tries the
 # same examples, so that a failure repeats; `--hypothesis-profile explore` draws new ones, and more.
@@ -15,6 +20,40 @@ settings.register_profile(
 )
 settings.load_profile("raychain")
 
+PROCESSES_MAX = 4
+# What takes longest comes first, so that no process is left alone with it at the end.
+FOLDERS_FIRST = ("cluster", "simulation", "storage", "peer", "mempool", "validator", "gateway")
+
+
+def folder_of(path: str) -> str:
+    """The first folder under `tests` of a path or node id that begins with it."""
+    return path.partition("::")[0].split("/")[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run all tests in two processes or more; chosen ones in this process, unless `-n` says otherwise."""
+    option, whole = config.option, config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    chosen = hasattr(config, "workerinput") or option.usepdb or not whole
+    if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and not chosen:
+        option.numprocesses = max(2, min(PROCESSES_MAX, os.cpu_count() or 1))
+        option.dist, option.loadscopereorder = "loadscope", False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process has the Ray cluster and all its tests; the others take what is left, file by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneCluster(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = folder_of(nodeid)
+            if folder == "simulation":  # whose tests share nothing
+                return nodeid
+            return folder if folder == "cluster" else nodeid.partition("::")[0]
+
+    return OneCluster(config, log)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels once, before the worker processes would each compile the same."""
@@ -22,3 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         from node import warm_kernels
 
         warm_kernels(lambda _text: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    order = {folder: place for place, folder in enumerate(FOLDERS_FIRST)}
+    items.sort(key=lambda item: order.get(folder_of(item.nodeid), len(order)))
