@@ -37,7 +37,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     chosen = hasattr(config, "workerinput") or option.usepdb or not whole
     if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and not chosen:
         option.numprocesses = max(2, min(PROCESSES_MAX, os.cpu_count() or 1))
-        option.dist, option.loadscopereorder = "loadscope", False
+        option.dist = "loadscope"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -52,6 +52,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 return nodeid
             return folder if folder == "cluster" else nodeid.partition("::")[0]
 
+    if config.option.dist not in ("load", "loadscope"):
+        return None  # asked for by name
+    config.option.loadscopereorder = False
     return OneCluster(config, log)
 
 
