@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.validator.kernels import curve as curves
 from actors.validator.kernels import field as fields
-from actors.validator.kernels import multiply, reference
+from actors.validator.kernels import fuzz, multiply, reference
 from actors.validator.kernels import scalar as scalars
 from actors.validator.kernels.algebra import BoundError, Integers, Interval, Intervals
 from actors.validator.kernels.field import LIMBS, TIGHT_MAX, P
@@ -279,6 +279,11 @@ def test_torsion_has_eight_points_and_the_projective_law_is_the_affine_one() -> 
         assert reference.multiply(k, reference.BASE) == total
         total = reference.add(total, reference.BASE)
     assert reference.multiply(ORDER, reference.BASE) == reference.IDENTITY
+
+
+@given(st.one_of(st.sampled_from([0, 1, ORDER - 1]), st.integers(0, ORDER - 1)))
+def test_the_multiples_that_cases_are_made_of_are_the_references(scalar: int) -> None:
+    assert fuzz._times_base(scalar) == reference.multiply(scalar, reference.BASE)
 
 
 def test_reference_agrees_with_an_independent_library() -> None:
