@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from actors.consensus.engine import Engine
-from actors.consensus.raft import Configuration, MembershipError, RaftError
+from actors.consensus.raft import Configuration, MembershipError, NotLeaderError, RaftError
 from actors.consensus.replica import Replica
 from actors.ledger.genesis import Genesis
 
@@ -61,6 +61,8 @@ async def change_here(genesis: Genesis, engine: Engine | None, action: str, name
             raft.transfer_leadership(member)
         else:
             raft.change_membership(*change(genesis, raft.configuration, action, name))
+    except NotLeaderError:
+        return {"refused": "this member does not lead, and hears of no leader; ask another one by its --url"}
     except RaftError as error:
         return {"refused": str(error)}
     engine.pump()

@@ -202,6 +202,8 @@ def test_a_change_answers_once_it_is_in_force_and_says_why_not() -> None:
             assert rows[out.number - 1]["role"] == role
             if role == "out":
                 assert "has no vote" in str((await asked("transfer", name))["refused"])
+                told = await change_here(genesis, out.part.engine, "add", name)
+                assert "ask another one" in str(told["refused"])
             await grows(network, [member for member in network.members if member is not out])
         assert "it names node-1" in str((await asked("add", "stranger"))["refused"])
         assert "takes no part" in str((await change_here(genesis, None, "add", name))["refused"])
