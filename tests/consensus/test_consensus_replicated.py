@@ -114,6 +114,27 @@ def test_a_member_that_was_away_for_longer_than_the_log_takes_proven_blocks() ->
     run(8, scenario, retain_entries=16)
 
 
+def test_whoever_gives_a_leader_up_says_of_whom_it_heard() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        leader = await leader_of(network)
+        said: dict[int, list[str]] = {member.number: [] for member in network.members}
+        for member in network.members:
+            assert member.part.engine is not None
+            member.part.engine.on_silence = said[member.number].append
+        network.cut = {leader.number}
+        await network.until(lambda: said[leader.number], "the leader steps down")
+        await network.until(
+            lambda: any(said[m.number] for m in network.members if m is not leader), "others notice"
+        )
+        assert said[leader.number][0].startswith("leader without a leader: heard ")
+        others = [text for number, texts in said.items() if number != leader.number for text in texts]
+        assert others[0].startswith("follower without a leader: heard ")
+        assert f"{leader.identity.hex()[:8]} " in others[0]
+
+    run(14, scenario)
+
+
 def test_what_a_cut_off_leader_proposed_gives_way() -> None:
     async def scenario(network: FakeNetwork) -> None:
         await grows(network, network.members)
