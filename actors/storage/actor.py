@@ -2,7 +2,8 @@
 
 Calls run in concurrency groups of threads: `state` (1) executes, `disk` (1) persists, `read` (2) answers,
 `health` (1). Two background threads belong to the shell: one keeps house (housekeeping.py), the other
-syncs the log in durability mode `interval`.
+syncs the log in durability mode `interval`. On machines with cores to spare the state thread has helpers,
+which hash pieces of the state tree while it waits for them (storage.hash_threads).
 
     queue                                sender      receiver     bound
     speculative blocks (executed)        state       disk         state.SPECULATIVE_BLOCKS_MAX, then an error
@@ -11,9 +12,11 @@ syncs the log in durability mode `interval`.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,7 @@ OPTIONS: dict[str, Any] = {
     "concurrency_groups": {"state": 1, "disk": 1, "read": 2, "health": 1},
 }
 OPEN_TRIES, OPEN_PAUSE_S = 50, 0.2
+HASH_THREADS_MAX = 4
 Draws = tuple[NDArray[Any], ...]
 
 
@@ -93,6 +97,9 @@ class Storage(Shell):
             self._disk.close()
             raise
         self._disk.alarm = self._on_full
+        if threads := _hash_threads(settings):
+            pool = ThreadPoolExecutor(threads, thread_name_prefix="state-tree")
+            self._chain.state.tree.each = lambda work, pieces: list(pool.map(work, pieces))
         self._reader = Reader(self._chain)
         self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
         self._counters_lock = threading.Lock()
@@ -437,6 +444,12 @@ def _policy(settings: StorageSettings) -> Policy:
         settings.retention,
         settings.retain_blocks,
     )
+
+
+def _hash_threads(settings: StorageSettings) -> int:
+    """Threads that share the pieces of the state tree's levels; 0 where the state thread hashes them all."""
+    threads = settings.hash_threads or min(HASH_THREADS_MAX, len(os.sched_getaffinity(0)) // 2)
+    return threads if threads > 1 else 0
 
 
 def _read_allocation(path: str) -> Allocation:

@@ -6,8 +6,10 @@ key, so the tree only grows, and undo takes the last ones away again.
 Theory of operation. An update goes in four steps: hash values and leaves, one `hash_rows` call each; hang
 new leaves into the structure; walk from the touched leaves towards the root, up to the first node already
 marked, which visits every node to be hashed once; hash those, deepest level first, one `hash_rows` call a
-level (in pieces of PIECE_ROWS, which bounds the scratch memory). The undo log is the old hashes of those
-nodes and leaves, and the one reference that each insertion changed. Paths of keys are hashed once and kept.
+level, in pieces of PIECE_ROWS, which fit a core's cache. Nodes of one level do not depend on each other, so
+`each` may give the pieces to several threads; levels of one piece, near the root, take one. The undo log is
+the old hashes of those nodes and leaves, and the one reference that each insertion changed. Paths of keys are
+hashed once and kept.
 """
 
 from __future__ import annotations
@@ -24,6 +26,14 @@ from actors.storage import tree_kernels as kernels
 
 PIECE_ROWS = 1 << 13
 _WORDS = DIGEST_BYTES // 8
+Each = Callable[[Callable[[slice], None], list[slice]], object]
+"""Calls a function on all pieces, in any order or at once, and returns when all are done."""
+
+
+def in_turn(work: Callable[[slice], None], pieces: list[slice]) -> None:
+    """One after the other."""
+    for piece in pieces:
+        work(piece)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,15 +57,16 @@ class TreeUndo:
 
 
 class StateTree:
-    """The sparse Merkle tree over the slots 0..leaves-1."""
+    """The sparse Merkle tree over the slots 0..leaves-1. each: who hashes the pieces of a level."""
 
     __slots__ = (
         "_found", "_hash_rows", "_hashes", "_leaf_hashes", "_leaf_parent", "_nodes", "_paths",
-        "leaves", "nodes",
+        "each", "leaves", "nodes",
     )  # fmt: skip
 
     def __init__(self, hash_rows: Hasher = sha256_rows) -> None:
         self._hash_rows = hash_rows
+        self.each: Each = in_turn
         self.leaves, self.nodes = 0, 1
         self._paths = np.zeros((16, DIGEST_BYTES), dtype=np.uint8)
         self._leaf_hashes = np.zeros((16, _WORDS), dtype=np.uint64)
@@ -172,16 +183,17 @@ class StateTree:
     def _hash_levels(self, dirty: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Hash the dirty nodes anew; returns their old hashes."""
         old = np.empty((len(dirty), _WORDS), dtype=np.uint64)
-        sizes = np.diff(offsets)
-        pairs = np.empty((min(int(sizes.max()), PIECE_ROWS), 2 * _WORDS), dtype=np.uint64)
-        for level in np.flatnonzero(sizes):
-            stop = int(offsets[level + 1])
-            for at in range(int(offsets[level]), stop, PIECE_ROWS):
-                piece = slice(at, min(at + PIECE_ROWS, stop))
-                rows = pairs[: piece.stop - at]
-                kernels.gather_children(self._nodes, self._hashes, self._leaf_hashes, dirty[piece], rows)
-                digests = self._hash_rows(rows.view(np.uint8), NODE_PREFIX)
-                kernels.exchange(self._hashes, dirty[piece], _words(digests), old[piece])
+
+        def rehash(piece: slice) -> None:
+            rows = np.empty((piece.stop - piece.start, 2 * _WORDS), dtype=np.uint64)
+            kernels.gather_children(self._nodes, self._hashes, self._leaf_hashes, dirty[piece], rows)
+            digests = self._hash_rows(rows.view(np.uint8), NODE_PREFIX)
+            kernels.exchange(self._hashes, dirty[piece], _words(digests), old[piece])
+
+        for level in np.flatnonzero(np.diff(offsets)):
+            start, stop = int(offsets[level]), int(offsets[level + 1])
+            pieces = [slice(at, min(at + PIECE_ROWS, stop)) for at in range(start, stop, PIECE_ROWS)]
+            (self.each if len(pieces) > 1 else in_turn)(rehash, pieces)
         return old
 
     def _reserve_leaves(self, needed: int) -> None:

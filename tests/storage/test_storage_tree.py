@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.ledger import smt
 from actors.ledger.hashing import sha256
+from actors.storage import tree
 from actors.storage.tree import StateTree
 
 ROWS = np.uint8
@@ -44,6 +46,21 @@ class Model:
 blocks = st.lists(
     st.tuples(st.lists(st.integers(0, 1000), max_size=8), st.integers(0, 40)), min_size=1, max_size=6
 )
+
+
+def test_threads_that_share_a_level_compute_the_same(monkeypatch):
+    monkeypatch.setattr(tree, "PIECE_ROWS", 16)
+    alone, shared = Model(), Model()
+    with ThreadPoolExecutor(4) as pool:
+        shared.tree.each = lambda work, pieces: list(pool.map(work, pieces))
+        logs = [
+            [model.update(range(0, 700, 3), fresh, salt) for salt, fresh in enumerate((900, 40, 0))]
+            for model in (alone, shared)
+        ]
+        assert alone.tree.root == shared.tree.root == smt.root(alone.values)
+        for one, other in zip(*logs, strict=True):
+            assert np.array_equal(one.hashes, other.hashes)
+            assert np.array_equal(one.dirty, other.dirty)
 
 
 @settings(max_examples=50, deadline=None)
