@@ -12,7 +12,6 @@ plain loop in the same run.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,14 +43,13 @@ def command(
     import resource
 
     from actors.console import console
+    from actors.storage.sharing import sharing
     from actors.validator.kernels import select
 
     chosen = select(kernels)  # type: ignore[arg-type]
     console.print(f"building a state of {accounts:,} accounts")
     state, keys, build_s = build_state(accounts, chosen.hash_rows)
-    if threads > 1:
-        pool = ThreadPoolExecutor(threads)
-        state.tree.each = lambda work, pieces: list(pool.map(work, pieces))
+    state.tree.each = sharing(threads)
     yardstick = _hashlib_per_s()
     console.print(f"executing {blocks + _WARM_UP_BLOCKS} blocks of {rows:,} transfers")
     figures = measure_updates(state, keys, blocks, rows)

@@ -12,11 +12,9 @@ which hash pieces of the state tree while it waits for them (storage.hash_thread
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,6 +41,7 @@ from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
 from actors.storage.raft_log import RaftRecord, RaftState
 from actors.storage.reads import Reader
+from actors.storage.sharing import sharing
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
@@ -52,7 +51,6 @@ OPTIONS: dict[str, Any] = {
     "concurrency_groups": {"state": 1, "disk": 1, "read": 2, "health": 1},
 }
 OPEN_TRIES, OPEN_PAUSE_S = 50, 0.2
-HASH_THREADS_MAX = 4
 Draws = tuple[NDArray[Any], ...]
 
 
@@ -97,9 +95,7 @@ class Storage(Shell):
             self._disk.close()
             raise
         self._disk.alarm = self._on_full
-        if threads := _hash_threads(settings):
-            pool = ThreadPoolExecutor(threads, thread_name_prefix="state-tree")
-            self._chain.state.tree.each = lambda work, pieces: list(pool.map(work, pieces))
+        self._chain.state.tree.each = sharing(settings.hash_threads)
         self._reader = Reader(self._chain)
         self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
         self._counters_lock = threading.Lock()
@@ -444,12 +440,6 @@ def _policy(settings: StorageSettings) -> Policy:
         settings.retention,
         settings.retain_blocks,
     )
-
-
-def _hash_threads(settings: StorageSettings) -> int:
-    """Threads that share the pieces of the state tree's levels; 0 where the state thread hashes them all."""
-    threads = settings.hash_threads or min(HASH_THREADS_MAX, len(os.sched_getaffinity(0)) // 2)
-    return threads if threads > 1 else 0
 
 
 def _read_allocation(path: str) -> Allocation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from actors.ledger import smt
 from actors.ledger.hashing import sha256
 from actors.storage import tree
+from actors.storage.sharing import sharing
 from actors.storage.tree import StateTree
 
 ROWS = np.uint8
@@ -51,16 +51,15 @@ blocks = st.lists(
 def test_threads_that_share_a_level_compute_the_same(monkeypatch):
     monkeypatch.setattr(tree, "PIECE_ROWS", 16)
     alone, shared = Model(), Model()
-    with ThreadPoolExecutor(4) as pool:
-        shared.tree.each = lambda work, pieces: list(pool.map(work, pieces))
-        logs = [
-            [model.update(range(0, 700, 3), fresh, salt) for salt, fresh in enumerate((900, 40, 0))]
-            for model in (alone, shared)
-        ]
-        assert alone.tree.root == shared.tree.root == smt.root(alone.values)
-        for one, other in zip(*logs, strict=True):
-            assert np.array_equal(one.hashes, other.hashes)
-            assert np.array_equal(one.dirty, other.dirty)
+    shared.tree.each = sharing(4)
+    logs = [
+        [model.update(range(0, 700, 3), fresh, salt) for salt, fresh in enumerate((900, 40, 0))]
+        for model in (alone, shared)
+    ]
+    assert alone.tree.root == shared.tree.root == smt.root(alone.values)
+    for one, other in zip(*logs, strict=True):
+        assert np.array_equal(one.hashes, other.hashes)
+        assert np.array_equal(one.dirty, other.dirty)
 
 
 @settings(max_examples=50, deadline=None)
