@@ -2,11 +2,12 @@
 
 The servers run in processes of their own, the gateway over a node in memory: what is measured is HTTP,
 parsing, caching, and admission to the mempool's own pool with its signature checks left out, but not Ray.
-Submissions come in batches of BATCH_ROWS over SUBMIT_CONNECTIONS connections, each with senders of its own,
-whose nonces rise with every batch; the pool settles as far behind as blocks would. `binary_submit_us_per_tx`
-says where a transaction's time goes: stages by the clock, and the CPU time of both processes, which a busy
-machine does not lengthen. `binary_submit_real_tps` is the same load on a Gateway and a MempoolShard that are
-Ray actors (gateway_real.py).
+Submissions come in batches of BATCH_ROWS over SUBMIT_CONNECTIONS connections (submissions.py), each with
+senders of its own, whose nonces rise with every batch; the pool settles as far behind as blocks would.
+`binary_submit_us_per_tx` says where a transaction's time goes: stages by the clock, and the CPU time of both
+processes, which a busy machine does not lengthen; `binary_submit_ceiling_tps` is what the generator reaches
+where every batch is accepted unread. `binary_submit_real_tps` is the same load on a Gateway and a
+MempoolShard that are Ray actors (gateway_real.py).
 Latencies are those of an open loop at half of the measured rate, counted from the intended send time. The
 ladder reads the same blocks with one connection a request, over pooled connections, from the cache of
 answers, and over many connections at once.
@@ -22,22 +23,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.submissions import BATCH_ROWS, Connection, Submitter, connect, cpu_s, rows_to_submit, status_of
+
 if TYPE_CHECKING:
     from actors.ledger.genesis import Genesis
 
-BATCH_ROWS = 5_000
 BLOCKS, BLOCK_ROWS = 32, 20
 CONNECTIONS = 32
-SUBMIT_CONNECTIONS = 4
-BATCH = "/v1/transactions/batch"
 PENDING_NONCES = 8  # of a sender, until a block takes them
 
 
 async def _serve(kind: str) -> None:
     """One server of the benchmark; prints its address, runs until its standard input ends."""
     from actors.gateway.server import HttpServer, bind
+    from bench.null_server import accept_all
 
-    app: Any = _hello if kind == "hello" else _gateway_app()
+    apps: dict[str, Any] = {"hello": lambda: _hello, "null": lambda: accept_all, "gateway": _gateway_app}
+    app = apps[kind]()
     server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
     await server.started()
     sys.stdout.write(server.url + "\n")
@@ -145,61 +147,8 @@ def _genesis() -> Genesis:
     )
 
 
-def rows_to_submit(chain_tag: int) -> Any:
-    """One unsigned row, of nonce 0, of each sender; BATCH_ROWS senders a connection."""
-    import numpy as np
-
-    from bench.mempool import make_rows
-
-    table = make_rows(SUBMIT_CONNECTIONS * BATCH_ROWS, 1, np.random.default_rng(7))
-    table["chain_tag"] = chain_tag
-    return table
-
-
-class _Connection(asyncio.Protocol):
-    """One HTTP/1.1 connection, one request at a time: as little as a load generator can do."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._answer: asyncio.Future[int] | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        end = self._data.find(b"\r\n\r\n")
-        if end < 0 or self._answer is None:
-            return
-        head = bytes(self._data[:end]).lower()
-        at = head.find(b"content-length:")
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        if len(self._data) >= end + 4 + length:
-            del self._data[: end + 4 + length]
-            answer, self._answer = self._answer, None
-            answer.set_result(int(head[9:12]))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionError("closed"))
-
-    async def ask(self, request: bytes) -> int:
-        """The status of the answer."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._answer
-
-    def close(self) -> None:
-        self._transport.close()
-
-
 def _get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
-
-
-def _post(path: str, body: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/octet-stream\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 class _Tally:
@@ -225,12 +174,6 @@ class _Tally:
         }
 
 
-async def _connect(url: str) -> _Connection:
-    host, port = url.removeprefix("http://").split(":")
-    _, protocol = await asyncio.get_running_loop().create_connection(_Connection, host, int(port))
-    return protocol
-
-
 async def _closed(
     url: str, requests: list[bytes], seconds: float, workers: int, pooled: bool
 ) -> dict[str, float]:
@@ -238,13 +181,13 @@ async def _closed(
     tally, began = _Tally(), time.perf_counter()
 
     async def work(number: int) -> None:
-        connection = await _connect(url)
+        connection = await connect(url)
         turn = number
         while time.perf_counter() - began < seconds:
             since = time.perf_counter()
             if not pooled:
                 connection.close()
-                connection = await _connect(url)
+                connection = await connect(url)
             tally.add(await connection.ask(requests[turn % len(requests)]), since)
             turn += 1
         connection.close()
@@ -255,9 +198,9 @@ async def _closed(
 
 async def _open(url: str, requests: list[bytes], rate: float, seconds: float) -> dict[str, float]:
     """Requests at fixed times, whatever became of those before; a latency counts from the time it was due."""
-    tally, idle = _Tally(), asyncio.Queue[_Connection]()
+    tally, idle = _Tally(), asyncio.Queue[Connection]()
     for _ in range(CONNECTIONS):
-        idle.put_nowait(await _connect(url))
+        idle.put_nowait(await connect(url))
     began = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
@@ -274,59 +217,13 @@ async def _open(url: str, requests: list[bytes], rate: float, seconds: float) ->
     return tally.step(time.perf_counter() - began)
 
 
-class Submitter:
-    """Offers batches to a gateway, one at a time a connection; every batch's nonces follow the one before."""
-
-    def __init__(self, url: str, chain_tag: int) -> None:
-        import numpy as np
-
-        from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_DTYPE, Batch, encode_batch
-
-        self._url = url
-        self._requests: list[tuple[bytearray, Any]] = []
-        for part in np.split(rows_to_submit(chain_tag), SUBMIT_CONNECTIONS):
-            body = encode_batch(Batch(part, np.empty(0, dtype=np.uint8)))
-            request = bytearray(_post(BATCH, body))
-            at = len(request) - len(body) + BATCH_HEADER_BYTES
-            self._requests.append((request, np.frombuffer(request, ROW_DTYPE, len(part), at)))
-
-    async def run(self, seconds: float) -> tuple[int, float]:
-        """Rows taken in, and the seconds it took. Raises RuntimeError if one was refused."""
-        began, statuses, before, offered = time.perf_counter(), set[int](), await self._accepted(), 0
-
-        async def work(request: bytearray, rows: Any) -> None:
-            nonlocal offered
-            connection = await _connect(self._url)
-            while time.perf_counter() - began < seconds:
-                statuses.add(await connection.ask(bytes(request)))
-                rows["nonce"] += 1
-                offered += len(rows)
-            connection.close()
-
-        await asyncio.gather(*(work(*request) for request in self._requests))
-        spent_s = time.perf_counter() - began
-        admitted = await self._accepted() - before
-        if statuses != {200} or admitted != offered:
-            raise RuntimeError(f"{admitted} of {offered} rows were admitted, answers {sorted(statuses)}")
-        return offered, spent_s
-
-    async def _accepted(self) -> int:
-        return int((await status_of(self._url))["gateway"]["rows"]["accepted"])
-
-
-async def status_of(url: str) -> Any:
-    """What /v1/status says."""
-    import httpx
-
-    async with httpx.AsyncClient(base_url=url) as http:
-        return (await http.get("/v1/status")).json()
-
-
-async def _submissions(url: str, pid: int, seconds: float) -> dict[str, object]:
+async def _submissions(url: str, null: str, pid: int, seconds: float) -> dict[str, object]:
     """Transactions a second into the pool in the server's process, and where their time goes."""
     import psutil
 
-    submitter = Submitter(url, int((await status_of(url))["chain_tag"]))
+    chain_tag = int((await status_of(url))["chain_tag"])
+    idle, idle_s = await Submitter(null, chain_tag).offer(seconds / 2)
+    submitter = Submitter(url, chain_tag)
     await submitter.run(0.3)  # until the pool and the buffers have their size
     server, mine = psutil.Process(pid), psutil.Process()
     before = cpu_s(server), cpu_s(mine)
@@ -338,17 +235,13 @@ async def _submissions(url: str, pid: int, seconds: float) -> dict[str, object]:
     return {
         "binary_submit_tps": round(rows / spent_s),
         "binary_submit_into": "the mempool's pool in the gateway's process, without signature checks",
+        "binary_submit_ceiling_tps": round(idle / idle_s),
         "binary_submit_us_per_tx": {name: round(us, 3) for name, us in parts.items()},
     }
 
 
-def cpu_s(process: Any) -> float:
-    """CPU seconds of a process so far."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-async def _measure(hello: str, gateway: str, pid: int, seconds: float) -> dict[str, object]:
+async def _measure(urls: tuple[str, str, str], pid: int, seconds: float) -> dict[str, object]:
+    hello, null, gateway = urls
     cached = [_get(f"/v1/blocks/{height}") for height in range(1, BLOCKS + 1)]
     uncached = [_get(f"/v1/blocks/{BLOCKS}?limit={n % 20 + 1}&x={n}") for n in range(200_000)]
     await _closed(gateway, cached, 0.2, 1, True)
@@ -370,7 +263,7 @@ async def _measure(hello: str, gateway: str, pid: int, seconds: float) -> dict[s
         "p50_ms": paced["p50_ms"],
         "p99_ms": paced["p99_ms"],
         "open_loop_rps": paced["qps"],
-        **await _submissions(gateway, pid, seconds),
+        **await _submissions(gateway, null, pid, seconds),
         "ladder": ladder,
         "connections": CONNECTIONS,
     }
@@ -392,11 +285,13 @@ def command(
             stdout=subprocess.PIPE,
             text=True,
         )
-        for kind in ("hello", "gateway")
+        for kind in ("hello", "null", "gateway")
     ]
     try:
         urls = [str(server.stdout and server.stdout.readline()).strip() for server in servers]
-        result: dict[str, object] = uvloop.run(_measure(urls[0], urls[1], servers[1].pid, seconds))
+        result: dict[str, object] = uvloop.run(
+            _measure((urls[0], urls[1], urls[2]), servers[-1].pid, seconds)
+        )
     finally:
         for server in servers:
             server.communicate()

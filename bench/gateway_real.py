@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actors.ledger.genesis import Genesis
-    from bench.gateway import Submitter
+    from bench.submissions import Submitter
 
 BLOCK_ROWS, BLOCK_S = 50_000, 0.05
 WARM_S = 1.0
@@ -107,7 +107,7 @@ async def _load(actors: list[Any], submitter: Submitter, seconds: float) -> tupl
     """Rows taken in, the seconds it took, and the CPU seconds of each actor's process."""
     import psutil
 
-    from bench.gateway import cpu_s
+    from bench.submissions import cpu_s
 
     processes = [psutil.Process((await actor.health.remote())["pid"]) for actor in actors]
     await submitter.run(WARM_S)
@@ -124,7 +124,7 @@ def measure(genesis: Genesis, senders: NDArray[Any], balance: int, seconds: floa
     from actors.mempool import actor as mempool
     from actors.settings import GatewaySettings, MempoolSettings
     from actors.shell import ActorContext
-    from bench.gateway import BATCH_ROWS, Submitter
+    from bench.submissions import BATCH_ROWS, Submitter
     from config.effective import load
     from node import RayCluster
 
