@@ -34,7 +34,7 @@ from actors.validator.work import join_subtrees, split_tree, subtree_roots, veri
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
 _CALLS_PER_WORKER = 2
 _RETRY_PAUSE_S = 0.05
-_INLINE_ROWS_MAX = 256
+_INLINE_ROWS_MAX = 2_048  # of a chunk: what travels inside a call costs less than what is put into the store
 IN_PLACE_ROWS_MAX = {"avx512ifma": 64, "portable": 16}
 """Rows that the owner verifies at once, by kernels: less than a millisecond, and less than a call takes."""
 _LOOK_EVERY_S = 0.5
@@ -276,9 +276,12 @@ class ValidatorPool:
         ranges = self._sizer.split(total, len(self._workers))
         if not ranges:
             return np.zeros(0, dtype=np.bool_)
-        source = rows if count is not None or total <= _INLINE_ROWS_MAX else ray.put(rows)
-        loop = asyncio.get_running_loop()
-        chunks = [Chunk(source, start, stop, loop.create_future()) for start, stop in ranges]
+        future = asyncio.get_running_loop().create_future
+        if count is None and ranges[0][1] <= _INLINE_ROWS_MAX:  # the first is as long as any
+            chunks = [Chunk(rows[start:stop], 0, stop - start, future()) for start, stop in ranges]
+        else:
+            source = ray.put(rows) if count is None else rows
+            chunks = [Chunk(source, start, stop, future()) for start, stop in ranges]
         for chunk in chunks:
             self._queue.put(chunk)
         return np.concatenate(await asyncio.gather(*(chunk.result for chunk in chunks)))
