@@ -23,7 +23,8 @@ async def accept_all(scope: dict[str, Any], receive: Any, send: Any) -> None:
     binary = dict(scope["headers"]).get(b"accept") == _BINARY
     media = _BINARY if binary else b"application/json"
     answer = bytes(count) if binary else b'{"accepted":%d,"rejected":[],"height":null}' % count
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", media)]})
+    headers = [(b"content-type", media), (b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": answer})
 
 

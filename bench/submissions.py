@@ -39,15 +39,21 @@ class Connection(asyncio.Protocol):
             return
         head = bytes(self._data[:end]).lower()
         at = head.find(b"content-length:")
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+        if at < 0:
+            self._fail(ValueError(f"an answer without content-length: {head[:80]!r}"))
+            return
+        length = int(head[at + 15 :].split(b"\r\n", 1)[0])
         if len(self._data) >= end + 4 + length:
             del self._data[: end + 4 + length]
             answer, self._answer = self._answer, None
             answer.set_result(int(head[9:12]))
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._fail(error or ConnectionError("closed"))
+
+    def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionError("closed"))
+            self._answer.set_exception(error)
 
     async def ask(self, request: bytes) -> int:
         """The status of the answer."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from actors.gateway.server import HttpServer, bind
 from bench.gateway import _gateway_app
+from bench.null_server import accept_all
 from bench.submissions import BATCH_ROWS, Submitter, status_of
 
 
@@ -45,6 +47,31 @@ def test_rows_that_are_not_admitted_end_the_benchmark() -> None:
         stranger = Submitter(server.url, 1)
         with pytest.raises(RuntimeError, match="0 of"):
             await stranger.run(0.01)
+        await server.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_accepts_everything_is_the_generator_s_ceiling() -> None:
+    async def scenario() -> None:
+        server = await served(accept_all)
+        async with asyncio.timeout(20):
+            assert (await Submitter(server.url, 1).offer(0.01))[0] >= 4 * BATCH_ROWS
+        await server.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_of_unknown_length_is_an_error_and_no_wait_without_end() -> None:
+    async def chunked(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    async def scenario() -> None:
+        server = await served(chunked)
+        async with asyncio.timeout(20):
+            with pytest.raises(ValueError, match="content-length"):
+                await Submitter(server.url, 1).offer(0.01)
         await server.stop()
 
     asyncio.run(scenario())
