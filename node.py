@@ -83,12 +83,14 @@ class RayCluster:
                     raise UserError(f"Ray did not start in {attempt} attempts: {error}") from error
 
     def _mute_native_stderr(self) -> None:
-        """Ray's native code warns on descriptor 2 of every handle given to a constructor (that restarts with
-        handles work is what the tests of kills show). Python's own standard error stays where it was."""
+        """Ray's native code warns on descriptor 2 of every handle given to a constructor (the tests of kills
+        show that it works). Python's own standard error stays where it was."""
         self._python_stderr, self._muted_stderr = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
         sys.stderr = self._muted_stderr
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
+        # Nor may Ray print to standard output that a worker died; its logs have that.
+        self._ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
     def _restore_native_stderr(self) -> None:
         os.dup2(self._muted_stderr.fileno(), 2)
@@ -435,9 +437,8 @@ def main() -> None:
     app.add_typer(commands.app)
     app.add_typer(offline.app)
     app.add_typer(soak_commands.app)
-    app.add_typer(hunts.simulate_app, name="simulate")
-    app.add_typer(hunts.fuzz_app, name="fuzz")
-    app.add_typer(hunts.torture_app, name="torture")
+    for name, hunt in hunts.APPS.items():
+        app.add_typer(hunt, name=name)
     registry.register(bench_app)
     app()
 

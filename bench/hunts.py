@@ -127,7 +127,7 @@ def torture_of_validators(
     seconds: Annotated[int, typer.Option(min=2, max=3600, help="Length of the phase with kills.")] = 60,
     quiet_seconds: Annotated[int, typer.Option(min=2, max=3600, help="Length of the phase without.")] = 15,
     every_ms: Annotated[int, typer.Option(min=50, help="Time between two kills.")] = 1_000,
-    rate: Annotated[int, typer.Option(min=20, max=20_000, help="Transfers a second.")] = 1_000,
+    rate: Annotated[int, typer.Option(min=20, max=20_000, help="Transfers a second.")] = 4_000,
     validators: Annotated[int, typer.Option(min=1, max=16, help="Validators of the node.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Decides who is killed.")] = 0,
     as_json: Json = False,
@@ -142,3 +142,6 @@ def torture_of_validators(
     emit(result, as_json)
     if not result["passed"]:
         raise typer.Exit(1)
+
+
+APPS = {"simulate": simulate_app, "fuzz": fuzz_app, "torture": torture_app}

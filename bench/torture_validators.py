@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from node import Node, RayCluster
 
 _ACCOUNTS = 400
-_BATCH_ROWS = 20
+_BATCH_ROWS = 200
 _WARM_UP_S = 3
 
 

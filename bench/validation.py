@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _YARDSTICK_S = 1.0
 _WARM_UP_BLOCKS = 4
-_SIGNED_BLOCKS, _SIGNATURE_ROUNDS = 6, 3
+_SIGNED_BLOCKS, _SIGNED_TURNS, _SIGNATURE_ROUNDS = 6, 4, 3
 _NOT_SIGNATURES = ("execute", "transaction_root", "persist")
 
 
@@ -181,6 +181,7 @@ class BenchNode:
         async def verify(rows: list[Any]) -> float:
             pool = ValidatorPool(self.node.named("validator"), settings)
             await asyncio.gather(*(pool.verify(part, self._rows) for part in rows))
+            rows = rows * _SIGNED_TURNS
             began = time.perf_counter()
             valid = await asyncio.gather(*(pool.verify(part, self._rows) for part in rows))
             elapsed_s = time.perf_counter() - began
