@@ -159,7 +159,7 @@ class Gateway(Shell):
         listener = await bind_kept(self._settings.host, port, kept)
         server = HttpServer(self._app, listener, self._tls)
         await server.started()
-        self._watchers = [asyncio.create_task(self._watch_drops(shard)) for shard in self._shards]
+        self._watchers = [asyncio.create_task(self._watch_drops(*each)) for each in enumerate(self._shards)]
         for watcher in self._watchers:
             watcher.add_done_callback(self._watcher_ended)
         freeze_long_lived()
@@ -175,15 +175,19 @@ class Gateway(Shell):
             raise
         return {"url": server.url}
 
-    async def _watch_drops(self, shard: _Calls) -> None:
+    async def _watch_drops(self, number: int, shard: _Calls) -> None:
         """Have a shard say which accepted rows it gave up, as soon as there are some, and end their waits.
 
-        Asked also while nobody waits: an old drop must not end the wait of a later submission of the row.
+        Asked also while nobody waits: an old drop must not end the wait of a later submission of the row. One
+        that dies says nothing any more, and what it held for us is gone.
         """
         since = 0
         while True:
-            with contextlib.suppress(UnavailableError):
+            try:
                 since, ids, verdicts = await shard.call("dropped", since, DROPS_WAIT_S)
+            except UnavailableError:
+                await self._service.shard_died(number)
+            else:
                 self._service.dropped(ids, verdicts)
             await asyncio.sleep(DROPS_PAUSE_S)
 

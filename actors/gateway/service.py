@@ -25,7 +25,7 @@ from actors.gateway.waits import CommitWaits, waits_on
 from actors.ledger.block import decode_block
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher, sha256_rows
-from actors.ledger.rows import Batch
+from actors.ledger.rows import Batch, shard_of
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
 
@@ -35,6 +35,7 @@ READ_INDEX_TIMEOUT_S = 5.0
 APPLY_POLL_S = 0.005
 SKIPPED_HEIGHTS_MAX = 256
 SKIPPED_GRACE_S = 0.5
+ABANDON_AFTER_S = 3.0
 
 _Owner = asyncio.Future[None]
 
@@ -58,7 +59,7 @@ class Service:
         self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
         self._inflight_rows_max = settings.inflight_rows_max
         self._commit_timeout_s = float(settings.commit_timeout_s)
-        self._splitter = Splitter(shards, ADMIT_TIMEOUT_S)
+        self._splitter, self._shards = Splitter(shards, ADMIT_TIMEOUT_S), max(len(shards), 1)
         wait_s = settings.single_wait_ms / 1000
         self._gatherers = {durable: Gatherer(self._splitter, durable, wait_s) for durable in (False, True)}
         self._waits: CommitWaits[_Owner] = CommitWaits(settings.inflight_rows_max)
@@ -127,7 +128,8 @@ class Service:
         self, batch: Batch, admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]]
     ) -> Submission:
         done: _Owner = asyncio.get_running_loop().create_future()
-        ticket = self._waits.register(batch.ids(self._hash_rows), done)
+        places = shard_of(batch.rows["sender"], self._shards)
+        ticket = self._waits.register(batch.ids(self._hash_rows), places, done)
         try:
             verdicts = await admit(batch, False)
             self._waits.close(ticket, ~waits_on(verdicts), verdicts)
@@ -168,6 +170,15 @@ class Service:
     def dropped(self, ids: NDArray[np.uint8], verdicts: NDArray[np.uint8]) -> None:
         """Transactions left the mempool without a block; whoever waits for them gets these verdicts."""
         self._wake(self._waits.dropped(ids, verdicts))
+
+    async def shard_died(self, shard: int) -> None:
+        """A mempool shard is away, and with it what was accepted there and is not in a block.
+
+        Whoever waits for that is asked to submit it again, once what was drawn before has had its time.
+        """
+        before = self._waits.moment
+        await asyncio.sleep(ABANDON_AFTER_S)
+        self._wake(self._waits.abandon(shard, before))
 
     def _settle(self, height: int, ids: NDArray[np.uint8]) -> None:
         self._skipped.discard(height)

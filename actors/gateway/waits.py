@@ -7,6 +7,9 @@ Rules
     Rows that the mempool then refuses are closed; rows that committed in the meantime stay committed.
   * Ids are matched by prefix first and compared in full after, so an id with a crafted prefix costs one more
     comparison and never a false answer.
+  * A shard that dies takes rows with it that it had accepted. `abandon` ends the waits for them that were
+    registered before some moment: whoever saw the shard die takes the moment, and gives the rows that are on
+    their way into a block some time to arrive.
   * A row that is done becomes a tombstone (ticket -1); the table is compacted when most of it is tombstones.
 
 At the bound (`rows_max` rows) `register` raises BusyError and registers nothing.
@@ -62,13 +65,20 @@ class CommitWaits(Generic[Owner]):
         self._ids = np.empty((room, 32), dtype=np.uint8)
         self._ticket_of = np.empty(room, dtype=np.int64)
         self._row_of = np.empty(room, dtype=np.int64)
+        self._shard_of = np.empty(room, dtype=np.int64)
+
+    @property
+    def moment(self) -> int:
+        """Tickets with a lower number were registered before now."""
+        return self._next_number
 
     def __len__(self) -> int:
         """Rows that are waited for."""
         return self._count - self._dead
 
-    def register(self, ids: NDArray[np.uint8], owner: Owner) -> Ticket[Owner]:
-        """Wait for (n, 32) ids. Raises BusyError when the table would exceed its bound."""
+    def register(self, ids: NDArray[np.uint8], shards: NDArray[np.int64], owner: Owner) -> Ticket[Owner]:
+        """Wait for (n, 32) ids, of rows for (n,) mempool shards. Raises BusyError when the table would exceed
+        its bound."""
         rows = len(ids)
         if len(self) + rows > self._rows_max:
             raise BusyError("rows awaiting their block", self._rows_max)
@@ -80,6 +90,7 @@ class CommitWaits(Generic[Owner]):
         self._prefixes[low:high] = _prefixes(ids)
         self._ticket_of[low:high] = ticket.number
         self._row_of[low:high] = np.arange(rows)
+        self._shard_of[low:high] = shards
         self._count = high
         self._tickets[ticket.number] = ticket
         return ticket
@@ -112,6 +123,17 @@ class CommitWaits(Generic[Owner]):
         """These ids left the mempool uncommitted, each with a verdict. Returns the tickets now finished."""
         found, where = self._match(ids)
         return self._finish(found, None, verdicts[where])
+
+    def abandon(self, shard: int, before: int) -> list[Ticket[Owner]]:
+        """A shard has died: end what still waits of its rows, registered before a `moment`, as UNAVAILABLE.
+
+        Returns the tickets now finished.
+        """
+        tickets = self._ticket_of[: self._count]
+        found = np.flatnonzero(
+            (tickets != _DEAD) & (tickets < before) & (self._shard_of[: self._count] == shard)
+        )
+        return self._finish(found, None, np.full(len(found), Verdict.UNAVAILABLE, dtype=np.uint8))
 
     def _finish(
         self, found: NDArray[np.int64], height: int | None, verdicts: NDArray[np.uint8] | None
@@ -180,7 +202,7 @@ class CommitWaits(Generic[Owner]):
 
     def _compact(self) -> None:
         live = np.flatnonzero(self._ticket_of[: self._count] != _DEAD)
-        for column in (self._prefixes, self._ids, self._ticket_of, self._row_of):
+        for column in (self._prefixes, self._ids, self._ticket_of, self._row_of, self._shard_of):
             column[: len(live)] = column[live]
         self._count, self._dead = len(live), 0
 
@@ -195,6 +217,7 @@ class CommitWaits(Generic[Owner]):
         self._ids = np.resize(self._ids, (room, 32))
         self._ticket_of = np.resize(self._ticket_of, room)
         self._row_of = np.resize(self._row_of, room)
+        self._shard_of = np.resize(self._shard_of, room)
 
 
 def _prefixes(ids: NDArray[np.uint8]) -> NDArray[np.uint64]:

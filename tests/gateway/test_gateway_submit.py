@@ -294,6 +294,29 @@ def test_a_dropped_transaction_ends_its_wait_with_its_verdict() -> None:
     run(scenario())
 
 
+def test_who_waits_for_rows_of_a_dead_shard_is_asked_to_submit_them_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "ABANDON_AFTER_S", 0.01)
+
+    async def scenario() -> None:
+        node = FakeNode()
+        batches = [node.transfer(account, 0) for account in range(4)]
+        shards = [int(shard_of(batch.rows["sender"], len(node.shards))[0]) for batch in batches]
+        waiting = [asyncio.ensure_future(node.service.submit(b, Wait.COMMITTED)) for b in batches]
+        await until(lambda: sum(len(shard.pending) for shard in node.shards) == len(batches))
+        await node.service.shard_died(shards[0])
+        for shard, wait in zip(shards, waiting, strict=True):
+            if shard == shards[0]:
+                assert (await wait).verdicts.tolist() == [Verdict.UNAVAILABLE]
+        node.commit()
+        for shard, wait in zip(shards, waiting, strict=True):
+            if shard != shards[0]:
+                assert (await wait).height == 1
+
+    run(scenario())
+
+
 def test_a_duplicate_waits_for_the_commit_of_the_first() -> None:
     async def scenario() -> None:
         node = FakeNode()

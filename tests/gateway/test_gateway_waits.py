@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,9 +28,18 @@ def ids(*numbers: int) -> NDArray[np.uint8]:
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 32)
 
 
+def places(of: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Two mempool shards, odd and even numbers."""
+    return (of[:, 8] % 2).astype(np.int64)
+
+
+def register(waits: CommitWaits[Any], of: NDArray[np.uint8], owner: Any) -> Ticket[Any]:
+    return waits.register(of, places(of), owner)
+
+
 def test_a_commit_before_the_admission_reply_is_not_missed() -> None:
     waits: CommitWaits[str] = CommitWaits(100)
-    ticket = waits.register(ids(1, 2), "request")
+    ticket = register(waits, ids(1, 2), "request")
     assert waits.committed(7, ids(2, 1)) == [ticket]
     verdicts = np.array([Verdict.OK, Verdict.NONCE_REUSED], dtype=np.uint8)
     waits.close(ticket, ~waits_on(verdicts), verdicts)
@@ -37,7 +48,7 @@ def test_a_commit_before_the_admission_reply_is_not_missed() -> None:
 
 def test_one_block_answers_every_request_that_waits_for_the_same_transaction() -> None:
     waits: CommitWaits[str] = CommitWaits(100)
-    first, second = waits.register(ids(1), "a"), waits.register(ids(1, 4), "b")
+    first, second = register(waits, ids(1), "a"), register(waits, ids(1, 4), "b")
     assert waits.committed(1, ids(1)) == [first]
     assert second.waiting == 1
     assert waits.committed(2, ids(9, 4, 8)) == [second]
@@ -46,36 +57,49 @@ def test_one_block_answers_every_request_that_waits_for_the_same_transaction() -
 
 def test_the_same_row_twice_in_one_request() -> None:
     waits: CommitWaits[str] = CommitWaits(100)
-    ticket = waits.register(ids(5, 5, 5), "a")
+    ticket = register(waits, ids(5, 5, 5), "a")
     assert waits.committed(3, ids(5)) == [ticket]
     assert ticket.states.tolist() == [COMMITTED] * 3
 
 
 def test_a_dropped_row_gets_its_own_verdict() -> None:
     waits: CommitWaits[str] = CommitWaits(100)
-    ticket = waits.register(ids(1, 2, 3), "a")
+    ticket = register(waits, ids(1, 2, 3), "a")
     verdicts = np.array([Verdict.EXPIRED, Verdict.POOL_FULL], dtype=np.uint8)
     assert waits.dropped(ids(3, 1), verdicts) == []
     assert waits.committed(1, ids(2)) == [ticket]
     assert ticket.verdicts.tolist() == [Verdict.POOL_FULL, Verdict.OK, Verdict.EXPIRED]
 
 
+def test_a_dead_shards_rows_are_given_up_and_no_others() -> None:
+    waits: CommitWaits[str] = CommitWaits(100)
+    odd, mixed = register(waits, ids(1, 3), "odd"), register(waits, ids(5, 6, 7), "mixed")
+    before = waits.moment
+    later = register(waits, ids(9), "later")
+    assert waits.committed(4, ids(5)) == []
+    assert waits.abandon(1, before) == [odd]
+    assert odd.verdicts.tolist() == [Verdict.UNAVAILABLE] * 2
+    assert mixed.states.tolist() == [COMMITTED, WAITING, CLOSED]
+    assert waits.committed(5, ids(6, 9)) == [mixed, later]
+    assert mixed.verdicts.tolist() == [Verdict.OK, Verdict.OK, Verdict.UNAVAILABLE]
+
+
 def test_the_bound_refuses_and_registers_nothing() -> None:
     waits: CommitWaits[str] = CommitWaits(3)
-    ticket = waits.register(ids(1, 2), "a")
+    ticket = register(waits, ids(1, 2), "a")
     with pytest.raises(BusyError) as caught:
-        waits.register(ids(3, 4), "b")
+        register(waits, ids(3, 4), "b")
     assert caught.value.limit == 3
     assert len(waits) == 2
     waits.cancel(ticket)
     waits.cancel(ticket)
     assert len(waits) == 0
-    waits.register(ids(3, 4, 5), "b")
+    register(waits, ids(3, 4, 5), "b")
 
 
 def test_an_empty_request_and_an_empty_block() -> None:
     waits: CommitWaits[str] = CommitWaits(3)
-    assert waits.register(ids(), "a").waiting == 0
+    assert register(waits, ids(), "a").waiting == 0
     assert waits.committed(1, ids()) == []
     assert waits.committed(2, ids(1)) == []
 
@@ -96,9 +120,9 @@ class WaitsAgainstModel(RuleBasedStateMachine):
         waiting = sum(len(rows) for rows in self.model.values())
         if waiting + len(numbers) > ROWS_MAX:
             with pytest.raises(BusyError):
-                self.waits.register(ids(*numbers), -1)
+                register(self.waits, ids(*numbers), -1)
             return
-        self.tickets[self.next] = self.waits.register(ids(*numbers), self.next)
+        self.tickets[self.next] = register(self.waits, ids(*numbers), self.next)
         self.model[self.next] = dict(enumerate(numbers))
         self.next += 1
 
@@ -113,6 +137,11 @@ class WaitsAgainstModel(RuleBasedStateMachine):
         verdicts = np.full(len(numbers), code, dtype=np.uint8)
         finished = self.waits.dropped(ids(*numbers), verdicts)
         self._leave(finished, set(numbers), None)
+
+    @rule(shard=st.integers(0, 1))
+    def abandon(self, shard: int) -> None:
+        finished = self.waits.abandon(shard, self.waits.moment)
+        self._leave(finished, {number for number in range(31) if number % 2 == shard}, None)
 
     def _leave(self, finished: list[Ticket[int]], numbers: set[int], height: int | None) -> None:
         expected = set()
@@ -164,7 +193,7 @@ def test_large_random_tables(rows: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     waits: CommitWaits[int] = CommitWaits(10_000)
     table = rng.integers(0, 256, size=(rows, 32), dtype=np.uint8)
-    tickets = [waits.register(part, i) for i, part in enumerate(np.array_split(table, 7))]
+    tickets = [register(waits, part, i) for i, part in enumerate(np.array_split(table, 7))]
     in_block = rng.random(rows) < 0.5
     others = rng.integers(0, 256, size=(500, 32), dtype=np.uint8)
     waits.committed(1, rng.permutation(np.concatenate((table[in_block], others))))
