@@ -30,6 +30,7 @@ from actors.ledger.signing import SEED_BYTES, Signer, development_signer
 from actors.settings import NetworkSettings
 
 GENESIS_FILE, ALLOCATION_FILE, KEY_FILE = "genesis.json", "allocation.bin", "node.key"
+NEW_MEMBERS = 3
 Progress = Callable[[str], None]
 
 
@@ -106,6 +107,13 @@ def open_network(path: Path, settings: NetworkSettings, nodes: int, progress: Pr
     if path.exists() and any(path.iterdir()):
         raise DirectoryError(f"{path} is not empty and holds no {GENESIS_FILE}; choose another --data-dir")
     return _found(path, settings, nodes, progress)
+
+
+def members_in(path: Path | None) -> int:
+    """Members of the network in a data directory; NEW_MEMBERS where there is none yet."""
+    if path is None or not (path / GENESIS_FILE).exists():
+        return NEW_MEMBERS
+    return len(decode_genesis((path / GENESIS_FILE).read_bytes()).members)
 
 
 def join_network(path: Path, source: Path, name: str) -> NetworkDirectory:

@@ -11,6 +11,7 @@ import typer
 
 from actors.banner import print_banner, watch
 from actors.console import UserError, console, emit
+from actors.directory import members_in
 from config.effective import load
 from config.options import DataDir, Json, Nodes, Overrides, Profile
 
@@ -18,7 +19,7 @@ from config.options import DataDir, Json, Nodes, Overrides, Profile
 def up(
     profile: Profile = "local",
     overrides: Overrides = None,
-    nodes: Nodes = 1,
+    nodes: Nodes = None,
     data_dir: DataDir = None,
     address: Annotated[str, typer.Option("--address", help="Join this Ray cluster.")] = "",
     name: Annotated[str, typer.Option("--node", help="Name of an observer.")] = "observer",
@@ -28,9 +29,9 @@ def up(
 ) -> None:
     """Start a network in this machine's Ray cluster and show its status until Ctrl-C.
 
-    --nodes 3 makes it three members that agree by Raft, each with its own disk, keys and gateway. With
-    --join it is an observer: it follows the network of that peer, validates every block itself, and proposes
-    none.
+    A new network has three members that agree by Raft, each with its own disk, keys and gateway; --nodes 1
+    makes it one. With --join it is an observer: it follows the network of that peer, validates every block
+    itself, and proposes none.
     """
     from node import Join, running_network
 
@@ -47,7 +48,7 @@ def up(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     path = data_dir or Path(settings.node.data_dir)
-    with running_network(settings, path, nodes, join=join) as (_, running):
+    with running_network(settings, path, nodes or members_in(path), join=join) as (_, running):
         print_banner(console, running, settings.network)
         last = watch(console, running, stop)
         if begun := running[0].facts.get("begun"):

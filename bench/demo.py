@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from actors.console import UserError, console, emit
+from actors.directory import members_in
 from actors.gateway.client import Client
 from actors.gateway.proof import ProofError
 from actors.settings import Settings
@@ -40,7 +41,7 @@ KILLS = ("", "leader", "follower")
 def command_demo(
     profile: Profile = "local",
     overrides: Overrides = None,
-    nodes: Nodes = 1,
+    nodes: Nodes = None,
     data_dir: DataDir = None,
     kill: Annotated[str, typer.Option("--kill", help="leader or follower: SIGKILL its whole node.")] = "",
     as_json: Json = False,
@@ -50,14 +51,15 @@ def command_demo(
 
     if kill not in KILLS:
         raise UserError(f"--kill {kill}: use leader or follower")
-    if kill and nodes < 3:
+    count = nodes or members_in(data_dir)
+    if kill and count < 3:
         raise UserError(f"--kill {kill} needs --nodes 3 or more, so that a majority is left")
     settings = load(profile, ["gateway.port=0", *(overrides or [])]).settings
     console.print("measuring the yardstick: libsodium on one core")
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
     with tempfile.TemporaryDirectory(prefix="raychain-load-") as folder:
         began = time.monotonic()
-        with running_network(settings, data_dir, nodes) as (cluster, running):
+        with running_network(settings, data_dir, count) as (cluster, running):
             started_s = time.monotonic() - began
             seen = len(cluster.processes("Validator"))
             result = _exercise(settings, Path(folder), running, yardstick, kill)

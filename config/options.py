@@ -12,7 +12,12 @@ from config.effective import ConfigurationError, every_value, load
 
 Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, or a .toml file.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
-Nodes = Annotated[int, typer.Option("--nodes", min=1, max=64, help="Nodes of the network.")]
+Nodes = Annotated[
+    int | None,
+    typer.Option(
+        "--nodes", min=1, max=64, help="Members; by default those that the directory has, or 3."
+    ),
+]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the network lives on disk.")]
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 

@@ -24,6 +24,8 @@ def run(*arguments: str, keys: Path, url: str, code: int = 0) -> dict[str, Any]:
 def test_commands_work_against_up_and_the_chain_continues_after_ctrl_c(tmp_path: Path) -> None:
     data_dir, keys = tmp_path / "data", tmp_path / "keys"
     options = (
+        "--nodes",
+        "1",
         "--set",
         "network.development_accounts=10",
         "--set",
@@ -48,7 +50,7 @@ def test_commands_work_against_up_and_the_chain_continues_after_ctrl_c(tmp_path:
     assert first["height"] == found["height"]
     assert "secret" not in up.log.read_text().lower()
 
-    again = Up(data_dir, *options)
+    again = Up(data_dir, *options[2:])  # as many members as the directory has
     url = again.url()
     status = run("status", keys=keys, url=url)
     assert status
