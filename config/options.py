@@ -14,9 +14,7 @@ Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, 
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
 Nodes = Annotated[
     int | None,
-    typer.Option(
-        "--nodes", min=1, max=64, help="Members; by default those that the directory has, or 3."
-    ),
+    typer.Option("--nodes", min=1, max=64, help="Members; by default those that the directory has, or 3."),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the network lives on disk.")]
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
