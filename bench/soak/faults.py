@@ -278,18 +278,25 @@ def _leads(node: Any) -> bool:
         return False
 
 
+_ROLE_AFTER = {"remove": "out", "add": "learner", "promote": "voter"}
+
+
 def _change_member(target: Target, action: str, name: str) -> None:
-    """Ask whoever leads, again while that cannot be done yet. Raises LookupError at the bound."""
+    """Ask whoever leads, again while it is refused, until the member is what it should become.
+
+    Raises LookupError at the bound.
+    """
     until, said = time.monotonic() + RECOVERY_S_MAX, "nobody leads"
     while time.monotonic() < until:
         for node in filter(_leads, target.nodes):
             try:
-                node.call("consensus", "change_member", action, name, timeout_s=20)
-            except Exception as error:  # noqa: BLE001 -- typed at the other end; what it says is kept
+                answer = node.call("consensus", "change_member", action, name, timeout_s=30)
+                said = str(answer.get("refused", "it is not in force"))
+                roles = {row["name"]: row["role"] for row in node.call("consensus", "members", timeout_s=20)}
+            except Exception as error:  # noqa: BLE001 -- whatever a call to a killed actor raises
                 said = str(error).strip().splitlines()[-1]
-                if "takes part already" in said or "is no learner" in said:
-                    return
-            else:
+                continue
+            if roles.get(name) == _ROLE_AFTER[action]:
                 return
         time.sleep(0.2)
     raise LookupError(f"{action} {name}: {said}")

@@ -13,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bench.soak import driver as driving
+from bench.soak import faults
 from bench.soak.commands import app
 from bench.soak.driver import Driver
 from bench.soak.faults import KINDS, Injected, Kind, Target, applicable
@@ -160,3 +161,37 @@ def test_the_manifest_runs_a_soak_with_options_that_exist() -> None:
     images = {group["template"]["spec"]["containers"][0]["image"] for group in groups}
     assert images == {"REGISTRY/raychain:soak"}
     assert spec["rayVersion"] in (ROOT / "config" / "soak.Dockerfile").read_text()
+
+
+class Leader(Node):
+    """Refuses a change of members some times before it makes it."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals, self.role, self.asked = refusals, "voter", 0
+
+    def call(self, _actor: str, method: str, *arguments: Any, **_: Any) -> Any:
+        if method == "status":
+            return {"role": "leader"}
+        if method == "members":
+            return [{"name": "node-1", "role": self.role}]
+        self.asked += 1
+        if self.asked <= self.refusals:
+            return {"refused": "another change is under way"}
+        self.role = {"remove": "out", "add": "learner", "promote": "voter"}[arguments[0]]
+        return {"action": arguments[0]}
+
+
+def test_a_refused_change_of_members_is_asked_for_again(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "time", clock)
+    steps = (("remove", "voter", "out"), ("add", "out", "learner"), ("promote", "learner", "voter"))
+    for action, before, role in steps:
+        leader = Leader(refusals=2)
+        leader.role = before
+        target = Target([leader], random.Random(1), 1, lambda _text: None)
+        faults._change_member(target, action, "node-1")
+        assert (leader.role, leader.asked) == (role, 3)
+    never = Target([Leader(refusals=10**9)], random.Random(1), 1, lambda _text: None)
+    with pytest.raises(LookupError, match="another change is under way"):
+        faults._change_member(never, "remove", "node-1")
