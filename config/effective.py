@@ -25,6 +25,8 @@ from actors.settings import Settings
 
 PROFILES_DIR = Path(__file__).parent
 ENVIRONMENT_PREFIX = "RAYCHAIN_"
+# What commands and tests read themselves: who exports these for clients starts nodes with them as well.
+NOT_CONFIGURATION = frozenset(("RAYCHAIN_URL", "RAYCHAIN_KEYS", "RAYCHAIN_API_KEY", "RAYCHAIN_SOAK"))
 
 
 class ConfigurationError(ValueError):
@@ -104,7 +106,7 @@ def _read_profile(profile: str) -> dict[str, Any]:
 
 
 def _read_environment() -> dict[str, Any]:
-    for name in os.environ:
+    for name in os.environ.keys() - NOT_CONFIGURATION:
         section = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")[0].lower()
         if name.startswith(ENVIRONMENT_PREFIX) and section not in Settings.model_fields:
             raise ConfigurationError(f"environment variable {name}: there is no such section")

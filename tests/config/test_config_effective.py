@@ -73,3 +73,14 @@ def test_nodes_that_share_a_machine_share_its_cores_unless_told_otherwise() -> N
     assert [unasked.validator_count(nodes, 2) for nodes in (1, 2, 3)] == [2, 1, 1]
     assert [unasked.validator_count(nodes, 64) for nodes in (1, 3)] == [2, 2]
     assert asked.validator_count(3, 2) == 4
+
+
+def test_what_clients_are_told_by_the_environment_is_no_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RAYCHAIN_URL", "RAYCHAIN_KEYS", "RAYCHAIN_API_KEY"):
+        monkeypatch.setenv(name, "something")
+    load("local")
+    monkeypatch.setenv("RAYCHAIN_NODE_VALIDATORS", "4")
+    with pytest.raises(ConfigurationError, match="RAYCHAIN_NODE_VALIDATORS"):
+        load("local")
