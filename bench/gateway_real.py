@@ -11,6 +11,8 @@ import asyncio
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from actors.ledger.hashing import prefixes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -45,9 +47,9 @@ class Counting:
     def __init__(self, senders: NDArray[Any], balance: int) -> None:
         import numpy as np
 
-        order = np.argsort(_prefixes(senders))
+        order = np.argsort(prefixes(senders))
         self._keys = np.ascontiguousarray(senders[order])
-        self._prefixes = _prefixes(self._keys)
+        self._prefixes = prefixes(self._keys)
         self._nonces = np.zeros(len(senders), dtype=np.uint64)
         self._balances = np.full(len(senders), balance, dtype=np.uint64)
         self._height = 0
@@ -88,19 +90,13 @@ class Counting:
             )
             if not told["count"]:
                 continue
-            at = np.searchsorted(self._prefixes, _prefixes(rows["sender"]))
+            at = np.searchsorted(self._prefixes, prefixes(rows["sender"]))
             np.maximum.at(self._nonces, at, rows["nonce"] + np.uint64(1))
             changed = np.unique(at)
             self._height += 1
             columns = (self._keys[changed], self._nonces[changed], self._balances[changed])
             names = ("keys", "nonces", "balances")
             await shard.settle.remote({"height": self._height, **dict(zip(names, columns, strict=True))})
-
-
-def _prefixes(keys: NDArray[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    return np.ascontiguousarray(keys[:, :8]).view(np.uint64).reshape(-1)
 
 
 async def _load(actors: list[Any], submitter: Submitter, seconds: float) -> tuple[int, float, list[float]]:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.hashing import prefixes
+
 PENDING_MAX = 100
 FACTS_KEPT = 256
 SKIPPED_MAX = 256
@@ -176,5 +178,4 @@ class EventHub:
         if self._prefixes is None:
             watched = b"".join(key[:8] for key in self._watchers)
             self._prefixes = np.unique(np.frombuffer(watched, dtype=np.uint64))
-        prefixes = np.ascontiguousarray(keys[:, :8]).view(np.uint64).reshape(-1)
-        return np.flatnonzero(np.isin(prefixes, self._prefixes))
+        return np.flatnonzero(np.isin(prefixes(keys), self._prefixes))

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.hashing import prefixes
+
 RUN_MAX = 256
 ROWS_MAX = 500_000
 KNOWN_MAX = 100_000
@@ -39,7 +41,7 @@ class _Delta:
 
     def __init__(self, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]) -> None:
         # Copies: a reference to what came would hold the whole message.
-        self._prefixes = np.ascontiguousarray(keys[:, :8]).view(np.uint64).reshape(-1)
+        self._prefixes = prefixes(keys)
         self._keys, self._nonces, self._balances = np.array(keys), np.array(nonces), np.array(balances)
 
     def __len__(self) -> int:

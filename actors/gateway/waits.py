@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.backend import BusyError
+from actors.ledger.hashing import prefixes
 from actors.ledger.verdict import Verdict
 
 Owner = TypeVar("Owner")
@@ -87,7 +88,7 @@ class CommitWaits(Generic[Owner]):
         self._next_number += 1
         low, high = self._count, self._count + rows
         self._ids[low:high] = ids
-        self._prefixes[low:high] = _prefixes(ids)
+        self._prefixes[low:high] = prefixes(ids)
         self._ticket_of[low:high] = ticket.number
         self._row_of[low:high] = np.arange(rows)
         self._shard_of[low:high] = shards
@@ -165,7 +166,7 @@ class CommitWaits(Generic[Owner]):
         none = np.empty(0, dtype=np.int64)
         if len(ids) == 0 or len(self) == 0:
             return none, none
-        wanted = _prefixes(ids)
+        wanted = prefixes(ids)
         order = np.argsort(wanted, kind="stable")
         wanted = wanted[order]
         rows = self._candidates(wanted)
@@ -218,11 +219,6 @@ class CommitWaits(Generic[Owner]):
         self._ticket_of = np.resize(self._ticket_of, room)
         self._row_of = np.resize(self._row_of, room)
         self._shard_of = np.resize(self._shard_of, room)
-
-
-def _prefixes(ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """(n,) first eight bytes of (n, 32) ids."""
-    return np.ascontiguousarray(ids[:, :8]).view(np.uint64).reshape(-1)
 
 
 def waits_on(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:

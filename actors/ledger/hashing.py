@@ -29,6 +29,11 @@ def sha256_rows(messages: NDArray[np.uint8], prefix: bytes = b"") -> NDArray[np.
     return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(count, DIGEST_BYTES)
 
 
+def prefixes(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(n,) uint64: first eight bytes, little-endian, of (n, 32) ids or keys; tables find them by these."""
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).reshape(-1)
+
+
 def sha256(data: bytes) -> bytes:
     """SHA-256 of one value."""
     return hashlib.sha256(data).digest()

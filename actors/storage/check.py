@@ -33,7 +33,7 @@ from actors.ledger.block import (
     decode_header,
 )
 from actors.ledger.genesis import Allocation, Genesis, exact_sum
-from actors.ledger.hashing import Hasher, sha256
+from actors.ledger.hashing import Hasher, prefixes, sha256
 from actors.ledger.rows import FormatError
 from actors.storage import pages, tx_index
 from actors.storage.accounts import Accounts
@@ -399,15 +399,12 @@ def _runs(disk: Disk) -> Iterator[Run]:
 
 
 def _block_sum(height: int, ids: NDArray[np.uint8]) -> int:
-    prefixes = np.ascontiguousarray(ids[:, :8]).view(np.uint64).reshape(-1)
     heights = np.full(len(ids), height, dtype=np.uint64)
-    return _mixed_sum(prefixes, heights, np.arange(len(ids), dtype=np.uint32))
+    return _mixed_sum(prefixes(ids), heights, np.arange(len(ids), dtype=np.uint32))
 
 
-def _mixed_sum(
-    prefixes: NDArray[np.uint64], heights: NDArray[np.uint64], positions: NDArray[np.uint32]
-) -> int:
+def _mixed_sum(first: NDArray[np.uint64], heights: NDArray[np.uint64], positions: NDArray[np.uint32]) -> int:
     """Sum of the entries, each mixed into 64 bits, modulo 2^64."""
-    mixed = (prefixes ^ (heights << np.uint64(32)) ^ positions) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (first ^ (heights << np.uint64(32)) ^ positions) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(29)) ^ heights) * np.uint64(0xBF58476D1CE4E5B9)
     return int((mixed ^ (mixed >> np.uint64(32)) ^ positions).sum(dtype=np.uint64))

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.hashing import prefixes
+
 FAN_OUT = 16
 PAGE_ROWS = 4096
 _KEY = struct.Struct(">BQI")
@@ -91,10 +93,10 @@ def key_range(level: int, first: int) -> tuple[bytes, bytes]:
 
 def block_run(height: int, ids: NDArray[np.uint8]) -> tuple[Run, list[tuple[bytes, bytes]]]:
     """The level-0 run of a block from its (n, 32) ids, with all its keys and values."""
-    prefixes = np.ascontiguousarray(ids[:, :8]).view(np.uint64).reshape(-1)
-    order = np.argsort(prefixes, kind="stable")
+    first = prefixes(ids)
+    order = np.argsort(first, kind="stable")
     heights = np.full(len(ids), height, dtype=np.uint64)
-    table = prefixes[order], heights, order.astype(np.uint32)
+    table = first[order], heights, order.astype(np.uint32)
     pages = [_cut(table, at, at + PAGE_ROWS) for at in range(0, len(ids), PAGE_ROWS)]
     run = Run(0, height, 1, len(ids), _fences(pages))
     return run, _entries(run, pages)

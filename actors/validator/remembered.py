@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.hashing import DIGEST_BYTES
+from actors.ledger.hashing import DIGEST_BYTES, prefixes
 
 PLACES = 1 << 17  # 4 MiB
 
@@ -35,5 +35,4 @@ class Remembered:
         self._taken[places] = True
 
     def _places(self, ids: NDArray[np.uint8]) -> NDArray[np.int64]:
-        first = np.ascontiguousarray(ids[:, :8]).view(np.uint64).reshape(-1)
-        return (first % np.uint64(len(self._ids))).astype(np.int64)
+        return (prefixes(ids) % np.uint64(len(self._ids))).astype(np.int64)

@@ -13,11 +13,11 @@ from actors.gateway.client import ApiError, Client
 from actors.gateway.proof import ProofError
 from actors.ledger.block import SealedHeader, decode_sealed_header
 from actors.ledger.genesis import Allocation, Genesis
-from actors.ledger.hashing import Hasher
+from actors.ledger.hashing import Hasher, prefixes
 from actors.ledger.rows import Batch, decode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
 from bench.load import COMMITTED, DURABLE, LoadPlan
-from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts, prefixes
+from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts
 from bench.soak.sabotage import Blocks
 from bench.workload import FALSE_SIGNATURE, open_pool
 

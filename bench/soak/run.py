@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.console import UserError
+from actors.ledger.hashing import prefixes
 from actors.shell import kernel_cache_dir
 from actors.validator.kernels import select
 from bench.generators import Running, ceiling_tps, joined, run_plans
@@ -31,7 +32,6 @@ from bench.load import REFUSED, LoadPlan
 from bench.saturation import LoadRun, LoadShape
 from bench.schedule import Segment, constant, rows_due
 from bench.soak import judge
-from bench.soak.chain_walk import prefixes
 from bench.soak.driver import Driver
 from bench.soak.evidence import Expiring, answers_of, audit, ids_of, walk
 from bench.soak.faults import Target

@@ -12,12 +12,13 @@ from actors.directory import NodeFolder, build_genesis, development_allocation
 from actors.ledger import rules
 from actors.ledger.block import Certificate, Header, SealedHeader, sign_proposal, sign_vote
 from actors.ledger.genesis import Allocation, Genesis
+from actors.ledger.hashing import prefixes
 from actors.ledger.merkle import root
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, development_signer
 from actors.settings import NetworkSettings
 from bench.simulation.raft.linearizability import Operation
-from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts, prefixes
+from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts
 from bench.soak.judge import CHECKS, Evidence, Fault, Sample, judge, lost, recovery_ms, slope_per_min, slopes
 from bench.soak.sabotage import SABOTAGE, Sabotage
 from bench.workload import PoolPlan, build_pool
