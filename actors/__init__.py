@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
+    """Where what was compiled is kept between starts: a folder of this user alone."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raychain"
 
 
@@ -25,7 +26,7 @@ def _numba_cache_dir() -> Path:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         if "njit" in (text := path.read_text()):
             digest.update(text.encode())
-    return _cache_dir() / f"numba-{digest.hexdigest()[:16]}"
+    return cache_dir() / f"numba-{digest.hexdigest()[:16]}"
 
 
 def _keep_bytecode() -> None:
@@ -33,7 +34,7 @@ def _keep_bytecode() -> None:
     if os.environ.get("PYTHONDONTWRITEBYTECODE") and not sys.pycache_prefix:
         del os.environ["PYTHONDONTWRITEBYTECODE"]
         sys.dont_write_bytecode = False
-        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(_cache_dir() / "bytecode")
+        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(cache_dir() / "bytecode")
 
 
 _keep_bytecode()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import psutil
 
+from actors import cache_dir
+
 if TYPE_CHECKING:
     from loguru import Logger
 
@@ -101,9 +103,8 @@ def freeze_long_lived() -> None:
 
 
 def kernel_cache_dir() -> Path:
-    """Where compiled kernels are kept between starts: a folder of this user alone."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "raychain" / "kernels"
+    """Where compiled kernels are kept between starts."""
+    return cache_dir() / "kernels"
 
 
 def first_line(error: BaseException) -> str:

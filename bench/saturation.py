@@ -43,8 +43,8 @@ Progress = Callable[[str], None]
 class LoadShape:
     """What to offer and how. rate_tps: None searches. accounts: development accounts that may be used.
 
-    replay: seconds at which each batch is due, ascending from 0, as an earlier run's record has them; they
-    take the place of ramp and hold.
+    replay: (n,) seconds at which the batches are due, as `read_record` answers them; they take the place of
+    ramp and hold.
     """
 
     ramp_s: int
@@ -60,7 +60,7 @@ class LoadShape:
     invalid_share: float = 0.0
     duplicate_share: float = 0.0
     wait: str = "committed"
-    replay: Path | None = None
+    replay: NDArray[np.float64] | None = None
 
 
 class LoadRun:
@@ -193,7 +193,10 @@ def measure_load(
     record: where to write the due times of what was measured.
     """
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
-    measured = _replayed(run, shape, progress) if shape.replay else _held(run, shape, progress)
+    if shape.replay is None:
+        measured = _held(run, shape, progress)
+    else:
+        measured = _replayed(run, shape, shape.replay, progress)
     stages, hold, tried, saturation = measured
     if record is not None:
         np.save(record.with_suffix(".npy"), hold["dues_s"])
@@ -206,9 +209,7 @@ Measured = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]], flo
 """All stages, the one that is reported, the rates that were tried, and the saturation if it was searched."""
 
 
-def _replayed(run: LoadRun, shape: LoadShape, progress: Progress) -> Measured:
-    assert shape.replay is not None
-    dues = read_record(shape.replay)
+def _replayed(run: LoadRun, shape: LoadShape, dues: NDArray[np.float64], progress: Progress) -> Measured:
     rate = len(dues) * shape.batch_rows / max(float(dues[-1]), 1e-9)
     progress(f"replaying {len(dues):,} batches over {dues[-1]:,.1f} s")
     hold = run.again(dues)

@@ -230,7 +230,7 @@ class Consensus(Shell):
             if channel == RAFT_CHANNEL:
                 self._deliver(identity, body)
             elif channel == CERTIFICATE_CHANNEL:
-                self._certifier.add_certificate(body[:DIGEST_BYTES], body[DIGEST_BYTES:])
+                self._take_certificate(body)
 
     async def deliver(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Replica messages, as (identity of the sender, bytes)."""
@@ -265,7 +265,10 @@ class Consensus(Shell):
     async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Certificates that a leader announced: header hash, then the certificate."""
         for _, message in messages:
-            self._certifier.add_certificate(message[:DIGEST_BYTES], message[DIGEST_BYTES:])
+            self._take_certificate(message)
+
+    def _take_certificate(self, message: bytes) -> None:
+        self._certifier.add_certificate(message[:DIGEST_BYTES], message[DIGEST_BYTES:])
 
     async def prove(self, height: int, digest: bytes) -> bytes:
         """This node's certificate of a block, or its vote if the block is durable here, or nothing."""

@@ -274,6 +274,8 @@ class Engine:
         if not isinstance(message, AppendRequest):
             return message
         named = [self._riding[e.digest] for e in message.entries if e.digest in self._riding]
+        if not named:
+            return message
         return msgspec.structs.replace(message, bodies=tuple(named[:BODIES_PER_MESSAGE_MAX]))
 
     def _on_change(self, was: tuple[Role, Any, int], now: tuple[Role, Any, int]) -> None:

@@ -73,10 +73,8 @@ def load_command(
     wanted = LoadShape(
         ramp, hold, rate_of(rate), accounts, first_account, batch_rows, processes, seed, shape_of(shape),
         sizes_of(payload), invalid, duplicates, _one_of(wait, ("accepted", "durable", "committed"), "--wait"),
-        replay,
+        None if replay is None else read_record(replay),
     )  # fmt: skip
-    if replay is not None:
-        read_record(replay)  # a mistake is named before anything starts
     if endpoint:
         result = _measure(wanted, endpoint, record)
     else:
