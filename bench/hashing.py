@@ -1,4 +1,4 @@
-"""SHA-256 of Merkle inner nodes and of transaction rows: the SIMD kernel beside hashlib, on one core.
+"""SHA-256 of Merkle inner nodes and of transaction rows: the compiled kernel beside hashlib, on one core.
 
 Keys: for `node_65` (prefix and two hashes) and `row_209` (prefix and transaction row), `hashlib_per_s` (a
 table of messages in, a table of digests out, as the kernel does it), `hashlib_bare_per_s` (a loop over

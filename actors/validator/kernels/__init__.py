@@ -1,4 +1,4 @@
-"""Hashing and signature verification of whole columns: one contract, two implementations."""
+"""Hashing and signature verification of whole columns: one contract, several implementations."""
 
 from .interface import Hasher, Kernels, ShapeError, Verifier
 from .selection import select

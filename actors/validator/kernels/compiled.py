@@ -17,7 +17,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -27,7 +27,7 @@ import llvmlite
 from llvmlite import binding
 
 FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512ifma")
-"""What a CPU must have, in LLVM's names: Ice Lake and Zen 4 do, and their successors."""
+"""What a CPU must have for the AVX-512 kernels, in LLVM's names: Ice Lake, Zen 4 and their successors do."""
 
 CHECKSUM_BYTES = 32
 OBJECT_BYTES_MAX = 16 << 20
@@ -44,9 +44,9 @@ class Host:
     cpu: str
     features: frozenset[str]
 
-    def missing(self) -> list[str]:
-        """The features that the kernels need and this CPU lacks."""
-        return [feature for feature in FEATURES if feature not in self.features]
+    def missing(self, needed: Sequence[str] = FEATURES) -> list[str]:
+        """The features that kernels need, the AVX-512 ones by default, and this CPU lacks."""
+        return [feature for feature in needed if feature not in self.features]
 
 
 @lru_cache(maxsize=1)

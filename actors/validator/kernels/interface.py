@@ -1,7 +1,8 @@
 """The contract of the kernels: what callers may pass, and what every implementation answers.
 
-Two implementations stand behind it. The portable one (hashlib, libsodium) defines the right answers; the
-AVX-512 one must give the same answer on every input, and is chosen only where it proves so at start.
+The portable implementation (hashlib, libsodium) defines the right answers. The AVX-512 one, and the hasher by
+SHA extensions for CPUs without AVX-512, must give the same answer on every input, and are chosen only where
+they prove so at start.
 
 Arrays are columns of a row table, so rows may be any number of bytes apart, but the bytes of one row lie
 side by side. Nothing here is secret: signatures, keys and messages are public, and timing may depend on them.
@@ -69,7 +70,7 @@ class Kernels:
     ``statistics`` answers monotone counters for metrics, by name; empty for the portable implementation.
     """
 
-    name: Literal["portable", "avx512ifma"]
+    name: Literal["portable", "sha_ni", "avx512ifma"]
     hash_rows: Hasher
     verify: Verifier
     reason: str = ""

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from . import portable
+from . import portable, sha256_ni
 from .compiled import CacheError, Host, host
 from .interface import Choice, Kernels
 from .selftest import SelfTestError, check_hasher, check_verifier
@@ -37,7 +37,8 @@ def select(
     """Answer the kernels to use; ``Kernels.reason`` says in one line why, if others were wanted.
 
     ``portable`` takes hashlib and libsodium. ``auto`` and ``simd`` take the AVX-512 kernels if the CPU has
-    the instructions, the compiled code can be trusted and the self-test passes, and else the portable ones.
+    the instructions, the compiled code can be trusted and the self-test passes; without the instructions they
+    take libsodium and the hasher by SHA extensions, on the same conditions; and else the portable ones.
     Compiled code is kept in ``cache_dir``, which must be this user's alone; None compiles at each start,
     which takes seconds. ``cpu`` stands in for the CPU found, to see how another one would fare.
     ``tables_bytes_max`` bounds the tables of frequent senders' keys; 0 makes none. ``policy`` says how much
@@ -51,7 +52,7 @@ def select(
         return portable.kernels()
     target = host() if cpu is None else cpu
     if missing := target.missing():
-        return portable.kernels(f"portable kernels serve: this CPU ({target.cpu}) lacks {', '.join(missing)}")
+        return _without_avx512(target, cache_dir, f"this CPU ({target.cpu}) lacks {', '.join(missing)}")
     seed = secrets.randbits(63) if seed is None else seed
     try:
         simd = Simd(target, cache_dir, tables_bytes_max, seed)
@@ -67,3 +68,15 @@ def select(
         statistics=lambda: {**simd.statistics(), **trusted.statistics()},
         peer_verifier=trusted.for_peer,
     )
+
+
+def _without_avx512(target: Host, cache_dir: Path | None, why: str) -> Kernels:
+    if target.missing(sha256_ni.FEATURES):
+        return portable.kernels(f"portable kernels serve: {why}")
+    try:
+        hash_rows = sha256_ni.ShaExtensions(target, cache_dir).hash_rows
+        check_hasher(hash_rows)
+    except (CacheError, SelfTestError, RuntimeError) as error:
+        return portable.kernels(f"portable kernels serve: {why}; {error}")
+    reason = f"libsodium verifies signatures: {why}"
+    return Kernels(name="sha_ni", hash_rows=hash_rows, verify=portable.verify, reason=reason)

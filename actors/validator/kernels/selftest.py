@@ -1,4 +1,4 @@
-"""The test that the AVX-512 kernels must pass at every start, before their first use.
+"""The test that compiled kernels must pass at every start, before their first use.
 
 It compares them with the portable kernels on fixed cases that reach every path of the code; a compiler, a
 cache or a CPU that is not what it should be shows here, and not in a block.

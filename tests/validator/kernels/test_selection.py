@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.validator.kernels import compiled, fuzz, portable, select, selection
+from actors.validator.kernels import compiled, fuzz, portable, select, selection, sha256_ni
 from actors.validator.kernels.compiled import Host, host
 from actors.validator.kernels.interface import Kernels
+from actors.validator.kernels.sha256_ni import FEATURES, ShaExtensions
 from actors.validator.kernels.simd import Simd
 
 needs_avx512 = pytest.mark.skipif(bool(host().missing()), reason="this CPU lacks AVX-512 IFMA")
+needs_sha = pytest.mark.skipif(bool(host().missing(FEATURES)), reason="this CPU lacks the SHA extensions")
 
 
 def serves_portably(kernels: Kernels, why: str) -> None:
@@ -27,6 +29,32 @@ def test_a_cpu_without_the_instructions(tmp_path: Path) -> None:
     without = Host("skylake", frozenset({"avx2"}))
     serves_portably(select("auto", tmp_path, without), "lacks avx512f")
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_sha
+def test_sha_extensions_hash_where_avx512_is_missing(tmp_path: Path) -> None:
+    without = Host(host().cpu, host().features - set(compiled.FEATURES))
+    kernels = select("auto", tmp_path, without)
+    assert kernels.name == "sha_ni"
+    assert "libsodium verifies signatures: this CPU" in kernels.reason
+    assert "lacks avx512f" in kernels.reason
+    rows = np.arange(640, dtype=np.uint8).reshape(10, 64)
+    assert np.array_equal(kernels.hash_rows(rows, b"\1"), portable.hash_rows(rows, b"\1"))
+    (file,) = tmp_path.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@needs_sha
+def test_sha_extensions_that_fail_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(ShaExtensions):
+        def hash_rows(self, messages: np.ndarray, prefix: bytes = b"") -> np.ndarray:
+            digests = super().hash_rows(messages, prefix)
+            digests[-1, 31] ^= 1
+            return digests
+
+    monkeypatch.setattr(sha256_ni, "ShaExtensions", Wrong)
+    without = Host(host().cpu, host().features - set(compiled.FEATURES))
+    serves_portably(select("auto", None, without), "differs from hashlib")
 
 
 def test_a_cpu_that_llvm_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
