@@ -99,6 +99,9 @@ def soak(
     faults: Annotated[str, typer.Option(help="all, none, or kinds separated by commas.")] = "all",
     rate: Rate = "auto",
     raylets: Annotated[int, typer.Option(min=1, max=16, help="Raylets on this machine, as hosts.")] = 1,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Each node in a Ray cluster of its own on this machine.")
+    ] = False,
     address: Annotated[str, typer.Option("--address", help="Join this Ray cluster.")] = "",
     sabotage: Annotated[
         str, typer.Option(help="Prove that checks can fail: kinds, separated by commas.")
@@ -121,6 +124,7 @@ def soak(
     """
     from bench.soak.faults import applicable
     from bench.soak.outcome import summary
+    from bench.soak.outpost import running_outposts
     from bench.soak.raylets import Raylets
     from bench.soak.report import write_report
     from bench.soak.run import Soak, SoakOptions
@@ -128,6 +132,8 @@ def soak(
     from node import running_network
 
     undermined = tuple(_one_of(name, tuple(SABOTAGE), "--sabotage") for name in sabotage.split(",") if name)
+    if apart + bool(address) + (raylets > 1) > 1:
+        raise UserError("--apart, --address and --raylets are three ways to place a network: choose one")
     joined = ["gateway.port=0", *([f"cluster.address={address}"] if address else []), *(overrides or [])]
     with ExitStack() as stack:
         machines = stack.enter_context(Raylets(raylets)) if raylets > 1 else None
@@ -135,14 +141,20 @@ def soak(
             joined += [f"cluster.address={machines.address}", "cluster.spread_validators=true"]
         settings = load_settings(profile, joined).settings
         local = machines is not None or not settings.cluster.address
-        possible = applicable(nodes, local, raylets)
+        possible = applicable(nodes, local, raylets, nodes if apart else 0)
         options = SoakOptions(
             minutes, seed, kinds_of(faults, possible), rate_of(rate), undermined, prove, local
         )
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="raychain-soak-")))
-        with running_network(settings, scratch / "network", nodes) as (_, running):
-            soaked = Soak(options, running, scratch, _say, machines).run()
-        result = {**summary(soaked), "durability": settings.storage.durability, "raylets": raylets}
+        if apart:
+            outposts, far = stack.enter_context(running_outposts(settings, scratch / "network", nodes, _say))
+            soak_of_all = Soak(options, far, scratch, _say, None, outposts)
+        else:
+            _, running = stack.enter_context(running_network(settings, scratch / "network", nodes))
+            soak_of_all = Soak(options, running, scratch, _say, machines)
+        soaked = soak_of_all.run()
+        placed = {"raylets": raylets, "ray_clusters": nodes if apart else 1}
+        result = {**summary(soaked), "durability": settings.storage.durability, **placed}
         if report is not None:
             result["report"] = str(write_report(report, soaked, result, settings))
     emit(result, as_json, title="soak")

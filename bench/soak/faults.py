@@ -13,7 +13,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ import psutil
 
 from bench.soak.flood import flood_with_bad_input
 from bench.soak.judge import RECOVERY_S_MAX
+from bench.soak.outpost import Outpost
 from bench.soak.raylets import Raylets
 
 HOLD_S = 2.0
@@ -31,7 +32,8 @@ Heal = Callable[[], None]
 
 @dataclass(slots=True)
 class Target:
-    """What faults act on. `local`: processes are on this machine. `raylets`: those that may be removed."""
+    """What faults act on. `local`: processes are on this machine. `raylets`: those that may be removed.
+    `outposts`: Ray clusters of one node each."""
 
     nodes: list[Any]
     chance: random.Random
@@ -39,6 +41,7 @@ class Target:
     log: Callable[[str], None]
     local: bool = True
     raylets: Raylets | None = None
+    outposts: Sequence[Outpost] = ()
 
     def node(self) -> Any:
         """A victim."""
@@ -109,6 +112,7 @@ class Kind:
     nodes_min: int = 1
     local_only: bool = False
     raylets_min: int = 1
+    outposts_min: int = 0
 
 
 def _kill(kind: str) -> Callable[[Target], Injected]:
@@ -308,6 +312,12 @@ def _remove_raylet(target: Target) -> Injected:
     return Injected(f"raylet {target.raylets.remove()}", target.raylets.add, HOLD_S)
 
 
+def _lose_cluster(target: Target) -> Injected:
+    """A whole Ray cluster dies, head and all, and is started again on what its node has on disk."""
+    outpost = target.chance.choice(target.outposts)
+    return Injected(f"{outpost.name}: {outpost.kill()} processes", outpost.start, HOLD_S)
+
+
 def _set_faults(node: Any, document: dict[str, Any]) -> None:
     node.call("peer", "set_faults", document, timeout_s=20)
 
@@ -340,13 +350,18 @@ KINDS: dict[str, Kind] = {
     "one_way_partition": Kind("a node hears nobody", _partition(both_ways=False), 2),
     "partition": Kind("a node is cut off both ways", _partition(both_ways=True), 2),
     "remove_raylet": Kind("a raylet is killed with its Validators", _remove_raylet, 1, True, 2),
+    "lose_cluster": Kind("a node's whole Ray cluster is killed", _lose_cluster, 2, True, 1, 2),
 }
 
 
-def applicable(nodes: int, local: bool, raylets: int = 1) -> list[str]:
-    """Kinds that a network of so many nodes, on so many raylets of this or other machines, can suffer."""
+def applicable(nodes: int, local: bool, raylets: int = 1, outposts: int = 0) -> list[str]:
+    """Kinds that a network of so many nodes, on so many raylets of this or other machines or with so many
+    Ray clusters of their own, can suffer."""
     return [
         name
         for name, kind in KINDS.items()
-        if nodes >= kind.nodes_min and raylets >= kind.raylets_min and (local or not kind.local_only)
+        if nodes >= kind.nodes_min
+        and raylets >= kind.raylets_min
+        and outposts >= kind.outposts_min
+        and (local or not kind.local_only)
     ]

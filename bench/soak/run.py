@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -36,6 +36,7 @@ from bench.soak.driver import Driver
 from bench.soak.evidence import Expiring, answers_of, audit, ids_of, walk
 from bench.soak.faults import Target
 from bench.soak.judge import Evidence, Finding
+from bench.soak.outpost import Outpost
 from bench.soak.raylets import Raylets
 from bench.soak.registers import Payer, Registers
 from bench.soak.sabotage import SABOTAGE, Sabotage
@@ -119,10 +120,16 @@ class Soak:
     """A soak of a running network."""
 
     def __init__(
-        self, options: SoakOptions, nodes: list[Any], scratch: Path, log: Log, raylets: Raylets | None = None
+        self,
+        options: SoakOptions,
+        nodes: Sequence[Any],
+        scratch: Path,
+        log: Log,
+        raylets: Raylets | None = None,
+        outposts: Sequence[Outpost] = (),
     ) -> None:
-        self._options, self._nodes, self._scratch, self._log = options, nodes, scratch, log
-        self._raylets = raylets
+        self._options, self._nodes, self._scratch, self._log = options, list(nodes), scratch, log
+        self._raylets, self._outposts = raylets, outposts
         self._genesis = nodes[0].directory.genesis
         self._urls = [node.url for node in nodes]
         self._accounts = self._genesis.accounts
@@ -195,7 +202,9 @@ class Soak:
 
     def _target(self, chance: random.Random) -> Target:
         options = self._options
-        return Target(self._nodes, chance, options.seed, self._log, options.local, self._raylets)
+        return Target(
+            self._nodes, chance, options.seed, self._log, options.local, self._raylets, self._outposts
+        )
 
     def _calibrated(self) -> float:
         self._log("calibrating: what does the network take?")

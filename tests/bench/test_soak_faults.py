@@ -17,6 +17,7 @@ from bench.soak import faults
 from bench.soak.commands import app
 from bench.soak.driver import Driver
 from bench.soak.faults import KINDS, Injected, Kind, Target, applicable
+from bench.soak.outpost import FarNode
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -128,6 +129,48 @@ def test_kinds_fit_the_network() -> None:
     assert {"kill_storage", "partition"} <= set(remote)
     assert not {"pause", "disk_full", "kill_node"} & set(remote)
     assert "remove_raylet" in applicable(1, True, raylets=2)
+    assert "lose_cluster" not in three
+    assert "lose_cluster" in applicable(3, True, outposts=3)
+
+
+class Post:
+    """An outpost that dies, and comes back."""
+
+    name, alive = "node-2", True
+
+    def kill(self) -> int:
+        self.alive = False
+        return 9
+
+    def start(self) -> None:
+        self.alive = True
+
+    def ask(self, method: str, *_: Any) -> Any:
+        if not self.alive:
+            raise EOFError
+        return (
+            {"gateway-0": {"url": "http://127.0.0.1:1"}} if method == "facts" else {"gateway-0": {"pid": 1}}
+        )
+
+
+def test_a_lost_cluster_is_started_again() -> None:
+    post = Post()
+    injected = KINDS["lose_cluster"].inject(
+        Target([Node()], random.Random(1), 1, lambda _text: None, outposts=[post])  # type: ignore[list-item]
+    )
+    assert (injected.target, post.alive) == ("node-2: 9 processes", False)
+    injected.heal()
+    assert post.alive
+
+
+def test_a_far_node_that_is_gone_answers_as_one_whose_actors_do_not() -> None:
+    post = Post()
+    node = FarNode(post, Folder(), None)  # type: ignore[arg-type]
+    assert (node.url, node.health()) == ("http://127.0.0.1:1", {"gateway-0": {"pid": 1}})
+    post.kill()
+    assert node.health() == {"gateway-0": None}
+    with pytest.raises(EOFError):
+        node.call("storage", "head")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +179,7 @@ def test_kinds_fit_the_network() -> None:
         (["soak", "--faults", "earthquake"], "earthquake"),
         (["soak", "--sabotage", "arson"], "skip_fsync"),
         (["soak", "--rate", "-3"], "--rate"),
+        (["soak", "--apart", "--raylets", "2"], "choose one"),
         (["load", "--shape", "round"], "zipf"),
         (["load", "--payload", "9999999"], "4096"),
         (["load", "--wait", "never"], "durable"),
