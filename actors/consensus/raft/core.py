@@ -92,6 +92,8 @@ class Raft(Reconfiguration):
             self.leader = None
             if self.is_promotable:
                 self._pre_campaign()
+        elif self.role is Role.PRE_CANDIDATE and self.now_ms >= self._ask_again_ms:
+            self._ask_for_pre_votes()
 
     def step(self, message: Message, now_ms: int) -> None:
         """Takes one message from another replica. Its sender must have been authenticated.
@@ -147,7 +149,11 @@ class Raft(Reconfiguration):
     @property
     def next_deadline_ms(self) -> int:
         """When `tick` has something to do, if nothing happens before."""
-        return self._heartbeat_deadline_ms if self.role is Role.LEADER else self._election_deadline_ms
+        if self.role is Role.LEADER:
+            return self._heartbeat_deadline_ms
+        if self.role is Role.PRE_CANDIDATE:
+            return min(self._ask_again_ms, self._election_deadline_ms)
+        return self._election_deadline_ms
 
     def followers(self) -> tuple[FollowerStatus, ...]:
         """What this leader knows of each other member. Empty if this replica does not lead."""

@@ -2,6 +2,12 @@
 
 - A replica that hears nothing for a random 150-300 ms asks whether it *would* be elected (pre-vote) before
   it raises its term, so that a replica that was cut off disturbs nobody when it returns.
+- Two that campaign at once would split the vote, the more often the slower disks and messages are. So whoever
+  would vote for another lets that one try first: a follower starts its timer anew, and of two pre-candidates
+  the one whose log, then whose number, is behind gives way while the other one refuses. Who gave way does not
+  do so again before it has campaigned itself, so that one who is heard, and hears nothing, stops nobody.
+- A pre-candidate asks again every heartbeat interval: who refused may have been loyal to a leader that is
+  gone.
 - Whoever heard from a leader within the shortest election timeout refuses to vote (stickiness), unless the
   leader itself asked for the election. Leases rest on this.
 - A leader that has not heard from a majority for the longest election timeout steps down (check-quorum).
@@ -50,6 +56,7 @@ class Election(RaftState):
         if self.role is not Role.FOLLOWER or self.leader != leader:
             self._become_follower(self.term, leader)
         self._loyal_until_ms = self.now_ms + self.options.election_timeout_ms_min
+        self._gave_way = False
         self._reset_election_timer()
 
     # --- campaigning -------------------------------------------------------------------------------------
@@ -57,14 +64,22 @@ class Election(RaftState):
     def _pre_campaign(self) -> None:
         self.role = Role.PRE_CANDIDATE
         self.leader = None
+        self._stubborn, self._gave_way = self._gave_way, False
         self._votes = {self.id: True}
         self._reset_election_timer()
         if vote_outcome(self.configuration, self._votes) is VoteOutcome.WON:
             self._campaign(transfer=False)
             return
+        self._ask_for_pre_votes()
+
+    def _ask_for_pre_votes(self) -> None:
+        """Ask whoever has not granted one; what was refused before counts no more."""
+        self._ask_again_ms = self.now_ms + self.options.heartbeat_interval_ms
+        self._votes = {member: granted for member, granted in self._votes.items() if granted}
         last_index, last_term = self.log.last_index, self.log.last_term
         for member in self._voters_to_ask():
-            self._send(PreVoteRequest(self.id, member, self.term + 1, last_index, last_term))
+            if member not in self._votes:
+                self._send(PreVoteRequest(self.id, member, self.term + 1, last_index, last_term))
 
     def _campaign(self, transfer: bool) -> None:
         self.role = Role.CANDIDATE
@@ -127,14 +142,36 @@ class Election(RaftState):
 
     def _on_pre_vote_request(self, m: PreVoteRequest) -> None:
         granted = (
-            m.term > self.term and not self._is_loyal() and self.log.is_up_to_date(m.last_index, m.last_term)
+            m.term > self.term
+            and not self._is_loyal()
+            and self.log.is_up_to_date(m.last_index, m.last_term)
+            and not self._goes_first(m)
         )
         term = m.term if granted else self.term
+        if granted:
+            self._give_way()
         self._reply(PreVoteResponse(self.id, m.sender, term, granted))
+
+    def _goes_first(self, m: PreVoteRequest) -> bool:
+        """True if this pre-candidate is ahead of that one, which has not refused it."""
+        if self.role is not Role.PRE_CANDIDATE or m.term != self.term + 1 or m.sender in self._votes:
+            return False
+        return (self.log.last_term, self.log.last_index, self.id) > (m.last_term, m.last_index, m.sender)
+
+    def _give_way(self) -> None:
+        """Let another one campaign first."""
+        if self.role is Role.FOLLOWER and not self._gave_way:
+            self._gave_way = True
+            self._reset_election_timer()
+        elif self.role is Role.PRE_CANDIDATE and not self._stubborn:
+            self._gave_way = True
+            self._become_follower(self.term, None)
 
     def _on_pre_vote_response(self, m: PreVoteResponse) -> None:
         if m.granted and m.term != self.term + 1:
             return  # an answer to an earlier question
+        if m.granted:
+            self._votes.pop(m.sender, None)  # it may have refused before
         self._count_vote(m.sender, m.granted)
 
     def _on_vote_request(self, m: VoteRequest) -> None:

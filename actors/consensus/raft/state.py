@@ -88,6 +88,8 @@ class RaftState(ABC):
 
         self._progress: dict[int, Progress] = {}
         self._votes: dict[int, bool] = {}
+        self._ask_again_ms = 0
+        self._gave_way = self._stubborn = False
         self._round = 0
         self._round_due = False
         self._lease_forgone = False

@@ -225,9 +225,9 @@ class WindowNeverOpens(Raft):
 
 # Each with the features of a schedule under which it hides worst.
 PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
-    (VoteNotPersisted, frozenset(("turncoat", "crowded"))),
-    (VoteTwice, frozenset(("crowded",))),
-    (VoteCountsUnwritten, frozenset(("turncoat", "crowded", "slow-disk"))),
+    (VoteNotPersisted, frozenset(("turncoat", "crowded", "rash"))),
+    (VoteTwice, frozenset(("crowded", "rash"))),
+    (VoteCountsUnwritten, frozenset(("turncoat", "crowded", "slow-disk", "rash"))),
     (VoteWithoutLogCheck, frozenset(("assassin",))),
     (CommitOlderTerm, frozenset(("assassin", "tight", "crowded"))),
     (AcknowledgeBeforeDurable, frozenset(("crash",))),

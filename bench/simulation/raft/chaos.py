@@ -23,8 +23,14 @@ CLOCK_ERROR_MAX = 0.2
 LEASE_CLOCK_ERROR = 0.05
 FAULTS = ("loss", "duplicate", "straggle", "partition", "crash", "pause", "drift", "slow-disk")
 OPERATIONS = ("snapshot", "transfer", "membership")
-SETTINGS = ("lease", "tight", "crowded")
+SETTINGS = ("lease", "tight", "crowded", "rash")
 FEATURES = FAULTS + OPERATIONS + SETTINGS + ATTACKS
+
+
+def _rash(raft_type: type[Raft]) -> type[Raft]:
+    """The same core without the courtesies of pre-candidates: split votes are as safe, and many more."""
+    rude = {"_goes_first": lambda *_: False, "_give_way": lambda *_: None}
+    return type(raft_type.__name__, (raft_type,), rude)
 
 
 class Schedule:
@@ -47,7 +53,7 @@ class Schedule:
             voters,
             spares=2 if "membership" in self.enabled else 0,
             options=self._options(),
-            raft_type=raft_type,
+            raft_type=_rash(raft_type) if "rash" in self.enabled else raft_type,
             faults=self._faults(),
             clock_error=error if "drift" in self.enabled else 0.0,
             over_the_wire=rng.random() < 0.1,

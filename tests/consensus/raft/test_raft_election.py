@@ -10,6 +10,7 @@ from actors.consensus.raft import (
     DurableState,
     EntryKind,
     HardState,
+    Message,
     ProtocolViolationError,
     Raft,
     RaftOptions,
@@ -19,7 +20,7 @@ from actors.consensus.raft import (
 from actors.consensus.raft import messages as wire
 from actors.consensus.raft.records import Configuration, SnapshotMeta
 
-from .lockstep import Lockstep, block, proposal, start
+from .lockstep import Lockstep, block, proposal, start, with_log
 
 
 def test_a_lone_member_leads_and_commits_as_soon_as_its_disk_answers() -> None:
@@ -220,6 +221,81 @@ def test_two_leaders_of_one_term_are_a_violation() -> None:
 def test_a_message_that_is_not_for_this_replica_is_a_violation(sender: int, to: int) -> None:
     with pytest.raises(ProtocolViolationError, match="reached 1"):
         start(1).step(wire.TransferRequest(sender, to, 0), 0)
+
+
+def without_leader(*terms: int, member: int) -> Raft:
+    """A follower of three with this log, which has heard of no leader for long."""
+    raft = with_log(*terms, member=member)
+    raft.tick(1)
+    return raft
+
+
+def expire(raft: Raft) -> list[Message]:
+    """Let its timer run out; what it says then."""
+    raft.tick(raft.next_deadline_ms)
+    assert raft.role is Role.PRE_CANDIDATE
+    return list(raft.take_effects().messages)
+
+
+def to(member: int, messages: list[Message]) -> Message:
+    (found,) = [message for message in messages if message.to == member]
+    return found
+
+
+@pytest.mark.parametrize("logs", [((1, 1), (1, 1)), ((1,), (1, 1)), ((1, 1), (1,))])
+def test_of_two_whose_timers_run_out_at_once_one_gives_way(logs: tuple[tuple[int, ...], ...]) -> None:
+    """Both would become candidates of one term and refuse each other, a round of timeouts lost."""
+    one, other = without_leader(*logs[0], member=1), without_leader(*logs[1], member=2)
+    asked = {1: to(2, expire(one)), 2: to(1, expire(other))}  # they cross
+    now_ms = max(one.now_ms, other.now_ms)
+    first, behind = (one, other) if len(logs[0]) > len(logs[1]) else (other, one)
+    for raft in (one, other):
+        raft.step(asked[3 - raft.id], now_ms)
+    answers = {raft.id: to(3 - raft.id, list(raft.take_effects().messages)) for raft in (one, other)}
+    for raft in (one, other):
+        raft.step(answers[3 - raft.id], now_ms)
+    assert (first.role, behind.role) == (Role.CANDIDATE, Role.FOLLOWER)
+    assert behind.next_deadline_ms >= now_ms + behind.options.election_timeout_ms_min
+
+
+def test_a_follower_that_would_vote_for_another_lets_it_try_first_but_once() -> None:
+    follower = without_leader(1, member=2)
+    deadline_ms = follower.next_deadline_ms
+    request = wire.PreVoteRequest(1, 2, 2, 1, 1)
+    follower.step(request, deadline_ms - 1)
+    later_ms = follower.next_deadline_ms
+    assert later_ms >= deadline_ms - 1 + follower.options.election_timeout_ms_min
+    follower.step(request, later_ms - 1)  # asks again, and gets no further than that
+    assert follower.next_deadline_ms == later_ms
+    expire(follower)
+    follower.step(wire.PreVoteRequest(3, 2, 2, 5, 1), later_ms)  # ahead of it; it has given way before
+    assert follower.role is Role.PRE_CANDIDATE
+    assert [message.granted for message in follower.take_effects().messages] == [True]
+
+
+def test_who_refused_out_of_loyalty_is_asked_again_before_the_next_timeout() -> None:
+    candidate, voter = without_leader(1, member=1), with_log(1, member=2)
+    asked = to(2, expire(candidate))
+    began_ms = candidate.now_ms
+    voter.step(wire.HeartbeatRequest(3, 2, 1, 0, 1, 1), began_ms - 100)  # heard the leader's last words
+    voter.take_effects()
+    voter.step(asked, began_ms)
+    candidate.step(to(1, list(voter.take_effects().messages)), began_ms)
+    assert candidate.role is Role.PRE_CANDIDATE
+    again_ms = candidate.next_deadline_ms
+    assert again_ms == began_ms + candidate.options.heartbeat_interval_ms
+    candidate.tick(again_ms)
+    voter.step(to(2, list(candidate.take_effects().messages)), again_ms)
+    candidate.step(to(1, list(voter.take_effects().messages)), again_ms)
+    assert candidate.role is Role.CANDIDATE
+
+
+def test_a_late_refusal_does_not_outweigh_a_later_pre_vote() -> None:
+    candidate = without_leader(1, member=1)
+    expire(candidate)
+    candidate.step(wire.PreVoteResponse(2, 1, 1, False), candidate.now_ms)
+    candidate.step(wire.PreVoteResponse(2, 1, 2, True), candidate.now_ms)
+    assert candidate.role is Role.CANDIDATE
 
 
 def test_time_does_not_run_backwards() -> None:

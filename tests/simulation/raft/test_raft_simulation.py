@@ -23,7 +23,7 @@ from bench.simulation.raft.run import HUNT_SEEDS_MAX
 
 SEEDS = int(os.environ.get("RAYCHAIN_RAFT_SEEDS", "400"))
 # The rarest bugs take some hundred schedules to show; they are hunted in long runs, and by `simulate`.
-RARE = {bugs.VoteCountsUnwritten, bugs.CommitOlderTerm}
+RARE = {bugs.VoteNotPersisted, bugs.VoteCountsUnwritten, bugs.CommitOlderTerm}
 LONG = SEEDS >= 5000
 HUNTED = [raft_type for raft_type, _ in bugs.PLANTED if LONG or raft_type not in RARE]
 
