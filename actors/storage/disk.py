@@ -24,7 +24,6 @@ from rocksdict import (
     Rdict,
     RdictIter,
     WriteBatch,
-    WriteOptions,
 )
 
 from actors.storage.errors import (
@@ -177,9 +176,10 @@ class Disk:
                 self.alarm(self.full)
             if error is not None:
                 raise error
-        how = WriteOptions()
-        how.sync = sync
-        self._database().write(batch, how)
+        # A synced write of rocksdict holds the interpreter until the disk is done; syncing apart lets it go.
+        self._database().write(batch)
+        if sync:
+            self.sync()
 
     def free_bytes(self) -> int:
         """What the file system has left for this process."""

@@ -190,3 +190,27 @@ def test_a_scan_that_cannot_read_on_says_so(tmp_path):
         with pytest.raises(errors.CorruptionError, match=f"(?s)receipts.*{table.name} offset"):
             list(scan("receipts"))
     disk.close()
+
+
+def test_a_synced_write_is_written_then_synced_by_the_call_that_lets_other_threads_run(tmp_path, monkeypatch):
+    class Recorder:
+        def __init__(self, database):
+            self.database, self.calls = database, []
+
+        def write(self, batch, *how):
+            self.calls.append(("write", *how))
+            return self.database.write(batch)
+
+        def flush_wal(self, sync):
+            self.calls.append(("flush_wal", sync))
+            return self.database.flush_wal(sync)
+
+    disk = Disk(tmp_path)
+    recorder = Recorder(disk._db)
+    monkeypatch.setattr(disk, "_database", lambda: recorder)
+    for sync in (False, True):
+        batch = disk.batch()
+        batch.put("meta", b"key", b"value")
+        batch.write(sync)
+    assert recorder.calls == [("write",), ("write",), ("flush_wal", True)]
+    disk.close()
