@@ -8,13 +8,17 @@ computed from them, does not depend on the seed. Functions with a leading unders
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 KEY_WORDS = 4
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 3, 2
 MISSING = -1
+_LINE_BYTES = 64
 
 
 @njit(cache=True, inline="always")
@@ -100,7 +104,7 @@ class KeyIndex:
     def __init__(self, capacity: int, seed: int) -> None:
         self.count = 0
         self.seed = np.uint64(seed & (2**64 - 1))
-        self.keys = np.zeros((max(capacity, 16), KEY_WORDS), dtype=np.uint64)
+        self.keys = aligned_zeros((max(capacity, 16), KEY_WORDS), np.uint64)
         self.table = self._new_table(len(self.keys))
 
     @staticmethod
@@ -118,7 +122,7 @@ class KeyIndex:
         if needed <= len(self.keys):
             return False
         grown = max(needed, len(self.keys) * GROWTH_NUMERATOR // GROWTH_DENOMINATOR)
-        keys = np.zeros((grown, KEY_WORDS), dtype=np.uint64)
+        keys = aligned_zeros((grown, KEY_WORDS), np.uint64)
         keys[: self.count] = self.keys[: self.count]
         self.keys = keys
         if 2 * grown > len(self.table):
@@ -142,6 +146,14 @@ class KeyIndex:
         out = np.empty(len(wanted), dtype=np.int64)
         self.count = int(_insert_many(self.table, self.keys, self.count, self.seed, wanted, out))
         return out
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """As `np.zeros`, beginning at a cache line: rows of 32 or 64 bytes then lie in one line each."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + _LINE_BYTES, dtype=np.uint8)
+    begin = -raw.ctypes.data % _LINE_BYTES
+    return raw[begin : begin + size].view(dtype).reshape(shape)
 
 
 def key_words(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256, sha256_rows
+from actors.ledger.index import aligned_zeros
 from actors.ledger.smt import DEPTH_MAX, EMPTY, LEAF_PREFIX, NODE_PREFIX, StateProof
 from actors.storage import tree_kernels as kernels
 
 PIECE_ROWS = 1 << 13
 _WORDS = DIGEST_BYTES // 8
+_T = TypeVar("_T", bound=np.generic)
 Each = Callable[[Callable[[slice], None], list[slice]], object]
 """Calls a function on all pieces, in any order or at once, and returns when all are done."""
 
@@ -60,7 +63,7 @@ class StateTree:
     """The sparse Merkle tree over the slots 0..leaves-1. each: who hashes the pieces of a level."""
 
     __slots__ = (
-        "_found", "_hash_rows", "_hashes", "_leaf_hashes", "_leaf_parent", "_nodes", "_paths",
+        "_children", "_hash_rows", "_hashes", "_leaf_places", "_marks", "_paths", "_ups",
         "each", "leaves", "nodes",
     )  # fmt: skip
 
@@ -68,17 +71,17 @@ class StateTree:
         self._hash_rows = hash_rows
         self.each: Each = in_turn
         self.leaves, self.nodes = 0, 1
-        self._paths = np.zeros((16, DIGEST_BYTES), dtype=np.uint8)
-        self._leaf_hashes = np.zeros((16, _WORDS), dtype=np.uint64)
-        self._leaf_parent = np.zeros(16, dtype=np.int32)
-        self._nodes = np.zeros((2 * DEPTH_MAX, kernels.NODE_WORDS), dtype=np.int32)
-        self._hashes = np.zeros((2 * DEPTH_MAX, _WORDS), dtype=np.uint64)
-        self._found = np.zeros((2 * DEPTH_MAX, 2), dtype=np.int32)
+        self._paths = aligned_zeros((16, DIGEST_BYTES), np.uint8)
+        self._leaf_places = np.zeros(16, dtype=np.int32)
+        self._children = np.zeros((2 * DEPTH_MAX, 2), dtype=np.int32)
+        self._ups = np.zeros((2 * DEPTH_MAX, 2), dtype=np.int32)
+        self._hashes = aligned_zeros((4 * DEPTH_MAX, _WORDS), np.uint64)
+        self._marks = np.zeros(2 * DEPTH_MAX // kernels.MARKS + 1, dtype=np.uint64)
 
     @property
     def root(self) -> bytes:
         """32-byte state root."""
-        return self.hash_of(int(self._nodes[0, 0]))
+        return self.hash_of(self.ref(0, 0))
 
     @property
     def bytes_used(self) -> int:
@@ -108,16 +111,19 @@ class StateTree:
         self._paths[first : first + fresh] = new_paths
         log_at, log_ref = self._insert(first, fresh)
         leaf_hashes = np.empty((len(slots), _WORDS), dtype=np.uint64)
-        kernels.exchange(self._leaf_hashes, slots, self._leaf_rows(slots, value_hashes), leaf_hashes)
-        dirty, offsets = kernels.dirty_nodes(self._nodes, self._leaf_parent, slots, self._found)
-        hashes = self._hash_levels(dirty, offsets)
+        leaf_places = self._leaf_places[slots]
+        kernels.exchange(self._hashes, leaf_places, self._leaf_rows(slots, value_hashes), leaf_hashes)
+        dirty, places, offsets = kernels.dirty_nodes(
+            self._ups, self._leaf_places, slots, self._marks, self.nodes
+        )
+        hashes = self._hash_levels(dirty, places, offsets)
         return TreeUndo(first, nodes, slots, leaf_hashes, dirty, hashes, log_at, log_ref)
 
     def undo(self, log: TreeUndo) -> None:
         """Restore the tree before an update. Updates are undone last first."""
-        kernels.remove_leaves(self._nodes, self._leaf_parent, log.log_at, log.log_ref)
-        kernels.restore(self._hashes, log.dirty, log.hashes)
-        kernels.restore(self._leaf_hashes, log.slots, log.leaf_hashes)
+        kernels.restore(self._hashes, self._leaf_places[log.slots], log.leaf_hashes)
+        kernels.restore(self._hashes, self._ups[log.dirty, kernels.PLACE], log.hashes)
+        kernels.remove_leaves(self._children, self._leaf_places, log.log_at, log.log_ref)
         self.leaves, self.nodes = log.leaves, log.nodes
 
     def path_of(self, slot: int) -> bytes:
@@ -134,11 +140,11 @@ class StateTree:
 
         The slot is -1 if the place is empty. With the value's hash this is an `smt.StateProof`.
         """
-        siblings, ref, depth = [], int(self._nodes[0, 0]), 0
+        siblings, ref, depth = [], self.ref(0, 0), 0
         while ref > 0:
             side = path[depth >> 3] >> (7 - (depth & 7)) & 1
-            siblings.append(self.hash_of(int(self._nodes[ref, 1 - side])))
-            ref, depth = int(self._nodes[ref, side]), depth + 1
+            siblings.append(self.hash_of(self.ref(ref, 1 - side)))
+            ref, depth = self.ref(ref, side), depth + 1
         return tuple(siblings), -ref - 1
 
     def prove(self, key: bytes, value_at: Callable[[int], bytes]) -> StateProof:
@@ -150,13 +156,15 @@ class StateTree:
 
     def ref(self, node: int, side: int) -> int:
         """What a node has on a side, as `tree_kernels` writes references; the root is (0, 0)."""
-        return int(self._nodes[node, side])
+        return int(self._children[node, side])
 
     def hash_of(self, ref: int) -> bytes:
         """32-byte hash of what a reference refers to."""
         if ref == 0:
             return EMPTY
-        return (self._hashes[ref] if ref > 0 else self._leaf_hashes[-ref - 1]).tobytes()
+        return self._hashes[
+            self._ups[ref, kernels.PLACE] if ref > 0 else self._leaf_places[-ref - 1]
+        ].tobytes()
 
     def _leaf_rows(self, slots: NDArray[np.int64], value_hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
         rows = np.empty((len(slots), 2 * _WORDS), dtype=np.uint64)
@@ -168,11 +176,11 @@ class StateTree:
         slot, logged, status, nodes = first, 0, kernels.DONE, self.nodes
         while slot < first + fresh:
             slot, self.nodes, logged, status = kernels.insert_leaves(
-                self._nodes, self.nodes, self._leaf_parent, self._paths, slot, first + fresh,
-                log_at, log_ref, logged,
+                self._children, self._ups, self._hashes, self.nodes, self._leaf_places, self._paths,
+                slot, first + fresh, log_at, log_ref, logged,
             )  # fmt: skip
             if status == kernels.SAME_PATH:
-                kernels.remove_leaves(self._nodes, self._leaf_parent, log_at[:logged], log_ref[:logged])
+                kernels.remove_leaves(self._children, self._leaf_places, log_at[:logged], log_ref[:logged])
                 self.nodes = nodes
                 raise ValueError(f"two keys have the path {self.path_of(slot).hex()}")
             if status == kernels.NO_ROOM:
@@ -180,15 +188,17 @@ class StateTree:
         self.leaves = first + fresh
         return log_at, log_ref
 
-    def _hash_levels(self, dirty: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def _hash_levels(
+        self, dirty: NDArray[np.int32], places: NDArray[np.int32], offsets: NDArray[np.int64]
+    ) -> NDArray[np.uint64]:
         """Hash the dirty nodes anew; returns their old hashes."""
         old = np.empty((len(dirty), _WORDS), dtype=np.uint64)
 
         def rehash(piece: slice) -> None:
             rows = np.empty((piece.stop - piece.start, 2 * _WORDS), dtype=np.uint64)
-            kernels.gather_children(self._nodes, self._hashes, self._leaf_hashes, dirty[piece], rows)
+            kernels.gather_children(self._hashes, dirty[piece], rows)
             digests = self._hash_rows(rows.view(np.uint8), NODE_PREFIX)
-            kernels.exchange(self._hashes, dirty[piece], _words(digests), old[piece])
+            kernels.exchange(self._hashes, places[piece], _words(digests), old[piece])
 
         for level in np.flatnonzero(np.diff(offsets)):
             start, stop = int(offsets[level]), int(offsets[level + 1])
@@ -199,13 +209,14 @@ class StateTree:
     def _reserve_leaves(self, needed: int) -> None:
         if needed > len(self._paths):
             room = max(needed, len(self._paths) * 3 // 2)
-            for name in ("_paths", "_leaf_hashes", "_leaf_parent"):
-                setattr(self, name, _grown(getattr(self, name), room))
+            self._paths = _grown(self._paths, room)
+            self._leaf_places = _grown(self._leaf_places, room)
 
     def _grow_nodes(self) -> None:
-        room = len(self._nodes) * 3 // 2
-        for name in ("_nodes", "_hashes", "_found"):
-            setattr(self, name, _grown(getattr(self, name), room))
+        room = len(self._children) * 3 // 2
+        self._children, self._ups = _grown(self._children, room), _grown(self._ups, room)
+        self._hashes = _grown(self._hashes, 2 * room)
+        self._marks = _grown(self._marks, room // kernels.MARKS + 1)
 
 
 def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -214,8 +225,8 @@ def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return words if words.flags.writeable else words.copy()
 
 
-def _grown(column: NDArray[np.generic], room: int) -> NDArray[np.generic]:
-    out = np.zeros((room, *column.shape[1:]), dtype=column.dtype)
+def _grown(column: NDArray[_T], room: int) -> NDArray[_T]:
+    out = aligned_zeros((room, *column.shape[1:]), column.dtype)
     out[: len(column)] = column
     return out
 

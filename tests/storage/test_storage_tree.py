@@ -141,4 +141,32 @@ def test_memory_is_bounded_by_growth_of_half():
     tree = StateTree()
     keys = np.random.default_rng(1).integers(0, 256, (20_000, 32), dtype=np.uint8)
     tree.update(np.arange(20_000), np.zeros((20_000, 16), dtype=np.uint8), keys)
-    assert tree.bytes_used < 20_000 * 1.5 * (32 + 32 + 4 + 1.45 * (32 + 16 + 8))
+    assert tree.bytes_used < 20_000 * 1.5 * (32 + 4 + 1.45 * (8 + 8 + 64 + 1 / 8))
+
+
+def test_marks_are_gone_after_few_and_after_many_updates():
+    tree = StateTree()
+    keys = np.random.default_rng(2).integers(0, 256, (5_000, 32), dtype=np.uint8)
+    tree.update(np.arange(5_000), np.zeros((5_000, 16), dtype=np.uint8), keys)
+    for touched in (1, 3, 2_000):
+        tree.update(np.arange(touched), np.ones((touched, 16), dtype=np.uint8), keys[:0])
+        assert not tree._marks.any()
+
+
+def test_a_leaf_that_moved_down_keeps_its_hash_and_comes_back_with_it():
+    beside, other = (bytes([0x80 | low]) + bytes(31) for low in (0, 1))
+    tree = StateTree()
+    tree.update_paths(np.arange(1), columns([key(1)], 32), columns([beside], 32))
+    alone = tree.root
+    log = tree.update_paths(np.arange(1, 2), columns([key(2)], 32), columns([other], 32))
+    assert tree.root == plain_root([beside, other], [key(1), key(2)])
+    assert tree.hash_of(-1) == alone
+    tree.undo(log)
+    assert (tree.root, tree.hash_of(-1)) == (alone, alone)
+
+
+def test_hashes_that_are_read_together_share_a_cache_line():
+    tree = StateTree()
+    keys = np.random.default_rng(3).integers(0, 256, (1_000, 32), dtype=np.uint8)
+    tree.update(np.arange(1_000), np.zeros((1_000, 16), dtype=np.uint8), keys)
+    assert tree._hashes.ctypes.data % 64 == tree.paths.ctypes.data % 64 == 0
