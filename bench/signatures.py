@@ -1,4 +1,6 @@
-"""Ed25519 verification of transaction rows: the SIMD kernel beside libsodium, on one core.
+"""Ed25519 verification of transaction rows: the compiled kernel beside libsodium, on one core.
+
+The kernel is the eight-lane one, or the one by 128-bit products on a CPU without AVX-512 IFMA: see `kernels`.
 
 Keys: `libsodium_per_core` (PyNaCl's VerifyKey.verify in a plain loop), `portable_per_core`,
 `simd_per_core`, `simd_cached_per_core` (tables of the signers' keys at hand), `simd_ratio` and
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from actors.validator.kernels.simd import Simd
+    from actors.validator.kernels.verifier import CompiledVerifier
 
 
 def command(
@@ -49,10 +51,10 @@ def command(
     }
     result: dict[str, object] = {"rows": rows, "signers": signers, "kernels": "portable"}
     kernels = select("simd")
-    if kernels.reason:
+    if kernels.name not in ("avx512ifma", "mulx"):
         rates, _ = alternate(ways, rows, rounds)
         return {**result, "reason": kernels.reason, **rates}
-    simd, cached, result["compile_s"], result["load_ms"] = compile_and_load()
+    simd, cached, result["compile_s"], result["load_ms"] = compile_and_load(kernels.name)
     for _ in range(8):
         cached.verify(*columns)
     repeats = max(1, 4096 // rows)
@@ -63,7 +65,8 @@ def command(
     one, _ = alternate({"one": (lambda: kernels.verify(*single), 50)}, 1, rounds)
     return {
         **result,
-        "kernels": "avx512ifma",
+        "kernels": kernels.name,
+        "reason": kernels.reason,
         **rates,
         "simd_ratio": ratios["simd_per_core"],
         "simd_cached_ratio": ratios["simd_cached_per_core"],
@@ -109,20 +112,22 @@ def alternate(
     return {name: round(rate, 1) for name, rate in rates.items()}, ratios
 
 
-def compile_and_load() -> tuple[Simd, Simd, float, float]:
-    """The kernels without and with tables of keys, seconds to compile them, milliseconds to load them."""
+def compile_and_load(name: str) -> tuple[CompiledVerifier, CompiledVerifier, float, float]:
+    """Kernels without and with tables of keys, seconds to compile them, milliseconds to load them."""
     import tempfile
     import time
     from pathlib import Path
 
     from actors.validator.kernels.compiled import host
+    from actors.validator.kernels.mulx import Mulx
     from actors.validator.kernels.simd import Simd
 
+    kind = Simd if name == "avx512ifma" else Mulx
     with tempfile.TemporaryDirectory() as directory:
         start = time.perf_counter()
-        Simd(host(), Path(directory))
+        kind(host(), Path(directory))
         compiled = time.perf_counter()
-        simd = Simd(host(), Path(directory))
+        simd = kind(host(), Path(directory))
         loaded = time.perf_counter()
-        cached = Simd(host(), Path(directory), tables_bytes_max=64 << 20)
+        cached = kind(host(), Path(directory), tables_bytes_max=64 << 20)
     return simd, cached, round(compiled - start, 2), round(1000 * (loaded - compiled), 1)

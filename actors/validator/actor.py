@@ -35,7 +35,7 @@ OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
 _CALLS_PER_WORKER = 2
 _RETRY_PAUSE_S = 0.05
 _INLINE_ROWS_MAX = 2_048  # of a chunk: what travels inside a call costs less than what is put into the store
-IN_PLACE_ROWS_MAX = {"avx512ifma": 64, "sha_ni": 16, "portable": 16}
+IN_PLACE_ROWS_MAX = {"avx512ifma": 64, "mulx": 16, "sha_ni": 16, "portable": 16}
 """Rows that the owner verifies at once, by kernels: less than a millisecond, and less than a call takes."""
 _LOOK_EVERY_S = 0.5
 NAME = "validator-"

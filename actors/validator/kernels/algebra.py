@@ -15,9 +15,9 @@ Values are integers modulo nothing: a lane holds -2^63 .. 2^64 - 1, as the readi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from .emitter import Emitter, Value, Vector
 
@@ -85,6 +85,27 @@ class Algebra(Protocol[V]):
 
     def madhi(self, total: V, a: V, b: V) -> V:
         """total + (a times b) / 2^52; both below 2^52."""
+        ...
+
+
+@runtime_checkable
+class WideAlgebra(Algebra[V], Protocol[V]):
+    """An algebra that has wide values as well: products of 128 bits, and sums of them."""
+
+    def product(self, a: V, b: V) -> V:
+        """a times b."""
+        ...
+
+    def wide_add(self, a: V, b: V) -> V:
+        """The sum of two wide values, which must fit 128 bits."""
+        ...
+
+    def wide_low(self, a: V, bits: int) -> V:
+        """A wide value modulo a power of two up to 2^64."""
+        ...
+
+    def wide_shr(self, a: V, places: int) -> V:
+        """A wide value divided by a power of two, rounded down, which must fit 64 bits."""
         ...
 
 
@@ -242,6 +263,37 @@ class Lanes(Vector):
     def _multiply_add(self, part: str, total: Value, a: Value, b: Value) -> Value:
         arguments = [(self.kind, total), (self.kind, a), (self.kind, b)]
         return self.emitter.call(self.kind, f"llvm.x86.avx512.vpmadd52{part}.uq.512", arguments)
+
+    def extract(self, a: Value, lane: int) -> Value:
+        """One lane."""
+        return self.emitter.let(f"extractelement {self.kind} {a}, i32 {lane}")
+
+    def numbers(self, values: Sequence[int]) -> Value:
+        """A constant for each lane."""
+        return f"<{', '.join(f'i64 {value}' for value in values)}>"
+
+    def gather(self, pointers: Sequence[Value], at: int | None = None, align: int = 64) -> list[Value]:
+        """Eight words of the rows of 64 bytes at those addresses, or ``at`` bytes after them, one a lane."""
+        e = self.emitter
+        return self.transpose([self.load(p if at is None else e.offset(p, at), align) for p in pointers])
+
+    def gather_keys(self, pointers: Sequence[Value]) -> list[Value]:
+        """Four words of 32 bytes at those addresses, one a lane."""
+        e, picks = self.emitter, ", ".join(f"i32 {i % 4}" for i in range(8))
+        rows = []
+        for pointer in pointers:
+            half = e.load("<4 x i64>", pointer)
+            rows.append(e.let(f"shufflevector <4 x i64> {half}, <4 x i64> poison, <8 x i32> <{picks}>"))
+        return self.transpose(rows)[:4]
+
+    def scatter(self, words: Sequence[Value], place: Callable[[int], Value]) -> None:
+        """Store eight words a lane as a row of 64 bytes, where ``place`` says for that lane."""
+        for lane, row in enumerate(self.transpose(words)):
+            self.store(row, place(lane))
+
+    def store_bits(self, mask: Value, pointer: Value) -> None:
+        """The mask as one byte."""
+        self.emitter.store("i8", self.emitter.let(f"bitcast {self.mask_kind} {mask} to i8"), pointer)
 
     def load_all(self, pointer: Value, count: int) -> list[Value]:
         """Vectors that lie one after the other."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import scratch
 from .algebra import Lanes
 from .emitter import Emitter, Value
 
@@ -23,8 +22,9 @@ FIELDS = (
 )
 """Addresses of the columns and bytes between rows; the numbers of the rows to work on, and how many there
 are, at least one; the template of SHA-512 and its blocks; the address of a key's tables for each row to
-work on; scratch memory of SCRATCH_BYTES; and where one bit a row goes, in two bytes for each sixteen rows
-begun. A kernel reads the fields that it needs, and the others may be zero."""
+work on; scratch memory of SCRATCH_BYTES; and where verdicts go: of eight lanes one bit a row, in two bytes
+for each sixteen rows begun, and of one lane a byte a row, an even number of them. A kernel reads the fields
+that it needs, and the others may be zero."""
 
 
 def field(emitter: Emitter, name: str) -> Value:
@@ -38,10 +38,10 @@ def pointer(emitter: Emitter, name: str) -> Value:
 
 
 def lane_entries(emitter: Emitter, name: str, first: Value) -> list[Value]:
-    """Eight entries of an array of one entry a row, from ``first``; past the end, the last one again."""
+    """An entry a lane of an array of one entry a row, from ``first``; past the end, the last one again."""
     array, rows = pointer(emitter, name), field(emitter, "rows")
     positions = [
-        emitter.row_or_last(emitter.let(f"add i64 {first}, {lane}"), rows) for lane in range(scratch.LANES)
+        emitter.row_or_last(emitter.let(f"add i64 {first}, {lane}"), rows) for lane in range(emitter.lanes)
     ]
     return [emitter.load("i64", emitter.scaled(array, position, 8), 8) for position in positions]
 
@@ -52,14 +52,6 @@ def column_pointers(emitter: Emitter, name: str, numbers: list[Value]) -> list[V
     return [emitter.scaled(base, number, step) for number in numbers]
 
 
-def load_32_bytes(lanes: Lanes, address: Value) -> Value:
-    """32 bytes in the lower half of a vector."""
-    half = lanes.emitter.load("<4 x i64>", address)
-    picks = ", ".join(f"i32 {i % 4}" for i in range(8))
-    return lanes.emitter.let(f"shufflevector <4 x i64> {half}, <4 x i64> poison, <8 x i32> <{picks}>")
-
-
 def load_keys(lanes: Lanes, numbers: list[Value]) -> list[Value]:
-    """The four words of the keys of eight rows."""
-    keys = column_pointers(lanes.emitter, "key", numbers)
-    return lanes.transpose([load_32_bytes(lanes, key) for key in keys])[:4]
+    """The four words of the keys of those rows."""
+    return lanes.gather_keys(column_pointers(lanes.emitter, "key", numbers))

@@ -7,7 +7,7 @@ Rules
    source of this package. A change of any of them compiles anew; stale files are never read.
 3. Files are written beside their name and renamed, so a reader finds all of one or none.
 
-At most one file is added for each change of version or CPU, about 200 KB; nothing else grows.
+At most two files are added for each change of version or CPU, about 200 KB each; nothing else grows.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ def source_hash() -> bytes:
     return digest.digest()
 
 
-def cache_key(target: Host) -> str:
-    """The hash, in hex, of all that shapes the object code."""
+def cache_key(name: str, target: Host) -> str:
+    """The hash, in hex, of all that shapes the object code of that module."""
     shape = [
+        name,
         target.cpu,
         sorted(target.features),
         list(binding.llvm_version_info),
@@ -112,22 +113,27 @@ class Loaded:
         return ctypes.CFUNCTYPE(None, *arguments)(address)
 
 
-def cached_object(directory: Path, target: Host, emit: Callable[[], str]) -> bytes:
-    """The object code for this CPU from the cache, compiling and storing it if it is not there.
+def object_code(name: str, emit: Callable[[], str], target: Host, directory: Path | None) -> bytes:
+    """The object code of a module for this CPU, from the cache in ``directory`` if there is one, where it is
+    compiled and stored if it is not there.
 
-    Raises ``CacheError`` if the directory or the file breaks rule 1, or cannot be written.
+    Raises ``RuntimeError`` with LLVM's message, and ``CacheError`` if the directory or the file breaks rule
+    1, or cannot be written.
     """
+    if directory is None:
+        return compile_object(emit(), target)
     if not hasattr(os, "geteuid"):
         raise CacheError(f"kernel cache {directory}: this system has no owners and modes of files to check")
-    path = directory / f"kernels-{cache_key(target)[:32]}.bin"
+    key = cache_key(name, target)
+    path = directory / f"kernels-{key[:32]}.bin"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_private(directory.stat(), directory, 0o700)
         try:
-            return _read(path, target)
+            return _read(path, key)
         except FileNotFoundError:
             code = compile_object(emit(), target)
-            _write(path, _checksum(code, target) + code)
+            _write(path, _checksum(code, key) + code)
             return code
     except OSError as error:
         raise CacheError(f"kernel cache {directory} cannot be used: {error}") from error
@@ -143,11 +149,11 @@ def _check_private(status: os.stat_result, path: Path, needed: int) -> None:
         )
 
 
-def _checksum(code: bytes, target: Host) -> bytes:
-    return sha256(cache_key(target).encode() + code).digest()
+def _checksum(code: bytes, key: str) -> bytes:
+    return sha256(key.encode() + code).digest()
 
 
-def _read(path: Path, target: Host) -> bytes:
+def _read(path: Path, key: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -158,7 +164,7 @@ def _read(path: Path, target: Host) -> bytes:
             )
         content = file.read(OBJECT_BYTES_MAX)
     code = content[CHECKSUM_BYTES:]
-    if content[:CHECKSUM_BYTES] != _checksum(code, target):
+    if content[:CHECKSUM_BYTES] != _checksum(code, key):
         path.unlink()
         raise CacheError(
             f"kernel cache {path} is corrupt: its checksum differs; removed, the next start compiles"

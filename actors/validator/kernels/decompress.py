@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import scratch
-from .algebra import Lanes, Twice
+from .algebra import Lanes
 from .emitter import Emitter, Value
 from .field import LIMBS, Element, Field, P, square_root_power
 from .reference import SMALL_ORDER_Y, SQRT_MINUS_1, D
+from .words import lanes_of, twice
 
 Pair = tuple[Value, Value]
 
@@ -38,8 +39,8 @@ def store_pair(lanes: Lanes, element: Element[Pair], pointer: Value) -> None:
 
 def emit_powers(emitter: Emitter) -> None:
     """Write ``pair_mul(out, a, b)`` and ``pair_square_run(out, a, count)``."""
-    lanes = Lanes(emitter)
-    field: Field[Pair] = Field(Twice(lanes))
+    lanes = lanes_of(emitter)
+    field: Field[Pair] = Field(twice(lanes))
     emitter.begin(PAIR_MUL, ["ptr %out", "ptr %a", "ptr %b"], internal=True)
     store_pair(lanes, field.mul(load_pair(lanes, "%a"), load_pair(lanes, "%b")), "%out")
     emitter.end()
@@ -84,8 +85,8 @@ class PowerSlots:
 def emit_decompress(emitter: Emitter) -> None:
     """Write ``decompress(groups, slots)``, which turns GROUP_KEY into GROUP_POINT and GROUP_VALID."""
     emitter.begin(DECOMPRESS, ["ptr %groups", "ptr %slots"], internal=True)
-    lanes = Lanes(emitter)
-    field: Field[Pair] = Field(Twice(lanes))
+    lanes = lanes_of(emitter)
+    field: Field[Pair] = Field(twice(lanes))
     slots = PowerSlots(emitter, "%slots")
     groups = [emitter.offset("%groups", group * scratch.GROUP_BYTES) for group in (0, 1)]
     keys = [lanes.load_all(emitter.offset(group, scratch.GROUP_KEY), 4) for group in groups]
@@ -124,7 +125,7 @@ def _store_point(lanes: Lanes, limbs: list[Value], valid: Value, group: Value) -
     flag_at = emitter.offset(group, scratch.GROUP_VALID)
     before = lanes.compare("ne", lanes.load(flag_at), lanes.const(0))
     both = lanes.mask("and", before, valid)
-    lanes.store(emitter.let(f"sext <8 x i1> {both} to {lanes.kind}"), flag_at)
+    lanes.store(lanes.widened(both), flag_at)
 
 
 def acceptable_key(lanes: Lanes, words: list[Value]) -> Value:
@@ -134,7 +135,7 @@ def acceptable_key(lanes: Lanes, words: list[Value]) -> Value:
     for word in (words[1], words[2]):
         top = lanes.mask("and", top, lanes.compare("eq", word, lanes.const(-1)))
     over = lanes.mask("and", top, lanes.compare("uge", words[0], lanes.const(P & (2**64 - 1))))
-    return negated(lanes, lanes.mask("or", over, small_order(lanes, words)))
+    return lanes.inverted(lanes.mask("or", over, small_order(lanes, words)))
 
 
 def small_order(lanes: Lanes, words: list[Value]) -> Value:
@@ -152,10 +153,6 @@ def small_order(lanes: Lanes, words: list[Value]) -> Value:
         equal = lanes.compare("eq", together, lanes.const(0))
         found = lanes.mask("or", found, equal) if found else equal
     return found
-
-
-def negated(lanes: Lanes, mask: Value) -> Value:
-    return lanes.mask("xor", mask, "splat (i1 true)")
 
 
 def _is_zero(lanes: Lanes, field: Field[Pair], element: Element[Pair]) -> Pair:

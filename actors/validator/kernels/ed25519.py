@@ -21,11 +21,12 @@ compared as bytes. Combining rows into one equation could not reproduce these ve
 from __future__ import annotations
 
 from . import calls, decompress, keyed, multiply, scratch, sha512
-from .algebra import Lanes, Twice
+from .algebra import Lanes
 from .decompress import PowerSlots, load_pair, small_order, store_pair
 from .emitter import Emitter, Value
 from .field import LIMBS, Field, inverse
 from .scalar import Scalars
+from .words import lanes_of, twice
 
 SYMBOL, SYMBOL_KEYED, PREPARE, FINISH = "ed25519_verify", "ed25519_verify_keyed", "prepare", "finish"
 
@@ -46,12 +47,12 @@ def emit(emitter: Emitter) -> None:
 def _emit_prepare(emitter: Emitter) -> None:
     """Write ``prepare(call, group, words, first)``: step 1 for the eight rows from ``first``."""
     emitter.begin(PREPARE, ["ptr %call", "ptr %group", "ptr %words", "i64 %first"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     scalars: Scalars[Value] = Scalars(lanes)
     numbers = calls.lane_entries(emitter, "order", "%first")
     signatures = calls.column_pointers(emitter, "signature", numbers)
     messages = calls.column_pointers(emitter, "message", numbers)
-    signature = lanes.transpose([lanes.load(pointer, 1) for pointer in signatures])
+    signature = lanes.gather(signatures, align=1)
     r_words, s_words = signature[:4], signature[4:]
     key_words = calls.load_keys(lanes, numbers)
     lanes.store_all(r_words, emitter.offset("%group", scratch.GROUP_R))
@@ -73,8 +74,8 @@ def _emit_prepare(emitter: Emitter) -> None:
 def _emit_finish(emitter: Emitter) -> None:
     """Write ``finish(results, count, slots, out)``: step 4 for a chunk of ``count`` pairs."""
     emitter.begin(FINISH, ["ptr %results", "i64 %count", "ptr %slots", "ptr %out"], internal=True)
-    lanes = Lanes(emitter)
-    field: Field[tuple[Value, Value]] = Field(Twice(lanes))
+    lanes = lanes_of(emitter)
+    field: Field[tuple[Value, Value]] = Field(twice(lanes))
 
     def flat(element: list[tuple[Value, Value]]) -> list[Value]:
         return [limb[0] for limb in element] + [limb[1] for limb in element]
@@ -129,7 +130,7 @@ def _store_verdict(lanes: Lanes, encoded: list[Value], result: Value, group: int
         "and", lanes.compare("eq", together, lanes.const(0)), lanes.compare("ne", valid, lanes.const(0))
     )
     at = emitter.offset(emitter.scaled("%out", pair, 2), group)
-    emitter.store("i8", emitter.let(f"bitcast <8 x i1> {verdict} to i8"), at)
+    lanes.store_bits(verdict, at)
 
 
 def _emit_verify(emitter: Emitter, with_tables: bool) -> None:
@@ -139,7 +140,7 @@ def _emit_verify(emitter: Emitter, with_tables: bool) -> None:
         calls.pointer(emitter, "out"),
         calls.pointer(emitter, "scratch"),
     )
-    groups = emitter.let(f"lshr i64 {emitter.let(f'add i64 {rows}, 7')}, 3")
+    groups = emitter.let(f"udiv i64 {emitter.let(f'add i64 {rows}, {emitter.lanes - 1}')}, {emitter.lanes}")
     pairs = emitter.let(f"lshr i64 {emitter.let(f'add i64 {groups}, 1')}, 1")
     chunks = emitter.let(
         f"udiv i64 {emitter.let(f'add i64 {pairs}, {scratch.CHUNK_PAIRS - 1}')}, {scratch.CHUNK_PAIRS}"
@@ -171,8 +172,8 @@ def _emit_pair(
     emitter: Emitter, pair: Value, groups: Value, memory: Value, result: Value, with_tables: bool
 ) -> None:
     """Steps 1 to 3 for a pair, of which the last may be one lane group only."""
-    lanes = Lanes(emitter)
-    field: Field[tuple[Value, Value]] = Field(Twice(lanes))
+    lanes = lanes_of(emitter)
+    field: Field[tuple[Value, Value]] = Field(twice(lanes))
     group_first = emitter.let(f"mul i64 {pair}, 2")
     left = emitter.let(f"sub i64 {groups}, {group_first}")
     count = emitter.call("i64", "llvm.umin.i64", [("i64", left), ("i64", "2")])
@@ -184,14 +185,14 @@ def _emit_pair(
 
     def prepare(index: Value, _: list[Value]) -> list[Value]:
         group = emitter.scaled(groups_at, index, scratch.GROUP_BYTES)
-        row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {scratch.LANES}")
+        row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {emitter.lanes}")
         emitter.invoke(PREPARE, [("ptr", "%call"), ("ptr", group), ("ptr", words), ("i64", row)])
         return []
 
     def multiply_group(index: Value, _: list[Value]) -> list[Value]:
         group = emitter.scaled(groups_at, index, scratch.GROUP_BYTES)
         if with_tables:
-            row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {scratch.LANES}")
+            row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {emitter.lanes}")
             tables = emitter.offset(memory, scratch.ADDRESSES)
             for lane, address in enumerate(calls.lane_entries(emitter, "tables", row)):
                 emitter.store("i64", address, emitter.offset(tables, 8 * lane), 8)

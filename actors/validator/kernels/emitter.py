@@ -22,7 +22,9 @@ Carried = tuple[str, Value]
 class Emitter:
     """The text of one module, written function after function."""
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int = 8) -> None:
+        """``lanes`` is the number of rows that a kernel's functions work on at once: 8, or 1."""
+        self.lanes = lanes
         self.declarations: set[str] = set()
         self.globals: list[str] = []
         self.lines: list[str] = []
@@ -155,8 +157,8 @@ class Vector:
 
     def __init__(self, emitter: Emitter, lanes: int, bits: int) -> None:
         self.emitter, self.lanes, self.bits = emitter, lanes, bits
-        self.kind = f"<{lanes} x i{bits}>"
-        self.lane = f"i{bits}"
+        self.kind, self.mask_kind, self.every = f"<{lanes} x i{bits}>", f"<{lanes} x i1>", "splat (i1 true)"
+        self.lane, self.suffix = f"i{bits}", f"v{lanes}i{bits}"
 
     def const(self, value: int) -> Value:
         sign = 1 << (self.bits - 1)
@@ -194,7 +196,7 @@ class Vector:
 
     def rotr(self, a: Value, places: int) -> Value:
         arguments = [(self.kind, a), (self.kind, a), (self.kind, self.const(places))]
-        return self.emitter.call(self.kind, f"llvm.fshr.v{self.lanes}i{self.bits}", arguments)
+        return self.emitter.call(self.kind, f"llvm.fshr.{self.suffix}", arguments)
 
     def ternary(self, a: Value, b: Value, c: Value, table: int) -> Value:
         """Any function of three bits, by its truth table: bit 4a + 2b + c of ``table`` is the answer."""
@@ -204,7 +206,7 @@ class Vector:
         return self.emitter.call_immediate(self.kind, name, arguments, table)
 
     def swap_bytes(self, a: Value) -> Value:
-        return self.emitter.call(self.kind, f"llvm.bswap.v{self.lanes}i{self.bits}", [(self.kind, a)])
+        return self.emitter.call(self.kind, f"llvm.bswap.{self.suffix}", [(self.kind, a)])
 
     def compare(self, condition: str, a: Value, b: Value) -> Value:
         """A mask, a vector of i1; the condition is one of LLVM's (eq, ne, slt, ult ...)."""
@@ -212,11 +214,19 @@ class Vector:
 
     def select(self, mask: Value, a: Value, b: Value) -> Value:
         """``a`` in the lanes where the mask of i1 is set, ``b`` in the others."""
-        return self.emitter.let(f"select <{self.lanes} x i1> {mask}, {self.kind} {a}, {self.kind} {b}")
+        return self.emitter.let(f"select {self.mask_kind} {mask}, {self.kind} {a}, {self.kind} {b}")
 
     def mask(self, operation: str, a: Value, b: Value) -> Value:
         """Two masks joined by ``and``, ``or`` or ``xor``."""
-        return self.emitter.let(f"{operation} <{self.lanes} x i1> {a}, {b}")
+        return self.emitter.let(f"{operation} {self.mask_kind} {a}, {b}")
+
+    def inverted(self, mask: Value) -> Value:
+        """The mask that is set where this one is not."""
+        return self.mask("xor", mask, self.every)
+
+    def widened(self, mask: Value) -> Value:
+        """-1 where the mask is set, else 0."""
+        return self.emitter.let(f"sext {self.mask_kind} {mask} to {self.kind}")
 
     def splat(self, scalar: Value) -> Value:
         one = self.emitter.let(f"insertelement {self.kind} poison, {self.lane} {scalar}, i32 0")

@@ -196,14 +196,19 @@ def compare(verify: Verifier, table: NDArray[np.uint8]) -> tuple[NDArray[np.bool
     return expected, verify(*columns) != expected
 
 
-def _simd_verifier() -> Verifier:
-    """The kernel itself, with tables of keys, and without libsodium's second opinion on what it rejects."""
+def compiled_verifier() -> Verifier:
+    """The kernel of this CPU itself, with tables of keys, and without libsodium's second opinion on what it
+    rejects. Raises ``RuntimeError`` where libsodium alone can serve."""
     from .compiled import host
+    from .mulx import FEATURES, Mulx
     from .simd import Simd
 
-    if missing := host().missing():
+    cpu = host()
+    if not cpu.missing():
+        return Simd(cpu, None, tables_bytes_max=16 << 20).verify
+    if missing := cpu.missing(FEATURES):
         raise RuntimeError(f"nothing to compare with libsodium: this CPU lacks {', '.join(missing)}")
-    return Simd(host(), None, tables_bytes_max=16 << 20).verify
+    return Mulx(cpu, None, tables_bytes_max=16 << 20).verify
 
 
 def fuzz_signatures(
@@ -216,7 +221,7 @@ def fuzz_signatures(
 ) -> dict[str, object]:
     """Compare a verifier with libsodium for some minutes, by the clock given (seconds).
 
-    The verifier is that of the AVX-512 kernels if none is given; raises ``RuntimeError`` with the reason if
+    The verifier is ``compiled_verifier`` if none is given; raises ``RuntimeError`` with the reason if
     they cannot be had here.
 
     ``progress`` is told the cases and the disagreements so far after each batch. Answers ``cases``,
@@ -224,7 +229,7 @@ def fuzz_signatures(
     and ``rows``: in hex, the first rows that disagreed. At least one batch runs.
     """
     if verify is None:
-        verify = _simd_verifier()
+        verify = compiled_verifier()
     cases, end = Cases(seed), clock() + 60 * minutes
     by_kind = {kind: {"cases": 0, "accepted": 0, "disagreements": 0} for kind in MAKERS}
     total = disagreed = 0

@@ -1,8 +1,8 @@
 """The contract of the kernels: what callers may pass, and what every implementation answers.
 
-The portable implementation (hashlib, libsodium) defines the right answers. The AVX-512 one, and the hasher by
-SHA extensions for CPUs without AVX-512, must give the same answer on every input, and are chosen only where
-they prove so at start.
+The portable implementation (hashlib, libsodium) defines the right answers. The AVX-512 one, and for CPUs
+without AVX-512 the hasher by SHA extensions and the verifier by 128-bit products, must give the same answer
+on every input, and are chosen only where they prove so at start.
 
 Arrays are columns of a row table, so rows may be any number of bytes apart, but the bytes of one row lie
 side by side. Nothing here is secret: signatures, keys and messages are public, and timing may depend on them.
@@ -66,11 +66,12 @@ def no_statistics() -> dict[str, int]:
 class Kernels:
     """One implementation of every kernel, and why it was the one chosen.
 
+    ``name`` is of the verifier, or ``sha_ni`` where only the hasher is not the portable one.
     ``reason`` is one line for the log: empty when the wanted implementation was there to use.
     ``statistics`` answers monotone counters for metrics, by name; empty for the portable implementation.
     """
 
-    name: Literal["portable", "sha_ni", "avx512ifma"]
+    name: Literal["portable", "sha_ni", "mulx", "avx512ifma"]
     hash_rows: Hasher
     verify: Verifier
     reason: str = ""

@@ -19,7 +19,7 @@ Source: C. H. Lim and P. J. Lee, "More flexible exponentiation with precomputati
 from __future__ import annotations
 
 from . import calls, decompress, scratch
-from .algebra import Lanes, Twice
+from .algebra import Lanes
 from .curve import AFFINE_ELEMENTS, Curve, Form
 from .decompress import PowerSlots, load_pair
 from .emitter import Emitter, Value
@@ -35,6 +35,7 @@ from .multiply import (
     store_elements,
 )
 from .reference import BASE, D, multiply
+from .words import lanes_of, twice
 
 SYMBOL_TABLES = "ed25519_key_tables"
 MULTIPLY_KEYED, KEY_MULTIPLES, QUARTER, STORE_TABLES = (
@@ -75,7 +76,7 @@ def _emit_multiply(emitter: Emitter) -> None:
     ``tables`` points to the addresses of the key tables of eight lanes.
     """
     emitter.begin(MULTIPLY_KEYED, ["ptr %group", "ptr %tables", "ptr %state"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     key_digits = emitter.offset("%group", scratch.GROUP_KEY_DIGITS)
     base_digits = emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
@@ -147,7 +148,7 @@ def _emit_quarter(emitter: Emitter) -> None:
     They go to consecutive slots of ``area``, which interleave the elements of two lane groups.
     """
     emitter.begin(QUARTER, ["ptr %state", "ptr %area"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     start = load_elements(lanes, "%state", 4)
     entry = curve.projective_entry(start)
@@ -168,7 +169,7 @@ def _emit_quarter(emitter: Emitter) -> None:
 def _emit_key_multiples(emitter: Emitter) -> None:
     """Write ``key_multiples(group, state, area)``: all quarters of GROUP_POINT."""
     emitter.begin(KEY_MULTIPLES, ["ptr %group", "ptr %state", "ptr %area"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     field = curve.field
     point = load_elements(lanes, emitter.offset("%group", scratch.GROUP_POINT), AFFINE_ELEMENTS)
@@ -191,8 +192,8 @@ def _emit_store_tables(emitter: Emitter) -> None:
     there."""
     parameters = ["ptr %call", "ptr %area", "ptr %products", "ptr %slots", "i64 %first"]
     emitter.begin(STORE_TABLES, parameters, internal=True)
-    lanes = Lanes(emitter)
-    field: Field[Pair] = Field(Twice(lanes))
+    lanes = lanes_of(emitter)
+    field: Field[Pair] = Field(twice(lanes))
 
     def flat(element: Element[Pair]) -> list[Value]:
         return [limb[0] for limb in element] + [limb[1] for limb in element]
@@ -242,32 +243,35 @@ def _store_entry(lanes: Lanes, entry: list[Element[Pair]], number: Value) -> Non
     offset = emitter.let(f"mul i64 {place}, {scratch.AFFINE_BYTES}")
     for group in (0, 1):
         words = [limb[group] for element in entry for limb in element] + [lanes.const(0)]
-        first = emitter.let(f"add i64 %first, {group * scratch.LANES}")
+        first = emitter.let(f"add i64 %first, {group * lanes.lanes}")
         tables = calls.lane_entries(emitter, "tables", first)
         for row in (0, 1):
-            values = lanes.transpose(words[row * scratch.LANES : (row + 1) * scratch.LANES])
-            for table, value in zip(tables, values, strict=True):
-                at = emitter.offset(emitter.let(f"inttoptr i64 {table} to ptr"), offset)
-                lanes.store(value, emitter.offset(at, row * scratch.VECTOR))
+
+            def at_lane(lane: int, row: int = row, tables: list[Value] = tables) -> Value:
+                at = emitter.offset(emitter.let(f"inttoptr i64 {tables[lane]} to ptr"), offset)
+                return emitter.offset(at, row * scratch.VECTOR)
+
+            lanes.scatter(words[row * scratch.ROW_WORDS : (row + 1) * scratch.ROW_WORDS], at_lane)
 
 
 def _emit_key_tables(emitter: Emitter) -> None:
     """Write ``ed25519_key_tables(call)``: makes the tables of the keys of the rows named."""
     emitter.begin(SYMBOL_TABLES, ["ptr %call"])
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     memory = calls.pointer(emitter, "scratch")
     groups, state, slots, area, products = (
         emitter.offset(memory, offset)
         for offset in (scratch.GROUPS, scratch.STATE, scratch.POWERS, scratch.AREA, scratch.PRODUCTS)
     )
     rows = calls.field(emitter, "rows")
-    pairs = emitter.let(f"lshr i64 {emitter.let(f'add i64 {rows}, 15')}, 4")
+    width = 2 * lanes.lanes
+    pairs = emitter.let(f"udiv i64 {emitter.let(f'add i64 {rows}, {width - 1}')}, {width}")
 
     def pair(index: Value, _: list[Value]) -> list[Value]:
-        first = emitter.let(f"mul i64 {index}, {2 * scratch.LANES}")
+        first = emitter.let(f"mul i64 {index}, {width}")
         for group in (0, 1):
             at = emitter.offset(groups, group * scratch.GROUP_BYTES)
-            row = emitter.let(f"add i64 {first}, {group * scratch.LANES}")
+            row = emitter.let(f"add i64 {first}, {group * lanes.lanes}")
             words = calls.load_keys(lanes, calls.lane_entries(emitter, "order", row))
             lanes.store_all(words, emitter.offset(at, scratch.GROUP_KEY))
             lanes.store(lanes.const(-1), emitter.offset(at, scratch.GROUP_VALID))

@@ -23,6 +23,7 @@ from .emitter import Emitter, Value
 from .field import LIMBS, Element, limbs
 from .reference import BASE, IDENTITY, Point, add
 from .scalar import Scalars
+from .words import lanes_of
 
 DOUBLE_RUN, BUILD_TABLE, MULTIPLY = "double_run", "build_table", "multiply"
 BASE_TABLE = "base_table"
@@ -66,7 +67,7 @@ def emit_tables(emitter: Emitter) -> None:
 def emit_double_run(emitter: Emitter) -> None:
     """Write ``double_run(state, count)``: double ``count`` >= 2 times, from doubling to addition form."""
     emitter.begin(DOUBLE_RUN, ["ptr %state", "i64 %count"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     start = lanes.load_all("%state", 4 * LIMBS)
     turns = emitter.let("sub i64 %count, 1")
@@ -89,7 +90,7 @@ def emit_add(emitter: Emitter, elements: int, form: Form) -> None:
     lanes.
     """
     emitter.begin(add_name(elements, form), ["ptr %state", "ptr %tables", "ptr %digits"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     digits = lanes.load("%digits")
     negative = lanes.compare("slt", digits, lanes.const(0))
@@ -108,31 +109,29 @@ def emit_add(emitter: Emitter, elements: int, form: Form) -> None:
 
 def _load_entries(lanes: Lanes, tables: Value, digits: Value, elements: int) -> list[Element[Value]]:
     """The entry of the digit's absolute value in each lane's table."""
-    emitter = lanes.emitter
     pointers = entry_pointers(lanes, tables, digits, elements)
     words: list[Value] = []
     for row in range(ENTRY_ROWS[elements]):
-        words += lanes.transpose([lanes.load(emitter.offset(p, row * scratch.VECTOR)) for p in pointers])
+        words += lanes.gather(pointers, row * scratch.VECTOR)
     return [words[i * LIMBS : (i + 1) * LIMBS] for i in range(elements)]
 
 
 def entry_pointers(lanes: Lanes, tables: Value, digits: Value, elements: int) -> list[Value]:
     """Where the entry of the digit's absolute value begins, lane by lane."""
     emitter = lanes.emitter
-    absolute = emitter.call(lanes.kind, "llvm.abs.v8i64", [(lanes.kind, digits), ("i1", "false")])
+    absolute = emitter.call(lanes.kind, f"llvm.abs.{lanes.suffix}", [(lanes.kind, digits), ("i1", "false")])
     offsets = lanes.mul(absolute, lanes.const(ENTRY_ROWS[elements] * scratch.VECTOR))
     addresses = lanes.add(tables, offsets)
     pointers = []
-    for lane in range(scratch.LANES):
-        address = emitter.let(f"extractelement {lanes.kind} {addresses}, i32 {lane}")
-        pointers.append(emitter.let(f"inttoptr i64 {address} to ptr"))
+    for lane in range(lanes.lanes):
+        pointers.append(emitter.let(f"inttoptr i64 {lanes.extract(addresses, lane)} to ptr"))
     return pointers
 
 
 def emit_build_table(emitter: Emitter) -> None:
     """Write ``build_table(group, table)``: multiples 0 .. 16 of GROUP_POINT, in each lane's table."""
     emitter.begin(BUILD_TABLE, ["ptr %group", "ptr %table"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     field = curve.field
     point_at = emitter.offset("%group", scratch.GROUP_POINT)
@@ -159,12 +158,13 @@ def emit_build_table(emitter: Emitter) -> None:
 def _store_entries(lanes: Lanes, entry: Sequence[Element[Value]], at: Value) -> None:
     """Store one projective entry a lane, its limbs side by side."""
     words = [limb for element in entry for limb in element]
-    words += [lanes.const(0)] * (3 * scratch.LANES - len(words))
+    words += [lanes.const(0)] * (3 * scratch.ROW_WORDS - len(words))
     for row in range(3):
-        rows = lanes.transpose(words[row * scratch.LANES : (row + 1) * scratch.LANES])
-        for lane, value in enumerate(rows):
-            offset = lane * scratch.LANE_TABLE_BYTES + row * scratch.VECTOR
-            lanes.store(value, lanes.emitter.offset(at, offset))
+
+        def place(lane: int, row: int = row) -> Value:
+            return lanes.emitter.offset(at, lane * scratch.LANE_TABLE_BYTES + row * scratch.VECTOR)
+
+        lanes.scatter(words[row * scratch.ROW_WORDS : (row + 1) * scratch.ROW_WORDS], place)
 
 
 def store_digits(lanes: Lanes, scalar: int, bits: int, places: int, at: Value) -> None:
@@ -179,7 +179,7 @@ def store_digits(lanes: Lanes, scalar: int, bits: int, places: int, at: Value) -
 def emit_multiply(emitter: Emitter) -> None:
     """Write ``multiply(group, table, state)``: leaves the result in ``state``, in doubling form."""
     emitter.begin(MULTIPLY, ["ptr %group", "ptr %table", "ptr %state"], internal=True)
-    lanes = Lanes(emitter)
+    lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     key_tables, base_tables = _table_addresses(lanes)
     key_digits = emitter.offset("%group", scratch.GROUP_KEY_DIGITS)
@@ -219,8 +219,8 @@ def _table_addresses(lanes: Lanes) -> tuple[Value, Value]:
     key_tables = emitter.let(f"alloca {lanes.kind}, align 64")
     base_tables = emitter.let(f"alloca {lanes.kind}, align 64")
     table = lanes.splat(emitter.let("ptrtoint ptr %table to i64"))
-    steps = ", ".join(f"i64 {lane * scratch.LANE_TABLE_BYTES}" for lane in range(scratch.LANES))
-    lanes.store(lanes.add(table, f"<{steps}>"), key_tables)
+    steps = lanes.numbers([lane * scratch.LANE_TABLE_BYTES for lane in range(lanes.lanes)])
+    lanes.store(lanes.add(table, steps), key_tables)
     lanes.store(lanes.splat(emitter.let(f"ptrtoint ptr @{BASE_TABLE} to i64")), base_tables)
     return key_tables, base_tables
 

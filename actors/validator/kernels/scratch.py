@@ -9,6 +9,7 @@ from __future__ import annotations
 
 VECTOR = 64
 LANES = 8
+ROW_WORDS = VECTOR // 8
 ELEMENT = 5 * VECTOR
 PAIR_ELEMENT = 2 * ELEMENT
 

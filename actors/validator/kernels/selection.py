@@ -6,14 +6,17 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from . import portable, sha256_ni
+from . import mulx, portable, sha256_ni
 from .compiled import CacheError, Host, host
-from .interface import Choice, Kernels
+from .interface import Choice, Hasher, Kernels
 from .selftest import SelfTestError, check_hasher, check_verifier
 from .simd import Simd
 from .trust import TrustedVerifier, TrustPolicy
+from .verifier import CompiledVerifier
 
 TABLES_BYTES_MAX = 64 << 20
 """Tables of about 14,000 frequent senders; memory is taken as they come."""
@@ -38,7 +41,8 @@ def select(
 
     ``portable`` takes hashlib and libsodium. ``auto`` and ``simd`` take the AVX-512 kernels if the CPU has
     the instructions, the compiled code can be trusted and the self-test passes; without the instructions they
-    take libsodium and the hasher by SHA extensions, on the same conditions; and else the portable ones.
+    take the hasher by SHA extensions and the verifier by 128-bit products (BMI2), each on the same
+    conditions; and else the portable ones.
     Compiled code is kept in ``cache_dir``, which must be this user's alone; None compiles at each start,
     which takes seconds. ``cpu`` stands in for the CPU found, to see how another one would fare.
     ``tables_bytes_max`` bounds the tables of frequent senders' keys; 0 makes none. ``policy`` says how much
@@ -51,26 +55,40 @@ def select(
     if choice == "portable":
         return portable.kernels()
     target = host() if cpu is None else cpu
-    if missing := target.missing():
-        return _without_avx512(target, cache_dir, f"this CPU ({target.cpu}) lacks {', '.join(missing)}")
     seed = secrets.randbits(63) if seed is None else seed
+
+    def trusted(name: Literal["mulx", "avx512ifma"], kernel: CompiledVerifier, hasher: Hasher) -> Kernels:
+        check_verifier(kernel.verify)
+        judge = TrustedVerifier(kernel.verify, portable.verify, policy or TrustPolicy(), alarm, seed, clock)
+        return Kernels(
+            name=name,
+            hash_rows=hasher,
+            verify=judge.verify,
+            statistics=lambda: {**kernel.statistics(), **judge.statistics()},
+            peer_verifier=judge.for_peer,
+        )
+
+    if missing := target.missing():
+        why = f"this CPU ({target.cpu}) lacks {', '.join(missing)}"
+        hashing = _hashing_without_avx512(target, cache_dir, why)
+        if target.missing(mulx.FEATURES):
+            return hashing
+        try:
+            kernel = mulx.Mulx(target, cache_dir, tables_bytes_max, seed)
+            found = trusted("mulx", kernel, hashing.hash_rows)
+        except (CacheError, SelfTestError, RuntimeError) as error:
+            return replace(hashing, reason=f"{hashing.reason}; {error}")
+        return replace(found, reason=f"one signature at a time, by 128-bit products: {why}")
     try:
         simd = Simd(target, cache_dir, tables_bytes_max, seed)
         check_hasher(simd.hash_rows)
-        check_verifier(simd.verify)
+        return trusted("avx512ifma", simd, simd.hash_rows)
     except (CacheError, SelfTestError, RuntimeError) as error:
         return portable.kernels(f"portable kernels serve: {error}")
-    trusted = TrustedVerifier(simd.verify, portable.verify, policy or TrustPolicy(), alarm, seed, clock)
-    return Kernels(
-        name="avx512ifma",
-        hash_rows=simd.hash_rows,
-        verify=trusted.verify,
-        statistics=lambda: {**simd.statistics(), **trusted.statistics()},
-        peer_verifier=trusted.for_peer,
-    )
 
 
-def _without_avx512(target: Host, cache_dir: Path | None, why: str) -> Kernels:
+def _hashing_without_avx512(target: Host, cache_dir: Path | None, why: str) -> Kernels:
+    """The portable kernels, with the hasher by SHA extensions if it can be had."""
     if target.missing(sha256_ni.FEATURES):
         return portable.kernels(f"portable kernels serve: {why}")
     try:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import Host, Loaded, cached_object, compile_object
+from .compiled import Host, Loaded, object_code
 from .emitter import Emitter, Value, Vector
 from .interface import HASH_BYTES, ROW_BYTES_MAX, ShapeError, column
 from .sha256 import BLOCK_BYTES, INITIAL_STATE, ROUND_CONSTANTS, TEMPLATES_MAX
@@ -65,8 +65,7 @@ class ShaExtensions:
 
     def __init__(self, target: Host, cache_dir: Path | None) -> None:
         """Load or compile; raises ``CacheError``, or ``RuntimeError`` from LLVM."""
-        code = compile_object(text(), target) if cache_dir is None else cached_object(cache_dir, target, text)
-        self._loaded = Loaded(code, target)
+        self._loaded = Loaded(object_code("sha_ni", text, target, cache_dir), target)
         self._sha256 = self._loaded.function(
             SYMBOL, _POINTER, _INTEGER, _INTEGER, _POINTER, _INTEGER, _POINTER
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .emitter import Emitter, Value, Vector
 from .sha256 import CHOOSE, MAJORITY, TEMPLATE_BYTES, TEMPLATES_MAX, XOR, primes, root_fraction
+from .words import Words
 
 BLOCK_BYTES = 128
 HALF_BYTES = 64
@@ -52,9 +53,14 @@ def emit_constants(emitter: Emitter) -> None:
 
 
 def load_half(v: Vector, pointers: list[Value], template_at: Value, half: Value, out: Value) -> None:
-    """Load one half of eight messages, and store its eight words, byte order turned, at ``out``."""
+    """Load one half of the messages, and store its eight words, byte order turned, at ``out``."""
     emitter = v.emitter
     entry = emitter.scaled(template_at, half, TEMPLATE_BYTES)
+    if isinstance(v, Words):
+        begins = emitter.let(f"mul i64 {half}, {HALF_BYTES}")
+        for i, word in enumerate(v.half(emitter.offset(pointers[0], begins), entry)):
+            v.store(v.swap_bytes(word), emitter.offset(out, 64 * i))
+        return
     constant = emitter.load("<64 x i8>", entry)
     keep = emitter.let(f"bitcast i64 {emitter.load('i64', emitter.offset(entry, 64))} to <64 x i1>")
     begins = emitter.let(f"mul i64 {half}, {HALF_BYTES}")

@@ -1,62 +1,42 @@
-"""The AVX-512 kernels behind the contract of ``interface``: arguments checked, code called, tables kept.
-
-The code runs without the GIL, so threads of one process use as many cores as they are. Each thread has
-scratch memory of its own; the tables of keys are shared, and change only while no thread reads them.
-"""
+"""The AVX-512 kernels behind the contract of ``interface``."""
 
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import calls, ed25519, keyed, scratch, sha256, sha512
-from .compiled import Host, Loaded, cached_object, compile_object
+from . import ed25519, scratch, sha256
+from .compiled import Host, Loaded, object_code
 from .emitter import Emitter
-from .interface import HASH_BYTES, ROW_BYTES_MAX, ShapeError, column, signature_columns
-from .key_tables import KeyTables
+from .interface import HASH_BYTES, ROW_BYTES_MAX, ShapeError, column
+from .verifier import CompiledVerifier
 
 _POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
-_FIELD = {name: number for number, name in enumerate(calls.FIELDS)}
 
 
 def emit() -> str:
     """The module of all kernels, as LLVM IR."""
-    emitter = Emitter()
+    emitter = Emitter(scratch.LANES)
     sha256.emit(emitter)
     ed25519.emit(emitter)
     return emitter.text()
 
 
-class Simd:
+class Simd(CompiledVerifier):
     """The compiled kernels of one process."""
 
     def __init__(
         self, target: Host, cache_dir: Path | None, tables_bytes_max: int = 0, seed: int = 0
     ) -> None:
-        """Load or compile; raises ``CacheError``, or ``RuntimeError`` from LLVM.
-
-        Tables for frequent keys take up to ``tables_bytes_max``, none if that is 0; ``seed`` keys their hash.
-        """
-        code = compile_object(emit(), target) if cache_dir is None else cached_object(cache_dir, target, emit)
-        self._loaded = Loaded(code, target)
-        self._sha256 = self._loaded.function(
+        """Load or compile; raises ``CacheError``, or ``RuntimeError`` from LLVM. See ``CompiledVerifier``."""
+        loaded = Loaded(object_code("avx512", emit, target, cache_dir), target)
+        super().__init__(loaded, scratch.LANES, tables_bytes_max, seed)
+        self._sha256 = loaded.function(
             sha256.SYMBOL, _POINTER, _INTEGER, _INTEGER, _POINTER, _INTEGER, _INTEGER, _POINTER
         )
-        self._verify = self._loaded.function(ed25519.SYMBOL, _POINTER)
-        self._verify_keyed = self._loaded.function(ed25519.SYMBOL_KEYED, _POINTER)
-        self._make_tables = self._loaded.function(keyed.SYMBOL_TABLES, _POINTER)
-        self._threads = threading.local()
-        identity = np.array(keyed.identity_rows(), np.uint64)
-        self._tables = KeyTables(tables_bytes_max, seed, identity)
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._counts = {"signatures": 0, "signatures_keyed": 0, "key_tables_made": 0}
 
     def hash_rows(self, messages: NDArray[np.uint8], prefix: bytes = b"") -> NDArray[np.uint8]:
         """See ``Hasher``."""
@@ -72,121 +52,3 @@ class Simd:
             constants = (template.ctypes.data, len(template), len(prefix))
             self._sha256(*source, *constants, digests.ctypes.data)
         return digests[:rows]
-
-    def verify(
-        self, keys: NDArray[np.uint8], signatures: NDArray[np.uint8], messages: NDArray[np.uint8]
-    ) -> NDArray[np.bool_]:
-        """See ``Verifier``."""
-        keys, signatures, messages = signature_columns(keys, signatures, messages)
-        if not len(keys):
-            return np.empty(0, np.bool_)
-        call = _Call(keys, signatures, messages, self._workspace())
-        if not self._tables.places:
-            self._counts["signatures"] += len(keys)
-            return call.run(self._verify, None, None, len(keys))
-        words = np.ascontiguousarray(keys).view(np.uint64)
-        with self._lock:
-            found, tables = self._tables.find(words)
-            self._readers += 1
-        try:
-            if len(tables) == len(words):
-                return call.run(self._verify_keyed, None, tables, len(words))
-            verdicts = np.zeros(len(keys), np.bool_)
-            if len(tables):
-                verdicts[found] = call.run(self._verify_keyed, np.flatnonzero(found), tables, len(tables))
-            others = np.flatnonzero(~found)
-            verdicts[others] = call.run(self._verify, others, None, len(others))
-        finally:
-            with self._lock:
-                self._readers -= 1
-                self._counts["signatures"] += len(words)
-                self._counts["signatures_keyed"] += len(tables)
-        self._learn(call, words, others[verdicts[others]])
-        return verdicts
-
-    def _learn(self, call: _Call, words: NDArray[np.uint64], accepted: NDArray[np.int64]) -> None:
-        """Make tables for the keys that earned them, unless another thread is reading."""
-        with self._lock:
-            if self._readers:
-                return
-            numbers = accepted[self._tables.earned(words[accepted])]
-            if len(numbers):
-                addresses = self._tables.give(words[numbers])
-                call.run(self._make_tables, numbers, addresses, len(numbers))
-                self._counts["key_tables_made"] += len(numbers)
-
-    def _workspace(self) -> _Workspace:
-        """This thread's own."""
-        workspace = getattr(self._threads, "workspace", None)
-        if workspace is None:
-            workspace = self._threads.workspace = _Workspace()
-        return workspace
-
-    def statistics(self) -> dict[str, int]:
-        """Counters since the start: signatures verified, those with tables, and tables made."""
-        return dict(self._counts)
-
-
-@lru_cache(maxsize=sha512.TEMPLATES_MAX)
-def _template(message_bytes: int) -> tuple[NDArray[np.uint8], int, int]:
-    """The template of SHA-512 for that length, its address, and its blocks."""
-    template = sha512.template(message_bytes)
-    return template, template.ctypes.data, (len(template) - 1) // 2
-
-
-_ROWS_USUAL = 4096
-_ALL_ROWS = np.arange(_ROWS_USUAL)
-"""The numbers of the rows of most batches, all of them in order."""
-_ALL_ROWS_AT = _ALL_ROWS.ctypes.data
-
-
-class _Workspace:
-    """What one thread hands to the kernels; kept, as finding the address of an array takes a microsecond."""
-
-    def __init__(self) -> None:
-        self._memory = np.zeros(scratch.SCRATCH_BYTES + scratch.VECTOR, np.uint8)
-        self.scratch_at = -(-int(self._memory.ctypes.data) // scratch.VECTOR) * scratch.VECTOR
-        self.record = np.zeros(len(calls.FIELDS), np.int64)
-        self.record_at = self.record.ctypes.data
-        self.bits = np.zeros(_ROWS_USUAL // 8, np.uint8)
-        self.bits_at = self.bits.ctypes.data
-
-
-class _Call:
-    """The columns of one verification, of which kernels work on some rows each."""
-
-    def __init__(
-        self,
-        keys: NDArray[np.uint8],
-        signatures: NDArray[np.uint8],
-        messages: NDArray[np.uint8],
-        workspace: _Workspace,
-    ) -> None:
-        template, template_at, blocks = _template(messages.shape[1])
-        self._kept = (keys, signatures, messages, template)
-        self._workspace = workspace
-        columns = (field for part in self._kept[:3] for field in (part.ctypes.data, part.strides[0]))
-        # In the order of FIELDS; the zeros are filled in by ``run``.
-        workspace.record[:] = (*columns, 0, 0, template_at, blocks, 0, workspace.scratch_at, 0)
-
-    def run(
-        self,
-        kernel: Callable[..., None],
-        order: NDArray[np.int64] | None,
-        tables: NDArray[np.int64] | None,
-        rows: int,
-    ) -> NDArray[np.bool_]:
-        """Run a kernel on the ``rows`` rows of those numbers, or on all if None, and answer its verdicts."""
-        workspace = self._workspace
-        bits, bits_at, order_at = workspace.bits, workspace.bits_at, _ALL_ROWS_AT
-        if rows > _ROWS_USUAL:
-            bits = np.zeros(-(-rows // 16) * 2, np.uint8)
-            bits_at = bits.ctypes.data
-            order = np.arange(rows) if order is None else order
-        if order is not None:
-            order_at = order.ctypes.data
-        record = workspace.record
-        record[_FIELD["order"]], record[_FIELD["rows"]], record[_FIELD["out"]] = order_at, rows, bits_at
-        record[_FIELD["tables"]] = 0 if tables is None else tables.ctypes.data
-        kernel(workspace.record_at)
-        return np.unpackbits(bits, count=rows, bitorder="little").view(np.bool_)

@@ -1,4 +1,4 @@
-"""Verdicts of the AVX-512 kernel, held against libsodium's while the node runs.
+"""Verdicts of a compiled kernel, held against libsodium's while the node runs.
 
 Rules
 1. A rejection is confirmed by libsodium before it is answered, as it would cost an honest sender most. That

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from actors.validator.kernels import Hasher
+from actors.validator.kernels import Hasher, compiled, mulx
 from actors.validator.kernels.compiled import host
+from actors.validator.kernels.mulx import Mulx
 from actors.validator.kernels.sha256_ni import FEATURES, ShaExtensions
 from actors.validator.kernels.simd import Simd
+from actors.validator.kernels.verifier import CompiledVerifier
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,24 @@ def simd(kernel_cache: Path) -> Simd:
     if missing := host().missing():
         pytest.skip(f"this CPU lacks {missing}")
     return Simd(host(), kernel_cache)
+
+
+Make = Callable[..., CompiledVerifier]
+
+
+@pytest.fixture(scope="session", params=["avx512", "mulx"])
+def make(request: pytest.FixtureRequest, kernel_cache: Path) -> Make:
+    """Makes verifiers of each kind that this CPU can run; takes tables_bytes_max and seed."""
+    kind, needed = {"avx512": (Simd, compiled.FEATURES), "mulx": (Mulx, mulx.FEATURES)}[request.param]
+    if missing := host().missing(needed):
+        pytest.skip(f"this CPU lacks {missing}")
+    return lambda **options: kind(host(), kernel_cache, **options)
+
+
+@pytest.fixture(scope="session")
+def verifier(make: Make) -> CompiledVerifier:
+    """One without tables."""
+    return make()
 
 
 @pytest.fixture(scope="session", params=["avx512", "sha_ni"])

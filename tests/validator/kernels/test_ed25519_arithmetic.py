@@ -15,6 +15,7 @@ from actors.validator.kernels import fuzz, multiply, reference
 from actors.validator.kernels import scalar as scalars
 from actors.validator.kernels.algebra import BoundError, Integers, Interval, Intervals
 from actors.validator.kernels.field import LIMBS, TIGHT_MAX, P
+from actors.validator.kernels.words import WideIntegers, WideIntervals
 
 TIGHT = [Interval(0, TIGHT_MAX)] * LIMBS
 OPERAND = [Interval(0, 2**52 - 1)] * LIMBS
@@ -22,7 +23,9 @@ RAW = [Interval(0, fields.RAW_MAX)] * LIMBS
 FORMS: tuple[curves.Form, ...] = ("doubling", "addition")
 
 field = fields.Field(Integers())
+wide = fields.Field(WideIntegers())
 curve = curves.Curve(Integers())
+BOUNDS = pytest.mark.parametrize("tracker", [Intervals(), WideIntervals()], ids=["halves", "wide"])
 scalar = scalars.Scalars(Integers())
 
 tight_limbs = st.lists(st.integers(0, TIGHT_MAX), min_size=5, max_size=5)
@@ -45,8 +48,9 @@ class Columns(scalars.Scalars[Interval]):
 class TestBounds:
     """What the interval reading does not refuse holds for every input."""
 
-    def test_products_are_raw_and_carried_ones_tight(self) -> None:
-        bounds = fields.Field(Intervals())
+    @BOUNDS
+    def test_products_are_raw_and_carried_ones_tight(self, tracker: Intervals) -> None:
+        bounds = fields.Field(tracker)
         assert most(bounds.mul_raw(TIGHT, OPERAND)) <= fields.RAW_MAX
         assert most(bounds.sqr_raw(TIGHT)) <= fields.RAW_MAX
         for element in (bounds.mul(TIGHT, OPERAND), bounds.sqr(TIGHT), bounds.add(TIGHT, TIGHT)):
@@ -54,37 +58,42 @@ class TestBounds:
         assert most(bounds.sub(TIGHT, TIGHT)) <= TIGHT_MAX
         assert most(bounds.carry(bounds.negate(TIGHT))) <= TIGHT_MAX
 
-    def test_a_raw_element_can_be_subtracted_and_carried(self) -> None:
-        bounds = fields.Field(Intervals())
+    @BOUNDS
+    def test_a_raw_element_can_be_subtracted_and_carried(self, tracker: Intervals) -> None:
+        bounds = fields.Field(tracker)
         biased = bounds.biased(bounds.add_raw(RAW, RAW))
         assert most(bounds.carry(bounds.sub_raw(biased, RAW))) <= TIGHT_MAX
 
+    @BOUNDS
     @pytest.mark.parametrize("bias", [1, 2])
-    def test_a_biased_product_exceeds_what_is_subtracted(self, bias: int) -> None:
-        bounds, subtracted = fields.Field(Intervals()), RAW
+    def test_a_biased_product_exceeds_what_is_subtracted(self, bias: int, tracker: Intervals) -> None:
+        bounds, subtracted = fields.Field(tracker), RAW
         for _ in range(bias - 1):
             subtracted = bounds.add_raw(subtracted, RAW)
         assert most(bounds.sub_raw(bounds.mul_raw(TIGHT, OPERAND, bias), subtracted)) < 2**62
         assert most(bounds.sub_raw(bounds.sqr_raw(TIGHT, bias), subtracted)) < 2**62
 
-    def test_frozen_limbs_and_words(self) -> None:
-        bounds = fields.Field(Intervals())
+    @BOUNDS
+    def test_frozen_limbs_and_words(self, tracker: Intervals) -> None:
+        bounds = fields.Field(tracker)
         frozen = bounds.freeze(TIGHT)
         assert most(frozen) < 2**51
         assert most(bounds.to_words(frozen)) < 2**64
         assert most(bounds.from_words([Interval(0, 2**64 - 1)] * 4)) < 2**51
 
+    @BOUNDS
     @pytest.mark.parametrize("form", FORMS)
-    def test_each_formula_leaves_tight_elements(self, form: curves.Form) -> None:
+    def test_each_formula_leaves_tight_elements(self, form: curves.Form, tracker: Intervals) -> None:
         """Tight in, tight out: so any number of steps stays within bounds."""
-        bounds = curves.Curve(Intervals())
+        bounds = curves.Curve(tracker)
         entries = {"projective": [TIGHT, TIGHT, TIGHT, OPERAND], "affine": [TIGHT, TIGHT, OPERAND]}
         results = [bounds.double([TIGHT] * 4, form)]
         results += [bounds.add([TIGHT] * 4, entry, form) for entry in entries.values()]
         assert all(most(element) <= TIGHT_MAX for result in results for element in result)
 
-    def test_table_entries(self) -> None:
-        bounds = curves.Curve(Intervals())
+    @BOUNDS
+    def test_table_entries(self, tracker: Intervals) -> None:
+        bounds = curves.Curve(tracker)
         entry = bounds.projective_entry([TIGHT] * 4)
         assert all(most(element) <= TIGHT_MAX for element in entry)
         *same, turned = bounds.opposite(entry)
@@ -155,9 +164,11 @@ class TestField:
         assert fields.value(field.sqr(a)) == x * x % P
         assert fields.value(field.add(a, b)) == (x + y) % P
         assert fields.value(field.sub(a, b)) == (x - y) % P
-        for bias in (1, 2):
-            assert fields.value(field.mul_raw(a, b, bias)) == x * y % P
-            assert fields.value(field.sqr_raw(a, bias)) == x * x % P
+        for way in (field, wide):
+            for bias in (0, 1, 2):
+                assert fields.value(way.mul_raw(a, b, bias)) == x * y % P
+                assert fields.value(way.sqr_raw(a, bias)) == x * x % P
+            assert fields.value(way.mul(a, b)) == x * y % P
         assert fields.value(field.biased(a)) == x
         assert fields.value(field.negate(a)) == -x % P
         assert sum(limb << 51 * k for k, limb in enumerate(field.freeze(a))) == x

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actors.validator.kernels import fuzz, key_tables, portable
-from actors.validator.kernels.compiled import host
 from actors.validator.kernels.key_tables import TABLE_BYTES, WAYS, KeyTables
-from actors.validator.kernels.simd import Simd
+from actors.validator.kernels.verifier import CompiledVerifier
+from tests.validator.kernels.conftest import Make
 
 IDENTITY = np.array([1, 0, 0], np.uint64)
 
@@ -25,8 +24,8 @@ def columns(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def keyed(simd: Simd, kernel_cache: Path) -> Simd:
-    return Simd(host(), kernel_cache, tables_bytes_max=1 << 20, seed=5)
+def keyed(make: Make) -> CompiledVerifier:
+    return make(tables_bytes_max=1 << 20, seed=5)
 
 
 def signed(rows: int, signers: int, seed: int) -> np.ndarray:
@@ -129,7 +128,7 @@ def test_tables_made_in_a_batch_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(tables.earned(np.repeat(keys(100), 2, axis=0))) == 7
 
 
-def test_verdicts_with_tables_are_libsodiums(keyed: Simd) -> None:
+def test_verdicts_with_tables_are_libsodiums(keyed: CompiledVerifier) -> None:
     good = signed(130, 33, 1)
     for _ in range(4):
         assert keyed.verify(*columns(good)).all()
@@ -145,14 +144,14 @@ def test_verdicts_with_tables_are_libsodiums(keyed: Simd) -> None:
     assert keyed.statistics()["signatures_keyed"] == before + 1 + 7 + 8 + 9 + 17 + 129 + 130
 
 
-def test_every_kind_of_case_with_keys_that_come_again(keyed: Simd) -> None:
+def test_every_kind_of_case_with_keys_that_come_again(keyed: CompiledVerifier) -> None:
     """Mixed-order keys verify without a cofactor now and then, and so earn tables as well."""
     report = fuzz.fuzz_signatures(0.04, 21, lambda *_: None, keyed.verify)
     assert report["disagreements"] == 0, report
     assert keyed.statistics()["key_tables_made"] > 50
 
 
-def test_mixed_order_keys_with_tables(keyed: Simd) -> None:
+def test_mixed_order_keys_with_tables(keyed: CompiledVerifier) -> None:
     cases = fuzz.Cases(22)
     for _ in range(6):
         table = np.zeros((600, 208), np.uint8)
@@ -163,8 +162,8 @@ def test_mixed_order_keys_with_tables(keyed: Simd) -> None:
     assert keyed.statistics()["signatures_keyed"] > 200
 
 
-def test_keys_that_come_and_go_under_a_small_bound(kernel_cache: Path, simd: Simd) -> None:
-    small = Simd(host(), kernel_cache, tables_bytes_max=2 * WAYS * TABLE_BYTES, seed=6)
+def test_keys_that_come_and_go_under_a_small_bound(make: Make) -> None:
+    small = make(tables_bytes_max=2 * WAYS * TABLE_BYTES, seed=6)
     table = signed(120, 40, 3)
     for start in range(0, 120, 24):
         part = table[start : start + 24]
@@ -173,8 +172,8 @@ def test_keys_that_come_and_go_under_a_small_bound(kernel_cache: Path, simd: Sim
     assert small.statistics()["key_tables_made"] > 2 * WAYS
 
 
-def test_threads_share_tables_while_they_change(kernel_cache: Path, simd: Simd) -> None:
-    shared = Simd(host(), kernel_cache, tables_bytes_max=3 * WAYS * TABLE_BYTES, seed=7)
+def test_threads_share_tables_while_they_change(make: Make) -> None:
+    shared = make(tables_bytes_max=3 * WAYS * TABLE_BYTES, seed=7)
     tables = [signed(64, 16, seed) for seed in (4, 5, 6)]
     for table in tables:
         table[5, 150] ^= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.validator.kernels import compiled, fuzz, portable, select, selection, sha256_ni
+from actors.validator.kernels import compiled, fuzz, mulx, portable, select, selection, sha256_ni
 from actors.validator.kernels.compiled import Host, host
 from actors.validator.kernels.interface import Kernels
 from actors.validator.kernels.sha256_ni import FEATURES, ShaExtensions
@@ -16,6 +16,9 @@ from actors.validator.kernels.simd import Simd
 
 needs_avx512 = pytest.mark.skipif(bool(host().missing()), reason="this CPU lacks AVX-512 IFMA")
 needs_sha = pytest.mark.skipif(bool(host().missing(FEATURES)), reason="this CPU lacks the SHA extensions")
+needs_mulx = pytest.mark.skipif(bool(host().missing(mulx.FEATURES)), reason="this CPU lacks BMI2")
+OLDER = Host(host().cpu, host().features - set(compiled.FEATURES))
+OLDEST = Host(host().cpu, OLDER.features - set(mulx.FEATURES))
 
 
 def serves_portably(kernels: Kernels, why: str) -> None:
@@ -33,8 +36,7 @@ def test_a_cpu_without_the_instructions(tmp_path: Path) -> None:
 
 @needs_sha
 def test_sha_extensions_hash_where_avx512_is_missing(tmp_path: Path) -> None:
-    without = Host(host().cpu, host().features - set(compiled.FEATURES))
-    kernels = select("auto", tmp_path, without)
+    kernels = select("auto", tmp_path, OLDEST)
     assert kernels.name == "sha_ni"
     assert "libsodium verifies signatures: this CPU" in kernels.reason
     assert "lacks avx512f" in kernels.reason
@@ -53,8 +55,72 @@ def test_sha_extensions_that_fail_the_self_test(monkeypatch: pytest.MonkeyPatch)
             return digests
 
     monkeypatch.setattr(sha256_ni, "ShaExtensions", Wrong)
-    without = Host(host().cpu, host().features - set(compiled.FEATURES))
-    serves_portably(select("auto", None, without), "differs from hashlib")
+    serves_portably(select("auto", None, OLDEST), "differs from hashlib")
+
+
+@pytest.fixture(scope="module")
+def older_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a CPU without AVX-512 compiles at its first start."""
+    folder = tmp_path_factory.mktemp("older")
+    assert select("auto", folder, OLDER).name == "mulx"
+    return folder
+
+
+def libsodium_serves(kernels: Kernels, why: str) -> None:
+    assert kernels.name in {"sha_ni", "portable"}
+    assert kernels.verify is portable.verify
+    assert why in kernels.reason
+    assert "\n" not in kernels.reason
+
+
+@needs_mulx
+def test_128_bit_products_verify_where_avx512_is_missing(older_cache: Path) -> None:
+    files = {file: file.stat().st_mtime_ns for file in older_cache.iterdir()}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    kernels = select("auto", older_cache, OLDER, seed=1)
+    assert (kernels.name, {file: file.stat().st_mtime_ns for file in older_cache.iterdir()}) == (
+        "mulx",
+        files,
+    )
+    assert "by 128-bit products: this CPU" in kernels.reason
+    assert "lacks avx512f" in kernels.reason
+    table, _ = fuzz.Cases(4).batch(40)
+    columns = table[:, 48:80], table[:, 144:], table[:, :144]
+    before = kernels.statistics()
+    assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
+    after = kernels.statistics()
+    assert after["signatures"] == before["signatures"] + 40
+    assert after["rejections_confirmed"] > before["rejections_confirmed"]
+    rows = np.arange(640, dtype=np.uint8).reshape(10, 64)
+    assert np.array_equal(kernels.hash_rows(rows, b"\1"), portable.hash_rows(rows, b"\1"))
+
+
+@needs_mulx
+def test_corrupt_code_for_128_bit_products(older_cache: Path, tmp_path: Path) -> None:
+    for source in older_cache.iterdir():
+        content = bytearray(source.read_bytes())
+        content[len(content) // 2] ^= 1
+        (tmp_path / source.name).write_bytes(content)
+        (tmp_path / source.name).chmod(0o600)
+    libsodium_serves(select("auto", tmp_path, OLDER), "corrupt")
+
+
+@needs_mulx
+def test_128_bit_products_that_fail_the_self_test(older_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(mulx.Mulx):
+        def verify(self, keys: np.ndarray, signatures: np.ndarray, messages: np.ndarray) -> np.ndarray:
+            verdicts = super().verify(keys, signatures, messages)
+            verdicts[-1] ^= True
+            return verdicts
+
+    monkeypatch.setattr(mulx, "Mulx", Wrong)
+    libsodium_serves(select("auto", older_cache, OLDER), "differs from libsodium's")
+
+
+@needs_mulx
+def test_a_read_only_cache_on_an_older_cpu(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    libsodium_serves(select("auto", tmp_path, OLDER), "not writable")
 
 
 def test_a_cpu_that_llvm_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
