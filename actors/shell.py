@@ -39,6 +39,7 @@ def configure_logs(context: ActorContext, to_stderr: bool = False) -> Logger:
     from loguru import logger
 
     logger.remove()
+    logger.configure(extra={"node": context.node, "actor": context.actor})  # of all that cores say, too
     settings = context.log
     if to_stderr:
         logger.add(sys.stderr, level=settings.level, format=_LINE, serialize=settings.json_lines)
@@ -54,7 +55,7 @@ def configure_logs(context: ActorContext, to_stderr: bool = False) -> Logger:
             retention=settings.retention_files,
             diagnose=False,
         )
-    return logger.bind(node=context.node, actor=context.actor)
+    return logger
 
 
 class Shell:

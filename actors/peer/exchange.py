@@ -30,7 +30,10 @@ class Method:
 
 
 class Exchange:
-    """Open requests in both directions, and the registry of methods."""
+    """Open requests in both directions, and the registry of methods.
+
+    unreachable: what handlers raise when a part of the node is down; the asker hears `not_ready`.
+    """
 
     def __init__(self, pending_max: int, deadline_s: float) -> None:
         self._pending_max = pending_max
@@ -39,6 +42,7 @@ class Exchange:
         self._open: dict[bytes, dict[int, asyncio.Future[Response]]] = {}
         self._serving: Counter[bytes] = Counter()
         self._next_id = 0
+        self.unreachable: tuple[type[Exception], ...] = ()
         self.late_total = 0
         self.refused_total = 0
 
@@ -102,6 +106,8 @@ class Exchange:
             return Response(request.id, error.reason[:64], b"")
         except TimeoutError:
             return Response(request.id, "handler_deadline", b"")
+        except self.unreachable:
+            return Response(request.id, "not_ready", b"")
         except Exception:  # noqa: BLE001 - a handler's bug becomes an error answer
             logger.exception("handler of {} failed", request.method)
             return Response(request.id, "internal", b"")

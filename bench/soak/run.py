@@ -50,7 +50,7 @@ FAULTS_STRETCH_MAX = 4.0
 FAULTS_LATE_S_MAX = 600.0
 LOAD_SHARE = 0.4
 LANES = 2
-BATCH_ROWS = 100
+REQUESTS_PER_S, BATCH_ROWS_MIN, BATCH_ROWS_MAX = 4.0, 20, 500
 DURABLE_EVERY = 5
 PAYLOAD_BYTES = (0, 0, 0, 64, 512)
 INVALID_SHARE = DUPLICATE_SHARE = 0.01
@@ -59,7 +59,7 @@ DRAIN_S_MAX = 120.0
 SABOTAGED_DRAIN_S_MAX = 15.0
 EXPIRING = 8
 NEVER_HEALED_S = 8.0
-CALIBRATION_ROWS = 10_000
+CALIBRATION_ROWS = 20_000
 CALIBRATION_ACCOUNTS = 1_200
 RESERVED_ACCOUNTS = 400
 ACCOUNTS_MIN = 4_000
@@ -208,13 +208,20 @@ class Soak:
 
     def _calibrated(self) -> float:
         self._log("calibrating: what does the network take?")
-        shape = LoadShape(1, 1, None, CALIBRATION_ACCOUNTS, batch_rows=BATCH_ROWS, seed=self._options.seed)
+        shape = LoadShape(
+            1, 1, None, CALIBRATION_ACCOUNTS, batch_rows=BATCH_ROWS_MAX, seed=self._options.seed
+        )
         run = LoadRun(shape, self._urls, self._genesis, self._scratch)
         run.require_unused()
         return float(run.closed(CALIBRATION_ROWS)["tps"]) * LOAD_SHARE
 
     def _plans(self, rate: float) -> tuple[list[LoadPlan], dict[str, float]]:
-        """Signed pools and plans that offer them: LANES for all phases, then two for the conflicts."""
+        """Signed pools and plans that offer them: LANES for all phases, then two for the conflicts.
+
+        Whatever the rate, there are about REQUESTS_PER_S, as what a request costs on a small machine would
+        drown what its rows cost.
+        """
+        batch_rows = int(min(max(rate / REQUESTS_PER_S, BATCH_ROWS_MIN), BATCH_ROWS_MAX))
         total_s = self._options.minutes * 60
         lengths = {name: share * total_s for name, share in SHARES.items()}
         lane = rate / LANES
@@ -229,7 +236,7 @@ class Soak:
         shapes += [("hot", conflicts), ("zipf", conflicts)]
         pools, plans = [], []
         for number, (shape, schedule) in enumerate(shapes):
-            path, rows = str(self._scratch / f"soak-{number}.npy"), max(rows_due(schedule), BATCH_ROWS)
+            path, rows = str(self._scratch / f"soak-{number}.npy"), max(rows_due(schedule), batch_rows)
             first, seed = CALIBRATION_ACCOUNTS + number * room, self._options.seed * 16 + number
             pools.append(
                 PoolPlan(
@@ -241,7 +248,7 @@ class Soak:
             history = str(self._scratch / f"soak-history-{number}")
             plans.append(
                 LoadPlan(
-                    urls[0], path, 0, rows, BATCH_ROWS, "open", more_urls=urls[1:], segments=schedule,
+                    urls[0], path, 0, rows, batch_rows, "open", more_urls=urls[1:], segments=schedule,
                     retry_s=RETRY_S, durable_every=DURABLE_EVERY, history=history,
                     stop_file=str(self._stop_file),
                 )

@@ -45,15 +45,21 @@ def test_requests_are_answered_and_errors_are_named() -> None:
             async def bug(_peer: bytes, _body: bytes) -> bytes:
                 raise ZeroDivisionError
 
+            async def down(_peer: bytes, _body: bytes) -> bytes:
+                raise ConnectionRefusedError
+
             b.register_method("reverse", reverse)
             b.register_method("hang", hang)
             b.register_method("bug", bug)
+            b.register_method("down", down)
+            b.exchange.unreachable = (ConnectionError,)
             a.register_method("secret", reverse, members_only=True)
             big = bytes(range(256)) * 8192
             assert await a.request(b.identity, "reverse", big) == a.identity + big[::-1]
             for peer, method, reason in (
                 (b.identity, "nothing", "unknown_method"),
                 (b.identity, "bug", "internal"),
+                (b.identity, "down", "not_ready"),
                 (b.identity, "hang", "deadline"),
             ):
                 with pytest.raises(RequestError, match=reason):

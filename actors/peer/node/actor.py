@@ -125,6 +125,7 @@ class NodePeer(Shell, Peer):
             self._config = replace(self._config, listen_port=0)
             told = await Peer.start(self)
         network = self._running()
+        network.exchange.unreachable = (RayError,)  # what it asks is restarting
         serve_chain(network, self._chain)
         self._blocks.serve(network)
         serve_snapshots(network, _SnapshotReads(self._storage))
