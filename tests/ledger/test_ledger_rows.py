@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from actors.ledger.rows import (
     PAYLOAD_BYTES_MAX,
     ROW_BYTES,
     ROW_DTYPE,
+    ROW_VERSION,
     ROW_WORDS,
     SIGNED_BYTES,
     Batch,
@@ -121,6 +124,35 @@ def test_take_keeps_payloads_with_their_rows() -> None:
 def test_static_checks_equal_the_plain_rules(batch: Batch, height: int) -> None:
     expected = [rules.static_verdict(tx, CHAIN_TAG, height) for tx in rules.unpack(batch)]
     assert list(static_verdicts(batch, CHAIN_TAG, height)) == expected
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("field", "value", "verdict"),
+    [
+        ("version", ROW_VERSION + 1, Verdict.BAD_VERSION),
+        ("kind", 0, Verdict.UNKNOWN_KIND),
+        ("flags", 1, Verdict.BAD_FLAGS),
+        ("chain_tag", CHAIN_TAG + 1, Verdict.WRONG_CHAIN),
+        ("expiry_height", 4, Verdict.EXPIRED),
+        ("amount", 2**64 - 1, Verdict.AMOUNT_OVERFLOW),
+        ("nonce", 2**64 - 1, Verdict.NONCE_LIMIT),
+        ("payload_bytes", PAYLOAD_BYTES_MAX + 1, Verdict.BAD_PAYLOAD),
+        ("payload_hash", [0] * 31 + [1], Verdict.BAD_PAYLOAD),
+        ("expiry_height", 5, Verdict.OK),
+        ("amount", 2**64 - 2, Verdict.OK),
+    ],
+)
+def test_one_row_that_is_not_plain_among_plain_ones(at: int, field: str, value: Any, verdict: int) -> None:
+    signer = Signer(bytes(32))
+    rows = concatenate(
+        [sign_transfer(signer, CHAIN_TAG, Transfer(bytes(32), 1, n, fee=1)) for n in range(5)]
+    ).rows.copy()
+    rows[field][at] = value
+    rows.flags.writeable = False
+    expected = [Verdict.OK] * 5
+    expected[at] = Verdict(verdict)
+    assert list(static_verdicts(Batch(rows, np.empty(0, np.uint8)), CHAIN_TAG, 5)) == expected
 
 
 @pytest.mark.parametrize(("size", "damage"), [(1, 0), (7, 1), (PAYLOAD_BYTES_MAX, 0)])
