@@ -23,13 +23,13 @@ keys are big-endian, so that keys sort by height; integers in values are little-
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import in_place
+from actors.storage.checksum import crc32
 from actors.storage.errors import CorruptionError
 
 SCHEMA_VERSION = 2
@@ -56,9 +56,9 @@ def height_of(key: bytes) -> int:
 
 def seal(family: str, key: bytes, *parts: bytes | memoryview) -> bytes:
     """Value bytes with their checksum."""
-    crc = zlib.crc32(key, zlib.crc32(family.encode()))
+    crc = crc32(key, crc32(family.encode()))
     for part in parts:
-        crc = zlib.crc32(part, crc)
+        crc = crc32(part, crc)
     return b"".join((*parts, _CRC.pack(crc)))
 
 
@@ -67,7 +67,7 @@ def unseal(family: str, key: bytes, value: bytes) -> bytes:
     if len(value) < _CRC.size:
         raise CorruptionError(family, key.hex(), f"{len(value)} bytes, at least {_CRC.size} expected")
     body = value[: -_CRC.size]
-    crc = zlib.crc32(body, zlib.crc32(key, zlib.crc32(family.encode())))
+    crc = crc32(body, crc32(key, crc32(family.encode())))
     if _CRC.pack(crc) != value[-_CRC.size :]:
         raise CorruptionError(family, key.hex(), "the checksum does not match")
     return body
