@@ -1,13 +1,15 @@
-"""A line between two actors of a node on one machine, for messages that should not wait for Ray's own way.
+"""Lines between actors of a node on one machine, for messages that should not wait for Ray's own way.
 
-    Exchange (one actor)  <-- abstract Unix socket, frames -->  Line (the other one)
+    Exchange (one actor)  <-- abstract Unix socket, frames -->  Line (the other one)     messages both ways
+    Desk (a thread)       <-- abstract Unix socket, frames -->  Line                     requests and answers
 
 Rules
-1. The exchange tells its name through Ray; whoever calls it is the only caller from then on. Processes of
-   another user are hung up on.
-2. Batches of (identity, channel, body) arrive whole and in order. What the other end is too slow to read is
-   dropped beyond BACKLOG_BYTES_MAX, and `send` says so; nobody waits.
+1. Exchange and Desk tell their names through Ray; whoever called last is the only caller from then on.
+   Processes of another user are hung up on.
+2. Messages arrive whole and in order. What the other end is too slow to read is dropped beyond
+   BACKLOG_BYTES_MAX, and `send` says so; nobody waits. A Desk hangs up on a caller that does not read.
 3. A frame is its length, u32 little-endian, and MessagePack; one beyond FRAME_BYTES_MAX ends the line.
+4. A Desk does the work of a request in the thread that read it, so a request costs one wake-up there.
 Knows no Ray: who has no line sends through Ray instead.
 """
 
@@ -16,43 +18,80 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import select
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from typing import cast
+import threading
+from collections.abc import Callable
+from typing import Any, cast
 
 import msgspec
 from loguru import logger
 
 FRAME_BYTES_MAX = 32 << 20
 BACKLOG_BYTES_MAX = 8 << 20
+DESK_SEND_TIMEOUT_S = 5.0
+_READ_BYTES = 256 << 10
 Spoken = tuple[bytes, str, bytes]
-Listener = Callable[[list[Spoken]], None]
-"""Takes a batch of (identity, channel, body). Must not wait, and must not raise."""
+Decode = Callable[[bytes], Any]
+Listener = Callable[[Any], None]
+"""Takes a decoded frame. Must not wait, and must not raise."""
+Answer = Callable[[bytes], bytes]
+"""The answer to a request. Raises msgspec.DecodeError, and nothing else, for what is no request."""
 
 _LENGTH = struct.Struct("<I")
 _CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Spoken]).decode
+_decode_batch = msgspec.msgpack.Decoder(list[Spoken]).decode
+
+
+class FrameError(ValueError):
+    """The other end sent what is no frame."""
+
+
+class Frames:
+    """Bytes in, whole frames out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def take(self, data: bytes) -> list[bytes]:
+        """The frames that `data` completes. Raises FrameError for one beyond the limit."""
+        buffer, taken, frames = self._buffer, 0, []
+        buffer += data
+        while len(buffer) - taken >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, taken)
+            if length > FRAME_BYTES_MAX:
+                raise FrameError(f"a frame of {length} bytes, limit {FRAME_BYTES_MAX}")
+            end = taken + _LENGTH.size + length
+            if end > len(buffer):
+                break
+            frames.append(bytes(memoryview(buffer)[taken + _LENGTH.size : end]))
+            taken = end
+        del buffer[:taken]
+        return frames
 
 
 class Line(asyncio.Protocol):
-    """One end of a connection. `ended` is set once it is of no use any more."""
+    """One end of a connection: (identity, channel, body) batches unless `decode` says otherwise.
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+    `ended` is set once it is of no use any more.
+    """
+
+    def __init__(self, listener: Listener, decode: Decode = _decode_batch) -> None:
+        self._listener, self._decode = listener, decode
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
+        self._frames = Frames()
         self.ended = asyncio.Event()
 
-    def send(self, batch: Sequence[Spoken]) -> bool:
+    def send(self, message: Any) -> bool:
         """Send without waiting; False if the line has ended, or the other end does not keep up."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
         if transport.get_write_buffer_size() > BACKLOG_BYTES_MAX:
             return False
-        frame = _encode(batch)
+        frame = _encode(message)
         if len(frame) > FRAME_BYTES_MAX:
             return False
         transport.write(_LENGTH.pack(len(frame)) + frame)
@@ -68,36 +107,18 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let in processes of this user only."""
         self._transport = cast(asyncio.Transport, transport)
-        own = transport.get_extra_info("socket")
-        told = own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        if _CREDENTIALS.unpack(told)[1] != os.getuid():
+        if not _is_own_user(transport.get_extra_info("socket")):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Hand over the batches that are whole."""
-        self._buffer += data
-        taken = 0
-        while len(self._buffer) - taken >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, taken)
-            if length > FRAME_BYTES_MAX:
-                self._refuse(f"a frame of {length} bytes, limit {FRAME_BYTES_MAX}")
-                return
-            end = taken + _LENGTH.size + length
-            if end > len(self._buffer):
-                break
-            try:
-                batch = _decode(bytes(memoryview(self._buffer)[taken + _LENGTH.size : end]))
-            except msgspec.DecodeError as error:
-                self._refuse(str(error))
-                return
-            taken = end
-            self._listener(batch)
-        del self._buffer[:taken]
-
-    def _refuse(self, reason: str) -> None:
-        logger.warning("a line ends: {}", reason)
-        if self._transport is not None:
-            self._transport.abort()
+        """Hand over the messages that are whole."""
+        try:
+            for frame in self._frames.take(data):
+                self._listener(self._decode(frame))
+        except (FrameError, msgspec.DecodeError) as error:
+            logger.warning("a line ends: {}", error)
+            if self._transport is not None:
+                self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other end is gone."""
@@ -110,7 +131,7 @@ class Exchange:
     """Listens under a name that nobody can guess; the newest caller has the line."""
 
     def __init__(self, listener: Listener) -> None:
-        self.name = f"raychain-{secrets.token_hex(16)}"
+        self.name = _new_name()
         self._listener = listener
         self._line: Line | None = None
         self._server: asyncio.Server | None = None
@@ -127,9 +148,9 @@ class Exchange:
         self._line = Line(self._listener)
         return self._line
 
-    def send(self, batch: Sequence[Spoken]) -> bool:
+    def send(self, message: Any) -> bool:
         """As `Line.send`; False while nobody has called."""
-        return self._line is not None and self._line.send(batch)
+        return self._line is not None and self._line.send(message)
 
     def close(self) -> None:
         """Listen no more, and hang up."""
@@ -139,20 +160,104 @@ class Exchange:
             self._line.close()
 
 
-async def call(name: str, listener: Listener) -> Line:
-    """A line to the exchange of this name. Raises OSError where there is none on this machine."""
+class Desk:
+    """Answers the requests of the newest caller, one after the other, in a thread of its own."""
+
+    def __init__(self, answer: Answer, title: str) -> None:
+        """`title` is the thread's name. Listens from now on."""
+        self.name = _new_name()
+        self._answer = answer
+        self._closed = False
+        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._door.bind(_address(self.name))
+        self._door.listen()
+        self._caller: socket.socket | None = None
+        self._thread = threading.Thread(target=self._serve, name=title, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Listen no more, and hang up; a request under way is finished first."""
+        self._closed = True
+        self._door.shutdown(socket.SHUT_RDWR)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _serve(self) -> None:
+        frames = Frames()
+        events = select.poll()
+        events.register(self._door, select.POLLIN)
+        while not self._closed:
+            ready = {number for number, _ in events.poll()}
+            if self._door.fileno() in ready:
+                self._hang_up(events)
+                frames = Frames()
+                if not self._closed:
+                    self._let_in(events)
+            elif not self._attend(frames):
+                self._hang_up(events)
+        self._hang_up(events)
+        self._door.close()
+
+    def _let_in(self, events: select.poll) -> None:
+        try:
+            caller, _ = self._door.accept()
+        except OSError:  # who called has hung up already
+            return
+        if not _is_own_user(caller):
+            caller.close()
+            return
+        caller.settimeout(DESK_SEND_TIMEOUT_S)
+        events.register(caller, select.POLLIN)
+        self._caller = caller
+
+    def _hang_up(self, events: select.poll) -> None:
+        if self._caller is not None:
+            events.unregister(self._caller)
+            self._caller.close()
+            self._caller = None
+
+    def _attend(self, frames: Frames) -> bool:
+        """Read once, and answer what is whole. False when this caller is done with."""
+        caller = self._caller
+        if caller is None:
+            return True
+        try:
+            data = caller.recv(_READ_BYTES)
+            for request in frames.take(data):
+                answer = self._answer(request)
+                caller.sendall(_LENGTH.pack(len(answer)) + answer)
+        except (FrameError, msgspec.DecodeError) as error:
+            logger.warning("a line ends: {}", error)
+            return False
+        except OSError:  # the caller is gone, or does not read
+            return False
+        return bool(data)
+
+
+async def call(name: str, listener: Listener, decode: Decode = _decode_batch) -> Line:
+    """A line to the exchange or desk of this name. Raises OSError where there is none on this machine."""
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     own.setblocking(False)
     loop = asyncio.get_running_loop()
     try:
         await loop.sock_connect(own, _address(name))
-        _, line = await loop.create_unix_connection(lambda: Line(listener), sock=own)
+        _, line = await loop.create_unix_connection(lambda: Line(listener, decode), sock=own)
     except BaseException:
         own.close()
         raise
     return line
 
 
+def _new_name() -> str:
+    return f"raychain-{secrets.token_hex(16)}"
+
+
 def _address(name: str) -> str:
     """In Linux' abstract namespace: it leaves no file, and ends with whoever listens."""
     return f"\0{name}"
+
+
+def _is_own_user(other: socket.socket) -> bool:
+    """Whether the process at the other end belongs to this user."""
+    told = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return bool(_CREDENTIALS.unpack(told)[1] == os.getuid())

@@ -24,6 +24,7 @@ SHARED_BY_SHELLS = {
     "actors.validator.actor",
     "actors.validator.crew",
     "actors.storage.raft_log",
+    "actors.storage.calls",
 }
 CLOCKS = {"time.time", "time.monotonic", "time.perf_counter", "datetime.now", "os.urandom", "random.random"}
 

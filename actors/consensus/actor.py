@@ -45,6 +45,7 @@ from actors.ledger.signing import SIGNATURE_BYTES, Signer
 from actors.line import Exchange, Spoken
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
+from actors.storage.calls import FAILURES, StorageCalls
 from actors.storage.raft_log import RaftRecord
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 from actors.validator.crew.actor import Crew
@@ -71,6 +72,8 @@ class Consensus(Shell):
         self._settings, self._genesis = settings, genesis
         self._signer = Signer(bytes.fromhex(Path(identity_path).read_text().strip()))
         self._storage, self._pool = storage, pool
+        self._store = StorageCalls(storage, (RayError,))
+        self._store_kept = asyncio.create_task(self._store.keep())
         self._peer: Any = None
         self._shards = len(shards)
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
@@ -103,6 +106,7 @@ class Consensus(Shell):
     def _neighbourhood(self) -> Neighbourhood:
         ports = NodePorts(
             storage=self._storage,
+            store=self._store,
             pool=self._pool,
             signer=self._signer,
             peer=lambda: self._peer,
@@ -126,7 +130,7 @@ class Consensus(Shell):
             fetch=self._fetch,
             read_body=self._read_body,
             catch_up=self._catch_up,
-            unreachable=(RayError, ValidatorsUnavailableError),
+            unreachable=(RayError, ValidatorsUnavailableError, *FAILURES),
             on_trace=self._write_trace if self._trace_path else None,
             clock_us=self._clocks.monotonic_us,
             rng=random.SystemRandom(),
@@ -157,6 +161,7 @@ class Consensus(Shell):
         while self._depths().get("inflight") and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         self._main.cancel()
+        self._store_kept.cancel()
         self._exchange.close()
 
     async def health(self) -> dict[str, object]:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,16 +59,50 @@ class Gate:
             self._open.set()
 
 
+class Store(Protocol):
+    """What executes and becomes durable on the way of every block; see `actors/storage/calls.py`.
+
+    rows: how many rows the block has, which decides the way the call takes.
+    """
+
+    async def execute(
+        self,
+        epoch: int,
+        height: int,
+        strict: bool,
+        proposer: bytes,
+        order: NDArray[np.int64] | None,
+        parts: Sequence[Any],
+    ) -> dict[str, Any]: ...
+
+    async def persist(
+        self,
+        epoch: int,
+        height: int,
+        header: bytes,
+        signature: bytes,
+        certificate: bytes,
+        record: Any,
+        rows: int,
+    ) -> Any: ...
+
+    async def commit(self, epoch: int, height: int, certificate: bytes, sync: bool, rows: int) -> Any: ...
+
+    async def append_record(self, epoch: int, record: Any) -> None: ...
+
+
 @dataclass(slots=True)
 class NodePorts:
     """Storage, Validators and the wire of one node.
 
-    peer() answers the Peer's handle, or None while there is none. to_record makes Storage's record of a
-    log record. published(header, delta) tells the node's actors. say(batch) sends to the Peer by a
-    line, if there is one. others() are the members to send to.
+    storage is the actor's handle, store its calls for blocks. peer() answers the Peer's handle, or None
+    while there is none. to_record makes Storage's record of a log record. published(header, delta) tells the
+    node's actors. say(batch) sends to the Peer by a line, if there is one. others() are the members to send
+    to.
     """
 
     storage: Any
+    store: Store
     pool: Any
     signer: Signer
     peer: Callable[[], Any]
@@ -106,10 +140,7 @@ class NodePorts:
         parts: Sequence[Any],
     ) -> dict[str, Any]:
         """Execute on Storage's state."""
-        done: dict[str, Any] = await self.storage.execute.remote(
-            self.epoch, height, strict, proposer, order, *parts
-        )
-        return done
+        return await self.store.execute(self.epoch, height, strict, proposer, order, parts)
 
     async def rollback(self, height: int) -> None:
         """Undo what was executed above a height."""
@@ -122,10 +153,7 @@ class NodePorts:
     async def take_proven(self, sealed: Sealed) -> None:
         """An observer's persist stage: the certificate came with the block, which is committed at once."""
         header = sealed.header
-        told, delta = self.storage.persist.options(num_returns=2).remote(
-            self.epoch, header.height, header.encode(), sealed.signature, sealed.certificate
-        )
-        await told
+        delta = await self._persist(sealed, sealed.certificate, None)
         await self.published(header, sealed.digest, delta)
 
     async def persist(self, sealed: Sealed) -> None:
@@ -161,29 +189,25 @@ class NodePorts:
         """One synced write of a block and a record."""
         if sealed is None:
             async with self.gate.passing():
-                await self.storage.append_record.remote(self.epoch, self.to_record(record))
+                await self.store.append_record(self.epoch, self.to_record(record))
             return None
-        header = sealed.header
-        self._headers[header.height] = header
-        told, delta = self.storage.persist.options(num_returns=2).remote(
-            self.epoch,
-            header.height,
-            header.encode(),
-            sealed.signature,
-            certificate,
-            self.to_record(record) if record != LogRecord() else None,
+        self._headers[sealed.header.height] = sealed.header
+        return await self._persist(
+            sealed, certificate, self.to_record(record) if record != LogRecord() else None
         )
-        await told
-        return delta
+
+    async def _persist(self, sealed: Sealed, certificate: bytes, record: Any) -> Any:
+        header = sealed.header
+        rows = header.transaction_count
+        return await self.store.persist(
+            self.epoch, header.height, header.encode(), sealed.signature, certificate, record, rows
+        )
 
     async def commit(self, height: int, certificate: bytes) -> Any:
         """Mark a durable block as committed."""
+        rows = self._headers[height].transaction_count
         async with self.gate.passing():
-            told, delta = self.storage.commit.options(num_returns=2).remote(
-                self.epoch, height, certificate, False
-            )
-            await told
-        return delta
+            return await self.store.commit(self.epoch, height, certificate, False, rows)
 
     async def compact(self, record: LogRecord) -> None:
         """Drop the log's oldest entries from the disk."""

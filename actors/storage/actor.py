@@ -1,8 +1,10 @@
 """The Storage shell: the one writer of state. Every Ray call, thread and clock of the room is here.
 
 Calls run in concurrency groups of threads: `state` (1) executes, `disk` (1) persists, `read` (2) answers,
-`health` (1). Two background threads belong to the shell: one keeps house (housekeeping.py), the other
-syncs the log in durability mode `interval`. On machines with cores to spare the state thread has helpers,
+`health` (1). What concerns a small block comes over two lines instead (calls.py): the thread of each desk,
+`state` and `disk`, does the work itself, in turns with the group of that name (writing.py). Two background
+threads belong to the shell: one keeps house (housekeeping.py), the other syncs the log in durability mode
+`interval`. On machines with cores to spare the state thread has helpers,
 which hash pieces of the state tree while it waits for them (storage.hash_threads).
 
     queue                                sender      receiver     bound
@@ -24,7 +26,7 @@ import ray
 from numpy.typing import NDArray
 
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
-from actors.ledger.rows import Batch, FormatError, concatenate
+from actors.line import Desk
 from actors.settings import StorageSettings
 from actors.shell import (
     ActorContext,
@@ -33,15 +35,15 @@ from actors.shell import (
     kernel_cache_dir,
     retain_large_buffers,
 )
-from actors.storage.chain import Chain, Written
+from actors.storage.chain import Chain
 from actors.storage.disk import wait_for
 from actors.storage.errors import NotRetainedError
-from actors.storage.formats import Delta
 from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
 from actors.storage.raft_log import RaftRecord, RaftState
 from actors.storage.reads import Reader
 from actors.storage.sharing import sharing
+from actors.storage.writing import Done, Writer
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
@@ -51,7 +53,6 @@ OPTIONS: dict[str, Any] = {
     "concurrency_groups": {"state": 1, "disk": 1, "read": 2, "health": 1},
 }
 OPEN_TRIES, OPEN_PAUSE_S = 50, 0.2
-Draws = tuple[NDArray[Any], ...]
 
 
 class Storage(Shell):
@@ -98,10 +99,7 @@ class Storage(Shell):
         self._chain.state.tree.each = sharing(settings.hash_threads)
         self._reader = Reader(self._chain)
         self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
-        self._counters_lock = threading.Lock()
-        self._totals_us: dict[str, int] = {}
-        self._conflicts: dict[str, int] = {}
-        self._counters = {"blocks": 0, "transactions": 0, "bytes_written": 0}
+        self._writer = Writer(self._chain, time.perf_counter_ns, self._has_committed)
         self._background_error = ""
         self._threads = [threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)]
         if settings.durability == "interval":
@@ -109,6 +107,7 @@ class Storage(Shell):
         for thread in self._threads:
             thread.start()
         self._housekeeping.set()
+        self._desks = [Desk(self._writer.answer, title) for title in ("state desk", "disk desk")]
         freeze_long_lived()
         self.log.info(
             "height {} recovered in {:.2f} s, {} accounts, kernels {} {}",
@@ -127,7 +126,8 @@ class Storage(Shell):
     @ray.method(concurrency_group="state")
     def fence(self) -> tuple[int, dict[str, object]]:
         """A new epoch for the caller, and the head. Older epochs are refused from now on."""
-        epoch = self._chain.fence()
+        with self._writer.state_turn:
+            epoch = self._chain.fence()
         self.log.info("epoch {} begins at height {}", epoch, self._chain.head.height)
         return epoch, self._reader.head()
 
@@ -147,13 +147,7 @@ class Storage(Shell):
         execution in which a row failed leaves everything as it was and answers with empty roots. Raises
         StaleEpochError, HeightError, SpeculationLimitError, FormatError.
         """
-        started = time.perf_counter_ns()
-        batch = _joined(parts, order)
-        decode_us = (time.perf_counter_ns() - started) // 1000
-        execution = self._chain.execute(epoch, height, strict, proposer, batch)
-        stages_us = {"decode": decode_us, **execution.stages_us}
-        conflicts = asdict(execution.conflicts)
-        self._count(stages_us, conflicts)
+        execution, stages_us, conflicts = self._writer.execute(epoch, height, strict, proposer, order, parts)
         block = execution.block
         return {
             "height": height,
@@ -170,7 +164,8 @@ class Storage(Shell):
     @ray.method(concurrency_group="state")
     def rollback(self, epoch: int, height: int) -> dict[str, object]:
         """Undo the executed blocks above `height`; the head."""
-        self._chain.rollback(epoch, height)
+        with self._writer.state_turn:
+            self._chain.rollback(epoch, height)
         return self._reader.head()
 
     @ray.method(concurrency_group="disk", num_returns=2)
@@ -184,29 +179,31 @@ class Storage(Shell):
         record: RaftRecord | None = None,
     ) -> tuple[dict[str, object], dict[str, object]]:
         """Write the block at `height`, and commit it if the certificate is not empty. See `Chain.persist`."""
-        return self._done(*self._chain.persist(epoch, height, header, signature, certificate, record))
+        return self._told(self._writer.persist(epoch, height, header, signature, certificate, record))
 
     @ray.method(concurrency_group="disk", num_returns=2)
     def commit(
         self, epoch: int, height: int, certificate: bytes, sync: bool = True
     ) -> tuple[dict[str, object], dict[str, object]]:
         """Commit the oldest block that was persisted without a certificate. See `Chain.commit`."""
-        return self._done(*self._chain.commit(epoch, height, certificate, sync))
+        return self._told(self._writer.commit(epoch, height, certificate, sync))
 
     @ray.method(concurrency_group="disk")
     def append_record(self, epoch: int, record: RaftRecord) -> None:
         """Make a write of the replicated log durable by itself."""
-        self._chain.append_record(epoch, record)
+        self._writer.append_record(epoch, record)
 
     @ray.method(concurrency_group="disk")
     def compact_log(self, epoch: int, snapshot: bytes, base_index: int, base: bytes) -> None:
         """Drop the replicated log's entries up to `base_index`."""
-        self._chain.compact_log(epoch, snapshot, base_index, base)
+        with self._writer.disk_turn:
+            self._chain.compact_log(epoch, snapshot, base_index, base)
 
     @ray.method(concurrency_group="state")
     def replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
         """Execute again persisted blocks above the head; see `Chain.replay`."""
-        return self._chain.replay(epoch, digests)
+        with self._writer.state_turn:
+            return self._chain.replay(epoch, digests)
 
     @ray.method(concurrency_group="state")
     def raft_state(self, epoch: int) -> RaftState:
@@ -219,17 +216,8 @@ class Storage(Shell):
         """An executed block under its header, in the bytes that the wire carries, as (n,) uint8."""
         return np.frombuffer(self._reader.sealed_block(height, header, signature), dtype=np.uint8)
 
-    def _done(
-        self, written: Written, delta: Delta, ids: NDArray[np.uint8]
-    ) -> tuple[dict[str, object], dict[str, object]]:
-        self._count(written.stages_us)
-        with self._counters_lock:
-            self._counters["bytes_written"] += written.bytes_written
-            if written.committed and written.stages_us:
-                self._counters["blocks"] += 1
-                self._counters["transactions"] += written.transactions
-        if written.committed and self._house.due():
-            self._housekeeping.set()
+    def _told(self, done: Done) -> tuple[dict[str, object], dict[str, object]]:
+        written, delta, ids = done
         summary: dict[str, object] = {
             "height": written.height,
             "hash": written.hash,
@@ -337,17 +325,18 @@ class Storage(Shell):
         return self._reader.audit()
 
     @ray.method(concurrency_group="health")
+    def desks(self) -> tuple[str, str]:
+        """Where this node's Consensus, on the same machine, finds the desks `state` and `disk`."""
+        state, disk = self._desks
+        return state.name, disk.name
+
+    @ray.method(concurrency_group="health")
     def stats(self) -> dict[str, object]:
         """Totals since the process began, by stage (µs), and the sizes of what is held."""
         chain = self._chain
-        with self._counters_lock:
-            counters, totals_us = dict(self._counters), dict(self._totals_us)
-            conflicts = dict(self._conflicts)
         return {
-            **counters,
+            **self._writer.totals(),
             **asdict(self._house.totals),
-            "stages_us": totals_us,
-            "conflicts": conflicts,
             "queues": {"speculative_blocks": chain.state.executed_height - chain.head.height},
             "disk_bytes": self._disk.bytes_used(),
             "tree_bytes": chain.state.tree.bytes_used,
@@ -376,17 +365,18 @@ class Storage(Shell):
             return
         self._stop.set()
         self._housekeeping.set()
+        for desk in self._desks:
+            desk.close()
         for thread in self._threads:
             thread.join()
-        self._disk.sync()
-        self._disk.close()
+        with self._writer.state_turn, self._writer.disk_turn:
+            self._disk.sync()
+            self._disk.close()
         self.log.info("closed at height {}", self._chain.head.height)
 
-    def _count(self, stages_us: dict[str, int], conflicts: dict[str, int] | None = None) -> None:
-        with self._counters_lock:
-            for totals, added in ((self._totals_us, stages_us), (self._conflicts, conflicts or {})):
-                for name, amount in added.items():
-                    totals[name] = totals.get(name, 0) + amount
+    def _has_committed(self) -> None:
+        if self._house.due():
+            self._housekeeping.set()
 
     def _on_full(self, full: str) -> None:
         if full:
@@ -416,20 +406,6 @@ class Storage(Shell):
             except Exception as error:
                 self._background_error = str(error)
                 self.log.exception("syncing the log failed; it will be tried again")
-
-
-def _joined(parts: Draws, order: NDArray[np.int64] | None) -> Batch:
-    """One batch of the draws, reordered. Raises FormatError for an odd number of parts or a wrong order."""
-    if len(parts) % 2:
-        raise FormatError("parts", f"{len(parts)} arrays", "rows and payloads of each draw")
-    batch = concatenate([Batch(parts[i], parts[i + 1]) for i in range(0, len(parts), 2)])
-    if order is None:
-        return batch
-    if len(order) and not (order.min() >= 0 and order.max() < len(batch)):
-        raise FormatError("order", f"{order.min()}..{order.max()}", f"0..{len(batch) - 1}")
-    if len(np.unique(order)) != len(order):
-        raise FormatError("order", "a row twice", "distinct rows")
-    return batch.take(order)
 
 
 def _policy(settings: StorageSettings) -> Policy:

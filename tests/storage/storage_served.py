@@ -1,0 +1,91 @@
+"""A Storage in a process of its own, for tests that kill it: `python storage_served.py FOLDER SOCKET`.
+
+Every call is a connection to the socket: a pickled (method, arguments), then what it answered or raised.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Client, Listener
+from pathlib import Path
+
+import numpy as np
+from storage_batches import key
+from test_storage_calls import ACCOUNTS, Handle, Remote, open_storage
+
+HERE = Path(__file__).parent
+
+
+class Served:
+    """The process, started again whenever a test wants it, and the calls into it."""
+
+    def __init__(self, folder):
+        self._folder, self._starts = folder, 0
+        self.process = None
+
+    def start(self):
+        """As Ray restarts an actor; the one before must be dead."""
+        self._starts += 1
+        self._socket = str(self._folder / f"calls-{self._starts}")
+        paths = os.pathsep.join((str(HERE), str(HERE.parent.parent)))
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, str(self._folder), self._socket],
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+
+    def kill(self):
+        """SIGKILL, and wait for the end."""
+        self.process.kill()
+        self.process.wait()
+
+    def call(self, method, *arguments):
+        """Raises ConnectionError while the process is not there, and what the method raised."""
+        try:
+            with Client(self._socket) as connection:
+                connection.send((method, arguments))
+                answer, error = connection.recv()
+        except (EOFError, OSError) as gone:
+            raise ConnectionError(f"{method}: storage is gone") from gone
+        if error is not None:
+            raise error
+        return answer
+
+    def handle(self):
+        """What Consensus holds of it."""
+        handle = Handle.__new__(Handle)
+        for name in (*Handle.METHODS, "head", "audit", "nonces"):
+            setattr(handle, name, Remote(lambda *arguments, name=name: self.call(name, *arguments)))
+        return handle
+
+
+def committed_nonces(storage):
+    """(ACCOUNTS,) uint64: of key(0), key(1) and so on."""
+    keys, nonces, _ = storage._chain.state.committed_columns()[1]
+    known = {row.tobytes(): nonce for row, nonce in zip(keys, nonces, strict=True)}
+    return np.array([known[key(number)] for number in range(ACCOUNTS)], dtype=np.uint64)
+
+
+def _answer(storage, connection):
+    with connection:
+        method, arguments = connection.recv()
+        try:
+            own = method == "nonces"
+            answer = committed_nonces(storage) if own else getattr(storage, method)(*arguments)
+            connection.send((answer, None))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the caller must get it
+            connection.send((None, error))
+
+
+def main(folder, socket):
+    storage = open_storage(Path(folder), open_tries=50)
+    with Listener(socket) as listener:
+        while True:
+            connection = listener.accept()
+            threading.Thread(target=_answer, args=(storage, connection), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

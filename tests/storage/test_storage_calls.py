@@ -1,0 +1,293 @@
+"""Calls into Storage over lines: the same answers, the same errors, in turns with those through Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from storage_network import SIGNER, Driver, certificate, make_genesis
+
+from actors.ledger.block import sign_proposal
+from actors.ledger.rows import FormatError
+from actors.line import Desk
+from actors.settings import LogSettings, StorageSettings
+from actors.shell import ActorContext
+from actors.storage import calls, errors
+from actors.storage.actor import Storage
+from actors.storage.calls import LineEndedError, StorageCalls, UnexpectedError
+from actors.storage.raft_log import RaftRecord
+
+ACCOUNTS = 20
+GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
+
+
+class Remote:
+    """A method of an actor's handle: counts its calls, and makes them in another thread."""
+
+    def __init__(self, method):
+        self._method, self.calls = method, 0
+
+    def options(self, num_returns):
+        def remote(*arguments):
+            self.calls += 1
+            answer = asyncio.ensure_future(asyncio.to_thread(self._method, *arguments))
+            return tuple(asyncio.ensure_future(self._part(answer, part)) for part in range(num_returns))
+
+        return SimpleNamespace(remote=remote)
+
+    @staticmethod
+    async def _part(answer, part):
+        return (await answer)[part]
+
+    async def remote(self, *arguments):
+        self.calls += 1
+        return await asyncio.to_thread(self._method, *arguments)
+
+
+class Handle:
+    """What Consensus holds of Storage."""
+
+    METHODS = (
+        *("desks", "execute", "persist", "commit", "append_record", "fence"),
+        *("raft_state", "replay", "head", "rollback", "compact_log"),
+    )
+
+    def __init__(self, storage):
+        for name in self.METHODS:
+            setattr(self, name, Remote(getattr(storage, name)))
+
+    def through_ray(self):
+        return {name: method.calls for name, method in vars(self).items() if method.calls and name != "desks"}
+
+
+def open_storage(folder, open_tries=1):
+    """A Storage of its own, without Ray."""
+    path = folder / "allocation"
+    path.write_bytes(ALLOCATION.encode())
+    context = ActorContext("node", "storage", str(folder), LogSettings())
+    settings, place = StorageSettings(), str(path)
+    return Storage(context, settings, GENESIS, place, kernel_choice="portable", open_tries=open_tries)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = open_storage(tmp_path)
+    yield storage
+    storage.stop()
+
+
+async def until(holds):
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+def run(storage, scenario):
+    async def whole():
+        handle = Handle(storage)
+        store = StorageCalls(handle, (ConnectionError,))
+        kept = asyncio.create_task(store.keep())
+        await until(lambda: store._state._line and store._disk._line)
+        try:
+            async with asyncio.timeout(60):
+                await scenario(store, handle)
+        finally:
+            kept.cancel()
+            await asyncio.gather(kept, return_exceptions=True)
+
+    asyncio.run(whole())
+
+
+async def commit(storage, store, driver, epoch, count=5):
+    """One block by these calls: what execution answered, and the delta."""
+    height = storage.head()["executed_height"] + 1
+    batch = driver.batch(count)
+    cut = count // 2
+    parts = (batch.rows[:cut], batch.payloads, batch.rows[cut:], batch.payloads)
+    order = np.arange(count)
+    done = await store.execute(epoch, height, True, SIGNER.public_key, order, parts)
+    header = driver.header(storage._chain.state.block_at(height))
+    record = RaftRecord(hard_state=b"h", first_index=height, entries=(b"entry",))
+    signed = header.encode(), sign_proposal(SIGNER, header.hash())
+    await store.persist(epoch, height, *signed, b"", record, count)
+    return done, header, await store.commit(epoch, height, certificate(header), False, count)
+
+
+def test_a_small_block_goes_over_lines_and_is_answered_as_through_ray(storage):
+    async def scenario(store, handle):
+        driver = Driver(storage._chain, ACCOUNTS)
+        epoch, _ = await handle.fence.remote()
+        done, header, delta = await commit(storage, store, driver, epoch)
+        assert handle.through_ray() == {"fence": 1}
+        assert (done["height"], done["verdicts"].tolist(), done["count"]) == (1, [0] * 5, 5)
+        assert (done["state_root"], done["receipts_root"]) == (header.state_root, header.receipts_root)
+        assert set(done["stages_us"]) == {"decode", "transition", "receipts_root", "state_root"}
+        assert storage._chain.raft_log.read().entries == (b"entry",)
+        again, told = storage.commit(epoch, 1, certificate(header))
+        assert again["committed"]
+        assert delta.keys() == told.keys()
+        for name, value in told.items():
+            assert np.array_equal(delta[name], value), name
+            assert np.asarray(delta[name]).dtype == np.asarray(value).dtype
+        await store.append_record(epoch, RaftRecord(hard_state=b"later"))
+        assert storage._chain.raft_log.read().hard_state == b"later"
+        assert storage.stats()["blocks"] == 1
+
+    run(storage, scenario)
+
+
+def test_a_large_block_and_references_go_through_ray(storage):
+    async def scenario(store, handle):
+        driver = Driver(storage._chain, ACCOUNTS)
+        epoch, _ = await handle.fence.remote()
+        _, _, delta = await commit(storage, store, driver, epoch, calls.SMALL_ROWS_MAX + 1)
+        assert handle.through_ray() == {
+            "fence": 1,
+            "execute": 1,
+            "commit": 1,
+        }  # no delta of a persist is used
+        assert len((await delta)["ids"]) == calls.SMALL_ROWS_MAX + 1
+        with pytest.raises(FormatError, match="parts"):
+            await store.execute(epoch, 2, True, SIGNER.public_key, None, (object(),))
+
+    run(storage, scenario)
+
+
+def test_errors_are_the_same_over_a_line(storage):
+    async def scenario(store, handle):
+        driver = Driver(storage._chain, ACCOUNTS)
+        epoch, _ = await handle.fence.remote()
+        batch = driver.batch(3)
+        parts = batch.rows, batch.payloads
+        with pytest.raises(errors.StaleEpochError) as stale:
+            await store.execute(epoch - 1, 1, True, SIGNER.public_key, None, parts)
+        assert stale.value.args == (epoch - 1, epoch)
+        _, header, _ = await commit(storage, store, driver, epoch)
+        with pytest.raises(errors.HeightError, match="commit: got height 3"):
+            await store.commit(epoch, 3, certificate(header), False, 3)
+        with pytest.raises(FormatError, match="proposer") as wrong:
+            await store.execute(epoch, 2, True, b"short", None, parts)
+        assert wrong.value.field == "proposer"
+        storage._chain.raft_log.put = None  # a bug, as far as the caller can tell
+        with pytest.raises(UnexpectedError, match="TypeError"):
+            await store.append_record(epoch, RaftRecord(hard_state=b"x"))
+        assert handle.through_ray() == {"fence": 1}
+
+    run(storage, scenario)
+
+
+def test_calls_over_a_line_and_through_ray_take_turns(storage):
+    """Neither may enter while the other is inside, with state as with disk."""
+
+    async def scenario(store, handle):
+        driver = Driver(storage._chain, ACCOUNTS)
+        epoch, _ = await handle.fence.remote()
+        batch = driver.batch(3)
+        inside, most = 0, 0
+
+        def slow(*_arguments):
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.005)
+            inside -= 1
+            raise errors.HeightError("slow", 0, 0)
+
+        storage._chain.execute = storage._chain.append_record = slow
+        ways = store.execute, handle.execute.remote
+        small = epoch, 1, True, SIGNER.public_key, None
+        state = [
+            ways[0](*small, (batch.rows, batch.payloads))
+            if n % 2
+            else ways[1](*small, batch.rows, batch.payloads)
+            for n in range(10)
+        ]
+        told = await asyncio.gather(*state, return_exceptions=True)
+        assert {type(error) for error in told} == {errors.HeightError}
+        assert most == 1
+        record = RaftRecord(hard_state=b"x")
+        disk = [(store.append_record, handle.append_record.remote)[n % 2](epoch, record) for n in range(10)]
+        await asyncio.gather(*disk, return_exceptions=True)
+        assert most == 1
+
+    run(storage, scenario)
+
+
+def test_what_breaks_under_way_fails_and_the_line_is_sought_again(storage):
+    async def scenario(store, handle):
+        epoch, _ = await handle.fence.remote()
+        arrived, go = threading.Event(), threading.Event()
+        honest = storage._chain.append_record
+
+        def stuck(*arguments):
+            arrived.set()
+            go.wait(30)
+            honest(*arguments)
+
+        storage._chain.append_record = stuck
+        record = RaftRecord(hard_state=b"x")
+        under_way = asyncio.create_task(store.append_record(epoch, record))
+        await asyncio.to_thread(arrived.wait, 30)
+        store._disk._line._transport.abort()
+        with pytest.raises(LineEndedError):
+            await under_way
+        assert issubclass(LineEndedError, calls.FAILURES)
+        storage._chain.append_record = honest
+        go.set()
+        await until(lambda: store._disk._line)
+        await store.append_record(epoch, record)
+        assert handle.through_ray() == {"fence": 1}
+
+    run(storage, scenario)
+
+
+def test_without_a_line_everything_goes_through_ray(storage):
+    async def scenario():
+        handle = Handle(storage)
+        store = StorageCalls(handle, (ConnectionError,))
+        driver = Driver(storage._chain, ACCOUNTS)
+        epoch, _ = await handle.fence.remote()
+        _, _, delta = await commit(storage, store, driver, epoch)
+        assert (await delta)["height"] == 1
+        assert handle.through_ray() == {"fence": 1, "execute": 1, "persist": 1, "commit": 1}
+
+    asyncio.run(scenario())
+
+
+def test_every_error_of_storage_survives_the_line():
+    for kind in calls._KINDS.values():
+        made = kind("a", 2, "3") if kind is FormatError else kind("a", 2, "3", 4)
+        told = calls.decode_answer(calls.encode(calls.failed(7, made)))
+        assert isinstance(told, calls.Failed)
+        back = calls.error_of(told)
+        assert type(back) is kind
+        assert (told.number, str(back)) == (7, str(made))
+
+
+def test_a_frame_that_is_no_request_ends_the_line(storage):
+    async def scenario(store, _handle):
+        line = store._disk._line
+        line.send(["no request"])
+        await line.ended.wait()
+        await until(lambda: store._disk._line not in (None, line))
+
+    run(storage, scenario)
+
+
+def test_a_stopped_desk_is_gone():
+    desk = Desk(lambda request: request, "desk")
+
+    async def scenario():
+        from actors.line import call
+
+        line = await call(desk.name, lambda _: None)
+        await asyncio.to_thread(desk.close)
+        await line.ended.wait()
+        with pytest.raises(OSError, match="refused"):
+            await call(desk.name, lambda _: None)
+
+    asyncio.run(scenario())

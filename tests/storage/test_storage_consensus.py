@@ -1,0 +1,172 @@
+"""A network of one member over real Storage: its small blocks go over lines, whatever ends those lines."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from loguru import logger
+from storage_batches import transfers
+from storage_network import SIGNER
+from storage_served import Served, committed_nonces
+from test_storage_calls import ACCOUNTS, GENESIS, Handle, open_storage, until
+
+from actors.consensus.bodies import Bodies
+from actors.consensus.certifier import Certifier
+from actors.consensus.participation import Neighbourhood, Participation
+from actors.consensus.pipeline import Work
+from actors.consensus.ports import NodePorts
+from actors.consensus.stages import StageTimes
+from actors.ledger import merkle
+from actors.ledger.rows import Batch
+from actors.settings import ConsensusSettings
+from actors.storage.calls import FAILURES, StorageCalls
+from actors.storage.raft_log import RaftRecord
+
+ROWS = 5
+
+
+async def transaction_root(order, parts, _count):
+    return merkle.root(Batch(*parts).take(order).ids()), 1
+
+
+class Producer:
+    """Proposes valid transfers, a block at a time. nonces() reads what the committed state asks for."""
+
+    def __init__(self, nonces):
+        self._nonces, self._rng = nonces, np.random.default_rng(1)
+        self.published = []
+
+    async def run(self, _engine, pipeline):
+        nonces = (await self._nonces()).copy()
+        while True:
+            batch = transfers(ACCOUNTS, nonces, ROWS, self._rng, GENESIS.chain_tag)
+            work = Work((batch.rows, batch.payloads), ROWS, order=np.arange(ROWS))
+            assert (await (await pipeline.submit(work))).transaction_count == ROWS
+
+    async def release(self):
+        return None
+
+    async def committed(self, header, _digest, delta):
+        assert (delta["height"], len(delta["ids"])) == (header.height, ROWS)
+        self.published.append(header.height)
+
+    async def go_on(self, blocks=3):
+        """Returns when that many more blocks are committed."""
+        wanted = len(self.published) + blocks
+        await until(lambda: len(self.published) >= wanted)
+
+
+def participation(handle, store, producer):
+    """The loop of the one member, as the actor makes it."""
+    ports = NodePorts(
+        storage=handle,
+        store=store,
+        pool=SimpleNamespace(transaction_root=transaction_root),
+        signer=SIGNER,
+        peer=lambda: None,
+        say=lambda _: True,
+        to_record=lambda record: RaftRecord(**dataclasses.asdict(record)),
+        published=producer.committed,
+        others=list,
+        add_proof=lambda *_: None,
+        unreachable=(ConnectionError,),
+    )
+    node = Neighbourhood(
+        settings=ConsensusSettings(),
+        genesis=GENESIS,
+        signer=SIGNER,
+        storage=handle,
+        ports=ports,
+        certifier=Certifier(GENESIS.member_keys),
+        bodies=Bodies(),
+        producer=producer,
+        times=StageTimes(),
+        fetch=None,
+        read_body=None,
+        catch_up=None,
+        unreachable=(ConnectionError, *FAILURES),
+        on_trace=None,
+        clock_us=lambda: time.monotonic_ns() // 1000,
+        wall_ms=lambda: 5,
+        rng=random.Random(1),
+    )
+    return Participation(node, logger.bind(node="one"))
+
+
+def run(handle, nonces, scenario):
+    """Take part while scenario(store, producer, part) lasts; blocks are published once, in order."""
+
+    async def whole():
+        store, producer = StorageCalls(handle, (ConnectionError,)), Producer(nonces)
+        kept = asyncio.create_task(store.keep())
+        await until(lambda: store._state._line and store._disk._line)
+        part = participation(handle, store, producer)
+        running = asyncio.create_task(part.run())
+        await scenario(store, producer, part)
+        for task in (running, kept):
+            task.cancel()
+        await asyncio.gather(running, kept, return_exceptions=True)
+        await part._close()
+        assert not part.halted
+        assert producer.published == sorted(set(producer.published))
+
+    asyncio.run(whole())
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = open_storage(tmp_path)
+    yield storage
+    storage.stop()
+
+
+def test_small_blocks_go_over_lines_that_may_break_at_any_time(storage):
+    handle = Handle(storage)
+
+    async def nonces():
+        return committed_nonces(storage)
+
+    async def scenario(store, producer, part):
+        await producer.go_on(5)
+        assert not handle.through_ray().keys() & {"execute", "persist", "commit", "append_record"}
+        for counter in (store._state, store._disk, store._disk, store._state):
+            counter._line._transport.abort()
+            await producer.go_on()
+            await until(lambda counter=counter: counter._line)
+        recoveries = part.recoveries
+        await handle.fence.remote()  # somebody else takes over, and this one takes it back
+        await until(lambda: part.recoveries > recoveries)
+        await producer.go_on()
+
+    run(handle, nonces, scenario)
+    assert storage.audit()["roots_agree"]
+
+
+def test_a_storage_that_is_killed_is_called_again_when_it_is_back(tmp_path):
+    served = Served(tmp_path)
+    handle = served.handle()
+    try:
+        served.start()
+
+        async def scenario(store, producer, part):
+            for _ in range(3):
+                await producer.go_on()
+                line, recoveries = store._disk._line, part.recoveries
+                await asyncio.to_thread(served.kill)
+                await until(lambda recoveries=recoveries: part.recoveries > recoveries)
+                await asyncio.to_thread(served.start)
+                await until(lambda line=line: store._disk._line not in (None, line))
+            await producer.go_on()
+            head = await handle.head.remote()
+            assert head["height"] >= producer.published[-1]
+            assert (await handle.audit.remote())["roots_agree"]
+
+        run(handle, handle.nonces.remote, scenario)
+    finally:
+        served.kill()
