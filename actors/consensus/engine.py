@@ -254,6 +254,8 @@ class Engine:
             self.drained.clear()
             self._to_write.put_nowait((effects.write, effects.messages_after_write))
         for entry in effects.committed:
+            if (proposed_us := self._proposed_us.pop(entry.digest, 0)) and self.replica.leads:
+                self.commit_times_us.append(self._clock_us() - proposed_us)
             self._to_apply.put_nowait(entry)
         for ready in effects.reads:
             if (answer := self._reads.get(ready.read_id)) and not answer.done():
@@ -397,8 +399,6 @@ class Engine:
             await self._ports.compact(record)
 
     async def _finish(self, digest: bytes, height: int) -> None:
-        if (proposed_us := self._proposed_us.pop(digest, 0)) and self.replica.leads:
-            self.commit_times_us.append(self._clock_us() - proposed_us)
         delta = self._committed_at_once.pop(digest, None)
         if delta is None:
             certificate = await self._certificate(digest, height)
