@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import psutil
 
 from actors.ledger.block import Certificate, SealedHeader
 from actors.ledger.rows import Batch
@@ -140,8 +141,11 @@ def _stall(stopped_s: float, running_s: float) -> Callable[[list[Any], threading
     """Every Storage stands still again and again until the soak is over."""
 
     def act(nodes: list[Any], stop: threading.Event) -> None:
+        pids: list[int] = []
         while not stop.is_set():
-            pids = _pids(nodes, "storage")
+            # Asking takes time, in which nothing stands still: only when one was killed.
+            if len(pids) < len(nodes) or not all(map(psutil.pid_exists, pids)):
+                pids = _pids(nodes, "storage")
             for number, pause_s in ((signal.SIGSTOP, stopped_s), (signal.SIGCONT, running_s)):
                 _signal(pids, number)
                 stop.wait(pause_s)
@@ -186,7 +190,7 @@ SABOTAGE: dict[str, Sabotage] = {
     "slow": Sabotage(
         "latencies_back",
         "from the first fault on Storage stands still",
-        act=_stall(4.0, 0.2),
+        act=_stall(6.0, 0.1),
         with_faults=True,
     ),
     "leak": Sabotage("no_leak", f"a Peer keeps {LEAK_MB} MB more every second", act=_leak),
