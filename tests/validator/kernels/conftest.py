@@ -31,12 +31,15 @@ Make = Callable[..., CompiledVerifier]
 
 
 @pytest.fixture(scope="session", params=["avx512", "mulx"])
-def make(request: pytest.FixtureRequest, kernel_cache: Path) -> Make:
+def make(
+    request: pytest.FixtureRequest, kernel_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Make:
     """Makes verifiers of each kind that this CPU can run; takes tables_bytes_max and seed."""
     kind, needed = {"avx512": (Simd, compiled.FEATURES), "mulx": (Mulx, mulx.FEATURES)}[request.param]
     if missing := host().missing(needed):
         pytest.skip(f"this CPU lacks {missing}")
-    return lambda **options: kind(host(), kernel_cache, **options)
+    folder = kernel_cache if kind is Simd else tmp_path_factory.mktemp("mulx")
+    return lambda **options: kind(host(), folder, **options)
 
 
 @pytest.fixture(scope="session")
