@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -395,17 +395,13 @@ def _settings_of(settings: Settings, number: int) -> Settings:
     )
 
 
-def introduce(nodes: list[Node]) -> None:
-    """Tell every Peer where the others listen; they remember it."""
-    import ray
-
+def introduce(nodes: Sequence[Any]) -> None:
+    """Tell every Peer where the others listen; they remember it. Nodes may be in different Ray clusters."""
     addresses = [str(node.facts["peer"]["address"]) for node in nodes]
-    calls = []
     for own, node in zip(addresses, nodes, strict=True):
         others = [address for address in addresses if address != own]
         if others:
-            calls.append(node.actors["peer"].add_seeds.remote(others))
-    ray.get(calls, timeout=STOP_TIMEOUT_S)
+            node.call("peer", "add_seeds", others, timeout_s=STOP_TIMEOUT_S)
 
 
 # The command line

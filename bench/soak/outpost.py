@@ -174,7 +174,7 @@ def running_outposts(
     settings: Settings, path: Path, nodes: int, progress: Progress
 ) -> Iterator[tuple[list[Outpost], list[FarNode]]]:
     """A network of which each node has a Ray cluster of its own; stopped on the way out."""
-    from node import warm_kernels
+    from node import introduce, warm_kernels
 
     directory = open_network(path, settings.network, nodes, progress)
     warm_kernels(progress)
@@ -184,9 +184,7 @@ def running_outposts(
         stack.callback(_close, posts, progress)
         list(starters.map(Outpost.start, posts))
         far = [FarNode(post, folder, directory) for post, folder in zip(posts, directory.nodes, strict=True)]
-        addresses = [str(node.facts["peer"]["address"]) for node in far]
-        for own, node in zip(addresses, far, strict=True):
-            node.call("peer", "add_seeds", [address for address in addresses if address != own])
+        introduce(far)
         yield posts, far
 
 

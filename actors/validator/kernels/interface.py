@@ -107,6 +107,15 @@ def column(
     return values
 
 
+def hashed_column(messages: NDArray[np.uint8], prefix: bytes) -> NDArray[np.uint8]:
+    """Check the argument of a hasher; raises ``ShapeError``."""
+    messages = column("messages", messages, None, None)
+    hashed_bytes = len(prefix) + messages.shape[1]
+    if hashed_bytes > ROW_BYTES_MAX:
+        raise ShapeError(f"messages: prefix and row of {hashed_bytes} bytes exceed {ROW_BYTES_MAX}")
+    return messages
+
+
 def signature_columns(
     keys: NDArray[np.uint8], signatures: NDArray[np.uint8], messages: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:

@@ -16,25 +16,13 @@ import nacl._sodium
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import (
-    HASH_BYTES,
-    ROW_BYTES_MAX,
-    SIGNATURE_BYTES,
-    Kernels,
-    ShapeError,
-    column,
-    signature_columns,
-)
+from .interface import HASH_BYTES, SIGNATURE_BYTES, Kernels, hashed_column, signature_columns
 
 
 def hash_rows(messages: NDArray[np.uint8], prefix: bytes = b"") -> NDArray[np.uint8]:
     """See ``Hasher``."""
-    messages = column("messages", messages, None, None)
+    messages = hashed_column(messages, prefix)
     rows, row_bytes = messages.shape
-    if len(prefix) + row_bytes > ROW_BYTES_MAX:
-        raise ShapeError(
-            f"messages: prefix and row of {len(prefix) + row_bytes} bytes exceed {ROW_BYTES_MAX}"
-        )
     table = np.empty((rows, len(prefix) + row_bytes), np.uint8)
     table[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
     table[:, len(prefix) :] = messages

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .compiled import Host, Loaded, object_code
 from .emitter import Emitter, Value, Vector
-from .interface import HASH_BYTES, ROW_BYTES_MAX, ShapeError, column
+from .interface import HASH_BYTES, hashed_column
 from .sha256 import BLOCK_BYTES, INITIAL_STATE, ROUND_CONSTANTS, TEMPLATES_MAX
 
 FEATURES = ("sha", "sse4.1", "ssse3")
@@ -72,10 +72,8 @@ class ShaExtensions:
 
     def hash_rows(self, messages: NDArray[np.uint8], prefix: bytes = b"") -> NDArray[np.uint8]:
         """See ``Hasher``."""
-        messages = column("messages", messages, None, None)
+        messages = hashed_column(messages, prefix)
         rows, row_bytes = messages.shape
-        if len(prefix) + row_bytes > ROW_BYTES_MAX:
-            raise ShapeError(f"messages: {len(prefix) + row_bytes} bytes with prefix exceed {ROW_BYTES_MAX}")
         parts = template(prefix, row_bytes)
         if row_bytes < LOAD_BYTES:
             wide = np.zeros((rows, LOAD_BYTES), np.uint8)

@@ -58,16 +58,22 @@ def load_half(v: Vector, pointers: list[Value], template_at: Value, half: Value,
     entry = emitter.scaled(template_at, half, TEMPLATE_BYTES)
     if isinstance(v, Words):
         begins = emitter.let(f"mul i64 {half}, {HALF_BYTES}")
-        for i, word in enumerate(v.half(emitter.offset(pointers[0], begins), entry)):
-            v.store(v.swap_bytes(word), emitter.offset(out, 64 * i))
-        return
+        words = v.half(emitter.offset(pointers[0], begins), entry)
+    else:
+        words = _load_masked(v, pointers, entry, half)
+    for i, word in enumerate(words):
+        v.store(v.swap_bytes(word), emitter.offset(out, 64 * i))
+
+
+def _load_masked(v: Vector, pointers: list[Value], entry: Value, half: Value) -> list[Value]:
+    """Eight words of that half, of eight messages, padded as the template's entry says."""
+    emitter = v.emitter
     constant = emitter.load("<64 x i8>", entry)
     keep = emitter.let(f"bitcast i64 {emitter.load('i64', emitter.offset(entry, 64))} to <64 x i1>")
     begins = emitter.let(f"mul i64 {half}, {HALF_BYTES}")
     loaded = [emitter.bytes_masked(emitter.offset(pointer, begins), keep, constant) for pointer in pointers]
     rows = [emitter.let(f"bitcast <64 x i8> {block} to {v.kind}") for block in loaded]
-    for i, word in enumerate(v.transpose(rows)):
-        v.store(v.swap_bytes(word), emitter.offset(out, 64 * i))
+    return v.transpose(rows)
 
 
 def emit_hash(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import ed25519, scratch, sha256
 from .compiled import Host, Loaded, object_code
 from .emitter import Emitter
-from .interface import HASH_BYTES, ROW_BYTES_MAX, ShapeError, column
+from .interface import HASH_BYTES, hashed_column
 from .verifier import CompiledVerifier
 
 _POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
@@ -40,10 +40,8 @@ class Simd(CompiledVerifier):
 
     def hash_rows(self, messages: NDArray[np.uint8], prefix: bytes = b"") -> NDArray[np.uint8]:
         """See ``Hasher``."""
-        messages = column("messages", messages, None, None)
+        messages = hashed_column(messages, prefix)
         rows, row_bytes = messages.shape
-        if len(prefix) + row_bytes > ROW_BYTES_MAX:
-            raise ShapeError(f"messages: {len(prefix) + row_bytes} bytes with prefix exceed {ROW_BYTES_MAX}")
         padded = -(-rows // sha256.LANES) * sha256.LANES
         digests = np.empty((padded, HASH_BYTES), np.uint8)
         if rows:
