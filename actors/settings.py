@@ -171,6 +171,9 @@ class StorageSettings(Section):
     disk_reserve_mb: int = Field(
         256, ge=0, le=1 << 20, description="free space below which the node is read-only; 0 looks at nothing"
     )
+    files_open_max: int = Field(
+        256, ge=64, le=65_536, description="files of the database held open, those used last"
+    )
     proof_heights_max: int = Field(
         1024, ge=0, le=65_536, description="past heights whose state can be proven; the oldest go first"
     )

@@ -4,10 +4,15 @@ One node validates the same kinds of blocks with each V and each workload (see b
 serially (a block is handed in when the one before is committed), then pipelined. Keys of `runs`: `tps` and
 `stages_us_per_tx` pipelined, `speedup_over_serial`, `serial_stages_us_per_tx`, and of these
 `not_signatures_us_per_tx`: executing (decoding, transition, both roots), the transaction tree, persisting.
-`conflicts` a block: rows that can run beside others (`parallel`), rows that cannot (`serial`), and the
-longest chain of dependent rows (`waves`). `signatures_per_s`: signatures of whole blocks checked by V workers
-while nothing else runs; `signatures_speedup`: that over the first V's. `ratio_to_yardstick` is transactions a
-second over V x what PyNaCl verifies in a plain loop on one core, measured in the same run.
+That is time by the clock, while the Validators check signatures on the other cores. `cpu_us_per_tx` is what
+the processes of each kind of actor spend of processors, whatever for, and `not_signatures_cpu_us_per_tx` the
+sum of these, serially, less what Validators spend on a signature while nothing else runs
+(`signatures_cpu_us`). `persist_us_per_tx`, which Storage counts: hashing ids, their tree, encoding, the
+synced write; the rest of `persist` is asking and answering. `conflicts` a block: rows that can run beside
+others (`parallel`), rows that cannot (`serial`), and the longest chain of dependent rows (`waves`).
+`signatures_per_s`: signatures of whole blocks checked by V workers while nothing else runs;
+`signatures_speedup`: that over the first V's. `ratio_to_yardstick` is transactions a second over V x what
+PyNaCl verifies in a plain loop on one core, measured in the same run.
 """
 
 from __future__ import annotations
@@ -52,9 +57,12 @@ def command(
         runs = [
             _compared(bench, number, kind, blocks, yardstick, serial) for number in numbers for kind in kinds
         ]
-        signatures = _signatures_per_s(bench, numbers)
+        signatures, signatures_cpu_us = _signatures(bench, numbers)
         durability, chosen = bench.node.settings.storage.durability, bench.kernels
     first = str(numbers[0])
+    for run in runs:
+        spent_us = sum(run["serial_cpu_us_per_tx"].values()) - signatures_cpu_us
+        run["not_signatures_cpu_us_per_tx"] = round(spent_us, 3)
     return {
         "rows": rows,
         "accounts": accounts,
@@ -64,6 +72,7 @@ def command(
         "kernels": chosen,
         "libsodium_per_core": round(yardstick, 1),
         "signatures_per_s": {number: round(rate) for number, rate in signatures.items()},
+        "signatures_cpu_us": round(signatures_cpu_us, 3),
         "signatures_speedup": {
             number: round(rate / signatures[first], 3) for number, rate in signatures.items()
         },
@@ -102,6 +111,7 @@ def _compared(
         "validators": validators,
         "serial_tps": one_by_one["tps"],
         "serial_stages_us_per_tx": stages,
+        "serial_cpu_us_per_tx": one_by_one["cpu_us_per_tx"],
         "not_signatures_us_per_tx": round(sum(stages[name] for name in _NOT_SIGNATURES), 3),
         "conflicts": one_by_one["conflicts"],
     }
@@ -115,17 +125,21 @@ def _compared(
     }
 
 
-def _signatures_per_s(bench: BenchNode, numbers: list[int]) -> dict[str, float]:
-    """Signatures of whole blocks checked a second by V workers while nothing else runs; the median of rounds
-    that take turns, since other users of the machine slow all of them."""
+def _signatures(bench: BenchNode, numbers: list[int]) -> tuple[dict[str, float], float]:
+    """Signatures of whole blocks checked a second by V workers while nothing else runs, and the Validators'
+    microseconds of CPU for one; medians of rounds that take turns, since other users of the machine slow all
+    of them."""
     from statistics import median
 
     rates: dict[str, list[float]] = {str(number): [] for number in numbers}
+    spent_us = []
     for _ in range(_SIGNATURE_ROUNDS):
         for number in numbers:
             bench.scale(number)
-            rates[str(number)].append(bench.signatures_per_s())
-    return {number: median(of_number) for number, of_number in rates.items()}
+            rate, cpu_us = bench.signatures()
+            rates[str(number)].append(rate)
+            spent_us.append(cpu_us)
+    return {number: median(of_number) for number, of_number in rates.items()}, median(spent_us)
 
 
 class BenchNode:
@@ -147,49 +161,60 @@ class BenchNode:
     def run(self, workload: Workload, blocks: int, serial: bool) -> dict[str, Any]:
         """Make blocks, have them validated, and say how fast; a few go before as a warm-up."""
         from actors.console import console
+        from actors.storage.chain import PERSIST_STAGES
+        from bench.demo import cpu_s
 
         console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {self._rows:,} transfers, {workload}")
         made = [self._chain.block(workload, self._rows) for _ in range(blocks + _WARM_UP_BLOCKS)]
         self._signed = [batch.rows for _, _, batch in made[-_SIGNED_BLOCKS:]]
         self._validate(made[:_WARM_UP_BLOCKS], serial)
         self.node.call("consensus", "reset_times")
-        before = self.node.call("storage", "stats")["conflicts"]
+        before, idle = self.node.call("storage", "stats"), cpu_s(self.node)
         began = time.perf_counter()
         self._validate(made[_WARM_UP_BLOCKS:], serial)
         elapsed_s = time.perf_counter() - began
-        status = self.node.call("consensus", "status")
-        after = self.node.call("storage", "stats")["conflicts"]
-        tps = blocks * self._rows / elapsed_s
+        status, spent = self.node.call("consensus", "status"), _added(idle, cpu_s(self.node))
+        after = self.node.call("storage", "stats")
+        conflicts, written = (_added(before[kind], after[kind]) for kind in ("conflicts", "stages_us"))
+        rows = blocks * self._rows
+        tps = rows / elapsed_s
         return {
             "tps": round(tps, 1),
             "us_per_tx": round(1e6 / tps, 3),
             "stages_us_per_tx": status["stages_us_per_tx"],
-            "conflicts": {name: round((after[name] - before[name]) / blocks, 1) for name in after},
+            "persist_us_per_tx": {name: round(written[name] / rows, 3) for name in PERSIST_STAGES},
+            "cpu_us_per_tx": {kind: round(1e6 * seconds / rows, 3) for kind, seconds in spent.items()},
+            "conflicts": {name: round(count / blocks, 1) for name, count in conflicts.items()},
         }
 
-    def signatures_per_s(self) -> float:
-        """Checks of the signatures of the blocks that were validated last, some blocks at a time."""
+    def signatures(self) -> tuple[float, float]:
+        """Checks a second of the signatures of the blocks that were validated last, some blocks at a time,
+        and the Validators' microseconds of CPU for one."""
         import asyncio
 
         import ray
 
         from actors.validator.actor import ValidatorPool
+        from bench.demo import cpu_s
 
         self.node.find_validators()
         settings = self.node.settings.validator
+        rows = [ray.put(part) for part in self._signed]
+        count = _SIGNED_TURNS * len(rows) * self._rows
 
-        async def verify(rows: list[Any]) -> float:
+        async def verify() -> tuple[float, float]:
             pool = ValidatorPool(self.node.named("validator"), settings)
             await asyncio.gather(*(pool.verify(part, self._rows) for part in rows))
-            rows = rows * _SIGNED_TURNS
+            idle = await asyncio.to_thread(cpu_s, self.node)
             began = time.perf_counter()
-            valid = await asyncio.gather(*(pool.verify(part, self._rows) for part in rows))
+            valid = await asyncio.gather(*(pool.verify(part, self._rows) for part in rows * _SIGNED_TURNS))
             elapsed_s = time.perf_counter() - began
             if not all(part.all() for part in valid):
                 raise RuntimeError("a valid signature was refused")
-            return len(rows) * self._rows / elapsed_s
+            spent = await asyncio.to_thread(cpu_s, self.node)
+            return count / elapsed_s, 1e6 * (spent["validator"] - idle["validator"]) / count
 
-        return asyncio.run(verify([ray.put(rows) for rows in self._signed]))
+        return asyncio.run(verify())
 
     def _validate(self, made: list[SignedBlock], serial: bool) -> None:
         import ray
@@ -200,6 +225,10 @@ class BenchNode:
             refused = [answer for answer in answers if "refused" in answer]
             if refused:
                 raise RuntimeError(f"a valid block was refused: {refused[0]}")
+
+
+def _added(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {name: after[name] - before.get(name, 0) for name in after}
 
 
 @contextmanager

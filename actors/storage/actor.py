@@ -36,7 +36,7 @@ from actors.shell import (
     retain_large_buffers,
 )
 from actors.storage.chain import Chain
-from actors.storage.disk import wait_for
+from actors.storage.disk import Disk, wait_for
 from actors.storage.errors import NotRetainedError
 from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
@@ -75,11 +75,11 @@ class Storage(Shell):
         self._stop = threading.Event()
         self._housekeeping = threading.Event()
         # A killed predecessor may need a moment to die before it lets the directory go.
+        directory, reserve_bytes = Path(context.data_dir) / "db", settings.disk_reserve_mb << 20
         self._disk = wait_for(
-            Path(context.data_dir) / "db",
             open_tries,
             lambda: time.sleep(OPEN_PAUSE_S),
-            settings.disk_reserve_mb << 20,
+            lambda: Disk(directory, False, reserve_bytes, settings.files_open_max),
         )
         try:
             self._chain = Chain(

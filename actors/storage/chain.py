@@ -43,6 +43,7 @@ from actors.storage.remembering import undo_parts
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
 
+PERSIST_STAGES = ("ids", "transaction_root", "encode", "write")
 _EPOCH_KEY = b"epoch"
 _AFTER_ALL_HEIGHTS = b"\xff" * 9
 _PER_HEIGHT = ("blocks", "headers", "receipts", "deltas", "history")
@@ -304,7 +305,7 @@ class Chain:
         if certificate:
             self._advance()
         spans = [(b - a) // 1000 for a, b in pairwise(marks)]
-        stages_us = dict(zip(("ids", "transaction_root", "encode", "write"), spans, strict=True))
+        stages_us = dict(zip(PERSIST_STAGES, spans, strict=True))
         return Written.of(height, persisted, bool(certificate), size, stages_us), delta, ids
 
     def _require_header(self, header: Header, block: Executed, transaction_root: bytes) -> None:

@@ -45,6 +45,8 @@ WRITE_BUFFER_BYTES = 16 << 20
 MEMORY_TABLES_BYTES_MAX = 96 << 20
 WAL_BYTES_MAX = 256 << 20
 LOG_FILES_MAX = 4
+FILES_OPEN_MAX = 256
+"""Tables and blobs held open; RocksDB would keep all of them, and a chain has more every hour."""
 HEAD_KEY = b"head"
 BLOB_GC_AGE, _BLOB_GC_AGE = 0.25, "blob_garbage_collection_age_cutoff"
 Item = TypeVar("Item")
@@ -80,14 +82,21 @@ class Disk:
     """An open directory. Threads may read and write at once; with `read_only` nothing on the disk changes.
 
     reserve_bytes: left free by every write; 0 looks at nothing. full: why the last write was refused, or "";
-    `alarm` is called with it when writes begin to be refused, and when they go on.
+    `alarm` is called with it when writes begin to be refused, and when they go on. files_open_max: tables and
+    blobs held open, those used last; a few more while they are being read.
 
     Raises DirectoryInUseError while another process holds it, SchemaError for a schema of another version,
     CorruptionError when RocksDB cannot open it.
     """
 
-    def __init__(self, directory: Path, read_only: bool = False, reserve_bytes: int = 0) -> None:
-        self.reserve_bytes, self.full = reserve_bytes, ""
+    def __init__(
+        self,
+        directory: Path,
+        read_only: bool = False,
+        reserve_bytes: int = 0,
+        files_open_max: int = FILES_OPEN_MAX,
+    ) -> None:
+        self.reserve_bytes, self.full, self._files_open_max = reserve_bytes, "", files_open_max
         self.alarm: Callable[[str], None] = lambda _full: None
         if not read_only:
             directory.mkdir(parents=True, exist_ok=True)
@@ -129,6 +138,7 @@ class Disk:
         options.set_db_write_buffer_size(MEMORY_TABLES_BYTES_MAX)
         options.set_keep_log_file_num(LOG_FILES_MAX)
         options.set_max_background_jobs(2)
+        options.set_max_open_files(self._files_open_max)
         access = AccessType.read_only(False) if read_only else AccessType.read_write()
         try:
             # A directory of an earlier version may lack families, and reading adds none.
@@ -354,11 +364,11 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def wait_for(directory: Path, tries: int, pause: Callable[[], None], reserve_bytes: int = 0) -> Disk:
-    """Open a directory that a dying process may still hold: `pause` between tries, then as `Disk`."""
+def wait_for(tries: int, pause: Callable[[], None], opened: Callable[[], Disk]) -> Disk:
+    """What `opened` opens, of a directory that a dying process may still hold: `pause` between tries."""
     for _ in range(tries - 1):
         try:
-            return Disk(directory, reserve_bytes=reserve_bytes)
+            return opened()
         except DirectoryInUseError:
             pause()
-    return Disk(directory, reserve_bytes=reserve_bytes)
+    return opened()

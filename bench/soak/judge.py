@@ -140,13 +140,15 @@ def slope_per_min(times_s: Sequence[float], values: Sequence[float]) -> float:
 
 
 def slopes(evidence: Evidence, what: str) -> dict[str, float]:
-    """Growth a minute of `rss_mb` or `handles`, by actor: of its longest-lived process, past its warm-up."""
+    """Growth a minute of `rss_mb` or `handles`, by actor: of its longest-lived process, in the second half of
+    its life. In the first half fills what has a bound, as caches do; a leak goes on growing."""
     lives: dict[tuple[str, int], list[Sample]] = {}
     for sample in evidence.samples:
         lives.setdefault((sample.actor, sample.pid), []).append(sample)
     longest: dict[str, list[Sample]] = {}
     for (actor, _), life in lives.items():
-        warm = [sample for sample in life if sample.at_s >= life[0].at_s + WARM_UP_S]
+        warm_s = max(WARM_UP_S, (life[-1].at_s - life[0].at_s) / 2)
+        warm = [sample for sample in life if sample.at_s >= life[0].at_s + warm_s]
         if warm and warm[-1].at_s - warm[0].at_s >= SERIES_S_MIN and len(warm) > len(longest.get(actor, [])):
             longest[actor] = warm
     return {

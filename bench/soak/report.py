@@ -182,29 +182,37 @@ def _plots(data: dict[str, Any], soaked: Soaked) -> str:
         times = [_at(soaked, sample.at_s) for sample in own]
         _line(figure, 4, actor, times, [round(sample.rss_mb, 1) for sample in own])
         _line(figure, 5, actor, times[1:], _cores(own))
-    for fault in data["faults"]:
-        end = fault["recovered_s"] or fault["healed_s"]
-        figure.add_vrect(x0=fault["injected_s"], x1=end, fillcolor="#ff725c", opacity=0.18, line_width=0)
-        figure.add_annotation(
-            x=fault["injected_s"], y=0.8, yref="paper", text=fault["kind"], showarrow=False, textangle=-90,
-            font={"size": 9}, xanchor="left",
-        )  # fmt: skip
-    for phase in data["phases"]:
-        figure.add_vline(x=phase["begin_s"], line={"color": "#888", "dash": "dot", "width": 1})
-        figure.add_annotation(
-            x=phase["begin_s"],
-            y=1.0,
-            yref="paper",
-            text=phase["name"],
-            showarrow=False,
-            xanchor="left",
-            textangle=-20,
-        )
+    shapes, annotations = _bands(data)
     figure.update_layout(
-        template="plotly_white", height=1500, hovermode="x", colorway=_PALETTE, margin={"t": 60}
-    )
+        template="plotly_white", height=1500, hovermode="x", colorway=_PALETTE, margin={"t": 60},
+        shapes=shapes, annotations=[*figure.layout.annotations, *annotations],
+    )  # fmt: skip
     figure.update_xaxes(title="seconds since the load began", row=5, col=1)
     return str(figure.to_html(full_html=False, include_plotlyjs=False))
+
+
+def _bands(data: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Shapes and words for the faults and the phases: through all plots, since their time is one.
+
+    A figure that is given them one by one looks at all it has each time: minutes for the hundreds of an hour.
+    """
+    high = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
+    said = {"xref": "x", "yref": "paper", "showarrow": False, "xanchor": "left"}
+    shapes: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for fault in data["faults"]:
+        begin, end = fault["injected_s"], fault["recovered_s"] or fault["healed_s"]
+        band = {"fillcolor": "#ff725c", "opacity": 0.18, "line": {"width": 0}, "layer": "below"}
+        shapes.append({**high, **band, "type": "rect", "x0": begin, "x1": end})
+        annotations.append(
+            {**said, "x": begin, "y": 0.8, "text": fault["kind"], "textangle": -90, "font": {"size": 9}}
+        )
+    for phase in data["phases"]:
+        begin = phase["begin_s"]
+        line = {"color": "#888", "dash": "dot", "width": 1}
+        shapes.append({**high, "type": "line", "x0": begin, "x1": begin, "line": line})
+        annotations.append({**said, "x": begin, "y": 1.0, "text": phase["name"], "textangle": -20})
+    return shapes, annotations
 
 
 def _line(figure: Any, row: int, name: str, x: list[float], y: list[float]) -> None:

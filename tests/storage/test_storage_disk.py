@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,14 +104,14 @@ def test_one_process_at_a_time(tmp_path):
     disk = Disk(tmp_path)
     pauses = []
     with pytest.raises(errors.DirectoryInUseError, match="in use by process"):
-        wait_for(tmp_path, 3, lambda: pauses.append(1))
+        wait_for(3, lambda: pauses.append(1), lambda: Disk(tmp_path))
     assert len(pauses) == 2
     code = "import sys, pathlib; from actors.storage.disk import Disk; Disk(pathlib.Path(sys.argv[1]))"
     child = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert "DirectoryInUseError" in child.stderr
-    opened = wait_for(tmp_path, 2, disk.close)
+    opened = wait_for(2, disk.close, lambda: Disk(tmp_path))
     opened.close()
     opened.close()
 
@@ -189,6 +191,26 @@ def test_a_scan_that_cannot_read_on_says_so(tmp_path):
     for scan in (disk.scan, disk.keys):
         with pytest.raises(errors.CorruptionError, match=f"(?s)receipts.*{table.name} offset"):
             list(scan("receipts"))
+    disk.close()
+
+
+def test_a_database_of_many_files_holds_few_of_them_open(tmp_path):
+    disk = Disk(tmp_path, files_open_max=64)
+    written = {
+        (family, formats.height_key(number)): bytes([number]) * disk_module.BLOB_BYTES_MIN
+        for number in range(40)
+        for family in ("blocks", "receipts", "deltas")
+    }
+    for (family, key), value in written.items():
+        batch = disk.batch()
+        batch.put(family, key, value)
+        batch.write(sync=False)
+        disk._families[family].flush()
+    assert sum(path.suffix in (".sst", ".blob") for path in (tmp_path / "rocksdb").iterdir()) > 128
+    for (family, key), value in written.items():
+        assert disk.get(family, key) == value
+    links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert sum(link.startswith(str(tmp_path)) and link.endswith((".sst", ".blob")) for link in links) <= 64
     disk.close()
 
 
