@@ -114,7 +114,7 @@ class ValidatorSettings(Section):
     kernels: Literal["auto", "portable", "simd"] = Field(
         "auto", description="which hashing and signature code"
     )
-    chunk_rows_max: int = Field(2_048, ge=16, le=65_536, description="rows in one call at most")
+    chunk_rows_max: int = Field(8_192, ge=16, le=65_536, description="rows in one call at most")
     chunk_target_ms: int = Field(25, ge=1, le=1000, description="how long one call should work")
     chunk_timeout_s: int = Field(
         20, ge=1, le=600, description="a silent worker's chunk is taken from it after this"

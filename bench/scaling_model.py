@@ -136,9 +136,11 @@ def command(
 def _costs(serial: dict[str, Any], rows: int) -> Costs:
     """Costs of a run that had one Validator and one block at a time."""
     from actors.settings import ValidatorSettings
+    from actors.validator.chunking import ChunkSizer
 
-    stages = serial["stages_us_per_tx"]
-    chunk_rows = min(rows, ValidatorSettings().chunk_rows_max)
+    stages, chunks = serial["stages_us_per_tx"], ValidatorSettings()
+    sizer = ChunkSizer(chunks.chunk_target_ms * 1000, chunks.chunk_rows_max, stages["signatures"])
+    chunk_rows = sizer.split(rows, 1)[0][1]
     measured = stages["signatures"], stages["execute"], stages["persist"]
     stages_us = max(measured[:2]) + measured[2]
     coordination_us = max(serial["us_per_tx"] - stages_us, COORDINATION_US_MIN)
