@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.submissions import BATCH_ROWS, Connection, Submitter, connect, cpu_s, rows_to_submit, status_of
+from bench.submissions import (
+    BATCH_ROWS,
+    Connection,
+    Submitter,
+    connect,
+    cpu_s,
+    get,
+    rows_to_submit,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from actors.ledger.genesis import Genesis
@@ -147,10 +156,6 @@ def _genesis() -> Genesis:
     )
 
 
-def _get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
-
-
 class _Tally:
     def __init__(self) -> None:
         from hdrh.histogram import HdrHistogram
@@ -242,12 +247,12 @@ async def _submissions(url: str, null: str, pid: int, seconds: float) -> dict[st
 
 async def _measure(urls: tuple[str, str, str], pid: int, seconds: float) -> dict[str, object]:
     hello, null, gateway = urls
-    cached = [_get(f"/v1/blocks/{height}") for height in range(1, BLOCKS + 1)]
-    uncached = [_get(f"/v1/blocks/{BLOCKS}?limit={n % 20 + 1}&x={n}") for n in range(200_000)]
+    cached = [get(f"/v1/blocks/{height}") for height in range(1, BLOCKS + 1)]
+    uncached = [get(f"/v1/blocks/{BLOCKS}?limit={n % 20 + 1}&x={n}") for n in range(200_000)]
     await _closed(gateway, cached, 0.2, 1, True)
-    first = await _closed(hello, [_get("/")], seconds, CONNECTIONS, True)
+    first = await _closed(hello, [get("/")], seconds, CONNECTIONS, True)
     asynchronous = await _closed(gateway, cached, seconds, CONNECTIONS, True)
-    second = await _closed(hello, [_get("/")], seconds, CONNECTIONS, True)
+    second = await _closed(hello, [get("/")], seconds, CONNECTIONS, True)
     ladder = {
         "no pool": await _closed(gateway, uncached[:50_000], seconds, 1, False),
         "pooled connections": await _closed(gateway, uncached[50_000:100_000], seconds, 1, True),

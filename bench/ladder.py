@@ -132,27 +132,28 @@ def _silent(_text: str) -> None:
 
 async def _read(url: str, genesis: Any, cached: bool) -> dict[str, Any]:
     """Account reads a second in a closed loop, from the gateway's copy or confirmed by the network."""
-    import httpx
     import numpy as np
 
     from actors.ledger.signing import development_signer
+    from bench.submissions import connect, get
 
     keys = [development_signer(genesis.network, number).public_key.hex() for number in range(200)]
-    query = {} if cached else {"consistency": "linearizable"}
+    query = "" if cached else "?consistency=linearizable"
+    requests = [get(f"/v1/accounts/{key}{query}") for key in keys]
     took_ms: list[float] = []
     failed = 0
     until = time.perf_counter() + READ_S
 
-    async def reader(client: httpx.AsyncClient, number: int) -> None:
+    async def reader(number: int) -> None:
         nonlocal failed
+        connection = await connect(url)
         while (began := time.perf_counter()) < until:
             number += READERS
-            answer = await client.get(f"{url}/v1/accounts/{keys[number % len(keys)]}", params=query)
-            failed += answer.status_code != 200
+            failed += await connection.ask(requests[number % len(requests)]) != 200
             took_ms.append((time.perf_counter() - began) * 1000)
+        connection.close()
 
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=READERS), timeout=30) as client:
-        await asyncio.gather(*(reader(client, number) for number in range(READERS)))
+    await asyncio.gather(*(reader(number) for number in range(READERS)))
     return {
         "reads_per_s": round(len(took_ms) / READ_S, 1),
         "read_p99_ms": round(float(np.percentile(took_ms, 99)), 2),

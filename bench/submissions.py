@@ -65,6 +65,10 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
+
+
 def post(path: str, body: bytes) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/octet-stream\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
