@@ -79,7 +79,7 @@ class Storage(Shell):
         self._disk = wait_for(
             open_tries,
             lambda: time.sleep(OPEN_PAUSE_S),
-            lambda: Disk(directory, False, reserve_bytes, settings.files_open_max),
+            lambda: Disk(directory, reserve_bytes=reserve_bytes, files_open_max=settings.files_open_max),
         )
         try:
             self._chain = Chain(
