@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import ray
@@ -47,6 +47,7 @@ from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
 from actors.mempool.sources import Origins
 from actors.mempool.tally import Tally, kept
+from actors.mempool.verifier import Verifier
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
 
@@ -56,20 +57,11 @@ READY_WAIT_S = 5.0
 GAP_GRACE_S = 0.25
 LOST_KEPT = 65_536
 OUTBOX_PAYLOAD_BYTES_PER_ROW = 256
-OUTBOX_ROWS_MAX, NEWS_WAIT_MAX_S, OFFER_AGAIN_S = 4_096, 10.0, 5.0
+OUTBOX_ROWS_MAX, NEWS_WAIT_MAX_S = 4_096, 10.0
+OFFER_AGAIN_S, OFFER_AGAIN_PAUSE_S = 5.0, 0.1
 _TRANSIENT = (RayError, OSError)
 # The pool of Validators tries for long by itself, and says with a RuntimeError that nobody answered.
 _VERIFY_TRANSIENT, _VERIFY_ATTEMPTS = (RayError, OSError, RuntimeError), 2
-
-
-class Verifier(Protocol):
-    """What the shard needs of the Validators."""
-
-    async def verify(self, rows: NDArray[Any]) -> NDArray[np.bool_]: ...
-
-    def set_workers(self, workers: list[Any]) -> None: ...
-
-    def statistics(self) -> dict[str, float]: ...
 
 
 class MempoolShard(Shell):
@@ -116,7 +108,7 @@ class MempoolShard(Shell):
         self._lost = LostLog(LOST_KEPT)
         self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
         self._outgoing, self._dropping = News(), News()
-        self._again = Again(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX)
+        self._again = Again(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
 
     # Life
 
@@ -271,10 +263,16 @@ class MempoolShard(Shell):
         since = since if incarnation == self._incarnation else 0
         self._tally.events["rows_offered_again"] += self._again.offer(self._outbox, time.monotonic())
         if since == self._outbox.total and wait_s > 0:
-            await self._outgoing.wait(min(wait_s, NEWS_WAIT_MAX_S))
+            rest_s = self._again.rest_s(time.monotonic())
+            await self._outgoing.wait(min(wait_s, NEWS_WAIT_MAX_S, rest_s))
         out = self._outbox.since(since, OUTBOX_ROWS_MAX)
         told = {"next": out.next, "missed": out.missed, "kinds": out.kinds, "incarnation": self._incarnation}
         return told, out.batch.rows, out.batch.payloads
+
+    async def offer_anew(self) -> None:
+        """Others have lost what they were offered: put all rows of this node's clients into the outbox."""
+        self._again.anew()
+        self._outgoing.tell()
 
     # Admission
 

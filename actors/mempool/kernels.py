@@ -341,26 +341,45 @@ def live_slots(p, senders_used, durable_only, out):  # type: ignore[no-untyped-d
 
 
 @kernel
-def own_slots(p, senders_used, first_sender, arrival_max, out):  # type: ignore[no-untyped-def]
-    """Rows that were handed in here, not later than `arrival_max`, in flight or not, from a sender on, round.
+def own_slots(p, senders_used, first_sender, senders_left, arrival_max, out):  # type: ignore[no-untyped-def]
+    """Rows that were handed in here, not later than `arrival_max`, in flight or not, of `senders_left`
+    senders from one on, round.
 
     A row is taken at the 1st, 2nd, 4th ... look at it and then at every LOOKS_CYCLE-th, so that one that
     others refuse again and again costs them less and less.
 
-    Fills `out` with chains by nonce, the last one cut if need be; returns (rows, the sender to go on with).
+    Fills `out` with chains by nonce, whole ones unless the first is longer than `out`; returns (rows, the
+    sender to go on with, how many senders are left).
     """
     count, s = 0, first_sender if first_sender < senders_used else 0
-    for _ in range(senders_used):
+    while senders_left > 0:
+        if count > 0 and count + max(_own_due(p, s, arrival_max), 1) > len(out):
+            break
         slot = np.int64(p.senders[s].head)
-        s = s + 1 if s + 1 < senders_used else 0
-        while slot >= 0:
-            if count == len(out):
-                return count, s
+        while slot >= 0 and count < len(out):
             looks = np.int64(p.links[slot].own)
             if looks != 0 and p.links[slot].arrival <= arrival_max:
                 p.links[slot].own = looks + 1 if looks < LOOKS_MAX else LOOKS_MAX + 1 - LOOKS_CYCLE
-                if looks & (looks - 1) == 0 or looks % LOOKS_CYCLE == 0:
+                if _taken_at(looks):
                     out[count] = slot
                     count += 1
             slot = np.int64(p.links[slot].next)
-    return count, s
+        s = s + 1 if s + 1 < senders_used else 0
+        senders_left -= 1
+    return count, s, senders_left
+
+
+@kernel
+def _own_due(p, s, arrival_max):  # type: ignore[no-untyped-def]
+    """Rows of a sender that a look would take."""
+    count, slot = 0, np.int64(p.senders[s].head)
+    while slot >= 0:
+        if p.links[slot].arrival <= arrival_max and _taken_at(np.int64(p.links[slot].own)):
+            count += 1
+        slot = np.int64(p.links[slot].next)
+    return count
+
+
+@kernel
+def _taken_at(looks):  # type: ignore[no-untyped-def]
+    return looks != 0 and (looks & (looks - 1) == 0 or looks % LOOKS_CYCLE == 0)

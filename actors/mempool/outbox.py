@@ -77,31 +77,51 @@ class Outbox:
 class Again:
     """Which rows of a pool are offered once more: those that others may have lost, or never heard of.
 
-    Every `period_s` the rows that clients handed in here at least a period ago and that still wait are looked
-    at. They go into the outbox again, less and less often (kernels.own_slots), at most `rows_max` of them,
-    the others in their turn. A node that has drawn a block from its own pool since the last time offers none:
-    its rows are where they are wanted.
+    Every `period_s` a round begins: the rows that clients handed in here at least a period ago and that still
+    wait are looked at. They go into the outbox again, less and less often (kernels.own_slots), at most
+    `rows_max` of them at once and the next ones `pause_s` later, until the round is over. A node that has
+    drawn a block from its own pool since the last round offers none: its rows are where they are wanted.
+
+    `anew` begins a round of all rows at once: somebody has lost what it was offered.
     """
 
-    def __init__(self, pool: Pool, period_s: float, rows_max: int) -> None:
-        self._pool, self._period_s, self._rows_max = pool, period_s, rows_max
+    def __init__(self, pool: Pool, period_s: float, rows_max: int, pause_s: float) -> None:
+        self._pool, self._period_s, self._rows_max, self._pause_s = pool, period_s, rows_max, pause_s
         self._due_s = -np.inf
-        self._arrivals = 0
+        self._arrivals = self._arrival_max = self._senders_left = 0
         self._drawn = False
 
     def drawn(self) -> None:
         """A block was drawn here."""
         self._drawn = True
 
+    def anew(self) -> None:
+        """Offer every row that clients handed in here, as if for the first time."""
+        self._pool.forget_looks()
+        self._begin(self._pool.arrivals)
+        self._due_s, self._drawn = -np.inf, False
+
+    def rest_s(self, now_s: float) -> float:
+        """Seconds until a round under way goes on; infinity when there is none."""
+        return max(self._due_s - now_s, 0.0) if self._senders_left else np.inf
+
     def offer(self, outbox: Outbox, now_s: float) -> int:
         """Put what is due into the outbox; how many rows."""
         if now_s < self._due_s:
             return 0
-        self._due_s = now_s + self._period_s
-        before, self._arrivals = self._arrivals, self._pool.arrivals
-        drawn, self._drawn = self._drawn, False
-        if drawn:
-            return 0
-        batch, kinds = self._pool.own_rows(self._rows_max, before)
+        if not self._senders_left:
+            self._begin(self._arrivals)
+        if self._drawn:
+            self._senders_left = 0
+        batch, kinds, self._senders_left = self._pool.own_rows(
+            self._rows_max, self._arrival_max, self._senders_left
+        )
         outbox.add(batch, kinds)
+        self._due_s = now_s + (self._pause_s if self._senders_left else self._period_s)
+        if not self._senders_left:
+            self._drawn = False
         return len(batch)
+
+    def _begin(self, arrival_max: int) -> None:
+        self._arrival_max, self._arrivals = arrival_max, self._pool.arrivals
+        self._senders_left = self._pool.arena.senders_used

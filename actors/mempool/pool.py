@@ -340,18 +340,27 @@ class Pool:
         size = int((words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
         return self._gather(slots, size)
 
-    def own_rows(self, rows_max: int, arrival_max: int) -> tuple[Batch, NDArray[np.uint8]]:
-        """Rows held that were handed in here, arrived up to number `arrival_max`, and their source's kind.
+    def own_rows(
+        self, rows_max: int, arrival_max: int, senders_left: int
+    ) -> tuple[Batch, NDArray[np.uint8], int]:
+        """(rows, kinds, senders left): what was handed in here and arrived up to number `arrival_max`.
 
-        At most `rows_max`; the next call goes on where this one ended. (n,) uint8 indices into sources.KINDS.
+        Of `senders_left` senders, from where the last call ended, at most `rows_max` rows. kinds: (n,) uint8
+        indices into sources.KINDS.
         """
         out = np.empty(min(rows_max, self.depth), dtype=np.int64)
-        count, self._own_next = kernels.own_slots(
-            self._p, self.arena.senders_used, self._own_next, arrival_max, out
+        count, self._own_next, left = kernels.own_slots(
+            self._p, self.arena.senders_used, self._own_next, senders_left, arrival_max, out
         )
         slots = out[:count]
         size = int((self._p.words[slots, 0] >> np.uint64(32)).sum()) if count else 0
-        return self._gather(slots, size), self.sources.kinds[self._p.links["source"][slots]]
+        kinds = self.sources.kinds[self._p.links["source"][slots]]
+        return self._gather(slots, size), kinds, left
+
+    def forget_looks(self) -> None:
+        """Have `own_rows` take each row as one that it has not looked at yet."""
+        own = self._p.links["own"][: int(self._p.totals[ROWS_TOUCHED])]
+        own[own > 0] = 1
 
     def _live_slots(self, durable_only: bool = False) -> NDArray[np.int64]:
         out = np.empty(self.depth, dtype=np.int64)
@@ -390,6 +399,6 @@ def warm() -> None:
     pool.resolve(drawn.draw, np.zeros(len(drawn.batch), dtype=np.uint8))
     pool.release()
     pool.journalled()
-    pool.own_rows(2, ARRIVAL_MAX)
+    pool.own_rows(2, ARRIVAL_MAX, 1)
     kernels.renumber(pool.arena.columns, np.empty(0, dtype=np.int64), 0)
     pool.settle(1, rows["sender"], np.ones(2, dtype=np.uint64), np.ones(2, dtype=np.uint64))

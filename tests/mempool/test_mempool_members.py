@@ -80,7 +80,7 @@ class World:
     def _member(self, number: int) -> Member:
         pool = Pool(PoolBounds(24, 4, 8, age_blocks=5), TAG, seed=number)
         outbox = Outbox(8, 64)
-        return Member(pool, outbox, Again(pool, 1.0, 6))
+        return Member(pool, outbox, Again(pool, 1.0, 6, 0.25))
 
     def _publish(self, senders: Any) -> None:
         chosen = sorted(senders)
@@ -220,3 +220,34 @@ def test_the_world_really_loses_returns_and_replaces() -> None:
     assert sum(len(world.committed) for world in worlds) > 50
     assert sum(len(member.lost) for world in worlds for member in world.members) > 10
     assert offered_again > 50
+
+
+def test_who_comes_back_empty_is_offered_everything_in_one_round() -> None:
+    """However often its rows were looked at before: rounds come less and less often, and this is not one."""
+    world = World(1)
+    others = world.members[1:]
+    for member in others:
+        for sender in range(SENDERS):
+            for nonce in range(4):
+                member.admit(row_of(sender, nonce, 1, nonce + 1, NEVER), True)
+        assert member.pool.depth == 4 * SENDERS
+    for _ in range(12):
+        world.offer_again()
+    world.members[0] = world._member(0)
+    world._publish(range(SENDERS))
+    world.members[0].settle_one()
+    for number, reader in enumerate(world.members):
+        reader.read = [member.outbox.total for member in world.members]
+        assert not len(others[0].outbox.since(reader.read[1], 16).batch), number
+    for member in others:
+        member.again.anew()
+    slices = 0
+    while slices == 0 or min(member.again.rest_s(world.clock_s) for member in others) < 1.0:
+        for member in others:
+            assert member.again.offer(member.outbox, world.clock_s) <= 6
+        world.gossip(loss=0.0)
+        world.clock_s += 0.25
+        slices += 1
+    assert slices == 5  # four chains of four rows each, and one of the last: no chain is torn in two
+    assert world.members[0].pool.depth == 4 * SENDERS
+    assert [member.again.rest_s(world.clock_s) for member in others] == [np.inf] * 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from actors.peer.messages import BlockWanted
 from actors.peer.network import ChannelHandler, Network
 from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book
 from actors.peer.node.blocks import BlockExchange, OfferedBlock
+from actors.peer.outgoing import Outgoing, ShardCalls, Told
 from actors.peer.snapshots import serve_snapshots
 from actors.peer.spread import BLOCKS, TRANSACTIONS
 from actors.peer.table import Link
@@ -60,7 +61,6 @@ RAFT_CHANNEL, CERTIFICATE_CHANNEL, CHANGE_METHOD = "raft", "certificate", "chang
 PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
-OFFER_PAUSE_S, OFFER_WAIT_S, OFFER_IDLE_S = 0.01, 2.0, 0.5
 ADMIT_TIMEOUT_S = 10.0
 LINE_PAUSE_S_MIN, LINE_PAUSE_S_MAX = 0.05, 5.0
 
@@ -95,7 +95,8 @@ class NodePeer(Shell, Peer):
         self._transactions = Transactions(
             self._admit, self._publish_offers, members, lambda: time.time_ns() // 1_000_000
         )
-        self._outgoing: list[asyncio.Task[None]] = []
+        calls_of = [ShardCalls(_outbox_of(shard), shard.offer_anew.remote) for shard in self._shards]
+        self._outgoing = Outgoing(calls_of, self._transactions, (RayError,))
         self._follows = Signer(seed).public_key not in genesis.member_keys
         calls = ChainCalls(
             storage.head.remote, storage.sealed_headers.remote, storage.bodies.remote, self._append
@@ -135,10 +136,7 @@ class NodePeer(Shell, Peer):
             self._spread.register_judge(BLOCKS, self._judge_announcements)
             if self._shards:
                 self._spread.register_judge(TRANSACTIONS, self._transactions.judge, apart=True)
-        if not self._outgoing:
-            self._outgoing = [asyncio.create_task(self._offer_rows(shard)) for shard in self._shards]
-            for task in self._outgoing:
-                task.add_done_callback(self._offering_ended)
+        self._outgoing.start(network)
         self._write_book(self._book.bound(parse_address(str(told["address"]))[1]))
         return told
 
@@ -224,10 +222,9 @@ class NodePeer(Shell, Peer):
 
     async def stop(self) -> None:
         """Stop following and offering, close every connection."""
-        for task in (self._life, *self._outgoing):
-            if task is not None:
-                task.cancel()
-        self._outgoing = []
+        if self._life is not None:
+            self._life.cancel()
+        self._outgoing.stop()
         await Peer.stop(self)
 
     async def push_block(
@@ -302,31 +299,6 @@ class NodePeer(Shell, Peer):
 
     # Transactions
 
-    async def _offer_rows(self, shard: Any) -> None:
-        """Gossip what clients hand in at a shard, for ever. Without peers it waits in the shard's outbox."""
-        place = 0, 0
-        while True:
-            await asyncio.sleep(OFFER_PAUSE_S)
-            if self._network is None or not self._network.connected():
-                await asyncio.sleep(OFFER_IDLE_S)
-                continue
-            since, incarnation = place
-            try:
-                call = shard.outbox.options(num_returns=3).remote(since, OFFER_WAIT_S, incarnation)
-                told, rows, payloads = await asyncio.gather(*call)
-            except RayError as error:
-                self.log.warning("no offers from a shard: {}", first_line(error))
-                await asyncio.sleep(OFFER_IDLE_S)
-                continue
-            place = int(told["next"]), int(told["incarnation"])
-            self._transactions.counters["rows_missed"] += int(told["missed"])
-            self._transactions.offer(Batch(rows, payloads), told["kinds"])
-
-    def _offering_ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self.log.opt(exception=error).error("a shard's transactions are offered no more")
-
     def _publish_offers(self, offers: list[bytes], but: frozenset[bytes]) -> None:
         if self._spread is not None:
             self._spread.publish(TRANSACTIONS, offers, but)
@@ -394,6 +366,16 @@ class NodePeer(Shell, Peer):
             fresh.replace(self._book_path)
         except OSError as error:
             self.log.warning("{}: {}", self._book_path, error)
+
+
+def _outbox_of(shard: Any) -> Callable[[int, float, int], Awaitable[Told]]:
+    call = shard.outbox.options(num_returns=3)
+
+    async def outbox(since: int, wait_s: float, incarnation: int) -> Told:
+        told, rows, payloads = await asyncio.gather(*call.remote(since, wait_s, incarnation))
+        return told, rows, payloads
+
+    return outbox
 
 
 class _SnapshotReads:
