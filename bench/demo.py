@@ -87,11 +87,11 @@ def _exercise(
         console.print(f"signing {rows:,} transfers for the open loop")
         pool.extend(rows)
         console.print(f"offering {rate:,.0f} transactions/s for {settings.demo.seconds} s")
-        idle = cpu_s(leader)
+        idle = cpu_s_by_kind(leader)
         killing = _Killing(nodes, leader, kill, settings.demo.seconds / 3)
         load = pool.load(killing.url, settings, "open", rate_tps=rate)
         killed = killing.result()
-        spent = cpu_s(leader)
+        spent = cpu_s_by_kind(leader)
     console.print("checking what was committed")
     final = agree(nodes)
     leader = await_leader(nodes)
@@ -241,7 +241,7 @@ def _certificates_verified(client: Client, genesis: Any, first: int, last: int) 
     return len(heights)
 
 
-def cpu_s(node: Any) -> dict[str, float]:
+def cpu_s_by_kind(node: Any) -> dict[str, float]:
     """CPU seconds of each kind of actor so far, all of a kind together."""
     spent: dict[str, float] = {}
     for name, answer in node.health().items():

@@ -3,8 +3,8 @@
 One node with one Validator validates blocks one at a time; what each stage takes per transaction is its cost.
 The pipeline overlaps stages, so its rate is that of the slowest resource:
 
-    validators   V workers share signatures and transaction roots
-    state        one thread executes: state transition, receipts root, state root
+    validators   V workers share the signatures
+    state        one thread executes: state transition, receipts root, state root; beside it ids are hashed
     disk         one thread persists and commits
     coordination one process drives the pipeline: what a block takes beyond its stages
     cores        the first host's cores carry all of these and that host's share of the Validators' work

@@ -3,13 +3,14 @@
 One node validates the same kinds of blocks with each V and each workload (see bench/chains.py), first
 serially (a block is handed in when the one before is committed), then pipelined. Keys of `runs`: `tps` and
 `stages_us_per_tx` pipelined, `speedup_over_serial`, `serial_stages_us_per_tx`, and of these
-`not_signatures_us_per_tx`: executing (decoding, transition, both roots), the transaction tree, persisting.
-That is time by the clock, while the Validators check signatures on the other cores. `cpu_us_per_tx` is what
-the processes of each kind of actor spend of processors, whatever for, and `not_signatures_cpu_us_per_tx` the
-sum of these, serially, less what Validators spend on a signature while nothing else runs
-(`signatures_cpu_us`). `persist_us_per_tx`, which Storage counts: hashing ids, their tree, encoding, the
-synced write; the rest of `persist` is asking and answering. `conflicts` a block: rows that can run beside
-others (`parallel`), rows that cannot (`serial`), and the longest chain of dependent rows (`waves`).
+`not_signatures_us_per_tx`: executing (decoding, transition, ids, all roots) and persisting. That is time by
+the clock, while the Validators check signatures on the other cores and Storage prepares what it will write
+(see actors/storage/preparing.py). `cpu_us_per_tx` is what the processes of each kind of actor spend of
+processors, whatever for, and `not_signatures_cpu_us_per_tx` the sum of these, serially, less what Validators
+spend on a signature while nothing else runs (`signatures_cpu_us`). `persist_us_per_tx`, which Storage counts:
+encoding what is not prepared, the synced write; the rest of `persist` is asking and answering. `conflicts` a
+block: rows that can run beside others (`parallel`), rows that cannot (`serial`), and the longest chain of
+dependent rows (`waves`).
 `signatures_per_s`: signatures of whole blocks checked by V workers while nothing else runs;
 `signatures_speedup`: that over the first V's. `ratio_to_yardstick` is transactions a second over V x what
 PyNaCl verifies in a plain loop on one core, measured in the same run.
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _YARDSTICK_S = 1.0
 _WARM_UP_BLOCKS = 4
 _SIGNED_BLOCKS, _SIGNED_TURNS, _SIGNATURE_ROUNDS = 6, 4, 3
-_NOT_SIGNATURES = ("execute", "transaction_root", "persist")
+_NOT_SIGNATURES = ("execute", "persist")
 
 
 def command(
@@ -162,18 +163,18 @@ class BenchNode:
         """Make blocks, have them validated, and say how fast; a few go before as a warm-up."""
         from actors.console import console
         from actors.storage.chain import PERSIST_STAGES
-        from bench.demo import cpu_s
+        from bench.demo import cpu_s_by_kind
 
         console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {self._rows:,} transfers, {workload}")
         made = [self._chain.block(workload, self._rows) for _ in range(blocks + _WARM_UP_BLOCKS)]
         self._signed = [batch.rows for _, _, batch in made[-_SIGNED_BLOCKS:]]
         self._validate(made[:_WARM_UP_BLOCKS], serial)
         self.node.call("consensus", "reset_times")
-        before, idle = self.node.call("storage", "stats"), cpu_s(self.node)
+        before, idle = self.node.call("storage", "stats"), cpu_s_by_kind(self.node)
         began = time.perf_counter()
         self._validate(made[_WARM_UP_BLOCKS:], serial)
         elapsed_s = time.perf_counter() - began
-        status, spent = self.node.call("consensus", "status"), _added(idle, cpu_s(self.node))
+        status, spent = self.node.call("consensus", "status"), _added(idle, cpu_s_by_kind(self.node))
         after = self.node.call("storage", "stats")
         conflicts, written = (_added(before[kind], after[kind]) for kind in ("conflicts", "stages_us"))
         rows = blocks * self._rows
@@ -195,7 +196,7 @@ class BenchNode:
         import ray
 
         from actors.validator.actor import ValidatorPool
-        from bench.demo import cpu_s
+        from bench.demo import cpu_s_by_kind
 
         self.node.find_validators()
         settings = self.node.settings.validator
@@ -205,13 +206,13 @@ class BenchNode:
         async def verify() -> tuple[float, float]:
             pool = ValidatorPool(self.node.named("validator"), settings)
             await asyncio.gather(*(pool.verify(part, self._rows) for part in rows))
-            idle = await asyncio.to_thread(cpu_s, self.node)
+            idle = await asyncio.to_thread(cpu_s_by_kind, self.node)
             began = time.perf_counter()
             valid = await asyncio.gather(*(pool.verify(part, self._rows) for part in rows * _SIGNED_TURNS))
             elapsed_s = time.perf_counter() - began
             if not all(part.all() for part in valid):
                 raise RuntimeError("a valid signature was refused")
-            spent = await asyncio.to_thread(cpu_s, self.node)
+            spent = await asyncio.to_thread(cpu_s_by_kind, self.node)
             return count / elapsed_s, 1e6 * (spent["validator"] - idle["validator"]) / count
 
         return asyncio.run(verify())

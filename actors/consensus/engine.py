@@ -54,6 +54,7 @@ from actors.ledger.block import Certificate
 
 TICK_MS_MAX = 10
 LATE_TICK_MS = 30
+HEIR_SILENT_MS_MAX = 500
 APPENDS_MAX = 256
 COMMIT_TIMES_MAX = 4096
 CERTIFICATE_WAIT_S = 0.25
@@ -181,6 +182,23 @@ class Engine:
             self.replica.raft.step(message, self._clock_ms())
         finally:
             self.pump()
+
+    def hand_over(self) -> bool:
+        """Begin to have the voter lead that has most of the log; False where no other one answers."""
+        raft = self.replica.raft
+        heirs = [
+            known
+            for known in raft.followers()
+            if known.member in raft.configuration.voters and known.silent_ms <= HEIR_SILENT_MS_MAX
+        ]
+        if not heirs:
+            return False
+        try:
+            raft.transfer_leadership(max(heirs, key=lambda known: (known.match, -known.member)).member)
+        except RaftError:  # it is being handed over already
+            return False
+        self.pump()
+        return True
 
     def propose(self, sealed: Sealed, size_bytes: int) -> asyncio.Future[None]:
         """Append this leader's own block; the future ends when it is durable here. Raises RaftError."""

@@ -1,9 +1,9 @@
 """The block pipeline: every stage of one block overlaps other stages of the next ones.
 
-    submit -> { signatures | transaction root }      started at once, on the Validators
-           -> execute lane                           state transition and state root, in block order
-           -> join lane                              waits for all three, seals or compares the header
-           -> persist lane                           durable here, by the rules of the replicated log
+    submit -> signatures         started at once, on the Validators
+           -> execute lane       state transition and all roots, in block order
+           -> join lane          waits for both, seals or compares the header
+           -> persist lane       durable here, by the rules of the replicated log
 
 Rules
 1. The execute lane alone advances the executed height, the join lane alone the sealed height and parent hash.
@@ -38,18 +38,17 @@ class Stages(Protocol):
 
     async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]: ...
 
-    async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
-    ) -> tuple[bytes, int]: ...
-
     async def execute(
         self,
         height: int,
         strict: bool,
         proposer: bytes,
         order: NDArray[np.int64] | None,
+        sealed: bytes,
         parts: Sequence[Any],
-    ) -> dict[str, Any]: ...
+    ) -> dict[str, Any]:
+        """sealed: header and signature of a block of others, b"" for one of ours."""
+        ...
 
     async def rollback(self, height: int) -> None: ...
 
@@ -94,7 +93,6 @@ class Work:
     height: int = 0
     execution: dict[str, Any] = field(default_factory=dict)
     verified: asyncio.Task[NDArray[np.bool_]] | None = None
-    root: asyncio.Task[tuple[bytes, int]] | None = None
     done: asyncio.Future[Header | None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -201,8 +199,7 @@ class Pipeline:
             raise PipelineBrokenError("the pipeline has stopped")
         work.generation = self._generation
         self._live.add(work)
-        self._to_execute.put_nowait(work)  # first, so that Storage works while what is small is done here
-        work.root = asyncio.create_task(self._stages.transaction_root(work.order, work.parts, work.count))
+        self._to_execute.put_nowait(work)
         if work.header is not None:
             work.verified = asyncio.create_task(self._timed_verify(work))
         return work.done
@@ -237,8 +234,9 @@ class Pipeline:
             work.height = self._executed_height + 1
             began = self._clock_us()
             proposer = self._proposer if work.header is None else work.header.proposer
+            sealed = b"" if work.header is None else work.header.encode() + work.signature
             work.execution = await self._stages.execute(
-                work.height, work.header is not None, proposer, work.order, work.parts
+                work.height, work.header is not None, proposer, work.order, sealed, work.parts
             )
             self._times.add("execute", self._clock_us() - began, work.count)
             for stage, elapsed_us in work.execution["stages_us"].items():
@@ -271,15 +269,11 @@ class Pipeline:
 
     async def _seal(self, work: Work) -> Sealed:
         """Write and sign the header of our own proposal."""
-        execution, root = work.execution, work.root
-        if root is None or work.order is None:
-            raise ValueError("a proposal needs an order and a transaction root under way")
-        transaction_root, elapsed_us = await root
-        kept = work.order
+        execution, kept = work.execution, work.order
+        if kept is None:
+            raise ValueError("a proposal needs an order")
         if execution["count"] != work.count:
             kept = kept[execution["verdicts"] == Verdict.OK]
-            transaction_root, elapsed_us = await self._stages.transaction_root(kept, work.parts, len(kept))
-        self._times.add("transaction_root", elapsed_us, work.count)
         header = Header(
             height=work.height,
             term=self._own_term,
@@ -287,7 +281,7 @@ class Pipeline:
             transaction_count=execution["count"],
             payload_bytes=execution["payload_bytes"],
             parent_hash=self._parent,
-            transaction_root=transaction_root,
+            transaction_root=execution["transaction_root"],
             state_root=execution["state_root"],
             receipts_root=execution["receipts_root"],
             proposer=self._proposer,
@@ -299,8 +293,8 @@ class Pipeline:
     async def _compare(self, work: Work) -> Sealed:
         """Hold somebody's block against our own computation. Raises BlockRefusedError."""
         header, execution = work.header, work.execution
-        if header is None or work.verified is None or work.root is None:
-            raise ValueError("a block to validate needs its header, signatures and root under way")
+        if header is None or work.verified is None:
+            raise ValueError("a block to validate needs its header, and its signatures under way")
         self._compare_links(header)
         failed = np.flatnonzero(execution["verdicts"])
         if len(failed):
@@ -311,17 +305,10 @@ class Pipeline:
             raise self._refusal(
                 header, f"counts say {header.transaction_count} rows, the body has {counts[0]}"
             )
-        transaction_root, elapsed_us = await work.root
-        self._times.add("transaction_root", elapsed_us, work.count)
-        for name, computed in (
-            ("transaction_root", transaction_root),
-            ("state_root", execution["state_root"]),
-            ("receipts_root", execution["receipts_root"]),
-        ):
-            if getattr(header, name) != computed:
-                raise self._refusal(
-                    header, f"{name} is {getattr(header, name).hex()}, computed {computed.hex()}"
-                )
+        for name in ("transaction_root", "state_root", "receipts_root"):
+            said, computed = getattr(header, name), execution[name]
+            if said != computed:
+                raise self._refusal(header, f"{name} is {said.hex()}, computed {computed.hex()}")
         bad = np.flatnonzero(~await work.verified)
         if len(bad):
             raise self._refusal(header, "bad_signature", int(bad[0]))
@@ -367,11 +354,11 @@ class Pipeline:
         self._finish(work, header=sealed.header)
 
     def _finish(self, work: Work, header: Header | None = None, error: Exception | None = None) -> None:
-        for task in (work.verified, work.root):
-            if task is not None and not task.done():
-                task.cancel()
-            elif task is not None and not task.cancelled():
-                task.exception()  # looked at, so that a failure behind a refusal is not reported as lost
+        task = work.verified
+        if task is not None and not task.done():
+            task.cancel()
+        elif task is not None and not task.cancelled():
+            task.exception()  # looked at, so that a failure behind a refusal is not reported as lost
         self._live.discard(work)
         self._slots.release()
         if work.done.done():

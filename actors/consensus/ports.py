@@ -72,6 +72,7 @@ class Store(Protocol):
         strict: bool,
         proposer: bytes,
         order: NDArray[np.int64] | None,
+        sealed: bytes,
         parts: Sequence[Any],
     ) -> dict[str, Any]: ...
 
@@ -124,23 +125,17 @@ class NodePorts:
         verdicts: NDArray[np.bool_] = await self.pool.verify(parts[0], count)
         return verdicts
 
-    async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
-    ) -> tuple[bytes, int]:
-        """Root of the transaction tree, and the microseconds it took."""
-        root: tuple[bytes, int] = await self.pool.transaction_root(order, parts, count)
-        return root
-
     async def execute(
         self,
         height: int,
         strict: bool,
         proposer: bytes,
         order: NDArray[np.int64] | None,
+        sealed: bytes,
         parts: Sequence[Any],
     ) -> dict[str, Any]:
         """Execute on Storage's state."""
-        return await self.store.execute(self.epoch, height, strict, proposer, order, parts)
+        return await self.store.execute(self.epoch, height, strict, proposer, order, sealed, parts)
 
     async def rollback(self, height: int) -> None:
         """Undo what was executed above a height."""

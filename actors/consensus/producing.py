@@ -3,7 +3,8 @@
 Where a draw is small, its rows themselves are taken: they cost less than what goes by reference.
 
 At most `UNCOMMITTED_BLOCKS_MAX` blocks of this leader wait for a majority; then it draws no more until one is
-committed, so rows stay in the shards, where they are still ranked.
+committed, so rows stay in the shards, where they are still ranked. A leader none of whose shards has answered
+for AWAY_US_MAX hands over to another member: its shards hold the same rows, and these take long to restart.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ RELEASE_TIMEOUT_S = 60.0
 AT_HAND_ROWS_MAX = 64
 DRAW_WAIT_S = 0.5
 IDLE_PAUSE_US_MIN, IDLE_PAUSE_US_MAX = 25_000, 100_000
+AWAY_US_MAX = 1_000_000
 
 
 class Producer:
@@ -49,7 +51,8 @@ class Producer:
         count = max(len(self._shards), 1)
         self._rows_share = -(-genesis.block_transactions_max // count)
         self._payload_share = genesis.block_payload_bytes_max // count
-        self.paused = False
+        self.paused = self._answered = False
+        self._away_since_us: int | None = None
 
     async def run(self, engine: Engine, pipeline: Pipeline) -> None:
         """Propose whenever there is something to propose, at most once a block interval, until cancelled.
@@ -60,6 +63,7 @@ class Producer:
         Raises PipelineBrokenError when the pipeline has stopped.
         """
         replica, idle_us = engine.replica, IDLE_PAUSE_US_MIN
+        self._away_since_us = None
         while True:
             began_us = self._clock_us()
             if pipeline.broken.done():
@@ -71,6 +75,7 @@ class Producer:
             waits = alone and idle_us > IDLE_PAUSE_US_MIN
             proposed = not self.paused and await self._propose_once(pipeline, DRAW_WAIT_S if waits else 0.0)
             now_us = self._clock_us()
+            self._look_after_shards(engine, now_us)
             if proposed:
                 began_us = now_us if waits else began_us
                 idle_us, pause_us = IDLE_PAUSE_US_MIN, self._interval_us
@@ -80,6 +85,18 @@ class Producer:
                 idle_us = min(2 * idle_us, IDLE_PAUSE_US_MAX)
                 pause_us = self._interval_us if alone and not waits else max(self._interval_us, idle_us)
             await asyncio.sleep(max(0, began_us + pause_us - now_us) / 1e6)
+
+    def _look_after_shards(self, engine: Engine, now_us: int) -> None:
+        """Hand the office over when no shard answers; again after as long a time, should nobody take it."""
+        if self._answered or self.paused or not self._shards:
+            self._away_since_us = None
+        elif self._away_since_us is None:
+            self._away_since_us = now_us
+        elif now_us >= self._away_since_us + AWAY_US_MAX:
+            self._away_since_us = now_us
+            if engine.hand_over():
+                self._missed(TimeoutError("none answers, so another member is to lead"))
+        self._answered = False
 
     async def release(self) -> None:
         """Give all drawn rows back to their shards. Raises TimeoutError when one does not answer."""
@@ -131,4 +148,5 @@ class Producer:
         except self._no_draw as error:
             self._missed(error)
             return None
+        self._answered = True
         return (told, rows, payloads) if told["count"] else None

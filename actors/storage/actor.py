@@ -38,6 +38,7 @@ from actors.shell import (
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk, wait_for
 from actors.storage.errors import NotRetainedError
+from actors.storage.formats import Delta
 from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
 from actors.storage.raft_log import RaftRecord, RaftState
@@ -139,15 +140,19 @@ class Storage(Shell):
         strict: bool,
         proposer: bytes,
         order: NDArray[np.int64] | None,
+        sealed: bytes,
         *parts: NDArray[Any],
     ) -> dict[str, object]:
         """Execute draws as the block at `height`: parts are rows0, payloads0, rows1, payloads1, ...
 
-        order: which rows of the concatenated draws, in which order; None takes them as they come. A strict
+        order: which rows of the concatenated draws, in which order; None takes them as they come. sealed:
+        header and signature of a block that has them already, b"" for a proposal of ours. A strict
         execution in which a row failed leaves everything as it was and answers with empty roots. Raises
         StaleEpochError, HeightError, SpeculationLimitError, FormatError.
         """
-        execution, stages_us, conflicts = self._writer.execute(epoch, height, strict, proposer, order, parts)
+        execution, stages_us, conflicts = self._writer.execute(
+            epoch, height, strict, proposer, order, sealed, parts
+        )
         block = execution.block
         return {
             "height": height,
@@ -156,6 +161,7 @@ class Storage(Shell):
             "payload_bytes": len(block.batch.payloads) if block else 0,
             "state_root": block.state_root if block else b"",
             "receipts_root": block.receipts_root if block else b"",
+            "transaction_root": execution.transaction_root,
             "fees": block.fees if block else 0,
             "conflicts": conflicts,
             "stages_us": stages_us,
@@ -226,16 +232,13 @@ class Storage(Shell):
             "stages_us": written.stages_us,
             "durability": self._settings.durability,
         }
-        return summary, {
-            "height": delta.height,
-            "hash": delta.hash,
-            "state_root": delta.state_root,
-            "time_ms": delta.time_ms,
-            "keys": delta.keys,
-            "nonces": delta.nonces,
-            "balances": delta.balances,
-            "ids": ids,
-        }
+        return summary, _delta_told(delta, ids)
+
+    @ray.method(concurrency_group="disk")
+    def delta(self, height: int) -> dict[str, object]:
+        """What a committed block has changed: height, hash, state_root, time_ms; keys (m, 32) uint8, nonces
+        and balances (m,) uint64; ids (n, 32) uint8 of its rows. Raises HeightError."""
+        return _delta_told(*self._writer.delta(height))
 
     @ray.method(concurrency_group="read")
     def head(self) -> dict[str, object]:
@@ -420,3 +423,16 @@ def _policy(settings: StorageSettings) -> Policy:
 
 def _read_allocation(path: str) -> Allocation:
     return decode_allocation(Path(path).read_bytes())
+
+
+def _delta_told(delta: Delta, ids: NDArray[np.uint8]) -> dict[str, object]:
+    return {
+        "height": delta.height,
+        "hash": delta.hash,
+        "state_root": delta.state_root,
+        "time_ms": delta.time_ms,
+        "keys": delta.keys,
+        "nonces": delta.nonces,
+        "balances": delta.balances,
+        "ids": ids,
+    }

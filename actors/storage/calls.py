@@ -6,8 +6,10 @@ blocks are executed, at the other they and the log's records become durable.
 
 Rules
 1. A request has a number, and the answer has the same. Answers of a line come in the order of the requests.
-2. Blocks of more than SMALL_ROWS_MAX rows or SMALL_BYTES_MAX, and calls while there is no line, go through
-   Ray. No order holds between the two ways: who needs one awaits a call before it makes the next.
+2. Blocks of more than SMALL_ROWS_MAX rows or SMALL_BYTES_MAX are executed through Ray, which passes them by
+   reference, and so their deltas are fetched: once they are committed, while nobody waits. Calls while there
+   is no line go through Ray as well. No order holds between the two ways: who needs one awaits a call before
+   it makes the next.
 3. What Storage raises is raised here as the same error. A line that breaks ends the calls under way with
    LineEndedError: they may have been carried out or not, as with a call through Ray to an actor that died.
 4. A broken line is sought again, with pauses up to PAUSE_S_MAX.
@@ -60,6 +62,7 @@ class Execute(msgspec.Struct, frozen=True, array_like=True, tag=1):
     strict: bool
     proposer: bytes
     order: bytes | None
+    sealed: bytes
     parts: tuple[bytes, ...]
 
 
@@ -102,13 +105,14 @@ class Executed(msgspec.Struct, frozen=True, array_like=True, tag=1):
     payload_bytes: int
     state_root: bytes
     receipts_root: bytes
+    transaction_root: bytes
     fees: int
     conflicts: dict[str, int]
     stages_us: dict[str, int]
 
 
 class Written(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Answers Persist, Commit and Append: the delta of a block that is committed now, else nothing."""
+    """Answers Persist, Commit and Append: the delta of a small block that is committed now, else nothing."""
 
     number: int
     height: int = 0
@@ -245,19 +249,20 @@ class StorageCalls:
         strict: bool,
         proposer: bytes,
         order: NDArray[np.int64] | None,
+        sealed: bytes,
         parts: Sequence[Any],
     ) -> dict[str, Any]:
         """As `Storage.execute`."""
         if _are_small(parts):
             places = None if order is None else order.astype("<i8", copy=False).tobytes()
             columns = tuple(in_place(part).tobytes() for part in parts)
-            asked = self._state.ask(Execute, epoch, height, strict, proposer, places, columns)
+            asked = self._state.ask(Execute, epoch, height, strict, proposer, places, sealed, columns)
             if asked is not None:
                 done: Executed = await asked
                 fields = msgspec.structs.asdict(done)
                 return {**fields, "height": height, "verdicts": np.frombuffer(done.verdicts, dtype=np.uint8)}
         through_ray: dict[str, Any] = await self._storage.execute.remote(
-            epoch, height, strict, proposer, order, *parts
+            epoch, height, strict, proposer, order, sealed, *parts
         )
         return through_ray
 
@@ -273,11 +278,10 @@ class StorageCalls:
     ) -> Any:
         """As `Storage.persist` of a block of that many rows; the delta, or a reference to it, where a
         certificate commits the block."""
-        if not certificate or rows <= SMALL_ROWS_MAX:
-            asked = self._disk.ask(Persist, epoch, height, header, signature, certificate, record)
-            if asked is not None:
-                done: Written = await asked
-                return done.delta() if certificate else None
+        asked = self._disk.ask(Persist, epoch, height, header, signature, certificate, record)
+        if asked is not None:
+            written: Written = await asked
+            return self._delta(written, height, rows) if certificate else None
         told, delta = self._storage.persist.options(num_returns=2).remote(
             epoch, height, header, signature, certificate, record
         )
@@ -286,14 +290,16 @@ class StorageCalls:
 
     async def commit(self, epoch: int, height: int, certificate: bytes, sync: bool, rows: int) -> Any:
         """As `Storage.commit` of a block of that many rows; the delta, or a reference to it."""
-        if rows <= SMALL_ROWS_MAX:
-            asked = self._disk.ask(Commit, epoch, height, certificate, sync)
-            if asked is not None:
-                done: Written = await asked
-                return done.delta()
+        asked = self._disk.ask(Commit, epoch, height, certificate, sync)
+        if asked is not None:
+            return self._delta(await asked, height, rows)
         told, delta = self._storage.commit.options(num_returns=2).remote(epoch, height, certificate, sync)
         await told
         return delta
+
+    def _delta(self, written: Written, height: int, rows: int) -> Any:
+        """The delta of a small block, a reference to that of another one."""
+        return written.delta() if rows <= SMALL_ROWS_MAX else self._storage.delta.remote(height)
 
     async def append_record(self, epoch: int, record: RaftRecord) -> None:
         """As `Storage.append_record`."""

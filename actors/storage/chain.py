@@ -19,17 +19,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_block, decode_certificate, decode_header
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
-from actors.ledger.rows import Batch, FormatError, in_place
+from actors.ledger.rows import Batch, FormatError
 from actors.ledger.signing import SIGNATURE_BYTES
 from actors.storage.disk import HEAD_KEY, Disk
 from actors.storage.disk import Batch as DiskBatch
@@ -37,13 +36,13 @@ from actors.storage.errors import ConflictError, HeaderError, HeightError, Stale
 from actors.storage.formats import Delta, Head, decode_delta, height_key
 from actors.storage.history import Retention
 from actors.storage.places import Places
+from actors.storage.preparing import Entries, Preparer
 from actors.storage.raft_log import RaftLog, RaftRecord
 from actors.storage.recovery import base_of, head_root, recover
-from actors.storage.remembering import undo_parts
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
 
-PERSIST_STAGES = ("ids", "transaction_root", "encode", "write")
+PERSIST_STAGES = ("encode", "write")
 _EPOCH_KEY = b"epoch"
 _AFTER_ALL_HEIGHTS = b"\xff" * 9
 _PER_HEIGHT = ("blocks", "headers", "receipts", "deltas", "history")
@@ -102,6 +101,7 @@ class Chain:
         self.base = base_of(disk)
         self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")
         self._clock_ns = clock_ns
+        self._preparer = Preparer(hash_rows, retention.heights_max > 0, clock_ns)
         self._writing = threading.Lock()
         self._persisted: list[Persisted] = []
 
@@ -128,6 +128,7 @@ class Chain:
 
     def _drop_above(self, height: int) -> None:
         self.state.undo_above(height)
+        self._preparer.forget_above(height)
         del self._persisted[max(height - self.head.height, 0) :]
 
     def require_epoch(self, epoch: int) -> None:
@@ -135,8 +136,13 @@ class Chain:
         if epoch != self.epoch:
             raise StaleEpochError(epoch, self.epoch)
 
-    def execute(self, epoch: int, height: int, strict: bool, proposer: bytes, batch: Batch) -> Execution:
-        """Execute a batch speculatively; see `State.execute`. Raises FormatError above a bound."""
+    def execute(
+        self, epoch: int, height: int, strict: bool, proposer: bytes, batch: Batch, sealed: bytes = b""
+    ) -> Execution:
+        """Execute a batch speculatively; see `State.execute`. Raises FormatError above a bound.
+
+        sealed: header and signature of a block that has them: what is to be written is prepared at once.
+        """
         self.require_epoch(epoch)
         if len(proposer) != 32:
             raise FormatError("proposer", f"{len(proposer)} bytes", "32 bytes")
@@ -149,8 +155,14 @@ class Chain:
         claimed = int(batch.rows["payload_bytes"].sum(dtype=np.uint64))
         if claimed != len(batch.payloads):
             raise FormatError("payloads", f"{len(batch.payloads)} bytes", f"{claimed} bytes as in the rows")
+        identified = self._preparer.identify(batch)
         tag = self.genesis.chain_tag
-        return self.state.execute(batch, tag, height, strict, proposer, self._clock_ns)
+        done = self.state.execute(batch, tag, height, strict, proposer, self._clock_ns)
+        if done.block is None:
+            return done
+        of_rows = self._preparer.executed(done.block, done.verdicts, identified(), sealed)
+        stages_us = {**done.stages_us, "ids": of_rows.ids_us, "transaction_root": of_rows.root_us}
+        return replace(done, transaction_root=of_rows.root, stages_us=stages_us)
 
     def persist(
         self,
@@ -262,12 +274,17 @@ class Chain:
         committed = self.hash_at(height)
         if committed != wanted:
             raise ConflictError(height, wanted.hex(), committed.hex())
+        delta, ids = self.delta_at(height)
+        return Written(height, committed, len(ids), True, 0, {}), delta, ids
+
+    def delta_at(self, height: int) -> tuple[Delta, NDArray[np.uint8]]:
+        """What a committed block has changed, and the (n, 32) ids of its rows. Raises HeightError."""
+        if not 0 < height <= self.head.height:
+            raise HeightError("delta", height, f"1..{self.head.height}")
         body = self.disk.get("deltas", height_key(height))
         if body is None:
-            raise HeightError("persist", height, f"at least {self.base.bodies}: those before are pruned")
-        delta = decode_delta(body)
-        ids = self.block(height).batch.ids(self.hash_rows)
-        return Written(height, committed, len(ids), True, 0, {}), delta, ids
+            raise HeightError("delta", height, f"at least {self.base.bodies}: those before are pruned")
+        return decode_delta(body), self.block(height).batch.ids(self.hash_rows)
 
     def block(self, height: int) -> Block:
         """A block on disk, decoded. Raises HeightError where there is none, CorruptionError when damaged."""
@@ -283,17 +300,11 @@ class Chain:
         block = self.state.block_at(height)
         if height != self.persisted_height + 1 or block is None:
             raise HeightError("persist", height, min(self.persisted_height, self.state.executed_height) + 1)
-        ids = block.batch.ids(self.hash_rows)
-        marks.append(self._clock_ns())
-        root = merkle.root(ids, self.hash_rows)
-        marks.append(self._clock_ns())
-        self._require_header(header, block, root)
-        delta = Delta(
-            height, header.time_ms, header.hash(), block.state_root, block.keys, block.nonces, block.balances
-        )
-        batch = self.disk.batch()
-        run = self._put_block(batch, header, signature, block, delta, ids)
-        persisted = Persisted(header.hash(), len(ids), delta, ids, run)
+        identified = self._preparer.identified(height)
+        self._require_header(header, block, identified.root)
+        entries, batch = self._preparer.entries(header, signature), self.disk.batch()
+        self._put_block(batch, header, entries)
+        persisted = Persisted(header.hash(), len(block.batch), entries.delta, identified.ids, entries.run)
         if record is not None:
             self.raft_log.put(batch, record)
         if certificate:
@@ -302,11 +313,13 @@ class Chain:
         size = self._write(batch, commits=bool(certificate))
         marks.append(self._clock_ns())
         self._persisted.append(persisted)
+        self._preparer.forget(height)
         if certificate:
             self._advance()
         spans = [(b - a) // 1000 for a, b in pairwise(marks)]
         stages_us = dict(zip(PERSIST_STAGES, spans, strict=True))
-        return Written.of(height, persisted, bool(certificate), size, stages_us), delta, ids
+        written = Written.of(height, persisted, bool(certificate), size, stages_us)
+        return written, persisted.delta, persisted.ids
 
     def _require_header(self, header: Header, block: Executed, transaction_root: bytes) -> None:
         for field, executed in (
@@ -323,28 +336,15 @@ class Chain:
                 named = (v.hex() if isinstance(v, bytes) else v for v in (got, executed))
                 raise HeaderError(field, *named)
 
-    def _put_block(
-        self,
-        batch: DiskBatch,
-        header: Header,
-        signature: bytes,
-        block: Executed,
-        delta: Delta,
-        ids: NDArray[np.uint8],
-    ) -> Run:
+    def _put_block(self, batch: DiskBatch, header: Header, entries: Entries) -> None:
         key = height_key(header.height)
         old = self.disk.get("headers", key)
         if old is not None and decode_header(old[:HEADER_BYTES]).hash() != header.hash():
             for family in _PER_HEIGHT:
                 batch.delete_range(family, key, _AFTER_ALL_HEIGHTS)
             self.places.drop_from(batch, header.height)
-        batch.put("headers", key, header.encode(), signature)
-        batch.put("blocks", key, *Block(header, signature, block.batch).parts())
-        batch.put("receipts", key, in_place(block.receipts))
-        batch.put("deltas", key, *delta.parts())
-        if self.state.history.retention.heights_max:
-            batch.put("history", key, *undo_parts(block.undo))
-        return self.places.put(batch, header.height, ids)
+        for family, at, value in entries.values:
+            batch.put_sealed(family, at, value)
 
     def _put_commit(self, batch: DiskBatch, height: int, persisted: Persisted, certificate: bytes) -> None:
         head = Head(height, self.head.transactions + persisted.transactions, persisted.hash)

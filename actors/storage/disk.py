@@ -63,6 +63,10 @@ class Batch:
         """Store the parts, joined and sealed."""
         self._batch.put(key, seal(family, key, *parts), self._disk.handle(family))
 
+    def put_sealed(self, family: str, key: bytes, value: bytes) -> None:
+        """Store what `formats.seal` has made."""
+        self._batch.put(key, value, self._disk.handle(family))
+
     def delete(self, family: str, key: bytes) -> None:
         """Remove a key; it need not exist."""
         self._batch.delete(key, self._disk.handle(family))

@@ -5,14 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from actors.storage import tx_index
 from actors.storage.disk import Batch, Disk
-from actors.storage.tx_index import MissingPageError, Run
+from actors.storage.tx_index import FAMILY, MissingPageError, Run
 
-_FAMILY = "tx_index"
 _LOOKUPS_MAX = 8
 
 
@@ -29,16 +25,9 @@ class Places:
         """Runs that a lookup may have to read."""
         return len(self._runs)
 
-    def put(self, batch: Batch, height: int, ids: NDArray[np.uint8]) -> Run:
-        """Add a block's run to a write batch."""
-        run, entries = tx_index.block_run(height, ids)
-        for key, value in entries:
-            batch.put(_FAMILY, key, value)
-        return run
-
     def drop_from(self, batch: Batch, height: int) -> None:
         """Add to a write batch the removal of the runs of uncommitted blocks from `height` on."""
-        batch.delete_range(_FAMILY, tx_index.page_key(0, height, 0), tx_index.page_key(1, 0, 0))
+        batch.delete_range(FAMILY, tx_index.page_key(0, height, 0), tx_index.page_key(1, 0, 0))
 
     def add(self, run: Run) -> None:
         """A block is committed: lookups see its run from now on."""
@@ -71,13 +60,13 @@ class Places:
                 return False
             fences.append(int(page[0][0]))
             batch = self._disk.batch()
-            batch.put(_FAMILY, tx_index.page_key(level, first, len(fences)), tx_index.encode_page(page))
+            batch.put(FAMILY, tx_index.page_key(level, first, len(fences)), tx_index.encode_page(page))
             batch.write(sync=False)
         run = tx_index.merged_run(sources, fences)
         batch = self._disk.batch()
-        batch.put(_FAMILY, run.key(0), run.encode())
+        batch.put(FAMILY, run.key(0), run.encode())
         for source in sources:
-            batch.delete_range(_FAMILY, *tx_index.key_range(source.level, source.first))
+            batch.delete_range(FAMILY, *tx_index.key_range(source.level, source.first))
         gone = {id(source) for source in sources}
         with self._lock:  # so that whoever misses a page also finds a newer list of runs
             batch.write(sync=False)
@@ -90,20 +79,20 @@ class Places:
             gone = [run for run in self._runs if run.stop <= height]
             batch = self._disk.batch()
             for run in gone:
-                batch.delete_range(_FAMILY, *tx_index.key_range(run.level, run.first))
+                batch.delete_range(FAMILY, *tx_index.key_range(run.level, run.first))
             batch.write(sync=False)
             self._runs = [run for run in self._runs if run.stop > height]
 
     def _read(self, key: bytes) -> bytes | None:
-        return self._disk.get(_FAMILY, key)
+        return self._disk.get(FAMILY, key)
 
 
 def _load(disk: Disk) -> list[Run]:
     """All directories. Pages without one are of a merge that was cut short; doing it again replaces them."""
     runs, begin = [], b""
-    while (key := next(disk.keys(_FAMILY, begin), None)) is not None:
+    while (key := next(disk.keys(FAMILY, begin), None)) is not None:
         level, first, _ = tx_index.split_key(key)
-        body = disk.get(_FAMILY, tx_index.page_key(level, first, 0))
+        body = disk.get(FAMILY, tx_index.page_key(level, first, 0))
         if body is not None:
             runs.append(tx_index.decode_run(key, body))
         begin = tx_index.key_range(level, first)[1]

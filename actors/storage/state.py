@@ -64,12 +64,16 @@ class Executed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Execution:
-    """verdicts: (n,) uint8 in the executed order. block: None if a strict execution met a failing row."""
+    """verdicts: (n,) uint8 in the executed order. block: None if a strict execution met a failing row.
+
+    transaction_root: of the rows that passed; only a chain knows it.
+    """
 
     verdicts: NDArray[np.uint8]
     block: Executed | None
     conflicts: Conflicts
     stages_us: dict[str, int] = field(default_factory=dict)
+    transaction_root: bytes = b""
 
 
 class State:

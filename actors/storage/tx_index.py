@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.hashing import prefixes
 
+FAMILY = "tx_index"
 FAN_OUT = 16
 PAGE_ROWS = 4096
 _KEY = struct.Struct(">BQI")

@@ -8,6 +8,7 @@ ways; epochs and heights refuse what comes at the wrong time. Threads: any.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +25,7 @@ from actors.storage.formats import Delta
 from actors.storage.raft_log import RaftRecord
 from actors.storage.state import Execution
 
+DELTAS_KEPT_MAX = 16
 Draws = tuple[NDArray[Any], ...]
 Done = tuple[Written, Delta, NDArray[np.uint8]]
 
@@ -38,6 +40,7 @@ class Writer:
         self._totals_us: dict[str, int] = {}
         self._conflicts: dict[str, int] = {}
         self._counters = {"blocks": 0, "transactions": 0, "bytes_written": 0}
+        self._deltas: OrderedDict[int, tuple[Delta, NDArray[np.uint8]]] = OrderedDict()
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -48,6 +51,7 @@ class Writer:
         strict: bool,
         proposer: bytes,
         order: NDArray[np.int64] | None,
+        sealed: bytes,
         parts: Draws,
     ) -> tuple[Execution, dict[str, int], dict[str, int]]:
         """Execute draws; the outcome, microseconds by stage, and conflicts by kind. See `Storage.execute`."""
@@ -55,7 +59,7 @@ class Writer:
             started = self._clock_ns()
             batch = _joined(parts, order)
             decode_us = (self._clock_ns() - started) // 1000
-            execution = self._chain.execute(epoch, height, strict, proposer, batch)
+            execution = self._chain.execute(epoch, height, strict, proposer, batch, sealed)
         stages_us = {"decode": decode_us, **execution.stages_us}
         conflicts = asdict(execution.conflicts)
         self._count(stages_us, conflicts)
@@ -79,6 +83,12 @@ class Writer:
         with self.disk_turn:
             return self._counted(*self._chain.commit(epoch, height, certificate, sync))
 
+    def delta(self, height: int) -> tuple[Delta, NDArray[np.uint8]]:
+        """What a committed block has changed, and its ids; once from memory, if it is of the last ones."""
+        with self._counters_lock:
+            held = self._deltas.pop(height, None)
+        return held or self._chain.delta_at(height)
+
     def append_record(self, epoch: int, record: RaftRecord) -> None:
         """See `Chain.append_record`."""
         with self.disk_turn:
@@ -99,10 +109,10 @@ class Writer:
             return self._executed(request)
         if isinstance(request, Persist):
             _, *fields = msgspec.structs.astuple(request)
-            return _told(request.number, *self.persist(*fields))
+            return self._told(request.number, *self.persist(*fields))
         if isinstance(request, Commit):
             _, *fields = msgspec.structs.astuple(request)
-            return _told(request.number, *self.commit(*fields))
+            return self._told(request.number, *self.commit(*fields))
         return self._appended(request)
 
     def _executed(self, request: Execute) -> Executed:
@@ -112,7 +122,7 @@ class Writer:
             for place, part in enumerate(request.parts)
         )
         execution, stages_us, conflicts = self.execute(
-            request.epoch, request.height, request.strict, request.proposer, order, parts
+            request.epoch, request.height, request.strict, request.proposer, order, request.sealed, parts
         )
         block = execution.block
         return Executed(
@@ -122,6 +132,7 @@ class Writer:
             len(block.batch.payloads) if block else 0,
             block.state_root if block else b"",
             block.receipts_root if block else b"",
+            execution.transaction_root,
             block.fees if block else 0,
             conflicts,
             stages_us,
@@ -130,6 +141,18 @@ class Writer:
     def _appended(self, request: Append) -> calls.Written:
         self.append_record(request.epoch, request.record)
         return calls.Written(request.number)
+
+    def _told(self, number: int, written: Written, delta: Delta, ids: NDArray[np.uint8]) -> calls.Written:
+        if not written.committed:
+            return calls.Written(number)
+        if len(ids) > calls.SMALL_ROWS_MAX:
+            with self._counters_lock:
+                self._deltas[delta.height] = delta, ids
+                if len(self._deltas) > DELTAS_KEPT_MAX:
+                    self._deltas.popitem(last=False)
+            return calls.Written(number)
+        columns = (column.tobytes() for column in (delta.keys, delta.nonces, delta.balances, ids))
+        return calls.Written(number, delta.height, delta.hash, delta.state_root, delta.time_ms, *columns)
 
     # --- figures -----------------------------------------------------------------------------------------
 
@@ -158,13 +181,6 @@ class Writer:
             for totals, added in ((self._totals_us, stages_us), (self._conflicts, conflicts or {})):
                 for name, amount in added.items():
                     totals[name] = totals.get(name, 0) + amount
-
-
-def _told(number: int, written: Written, delta: Delta, ids: NDArray[np.uint8]) -> calls.Written:
-    if not written.committed:
-        return calls.Written(number)
-    columns = (column.tobytes() for column in (delta.keys, delta.nonces, delta.balances, ids))
-    return calls.Written(number, delta.height, delta.hash, delta.state_root, delta.time_ms, *columns)
 
 
 def _joined(parts: Draws, order: NDArray[np.int64] | None) -> Batch:

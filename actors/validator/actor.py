@@ -26,10 +26,10 @@ from actors.ledger.rows import LEAF_PREFIX, row_matrix
 from actors.settings import ValidatorSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived, kernel_cache_dir
 from actors.validator.chunking import ChunkSizer
-from actors.validator.chunks import ATTEMPTS_MAX, Chunk, ChunkQueue, Patience
+from actors.validator.chunks import Chunk, ChunkQueue
 from actors.validator.kernels import Kernels, select
 from actors.validator.remembered import Remembered
-from actors.validator.work import join_subtrees, split_tree, subtree_roots, verify_rows
+from actors.validator.work import verify_rows
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
 _CALLS_PER_WORKER = 2
@@ -46,7 +46,7 @@ class ValidatorsUnavailableError(RuntimeError):
 
 
 class Validator(Shell):
-    """CPU work in chunks: signatures and the transaction tree. What it keeps only saves work."""
+    """Signatures in chunks. What it keeps only saves work."""
 
     def __init__(self, context: ActorContext, settings: ValidatorSettings) -> None:
         super().__init__(context)
@@ -101,13 +101,6 @@ class Validator(Shell):
             valid[unknown] = verify_rows(self._kernels, rows if len(unknown) == len(rows) else rows[unknown])
             self._remembered.add(ids[unknown[valid[unknown]]])
         return valid
-
-    def subtree_roots(
-        self, order: NDArray[np.int64] | None, start: int, stop: int, *parts: NDArray[Any]
-    ) -> tuple[NDArray[np.uint8], int]:
-        """Roots of subtrees of the transaction tree (see work.py), and the microseconds it took."""
-        began = time.perf_counter_ns()
-        return subtree_roots(self._kernels, order, parts, start, stop), self._worked_us(began)
 
     def _worked_us(self, began_ns: int) -> int:
         elapsed_us = (time.perf_counter_ns() - began_ns) // 1000
@@ -164,13 +157,11 @@ class ValidatorPool:
         self.settings, self.node, self.options = settings, node, dict(options or OPTIONS)
         self._again = again
         self._sizer = ChunkSizer(settings.chunk_target_ms * 1000, settings.chunk_rows_max)
-        self._root_patience = Patience(settings.chunk_overdue_ms / 1000)
         self._workers = list(workers)
         self._runners: dict[Any, list[asyncio.Task[None]]] = {}
         self._probes: dict[Any, asyncio.Task[None]] = {}
         self._busy: set[asyncio.Task[None]] = set()
         self._own: list[asyncio.Task[None]] = []
-        self._turn = 0
         self._looked_s = 0.0
         self.redone = self.done_here = self.done_in_place = 0
 
@@ -260,7 +251,6 @@ class ValidatorPool:
             "done_in_place": self.done_in_place,
             "validators_away": len(self._probes),
             "overdue_ms": round(self._queue.limit_s * 1000, 1),
-            "root_overdue_ms": round(self._root_patience.limit_s * 1000, 1),
             "us_per_row": round(self._sizer.us_per_row, 2),
         }
 
@@ -271,7 +261,7 @@ class ValidatorPool:
         if not self._runners:
             self.refresh()
         total = len(rows) if count is None else count
-        if self._in_place((rows,), total):
+        if self._in_place(rows, total):
             return verify_rows(self._kernels, rows[:total])
         ranges = self._sizer.split(total, len(self._workers))
         if not ranges:
@@ -352,81 +342,15 @@ class ValidatorPool:
         self.done_here += 1
         self._queue.answer(chunk, valid)
 
-    def _in_place(self, parts: Sequence[Any], count: int) -> bool:
+    def _in_place(self, rows: Any, count: int) -> bool:
         """Whether the owner does this much work itself: the rows are at hand, few, and its kernels loaded."""
-        at_hand = all(isinstance(part, np.ndarray) for part in parts)
-        if not at_hand or "_kernels" not in self.__dict__ or self._here.locked():
+        if not isinstance(rows, np.ndarray) or "_kernels" not in self.__dict__ or self._here.locked():
             return False
         few = 0 < count <= IN_PLACE_ROWS_MAX[self._kernels.name]
         self.done_in_place += few
         return few
 
-    # The transaction tree
-
-    async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
-    ) -> tuple[bytes, int]:
-        """RFC 9162 root of `count` rows of the parts in order, and the microseconds of the slowest piece.
-
-        A large block is split among the Validators.
-        """
-        if not self._runners:
-            self.refresh()
-        if self._in_place(parts, count):
-            began = time.perf_counter_ns()
-            roots = subtree_roots(self._kernels, order, parts, 0, count)
-            return join_subtrees([roots]), (time.perf_counter_ns() - began) // 1000
-        ranges = split_tree(count, len(self._present()))
-        pieces = await asyncio.gather(*(self._subtrees(order, parts, *each) for each in ranges))
-        return join_subtrees([roots for roots, _ in pieces]), max(us for _, us in pieces)
-
-    async def _subtrees(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any], start: int, stop: int
-    ) -> tuple[NDArray[np.uint8], int]:
-        """Roots of the subtrees of some rows, by the first who answers.
-
-        Validators take turns. One that fails or is late is followed by the next, and then by this process.
-        """
-        calls: set[asyncio.Task[tuple[NDArray[np.uint8], int]]] = set()
-        self._turn += 1
-        turn, present = self._turn, self._present()
-        for place in range(min(ATTEMPTS_MAX, len(present))):
-            worker = present[(turn + place) % len(present)]
-            call = asyncio.create_task(self._ask(worker, (order, start, stop, *parts)))
-            call.add_done_callback(_seen)
-            calls.add(call)
-            limit_s = self._root_patience.limit_s
-            done, calls = await asyncio.wait(calls, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-            for ended in done:
-                if ended.exception() is None:
-                    return ended.result()
-            if not done:
-                self._suspect(worker)
-        async with self._here:
-            began = time.perf_counter_ns()
-            bodies = await asyncio.gather(*(_answer(part) for part in parts))
-            roots = await asyncio.to_thread(lambda: subtree_roots(self._kernels, order, bodies, start, stop))
-        self.done_here += 1
-        return roots, (time.perf_counter_ns() - began) // 1000
-
-    async def _ask(self, worker: Any, work: tuple[Any, ...]) -> tuple[NDArray[np.uint8], int]:
-        began_s = time.monotonic()
-        try:
-            answer: tuple[NDArray[np.uint8], int] = await worker.subtree_roots.remote(*work)
-        except RayError:
-            self.redone += 1
-            self._suspect(worker)
-            raise
-        self._root_patience.observe(time.monotonic() - began_s)
-        return answer
-
 
 async def _answer(reference: Any) -> Any:
     """What a reference refers to; other values as they are."""
     return await reference if isinstance(reference, ray.ObjectRef) else reference
-
-
-def _seen(call: asyncio.Task[Any]) -> None:
-    """Look at the error of a call that nobody waits for any more, so that it is not reported as lost."""
-    if not call.cancelled():
-        call.exception()

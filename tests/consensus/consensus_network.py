@@ -139,11 +139,8 @@ class FakePorts:
     async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
         return np.ones(count, dtype=np.bool_)
 
-    async def transaction_root(self, order: Any, parts: Sequence[Any], count: int) -> tuple[bytes, int]:
-        return bytes([mark_of(parts)]) * 32, 1
-
     async def execute(
-        self, height: int, strict: bool, proposer: bytes, order: Any, parts: Sequence[Any]
+        self, height: int, strict: bool, proposer: bytes, order: Any, sealed: bytes, parts: Sequence[Any]
     ) -> dict[str, Any]:
         await asyncio.sleep(0)
         self._disk.fail_once("execute")
@@ -155,6 +152,7 @@ class FakePorts:
             "payload_bytes": 0,
             "state_root": bytes([height % 251, mark_of(parts)]) * 16,
             "receipts_root": bytes(32),
+            "transaction_root": bytes([mark_of(parts)]) * 32,
             "stages_us": {},
         }
 

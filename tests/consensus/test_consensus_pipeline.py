@@ -24,6 +24,7 @@ from actors.ledger.signing import Signer
 
 SIGNER = Signer(b"\x01" * 32)
 GENESIS = b"\x09" * 32
+TRANSACTIONS, FEWER = b"\x77" * 32, b"\x78" * 32
 
 
 def root_of(height: int) -> bytes:
@@ -40,8 +41,16 @@ class FakeStages:
         self.verdicts: dict[int, list[int]] = {}
         self.bad_signatures: dict[int, int] = {}
         self.break_on_persist = False
+        self.sealed: list[bytes] = []
         self.overlap = 0
         self._running = 0
+
+    async def _at_work(self) -> None:
+        self._running += 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.overlap = max(self.overlap, self._running)
+        self._running -= 1
 
     async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
         valid = np.ones(count, dtype=np.bool_)
@@ -49,25 +58,18 @@ class FakeStages:
             valid[self.bad_signatures[parts[0]]] = False
         return valid
 
-    async def transaction_root(
-        self, order: NDArray[np.int64] | None, parts: Sequence[Any], count: int
-    ) -> tuple[bytes, int]:
-        self._running += 1
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        self.overlap = max(self.overlap, self._running)
-        self._running -= 1
-        return (b"\x77" * 32 if order is None or len(order) == 3 else b"\x78" * 32), 5
-
     async def execute(
         self,
         height: int,
         strict: bool,
         proposer: bytes,
         order: NDArray[np.int64] | None,
+        sealed: bytes,
         parts: Sequence[Any],
     ) -> dict[str, Any]:
+        await self._at_work()
         assert height == self.height + 1
+        self.sealed.append(sealed)
         verdicts = np.array(self.verdicts.get(parts[0], [0, 0, 0]), dtype=np.uint8)
         if not (strict and verdicts.any()):
             self.height = height
@@ -77,6 +79,7 @@ class FakeStages:
             "payload_bytes": 0,
             "state_root": root_of(height),
             "receipts_root": root_of(height + 100),
+            "transaction_root": TRANSACTIONS if not verdicts.any() else FEWER,
             "stages_us": {"transition": 9},
         }
 
@@ -87,6 +90,7 @@ class FakeStages:
     async def persist(self, sealed: Sealed) -> None:
         if self.break_on_persist:
             raise ConnectionError("storage is gone")
+        await self._at_work()
         self.persisted.append(sealed)
 
     def seal(self, header: Header) -> bytes:
@@ -116,7 +120,7 @@ def block(at: int, parent: bytes, tag: int = 0, **changes: Any) -> tuple[Work, b
         "transaction_count": 3,
         "payload_bytes": 0,
         "parent_hash": parent,
-        "transaction_root": b"\x77" * 32,
+        "transaction_root": TRANSACTIONS,
         "state_root": root_of(at),
         "receipts_root": root_of(at + 100),
         "proposer": SIGNER.public_key,
@@ -137,6 +141,7 @@ def test_proposals_become_a_chain_in_order() -> None:
         parents = [GENESIS, *(sealed.digest for sealed in stages.persisted)]
         assert [sealed.header.parent_hash for sealed in stages.persisted] == parents[:-1]
         assert stages.overlap > 1, "no two blocks were ever under way together"
+        assert stages.sealed == [b""] * 7
         await pipe.close()
 
     asyncio.run(scenario())
@@ -154,7 +159,7 @@ def test_a_proposal_leaves_out_what_fails_and_commits_the_rest() -> None:
         last = await pipe.submit(Work((3, None), 3, order=np.arange(3)))
         headers = await asyncio.gather(first, empty, last)
         assert headers[0] is not None
-        assert (headers[0].transaction_count, headers[0].transaction_root) == (2, b"\x78" * 32)
+        assert (headers[0].transaction_count, headers[0].transaction_root) == (2, FEWER)
         assert headers[1] is None
         assert headers[2] is not None
         assert headers[2].height == 2
@@ -173,6 +178,7 @@ def test_valid_blocks_of_others_are_committed() -> None:
         second, _ = block(2, parent)
         headers = await asyncio.gather(await pipe.submit(first), await pipe.submit(second))
         assert [header.height for header in headers if header] == [1, 2]
+        assert stages.sealed == [work.header.encode() + work.signature for work in (first, second)]
         await pipe.close()
 
     asyncio.run(scenario())

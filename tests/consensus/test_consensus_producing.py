@@ -70,6 +70,58 @@ async def produce(shards: list[Shard], until: Any) -> list[Work]:
     return pipeline.works
 
 
+class Away(Shard):
+    """Does not answer the draws of these numbers."""
+
+    def __init__(self, *missed: int) -> None:
+        super().__init__()
+        self.missed = set(missed)
+
+    async def _later(self, told: dict[str, Any]) -> dict[str, Any]:
+        if len(self.asked) in self.missed:
+            raise ConnectionError("it restarts")
+        return told
+
+
+async def handed_over(shards: list[Shard], draws: int) -> list[int]:
+    """After which draws a leader handed over; each finds the clock 400 ms later."""
+    asked = shards[-1].asked
+    given: list[int] = []
+    engine = SimpleNamespace(
+        replica=SimpleNamespace(head=SimpleNamespace(height=0)),
+        hand_over=lambda: bool(given.append(len(asked)) or True),
+    )
+    told: list[str] = []
+    producer = Producer(
+        *(shards, GENESIS, 1, StageTimes(), (ConnectionError,)),
+        missed=lambda error: told.append(str(error)),
+        clock_us=lambda: 400_000 * len(asked),
+    )
+    task = asyncio.create_task(producer.run(engine, Pipeline()))  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        while len(asked) <= draws:
+            await asyncio.sleep(0)
+    task.cancel()
+    assert sum("another member is to lead" in each for each in told) == len(given)
+    return given
+
+
+def test_a_leader_whose_shards_are_all_away_hands_over(monkeypatch: Any) -> None:
+    monkeypatch.setattr(producing, "IDLE_PAUSE_US_MIN", 1)
+    monkeypatch.setattr(producing, "IDLE_PAUSE_US_MAX", 2)
+
+    def after(*shards: Shard) -> list[int]:
+        return asyncio.run(handed_over(list(shards), 12))
+
+    assert after(Away(3, 4, 5)) == []  # 800 ms between the first and the last
+    assert after(Away(3, 4, 5, 6)) == [6]
+    assert after(Away(3, 4, 5, 7, 8, 9)) == []
+    assert after(Away(*range(3, 12))) == [6, 9]
+    assert after(Away(*range(3, 12)), Away()) == []
+    assert after(Away(*range(3, 12)), Away(*range(3, 12))) == [6, 9]
+    assert after(Away()) == []
+
+
 def test_small_draws_are_at_hand_and_large_ones_stay_references() -> None:
     small, large = asyncio.run(
         produce([Shard(AT_HAND_ROWS_MAX, AT_HAND_ROWS_MAX + 1)], lambda pipeline: len(pipeline.works) == 2)

@@ -60,6 +60,26 @@ def test_all_members_commit_the_same_blocks(seed: int, loss: float) -> None:
     run(seed, scenario, loss)
 
 
+def test_a_leader_hands_over_to_whoever_answers_and_has_most_of_the_log() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        leader = await leader_of(network)
+        deaf = next(m for m in network.members if not m.leads)
+        await deaf.crash()
+        await grows(network, [m for m in network.members if m is not deaf])
+        engine = leader.part.engine
+        assert engine is not None
+        assert engine.hand_over()
+        assert not engine.hand_over(), "once is enough"
+        heir = await leader_of(network, without=leader)
+        assert heir is not deaf
+        deaf.start()
+        await grows(network, network.members)
+        await network.settle()
+
+    run(12, scenario)
+
+
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_a_crashed_member_comes_back_and_catches_up(role: str) -> None:
     async def scenario(network: FakeNetwork) -> None:

@@ -40,7 +40,7 @@ class Shell:
         batch = self.driver.batch(count)
         cut = count // 3
         parts = (batch.rows[:cut], batch.payloads, batch.rows[cut:], batch.payloads)
-        executed = self.storage.execute(self.epoch, height, True, SIGNER.public_key, None, *parts)
+        executed = self.storage.execute(self.epoch, height, True, SIGNER.public_key, None, b"", *parts)
         header = self.driver.header(self.storage._chain.state.block_at(height))
         self.driver.epoch = self.epoch
         signature = sign_proposal(SIGNER, header.hash())
@@ -96,22 +96,24 @@ def test_order_picks_and_reorders_rows_of_all_draws(shell):
     batch = shell.driver.batch(12)
     order = np.arange(11, -1, -1)
     parts = (batch.rows[:5], batch.payloads, batch.rows[5:], batch.payloads)
-    lax = shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, order, *parts)
+    lax = shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, order, b"", *parts)
     assert len(lax["verdicts"]) == 12
     kept = shell.storage._chain.state.block_at(1).batch.rows
     assert np.array_equal(kept, batch.rows[::-1][lax["verdicts"] == 0])
     assert shell.storage.rollback(shell.epoch, 0)["executed_height"] == 0
     for wrong, message in (([0, 12], "order"), ([-1, 2], "order"), ([3, 3], "twice")):
         with pytest.raises(FormatError, match=message):
-            shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, np.array(wrong), *parts)
+            shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, np.array(wrong), b"", *parts)
     with pytest.raises(FormatError, match="parts"):
-        shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, None, batch.rows)
+        shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, None, b"", batch.rows)
 
 
 def test_strict_failure_answers_verdicts_and_no_roots(shell):
     batch = shell.driver.batch(3)
     batch.rows["nonce"][1] += 100
-    answer = shell.storage.execute(shell.epoch, 1, True, SIGNER.public_key, None, batch.rows, batch.payloads)
+    answer = shell.storage.execute(
+        shell.epoch, 1, True, SIGNER.public_key, None, b"", batch.rows, batch.payloads
+    )
     assert answer["verdicts"][1] != 0
     assert (answer["count"], answer["state_root"]) == (0, b"")
     assert shell.storage.head()["executed_height"] == 0

@@ -16,7 +16,7 @@ from actors.ledger.rows import FormatError
 from actors.line import Desk
 from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
-from actors.storage import calls, errors
+from actors.storage import calls, errors, writing
 from actors.storage.actor import Storage
 from actors.storage.calls import LineEndedError, StorageCalls, UnexpectedError
 from actors.storage.raft_log import RaftRecord
@@ -52,7 +52,7 @@ class Handle:
     """What Consensus holds of Storage."""
 
     METHODS = (
-        *("desks", "execute", "persist", "commit", "append_record", "fence"),
+        *("desks", "execute", "persist", "commit", "delta", "append_record", "fence"),
         *("raft_state", "replay", "head", "rollback", "compact_log"),
     )
 
@@ -109,7 +109,7 @@ async def commit(storage, store, driver, epoch, count=5):
     cut = count // 2
     parts = (batch.rows[:cut], batch.payloads, batch.rows[cut:], batch.payloads)
     order = np.arange(count)
-    done = await store.execute(epoch, height, True, SIGNER.public_key, order, parts)
+    done = await store.execute(epoch, height, True, SIGNER.public_key, order, b"", parts)
     header = driver.header(storage._chain.state.block_at(height))
     record = RaftRecord(hard_state=b"h", first_index=height, entries=(b"entry",))
     signed = header.encode(), sign_proposal(SIGNER, header.hash())
@@ -125,7 +125,10 @@ def test_a_small_block_goes_over_lines_and_is_answered_as_through_ray(storage):
         assert handle.through_ray() == {"fence": 1}
         assert (done["height"], done["verdicts"].tolist(), done["count"]) == (1, [0] * 5, 5)
         assert (done["state_root"], done["receipts_root"]) == (header.state_root, header.receipts_root)
-        assert set(done["stages_us"]) == {"decode", "transition", "receipts_root", "state_root"}
+        assert done["transaction_root"] == header.transaction_root
+        assert set(done["stages_us"]) == {
+            *("decode", "transition", "receipts_root", "state_root", "ids", "transaction_root"),
+        }
         assert storage._chain.raft_log.read().entries == (b"entry",)
         again, told = storage.commit(epoch, 1, certificate(header))
         assert again["committed"]
@@ -140,19 +143,31 @@ def test_a_small_block_goes_over_lines_and_is_answered_as_through_ray(storage):
     run(storage, scenario)
 
 
-def test_a_large_block_and_references_go_through_ray(storage):
+def test_a_large_block_and_its_delta_go_through_ray(storage, monkeypatch):
+    monkeypatch.setattr(writing, "DELTAS_KEPT_MAX", 1)
+
     async def scenario(store, handle):
         driver = Driver(storage._chain, ACCOUNTS)
         epoch, _ = await handle.fence.remote()
-        _, _, delta = await commit(storage, store, driver, epoch, calls.SMALL_ROWS_MAX + 1)
-        assert handle.through_ray() == {
-            "fence": 1,
-            "execute": 1,
-            "commit": 1,
-        }  # no delta of a persist is used
-        assert len((await delta)["ids"]) == calls.SMALL_ROWS_MAX + 1
+        rows = calls.SMALL_ROWS_MAX + 1
+        _, header, delta = await commit(storage, store, driver, epoch, rows)
+        told = await delta
+        assert handle.through_ray() == {"fence": 1, "execute": 1, "delta": 1}
+        assert len(told["ids"]) == rows
+        assert not storage._writer._deltas
+        from_disk = storage.delta(1)
+        for name, value in told.items():
+            assert np.array_equal(from_disk[name], value), name
+        with pytest.raises(errors.HeightError, match="delta"):
+            storage.delta(2)
+        # Committing it again, as after an answer that was lost, tells the same.
+        again = await store.commit(epoch, 1, certificate(header), False, rows)
+        assert (await again)["height"] == 1
+        later = [(await commit(storage, store, driver, epoch, rows))[2] for _ in range(3)]
+        assert list(storage._writer._deltas) == [4]
+        assert [(await delta)["height"] for delta in later] == [2, 3, 4]
         with pytest.raises(FormatError, match="parts"):
-            await store.execute(epoch, 2, True, SIGNER.public_key, None, (object(),))
+            await store.execute(epoch, 5, True, SIGNER.public_key, None, b"", (object(),))
 
     run(storage, scenario)
 
@@ -164,13 +179,13 @@ def test_errors_are_the_same_over_a_line(storage):
         batch = driver.batch(3)
         parts = batch.rows, batch.payloads
         with pytest.raises(errors.StaleEpochError) as stale:
-            await store.execute(epoch - 1, 1, True, SIGNER.public_key, None, parts)
+            await store.execute(epoch - 1, 1, True, SIGNER.public_key, None, b"", parts)
         assert stale.value.args == (epoch - 1, epoch)
         _, header, _ = await commit(storage, store, driver, epoch)
         with pytest.raises(errors.HeightError, match="commit: got height 3"):
             await store.commit(epoch, 3, certificate(header), False, 3)
         with pytest.raises(FormatError, match="proposer") as wrong:
-            await store.execute(epoch, 2, True, b"short", None, parts)
+            await store.execute(epoch, 2, True, b"short", None, b"", parts)
         assert wrong.value.field == "proposer"
         storage._chain.raft_log.put = None  # a bug, as far as the caller can tell
         with pytest.raises(UnexpectedError, match="TypeError"):
@@ -199,7 +214,7 @@ def test_calls_over_a_line_and_through_ray_take_turns(storage):
 
         storage._chain.execute = storage._chain.append_record = slow
         ways = store.execute, handle.execute.remote
-        small = epoch, 1, True, SIGNER.public_key, None
+        small = epoch, 1, True, SIGNER.public_key, None, b""
         state = [
             ways[0](*small, (batch.rows, batch.payloads))
             if n % 2

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import random
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,17 +21,11 @@ from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import Work
 from actors.consensus.ports import NodePorts
 from actors.consensus.stages import StageTimes
-from actors.ledger import merkle
-from actors.ledger.rows import Batch
 from actors.settings import ConsensusSettings
 from actors.storage.calls import FAILURES, StorageCalls
 from actors.storage.raft_log import RaftRecord
 
 ROWS = 5
-
-
-async def transaction_root(order, parts, _count):
-    return merkle.root(Batch(*parts).take(order).ids()), 1
 
 
 class Producer:
@@ -67,7 +60,7 @@ def participation(handle, store, producer):
     ports = NodePorts(
         storage=handle,
         store=store,
-        pool=SimpleNamespace(transaction_root=transaction_root),
+        pool=None,
         signer=SIGNER,
         peer=lambda: None,
         say=lambda _: True,

@@ -1,0 +1,148 @@
+"""What is made of a block beside its execution is what would be made when it is persisted."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+import pytest
+from storage_network import SIGNER, Driver, certificate, make_genesis
+
+from actors.ledger import merkle
+from actors.ledger.block import sign_proposal
+from actors.ledger.hashing import sha256_rows
+from actors.storage import preparing
+from actors.storage.chain import Chain
+from actors.storage.disk import FAMILIES, Disk
+from actors.storage.history import Retention
+
+GENESIS, ALLOCATION = make_genesis()
+
+
+@pytest.fixture(autouse=True)
+def small_blocks_too(monkeypatch):
+    monkeypatch.setattr(preparing, "ASIDE_ROWS_MIN", 1)
+
+
+@contextmanager
+def driver_on(directory):
+    disk = Disk(directory)
+    try:
+        retention = Retention(10, 1 << 20)
+        chain = Chain(
+            disk, GENESIS, lambda: ALLOCATION, sha256_rows, 1, time.perf_counter_ns, False, retention
+        )
+        yield Driver(chain, GENESIS.accounts)
+    finally:
+        disk.close()
+
+
+def sealed_bytes(header):
+    return header.encode() + sign_proposal(SIGNER, header.hash())
+
+
+def follow(driver, header, batch, sealed):
+    """Execute a block of another node."""
+    return driver.chain.execute(driver.epoch, header.height, True, SIGNER.public_key, batch, sealed)
+
+
+def persist(driver, header):
+    signature = sign_proposal(SIGNER, header.hash())
+    proof = certificate(header)
+    return driver.chain.persist(driver.epoch, header.height, header.encode(), signature, proof)
+
+
+def contents(chain):
+    return {
+        (family, key): value
+        for family in FAMILIES
+        if family != "meta"
+        for key, value in chain.disk.scan_raw(family)
+    }
+
+
+def test_what_is_prepared_is_written_as_what_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "AHEAD_BLOCKS_MAX", 3)
+    made = []
+    with driver_on(tmp_path / "proposer") as driver:
+        for count in (30, 0, 1, 50, 7):
+            block = driver.execute(count)
+            header = driver.header(block)
+            made.append((header, block.batch))
+            assert driver.chain._preparer._ready[block.height].ahead is None
+            persist(driver, header)
+        expected = contents(driver.chain)
+    assert {"blocks", "headers", "receipts", "deltas", "history", "tx_index"} <= {
+        family for family, _ in expected
+    }
+    with driver_on(tmp_path / "follower") as driver:
+        for header, batch in made:
+            done = follow(driver, header, batch, sealed_bytes(header))
+            assert done.transaction_root == header.transaction_root
+        ready = driver.chain._preparer._ready
+        assert [height for height, each in ready.items() if each.ahead is not None] == [1, 3]
+        for header, _ in made:
+            written, delta, ids = persist(driver, header)
+            assert (written.hash, delta.hash) == (header.hash(), header.hash())
+            assert merkle.root(ids) == header.transaction_root
+        assert contents(driver.chain) == expected
+        assert not driver.chain._preparer._ready
+
+
+def test_another_header_than_the_prepared_one_is_the_one_that_is_written(tmp_path):
+    with driver_on(tmp_path) as driver:
+        batch = driver.batch(9)
+        probe = driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block
+        false = driver.header(probe, time_ms=1)
+        driver.chain.rollback(driver.epoch, 0)
+        assert not driver.chain._preparer._ready
+        block = follow(driver, false, batch, sealed_bytes(false)).block
+        assert driver.chain._preparer._ready[1].ahead is not None
+        header = driver.header(block, time_ms=2)
+        _, delta, _ = persist(driver, header)
+        assert driver.chain.block(1).header == header
+        assert delta.time_ms == 2
+
+
+def test_rows_that_fail_are_in_neither_ids_nor_root(tmp_path):
+    with driver_on(tmp_path) as driver:
+        batch = driver.batch(9)
+        batch.rows["nonce"][3] += 100
+        lax = driver.chain.execute(driver.epoch, 1, False, SIGNER.public_key, batch)
+        assert len(lax.block.batch) == 8
+        assert lax.transaction_root == merkle.root(lax.block.batch.ids())
+        _, _, ids = driver.persist(lax.block)
+        assert ids.tobytes() == lax.block.batch.ids().tobytes()
+
+
+def test_a_block_that_could_not_be_written_is_still_prepared(tmp_path, monkeypatch):
+    with driver_on(tmp_path) as driver:
+        block = driver.execute(9)
+
+        def broken(*_):
+            raise OSError("no disk")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(driver.chain.disk, "write", broken)
+            with pytest.raises(OSError, match="no disk"):
+                driver.persist(block)
+        assert driver.persist(block)[0].committed
+        assert driver.chain.head.height == 1
+
+
+def test_another_block_at_a_height_that_is_on_disk_replaces_what_was_there(tmp_path):
+    with driver_on(tmp_path) as driver:
+        driver.persist(driver.execute(5))
+        for count in (6, 7):
+            driver.persist(driver.execute(count), certify=False)
+        driver.chain.rollback(driver.epoch, 1)
+        other = Driver(driver.chain, GENESIS.accounts, seed=2)
+        batch = other.batch(4)
+        probe = other.chain.execute(other.epoch, 2, True, SIGNER.public_key, batch).block
+        header = other.header(probe)
+        other.chain.rollback(other.epoch, 1)
+        follow(other, header, batch, sealed_bytes(header))
+        persist(other, header)
+        assert driver.chain.block(2).header == header
+        heights = {key for family, key in contents(driver.chain) if family == "headers"}
+        assert len(heights) == 2
