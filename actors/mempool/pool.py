@@ -348,7 +348,7 @@ class Pool:
         Of `senders_left` senders, from where the last call ended, at most `rows_max` rows. kinds: (n,) uint8
         indices into sources.KINDS.
         """
-        out = np.empty(min(rows_max, self.depth), dtype=np.int64)
+        out = np.empty(min(rows_max, self.depth + 1), dtype=np.int64)  # one more: with all, it is not full
         count, self._own_next, left = kernels.own_slots(
             self._p, self.arena.senders_used, self._own_next, senders_left, arrival_max, out
         )
