@@ -8,6 +8,7 @@ Rules
 - Entries can only be made ahead for a block that comes with its header. For one of ours, and where the header
   that is persisted is another one, they are made when it is persisted. So it is for all but
   AHEAD_BLOCKS_MAX blocks, which bounds the memory.
+- Entries are begun when they are wanted, or AHEAD_AFTER_S after the execution: its answer leaves first.
 - A block of less than ASIDE_ROWS_MIN rows is not worth another thread: its ids are hashed at once, its
   entries made when it is persisted.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +37,7 @@ from actors.storage.remembering import undo_parts
 from actors.storage.state import Executed
 from actors.storage.tx_index import Run
 
-ASIDE_ROWS_MIN, AHEAD_BLOCKS_MAX = 1_024, 16
+ASIDE_ROWS_MIN, AHEAD_BLOCKS_MAX, AHEAD_AFTER_S = 1_024, 16, 0.005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +65,7 @@ class _Ready:
     identified: Identified
     sealed: bytes
     ahead: Future[Entries] | None
+    wanted: Event
 
 
 class Preparer:
@@ -70,7 +73,7 @@ class Preparer:
 
     def __init__(self, hash_rows: Hasher, keeps_undo: bool, clock_ns: Callable[[], int]) -> None:
         self._hash_rows, self._keeps_undo, self._clock_ns = hash_rows, keeps_undo, clock_ns
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._aside = ThreadPoolExecutor(2, thread_name_prefix="prepare")
         self._ready: dict[int, _Ready] = {}
 
     def identify(self, batch: Batch) -> Callable[[], Identified]:
@@ -88,11 +91,11 @@ class Preparer:
         """
         if len(block.batch) != len(verdicts):
             identified = self._identified(identified.ids[verdicts == 0], self._clock_ns())
-        ahead = None
+        ahead, wanted = None, Event()
         if sealed and len(block.batch) >= ASIDE_ROWS_MIN and len(self._ready) < AHEAD_BLOCKS_MAX:
             header, signature = decode_header(sealed[:HEADER_BYTES]), sealed[HEADER_BYTES:]
-            ahead = self._aside.submit(self._made, header, signature, block, identified.ids)
-        self._ready[block.height] = _Ready(block, identified, sealed, ahead)
+            ahead = self._aside.submit(self._made_later, wanted, header, signature, block, identified.ids)
+        self._ready[block.height] = _Ready(block, identified, sealed, ahead, wanted)
         return identified
 
     def identified(self, height: int) -> Identified:
@@ -102,6 +105,7 @@ class Preparer:
     def entries(self, header: Header, signature: bytes) -> Entries:
         """What to write of the executed block at the header's height, under this header."""
         ready = self._ready[header.height]
+        ready.wanted.set()
         if ready.ahead is not None and ready.sealed == header.encode() + signature:
             return ready.ahead.result()
         return self._made(header, signature, ready.block, ready.identified.ids)
@@ -122,6 +126,12 @@ class Preparer:
         hashed = self._clock_ns()
         root = merkle.root(ids, self._hash_rows)
         return Identified(ids, root, (hashed - began_ns) // 1000, (self._clock_ns() - hashed) // 1000)
+
+    def _made_later(
+        self, wanted: Event, header: Header, signature: bytes, block: Executed, ids: NDArray[np.uint8]
+    ) -> Entries:
+        wanted.wait(AHEAD_AFTER_S)
+        return self._made(header, signature, block, ids)
 
     def _made(self, header: Header, signature: bytes, block: Executed, ids: NDArray[np.uint8]) -> Entries:
         key = height_key(block.height)
