@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from actors.ledger.block import Header
+from actors.storage import preparing
 from actors.storage.chain import Chain
 from actors.storage.check import check
 from actors.storage.disk import Batch, Disk
@@ -42,6 +43,7 @@ class Life:
         """
         rng = random.Random(self.seed)
         clock_ns = (lambda: rng.randrange(-(2**62), 2**62)) if self.jumping else time.perf_counter_ns
+        preparing.ASIDE_ROWS_MIN, preparing.AHEAD_AFTER_S = 1, rng.choice([0.0, 0.001])
         chain = self.network.open(self.directory, clock_ns=clock_ns)
         os.write(pipe, b"\x01")
         proposer = Proposer(chain, self.network.allocation.keys, np.random.default_rng(self.seed))
@@ -53,7 +55,8 @@ class Life:
 
     def _commit(self, proposer: Proposer, rng: random.Random, pipe: int) -> None:
         choice = rng.random()
-        first = proposer.execute(proposer.batch(rng.randrange(ROWS_MAX)))
+        execute = proposer.follow if rng.random() < 0.5 else proposer.execute
+        first = execute(proposer.batch(rng.randrange(ROWS_MAX)))
         if choice < 0.1:  # another leader takes over before the block is on disk
             proposer.restart()
         elif choice < 0.3:  # persisted, and committed later together with the next one

@@ -4,7 +4,8 @@ Rules
 - Only the holder of the current epoch writes. `fence` raises the epoch, synced, and drops speculation.
 - A block is persisted at the height after the last persisted one, if its header says what was executed.
 - Persisting is one write batch: block, header, receipts, delta, index run, and, if a certificate came with
-  it, certificate and head. Acknowledged means that the batch is as durable as the durability mode says.
+  it, certificate and head. Acknowledged means that the batch is as durable as the durability mode says. What
+  comes without its header may be written before (see preparing.py): a height without one has no block.
 - A block is committed once its certificate is written. What is committed never changes: persisting it again
   answers the same, another block at its height is refused.
 - Persisted but uncommitted blocks survive restarts on disk; in memory they must be executed again, which is
@@ -101,7 +102,7 @@ class Chain:
         self.base = base_of(disk)
         self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")
         self._clock_ns = clock_ns
-        self._preparer = Preparer(hash_rows, retention.heights_max > 0, clock_ns)
+        self._preparer = Preparer(disk, hash_rows, retention.heights_max > 0, clock_ns)
         self._writing = threading.Lock()
         self._persisted: list[Persisted] = []
 
@@ -310,7 +311,7 @@ class Chain:
         if certificate:
             self._put_commit(batch, height, persisted, certificate)
         marks.append(self._clock_ns())
-        size = self._write(batch, commits=bool(certificate))
+        size = entries.bytes_ahead + self._write(batch, commits=bool(certificate))
         marks.append(self._clock_ns())
         self._persisted.append(persisted)
         self._preparer.forget(height)

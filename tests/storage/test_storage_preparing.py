@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
 
@@ -13,15 +14,20 @@ from actors.ledger.block import sign_proposal
 from actors.ledger.hashing import sha256_rows
 from actors.storage import preparing
 from actors.storage.chain import Chain
+from actors.storage.check import check
 from actors.storage.disk import FAMILIES, Disk
+from actors.storage.errors import DiskFullError, HeightError
+from actors.storage.formats import height_key
 from actors.storage.history import Retention
+from actors.storage.preparing import Preparer
 
 GENESIS, ALLOCATION = make_genesis()
 
 
 @pytest.fixture(autouse=True)
-def small_blocks_too(monkeypatch):
+def small_blocks_too_and_at_once(monkeypatch):
     monkeypatch.setattr(preparing, "ASIDE_ROWS_MIN", 1)
+    monkeypatch.setattr(preparing, "AHEAD_AFTER_S", 0.0)
 
 
 @contextmanager
@@ -81,6 +87,11 @@ def test_what_is_prepared_is_written_as_what_is_not(tmp_path, monkeypatch):
             assert done.transaction_root == header.transaction_root
         ready = driver.chain._preparer._ready
         assert [height for height, each in ready.items() if each.ahead is not None] == [1, 3]
+        for height, each in ready.items():
+            ahead = each.ahead.result() if each.ahead else None
+            assert bool(ahead and ahead.bytes_ahead) == (height in (1, 3))
+            assert (driver.chain.disk.get("blocks", height_key(height)) is not None) == bool(ahead)
+            assert driver.chain.disk.get("headers", height_key(height)) is None
         for header, _ in made:
             written, delta, ids = persist(driver, header)
             assert (written.hash, delta.hash) == (header.hash(), header.hash())
@@ -102,6 +113,118 @@ def test_another_header_than_the_prepared_one_is_the_one_that_is_written(tmp_pat
         _, delta, _ = persist(driver, header)
         assert driver.chain.block(1).header == header
         assert delta.time_ms == 2
+
+
+class Held:
+    """Entries are made aside only when the test lets them be."""
+
+    def __init__(self, monkeypatch):
+        made, main, self._go = Preparer._made, threading.current_thread(), threading.Event()
+
+        def make(preparer, *arguments):
+            if threading.current_thread() is not main:
+                assert self._go.wait(60)
+            return made(preparer, *arguments)
+
+        monkeypatch.setattr(Preparer, "_made", make)
+
+    def let_go(self, ready):
+        """Returns what was made of it."""
+        self._go.set()
+        return ready.result(60)
+
+
+def test_nothing_is_written_of_a_block_that_was_undone_meanwhile(tmp_path, monkeypatch):
+    held = Held(monkeypatch)
+    with driver_on(tmp_path) as driver:
+        batch = driver.batch(9)
+        header = driver.header(driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block)
+        driver.chain.rollback(driver.epoch, 0)
+        follow(driver, header, batch, sealed_bytes(header))
+        ahead = driver.chain._preparer._ready[1].ahead
+        other = Driver(driver.chain, GENESIS.accounts, seed=2)  # which undoes it
+        before = contents(driver.chain)
+        assert len(held.let_go(ahead).values) > 1
+        assert contents(driver.chain) == before
+        assert other.persist(other.execute(3))[0].committed
+
+
+def test_a_header_that_is_another_one_overtakes_what_is_made(tmp_path, monkeypatch):
+    held = Held(monkeypatch)
+    with driver_on(tmp_path) as driver:
+        batch = driver.batch(9)
+        block = driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block
+        false, header = driver.header(block, time_ms=1), driver.header(block, time_ms=2)
+        driver.chain.rollback(driver.epoch, 0)
+        follow(driver, false, batch, sealed_bytes(false))
+        ahead = driver.chain._preparer._ready[1].ahead
+        persist(driver, header)
+        held.let_go(ahead)
+        assert driver.chain.block(1).header == header
+        assert driver.chain.delta_at(1)[0].time_ms == 2
+
+
+def test_what_is_under_way_is_waited_for_before_another_header_is_written(tmp_path, monkeypatch):
+    persisted, looked, main = threading.Event(), threading.Event(), threading.current_thread()
+    with driver_on(tmp_path) as driver:
+        batch = driver.batch(9)
+        block = driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block
+        false, header = driver.header(block, time_ms=1), driver.header(block, time_ms=2)
+        driver.chain.rollback(driver.epoch, 0)
+        get = driver.chain.disk.get
+
+        def slow(family, key):
+            found = get(family, key)
+            if threading.current_thread() is not main:
+                looked.set()
+                persisted.wait(0.5)  # which it must not be
+            return found
+
+        monkeypatch.setattr(driver.chain.disk, "get", slow)
+        follow(driver, false, batch, sealed_bytes(false))
+        ahead = driver.chain._preparer._ready[1].ahead
+        assert looked.wait(60)
+        persist(driver, header)
+        persisted.set()
+        assert ahead.result(60).bytes_ahead > 0
+        assert driver.chain.block(1).header == header
+
+
+def test_what_was_written_ahead_of_a_block_that_never_came_counts_for_nothing(tmp_path):
+    with driver_on(tmp_path) as driver:
+        driver.persist(driver.execute(5))
+        batch = driver.batch(60)
+        header = driver.header(driver.chain.execute(driver.epoch, 2, True, SIGNER.public_key, batch).block)
+        driver.chain.rollback(driver.epoch, 1)
+        follow(driver, header, batch, sealed_bytes(header))
+        assert driver.chain._preparer._ready[2].ahead.result().bytes_ahead > 0
+    with driver_on(tmp_path) as driver:
+        chain = driver.chain
+        assert (chain.head.height, chain.persisted_height) == (1, 1)
+        assert check(chain.disk, GENESIS, lambda: ALLOCATION, sha256_rows)["ok"]
+        with pytest.raises(HeightError):
+            chain.hash_at(2)
+        written, _, ids = driver.persist(driver.execute(7))
+        assert written.committed
+        assert chain.block(2).batch.ids().tobytes() == ids.tobytes()
+        assert [chain.places.candidates(each.tobytes()) for each in ids] == [[(2, n)] for n in range(7)]
+        assert chain.places.candidates(batch.ids()[0].tobytes()) == []
+        assert check(chain.disk, GENESIS, lambda: ALLOCATION, sha256_rows)["ok"]
+
+
+def test_a_full_disk_ahead_is_met_again_by_who_persists(tmp_path, monkeypatch):
+    with driver_on(tmp_path) as driver:
+        batch = driver.batch(9)
+        header = driver.header(driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block)
+        driver.chain.rollback(driver.epoch, 0)
+        with monkeypatch.context() as patched:
+            patched.setattr(driver.chain.disk, "reserve_bytes", 1 << 20)
+            patched.setattr(Disk, "free_bytes", lambda _disk: 1 << 20)
+            follow(driver, header, batch, sealed_bytes(header))
+            assert driver.chain._preparer._ready[1].ahead.result().bytes_ahead == 0
+            with pytest.raises(DiskFullError):
+                persist(driver, header)
+        assert persist(driver, header)[0].committed
 
 
 def test_rows_that_fail_are_in_neither_ids_nor_root(tmp_path):
@@ -135,6 +258,7 @@ def test_another_block_at_a_height_that_is_on_disk_replaces_what_was_there(tmp_p
         driver.persist(driver.execute(5))
         for count in (6, 7):
             driver.persist(driver.execute(count), certify=False)
+        first = driver.chain.block(2).header
         driver.chain.rollback(driver.epoch, 1)
         other = Driver(driver.chain, GENESIS.accounts, seed=2)
         batch = other.batch(4)
@@ -142,6 +266,8 @@ def test_another_block_at_a_height_that_is_on_disk_replaces_what_was_there(tmp_p
         header = other.header(probe)
         other.chain.rollback(other.epoch, 1)
         follow(other, header, batch, sealed_bytes(header))
+        assert other.chain._preparer._ready[2].ahead.result().bytes_ahead == 0
+        assert other.chain.block(2).header == first, "what a member acknowledged stays until it is replaced"
         persist(other, header)
         assert driver.chain.block(2).header == header
         heights = {key for family, key in contents(driver.chain) if family == "headers"}
