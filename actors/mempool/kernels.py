@@ -71,12 +71,13 @@ def insert(  # type: ignore[no-untyped-def]
 
     Fills `taken` with the rows that are new here and returns how many. At the bounds the lowest-ranked rows
     make way for one that ranks higher. With `durable`, rows inserted and rows found pending are marked as
-    journalled; with `own`, as handed in here. A row that was DUPLICATE and no longer is pending becomes
-    UNAVAILABLE: its signature was not looked at.
+    journalled; with `own`, as handed in here: whoever passed a row on may be gone, and its client has come to
+    this node. A row that was DUPLICATE and no longer is pending becomes UNAVAILABLE: its signature was not
+    looked at.
     """
     count = 0
     for i in range(len(words)):
-        known = verdicts[i] == DUPLICATE and durable
+        known = verdicts[i] == DUPLICATE and (durable or own)
         if verdicts[i] != OK and not known:
             continue
         s = slots[i]

@@ -202,9 +202,10 @@ class Pool:
     ) -> NDArray[np.int64]:
         """Take in the rows whose verdict is OK, in order; verdicts say what became of them.
 
-        With `durable`, those and the DUPLICATE rows that are still pending are marked as journalled. Forged
-        rows are held against their source. `own`: the rows were handed in here, not passed on by another
-        node (see `own_rows`). Returns the places of rows that are new here.
+        With `durable`, those and the DUPLICATE rows that are still pending are marked as journalled; so with
+        `own`, as handed in here (see `own_rows`) and not only passed on by another node. DUPLICATE rows that
+        pend no more become UNAVAILABLE. Forged rows are held against their source. Returns the places of
+        rows that are new here.
         """
         self._reserve(batch)
         slot_of_row, lowered = self._standing(source, len(batch))
@@ -212,7 +213,7 @@ class Pool:
         for slot, rows in zip(*np.unique(forged, return_counts=True), strict=True):
             self.sources.forged(int(slot), int(rows))
         wanted = key_words(batch.rows["sender"])
-        chosen = (verdicts == Verdict.OK) | ((verdicts == Verdict.DUPLICATE) & durable)
+        chosen = (verdicts == Verdict.OK) | ((verdicts == Verdict.DUPLICATE) & (durable or own))
         slots = np.full(len(batch), -1, dtype=np.int64)
         slots[chosen] = self._slots(wanted[chosen])
         taken = np.empty(len(batch), dtype=np.int64)

@@ -467,6 +467,25 @@ def test_a_waiting_row_is_offered_again_unless_this_node_draws(
     run(tmp_path, scenario)
 
 
+def test_what_others_passed_on_is_offered_once_a_client_hands_it_in_here(tmp_path: Path) -> None:
+    """Its client came here because the node that had it is gone, and with it whoever offered it."""
+
+    async def scenario(setup: Setup) -> None:
+        shard, batch = setup.shard(), transfers(0, range(3))
+        await shard.start()
+        await shard.admit(batch.rows, batch.payloads, relayed=True)
+        await shard.offer_anew()
+        told, rows, _ = await shard.outbox()
+        assert len(rows) == 0
+        again = batch.take(np.array([0, 2]))
+        assert list(await shard.admit(again.rows, again.payloads)) == [Verdict.DUPLICATE] * 2
+        await shard.offer_anew()
+        _, rows, _ = await shard.outbox(told["next"], 0.0, told["incarnation"])
+        assert list(rows["nonce"]) == [0, 2]
+
+    run(tmp_path, scenario)
+
+
 def test_malformed_sources_are_refused_by_name(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         shard, batch = setup.shard(), transfers(0, range(2))

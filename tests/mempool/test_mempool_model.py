@@ -180,7 +180,14 @@ class Model:
 
     def insert(self, entries: list[Entry], verdicts: list[Verdict], lowered: int) -> list[Verdict]:
         pairs = zip(entries, verdicts, strict=True)
-        return [self._insert(e, lowered) if v == Verdict.OK else v for e, v in pairs]
+        return [self._inserted(e, v, lowered) for e, v in pairs]
+
+    def _inserted(self, entry: Entry, verdict: Verdict, lowered: int) -> Verdict:
+        if verdict == Verdict.OK:
+            return self._insert(entry, lowered)
+        if verdict == Verdict.DUPLICATE:
+            verdict = self.judge(entry, lowered)
+        return Verdict.UNAVAILABLE if verdict == Verdict.OK else verdict
 
     def _insert(self, entry: Entry, lowered: int) -> Verdict:
         verdict = self.judge(entry, lowered)
