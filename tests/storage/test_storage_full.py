@@ -26,9 +26,11 @@ from storage_network import Driver, make_genesis, open_chain
 from actors.storage.errors import DiskFullError
 from actors.storage.reads import Reader
 from actors.ledger.hashing import sha256_rows
+from actors.storage import disk as room
 from actors.storage.check import check
 from actors.storage.disk import Disk
 
+room.WRITE_BUFFER_BYTES = 1 << 20  # what is written of itself at any time is to fit the reserve
 place = Path(sys.argv[1])
 ballast = place / "ballast"
 ballast.write_bytes(os.urandom(12 << 20))
