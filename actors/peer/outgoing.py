@@ -56,8 +56,7 @@ class Outgoing:
         self._network = network
         network.register_channel(ANEW_CHANNEL, self._on_asked)
         network.links.on_established.append(self._on_established)
-        for identity in network.connected():
-            self._ask(identity)
+        self._ask_all()
         if not self._tasks:
             works = [self._offer_rows(shard) for shard in self._shards]
             self._tasks = [asyncio.create_task(work) for work in (*works, self._offer_anew())]
@@ -93,7 +92,7 @@ class Outgoing:
     # What was lost
 
     def _ask_all(self) -> None:
-        """A shard of this node has begun anew."""
+        """Whatever was offered to this node may be lost."""
         if self._network is not None:
             for identity in self._network.connected():
                 self._ask(identity)

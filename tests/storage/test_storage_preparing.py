@@ -43,6 +43,15 @@ def driver_on(directory):
         disk.close()
 
 
+def header_of(driver, batch, **changes):
+    """The header that another node would give to a batch as the next block."""
+    height = driver.chain.state.executed_height + 1
+    block = driver.chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
+    header = driver.header(block, **changes)
+    driver.chain.rollback(driver.epoch, height - 1)
+    return header
+
+
 def sealed_bytes(header):
     return header.encode() + sign_proposal(SIGNER, header.hash())
 
@@ -103,9 +112,7 @@ def test_what_is_prepared_is_written_as_what_is_not(tmp_path, monkeypatch):
 def test_another_header_than_the_prepared_one_is_the_one_that_is_written(tmp_path):
     with driver_on(tmp_path) as driver:
         batch = driver.batch(9)
-        probe = driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block
-        false = driver.header(probe, time_ms=1)
-        driver.chain.rollback(driver.epoch, 0)
+        false = header_of(driver, batch, time_ms=1)
         assert not driver.chain._preparer._ready
         block = follow(driver, false, batch, sealed_bytes(false)).block
         assert driver.chain._preparer._ready[1].ahead is not None
@@ -138,8 +145,7 @@ def test_nothing_is_written_of_a_block_that_was_undone_meanwhile(tmp_path, monke
     held = Held(monkeypatch)
     with driver_on(tmp_path) as driver:
         batch = driver.batch(9)
-        header = driver.header(driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block)
-        driver.chain.rollback(driver.epoch, 0)
+        header = header_of(driver, batch)
         follow(driver, header, batch, sealed_bytes(header))
         ahead = driver.chain._preparer._ready[1].ahead
         other = Driver(driver.chain, GENESIS.accounts, seed=2)  # which undoes it
@@ -153,9 +159,7 @@ def test_a_header_that_is_another_one_overtakes_what_is_made(tmp_path, monkeypat
     held = Held(monkeypatch)
     with driver_on(tmp_path) as driver:
         batch = driver.batch(9)
-        block = driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block
-        false, header = driver.header(block, time_ms=1), driver.header(block, time_ms=2)
-        driver.chain.rollback(driver.epoch, 0)
+        false, header = (header_of(driver, batch, time_ms=time_ms) for time_ms in (1, 2))
         follow(driver, false, batch, sealed_bytes(false))
         ahead = driver.chain._preparer._ready[1].ahead
         persist(driver, header)
@@ -168,9 +172,7 @@ def test_what_is_under_way_is_waited_for_before_another_header_is_written(tmp_pa
     persisted, looked, main = threading.Event(), threading.Event(), threading.current_thread()
     with driver_on(tmp_path) as driver:
         batch = driver.batch(9)
-        block = driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block
-        false, header = driver.header(block, time_ms=1), driver.header(block, time_ms=2)
-        driver.chain.rollback(driver.epoch, 0)
+        false, header = (header_of(driver, batch, time_ms=time_ms) for time_ms in (1, 2))
         get = driver.chain.disk.get
 
         def slow(family, key):
@@ -194,8 +196,7 @@ def test_what_was_written_ahead_of_a_block_that_never_came_counts_for_nothing(tm
     with driver_on(tmp_path) as driver:
         driver.persist(driver.execute(5))
         batch = driver.batch(60)
-        header = driver.header(driver.chain.execute(driver.epoch, 2, True, SIGNER.public_key, batch).block)
-        driver.chain.rollback(driver.epoch, 1)
+        header = header_of(driver, batch)
         follow(driver, header, batch, sealed_bytes(header))
         assert driver.chain._preparer._ready[2].ahead.result().bytes_ahead > 0
     with driver_on(tmp_path) as driver:
@@ -215,8 +216,7 @@ def test_what_was_written_ahead_of_a_block_that_never_came_counts_for_nothing(tm
 def test_a_full_disk_ahead_is_met_again_by_who_persists(tmp_path, monkeypatch):
     with driver_on(tmp_path) as driver:
         batch = driver.batch(9)
-        header = driver.header(driver.chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block)
-        driver.chain.rollback(driver.epoch, 0)
+        header = header_of(driver, batch)
         with monkeypatch.context() as patched:
             patched.setattr(driver.chain.disk, "reserve_bytes", 1 << 20)
             patched.setattr(Disk, "free_bytes", lambda _disk: 1 << 20)
@@ -262,9 +262,7 @@ def test_another_block_at_a_height_that_is_on_disk_replaces_what_was_there(tmp_p
         driver.chain.rollback(driver.epoch, 1)
         other = Driver(driver.chain, GENESIS.accounts, seed=2)
         batch = other.batch(4)
-        probe = other.chain.execute(other.epoch, 2, True, SIGNER.public_key, batch).block
-        header = other.header(probe)
-        other.chain.rollback(other.epoch, 1)
+        header = header_of(other, batch)
         follow(other, header, batch, sealed_bytes(header))
         assert other.chain._preparer._ready[2].ahead.result().bytes_ahead == 0
         assert other.chain.block(2).header == first, "what a member acknowledged stays until it is replaced"
