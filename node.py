@@ -424,10 +424,12 @@ def main() -> None:
     from actors.gateway import commands
     from actors.up import up
     from bench import demo, hunts, registry
+    from bench.attack.commands import command_attack
     from bench.soak import commands as soak_commands
 
     app.command()(explained(*_MISTAKES)(up))
     app.command("demo")(explained(*_MISTAKES)(demo.command_demo))
+    app.command("attack")(explained(*_MISTAKES)(command_attack))
     app.add_typer(config_app, name="config")
     app.add_typer(bench_app, name="bench")
     app.add_typer(commands.app)

@@ -1,1 +1,1 @@
-"""Attacks on a running network, as strangers, clients, observers, removed members and other users make them."""
+"""Attacks on a running network, as strangers, clients, observers, members and other users make them."""

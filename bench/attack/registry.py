@@ -1,7 +1,8 @@
 """What an attack is: a function that gets a `Target` of plain data and says whether the network held.
 
-An attack runs in a process of its own, with no handle to any actor: it has what its role has in life, addresses,
-documents and files. An honest client works beside it in another process; `bench/attack/run.py` judges both.
+An attack runs in a process of its own, with no handle to any actor: it has what its role has in life,
+addresses, documents and files. An honest client works beside it in another process; `bench/attack/run.py`
+judges both.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`held` is false if the attacker got what he wanted; `detail` says in one line what was tried and met."""
+    """`held` is false if the attacker got what he wanted; `detail` says in a line what was tried and met."""
 
     held: bool
     detail: str

@@ -1,0 +1,66 @@
+"""The command `attack`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from actors.console import UserError, console, emit
+from bench.attack.registry import Attack, attacks
+from config.effective import load
+from config.options import Json, Overrides, Profile
+
+
+def command_attack(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="An attack by name; may be repeated.")
+    ] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="Say what each attack tries, and stop.")] = False,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long an attack goes on.")] = 6.0,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Attack a network of three as strangers, clients, members and other users would.
+
+    An honest client pays meanwhile. Exits with 1 unless the network held against every attack: the attacker
+    did not get what he wanted, honest transfers were committed in time, memory stayed in its bounds, and
+    the chain is one.
+    """
+    from bench.attack.run import run_attacks
+
+    known = attacks()
+    if list_only:
+        emit({name: _what(each) for name, each in known.items()}, as_json, title="attacks")
+        return
+    strangers = [name for name in only or [] if name not in known]
+    if strangers:
+        raise UserError(f"--only {strangers[0]}: no such attack; there are {', '.join(sorted(known))}")
+    settings = load(profile, ["gateway.port=0", *(overrides or [])]).settings
+    chosen = [known[name] for name in only or known]
+    began = time.monotonic()
+    rows = run_attacks(settings, chosen, seconds, lambda text: console.print(text, markup=False))
+    held = sum(row["held"] for row in rows)
+    result = {"attacks": rows, "held": held, "of": len(rows), "passed": held == len(rows)}
+    if as_json:
+        emit(result | {"seconds": round(time.monotonic() - began, 1)}, as_json)
+    else:
+        _show(rows)
+    if not result["passed"]:
+        raise typer.Exit(1)
+
+
+def _what(each: Attack) -> str:
+    return (each.run.__doc__ or "").strip().splitlines()[0]
+
+
+def _show(rows: list[dict[str, object]]) -> None:
+    table = Table("attack", "held", "p99 ms before", "during", "MB at most", "what happened", box=None)
+    for row in rows:
+        figures = [str(row[key]) for key in ("honest_p99_ms_before", "honest_p99_ms_during", "memory_mb_max")]
+        table.add_row(str(row["attack"]), "yes" if row["held"] else "NO", *figures, str(row["detail"]))
+    Console(highlight=False).print(table)

@@ -1,0 +1,250 @@
+"""Runs attacks on a network of three, an honest client beside each, and judges whether the network held.
+
+For each attack: the honest client alone, then beside the attack, then alone until it is served. It held if
+
+1. the attack says so itself: it did not get what it wanted;
+2. every honest transfer was committed, and their p99 stayed within HONEST_MS_ALWAYS or HONEST_FACTOR_MAX
+   times what it was before;
+3. no process of the network grew by more than GROWTH_MB_MAX, and none died;
+4. all nodes that the attack leaves alone agree on one chain afterwards, and none has halted.
+
+An attack that takes a member's place or key for good gets a network of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from actors.settings import Settings
+from bench.attack.honest import HonestPlan, Payment
+from bench.attack.registry import Attack, Outcome, Target
+
+MEMBERS = 3
+BEFORE_S, AFTER_S_MAX, LATE_S_MAX = 5.0, 60.0, 90.0
+HONEST_TPS, HONEST_KEYS, HONEST_FEE = 20.0, 64, 1
+HONEST_MS_ALWAYS, HONEST_FACTOR_MAX = 1_500.0, 10.0
+GROWTH_MB_MAX = 400.0
+ATTACKERS_FIRST, ATTACKERS = 128, 256
+_ROOT = Path(__file__).parent.parent.parent
+Log = Callable[[str], None]
+
+
+class _Honest:
+    """The honest client's process; what it reports is read as it comes."""
+
+    def __init__(self, plan: HonestPlan) -> None:
+        command = [sys.executable, "-m", "bench.attack.honest"]
+        self._process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(plan))
+        self._process.stdin.close()
+        self.payments: list[Payment] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.payments.append(msgspec.json.decode(line, type=Payment))
+
+    def await_served(self, since_s: float, until_s: float) -> bool:
+        """Whether a transfer that was due after `since_s` is committed before `until_s`."""
+        while time.monotonic() < until_s:
+            if any(payment.due_s >= since_s and not payment.error for payment in list(self.payments)):
+                return True
+            time.sleep(0.1)
+        return False
+
+    def between(self, first_s: float, last_s: float) -> list[Payment]:
+        """Transfers that were due in this time and have ended."""
+        return [payment for payment in list(self.payments) if first_s <= payment.due_s < last_s]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+
+class _Memory:
+    """Resident memory of each process of the network, looked at again and again; the most one has grown."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._before = self._look()
+        self._stop = threading.Event()
+        self.mb_max, self.growth_mb_max = max(self._before.values(), default=0.0), 0.0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> dict[int, float]:
+        found = {}
+        for pid in self._pids:
+            with suppress(psutil.Error):
+                found[pid] = psutil.Process(pid).memory_info().rss / 2**20
+        return found
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.25):
+            for pid, mb in self._look().items():
+                self.mb_max = max(self.mb_max, mb)
+                self.growth_mb_max = max(self.growth_mb_max, mb - self._before.get(pid, mb))
+
+    def end(self) -> int:
+        """Stop looking; how many of the processes are gone."""
+        self._stop.set()
+        self._thread.join()
+        return sum(not psutil.pid_exists(pid) for pid in self._pids)
+
+
+def run_attacks(settings: Settings, chosen: list[Attack], seconds: float, log: Log) -> list[dict[str, Any]]:
+    """Run the chosen attacks; one row each, in the order of running."""
+    harmless = [each for each in chosen if not each.harms_member]
+    rounds = [harmless] if harmless else []
+    rounds += [[each] for each in chosen if each.harms_member]
+    rows = []
+    for together in rounds:
+        with _network(settings) as (nodes, honest):
+            for each in together:
+                log(f"attack {each.name}")
+                row = _one(nodes, honest, each, seconds)
+                log(f"  {'held' if row['held'] else 'NOT HELD'}: {row['detail']}")
+                rows.append(row)
+    return rows
+
+
+@contextmanager
+def _network(settings: Settings) -> Iterator[tuple[list[Any], _Honest]]:
+    from node import running_network
+
+    with (
+        tempfile.TemporaryDirectory(prefix="raychain-attack-") as folder,
+        running_network(settings, Path(folder) / "data", MEMBERS) as (_, nodes),
+    ):
+        genesis, urls = nodes[0].directory.genesis, [node.url for node in nodes]
+        plan = HonestPlan(urls, genesis.network, genesis.chain_tag, HONEST_FEE, 0, HONEST_KEYS, HONEST_TPS)
+        honest = _Honest(plan)
+        try:
+            if not honest.await_served(0.0, time.monotonic() + AFTER_S_MAX):
+                raise RuntimeError("the network does not serve an honest client before any attack")
+            yield nodes, honest
+        finally:
+            honest.close()
+
+
+def _target(nodes: list[Any], seconds: float) -> Target:
+    wires = [str(node.facts["peer"]["address"]).rsplit(":", 1) for node in nodes]
+    first = nodes[0].directory
+    return Target(
+        urls=tuple(node.url for node in nodes),
+        wires=tuple((host, int(port)) for host, port in wires),
+        folders=tuple(node.folder.path.resolve() for node in nodes),
+        genesis_path=(first.path / "genesis.json").resolve(),
+        pids=tuple(pid for node in nodes for pid in node.pids().values()),
+        development=tuple(range(ATTACKERS_FIRST, ATTACKERS_FIRST + ATTACKERS)),
+        seconds=seconds,
+    )
+
+
+def _one(nodes: list[Any], honest: _Honest, each: Attack, seconds: float) -> dict[str, Any]:
+    target = _target(nodes, seconds)
+    quiet_s = time.monotonic()
+    time.sleep(BEFORE_S)
+    memory, began_s = _Memory(target.pids), time.monotonic()
+    outcome = _attack(each, target)
+    ended_s = time.monotonic()
+    served = honest.await_served(ended_s, ended_s + AFTER_S_MAX)
+    gone = memory.end()
+    before, during = honest.between(quiet_s, began_s), honest.between(began_s, ended_s)
+    problems = [] if outcome.held else ["the attack succeeded"]
+    problems += _of_honest(before, during, served)
+    if memory.growth_mb_max > GROWTH_MB_MAX:
+        problems.append(f"a process grew by {memory.growth_mb_max:,.0f} MB")
+    if gone:
+        problems.append(f"{gone} processes died")
+    problems += _of_chain(nodes[: MEMBERS - 1] if each.harms_member else nodes)
+    return {
+        "attack": each.name,
+        "kind": each.kind,
+        "held": not problems,
+        "honest_p99_ms_before": _p99_ms(before),
+        "honest_p99_ms_during": _p99_ms(during),
+        "memory_mb_max": round(memory.mb_max, 1),
+        "seconds": round(ended_s - began_s, 1),
+        "detail": "; ".join([outcome.detail, *problems]),
+    }
+
+
+def _attack(each: Attack, target: Target) -> Outcome:
+    command = [sys.executable, "-m", "bench.attack.child", each.name]
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=_ROOT,
+            input=msgspec.json.encode(target),
+            capture_output=True,
+            timeout=target.seconds + LATE_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(False, f"the attack did not end within {target.seconds + LATE_S_MAX:.0f} s")
+    if ended.returncode:
+        return Outcome(False, f"the attack failed: {ended.stderr.decode(errors='replace')[-500:]}")
+    return msgspec.json.decode(ended.stdout.splitlines()[-1], type=Outcome)
+
+
+def _of_honest(before: list[Payment], during: list[Payment], served: bool) -> list[str]:
+    problems = []
+    failed = [payment.error for payment in during if payment.error]
+    if failed:
+        problems.append(f"{len(failed)} of {len(during)} honest transfers failed ({failed[0]})")
+    bound_ms = max(HONEST_MS_ALWAYS, HONEST_FACTOR_MAX * _p99_ms(before))
+    if _p99_ms(during) > bound_ms:
+        problems.append(f"honest p99 {_p99_ms(during):,.0f} ms, at most {bound_ms:,.0f}")
+    if not served:
+        problems.append(f"the honest client was not served within {AFTER_S_MAX:.0f} s after it")
+    return problems
+
+
+def _p99_ms(payments: list[Payment]) -> float:
+    """99th percentile (nearest rank) of those that were committed; 0 if none was."""
+    taken = sorted(payment.latency_ms for payment in payments if not payment.error)
+    return round(taken[-(-99 * len(taken) // 100) - 1], 1) if taken else 0.0
+
+
+def _of_chain(nodes: list[Any]) -> list[str]:
+    statuses = [node.call("consensus", "status") for node in nodes]
+    halted = [str(status["halted"]) for status in statuses if status["halted"]]
+    if halted:
+        return [f"halted: {halted[0]}"]
+    return [] if _agree(nodes) else ["the nodes disagree, or one of them lags"]
+
+
+def _agree(nodes: list[Any], deadline_s: float = 30.0) -> bool:
+    """Whether all nodes reach the least common height of now with one hash: the chain may go on meanwhile."""
+    from actors.gateway.client import Client
+
+    clients = [Client(node.url) for node in nodes]
+    try:
+        until = time.monotonic() + deadline_s
+        aim = max(int(node.call("storage", "head")["height"]) for node in nodes)
+        while time.monotonic() < until:
+            blocks = [client.block(aim) for client in clients]
+            if all(block is not None for block in blocks):
+                return len({str(block["hash"]) for block in blocks if block is not None}) == 1
+            time.sleep(0.2)
+        return False
+    finally:
+        for client in clients:
+            client.close()
