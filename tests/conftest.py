@@ -21,8 +21,14 @@ settings.register_profile(
 settings.load_profile("raychain")
 
 PROCESSES_MAX = 4
+TRIALS = ("quick", "all")
 # What takes longest comes first, so that no process is left alone with it at the end.
 FOLDERS_FIRST = ("cluster", "simulation", "storage", "peer", "mempool", "validator", "gateway")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--trials all` runs what takes too long for every run: whole networks that are restarted and wiped."""
+    parser.addoption("--trials", choices=TRIALS, default=TRIALS[0], help="all: the slow trials, too")
 
 
 def folder_of(path: str) -> str:
@@ -60,13 +66,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels once, before the worker processes would each compile the same."""
+    config.addinivalue_line("markers", "slow_trial: runs with --trials all only")
     if not hasattr(config, "workerinput"):
         from node import warm_kernels
 
         warm_kernels(lambda _text: None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; leave slow trials out unless they are asked for."""
+    if config.getoption("--trials") != "all":
+        left_out = pytest.mark.skip(reason="slow: --trials all")
+        for item in items:
+            if item.get_closest_marker("slow_trial"):
+                item.add_marker(left_out)
     order = {folder: place for place, folder in enumerate(FOLDERS_FIRST)}
     items.sort(key=lambda item: order.get(folder_of(item.nodeid), len(order)))

@@ -9,12 +9,12 @@ import sys
 
 import msgspec
 
-from bench.attack.registry import Target, attacks
+from bench.attack.registry import attacks, decode_target
 
 
 def main() -> None:
     """Run the attack that the command line names."""
-    target = msgspec.json.decode(sys.stdin.buffer.read(), type=Target)
+    target = decode_target(sys.stdin.buffer.read())
     outcome = attacks()[sys.argv[1]].run(target)
     sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
 

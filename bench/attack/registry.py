@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 import bench.attack
 
 
@@ -31,6 +33,15 @@ class Target:
     pids: tuple[int, ...]
     development: tuple[int, ...]
     seconds: float
+
+    def encode(self) -> bytes:
+        """JSON, for the process that attacks."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+
+def decode_target(data: bytes) -> Target:
+    """The target as it was encoded."""
+    return msgspec.json.decode(data, type=Target, dec_hook=lambda kind, value: kind(value))
 
 
 @dataclass(frozen=True, slots=True)

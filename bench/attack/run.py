@@ -192,7 +192,7 @@ def _attack(each: Attack, target: Target) -> Outcome:
         ended = subprocess.run(
             command,
             cwd=_ROOT,
-            input=msgspec.json.encode(target),
+            input=target.encode(),
             capture_output=True,
             timeout=target.seconds + LATE_S_MAX,
             check=False,
