@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from actors.ledger.block import HEADER_BYTES
 from actors.settings import Settings
 from bench.attack.honest import HonestPlan, Payment
 from bench.attack.registry import Attack, Outcome, Target
@@ -240,9 +241,9 @@ def _agree(nodes: list[Any], deadline_s: float = 30.0) -> bool:
         until = time.monotonic() + deadline_s
         aim = max(int(node.call("storage", "head")["height"]) for node in nodes)
         while time.monotonic() < until:
-            blocks = [client.block(aim) for client in clients]
-            if all(block is not None for block in blocks):
-                return len({str(block["hash"]) for block in blocks if block is not None}) == 1
+            sealed = [client.sealed_header(aim) or b"" for client in clients]
+            if all(sealed):
+                return len({each[:HEADER_BYTES] for each in sealed}) == 1
             time.sleep(0.2)
         return False
     finally:
