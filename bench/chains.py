@@ -61,7 +61,7 @@ class BenchChain:
         seed = secrets.token_bytes(32)
         self._proposer = Signer(seed)
         self.directory = self._found(path, network, Allocation(self._keys, balances), seed)
-        self._parent = self.directory.genesis.hash()
+        self._parent = self._network = self.directory.genesis.hash()
 
     def _found(
         self, path: Path, network: NetworkSettings, allocation: Allocation, seed: bytes
@@ -108,7 +108,7 @@ class BenchChain:
             proposer=proposer,
         )
         self._parent = header.hash()
-        return header.encode(), sign_proposal(self._proposer, self._parent), batch
+        return header.encode(), sign_proposal(self._proposer, self._network, self._parent), batch
 
     def _transfers(self, workload: Workload, rows: int) -> NDArray[Any]:
         senders = self._drawn(workload, len(self._signers), rows)

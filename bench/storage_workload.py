@@ -103,7 +103,7 @@ class Proposer:
         block = self.execute(batch)
         header = self.header(block)
         self.chain.rollback(self.epoch, block.height - 1)
-        sealed = header.encode() + sign_proposal(SIGNER, header.hash())
+        sealed = header.encode() + sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
         again = self.chain.execute(self.epoch, block.height, True, SIGNER.public_key, batch, sealed).block
         if again is None:
             raise RuntimeError(f"block {block.height} of the workload is not valid a second time")
@@ -120,11 +120,12 @@ class Proposer:
 
     def persist(self, header: Header, certify: bool = True) -> tuple[Written, Delta, NDArray[np.uint8]]:
         """Persist the block of a header, committed if `certify`."""
-        proof = certificate(header) if certify else b""
-        signature = sign_proposal(SIGNER, header.hash())
+        proof = certificate(self.chain.genesis.hash(), header) if certify else b""
+        signature = sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
         return self.chain.persist(self.epoch, header.height, header.encode(), signature, proof)
 
 
-def certificate(header: Header) -> bytes:
-    """The certificate of the only member."""
-    return Certificate(((SIGNER.public_key, sign_vote(SIGNER, header.hash())),)).encode()
+def certificate(network: bytes, header: Header) -> bytes:
+    """The certificate of the only member of the network with this genesis hash."""
+    vote = sign_vote(SIGNER, network, header, header.term)
+    return Certificate(header.term, ((SIGNER.public_key, vote),)).encode()

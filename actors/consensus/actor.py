@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ from actors.consensus.raft import TraceRecord, to_ndjson
 from actors.consensus.replica import LogRecord
 from actors.consensus.stages import StageTimes
 from actors.consensus.witness import Evidence, Witness
-from actors.ledger.block import Header, decode_block, decode_header, sign_vote
+from actors.ledger.block import HEADER_BYTES, Header, decode_block, decode_header
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SIGNATURE_BYTES, Signer
@@ -51,7 +52,7 @@ from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 from actors.validator.crew.actor import Crew
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
-DIGEST_BYTES = 32
+_TERM = struct.Struct("<Q")
 
 
 class Consensus(Shell):
@@ -77,10 +78,11 @@ class Consensus(Shell):
         self._peer: Any = None
         self._shards = len(shards)
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
-        self._witness = Witness()
+        self._network = genesis.hash()
+        self._witness = Witness(self._network)
         self._exchange = Exchange(self._on_line)
         await self._exchange.start()
-        self._certifier = Certifier(genesis.member_keys, self._on_vote)
+        self._certifier = Certifier(self._network, genesis.member_keys, self._on_vote)
         self._producer = Producer(
             shards,
             genesis,
@@ -109,6 +111,7 @@ class Consensus(Shell):
             store=self._store,
             pool=self._pool,
             signer=self._signer,
+            network=self._network,
             peer=lambda: self._peer,
             say=self._exchange.send,
             to_record=_to_record,
@@ -268,27 +271,31 @@ class Consensus(Shell):
         return Body(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
 
     async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
-        """Certificates that a leader announced: header hash, then the certificate."""
+        """Certificates that a leader announced: the header, then the certificate."""
         for _, message in messages:
             self._take_certificate(message)
 
     def _take_certificate(self, message: bytes) -> None:
-        self._certifier.add_certificate(message[:DIGEST_BYTES], message[DIGEST_BYTES:])
+        try:
+            header = decode_header(message[:HEADER_BYTES])
+        except FormatError as error:
+            self.log.warning("an announced certificate is malformed: {}", error)
+            return
+        self._certifier.add_certificate(header, message[HEADER_BYTES:])
 
     async def prove(self, height: int, digest: bytes) -> bytes:
-        """This node's certificate of a block, or its vote if the block is durable here, or nothing."""
+        """This node's certificate of a block, or its term and vote if it may give one, or nothing."""
         certificate = self._certifier.certificate(digest)
         if certificate or self._part.engine is None:
             return certificate
-        replica = self._part.engine.replica
-        durable = replica.tail(below=replica.raft.durable_index + 1)
-        if any(entry.digest == digest for entry in durable):
-            return sign_vote(self._signer, digest)
+        vote = self._part.engine.ballots.again(digest)
+        if vote is not None:
+            return _TERM.pack(vote.term) + vote.signature
         found = await self._storage.stored_block.remote(height, digest)
         return found[1] if found is not None else b""
 
-    def _on_vote(self, identity: bytes, digest: bytes, signature: bytes) -> None:
-        self._report(self._witness.vote(identity, digest, signature))
+    def _on_vote(self, identity: bytes, header: Header, term: int, signature: bytes) -> None:
+        self._report(self._witness.vote(identity, header, term, signature))
 
     def _report(self, evidence: Evidence | None) -> None:
         if evidence is not None:
@@ -298,11 +305,12 @@ class Consensus(Shell):
         """What convicts members of signing two blocks at one height and term; see `witness.py`."""
         return [found.describe() for found in self._witness.evidence]
 
-    def _add_proof(self, identity: bytes, digest: bytes, answer: bytes) -> None:
-        if len(answer) == SIGNATURE_BYTES:
-            self._certifier.add_vote(identity, digest, answer)
+    def _add_proof(self, identity: bytes, header: Header, answer: bytes) -> None:
+        if len(answer) == _TERM.size + SIGNATURE_BYTES:
+            (term,) = _TERM.unpack_from(answer)
+            self._certifier.add_vote(identity, header, term, answer[_TERM.size :])
         elif answer:
-            self._certifier.add_certificate(digest, answer)
+            self._certifier.add_certificate(header, answer)
 
     # --- what this node's actors ask -----------------------------------------------------------------------
 
@@ -414,9 +422,6 @@ class Consensus(Shell):
 
     def _others(self) -> list[bytes]:
         return self._part.engine.replica.others() if self._part.engine else []
-
-    def _vote(self, digest: bytes) -> bytes:
-        return sign_vote(self._signer, digest)
 
     def _missed_draw(self, error: BaseException) -> None:
         self.log.warning("no draw from a shard: {}", first_line(error))

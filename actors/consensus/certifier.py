@@ -1,7 +1,9 @@
-"""Commit certificates: votes over header hashes gathered until a majority of the members has voted.
+"""Commit certificates: votes over headers gathered until a majority of the members has voted in one term.
 
 Rules
-1. A vote counts if its signature holds and its author is a member; each member counts once a block.
+1. A vote counts if its signature holds and its author is a member. Of each member the vote of the latest term
+   is kept, so that a block's votes are bounded by the number of members; votes of different terms never add
+   up.
 2. A certificate from elsewhere is taken only if it proves itself.
 3. Certificates list identities in ascending order, so the same votes always give the same bytes.
 4. At `BLOCKS_MAX` the oldest block that nobody waits for is forgotten; its votes can be asked for again.
@@ -13,63 +15,69 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from actors.ledger.block import Certificate, decode_certificate, verify_vote
+from actors.ledger.block import Certificate, Header, decode_certificate, verify_vote
 from actors.ledger.rows import FormatError
 
 BLOCKS_MAX = 4096
-OnVote = Callable[[bytes, bytes, bytes], None]
+OnVote = Callable[[bytes, Header, int, bytes], None]
 
 
 @dataclass(slots=True)
 class _Gathering:
-    votes: dict[bytes, bytes] = field(default_factory=dict)
+    votes: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     certificate: bytes = b""
     complete: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: int = 0
 
 
 class Certifier:
-    """Votes in, certificates out. `members` are the identities of the genesis.
+    """Votes in, certificates out. `network` is the genesis hash, `members` are its identities.
 
-    on_vote is told of every true vote: (identity, header hash, signature).
+    on_vote is told of every true vote, also of those in whole certificates: (identity, header, term,
+    signature).
     """
 
-    def __init__(self, members: list[bytes], on_vote: OnVote = lambda *_: None) -> None:
-        self._on_vote = on_vote
+    def __init__(self, network: bytes, members: list[bytes], on_vote: OnVote = lambda *_: None) -> None:
+        self._network, self._on_vote = network, on_vote
         self._members = frozenset(members)
         self._ordered = members
         self._needed = len(members) // 2 + 1
         self._blocks: dict[bytes, _Gathering] = {}
         self.votes_refused = 0
 
-    def add_vote(self, identity: bytes, digest: bytes, signature: bytes) -> None:
-        """Count a vote; one that is false or not a member's is refused and counted as such."""
-        gathering = self._of(digest)
-        if gathering.certificate or identity in gathering.votes:
+    def add_vote(self, identity: bytes, header: Header, term: int, signature: bytes) -> None:
+        """Count a vote; one that is false, not a member's or of a term before the header's is refused and
+        counted as such."""
+        gathering = self._of(header.hash())
+        if gathering.certificate or term <= gathering.votes.get(identity, (-1, b""))[0]:
             return
-        if identity not in self._members or not verify_vote(identity, digest, signature):
+        true = identity in self._members and term >= header.term
+        if not true or not verify_vote(identity, self._network, header, term, signature):
             self.votes_refused += 1
             return
-        self._on_vote(identity, digest, signature)
-        gathering.votes[identity] = signature
-        if len(gathering.votes) >= self._needed:
-            certificate = Certificate(tuple(sorted(gathering.votes.items())))
-            self._finish(gathering, certificate.encode())
+        self._on_vote(identity, header, term, signature)
+        gathering.votes[identity] = term, signature
+        agreed = sorted((key, sig) for key, (of, sig) in gathering.votes.items() if of == term)
+        if len(agreed) >= self._needed:
+            self._finish(gathering, Certificate(term, tuple(agreed)).encode())
 
-    def add_certificate(self, digest: bytes, certificate: bytes) -> bool:
+    def add_certificate(self, header: Header, certificate: bytes) -> bool:
         """Take a whole certificate. False, and counted, if it does not prove the block."""
-        gathering = self._of(digest)
+        gathering = self._of(header.hash())
         if gathering.certificate:
             return True
         try:
-            proven = decode_certificate(certificate).verify(digest, self._ordered)
+            decoded = decode_certificate(certificate)
         except FormatError:
-            proven = False
-        if proven:
-            self._finish(gathering, certificate)
-        else:
             self.votes_refused += 1
-        return proven
+            return False
+        if not decoded.verify(self._network, header, self._ordered):
+            self.votes_refused += 1
+            return False
+        for identity, signature in decoded.votes:
+            self._on_vote(identity, header, decoded.term, signature)
+        self._finish(gathering, certificate)
+        return True
 
     def certificate(self, digest: bytes) -> bytes:
         """The certificate of a block; empty while votes are missing."""

@@ -11,7 +11,7 @@ Rules
 1. Inputs do not overlap: everything here runs on one event loop, and `pump` never awaits.
 2. A block enters the log only when this node has executed it and found it valid. So an acknowledgement that
    it is durable says also that it is valid, and the node's vote rides on it: what is committed has its
-   certificate at the same moment.
+   certificate at the same moment. When a block may be signed, `raft/signing.py` alone says.
 3. A small block rides on the requests that name it, so that it needs no way of its own.
 4. Writes become durable one after the other. A block and the entry that names it are one write.
 5. Whatever fails in a lane ends this engine (`failed`); its owner starts anew from the disk.
@@ -21,16 +21,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
+from actors.consensus.ballots import Ballots, Sign, ride
 from actors.consensus.certifier import Certifier
 from actors.consensus.pipeline import Sealed
 from actors.consensus.raft import (
-    BlockVote,
     Effects,
     Entry,
     EntryKind,
@@ -47,10 +47,9 @@ from actors.consensus.raft.messages import (
     BODIES_PER_MESSAGE_MAX,
     BODY_BYTES_MAX,
     AppendRequest,
-    AppendResponse,
 )
 from actors.consensus.replica import LogRecord, Replica, encode_write
-from actors.ledger.block import Certificate
+from actors.ledger.block import Certificate, Header
 
 TICK_MS_MAX = 10
 LATE_TICK_MS = 30
@@ -59,7 +58,6 @@ APPENDS_MAX = 256
 COMMIT_TIMES_MAX = 4096
 CERTIFICATE_WAIT_S = 0.25
 RIDING_MAX = 64
-Vote = Callable[[bytes], bytes]
 
 
 class OvertakenError(RuntimeError):
@@ -73,7 +71,7 @@ class Ports(Protocol):
         """Hand (identity, body) pairs to the wire; nothing is promised."""
         ...
 
-    def announce(self, digest: bytes, certificate: bytes) -> None:
+    def announce(self, header: Header, certificate: bytes) -> None:
         """Tell the other members of a certificate; nothing is promised."""
         ...
 
@@ -94,7 +92,7 @@ class Ports(Protocol):
         """Drop from the disk what the log has forgotten."""
         ...
 
-    async def find_certificate(self, height: int, digest: bytes) -> None:
+    async def find_certificate(self, header: Header) -> None:
         """Ask the other members for their votes, or for the certificate; answers go to the certifier."""
         ...
 
@@ -106,16 +104,17 @@ class _Waiting:
 
 
 class Engine:
-    """See the module's text. `sign` votes for a header hash, `clock_us` is monotonic."""
+    """See the module's text. `sign` and `headers` are those of `Ballots`, `clock_us` is monotonic."""
 
     def __init__(
         self,
         replica: Replica,
         certifier: Certifier,
         ports: Ports,
-        sign: Vote,
+        sign: Sign,
         clock_us: Callable[[], int],
         retain_entries: int,
+        headers: Sequence[Header] = (),
     ) -> None:
         self.replica, self.certifier = replica, certifier
         self._ports, self._sign, self._clock_us = ports, sign, clock_us
@@ -125,6 +124,7 @@ class Engine:
         self._to_write: asyncio.Queue[tuple[Write, tuple[Message, ...]]] = asyncio.Queue()
         self._to_apply: asyncio.Queue[Entry] = asyncio.Queue()
         self._riding: OrderedDict[bytes, bytes] = OrderedDict()
+        self.ballots = Ballots(replica, sign, headers)
         self._committed_at_once: dict[bytes, Any] = {}
         self._committed_height = replica.head.height
         self._reads: dict[int, asyncio.Future[int]] = {}
@@ -228,6 +228,7 @@ class Engine:
     def _enter(self, sealed: Sealed) -> asyncio.Future[None]:
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[sealed.digest] = _Waiting(sealed, durable)
+        self.ballots.know(sealed.digest, sealed.header)
         self.pump()
         return durable
 
@@ -255,6 +256,8 @@ class Engine:
         """Take and start whatever the core wants done."""
         raft = self.replica.raft
         while True:
+            for vote in self.ballots.take():
+                raft.sign(vote)
             while raft.has_effects:
                 self._start(raft.take_effects())
             was, now = self._known, (raft.role, raft.leader, raft.term)
@@ -266,8 +269,10 @@ class Engine:
     def _start(self, effects: Effects) -> None:
         self._send(effects.messages)
         for received in effects.votes:
-            identity = self.replica.identity(received.member)
-            self.certifier.add_vote(identity, received.vote.digest, received.vote.signature)
+            vote, header = received.vote, self.ballots.header(received.vote.digest)
+            if header is not None and vote.term <= self.replica.raft.term:
+                identity = self.replica.identity(received.member)
+                self.certifier.add_vote(identity, header, vote.term, vote.signature)
         if effects.write is not None:
             self.drained.clear()
             self._to_write.put_nowait((effects.write, effects.messages_after_write))
@@ -299,12 +304,9 @@ class Engine:
         return msgspec.structs.replace(message, bodies=tuple(named[:BODIES_PER_MESSAGE_MAX]))
 
     def _on_change(self, was: tuple[Role, Any, int], now: tuple[Role, Any, int]) -> None:
-        """Another role, leader or term. A new leader is given this replica's votes for what is not final."""
+        """Another role, leader or term."""
         if now[1] is not None and now[1:] != was[1:]:
             self.elections += 1
-            for entry in self.replica.tail(below=self.replica.raft.durable_index + 1):
-                vote = BlockVote(entry.index, entry.digest, self._sign(entry.digest))
-                self.replica.raft.sign(vote)
         if now[0] is Role.LEADER:
             self.led_since_ms, self.led_commit_ms = self._clock_ms(), 0
             self._proposed_us.clear()
@@ -370,15 +372,12 @@ class Engine:
                 block.durable.set_result(None)
         raft = self.replica.raft
         raft.persisted(write.ticket)
-        votes = tuple(
-            BlockVote(entry.index, entry.digest, self._sign(entry.digest))
-            for entry in write.entries
-            if entry.kind is EntryKind.BLOCK
-        )
-        if self.replica.leads:
+        votes = self.ballots.take()
+        loaded = ride(messages, votes)
+        if loaded is None:
             for vote in votes:
                 raft.sign(vote)
-        self._send(tuple(_with_votes(message, votes) for message in messages))
+        self._send(messages if loaded is None else loaded)
         if self._to_write.empty():
             self.drained.set()
         self.pump()
@@ -389,7 +388,7 @@ class Engine:
             await self._ports.write(sealed, b"", LogRecord())
         if blocks:
             last = blocks[-1]
-            certificate = self._own_certificate(last) if len(blocks) == 1 else b""
+            certificate = self._own_certificate(last, write.entries[-1].term) if len(blocks) == 1 else b""
             delta = await self._ports.write(last, certificate, encode_write(write))
             if certificate:
                 self._committed_height = last.header.height
@@ -397,12 +396,13 @@ class Engine:
         elif not write.is_barrier:
             await self._ports.write(None, b"", encode_write(write))
 
-    def _own_certificate(self, sealed: Sealed) -> bytes:
-        """In a network of one member, its vote alone commits a block in the write that makes it durable."""
+    def _own_certificate(self, sealed: Sealed, term: int) -> bytes:
+        """In a network of one member, its vote alone commits a block in the write that makes it durable; the
+        write ends with an entry of `term`."""
         alone = len(self.replica.members) == 1 and self.replica.leads
         if not alone or sealed.header.height != self._committed_height + 1:
             return b""
-        return Certificate(((self._identity, self._sign(sealed.digest)),)).encode()
+        return Certificate(term, ((self._identity, self._sign(sealed.header, term)),)).encode()
 
     async def _apply(self) -> None:
         entry = await self._to_apply.get()
@@ -411,6 +411,7 @@ class Engine:
         elif self.replica.leads and entry.term == self.replica.raft.term and entry.kind is EntryKind.NOOP:
             self.led_commit_ms = self._clock_ms()
         self.replica.applied(entry)
+        self.ballots.forget(entry.digest)
         self.advanced.set()
         record = self.replica.compaction(self._retain_entries)
         if record is not None:
@@ -419,24 +420,19 @@ class Engine:
     async def _finish(self, digest: bytes, height: int) -> None:
         delta = self._committed_at_once.pop(digest, None)
         if delta is None:
-            certificate = await self._certificate(digest, height)
+            header = self.ballots.header(digest)
+            if header is None:
+                raise OvertakenError(f"block {height} was committed and is not known here")
+            certificate = await self._certificate(header, digest)
             delta = await self._ports.commit(height, certificate)
             self._committed_height = height
             if self.replica.leads:
-                self._ports.announce(digest, certificate)
+                self._ports.announce(header, certificate)
         self.certifier.forget(digest)
         await self._ports.publish(height, digest, delta)
 
-    async def _certificate(self, digest: bytes, height: int) -> bytes:
+    async def _certificate(self, header: Header, digest: bytes) -> bytes:
         """The votes mostly came with the acknowledgements that committed the block; else ask for them."""
         while not (certificate := await self.certifier.wait(digest, CERTIFICATE_WAIT_S)):
-            await self._ports.find_certificate(height, digest)
+            await self._ports.find_certificate(header)
         return certificate
-
-
-def _with_votes(message: Message, votes: tuple[BlockVote, ...]) -> Message:
-    """An acknowledgement that carries the votes for the blocks it acknowledges."""
-    if not votes or not isinstance(message, AppendResponse) or message.rejected:
-        return message
-    riding = tuple(vote for vote in votes if vote.index <= message.index)
-    return msgspec.structs.replace(message, votes=(*message.votes, *riding))

@@ -144,7 +144,7 @@ class Following:
             self._engine.advanced.clear()
             await self._engine.advanced.wait()
         if body.certificate:
-            self._engine.certifier.add_certificate(entry.digest, body.certificate)
+            self._engine.certifier.add_certificate(body.header, body.certificate)
         work = Work(
             (body.rows, body.payloads),
             body.header.transaction_count,

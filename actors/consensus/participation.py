@@ -28,7 +28,7 @@ from actors.consensus.producing import Producer
 from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
 from actors.consensus.replica import Head, Replica, StoredLog, installation
 from actors.consensus.stages import StageTimes
-from actors.ledger.block import decode_header, sign_vote
+from actors.ledger.block import Header, decode_header, sign_vote
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES
 from actors.ledger.signing import Signer
@@ -120,7 +120,8 @@ class Participation:
         if self.member:
             stored = await node.storage.raft_state.remote(node.ports.epoch)
             replica = self._replica(stored, Head(head["height"], bytes.fromhex(head["hash"])))
-            self.pipeline = self._new_pipeline(await self._replay(replica))
+            position, headers = await self._replay(replica)
+            self.pipeline = self._new_pipeline(position)
             self.engine = Engine(
                 replica,
                 node.certifier,
@@ -128,6 +129,7 @@ class Participation:
                 self._vote,
                 node.clock_us,
                 node.settings.log_retain_entries,
+                headers,
             )
             self.engine.on_silence = self._log.info
         else:
@@ -163,19 +165,20 @@ class Participation:
             node.on_trace,
         )
 
-    async def _replay(self, replica: Replica, below: int | None = None) -> Position:
-        """Have Storage execute again the blocks of the log's tail; the last of them."""
+    async def _replay(self, replica: Replica, below: int | None = None) -> tuple[Position, list[Header]]:
+        """Have Storage execute again the blocks of the log's tail; the last of them, and their headers."""
         node = self._node
         head = await node.storage.head.remote()
         already = int(head["height"]) - replica.head.height
         digests = [entry.digest for entry in replica.tail(below)[already:]]
-        position = _position(head)
+        position, headers = _position(head), list[Header]()
         if digests:
             for header_bytes, _ in await node.storage.replay.remote(node.ports.epoch, digests):
                 header = decode_header(header_bytes)
                 node.ports.remember(header)
+                headers.append(header)
                 position = Position(header.height, header.hash(), header.term)
-        return position
+        return position, headers
 
     def _new_pipeline(self, position: Position) -> Pipeline:
         node = self._node
@@ -183,6 +186,7 @@ class Participation:
             node.ports,
             position,
             node.signer.public_key,
+            node.ports.network,
             node.genesis.member_keys,
             node.settings.blocks_inflight_max,
             node.clock_us,
@@ -223,7 +227,7 @@ class Participation:
         await _drained(engine)
         async with node.ports.gate.closed():
             node.ports.epoch, _ = await node.storage.fence.remote()
-            position = await self._replay(engine.replica, below)
+            position, _ = await self._replay(engine.replica, below)
         self.pipeline = self._new_pipeline(position)
 
     # --- a log that begins after this node's head --------------------------------------------------------
@@ -323,8 +327,8 @@ class Participation:
             self._node.ports.push(sealed)
         await durable
 
-    def _vote(self, digest: bytes) -> bytes:
-        return sign_vote(self._node.signer, digest)
+    def _vote(self, header: Header, term: int) -> bytes:
+        return sign_vote(self._node.signer, self._node.ports.network, header, term)
 
 
 class _Until:

@@ -134,6 +134,7 @@ class Pipeline:
         stages: Stages,
         position: Position,
         proposer: bytes,
+        network: bytes,
         members: Sequence[bytes],
         inflight_max: int,
         clock_us: Callable[[], int],
@@ -141,7 +142,7 @@ class Pipeline:
         times: StageTimes,
     ) -> None:
         self._stages, self._proposer, self._times = stages, proposer, times
-        self._members = frozenset(members)
+        self._network, self._members = network, frozenset(members)
         self._clock_us, self._wall_ms = clock_us, wall_ms
         self._parent_term = self._own_term = position.term
         self._executed_height = self._sealed_height = position.height
@@ -331,7 +332,7 @@ class Pipeline:
     async def _timed_verify(self, work: Work) -> NDArray[np.bool_]:
         began = self._clock_us()
         header = work.header
-        if header is not None and not verify_proposal(header, work.signature):
+        if header is not None and not verify_proposal(self._network, header, work.signature):
             raise self._refusal(header, "the proposer's signature over the header is false")
         valid = await self._stages.verify(work.parts, work.count)
         self._times.add("signatures", self._clock_us() - began, work.count)

@@ -96,22 +96,23 @@ class Store(Protocol):
 class NodePorts:
     """Storage, Validators and the wire of one node.
 
-    storage is the actor's handle, store its calls for blocks. peer() answers the Peer's handle, or None
-    while there is none. to_record makes Storage's record of a log record. published(header, delta) tells the
-    node's actors. say(batch) sends to the Peer by a line, if there is one. others() are the members to send
-    to.
+    storage is the actor's handle, store its calls for blocks. peer() answers the Peer's handle, or None while
+    there is none. to_record makes Storage's record of a log record. published(header, delta) tells the node's
+    actors. network is the genesis hash. say(batch) sends to the Peer by a line, if there is one. others() are
+    the members to send to.
     """
 
     storage: Any
     store: Store
     pool: Any
     signer: Signer
+    network: bytes
     peer: Callable[[], Any]
     say: Callable[[list[tuple[bytes, str, bytes]]], bool]
     to_record: Callable[[LogRecord], Any]
     published: Callable[[Header, bytes, Any], Awaitable[None]]
     others: Callable[[], list[bytes]]
-    add_proof: Callable[[bytes, bytes, bytes], None]
+    add_proof: Callable[[bytes, Header, bytes], None]
     unreachable: tuple[type[Exception], ...]
     epoch: int = 0
     gate: Gate = field(default_factory=Gate)
@@ -143,7 +144,7 @@ class NodePorts:
 
     def seal(self, header: Header) -> bytes:
         """The proposer's signature."""
-        return sign_proposal(self.signer, header.hash())
+        return sign_proposal(self.signer, self.network, header.hash())
 
     async def take_proven(self, sealed: Sealed) -> None:
         """An observer's persist stage: the certificate came with the block, which is committed at once."""
@@ -176,9 +177,10 @@ class NodePorts:
             body = self.storage.sealed_block.remote(header.height, header.encode(), sealed.signature)
             peer.push_block.remote(others, body)
 
-    def announce(self, digest: bytes, certificate: bytes) -> None:
-        """A certificate to all other members."""
-        self._tell([(identity, CERTIFICATE_CHANNEL, digest + certificate) for identity in self.others()])
+    def announce(self, header: Header, certificate: bytes) -> None:
+        """A certificate to all other members, with the header that it proves."""
+        said = header.encode() + certificate
+        self._tell([(identity, CERTIFICATE_CHANNEL, said) for identity in self.others()])
 
     async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
         """One synced write of a block and a record."""
@@ -217,14 +219,15 @@ class NodePorts:
         """A header of the log's tail, replayed from the disk."""
         self._headers[header.height] = header
 
-    async def find_certificate(self, height: int, digest: bytes) -> None:
+    async def find_certificate(self, header: Header) -> None:
         """Ask every other member for its vote or the certificate."""
         peer = self.peer()
         if peer is None:
             await asyncio.sleep(0.1)
             return
         try:
-            for identity, answer in await peer.ask_proofs.remote(self.others(), height, digest):
-                self.add_proof(identity, digest, answer)
+            asked = peer.ask_proofs.remote(self.others(), header.height, header.hash())
+            for identity, answer in await asked:
+                self.add_proof(identity, header, answer)
         except self.unreachable:
             await asyncio.sleep(0.1)

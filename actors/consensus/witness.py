@@ -1,10 +1,13 @@
-"""Evidence of lies: two headers that one member signed for the same height and term.
+"""Evidence of lies: what one member signed twice for the same height and term, over different headers.
 
-A member proposes and votes for at most one block at a height in a term; in a later term it may well vote for
+A member proposes at most one block at a height in a term, that of the header. It votes for at most one block
+at a height in a term, that of the leader under whom it votes; under a later leader it may well vote for
 another. So two signatures of one identity over different headers of one height and term convict it, to anyone
-who holds its key: the evidence is self-contained, header, kind of signature and signature, twice.
+who holds its key and the genesis hash: the evidence is self-contained, both headers, their term and both
+signatures.
 
-Headers are remembered for `HEADERS_MAX` blocks, at most `SIGNATURES_MAX` signatures; the oldest go first.
+Headers are not remembered by themselves; at most `SIGNATURES_MAX` signatures are, with theirs; the oldest go
+first.
 """
 
 from __future__ import annotations
@@ -14,31 +17,34 @@ from dataclasses import dataclass
 
 from actors.ledger.block import Header, verify_proposal, verify_vote
 
-HEADERS_MAX, SIGNATURES_MAX, EVIDENCE_MAX = 4096, 16_384, 1024
+SIGNATURES_MAX, EVIDENCE_MAX = 16_384, 1024
 PROPOSAL, VOTE = "proposal", "vote"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`identity` signed both headers, of one height and term, as `kind`: its proposal or its vote."""
+    """`identity` signed both headers, of one height, in `term`, as `kind`: its proposal or its vote."""
 
     identity: bytes
     kind: str
+    term: int
     first: Header
     first_signature: bytes
     second: Header
     second_signature: bytes
 
-    def verify(self) -> bool:
-        """True if both signatures hold and contradict each other."""
+    def verify(self, network: bytes) -> bool:
+        """True if both signatures hold in the network of this genesis hash and contradict each other."""
         one, other = self.first, self.second
-        if (one.height, one.term) != (other.height, other.term) or one == other:
+        if one.height != other.height or one == other:
             return False
         return all(
             (
-                verify_proposal(header, signature) and header.proposer == self.identity
+                header.term == self.term
+                and header.proposer == self.identity
+                and verify_proposal(network, header, signature)
                 if self.kind == PROPOSAL
-                else verify_vote(self.identity, header.hash(), signature)
+                else verify_vote(self.identity, network, header, self.term, signature)
             )
             for header, signature in ((one, self.first_signature), (other, self.second_signature))
         )
@@ -49,7 +55,7 @@ class Evidence:
             "identity": self.identity.hex(),
             "kind": self.kind,
             "height": self.first.height,
-            "term": self.first.term,
+            "term": self.term,
             "first_header": self.first.encode().hex(),
             "first_signature": self.first_signature.hex(),
             "second_header": self.second.encode().hex(),
@@ -58,38 +64,34 @@ class Evidence:
 
 
 class Witness:
-    """Sees headers and signatures go by; keeps what convicts."""
+    """Sees headers and signatures go by; keeps what convicts. `network` is the genesis hash."""
 
-    def __init__(self) -> None:
-        self._headers: OrderedDict[bytes, Header] = OrderedDict()
-        self._signed: OrderedDict[tuple[bytes, str, int, int], tuple[bytes, bytes]] = OrderedDict()
+    def __init__(self, network: bytes) -> None:
+        self._network = network
+        self._signed: OrderedDict[tuple[bytes, str, int, int], tuple[Header, bytes]] = OrderedDict()
         self.evidence: list[Evidence] = []
 
     def header(self, header: Header, signature: bytes) -> Evidence | None:
-        """A proposed block went by."""
-        digest = header.hash()
-        self._headers[digest] = header
-        while len(self._headers) > HEADERS_MAX:
-            self._headers.popitem(last=False)
-        return self._signature(header.proposer, PROPOSAL, digest, signature)
+        """A proposed block went by; its signature need not hold."""
+        return self._signature(header.proposer, PROPOSAL, header, header.term, signature)
 
-    def vote(self, identity: bytes, digest: bytes, signature: bytes) -> Evidence | None:
-        """A vote went by."""
-        return self._signature(identity, VOTE, digest, signature)
+    def vote(self, identity: bytes, header: Header, term: int, signature: bytes) -> Evidence | None:
+        """A true vote went by."""
+        return self._signature(identity, VOTE, header, term, signature)
 
-    def _signature(self, identity: bytes, kind: str, digest: bytes, signature: bytes) -> Evidence | None:
-        header = self._headers.get(digest)
-        if header is None:
-            return None
-        place = identity, kind, header.height, header.term
-        known_digest, known_signature = self._signed.setdefault(place, (digest, signature))
+    def _signature(
+        self, identity: bytes, kind: str, header: Header, term: int, signature: bytes
+    ) -> Evidence | None:
+        place = identity, kind, header.height, term
+        known, known_signature = self._signed.setdefault(place, (header, signature))
         while len(self._signed) > SIGNATURES_MAX:
             self._signed.popitem(last=False)
-        known = self._headers.get(known_digest)
-        if known_digest == digest or known is None or len(self.evidence) >= EVIDENCE_MAX:
+        if known == header or len(self.evidence) >= EVIDENCE_MAX:
             return None
-        found = Evidence(identity, kind, known, known_signature, header, signature)
-        if not found.verify():
-            return None
-        self.evidence.append(found)
-        return found
+        found = Evidence(identity, kind, term, known, known_signature, header, signature)
+        if found.verify(self._network):
+            self.evidence.append(found)
+            return found
+        if kind == PROPOSAL and not verify_proposal(self._network, known, known_signature):
+            self._signed[place] = header, signature  # what was there was forged, and shields nobody
+        return None

@@ -114,8 +114,8 @@ def verify_chain(genesis: Genesis, blocks: list[GivenBlock]) -> None:
     """Check that blocks, oldest first, are final. Raises ProofError naming the check that fails."""
     if not blocks:
         raise ProofError("block", "none is given")
-    members = genesis.member_keys
-    if blocks[0].header.height == 1 and blocks[0].header.parent_hash != genesis.hash():
+    members, network = genesis.member_keys, genesis.hash()
+    if blocks[0].header.height == 1 and blocks[0].header.parent_hash != network:
         raise ProofError("chain", "block 1 does not follow this genesis")
     for before, after in pairwise(blocks):
         if after.header.height != before.header.height + 1:
@@ -126,9 +126,9 @@ def verify_chain(genesis: Genesis, blocks: list[GivenBlock]) -> None:
         header, at = block.header, f"block {block.header.height}"
         if header.proposer not in members:
             raise ProofError("signature", f"{at}: the proposer is no member of the genesis")
-        if not verify_proposal(header, block.signature):
+        if not verify_proposal(network, header, block.signature):
             raise ProofError("signature", f"{at}: it is not the proposer's")
-        if block.certificate is not None and not block.certificate.verify(header.hash(), members):
+        if block.certificate is not None and not block.certificate.verify(network, header, members):
             raise ProofError("certificate", f"{at}: it is not that of a majority of the members")
         if block.batch is not None and root(block.batch.ids()) != header.transaction_root:
             raise ProofError("body", f"{at}: the transactions are not those of the header")

@@ -224,9 +224,10 @@ class VoteOut(BaseModel):
 
 
 class CertificateOut(BaseModel):
-    """The votes that make a block final, and their bytes in hexadecimal."""
+    """The votes that make a block final, all of one leader's term, and their bytes in hexadecimal."""
 
     height: U64Out
+    term: U64Out
     votes: list[VoteOut]
     certificate: str
 

@@ -2,7 +2,7 @@
 
 The chain of reasons: the id is a leaf of the tree under the header's transaction root (RFC 9162, section
 2.1.3.2); the header is signed by its proposer, a member; and more than half of the genesis members voted for
-the header's hash, each having found the block valid.
+the header's hash in one term, each having found the block valid. All signatures bind the genesis.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def verify_proof(genesis: Genesis, tx_id: bytes, proof: InclusionProof) -> Heade
         raise ProofError("size", f"the block has {header.transaction_count} transactions")
     if not verify_inclusion(tx_id, proof.index, proof.size, proof.proof, header.transaction_root):
         raise ProofError("proof", "does not lead to the transaction root")
-    members = genesis.member_keys
+    members, network = genesis.member_keys, genesis.hash()
     if header.proposer not in members:
         raise ProofError("header.proposer", "is no member of the genesis")
-    if not verify_proposal(header, proof.signature):
+    if not verify_proposal(network, header, proof.signature):
         raise ProofError("signature", "is not the proposer's")
-    if not certificate.verify(header.hash(), members):
+    if not certificate.verify(network, header, members):
         raise ProofError("certificate", "is not that of a majority of the members")
     return header

@@ -94,11 +94,12 @@ def block(value: Block, offset: int, limit: int) -> dict[str, Any]:
 
 
 def certificate(height: int, data: bytes) -> dict[str, Any]:
-    """The votes of a certificate."""
-    votes = decode_certificate(data).votes
+    """The term and the votes of a certificate."""
+    decoded = decode_certificate(data)
     return {
         "height": height,
-        "votes": [{"member": member.hex(), "signature": signature.hex()} for member, signature in votes],
+        "term": decoded.term,
+        "votes": [{"member": key.hex(), "signature": signature.hex()} for key, signature in decoded.votes],
         "certificate": data.hex(),
     }
 

@@ -1,9 +1,14 @@
 """Blocks: the header that commits to everything, its signatures, and the bytes that disk and wire carry.
 
 A header is 200 bytes, little-endian. Its hash is SHA-256("raychain/header/1" ‖ header). The proposer signs
-"raychain/propose/1" ‖ hash; each member whose own computation found the block valid votes by signing
-"raychain/vote/1" ‖ hash; votes of a majority are the commit certificate. Block 0 is the genesis: the parent
-hash of block 1 is the genesis hash.
+"raychain/propose/2" ‖ network ‖ hash, where the network is the genesis hash. Each member whose own
+computation found the block valid votes by signing "raychain/vote/2" ‖ network ‖ height u64 ‖ term u64 ‖ hash;
+the term is that of the leader under whom it acknowledged the block, which may be later than the header's.
+Votes of a majority over exactly one term are the commit certificate. Block 0 is the genesis: the parent hash
+of block 1 is the genesis hash.
+
+A certificate proves that its block is committed, and that no other block of its height ever is, since a
+member votes only by the rule of `actors/consensus/raft/signing.py`, which has the proof.
 """
 
 from __future__ import annotations
@@ -22,10 +27,12 @@ HEADER_VERSION = 1
 _HEADER = struct.Struct("<IIQQQQ32s32s32s32s32s")
 HEADER_BYTES = _HEADER.size
 _HASH_DOMAIN = b"raychain/header/1"
-_PROPOSE_DOMAIN = b"raychain/propose/1"
-_VOTE_DOMAIN = b"raychain/vote/1"
+_PROPOSE_DOMAIN = b"raychain/propose/2"
+_VOTE_DOMAIN = b"raychain/vote/2"
+_VOTE_PLACE = struct.Struct("<QQ")
 
-_CERTIFICATE_COUNT = struct.Struct("<H")
+CERTIFICATE_VERSION = 2
+_CERTIFICATE_HEAD = struct.Struct("<HHQ")
 _VOTE_BYTES = KEY_BYTES + SIGNATURE_BYTES
 CERTIFICATE_VOTES_MAX = 1024
 
@@ -76,24 +83,30 @@ def decode_header(data: bytes) -> Header:
     return Header(height, term, time_ms, count, payload_bytes, *digests)
 
 
-def sign_proposal(signer: Signer, header_hash: bytes) -> bytes:
-    """The proposer's 64-byte signature."""
-    return signer.sign(_PROPOSE_DOMAIN + header_hash)
+def sign_proposal(signer: Signer, network: bytes, header_hash: bytes) -> bytes:
+    """The proposer's 64-byte signature, for the network of this genesis hash."""
+    return signer.sign(_PROPOSE_DOMAIN + network + header_hash)
 
 
-def sign_vote(signer: Signer, header_hash: bytes) -> bytes:
-    """A member's 64-byte vote: it holds the block and found it valid."""
-    return signer.sign(_VOTE_DOMAIN + header_hash)
+def sign_vote(signer: Signer, network: bytes, header: Header, term: int) -> bytes:
+    """A member's 64-byte vote: it holds the block, found it valid, and acknowledged it to the leader of
+    `term`.
+    """
+    return signer.sign(_vote_message(network, header, term))
 
 
-def verify_proposal(header: Header, signature: bytes) -> bool:
-    """True if the header's proposer signed it."""
-    return _verify(header.proposer, _PROPOSE_DOMAIN + header.hash(), signature)
+def verify_proposal(network: bytes, header: Header, signature: bytes) -> bool:
+    """True if the header's proposer signed it for this network."""
+    return _verify(header.proposer, _PROPOSE_DOMAIN + network + header.hash(), signature)
 
 
-def verify_vote(identity: bytes, header_hash: bytes, signature: bytes) -> bool:
-    """True if `identity` voted for the header hash."""
-    return _verify(identity, _VOTE_DOMAIN + header_hash, signature)
+def verify_vote(identity: bytes, network: bytes, header: Header, term: int, signature: bytes) -> bool:
+    """True if `identity` voted for the header in `term`."""
+    return _verify(identity, _vote_message(network, header, term), signature)
+
+
+def _vote_message(network: bytes, header: Header, term: int) -> bytes:
+    return _VOTE_DOMAIN + network + _VOTE_PLACE.pack(header.height, term) + header.hash()
 
 
 def _verify(key: bytes, message: bytes, signature: bytes) -> bool:
@@ -108,38 +121,44 @@ def _verify(key: bytes, message: bytes, signature: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Votes of members over one header hash: (identity, signature) in ascending order of identity."""
+    """Votes of members over one header in one term: (identity, signature) in ascending order of identity."""
 
+    term: int
     votes: tuple[tuple[bytes, bytes], ...]
 
     def encode(self) -> bytes:
-        """Count u16, then 96 bytes a vote."""
-        return _CERTIFICATE_COUNT.pack(len(self.votes)) + b"".join(key + sig for key, sig in self.votes)
+        """Version u16, count u16, term u64, then 96 bytes a vote."""
+        head = _CERTIFICATE_HEAD.pack(CERTIFICATE_VERSION, len(self.votes), self.term)
+        return head + b"".join(key + sig for key, sig in self.votes)
 
-    def verify(self, header_hash: bytes, members: list[bytes]) -> bool:
-        """True if more than half of `members` voted for the hash, each once, and no vote is false."""
+    def verify(self, network: bytes, header: Header, members: list[bytes]) -> bool:
+        """True if more than half of `members` voted for the header in this certificate's term, each once, no
+        vote is false, and the term is not older than the header's."""
         identities = [identity for identity, _ in self.votes]
         if identities != sorted(set(identities)) or not set(identities) <= set(members):
             return False
-        if 2 * len(identities) <= len(members):
+        if 2 * len(identities) <= len(members) or self.term < header.term:
             return False
-        return all(verify_vote(identity, header_hash, sig) for identity, sig in self.votes)
+        message = _vote_message(network, header, self.term)
+        return all(_verify(identity, message, signature) for identity, signature in self.votes)
 
 
 def decode_certificate(data: bytes) -> Certificate:
-    """Raises FormatError when the length does not fit the count, or the count its bound."""
-    if len(data) < _CERTIFICATE_COUNT.size:
-        raise FormatError("certificate", f"{len(data)} bytes", f"at least {_CERTIFICATE_COUNT.size} bytes")
-    (count,) = _CERTIFICATE_COUNT.unpack_from(data)
+    """Raises FormatError on a wrong version, a count over its bound, or a length that does not fit it."""
+    if len(data) < _CERTIFICATE_HEAD.size:
+        raise FormatError("certificate", f"{len(data)} bytes", f"at least {_CERTIFICATE_HEAD.size} bytes")
+    version, count, term = _CERTIFICATE_HEAD.unpack_from(data)
+    if version != CERTIFICATE_VERSION:
+        raise FormatError("certificate.version", version, CERTIFICATE_VERSION)
     if count > CERTIFICATE_VOTES_MAX:
         raise FormatError("certificate.count", count, f"at most {CERTIFICATE_VOTES_MAX}")
-    expected = _CERTIFICATE_COUNT.size + count * _VOTE_BYTES
+    expected = _CERTIFICATE_HEAD.size + count * _VOTE_BYTES
     if len(data) != expected:
         raise FormatError("certificate", f"{len(data)} bytes", f"{expected} bytes for {count} votes")
     votes = []
-    for at in range(_CERTIFICATE_COUNT.size, expected, _VOTE_BYTES):
+    for at in range(_CERTIFICATE_HEAD.size, expected, _VOTE_BYTES):
         votes.append((data[at : at + KEY_BYTES], data[at + KEY_BYTES : at + _VOTE_BYTES]))
-    return Certificate(tuple(votes))
+    return Certificate(term, tuple(votes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +173,16 @@ class SealedHeader:
         """Header, signature, certificate."""
         return b"".join((self.header.encode(), self.signature, self.certificate.encode()))
 
-    def verify(self, members: list[bytes]) -> str:
-        """Empty if a member proposed it and a majority of members voted for it, else what is wrong."""
+    def verify(self, network: bytes, members: list[bytes]) -> str:
+        """Empty if a member proposed it and a majority of members voted for it, else what is wrong.
+
+        network: the genesis hash, which every signature binds.
+        """
         if self.header.proposer not in members:
             return "proposer"
-        if not verify_proposal(self.header, self.signature):
+        if not verify_proposal(network, self.header, self.signature):
             return "signature"
-        return "" if self.certificate.verify(self.header.hash(), members) else "certificate"
+        return "" if self.certificate.verify(network, self.header, members) else "certificate"
 
 
 def decode_sealed_header(data: bytes) -> SealedHeader:

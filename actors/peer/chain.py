@@ -48,7 +48,7 @@ class NodeChain:
 
     def __init__(self, genesis: Genesis, calls: ChainCalls, hash_rows: Hasher) -> None:
         self._genesis, self._calls, self._hash_rows = genesis, calls, hash_rows
-        self._members = genesis.member_keys
+        self._network, self._members = genesis.hash(), genesis.member_keys
         self.served_headers = self.served_bodies = 0
 
     # what others are served
@@ -91,7 +91,7 @@ class NodeChain:
             sealed = decode_sealed_header(encoded)
         except FormatError as error:
             raise ProtocolError("header_form", str(error)) from error
-        if wrong := sealed.verify(self._members):
+        if wrong := sealed.verify(self._network, self._members):
             raise ProtocolError(f"header_{wrong}", f"height {sealed.header.height}")
         return sealed
 

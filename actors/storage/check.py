@@ -231,7 +231,7 @@ class _Check:
         sealed = SealedHeader(header, body[HEADER_BYTES:], decode_certificate(certificate))
         if header.height != height or (parent and header.parent_hash != parent):
             raise CorruptionError("headers", key.hex(), "does not follow the header before it")
-        if wrong := sealed.verify(self._members):
+        if wrong := sealed.verify(self._genesis.hash(), self._members):
             family = "certificates" if wrong == "certificate" else "headers"
             raise CorruptionError(family, key.hex(), f"the {wrong} does not verify")
         return header

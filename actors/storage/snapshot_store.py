@@ -196,7 +196,7 @@ def begin_with(
 def accepted(genesis: Genesis, manifest_bytes: bytes, sealed_bytes: bytes) -> tuple[Manifest, SealedHeader]:
     """A manifest and the header that proves it. Raises FormatError naming what does not hold."""
     manifest, sealed = decode_manifest(manifest_bytes), decode_sealed_header(sealed_bytes)
-    if wrong := sealed.verify(genesis.member_keys):
+    if wrong := sealed.verify(genesis.hash(), genesis.member_keys):
         raise FormatError(f"header.{wrong}", "not valid", "certified by a majority of the members")
     header = sealed.header
     for field, got, expected in (

@@ -75,7 +75,7 @@ class ChainWalk:
             chain.problem(
                 "no_forks", f"{chain.node}: block {header.height} does not follow block {height - 1}"
             )
-        wrong = sealed.verify(self._members)
+        wrong = sealed.verify(self._genesis.hash(), self._members)
         if wrong:
             chain.problem("certificates", f"{chain.node}: block {height}: {wrong}")
         ids = batch.ids(self._hash_rows) if len(batch) else np.empty((0, 32), dtype=np.uint8)

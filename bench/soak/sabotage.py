@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from actors.ledger.block import Certificate, SealedHeader
+from actors.ledger.block import SealedHeader
 from actors.ledger.rows import Batch
 from bench.soak.judge import Evidence
 
@@ -74,7 +74,7 @@ def _fork(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
 
 def _forge(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
     votes = [(identity, bytes(64)) for identity, _ in sealed.certificate.votes]
-    return replace(sealed, certificate=Certificate(tuple(votes))), batch
+    return replace(sealed, certificate=replace(sealed.certificate, votes=tuple(votes))), batch
 
 
 def _double(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:

@@ -43,7 +43,7 @@ def test_every_workload_makes_valid_blocks(chain: BenchChain) -> None:
         assert header.state_root == rules.state_root(state)
         assert header.receipts_root == rules.receipts_root(outcome.receipts)
         assert header.transaction_root == merkle.root(batch.ids())
-        assert verify_proposal(header, signature)
+        assert verify_proposal(directory.genesis.hash(), header, signature)
         table = batch.rows.view(np.uint8).reshape(ROWS, -1)
         assert verify(table[:, 48:80], table[:, 144:], table[:, :144]).all()
         if workload == "hot":

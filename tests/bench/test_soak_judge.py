@@ -58,9 +58,9 @@ class World:
         assert set(outcome.verdicts) == {0}
         roots = root(batch.ids()), rules.state_root(self.state), rules.receipts_root(outcome.receipts)
         header = Header(height, 1, 0, len(batch), 0, parent, *roots, proposer.public_key)
-        digest = header.hash()
-        votes = tuple((s.public_key, sign_vote(s, digest)) for s in MEMBERS[:2])
-        return SealedHeader(header, sign_proposal(proposer, digest), Certificate(votes))
+        network = self.genesis.hash()
+        votes = tuple((s.public_key, sign_vote(s, network, header, 1)) for s in MEMBERS[:2])
+        return SealedHeader(header, sign_proposal(proposer, network, header.hash()), Certificate(1, votes))
 
     def walked(self, node: str, blocks: Iterator[tuple[SealedHeader, Batch]]) -> WalkedChain:
         walker = ChainWalk(node, self.genesis, self.allocation)

@@ -82,7 +82,7 @@ def test_three_members_commit_one_chain_that_anyone_can_check(network: Network) 
             assert client.verified_proof(ids[0], genesis).height <= final["height"]
             sealed = client.sealed_header(final["height"])
             assert sealed is not None
-            assert decode_sealed_header(sealed).verify(genesis.member_keys) == ""
+            assert decode_sealed_header(sealed).verify(genesis.hash(), genesis.member_keys) == ""
 
 
 def test_what_followers_take_in_reaches_the_leader_and_is_committed(network: Network) -> None:

@@ -28,7 +28,6 @@ from actors.ledger.block import (
     decode_certificate,
     decode_header,
     sign_proposal,
-    sign_vote,
 )
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import ROW_DTYPE, Batch
@@ -131,6 +130,7 @@ class FakePorts:
 
     def __init__(self, member: FakeMember) -> None:
         self._member, self._disk = member, member.disk
+        self.network = member.network.genesis.hash()
         self.epoch = 0
         self.gate = Gate()
         self.persist_stage: Any = None
@@ -160,7 +160,7 @@ class FakePorts:
         self._disk.executed = height
 
     def seal(self, header: Header) -> bytes:
-        return sign_proposal(self._member.signer, header.hash())
+        return sign_proposal(self._member.signer, self.network, header.hash())
 
     async def persist(self, sealed: Sealed) -> None:
         await self.persist_stage(sealed)
@@ -175,9 +175,9 @@ class FakePorts:
     def push(self, sealed: Sealed) -> None:
         self._member.network.push(self._member, sealed)
 
-    def announce(self, digest: bytes, certificate: bytes) -> None:
+    def announce(self, header: Header, certificate: bytes) -> None:
         for other in self._member.network.others(self._member):
-            other.certifier.add_certificate(digest, certificate)
+            other.certifier.add_certificate(header, certificate)
 
     async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
         await asyncio.sleep(0)
@@ -203,9 +203,9 @@ class FakePorts:
         return {}
 
     def _certify(self, height: int, certificate: bytes) -> None:
-        digest = self._disk.hash_at(height)
+        members, (header, _) = self._member.network.genesis.member_keys, self._disk.blocks[height]
         assert height == self._disk.height + 1
-        assert decode_certificate(certificate).verify(digest, self._member.network.genesis.member_keys)
+        assert decode_certificate(certificate).verify(self.network, header, members)
         self._disk.certificates[height] = certificate
 
     async def publish(self, height: int, digest: bytes, delta: Any) -> None:
@@ -219,14 +219,14 @@ class FakePorts:
     async def compact(self, record: LogRecord) -> None:
         self._disk.compact(record)
 
-    async def find_certificate(self, height: int, digest: bytes) -> None:
+    async def find_certificate(self, header: Header) -> None:
         await asyncio.sleep(0)
+        height, digest, certifier = header.height, header.hash(), self._member.certifier
         for other in self._member.network.others(self._member):
             if other.disk.height >= height and other.disk.hash_at(height) == digest:
-                self._member.certifier.add_certificate(digest, other.disk.certificates[height])
-            elif other.holds(height, digest):
-                vote = sign_vote(other.signer, digest)
-                self._member.certifier.add_vote(other.identity, digest, vote)
+                certifier.add_certificate(header, other.disk.certificates[height])
+            elif other.part.engine and (vote := other.part.engine.ballots.again(digest)):
+                certifier.add_vote(other.identity, header, vote.term, vote.signature)
 
 
 class FakeProducer:
@@ -261,7 +261,8 @@ class FakeMember:
         self.start()
 
     def start(self) -> None:
-        self.bodies, self.certifier = Bodies(), Certifier(self.network.genesis.member_keys)
+        genesis = self.network.genesis
+        self.bodies, self.certifier = Bodies(), Certifier(genesis.hash(), genesis.member_keys)
         loop = asyncio.get_running_loop()
         node: Any = Neighbourhood(
             settings=self.network.settings,
@@ -293,13 +294,6 @@ class FakeMember:
     @property
     def leads(self) -> bool:
         return self.part.engine is not None and self.part.engine.replica.leads
-
-    def holds(self, height: int, digest: bytes) -> bool:
-        engine = self.part.engine
-        if engine is None:
-            return False
-        durable = engine.replica.tail(below=engine.replica.raft.durable_index + 1)
-        return any(entry.digest == digest for entry in durable)
 
     async def catch_up(self) -> None:
         """Hand over what the most advanced other member can prove."""

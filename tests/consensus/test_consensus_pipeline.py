@@ -94,7 +94,7 @@ class FakeStages:
         self.persisted.append(sealed)
 
     def seal(self, header: Header) -> bytes:
-        return sign_proposal(SIGNER, header.hash())
+        return sign_proposal(SIGNER, GENESIS, header.hash())
 
 
 def pipeline(stages: FakeStages, inflight_max: int = 4) -> Pipeline:
@@ -104,6 +104,7 @@ def pipeline(stages: FakeStages, inflight_max: int = 4) -> Pipeline:
         stages,
         position,
         SIGNER.public_key,
+        GENESIS,
         [SIGNER.public_key],
         inflight_max,
         lambda: next(ticks),
@@ -126,7 +127,7 @@ def block(at: int, parent: bytes, tag: int = 0, **changes: Any) -> tuple[Work, b
         "proposer": SIGNER.public_key,
     }
     header = Header(**(values | changes))
-    work = Work((tag or at, None), 3, header=header, signature=sign_proposal(SIGNER, header.hash()))
+    work = Work((tag or at, None), 3, header=header, signature=sign_proposal(SIGNER, GENESIS, header.hash()))
     return work, header.hash()
 
 

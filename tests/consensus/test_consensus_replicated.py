@@ -18,7 +18,7 @@ from actors.consensus.membership import (
     member_number,
 )
 from actors.consensus.raft import Configuration, MembershipError
-from actors.ledger.block import Certificate, sign_vote
+from actors.ledger.block import Certificate, Header, decode_certificate, sign_vote
 
 
 def run(
@@ -170,24 +170,34 @@ def test_what_a_cut_off_leader_proposed_gives_way() -> None:
     run(5, scenario)
 
 
-def test_a_certificate_needs_true_votes_of_a_majority() -> None:
+def test_a_certificate_needs_true_votes_of_a_majority_in_one_term() -> None:
     async def scenario(network: FakeNetwork) -> None:
-        keys, digest = network.genesis.member_keys, b"\x07" * 32
-        certifier = Certifier(keys)
-        one, two = network.signers[:2]
-        certifier.add_vote(keys[0], digest, sign_vote(one, digest))
-        certifier.add_vote(keys[0], digest, sign_vote(one, digest))
-        certifier.add_vote(keys[1], digest, sign_vote(one, digest))
-        certifier.add_vote(b"\x01" * 32, digest, sign_vote(one, digest))
-        assert (certifier.certificate(digest), certifier.votes_refused) == (b"", 2)
-        alone = Certificate(((keys[0], sign_vote(one, digest)),)).encode()
-        assert not certifier.add_certificate(digest, alone)
-        assert not certifier.add_certificate(digest, b"noise")
-        assert await certifier.wait(digest, 0.001) == b""
-        certifier.add_vote(keys[1], digest, sign_vote(two, digest))
+        keys, place = network.genesis.member_keys, network.genesis.hash()
+        root = bytes(32)
+        header = Header(5, 2, 0, 1, 0, root, root, root, root, keys[0])
+        digest, certifier = header.hash(), Certifier(place, keys)
+        one, two, three = network.signers
+        votes = {
+            n: {s.public_key: sign_vote(s, place, header, n) for s in (one, two, three)} for n in (1, 2, 3)
+        }
+        certifier.add_vote(keys[0], header, 2, votes[2][keys[0]])
+        certifier.add_vote(keys[0], header, 2, votes[2][keys[0]])
+        certifier.add_vote(keys[1], header, 2, votes[2][keys[0]])
+        certifier.add_vote(b"\x01" * 32, header, 2, votes[2][keys[0]])
+        certifier.add_vote(keys[1], header, 1, votes[1][keys[1]])
+        assert (certifier.certificate(digest), certifier.votes_refused) == (b"", 3)
+        alone = Certificate(2, ((keys[0], votes[2][keys[0]]),)).encode()
+        assert not certifier.add_certificate(header, alone)
+        assert not certifier.add_certificate(header, b"noise")
+        certifier.add_vote(keys[1], header, 3, votes[3][keys[1]])
+        assert await certifier.wait(digest, 0.001) == b"", "terms do not add up"
+        certifier.add_vote(keys[1], header, 2, votes[2][keys[1]])
+        assert certifier.certificate(digest) == b"", "only the latest vote of a member is kept"
+        certifier.add_vote(keys[0], header, 3, votes[3][keys[0]])
         made = await certifier.wait(digest, 10)
-        again = Certifier(keys)
-        assert again.add_certificate(digest, made)
+        assert decode_certificate(made).term == 3
+        again = Certifier(place, keys)
+        assert again.add_certificate(header, made)
         assert again.certificate(digest) == made
 
     run(6, scenario)

@@ -153,10 +153,10 @@ class FakeNode:
             PROPOSER.public_key,
         )
         self.parent = header.hash()
-        block = Block(header, sign_proposal(PROPOSER, self.parent), batch)
+        block = Block(header, sign_proposal(PROPOSER, self.genesis.hash(), self.parent), batch)
         self.blocks[self.height] = block
-        vote = (PROPOSER.public_key, sign_vote(PROPOSER, self.parent))
-        self.votes[self.height] = Certificate((vote,)).encode()
+        vote = (PROPOSER.public_key, sign_vote(PROPOSER, self.genesis.hash(), header, 1))
+        self.votes[self.height] = Certificate(1, (vote,)).encode()
         self.stored_receipts[self.height] = outcome.receipts
         self.where.update({tx.tobytes(): (self.height, i) for i, tx in enumerate(ids)})
         self.deltas[self.height] = self._delta(block)

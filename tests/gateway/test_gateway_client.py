@@ -153,7 +153,7 @@ def test_typed_errors_of_an_absent_and_a_slow_node(served: Served, client: Clien
 
 def forged(kind: str, node: FakeNode, proof: Any) -> Any:
     """A proof with one part replaced by what an adversary could make."""
-    block, stranger = node.blocks[1], Signer(b"s" * 32)
+    block, stranger, network = node.blocks[1], Signer(b"s" * 32), node.genesis.hash()
     if kind == "leaf":
         return replace(proof, leaf=bytes(32))
     if kind == "header.height":
@@ -165,14 +165,14 @@ def forged(kind: str, node: FakeNode, proof: Any) -> Any:
     if kind == "header":
         return replace(proof, header=proof.header[:-1])
     if kind == "certificate.count":
-        return replace(proof, certificate=b"\xff\xff")
+        return replace(proof, certificate=b"\x02\x00\xff\xff" + bytes(8))
     if kind == "signature":
-        return replace(proof, signature=sign_proposal(stranger, block.header.hash()))
+        return replace(proof, signature=sign_proposal(stranger, network, block.header.hash()))
     if kind == "certificate":
-        vote = (stranger.public_key, sign_vote(stranger, block.header.hash()))
-        return replace(proof, certificate=Certificate((vote,)).encode())
+        vote = (stranger.public_key, sign_vote(stranger, network, block.header, 1))
+        return replace(proof, certificate=Certificate(1, (vote,)).encode())
     foreign = replace(block.header, proposer=stranger.public_key)
-    return replace(proof, header=foreign.encode(), signature=sign_proposal(stranger, foreign.hash()))
+    return replace(proof, header=foreign.encode(), signature=sign_proposal(stranger, network, foreign.hash()))
 
 
 @pytest.mark.parametrize(

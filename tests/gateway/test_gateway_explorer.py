@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from pathlib import Path
 
@@ -15,17 +16,19 @@ import pytest
 from browser import BrowserError, Page, find_chromium, opened
 from gateway_fake_node import SENDERS, FakeNode, until
 
+from actors.gateway import explorer_route
 from actors.gateway.api import Api, create_app
 from actors.gateway.server import HttpServer, bind
+from actors.ledger import block, genesis
 
 # The proof as it is, then with one thing wrong at a time.
 CHECKS = """(async () => {
   const [proof, api] = [await import('/explorer/proof.js'), await import('/explorer/api.js')];
-  const { members } = await api.read('/v1/genesis');
+  const genesis = await api.readBytes('/v1/genesis');
   const tx = await api.read('/v1/transactions/ID'), given = await api.read('/v1/transactions/ID/proof');
   const outcomes = [];
   const check = async (changed, wrong) => {
-    const steps = await proof.checkProof({ ...tx, ...changed }, { ...given, ...wrong }, members);
+    const steps = await proof.checkProof({ ...tx, ...changed }, { ...given, ...wrong }, genesis);
     outcomes.push(steps.every((step) => step.passed));
   };
   await check({}, {});
@@ -33,6 +36,8 @@ CHECKS = """(async () => {
   await check({}, { index: 1 });
   await check({}, { size: 7 });
   await check({}, { certificate: '0000' });
+  const older = given.certificate.slice(0, 8) + '00' + given.certificate.slice(10);
+  await check({}, { certificate: older });
   await check({}, { signature: '00'.repeat(64) });
   await check({}, { header: given.header.replace(/..$/, '00') });
   return outcomes.map(Number).join('');
@@ -73,7 +78,7 @@ def test_the_explorer_in_a_browser(tmp_path: Path) -> None:
             await a_transaction_is_proven(page, pictures)
             await an_account_is_found_and_followed(page, explored, pictures)
             await every_page_is_reached_and_fits_a_phone(page, pictures)
-            assert await page.value(CHECKS.replace("ID", tx_id(explored))) == "1000000"
+            assert await page.value(CHECKS.replace("ID", tx_id(explored))) == "10000000"
             assert page.faults == []
         await server.stop()
         assert explored.faults == []
@@ -159,3 +164,10 @@ def test_the_explorer_is_served_from_its_folder_alone() -> None:
                 assert (await http.get(f"/explorer/{path}")).status_code == 404
 
     asyncio.run(scenario())
+
+
+def test_the_page_signs_for_the_same_domains_as_the_ledger() -> None:
+    page = (Path(explorer_route.__file__).parent / "explorer" / "proof.js").read_text()
+    for module in (block, genesis):
+        for domain in re.findall(r'b"(raychain/[^"]+)"', Path(module.__file__).read_text()):
+            assert f'"{domain}"' in page

@@ -214,10 +214,13 @@ def test_ics23_proofs_need_a_block_and_absence_an_account(node: ProvingNode) -> 
             light_client.verify(node.genesis, sealed, flipped, None)
 
 
-def forged_block(block: Block, signer: Signer, voter: Signer, **changes: Any) -> bytes:
-    header = replace(block.header, **changes)
-    vote = Certificate(((voter.public_key, sign_vote(voter, header.hash())),)).encode()
-    return header.encode() + sign_proposal(signer, header.hash()) + vote
+def forged_block(
+    node: ProvingNode, block: Block, signer: Signer, voter: Signer, vote_term: int = 0, **changes: Any
+) -> bytes:
+    header, network = replace(block.header, **changes), node.genesis.hash()
+    term = vote_term or header.term
+    vote = Certificate(term, ((voter.public_key, sign_vote(voter, network, header, term)),)).encode()
+    return header.encode() + sign_proposal(signer, network, header.hash()) + vote
 
 
 def test_every_forgery_fails_at_the_check_that_it_breaks(node: ProvingNode) -> None:
@@ -226,12 +229,17 @@ def test_every_forgery_fails_at_the_check_that_it_breaks(node: ProvingNode) -> N
     cases: list[tuple[str, list[bytes], bytes]] = [
         ("chain", [node.sealed(2), sealed], document),
         ("chain", [sealed, node.sealed(3)], document),
-        ("chain", [forged_block(node.blocks[3], PROPOSER, PROPOSER, time_ms=7), sealed], document),
-        ("chain", [forged_block(node.blocks[1], PROPOSER, PROPOSER, parent_hash=bytes(32))], document),
-        ("signature", [forged_block(block, STRANGER, PROPOSER)], document),
-        ("signature", [forged_block(block, STRANGER, PROPOSER, proposer=STRANGER.public_key)], document),
-        ("certificate", [forged_block(block, PROPOSER, STRANGER)], document),
-        ("certificate", [forged_block(block, PROPOSER, PROPOSER, term=9)[:264]], document),
+        ("chain", [forged_block(node, node.blocks[3], PROPOSER, PROPOSER, time_ms=7), sealed], document),
+        ("chain", [forged_block(node, node.blocks[1], PROPOSER, PROPOSER, parent_hash=bytes(32))], document),
+        ("signature", [forged_block(node, block, STRANGER, PROPOSER)], document),
+        (
+            "signature",
+            [forged_block(node, block, STRANGER, PROPOSER, proposer=STRANGER.public_key)],
+            document,
+        ),
+        ("certificate", [forged_block(node, block, PROPOSER, STRANGER)], document),
+        ("certificate", [forged_block(node, block, PROPOSER, PROPOSER, vote_term=8, term=9)], document),
+        ("certificate", [forged_block(node, block, PROPOSER, PROPOSER, term=9)[:264]], document),
         ("certificate", [block.header.encode() + block.signature + bytes(2)], document),
         ("body", [other_body + node.votes[4]], document),
         ("height", [node.sealed(3)], document),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -21,12 +24,14 @@ from actors.ledger.block import (
     sign_proposal,
     sign_vote,
     verify_proposal,
+    verify_vote,
 )
 from actors.ledger.genesis import Allocation, Genesis, Member, decode_allocation, decode_genesis, exact_sum
 from actors.ledger.rows import FormatError, empty_batch
 from actors.ledger.signing import Signer
 
 SIGNERS = sorted((Signer(bytes([n]) * 32) for n in range(1, 6)), key=lambda signer: signer.public_key)
+NETWORK = b"\x09" * 32
 U64 = st.integers(0, 2**64 - 1)
 DIGEST = st.binary(min_size=32, max_size=32)
 headers = st.builds(
@@ -52,30 +57,64 @@ def test_any_bytes_are_a_header_or_a_format_error(data: bytes) -> None:
     assert decoded.encode() == data
 
 
-def test_a_proposal_is_bound_to_proposer_and_header() -> None:
-    signature = sign_proposal(SIGNERS[0], EMPTY_HEADER.hash())
-    assert verify_proposal(EMPTY_HEADER, signature)
-    assert not verify_proposal(EMPTY_HEADER, sign_proposal(SIGNERS[1], EMPTY_HEADER.hash()))
-    assert not verify_proposal(EMPTY_HEADER, sign_vote(SIGNERS[0], EMPTY_HEADER.hash()))
-    assert not verify_proposal(EMPTY_HEADER, signature[:-1])
+def test_a_proposal_is_bound_to_proposer_network_and_header() -> None:
+    digest = EMPTY_HEADER.hash()
+    signature = sign_proposal(SIGNERS[0], NETWORK, digest)
+    assert verify_proposal(NETWORK, EMPTY_HEADER, signature)
+    assert not verify_proposal(bytes(32), EMPTY_HEADER, signature)
+    assert not verify_proposal(NETWORK, EMPTY_HEADER, sign_proposal(SIGNERS[1], NETWORK, digest))
+    assert not verify_proposal(NETWORK, EMPTY_HEADER, sign_vote(SIGNERS[0], NETWORK, EMPTY_HEADER, 1))
+    assert not verify_proposal(NETWORK, EMPTY_HEADER, signature[:-1])
 
 
-def votes(count: int, digest: bytes) -> Certificate:
-    return Certificate(tuple((s.public_key, sign_vote(s, digest)) for s in SIGNERS[:count]))
+def test_a_vote_is_bound_to_network_height_term_and_header() -> None:
+    key, signature = SIGNERS[0].public_key, sign_vote(SIGNERS[0], NETWORK, EMPTY_HEADER, 7)
+    assert verify_vote(key, NETWORK, EMPTY_HEADER, 7, signature)
+    assert not verify_vote(key, bytes(32), EMPTY_HEADER, 7, signature)
+    assert not verify_vote(key, NETWORK, EMPTY_HEADER, 8, signature)
+    assert not verify_vote(key, NETWORK, replace(EMPTY_HEADER, time_ms=9), 7, signature)
+    message = b"raychain/vote/2" + NETWORK + struct.pack("<QQ", EMPTY_HEADER.height, 7) + EMPTY_HEADER.hash()
+    assert signature == SIGNERS[0].sign(message)
 
 
-def test_a_certificate_needs_a_true_majority_of_distinct_members() -> None:
-    digest, members = EMPTY_HEADER.hash(), [signer.public_key for signer in SIGNERS]
-    three = votes(3, digest)
-    assert three.verify(digest, members)
-    assert not votes(2, digest).verify(digest, members)
-    assert not three.verify(bytes(32), members)
-    assert not Certificate(three.votes[:1] * 3).verify(digest, members)
-    assert not Certificate(three.votes[::-1]).verify(digest, members)
-    assert not three.verify(digest, members[1:])
+def votes(count: int, term: int = 9, header: Header = EMPTY_HEADER) -> Certificate:
+    return Certificate(
+        term, tuple((s.public_key, sign_vote(s, NETWORK, header, term)) for s in SIGNERS[:count])
+    )
+
+
+def test_a_certificate_needs_a_true_majority_of_distinct_members_in_one_term() -> None:
+    header, members = EMPTY_HEADER, [signer.public_key for signer in SIGNERS]
+    three = votes(3)
+    assert three.verify(NETWORK, header, members)
+    assert not votes(2).verify(NETWORK, header, members)
+    assert not three.verify(bytes(32), header, members)
+    assert not three.verify(NETWORK, replace(header, height=header.height + 1), members)
+    assert not Certificate(9, three.votes[:1] * 3).verify(NETWORK, header, members)
+    assert not Certificate(9, three.votes[::-1]).verify(NETWORK, header, members)
+    assert not three.verify(NETWORK, header, members[1:])
     forged = (*three.votes[:2], (three.votes[2][0], bytes(64)))
-    assert not Certificate(forged).verify(digest, members)
-    assert not votes(2, digest).verify(digest, members[:4])
+    assert not Certificate(9, forged).verify(NETWORK, header, members)
+    assert not votes(2).verify(NETWORK, header, members[:4])
+    mixed = (*three.votes[:2], votes(3, term=10).votes[2])
+    assert not Certificate(9, mixed).verify(NETWORK, header, members)
+    assert not Certificate(10, mixed).verify(NETWORK, header, members)
+    later = replace(header, term=10)
+    assert votes(3, 10, later).verify(NETWORK, later, members)
+    assert not votes(3, 9, later).verify(NETWORK, later, members), "a term before the header's"
+
+
+def test_the_length_of_a_certificate_is_compared_before_its_votes_are_read() -> None:
+    body = votes(3).encode()
+    for data, field in (
+        (b"\x01" + body[1:], "certificate.version"),
+        (body[:2] + b"\xff\xff" + body[4:], "certificate.count"),
+        (body[:-1], "certificate"),
+        (body[:11], "certificate"),
+    ):
+        with pytest.raises(FormatError) as caught:
+            decode_certificate(data)
+        assert caught.value.field == field
 
 
 @given(st.binary(max_size=400))
@@ -88,18 +127,19 @@ def test_any_bytes_are_a_certificate_or_a_format_error(data: bytes) -> None:
 
 
 def test_certificates_survive_the_round_trip() -> None:
-    certificate = votes(4, EMPTY_HEADER.hash())
+    certificate = votes(4)
     assert decode_certificate(certificate.encode()) == certificate
 
 
 def test_a_sealed_header_proves_itself_to_the_members() -> None:
     digest, members = EMPTY_HEADER.hash(), [signer.public_key for signer in SIGNERS]
-    sealed = SealedHeader(EMPTY_HEADER, sign_proposal(SIGNERS[0], digest), votes(3, digest))
+    sealed = SealedHeader(EMPTY_HEADER, sign_proposal(SIGNERS[0], NETWORK, digest), votes(3))
     assert decode_sealed_header(sealed.encode()) == sealed
-    assert sealed.verify(members) == ""
-    assert sealed.verify(members[1:]) == "proposer"
-    assert SealedHeader(EMPTY_HEADER, bytes(64), sealed.certificate).verify(members) == "signature"
-    assert SealedHeader(EMPTY_HEADER, sealed.signature, votes(2, digest)).verify(members) == "certificate"
+    assert sealed.verify(NETWORK, members) == ""
+    assert sealed.verify(bytes(32), members) == "signature"
+    assert sealed.verify(NETWORK, members[1:]) == "proposer"
+    assert SealedHeader(EMPTY_HEADER, bytes(64), sealed.certificate).verify(NETWORK, members) == "signature"
+    assert SealedHeader(EMPTY_HEADER, sealed.signature, votes(2)).verify(NETWORK, members) == "certificate"
 
 
 @given(st.binary(max_size=700))

@@ -46,8 +46,10 @@ def sealed(height: int = 1, voters: int = 2, parent: bytes | None = None, body: 
         receipts_root=bytes(32),
         proposer=MEMBERS[0].public_key,
     )
-    votes = sorted((signer.public_key, sign_vote(signer, header.hash())) for signer in MEMBERS[:voters])
-    return SealedHeader(header, sign_proposal(MEMBERS[0], header.hash()), Certificate(tuple(votes)))
+    network = GENESIS.hash()
+    votes = sorted((signer.public_key, sign_vote(signer, network, header, 1)) for signer in MEMBERS[:voters])
+    proposal = sign_proposal(MEMBERS[0], network, header.hash())
+    return SealedHeader(header, proposal, Certificate(1, tuple(votes)))
 
 
 def chain(answers: list[dict[str, Any]] | None = None, taken: list[Any] | None = None) -> NodeChain:

@@ -41,7 +41,7 @@ BODY = sign_transfer(MEMBERS[0], GENESIS.chain_tag, Transfer(bytes(32), 1, 0, pa
 def block_of(body: Batch = BODY) -> Block:
     key = MEMBERS[0].public_key
     header = Header(1, 1, 1, len(body), len(body.payloads), bytes(32), bytes(32), bytes(32), bytes(32), key)
-    return Block(header, sign_proposal(MEMBERS[0], header.hash()), body)
+    return Block(header, sign_proposal(MEMBERS[0], GENESIS.hash(), header.hash()), body)
 
 
 class Storage:

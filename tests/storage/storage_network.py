@@ -82,16 +82,17 @@ class Driver:
     def persist(self, block, certify: bool = True, **changes):
         """Persist an executed block; returns (written, delta, ids)."""
         header = self.header(block, **changes)
-        proof = certificate(header) if certify else b""
-        return self.chain.persist(
-            self.epoch, block.height, header.encode(), sign_proposal(SIGNER, header.hash()), proof
-        )
+        network = self.chain.genesis.hash()
+        proof = certificate(header, network) if certify else b""
+        signature = sign_proposal(SIGNER, network, header.hash())
+        return self.chain.persist(self.epoch, block.height, header.encode(), signature, proof)
 
     def run(self, blocks: int, count: int = 30) -> list[bytes]:
         """Commit blocks; their hashes."""
         return [self.persist(self.execute(count))[0].hash for _ in range(blocks)]
 
 
-def certificate(header: Header) -> bytes:
-    """The certificate of the only member."""
-    return Certificate(((SIGNER.public_key, sign_vote(SIGNER, header.hash())),)).encode()
+def certificate(header: Header, network: bytes = bytes(32)) -> bytes:
+    """The certificate of the only member; Storage itself does not look at the network."""
+    vote = sign_vote(SIGNER, network, header, header.term)
+    return Certificate(header.term, ((SIGNER.public_key, vote),)).encode()

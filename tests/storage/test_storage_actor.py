@@ -43,7 +43,7 @@ class Shell:
         executed = self.storage.execute(self.epoch, height, True, SIGNER.public_key, None, b"", *parts)
         header = self.driver.header(self.storage._chain.state.block_at(height))
         self.driver.epoch = self.epoch
-        signature = sign_proposal(SIGNER, header.hash())
+        signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
         proof = self.driver_certificate(header)
         return executed, *self.storage.persist(self.epoch, height, header.encode(), signature, proof)
 

@@ -112,7 +112,7 @@ async def commit(storage, store, driver, epoch, count=5):
     done = await store.execute(epoch, height, True, SIGNER.public_key, order, b"", parts)
     header = driver.header(storage._chain.state.block_at(height))
     record = RaftRecord(hard_state=b"h", first_index=height, entries=(b"entry",))
-    signed = header.encode(), sign_proposal(SIGNER, header.hash())
+    signed = header.encode(), sign_proposal(SIGNER, GENESIS.hash(), header.hash())
     await store.persist(epoch, height, *signed, b"", record, count)
     return done, header, await store.commit(epoch, height, certificate(header), False, count)
 

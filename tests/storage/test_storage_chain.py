@@ -302,7 +302,7 @@ def test_transactions_are_found_and_proven(chain, driver):
         assert merkle.verify_inclusion(
             proof["leaf"], proof["index"], proof["size"], proof["proof"], header.transaction_root
         )
-        assert decode_certificate(proof["certificate"]).verify(header.hash(), GENESIS.member_keys)
+        assert decode_certificate(proof["certificate"]).verify(GENESIS.hash(), header, GENESIS.member_keys)
     assert reader.locate(b"\x09" * 32) is None
     assert reader.transaction(b"\x09" * 32) is None
     assert reader.inclusion_proof(b"\x09" * 32) is None
@@ -357,7 +357,7 @@ def test_an_empty_block_commits(chain, driver):
 
 
 def test_fees_that_do_not_fit_the_proposer_leave_everything_as_it_was(tmp_path):
-    assert Certificate(()).encode() == b"\x00\x00"
+    assert Certificate(3, ()).encode() == b"\x02\x00" + bytes(2) + b"\x03" + bytes(7)
     chain = open_chain(tmp_path / "rich", GENESIS, ALLOCATION)
     driver = Driver(chain, ACCOUNTS)
     slot = chain.state.accounts.find(key(3))

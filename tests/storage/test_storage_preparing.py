@@ -53,7 +53,7 @@ def header_of(driver, batch, **changes):
 
 
 def sealed_bytes(header):
-    return header.encode() + sign_proposal(SIGNER, header.hash())
+    return header.encode() + sign_proposal(SIGNER, GENESIS.hash(), header.hash())
 
 
 def follow(driver, header, batch, sealed):
@@ -62,7 +62,7 @@ def follow(driver, header, batch, sealed):
 
 
 def persist(driver, header):
-    signature = sign_proposal(SIGNER, header.hash())
+    signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
     proof = certificate(header)
     return driver.chain.persist(driver.epoch, header.height, header.encode(), signature, proof)
 

@@ -74,7 +74,7 @@ def test_a_record_is_durable_with_its_block_and_blocks_are_replayed(tmp_path: Pa
     digests, headers = [], []
     for number in range(1, 4):
         header = driver.header(driver.execute(10))
-        signature = sign_proposal(SIGNER, header.hash())
+        signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
         record = RaftRecord(b"term", first_index=number, entries=(bytes([number]),))
         chain.persist(driver.epoch, number, header.encode(), signature, b"", record)
         digests.append(header.hash())

@@ -20,7 +20,8 @@ The log holds headers' hashes, never blocks. Who holds a block's body and found 
 
 Modules, in the order of their use: records (what is kept), messages (what is said), quorum and membership
 (who decides), log and progress (what is known), election, replication, reads, reconfiguration (the rules, as
-layers of one class), core (the inputs), effects (the outputs), trace (what a checker may read).
+layers of one class), signing (which blocks get a vote), core (the inputs), effects (the outputs), trace (what
+a checker may read).
 """
 
 from .core import Raft

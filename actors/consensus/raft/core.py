@@ -40,6 +40,7 @@ from .progress import FollowerStatus
 from .quorum import VoteOutcome, vote_outcome
 from .reconfiguration import Reconfiguration
 from .records import BlockVote, DurableState, Proposal
+from .signing import signable_index
 from .trace import TraceRecord
 
 _FROM_LEADER = (AppendRequest, HeartbeatRequest, SnapshotRequest)
@@ -136,7 +137,7 @@ class Raft(Reconfiguration):
         return None
 
     def sign(self, vote: BlockVote) -> None:
-        """This replica has persisted and validated a block: its signature goes to the leader.
+        """This replica has signed a block up to `signable_index`: its signature goes to the leader.
 
         On the leader it is reported in `Effects.votes`; elsewhere it rides on the next acknowledgement. At
         `votes_pending_max` the oldest is dropped.
@@ -145,6 +146,11 @@ class Raft(Reconfiguration):
             self._votes_received.append(VoteReceived(self.id, vote))
         else:
             self._votes_pending.append(vote)
+
+    @property
+    def signable_index(self) -> int:
+        """Blocks up to this index may be signed in the present term; 0 for none. See signing.py."""
+        return signable_index(self)
 
     @property
     def next_deadline_ms(self) -> int:

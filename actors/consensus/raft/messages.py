@@ -18,7 +18,7 @@ import msgspec
 from .errors import MessageError
 from .records import BlockVote, Entry, Index, MemberId, Proposal, SnapshotMeta, Term
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 MESSAGE_BYTES_MAX = 1024 * 1024
 ENTRIES_PER_MESSAGE_MAX = 4096
 PROPOSALS_PER_MESSAGE_MAX = 256

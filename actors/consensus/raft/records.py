@@ -110,9 +110,13 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class BlockVote(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A member's signature over the header hash at `index`. Passed along, never checked, by the core."""
+    """A member's signature over the block at `index`, which it acknowledged to the leader of `term`.
+
+    Passed along, never checked, by the core.
+    """
 
     index: Index
+    term: Term
     digest: Digest
     signature: Signature
 

@@ -8,3 +8,9 @@ export async function read(path) {
   if (!response.ok) throw new Error(value.detail || value.title || `status ${response.status}`);
   return value;
 }
+
+export async function readBytes(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}

@@ -1,6 +1,6 @@
 // The explorer: pages by the fragment of the address, everything read from this node's own API and event stream.
 // Text of the chain enters the page as text nodes alone, never as markup.
-import { read } from "./api.js";
+import { read, readBytes } from "./api.js";
 import { checkProof } from "./proof.js";
 
 const ROWS_SHOWN = 25, CHART_SECONDS = 60, POLL_MS = 2000;
@@ -125,8 +125,8 @@ async function transactionPage(id) {
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
-      const [proof, genesis] = await Promise.all([read(`/v1/transactions/${tx.id}/proof`), read("/v1/genesis")]);
-      const steps = await checkProof(tx, proof, genesis.members), proven = steps.every((step) => step.passed);
+      const [proof, genesis] = await Promise.all([read(`/v1/transactions/${tx.id}/proof`), readBytes("/v1/genesis")]);
+      const steps = await checkProof(tx, proof, genesis), proven = steps.every((step) => step.passed);
       outcome.dataset.proven = proven;
       outcome.replaceChildren(
         el("p", { class: proven ? "good" : "bad" }, proven ? "Proven: this transaction is in a final block." : "Not proven."),

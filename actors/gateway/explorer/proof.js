@@ -2,15 +2,18 @@
 //
 // The chain of reasons is that of actors/gateway/proof.py: the id is the hash of the row that is shown; the id
 // is a leaf under the header's transaction root (RFC 9162, section 2.1.3.2); a member signed the header; and
-// more than half of the members voted for its hash. What remains to trust is the genesis, shown by its hash.
+// more than half of the members voted for its hash in one term. Signatures bind the network, which is the hash of
+// the genesis as it came. What remains to trust is that genesis.
 
 // Byte layouts as in actors/ledger/rows.py and block.py, little-endian.
 const ROW = [
   ["version", 1], ["kind", 1], ["flags", 2], ["payload_bytes", 4], ["chain_tag", 8], ["nonce", 8], ["amount", 8],
   ["fee", 8], ["expiry_height", 8], ["sender", 32], ["recipient", 32], ["payload_hash", 32], ["signature", 64],
 ];
-const ROW_BYTES = 208, HEADER_BYTES = 200, COUNT_BYTES = 2, VOTE_BYTES = 96;
-const TRANSACTION_COUNT_AT = 4, TRANSACTION_ROOT_AT = 72, PROPOSER_AT = 168;
+const ROW_BYTES = 208, HEADER_BYTES = 200, VOTE_BYTES = 96;
+const CERTIFICATE_VERSION = 2, CERTIFICATE_HEAD_BYTES = 12, CERTIFICATE_COUNT_AT = 2, CERTIFICATE_TERM_AT = 4;
+const GENESIS_DOMAIN = "raychain/genesis/1";
+const TRANSACTION_COUNT_AT = 4, HEIGHT_AT = 8, TERM_AT = 16, TRANSACTION_ROOT_AT = 72, PROPOSER_AT = 168;
 
 export const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 export function bytesOf(text) {
@@ -65,8 +68,8 @@ async function signedBy(key, signature, message) {
   return crypto.subtle.verify("Ed25519", imported, signature, message);
 }
 
-export async function checkProof(tx, proof, members) {
-  // Steps as {name, passed, detail}; the first that fails is the last.
+export async function checkProof(tx, proof, genesis) {
+  // genesis: its bytes, as the API serves them. Steps as {name, passed, detail}; the first that fails is the last.
   const steps = [];
   const step = async (name, check) => {
     try {
@@ -81,7 +84,8 @@ export async function checkProof(tx, proof, members) {
   if (!globalThis.crypto?.subtle) {
     return [{ name: "Hashing in this browser", passed: false, detail: "open this page by https or on localhost" }];
   }
-  const keys = members.map((member) => member.identity);
+  const keys = JSON.parse(new TextDecoder().decode(genesis)).members.map((member) => member.identity);
+  const network = await sha256(text(GENESIS_DOMAIN), genesis);
   const header = bytesOf(proof.header), hash = await sha256(text("raychain/header/1"), header);
   try {
     await step("The id is the hash of this transaction", async () => {
@@ -100,14 +104,20 @@ export async function checkProof(tx, proof, members) {
     await step("A member signed the header", async () => {
       const proposer = header.slice(PROPOSER_AT, PROPOSER_AT + 32);
       demand(keys.includes(hex(proposer)), "the proposer is no member");
-      const message = joined(text("raychain/propose/1"), hash);
+      const message = joined(text("raychain/propose/2"), network, hash);
       demand(await signedBy(proposer, bytesOf(proof.signature), message), "not the proposer's signature");
       return hex(proposer);
     });
     await step("A majority of the members voted for the block", async () => {
-      const votes = bytesOf(proof.certificate).slice(COUNT_BYTES);
-      demand(votes.length > 0 && votes.length % VOTE_BYTES === 0, "no votes");
-      const voters = new Set(), message = joined(text("raychain/vote/1"), hash);
+      const certificate = bytesOf(proof.certificate), votes = certificate.slice(CERTIFICATE_HEAD_BYTES);
+      demand(certificate.length > CERTIFICATE_HEAD_BYTES, "no votes");
+      const said = new DataView(certificate.buffer), count = said.getUint16(CERTIFICATE_COUNT_AT, true);
+      demand(said.getUint16(0, true) === CERTIFICATE_VERSION, "another version");
+      demand(votes.length === count * VOTE_BYTES, "the votes have another length");
+      const term = said.getBigUint64(CERTIFICATE_TERM_AT, true);
+      demand(term >= new DataView(header.buffer).getBigUint64(TERM_AT, true), "a term older than the header's");
+      const place = joined(header.slice(HEIGHT_AT, HEIGHT_AT + 8), certificate.slice(CERTIFICATE_TERM_AT, CERTIFICATE_HEAD_BYTES));
+      const voters = new Set(), message = joined(text("raychain/vote/2"), network, place, hash);
       for (let at = 0; at < votes.length; at += VOTE_BYTES) {
         const member = votes.slice(at, at + 32), signature = votes.slice(at + 32, at + VOTE_BYTES);
         demand(keys.includes(hex(member)), "a vote of no member");
@@ -115,7 +125,7 @@ export async function checkProof(tx, proof, members) {
         voters.add(hex(member));
       }
       demand(2 * voters.size > keys.length, "no majority");
-      return `${voters.size} of ${keys.length}`;
+      return `${voters.size} of ${keys.length} in term ${term}`;
     });
   } catch (error) {
     if (!steps.length || steps.at(-1).passed) steps.push({ name: "Reading the proof", passed: false, detail: error.message });

@@ -32,7 +32,7 @@ def proposal(number: int = 0, size_bytes: int = 100, term: int = 0) -> Proposal:
 
 
 def block_vote(index: int) -> BlockVote:
-    return BlockVote(index, DIGEST, b"\x01" * 64)
+    return BlockVote(index, 1, DIGEST, b"\x01" * 64)
 
 
 def block(index: int, term: int) -> Entry:

@@ -36,7 +36,7 @@ entries = st.builds(
     st.integers(0, 2**40),
     st.binary(max_size=40),
 )
-votes = st.builds(BlockVote, indexes, digests, st.binary(min_size=64, max_size=64))
+votes = st.builds(BlockVote, indexes, indexes, digests, st.binary(min_size=64, max_size=64))
 some_members = st.lists(members, max_size=5).map(tuple)
 configurations = st.builds(Configuration, some_members, some_members, some_members)
 snapshots = st.builds(SnapshotMeta, indexes, indexes, configurations, digests)
@@ -117,7 +117,7 @@ ENTRY = [1, 1, 1, bytes(32), 10, b""]
         (b"", "length"),
         (b"\x01", "length"),
         (bytes(wire.MESSAGE_BYTES_MAX + 1), "length"),
-        (b"\x02\x91\x01", "version"),
+        (b"\x01\x91\x01", "version"),
         (raw_of(99, 1, 2, 3), "tag"),
         (raw_of(10, 0, 2, 3), "sender"),
         (raw_of(10, 1, 2**32, 3), "to"),
@@ -128,10 +128,10 @@ ENTRY = [1, 1, 1, bytes(32), 10, b""]
         (raw_of(5, 1, 2, 3, 0, 0, 0, 0, [ENTRY] * (wire.ENTRIES_PER_MESSAGE_MAX + 1)), "entries"),
         (raw_of(5, 1, 2, 3, 0, 0, 0, 0, [[1, 1, 7, bytes(32), 0, b""]]), "entries"),
         (raw_of(5, 1, 2, 3, 0, 0, 0, 0, [[1, 1, 1, bytes(31), 0, b""]]), "entries"),
-        (raw_of(6, 1, 2, 3, 0, False, 0, 0, 0, [[1, bytes(32), bytes(63)]]), "votes"),
+        (raw_of(6, 1, 2, 3, 0, False, 0, 0, 0, [[1, 1, bytes(32), bytes(63)]]), "votes"),
         (raw_of(9, 1, 2, 3, [0, 0, [list(range(1, MEMBERS_MAX + 2))]]), "snapshot"),
-        (b"\x01\x95\x04\x01\x02\x03", "encoding"),
-        (b"\x01\x99\x05\x01\x02\x03\x00\x00\x00\x00\xdd\xff\xff\xff\xff", "entries"),
+        (b"\x02\x95\x04\x01\x02\x03", "encoding"),
+        (b"\x02\x99\x05\x01\x02\x03\x00\x00\x00\x00\xdd\xff\xff\xff\xff", "entries"),
         (raw_of(10, 1, 2, 3) + b"\x00", "encoding"),
     ],
 )
