@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # First, since `actors` has compiled code kept: what comes after it is imported faster.
 from actors.console import UserError, console, explained, undisturbed
@@ -30,99 +28,17 @@ from actors.console import UserError, console, explained, undisturbed
 
 import typer
 
+from actors.cluster.actor import RayCluster
 from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, join_network, open_network
 from actors.ledger.rows import FormatError
+from actors.machine.runtime import keep_private, scratch_dir
 from actors.settings import Settings
 from actors.shell import ActorContext, first_line
 from config.effective import ConfigurationError
 from config.options import config_app
 
-if TYPE_CHECKING:
-    import psutil
-
 Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
-RAY_STARTS_MAX = 3
-_RAY_ENVIRONMENT = {
-    "RAY_worker_niceness": "0",  # each actor sets its own priority
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of every eighth process that starts
-    # The object store costs a message 2 ms of CPU whatever its size; 1,000 rows in the call cost less.
-    "RAY_max_direct_call_object_size": str(512 << 10),
-}
-
-
-class RayCluster:
-    """A local Ray cluster of this process, or a connection to one that runs elsewhere."""
-
-    def __init__(self, settings: Settings) -> None:
-        os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_ENVIRONMENT.items()})
-        import ray
-
-        cluster = settings.cluster
-        self.local = not cluster.address
-        options: dict[str, Any] = {"address": cluster.address or "local"}
-        if self.local:
-            options |= {"include_dashboard": False, "object_store_memory": cluster.object_store_mb << 20}
-        self._ray = ray
-        self._mute_native_stderr()
-        for attempt in range(1, RAY_STARTS_MAX + 1):
-            try:
-                ray.init(
-                    **options,
-                    namespace=f"{cluster.namespace}-{os.getpid()}",
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                )
-                break
-            except Exception as error:  # bare is what Ray raises when a busy machine is late
-                ray.shutdown()
-                if attempt == RAY_STARTS_MAX:
-                    self._restore_native_stderr()
-                    raise UserError(f"Ray did not start in {attempt} attempts: {error}") from error
-
-    def _mute_native_stderr(self) -> None:
-        """Ray's native code warns on descriptor 2 of every handle given to a constructor (the tests of kills
-        show that it works). Python's own standard error stays where it was."""
-        self._python_stderr, self._muted_stderr = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
-        sys.stderr = self._muted_stderr
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        # Nor may Ray print to standard output that a worker died; its logs have that.
-        self._ray._private.worker.print_to_stdstream = lambda *_, **__: None
-
-    def _restore_native_stderr(self) -> None:
-        os.dup2(self._muted_stderr.fileno(), 2)
-        if sys.stderr is self._muted_stderr:
-            sys.stderr = self._python_stderr
-        self._muted_stderr.close()
-
-    def processes(self, actor: str = "") -> list[psutil.Process]:
-        """Processes of this local cluster that the operating system sees, or those of one kind of actor."""
-        import psutil
-
-        found = []
-        for child in psutil.Process().children(recursive=True):
-            try:
-                title = child.cmdline()[:1]
-            except psutil.Error:
-                continue
-            if not actor or (title and title[0].startswith(f"ray::{actor}")):
-                found.append(child)
-        return found
-
-    def close(self) -> None:
-        """Leave or stop the cluster; no process of it stays behind."""
-        import psutil
-
-        children = self.processes() if self.local else []
-        self._ray.shutdown()
-        _, alive = psutil.wait_procs(children, timeout=STOP_TIMEOUT_S / 2)
-        for process in alive:
-            process.kill()
-        psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S / 2)
-        self._restore_native_stderr()
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +233,7 @@ def running_network(
     """
     from actors.bootstrap import begin
 
-    with tempfile.TemporaryDirectory(prefix="raychain-") as scratch, console.status("starting") as status:
+    with scratch_dir() as scratch, console.status("starting") as status:
         started = time.monotonic()
 
         def progress(text: str) -> None:
@@ -427,6 +343,7 @@ def main() -> None:
     from bench.attack.commands import command_attack
     from bench.soak import commands as soak_commands
 
+    keep_private()
     app.command()(explained(*_MISTAKES)(up))
     app.command("demo")(explained(*_MISTAKES)(demo.command_demo))
     app.command("attack")(explained(*_MISTAKES)(command_attack))

@@ -1,11 +1,12 @@
 """Lines between actors of a node on one machine, for messages that should not wait for Ray's own way.
 
-    Exchange (one actor)  <-- abstract Unix socket, frames -->  Line (the other one)     messages both ways
-    Desk (a thread)       <-- abstract Unix socket, frames -->  Line                     requests and answers
+    Exchange (one actor)  <-- Unix socket, frames -->  Line (the other one)     messages both ways
+    Desk (a thread)       <-- Unix socket, frames -->  Line                     requests and answers
 
 Rules
-1. Exchange and Desk tell their names through Ray; whoever called last is the only caller from then on.
-   Processes of another user are hung up on.
+1. Sockets lie in a folder of this user alone; Exchange and Desk tell their paths through Ray. Whoever called
+   last is the only caller from then on. A process of another user that got there all the same is hung up on
+   before its call changes anything.
 2. Messages arrive whole and in order. What the other end is too slow to read is dropped beyond
    BACKLOG_BYTES_MAX, and `send` says so; nobody waits. A Desk hangs up on a caller that does not read.
 3. A frame is its length, u32 little-endian, and MessagePack; one beyond FRAME_BYTES_MAX ends the line.
@@ -16,6 +17,7 @@ Knows no Ray: who has no line sends through Ray instead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import select
@@ -28,14 +30,18 @@ from typing import Any, cast
 import msgspec
 from loguru import logger
 
+from actors.machine.runtime import sockets_dir
+
 FRAME_BYTES_MAX = 32 << 20
 BACKLOG_BYTES_MAX = 8 << 20
 DESK_SEND_TIMEOUT_S = 5.0
+NAME_BYTES = 8
 _READ_BYTES = 256 << 10
 Spoken = tuple[bytes, str, bytes]
 Decode = Callable[[bytes], Any]
 Listener = Callable[[Any], None]
 """Takes a decoded frame. Must not wait, and must not raise."""
+Welcome = Callable[["Line"], None] | None
 Answer = Callable[[bytes], bytes]
 """The answer to a request. Raises msgspec.DecodeError, and nothing else, for what is no request."""
 
@@ -78,8 +84,14 @@ class Line(asyncio.Protocol):
     `ended` is set once it is of no use any more.
     """
 
-    def __init__(self, listener: Listener, decode: Decode = _decode_batch) -> None:
-        self._listener, self._decode = listener, decode
+    def __init__(
+        self,
+        listener: Listener,
+        decode: Decode = _decode_batch,
+        welcome: Callable[[Line], None] | None = None,
+    ) -> None:
+        """`welcome` is told once the other end has shown to be of this user."""
+        self._listener, self._decode, self._welcome = listener, decode, welcome
         self._transport: asyncio.Transport | None = None
         self._frames = Frames()
         self.ended = asyncio.Event()
@@ -107,8 +119,10 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let in processes of this user only."""
         self._transport = cast(asyncio.Transport, transport)
-        if not _is_own_user(transport.get_extra_info("socket")):
+        if not is_own_user(transport.get_extra_info("socket")):
             self._transport.abort()
+        elif self._welcome is not None:
+            self._welcome(self)
 
     def data_received(self, data: bytes) -> None:
         """Hand over the messages that are whole."""
@@ -128,7 +142,7 @@ class Line(asyncio.Protocol):
 
 
 class Exchange:
-    """Listens under a name that nobody can guess; the newest caller has the line."""
+    """Listens where only this user may call; the newest caller has the line."""
 
     def __init__(self, listener: Listener) -> None:
         self.name = _new_name()
@@ -139,14 +153,16 @@ class Exchange:
     async def start(self) -> None:
         """Begin to listen."""
         own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        own.bind(_address(self.name))
+        own.bind(self.name)
         self._server = await asyncio.get_running_loop().create_unix_server(self._answer, sock=own)
 
     def _answer(self) -> Line:
+        return Line(self._listener, welcome=self._take)
+
+    def _take(self, line: Line) -> None:
         if self._line is not None:
             self._line.close()
-        self._line = Line(self._listener)
-        return self._line
+        self._line = line
 
     def send(self, message: Any) -> bool:
         """As `Line.send`; False while nobody has called."""
@@ -156,6 +172,7 @@ class Exchange:
         """Listen no more, and hang up."""
         if self._server is not None:
             self._server.close()
+            _forget(self.name)
         if self._line is not None:
             self._line.close()
 
@@ -169,7 +186,7 @@ class Desk:
         self._answer = answer
         self._closed = False
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._door.bind(_address(self.name))
+        self._door.bind(self.name)
         self._door.listen()
         self._caller: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, name=title, daemon=True)
@@ -189,26 +206,28 @@ class Desk:
         while not self._closed:
             ready = {number for number, _ in events.poll()}
             if self._door.fileno() in ready:
-                self._hang_up(events)
-                frames = Frames()
-                if not self._closed:
-                    self._let_in(events)
+                if not self._closed and self._let_in(events):
+                    frames = Frames()
             elif not self._attend(frames):
                 self._hang_up(events)
         self._hang_up(events)
         self._door.close()
+        _forget(self.name)
 
-    def _let_in(self, events: select.poll) -> None:
+    def _let_in(self, events: select.poll) -> bool:
+        """Whether there is a new caller, in the place of the one before."""
         try:
             caller, _ = self._door.accept()
         except OSError:  # who called has hung up already
-            return
-        if not _is_own_user(caller):
+            return False
+        if not is_own_user(caller):
             caller.close()
-            return
+            return False
+        self._hang_up(events)
         caller.settimeout(DESK_SEND_TIMEOUT_S)
         events.register(caller, select.POLLIN)
         self._caller = caller
+        return True
 
     def _hang_up(self, events: select.poll) -> None:
         if self._caller is not None:
@@ -240,7 +259,7 @@ async def call(name: str, listener: Listener, decode: Decode = _decode_batch) ->
     own.setblocking(False)
     loop = asyncio.get_running_loop()
     try:
-        await loop.sock_connect(own, _address(name))
+        await loop.sock_connect(own, name)
         _, line = await loop.create_unix_connection(lambda: Line(listener, decode), sock=own)
     except BaseException:
         own.close()
@@ -249,15 +268,15 @@ async def call(name: str, listener: Listener, decode: Decode = _decode_batch) ->
 
 
 def _new_name() -> str:
-    return f"raychain-{secrets.token_hex(16)}"
+    return str(sockets_dir() / secrets.token_hex(NAME_BYTES))
 
 
-def _address(name: str) -> str:
-    """In Linux' abstract namespace: it leaves no file, and ends with whoever listens."""
-    return f"\0{name}"
+def _forget(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
 
 
-def _is_own_user(other: socket.socket) -> bool:
+def is_own_user(other: socket.socket) -> bool:
     """Whether the process at the other end belongs to this user."""
     told = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return bool(_CREDENTIALS.unpack(told)[1] == os.getuid())

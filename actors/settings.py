@@ -215,6 +215,7 @@ class ClusterSettings(Section):
 
     address: str = Field("", description="join this cluster; empty starts a local one")
     namespace: str = Field("raychain", min_length=1, description="Ray namespace of the actors")
+    runtime_dir: str = Field("", description="for Ray's session and sockets; empty: TMPDIR/raychain-UID")
     object_store_mb: int = Field(512, ge=80, le=65_536, description="shared memory of a local cluster")
     spread_validators: bool = Field(False, description="place Validators on as many hosts as there are")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import psutil
 
 from actors import cache_dir
+from actors.machine.runtime import keep_private
 
 if TYPE_CHECKING:
     from loguru import Logger
@@ -65,6 +66,7 @@ class Shell:
     start_is_over: ClassVar[bool] = False
 
     def __init__(self, context: ActorContext) -> None:
+        keep_private()
         self.context = context
         self.log = configure_logs(context)
         self._started = time.monotonic()

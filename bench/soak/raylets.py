@@ -6,28 +6,26 @@ until they start elsewhere.
 
 from __future__ import annotations
 
-import os
 from typing import Any
+
+from actors.cluster.actor import open_session
 
 OBJECT_STORE_BYTES = 150 << 20
 CPUS = 2
-_ENVIRONMENT = {
-    "RAY_worker_niceness": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 
 
 class Raylets:
     """A head and `count - 1` other raylets. `address` is what Ray is joined at."""
 
     def __init__(self, count: int) -> None:
-        os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+        self._session = open_session()
         from ray.cluster_utils import Cluster
 
         self._arguments: dict[str, Any] = {"num_cpus": CPUS, "object_store_memory": OBJECT_STORE_BYTES}
+        folder = str(self._session.ray_dir)
         self._cluster = Cluster(
-            initialize_head=True, head_node_args={**self._arguments, "include_dashboard": False}
+            initialize_head=True,
+            head_node_args={**self._arguments, "include_dashboard": False, "temp_dir": folder},
         )
         self._others: list[Any] = []
         try:
@@ -61,6 +59,7 @@ class Raylets:
     def close(self) -> None:
         """Stop all of them."""
         self._cluster.shutdown()
+        self._session.close()
 
     def __enter__(self) -> Raylets:
         return self

@@ -1,0 +1,1 @@
+"""The Ray cluster that carries a node's actors."""

@@ -1,0 +1,144 @@
+"""The Ray shell of a cluster: starts a local one that only this user on this machine reaches, or joins one.
+
+A local cluster binds every port to loopback, keeps its files in a session of this process (see
+machine/runtime.py) and asks for that session's token. No process of it is left when it is closed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from actors.console import UserError
+from actors.machine.processes import adopt_orphans, children, end_all, family
+from actors.machine.runtime import RuntimeFolderError, Session, keep_private
+
+if TYPE_CHECKING:
+    import psutil
+
+    from actors.settings import Settings
+
+STARTS_MAX = 3
+CLOSE_TIMEOUT_S = 10
+_ENVIRONMENT = {
+    "RAY_worker_niceness": "0",  # each actor sets its own priority
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of every eighth process that starts
+    # The object store costs a message 2 ms of CPU whatever its size; 1,000 rows in the call cost less.
+    "RAY_max_direct_call_object_size": str(512 << 10),
+    "RAY_prestart_worker_first_driver": "0",  # no process that no actor asked for
+}
+# Ray's only word for "this machine alone": all its servers then listen on loopback.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def prepare() -> None:
+    """Have Ray, in this process and below it, start as a node needs it. Before Ray is imported."""
+    keep_private()
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+
+
+def open_session(runtime_dir: str = "") -> Session:
+    """A session for a local cluster, and Ray told of it; as the setting cluster.runtime_dir says.
+
+    Raises UserError where no folder can be had.
+    """
+    prepare()
+    try:
+        session = Session.open(runtime_dir)
+    except RuntimeFolderError as error:
+        raise UserError(str(error)) from None
+    os.environ.update(session.environment() | _LOOPBACK)
+    import ray
+    from ray._private import parameter, ray_constants
+
+    # What Ray read when it was imported, which may have been before.
+    native: Any = ray._raylet
+    native.Config.initialize("")
+    native.AuthenticationTokenLoader.instance().reset_cache()
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    if isinstance(
+        parameter.RayParams, type
+    ):  # no autoscaler and no tail of logs: two processes of 50 MB less
+        parameter.RayParams = functools.partial(
+            parameter.RayParams, no_monitor=True, include_log_monitor=False
+        )
+    return session
+
+
+class RayCluster:
+    """A local Ray cluster of this process, or a connection to one that runs elsewhere."""
+
+    def __init__(self, settings: Settings) -> None:
+        cluster = settings.cluster
+        self.local = not cluster.address
+        options: dict[str, Any] = {"address": cluster.address or "local"}
+        self._session = open_session(cluster.runtime_dir) if self.local else None
+        self._others = children()
+        if self._session is not None:
+            adopt_orphans()
+            options |= {"include_dashboard": False, "object_store_memory": cluster.object_store_mb << 20}
+            options["_temp_dir"] = str(self._session.ray_dir)
+        else:
+            prepare()
+        import ray
+
+        self._ray = ray
+        self._mute_native_stderr()
+        try:
+            self._start(options | {"namespace": f"{cluster.namespace}-{os.getpid()}"})
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, options: dict[str, Any]) -> None:
+        for attempt in range(1, STARTS_MAX + 1):
+            try:
+                self._ray.init(**options, log_to_driver=False, logging_level="ERROR")
+            except Exception as error:  # bare is what Ray raises when a busy machine is late
+                self._ray.shutdown()
+                if attempt == STARTS_MAX:
+                    raise UserError(f"Ray did not start in {attempt} attempts: {error}") from error
+            else:
+                return
+
+    def _mute_native_stderr(self) -> None:
+        """Ray's native code warns on descriptor 2 of every handle given to a constructor (the tests of kills
+        show that it works). Python's own standard error stays where it was."""
+        self._python_stderr, self._muted_stderr = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
+        sys.stderr = self._muted_stderr
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        # Nor may Ray print to standard output that a worker died; its logs have that.
+        self._ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+    def _restore_native_stderr(self) -> None:
+        os.dup2(self._muted_stderr.fileno(), 2)
+        if sys.stderr is self._muted_stderr:
+            sys.stderr = self._python_stderr
+        self._muted_stderr.close()
+
+    def processes(self, actor: str = "") -> list[psutil.Process]:
+        """Processes of this local cluster that the operating system sees, or those of one kind of actor."""
+        import psutil
+
+        found = []
+        for child in family(self._others):
+            try:
+                title = child.cmdline()[:1]
+            except psutil.Error:
+                continue
+            if not actor or (title and title[0].startswith(f"ray::{actor}")):
+                found.append(child)
+        return found
+
+    def close(self) -> None:
+        """Leave or stop the cluster; no process of a local one stays behind, and no file."""
+        self._ray.shutdown()
+        if self._session is not None:
+            end_all(CLOSE_TIMEOUT_S, self._others)
+            self._session.close()
+        self._restore_native_stderr()

@@ -1,0 +1,178 @@
+"""Where raychain keeps what lives as long as a process: Ray's session, sockets, its token. Knows no Ray.
+
+RUNTIME/                    mode 0700, of this user: TMPDIR/raychain-UID, or /tmp, /var/tmp, /dev/shm
+RUNTIME/SESSION/lock        held by the process that the session belongs to, for as long as it lives
+RUNTIME/SESSION/token       what Ray asks of whoever connects, mode 0600
+RUNTIME/SESSION/r           Ray's own folder: Ray opens it to everybody, so it lies below one that is closed
+RUNTIME/SESSION/s           sockets between actors
+
+Whoever opens a session removes those whose owner is dead, and no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SOCKET_PATH_BYTES_MAX = 107  # sun_path of unix(7), less the zero at its end
+RAY_SOCKET_BYTES = 67  # "/session_DATE_TIME_MICROSECONDS_PID/sockets/plasma_store", and a suffix of its own
+NAME_BYTES = 4
+RUNTIME_PATH_BYTES_MAX = SOCKET_PATH_BYTES_MAX - RAY_SOCKET_BYTES - len("/r") - 2 * NAME_BYTES - 1
+BASES = ("/tmp", "/var/tmp", "/dev/shm")
+SOCKETS_VARIABLE = "RAYCHAIN_SOCKETS"
+PRIVATE_MODE, PRIVATE_UMASK = 0o700, 0o077
+_LOCK, _TOKEN, _RAY, _SOCKETS = "lock", "token", "r", "s"
+
+
+class RuntimeFolderError(RuntimeError):
+    """There is no place for sockets and sessions; the message says what was tried and what to set."""
+
+
+def keep_private() -> None:
+    """What this process and its children make from now on is for this user alone."""
+    os.umask(PRIVATE_UMASK)
+
+
+def runtime_dir(chosen: str = "") -> Path:
+    """The folder of this user for sessions and sockets, made if need be; `chosen` is cluster.runtime_dir.
+
+    Raises RuntimeFolderError where none can be had: not writable, somebody else's, or too long for a socket.
+    """
+    if chosen:
+        path = Path(chosen).absolute()
+        problem = _problem(path)
+        if problem:
+            raise RuntimeFolderError(f"cluster.runtime_dir={chosen}: {problem}")
+        return path
+    tried = []
+    for base in dict.fromkeys((os.environ.get("TMPDIR", "/tmp"), *BASES)):
+        path = Path(base).absolute() / f"raychain-{os.getuid()}"
+        problem = _problem(path)
+        if not problem:
+            return path
+        tried.append(f"{path}: {problem}")
+    raise RuntimeFolderError(
+        f"no folder for sockets ({'; '.join(tried)}); name one with --set cluster.runtime_dir=/SHORT/PATH"
+    )
+
+
+def _problem(path: Path) -> str:
+    """Why a folder cannot be the runtime folder; empty if it can. Makes it, and closes it to others."""
+    if len(os.fsencode(path)) > RUNTIME_PATH_BYTES_MAX:
+        return f"longer than {RUNTIME_PATH_BYTES_MAX} bytes, so that Unix sockets below it have no name"
+    try:
+        path.mkdir(mode=PRIVATE_MODE, exist_ok=True)
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            return "is no folder"
+        if found.st_uid != os.getuid():
+            return f"belongs to user {found.st_uid}"
+        if stat.S_IMODE(found.st_mode) != PRIVATE_MODE:
+            path.chmod(PRIVATE_MODE)
+        return "" if os.access(path, os.W_OK | os.X_OK) else "is not writable"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def sockets_dir() -> Path:
+    """Where actors of this user put sockets for each other: that of the session, or one for all."""
+    told = os.environ.get(SOCKETS_VARIABLE)
+    path = Path(told) if told else runtime_dir() / _SOCKETS
+    path.mkdir(mode=PRIVATE_MODE, exist_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def _alone(runtime: Path) -> Iterator[None]:
+    """Nobody else opens or removes sessions meanwhile."""
+    descriptor = os.open(runtime / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(slots=True)
+class Session:
+    """One process's own folder. Closed, or its process dead, it may be removed."""
+
+    path: Path
+    _lock: int
+
+    @classmethod
+    def open(cls, chosen: str = "") -> Session:
+        """Make one, with a token, and remove those of dead processes. Errors as `runtime_dir`."""
+        runtime = runtime_dir(chosen)
+        with _alone(runtime):
+            for dead in dead_sessions(runtime):
+                shutil.rmtree(dead, ignore_errors=True)
+            path = runtime / secrets.token_hex(NAME_BYTES)
+            path.mkdir(mode=PRIVATE_MODE)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        descriptor = os.open(path / _TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+        (path / _SOCKETS).mkdir(mode=PRIVATE_MODE)
+        return cls(path, lock)
+
+    @property
+    def ray_dir(self) -> Path:
+        """Ray's folder; Ray makes it."""
+        return self.path / _RAY
+
+    def environment(self) -> dict[str, str]:
+        """What processes of this session have in their environment."""
+        return {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.path / _TOKEN),
+            SOCKETS_VARIABLE: str(self.path / _SOCKETS),
+        }
+
+    def close(self) -> None:
+        """Remove the folder; idempotent."""
+        if self._lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def dead_sessions(runtime: Path) -> list[Path]:
+    """Sessions in a runtime folder whose process has gone."""
+    return [path for path, alive in sessions(runtime) if not alive]
+
+
+def sessions(runtime: Path) -> list[tuple[Path, bool]]:
+    """(folder, whether its process lives) of every session in a runtime folder."""
+    found = []
+    for lock in sorted(runtime.glob(f"*/{_LOCK}")):
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # it ended just now
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found.append((lock.parent, True))
+        else:
+            found.append((lock.parent, False))
+        finally:
+            os.close(descriptor)
+    return found
+
+
+def scratch_dir(prefix: str = "raychain-") -> tempfile.TemporaryDirectory[str]:
+    """A new private folder for a network that is not kept, wherever this host lets one be made."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=prefix)
+    except FileNotFoundError:
+        return tempfile.TemporaryDirectory(prefix=prefix, dir=runtime_dir())
