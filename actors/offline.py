@@ -122,7 +122,7 @@ def _chain_of(place: Place) -> Iterator[Chain]:
             place.genesis,
             lambda: read_allocation(place.allocation),
             select("auto", kernel_cache_dir()).hash_rows,
-            secrets.randbits(64),
+            secrets.randbits(128),
             time.perf_counter_ns,
         )
     finally:

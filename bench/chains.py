@@ -54,7 +54,7 @@ class BenchChain:
         others = self._rng.integers(0, 256, (accounts - senders, 32), dtype=np.uint8)
         self._keys = np.concatenate((sending, others))
         balances = np.full(accounts, network.development_balance, dtype=np.uint64)
-        columns = Accounts(accounts, seed=secrets.randbits(63))
+        columns = Accounts(accounts, seed=secrets.randbits(128))
         columns.put(self._keys, np.zeros(accounts, dtype=np.uint64), balances)
         self._state = State(columns, 0, kernels.hash_rows)
         self._nonces = np.zeros(senders, dtype=np.uint64)

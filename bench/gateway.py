@@ -132,7 +132,7 @@ def _gateway_app() -> Any:
         return {"height": BLOCKS, "stages_us_per_tx": tally.summary()["stages_us_per_tx"]}
 
     settings = GatewaySettings(client_rate_max=0, batch_rows_max=BATCH_ROWS)
-    service = Service(settings, genesis, [admit], _Storage(), status)  # type: ignore[arg-type, list-item]
+    service = Service(settings, genesis, [admit], _Storage(), status, 1)  # type: ignore[arg-type, list-item]
 
     def report(what: str, error: Exception) -> None:
         sys.stderr.write(f"{what}: {error!r}\n")

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import resource
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ class Gateway(Shell):
             [shard.method("admit") for shard in self._shards],
             _Storage(_Calls("storage", storage, log)),
             replica.method("status"),
+            secrets.randbits(128),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
             self._neighbours({"storage": storage, "consensus": consensus, "peer": peer}),
             replica.method("read_index"),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.hashing import prefixes
+from actors.ledger.multilinear import MultilinearHash
 
 PENDING_MAX = 100
 FACTS_KEPT = 256
@@ -88,15 +88,19 @@ class Subscription:
 
 
 class EventHub:
-    """All subscriptions of one gateway, and the facts of the newest FACTS_KEPT blocks."""
+    """All subscriptions of one gateway, and the facts of the newest FACTS_KEPT blocks.
 
-    def __init__(self) -> None:
+    seed: as for MultilinearHash.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._hash = MultilinearHash(seed)
         self.newest: int | None = None
         self.lagged = 0
         self._all: set[Subscription] = set()
         self._watchers: dict[bytes, set[Subscription]] = {}
         self._facts: OrderedDict[int, BlockFacts] = OrderedDict()
-        self._prefixes: NDArray[np.uint64] | None = None
+        self._watched: NDArray[np.uint32] | None = None
 
     def __len__(self) -> int:
         return len(self._all)
@@ -111,7 +115,7 @@ class EventHub:
         self._all.add(subscription)
         for key in subscription.topics.watched:
             self._watchers.setdefault(key, set()).add(subscription)
-        self._prefixes = None
+        self._watched = None
         return late
 
     def _skip(self, heights: range) -> list[Subscription]:
@@ -134,7 +138,7 @@ class EventHub:
             watchers.discard(subscription)
             if not watchers:
                 self._watchers.pop(key, None)
-        self._prefixes = None
+        self._watched = None
 
     def facts(self, height: int) -> BlockFacts | None:
         """What the delta of a recent block said."""
@@ -172,10 +176,10 @@ class EventHub:
         return BlockFacts(height, digest, root, int(delta["time_ms"]), len(delta["ids"]), touched)
 
     def _candidates(self, keys: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Rows of (m, 32) keys whose first eight bytes are those of a watched key."""
+        """Rows of (m, 32) keys whose hash is that of a watched key."""
         if not self._watchers or len(keys) == 0:
             return np.empty(0, dtype=np.int64)
-        if self._prefixes is None:
-            watched = b"".join(key[:8] for key in self._watchers)
-            self._prefixes = np.unique(np.frombuffer(watched, dtype=np.uint64))
-        return np.flatnonzero(np.isin(prefixes(keys), self._prefixes))
+        if self._watched is None:
+            watched = np.frombuffer(b"".join(self._watchers), dtype=np.uint8)
+            self._watched = np.unique(self._hash(watched))
+        return np.flatnonzero(np.isin(self._hash(keys), self._watched))

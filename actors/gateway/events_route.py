@@ -44,6 +44,9 @@ class EventSource(Protocol):
     @property
     def genesis(self) -> Genesis: ...
 
+    @property
+    def hash_seed(self) -> int: ...
+
     async def head(self) -> dict[str, Any]: ...
 
     async def account(self, key: bytes) -> dict[str, Any]: ...
@@ -56,7 +59,7 @@ class EventsRoute:
 
     def __init__(self, source: EventSource, report: Report, subscribers_max: int) -> None:
         self._source, self._report, self._subscribers_max = source, report, subscribers_max
-        self.hub = EventHub()
+        self.hub = EventHub(source.hash_seed)
         self._wakes: dict[Subscription, asyncio.Event] = {}
         self._decoded: tuple[int, Block] | None = None
         self._encoded: tuple[int, str] = 0, ""

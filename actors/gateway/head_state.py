@@ -7,8 +7,9 @@ read once, or that moved lately, is answered without asking Storage. A gap begin
 of an older height than its base is of no use any more.
 
 Deltas are kept as the columns they came as and scanned when somebody asks: a block that nobody asks about
-costs a copy, and a scan of ROWS_MAX accounts about a millisecond. Bounds: RUN_MAX deltas of ROWS_MAX accounts
-in sum, KNOWN_MAX accounts that were read; the oldest leave first, and what is not known is read from Storage.
+costs a copy and a hash of its keys, and a scan of ROWS_MAX accounts about a millisecond; the hash is keyed,
+so that nobody can make accounts that look like another one. Bounds: RUN_MAX deltas of ROWS_MAX accounts in
+sum, KNOWN_MAX accounts that were read; the oldest leave first, and what is not known is read from Storage.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.hashing import prefixes
+from actors.ledger.multilinear import MultilinearHash
 
 RUN_MAX = 256
 ROWS_MAX = 500_000
@@ -39,27 +40,38 @@ class AccountState:
 class _Delta:
     """The accounts that one block changed."""
 
-    def __init__(self, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        hashes: NDArray[np.uint32],
+        keys: NDArray[np.uint8],
+        nonces: NDArray[Any],
+        balances: NDArray[Any],
+    ) -> None:
         # Copies: a reference to what came would hold the whole message.
-        self._prefixes = prefixes(keys)
+        self._hashes = hashes
         self._keys, self._nonces, self._balances = np.array(keys), np.array(nonces), np.array(balances)
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def find(self, key: bytes) -> tuple[int, int] | None:
+    def find(self, key: bytes, hashed: np.uint32) -> tuple[int, int] | None:
         """Nonce and balance, if the block changed this account."""
-        prefix = np.frombuffer(key[:8], dtype=np.uint64)[0]
-        for at in np.flatnonzero(self._prefixes == prefix).tolist():
+        for at in np.flatnonzero(self._hashes == hashed).tolist():
             if self._keys[at].tobytes() == key:
                 return int(self._nonces[at]), int(self._balances[at])
         return None
 
 
 class HeadState:
-    """States at the newest published height. `top` is that height, None before the first delta."""
+    """States at the newest published height. `top` is that height, None before the first delta.
 
-    def __init__(self, run_max: int = RUN_MAX, rows_max: int = ROWS_MAX, known_max: int = KNOWN_MAX) -> None:
+    seed: as for MultilinearHash.
+    """
+
+    def __init__(
+        self, seed: int, run_max: int = RUN_MAX, rows_max: int = ROWS_MAX, known_max: int = KNOWN_MAX
+    ) -> None:
+        self._hash = MultilinearHash(seed)
         self._run_max, self._rows_max, self._known_max = run_max, rows_max, known_max
         self._run: deque[_Delta] = deque()
         self._rows = 0
@@ -76,7 +88,7 @@ class HeadState:
         if self.top is None or height > self.top + 1:
             self._run.clear()
             self._rows = 0
-        delta = _Delta(keys, nonces, balances)
+        delta = _Delta(self._hash(keys), keys, nonces, balances)
         self._run.append(delta)
         self._rows += len(delta)
         self.top = height
@@ -103,10 +115,11 @@ class HeadState:
         if self.top is None:
             return None
         known, height = self._known.get(key), self.top
+        hashed = self._hash(np.frombuffer(key, dtype=np.uint8))[0]
         if known is not None and known.height >= height:
             return known
         for delta in reversed(self._run):
-            if (found := delta.find(key)) is not None:
+            if (found := delta.find(key, hashed)) is not None:
                 return AccountState(*found, self.top)
             height -= 1
             if known is not None and known.height >= height:

@@ -41,7 +41,10 @@ _Owner = asyncio.Future[None]
 
 
 class Service:
-    """A `Backend` over the node's other actors, given as plain calls."""
+    """A `Backend` over the node's other actors, given as plain calls.
+
+    hash_seed: 128 bits that strangers do not know, which key its hash tables.
+    """
 
     def __init__(
         self,
@@ -50,12 +53,13 @@ class Service:
         shards: Sequence[Admit],
         storage: StorageReads,
         status: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
+        hash_seed: int,
         hash_rows: Hasher = sha256_rows,
         neighbours: Neighbours | None = None,
         read_index: Callable[[], Coroutine[Any, Any, int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.genesis = genesis
+        self.genesis, self.hash_seed = genesis, hash_seed
         self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
         self._inflight_rows_max = settings.inflight_rows_max
         self._commit_timeout_s = float(settings.commit_timeout_s)
@@ -68,7 +72,7 @@ class Service:
         self._hash_rows = hash_rows
         self._neighbours = neighbours or Neighbours({}, None)
         self._read_index, self._clock = read_index, clock
-        self._accounts = HeadState()
+        self._accounts = HeadState(hash_seed)
         self._staleness_max_s = settings.staleness_max_ms / 1000
         self._current_at_s = float("-inf")
         self._head: dict[str, Any] | None = None

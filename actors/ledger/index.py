@@ -1,9 +1,10 @@
 """Where an account's columns stand: an open-addressing index from 32-byte keys to dense slots.
 
 Slots are handed out in order of insertion, so columns beside `keys` grow without moving; the table of slot
-numbers is rebuilt at double size when it is more than half full. Linear probing; the hash is keyed by a seed
-that the owner draws, so that strangers cannot aim keys at one bucket. The order of slots, and so everything
-computed from them, does not depend on the seed. Functions with a leading underscore are compiled.
+numbers is rebuilt at double size when it is more than half full. Linear probing; the hash is SipHash, keyed
+by a seed that the owner draws, so that strangers cannot aim keys at one bucket (siphash.py). The order of
+slots, and so everything computed from them, does not depend on the seed. Functions with a leading underscore
+are compiled.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
+from actors.ledger.siphash import hash_key_of, siphash
+
 KEY_WORDS = 4
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 3, 2
 MISSING = -1
@@ -22,26 +25,15 @@ _LINE_BYTES = 64
 
 
 @njit(cache=True, inline="always")
-def _mix(k0, k1, k2, k3, seed):  # type: ignore[no-untyped-def]
-    h = k0 ^ seed
-    h = (h ^ (h >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
-    h = (h ^ k1 ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ k2 ^ (h >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
-    h = (h ^ k3 ^ (h >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
-    return h ^ (h >> np.uint64(32))
-
-
-@njit(cache=True, inline="always")
-def home_of(table, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
+def home_of(table, hash_key, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
     """Where in the table the search for a key begins."""
-    return np.int64(_mix(k0, k1, k2, k3, seed) & np.uint64(len(table) - 1))
+    return siphash(hash_key, k0, k1, k2, k3) & np.uint64(len(table) - 1)
 
 
 @njit(cache=True)
-def find_slot(table, keys, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
-    """Slot of a key, or -1."""
+def find_slot(table, keys, at, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
+    """Slot of a key whose home is `at`, or -1."""
     mask = np.uint64(len(table) - 1)
-    at = _mix(k0, k1, k2, k3, seed) & mask
     while True:
         slot = table[at]
         if slot < 0:
@@ -52,10 +44,9 @@ def find_slot(table, keys, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def insert_slot(table, keys, count, seed, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
-    """Slot of a key; a new key gets slot `count`. The caller has ensured room and keeps the count."""
+def insert_slot(table, keys, count, at, k0, k1, k2, k3):  # type: ignore[no-untyped-def]
+    """Slot of a key whose home is `at`; a new key gets slot `count`. The caller ensures room and counts."""
     mask = np.uint64(len(table) - 1)
-    at = _mix(k0, k1, k2, k3, seed) & mask
     while True:
         slot = table[at]
         if slot < 0:
@@ -71,25 +62,27 @@ def insert_slot(table, keys, count, seed, k0, k1, k2, k3):  # type: ignore[no-un
 
 
 @njit(cache=True)
-def _rebuild(table, keys, count, seed):  # type: ignore[no-untyped-def]
+def _rebuild(table, keys, count, hash_key):  # type: ignore[no-untyped-def]
     mask = np.uint64(len(table) - 1)
     for slot in range(count):
-        at = _mix(keys[slot, 0], keys[slot, 1], keys[slot, 2], keys[slot, 3], seed) & mask
+        at = home_of(table, hash_key, keys[slot, 0], keys[slot, 1], keys[slot, 2], keys[slot, 3])
         while table[at] >= 0:
             at = (at + np.uint64(1)) & mask
         table[at] = slot
 
 
 @njit(cache=True)
-def _find_many(table, keys, seed, wanted, out):  # type: ignore[no-untyped-def]
+def _find_many(table, keys, hash_key, wanted, out):  # type: ignore[no-untyped-def]
     for i in range(len(wanted)):
-        out[i] = find_slot(table, keys, seed, wanted[i, 0], wanted[i, 1], wanted[i, 2], wanted[i, 3])
+        k0, k1, k2, k3 = wanted[i, 0], wanted[i, 1], wanted[i, 2], wanted[i, 3]
+        out[i] = find_slot(table, keys, home_of(table, hash_key, k0, k1, k2, k3), k0, k1, k2, k3)
 
 
 @njit(cache=True)
-def _insert_many(table, keys, count, seed, wanted, out):  # type: ignore[no-untyped-def]
+def _insert_many(table, keys, count, hash_key, wanted, out):  # type: ignore[no-untyped-def]
     for i in range(len(wanted)):
-        slot = insert_slot(table, keys, count, seed, wanted[i, 0], wanted[i, 1], wanted[i, 2], wanted[i, 3])
+        k0, k1, k2, k3 = wanted[i, 0], wanted[i, 1], wanted[i, 2], wanted[i, 3]
+        slot = insert_slot(table, keys, count, home_of(table, hash_key, k0, k1, k2, k3), k0, k1, k2, k3)
         if slot == count:
             count += 1
         out[i] = slot
@@ -97,13 +90,16 @@ def _insert_many(table, keys, count, seed, wanted, out):  # type: ignore[no-unty
 
 
 class KeyIndex:
-    """keys: (capacity, 4) uint64, the first `count` in use. table: slot numbers, -1 where free."""
+    """keys: (capacity, 4) uint64, the first `count` in use. table: slot numbers, -1 where free.
 
-    __slots__ = ("count", "keys", "seed", "table")
+    seed: 128 bits that strangers do not know, which make the (2,) uint64 `hash_key`.
+    """
+
+    __slots__ = ("count", "hash_key", "keys", "table")
 
     def __init__(self, capacity: int, seed: int) -> None:
         self.count = 0
-        self.seed = np.uint64(seed & (2**64 - 1))
+        self.hash_key = hash_key_of(seed)
         self.keys = aligned_zeros((max(capacity, 16), KEY_WORDS), np.uint64)
         self.table = self._new_table(len(self.keys))
 
@@ -132,19 +128,19 @@ class KeyIndex:
     def rebuild(self) -> None:
         """Make the table anew from the keys, as after a truncation of `count`."""
         self.table = self._new_table(len(self.keys))
-        _rebuild(self.table, self.keys, self.count, self.seed)
+        _rebuild(self.table, self.keys, self.count, self.hash_key)
 
     def find(self, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
         """(n,) slots of (n, 4) keys; -1 where a key is missing."""
         out = np.empty(len(wanted), dtype=np.int64)
-        _find_many(self.table, self.keys, self.seed, wanted, out)
+        _find_many(self.table, self.keys, self.hash_key, wanted, out)
         return out
 
     def insert(self, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
         """(n,) slots of (n, 4) keys; new keys are added in order."""
         self.reserve(len(wanted))
         out = np.empty(len(wanted), dtype=np.int64)
-        self.count = int(_insert_many(self.table, self.keys, self.count, self.seed, wanted, out))
+        self.count = int(_insert_many(self.table, self.keys, self.count, self.hash_key, wanted, out))
         return out
 
 

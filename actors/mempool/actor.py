@@ -89,7 +89,7 @@ class MempoolShard(Shell):
             settings.age_blocks,
             settings.spread_rows,
         )
-        seed, tag = int.from_bytes(os.urandom(8), "little"), genesis.chain_tag
+        seed, tag = int.from_bytes(os.urandom(16), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
         self._incarnation = time.time_ns()
         self._pool = Pool(bounds, tag, seed, self._incarnation, shard, shards)

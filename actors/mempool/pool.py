@@ -89,7 +89,7 @@ class Drawn:
 
 
 class Pool:
-    """Pending rows of one shard. `seed` keys the index of senders; draws count from `first_draw`."""
+    """Pending rows of one shard. seed: 128 bits that key its hash tables; draws count from `first_draw`."""
 
     def __init__(
         self,
@@ -285,7 +285,7 @@ class Pool:
         out, ranks = out[:count], ranks[:count]
         if self.bounds.spread_rows > 1 and count > 1:
             order = np.empty(count, dtype=np.int64)
-            spread(self._p.words, out, self.bounds.spread_rows, order)
+            spread(self._p.words, out, self.bounds.spread_rows, self._index.hash_key, order)
             out, ranks = out[order], np.minimum.accumulate(ranks[order])
         if count:
             self._open[number] = out

@@ -9,7 +9,8 @@ Bound: a row goes at most lookahead - 1 places ahead of where its rank put it, a
 passed by lookahead - 1 others goes next; so no lower fee is favoured over a higher one that stood
 lookahead places before it. Which rows are in the block does not change.
 
-Accounts are told apart by a hash of 14 bits; two that share one merely look like the same account.
+Accounts are told apart by a hash of 14 bits, keyed so that strangers cannot make many look like one; two that
+share one merely look like the same account.
 """
 
 from __future__ import annotations
@@ -18,21 +19,24 @@ import numpy as np
 from numba import njit
 
 from actors.ledger.rows import WORD_RECIPIENT, WORD_SENDER
+from actors.ledger.siphash import siphash
 
 _HASH_BITS = 14
-_MULTIPLIER, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - _HASH_BITS)
+_SHIFT = np.uint64(64 - _HASH_BITS)
 
 
 @njit(cache=True, inline="always")
-def _account(words, slot, word):  # type: ignore[no-untyped-def]
-    return np.int64(((words[slot, word] ^ words[slot, word + 3]) * _MULTIPLIER) >> _SHIFT)
+def _account(words, slot, at, hash_key):  # type: ignore[no-untyped-def]
+    k0, k1, k2, k3 = words[slot, at], words[slot, at + 1], words[slot, at + 2], words[slot, at + 3]
+    return np.int64(siphash(hash_key, k0, k1, k2, k3) >> _SHIFT)
 
 
 @njit(cache=True)
-def spread(words, slots, lookahead, order):  # type: ignore[no-untyped-def]
+def spread(words, slots, lookahead, hash_key, order):  # type: ignore[no-untyped-def]
     """Fill `order` (n,) with places in `slots` (n,), rows of `words`, by the rule; returns the waves.
 
-    The rows left are a linked list by rank; its first `lookahead` ones are looked at.
+    hash_key: (2,) uint64, of siphash.py. The rows left are a linked list by rank; its first `lookahead` ones
+    are looked at.
     """
     count = len(slots)
     touched = np.zeros(1 << _HASH_BITS, dtype=np.int32)  # the last wave that touched an account
@@ -41,8 +45,8 @@ def spread(words, slots, lookahead, order):  # type: ignore[no-untyped-def]
     after = np.empty(count + 1, dtype=np.int32)  # the next row left; entry `count` stands before the first
     overtaken = np.zeros(count, dtype=np.int32)
     for place in range(count):
-        accounts[place, 0] = _account(words, slots[place], WORD_SENDER)
-        accounts[place, 1] = _account(words, slots[place], WORD_RECIPIENT)
+        accounts[place, 0] = _account(words, slots[place], WORD_SENDER, hash_key)
+        accounts[place, 1] = _account(words, slots[place], WORD_RECIPIENT, hash_key)
         after[place] = place + 1
     after[count] = 0
     wave = 1

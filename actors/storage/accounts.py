@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from actors.ledger.index import KEY_WORDS, KeyIndex, _mix, key_words
+from actors.ledger.index import KEY_WORDS, KeyIndex, home_of, key_words
 from actors.storage.prefetch import prefetch
 
 VALUE_BYTES = 16
@@ -21,14 +21,14 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 @njit(cache=True, nogil=True)
-def _forget(table, keys, seed, count, kept):  # type: ignore[no-untyped-def]
+def _forget(table, keys, hash_key, count, kept):  # type: ignore[no-untyped-def]
     """Take the last slots out of the table again.
 
     The table always equals one filled in order of slots, so removing in reverse order needs no tombstones.
     """
     mask = np.uint64(len(table) - 1)
     for slot in range(count - 1, kept - 1, -1):
-        at = _mix(keys[slot, 0], keys[slot, 1], keys[slot, 2], keys[slot, 3], seed) & mask
+        at = home_of(table, hash_key, keys[slot, 0], keys[slot, 1], keys[slot, 2], keys[slot, 3])
         while table[at] != slot:
             at = (at + np.uint64(1)) & mask
         table[at] = -1
@@ -109,7 +109,7 @@ class Accounts:
     def truncate(self, kept: int) -> None:
         """Give back every slot from `kept` on."""
         index = self.index
-        _forget(index.table, index.keys, index.seed, index.count, kept)
+        _forget(index.table, index.keys, index.hash_key, index.count, kept)
         self.nonces[kept : index.count] = 0
         self.balances[kept : index.count] = 0
         index.count = kept

@@ -88,7 +88,7 @@ class Storage(Shell):
                 genesis,
                 lambda: _read_allocation(allocation_path),
                 kernels.hash_rows,
-                secrets.randbits(64),
+                secrets.randbits(128),
                 time.perf_counter_ns,
                 sync=settings.durability == "sync",
                 retention=Retention(settings.proof_heights_max, settings.proof_history_mb << 20),

@@ -51,6 +51,7 @@ _INSUFFICIENT = int(Verdict.INSUFFICIENT_BALANCE)
 _OVERFLOW = int(Verdict.BALANCE_OVERFLOW)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 FAR, NEAR = 24, 12
+PARTIES = (WORD_SENDER, WORD_RECIPIENT)
 
 
 @njit(cache=True, inline="always")
@@ -64,20 +65,26 @@ def _log(slot, nonces, balances, waves, log_slots, log_values, logged):  # type:
     return logged
 
 
-@njit(cache=True, inline="always")
-def _home(words, i, at, table, seed):  # type: ignore[no-untyped-def]
-    return home_of(table, seed, words[i, at], words[i, at + 1], words[i, at + 2], words[i, at + 3])
+@njit(cache=True, nogil=True)
+def _find_homes(words, table, hash_key, homes):  # type: ignore[no-untyped-def]
+    """homes[i]: where in the key table the searches for sender and recipient of row i begin."""
+    for i in range(len(words)):
+        for party in range(2):
+            at = PARTIES[party]
+            homes[i, party] = home_of(
+                table, hash_key, words[i, at], words[i, at + 1], words[i, at + 2], words[i, at + 3]
+            )
 
 
 @njit(cache=True, inline="always")
-def _look_ahead(words, i, table, keys, seed, nonces, balances, waves):  # type: ignore[no-untyped-def]
+def _look_ahead(homes, i, table, keys, nonces, balances, waves):  # type: ignore[no-untyped-def]
     """Ask for what rows FAR and NEAR behind row i will need."""
-    if i + FAR < len(words):
-        prefetch(table, _home(words, i + FAR, WORD_SENDER, table, seed))
-        prefetch(table, _home(words, i + FAR, WORD_RECIPIENT, table, seed))
-    if i + NEAR < len(words):
-        for at in (WORD_SENDER, WORD_RECIPIENT):
-            slot = np.int64(table[_home(words, i + NEAR, at, table, seed)])
+    if i + FAR < len(homes):
+        prefetch(table, homes[i + FAR, 0])
+        prefetch(table, homes[i + FAR, 1])
+    if i + NEAR < len(homes):
+        for party in range(2):
+            slot = np.int64(table[homes[i + NEAR, party]])
             if slot >= 0:
                 prefetch(keys, slot)
                 prefetch(nonces, slot)
@@ -86,15 +93,15 @@ def _look_ahead(words, i, table, keys, seed, nonces, balances, waves):  # type: 
 
 
 @njit(cache=True, inline="always")
-def _find(words, i, at, table, keys, seed):  # type: ignore[no-untyped-def]
+def _find(words, i, at, table, keys, home):  # type: ignore[no-untyped-def]
     """Slot of the key in row i from word `at` on, or -1."""
-    return find_slot(table, keys, seed, words[i, at], words[i, at + 1], words[i, at + 2], words[i, at + 3])
+    return find_slot(table, keys, home, words[i, at], words[i, at + 1], words[i, at + 2], words[i, at + 3])
 
 
 @njit(cache=True, inline="always")
-def _insert(words, i, at, table, keys, count, seed):  # type: ignore[no-untyped-def]
+def _insert(words, i, at, table, keys, count, home):  # type: ignore[no-untyped-def]
     return insert_slot(
-        table, keys, count, seed, words[i, at], words[i, at + 1], words[i, at + 2], words[i, at + 3]
+        table, keys, count, home, words[i, at], words[i, at + 1], words[i, at + 2], words[i, at + 3]
     )
 
 
@@ -131,7 +138,7 @@ def _run(  # type: ignore[no-untyped-def]
     table,
     keys,
     count,
-    seed,
+    homes,
     nonces,
     balances,
     waves,
@@ -146,21 +153,21 @@ def _run(  # type: ignore[no-untyped-def]
     """
     logged, passed, fees = 0, 0, _ZERO
     for i in range(len(words)):
-        _look_ahead(words, i, table, keys, seed, nonces, balances, waves)
+        _look_ahead(homes, i, table, keys, nonces, balances, waves)
         if verdicts[i] != _OK:
             continue
-        sender = _find(words, i, WORD_SENDER, table, keys, seed)
-        recipient = _find(words, i, WORD_RECIPIENT, table, keys, seed)
+        sender = _find(words, i, WORD_SENDER, table, keys, homes[i, 0])
+        recipient = _find(words, i, WORD_RECIPIENT, table, keys, homes[i, 1])
         verdicts[i] = _judge(words, i, fees, sender, recipient, nonces, balances)
         if verdicts[i] != _OK:
             continue
         fee, amount = words[i, WORD_FEE], words[i, WORD_AMOUNT]
         if sender < 0:
-            sender = _insert(words, i, WORD_SENDER, table, keys, count, seed)
+            sender = _insert(words, i, WORD_SENDER, table, keys, count, homes[i, 0])
             count += 1
         # A recipient that gets nothing and was not there before still is not there.
         if recipient < 0 and amount != _ZERO:
-            recipient = _insert(words, i, WORD_RECIPIENT, table, keys, count, seed)
+            recipient = _insert(words, i, WORD_RECIPIENT, table, keys, count, homes[i, 1])
             if recipient == count:
                 count += 1
         if _to_self(words, i):
@@ -191,14 +198,15 @@ def _run(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _pay(  # type: ignore[no-untyped-def]
-    proposer, fees, table, keys, count, seed, nonces, balances, waves, log_slots, log_values, logged
+    proposer, fees, table, keys, count, hash_key, nonces, balances, waves, log_slots, log_values, logged
 ):
     """Give the fees to the proposer. Returns (count, logged, whether they do not fit the balance)."""
-    earner = _find(proposer, 0, 0, table, keys, seed)
+    home = home_of(table, hash_key, proposer[0, 0], proposer[0, 1], proposer[0, 2], proposer[0, 3])
+    earner = _find(proposer, 0, 0, table, keys, home)
     overflows = earner >= 0 and balances[earner] + fees < fees
     if fees != _ZERO and not overflows:
         if earner < 0:
-            earner = _insert(proposer, 0, 0, table, keys, count, seed)
+            earner = _insert(proposer, 0, 0, table, keys, count, home)
             count += 1
         logged = _log(earner, nonces, balances, waves, log_slots, log_values, logged)
         balances[earner] += fees
@@ -258,12 +266,14 @@ def apply_batch(accounts: Accounts, batch: Batch, chain_tag: int, height: int, p
     earner = np.frombuffer(proposer, dtype=np.uint64).reshape(1, KEY_WORDS)
     columns = (accounts.nonces, accounts.balances, accounts.waves)
     widths = np.zeros(rows + 2, dtype=np.int32)
+    homes = np.empty((rows, 2), dtype=np.uint64)
+    _find_homes(batch.words, index.table, index.hash_key, homes)
     count, logged, passed, fees = _run(
-        batch.words, verdicts, index.table, index.keys, before, index.seed, *columns,
+        batch.words, verdicts, index.table, index.keys, before, homes, *columns,
         log_slots, log_values, receipts, widths,
     )  # fmt: skip
     index.count, logged, overflows = _pay(
-        earner, np.uint64(fees), index.table, index.keys, count, index.seed, *columns,
+        earner, np.uint64(fees), index.table, index.keys, count, index.hash_key, *columns,
         log_slots, log_values, logged,
     )  # fmt: skip
     order = np.argsort(log_slots[:logged])

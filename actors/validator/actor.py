@@ -12,6 +12,7 @@ its owner starts or starts again, and whenever a call fails; a planned change it
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -53,7 +54,7 @@ class Validator(Shell):
         self._kernels: Kernels = select(settings.kernels, kernel_cache_dir(), alarm=self.log.critical)
         if self._kernels.reason:
             self.log.info("kernels {}: {}", self._kernels.name, self._kernels.reason)
-        self._remembered = Remembered()
+        self._remembered = Remembered(secrets.randbits(128))
         self._rows = self._recalled = 0
         self._verify_us = self._busy_us = 0
         freeze_long_lived()

@@ -2,8 +2,8 @@
 
 A member's mempool has the signatures of gossiped rows checked, and soon the same rows come in a block. What
 is remembered is a row's id, SHA-256 over all its bytes, sender and signature included: an equal id is an
-equal row. Each id has one place, by its first bytes; a later id takes the place of an earlier one, which then
-is only verified once more.
+equal row. Each id has one place, by a hash that strangers cannot aim; a later id takes the place of an
+earlier one, which then is only verified once more.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.hashing import DIGEST_BYTES, prefixes
+from actors.ledger.hashing import DIGEST_BYTES
+from actors.ledger.multilinear import MultilinearHash, scaled
 
 PLACES = 1 << 17  # 4 MiB
 
 
 class Remembered:
-    """Ids of rows whose signatures held. No id is remembered that was not given to `add`."""
+    """Ids of rows whose signatures held. No id is remembered that was not given to `add`.
 
-    def __init__(self, places: int = PLACES) -> None:
+    seed: as for MultilinearHash.
+    """
+
+    def __init__(self, seed: int, places: int = PLACES) -> None:
+        self._hash = MultilinearHash(seed)
         self._ids = np.zeros((places, DIGEST_BYTES), dtype=np.uint8)
         self._taken = np.zeros(places, dtype=np.bool_)
 
@@ -35,4 +40,4 @@ class Remembered:
         self._taken[places] = True
 
     def _places(self, ids: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return (prefixes(ids) % np.uint64(len(self._ids))).astype(np.int64)
+        return scaled(self._hash(ids), len(self._ids))

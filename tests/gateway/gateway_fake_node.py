@@ -121,6 +121,7 @@ class FakeNode:
             self.shards,
             self,
             self.status_of_node,
+            1,
             neighbours=Neighbours({**health, "storage": self.health}, self.peers, self.scale_validators),
             read_index=self.read_index,
         )

@@ -277,7 +277,7 @@ KEYS = [bytes([n]) * 32 for n in range(5)]
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.sets(st.sampled_from(KEYS))), max_size=60))
 def test_each_subscription_gets_exactly_what_concerns_it(blocks: list[tuple[int, set[bytes]]]) -> None:
-    hub, watched = EventHub(), frozenset(KEYS[:2])
+    hub, watched = EventHub(1), frozenset(KEYS[:2])
     everything, some = Subscription(BLOCKS), Subscription(Topics(False, watched, frozenset()))
     hub.add(everything, 0)
     hub.add(some, 0)

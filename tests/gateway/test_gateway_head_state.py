@@ -43,7 +43,7 @@ def publish(state: HeadState, height: int, changes: dict[bytes, tuple[int, int]]
 def test_what_is_known_is_what_the_chain_says(steps: list[Any], run_max: int) -> None:
     """Whatever is answered for a height is the state at that height, and never older than the top."""
     chain = [NEW]
-    state = HeadState(run_max=run_max, rows_max=12, known_max=4)
+    state = HeadState(1, run_max=run_max, rows_max=12, known_max=4)
     last: dict[bytes, tuple[int, int]] = {}
     for what, changes, name in steps:
         if what in ("block", "lost"):
@@ -64,7 +64,7 @@ def test_what_is_known_is_what_the_chain_says(steps: list[Any], run_max: int) ->
 
 
 def test_what_a_delta_names_is_known_without_a_read_and_what_it_does_not_name_is_not() -> None:
-    state = HeadState()
+    state = HeadState(1)
     assert state.get(NAMES[0]) is None
     publish(state, 7, {NAMES[0]: (1, 2), NAMES[1]: (3, 4)})
     publish(state, 8, {NAMES[1]: (5, 6)})
@@ -79,7 +79,7 @@ def test_what_a_delta_names_is_known_without_a_read_and_what_it_does_not_name_is
 
 
 def test_deltas_and_states_are_bounded() -> None:
-    state = HeadState(run_max=3, rows_max=100, known_max=2)
+    state = HeadState(1, run_max=3, rows_max=100, known_max=2)
     for height in range(1, 10):
         publish(state, height, {NAMES[0]: (height, 0)})
         for name in NAMES:

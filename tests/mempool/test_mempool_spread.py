@@ -18,7 +18,7 @@ def order_of(senders: list[int], recipients: list[int], lookahead: int) -> list[
     for number, who in enumerate(recipients):
         batch.rows[number]["recipient"] = key(1_000 + who)
     order = np.empty(len(senders), dtype=np.int64)
-    spread(row_words(batch.rows), np.arange(len(senders)), lookahead, order)
+    spread(row_words(batch.rows), np.arange(len(senders)), lookahead, np.zeros(2, dtype=np.uint64), order)
     return [int(place) for place in order]
 
 

@@ -1,8 +1,8 @@
 """Which keys have tables: a set-associative cache over one block of memory of fixed size.
 
 Theory of operation. A key hashes to a set of ``WAYS`` places; it is in one of them or not at all, so a
-whole batch is looked up in a few NumPy operations. The hash is keyed with a seed that strangers do not
-know, so that nobody can aim at one set.
+whole batch is looked up in a few NumPy operations. The hash is strongly universal and keyed with a seed that
+strangers do not know, so that nobody can aim at one set.
 
 A key earns tables by verifying a signature twice: the first time leaves a fingerprint in a table of
 *sightings*, the second time finds it. Keys of one use, and of signatures that do not verify, cost nothing
@@ -19,13 +19,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.multilinear import MultilinearHash, scaled
+
 from . import scratch
 
 WAYS = 4
 TABLE_BYTES = scratch.KEYED_TABLE_BYTES
 SIGHTINGS = 1 << 16
 MADE_MAX = 1024
-_HALF = np.uint64(32)
 
 
 class KeyTables:
@@ -38,12 +39,11 @@ class KeyTables:
         """
         self.sets = bytes_max // (WAYS * TABLE_BYTES)
         self.places = self.sets * WAYS
-        rng = np.random.default_rng(seed)
-        self._multipliers = rng.integers(0, 2**63, 4, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        self._tags = np.zeros((self.sets, WAYS), np.uint64)
+        self._hash = MultilinearHash(seed)
+        self._tags = np.zeros((self.sets, WAYS), np.uint32)
         self._holders = np.zeros((self.places, 4), np.uint64)
         self._used = np.zeros((self.sets, WAYS), np.int64)
-        self._sightings = np.zeros(SIGHTINGS, np.uint64)
+        self._sightings = np.zeros(SIGHTINGS, np.uint32)
         self._sighted = np.zeros(SIGHTINGS, np.int64)
         self._clock = 0
         self._memory = np.zeros(self.places * TABLE_BYTES + 64, np.uint8)
@@ -53,15 +53,15 @@ class KeyTables:
         self._quarters = words.reshape(self.places, scratch.QUARTERS, TABLE_BYTES // scratch.QUARTERS // 8)
         self._identity = identity
 
-    def _sets_of(self, tags: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The set of each key, by the upper bits of its tag, which depend on every bit of the key."""
-        return ((tags >> _HALF) * np.uint64(self.sets) >> _HALF).view(np.int64)
+    def _sets_of(self, tags: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """The set of each key, by its tag."""
+        return scaled(tags, self.sets)
 
     def find(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """For (n, 4) keys as words: which have tables, and the addresses of the tables of those that have."""
         if not self.sets:
             return np.zeros(len(words), np.bool_), np.empty(0, np.int64)
-        tags = words.dot(self._multipliers)
+        tags = self._hash(words)
         sets = self._sets_of(tags)
         places = sets * WAYS + (self._tags[sets] == tags[:, None]).argmax(axis=1)
         used = self._used.reshape(-1)
@@ -81,8 +81,8 @@ class KeyTables:
         if not self.sets or not len(words):
             return np.empty(0, np.int64)
         # A tag of 0 counts as seen; its key earns tables at first use.
-        tags = words.dot(self._multipliers)
-        at = (tags >> np.uint64(16)) % np.uint64(SIGHTINGS)
+        tags = self._hash(words)
+        at = scaled(tags, SIGHTINGS)
         order = np.argsort(tags, kind="stable")
         again = np.zeros(len(words), np.bool_)
         again[order[1:]] = tags[order[1:]] == tags[order[:-1]]
@@ -96,7 +96,7 @@ class KeyTables:
 
     def give(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Give each of these keys, of different sets, a place, and answer the addresses to make tables at."""
-        tags = words.dot(self._multipliers)
+        tags = self._hash(words)
         sets = self._sets_of(tags)
         ways = self._used[sets].argmin(axis=1)
         places = sets * WAYS + ways

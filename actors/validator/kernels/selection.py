@@ -55,7 +55,7 @@ def select(
     if choice == "portable":
         return portable.kernels()
     target = host() if cpu is None else cpu
-    seed = secrets.randbits(63) if seed is None else seed
+    seed = secrets.randbits(128) if seed is None else seed
 
     def trusted(name: Literal["mulx", "avx512ifma"], kernel: CompiledVerifier, hasher: Hasher) -> Kernels:
         check_verifier(kernel.verify)
