@@ -55,6 +55,12 @@ class GatewaySettings(Section):
     inflight_rows_max: int = Field(
         200_000, ge=1, description="rows being submitted or awaited; above it: 503"
     )
+    client_rows_share: float = Field(
+        0.5,
+        ge=0.01,
+        le=0.99,
+        description="part of those that one client alone may have; several leave room for others; then 429",
+    )
     single_wait_ms: int = Field(2, ge=0, le=1000, description="how long single submissions gather to a batch")
     commit_timeout_s: int = Field(30, ge=1, le=600, description="longest wait for ?wait=committed; then 504")
     client_rate_max: int = Field(5_000, ge=0, description="requests a second of one client; then 429; 0: any")

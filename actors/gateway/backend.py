@@ -33,6 +33,10 @@ class BusyError(Exception):
         self.what, self.limit = what, limit
 
 
+class ShareError(BusyError):
+    """A client holds its share of what all share, and waits for its own to end. Nothing was submitted."""
+
+
 class UnavailableError(Exception):
     """An actor behind the gateway does not answer now. A submission may or may not have been taken."""
 

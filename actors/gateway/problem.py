@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.gateway.backend import RETRY_AFTER_S, BusyError, NoMempoolError, UnavailableError
+from actors.gateway.backend import RETRY_AFTER_S, BusyError, NoMempoolError, ShareError, UnavailableError
 from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict, explain
 
@@ -33,7 +33,7 @@ TITLES: dict[str, tuple[int, str]] = {
     "invalid": (422, "A value is not what it must be"),
     "invalid-transaction": (422, "The transaction can never be valid here"),
     "too-many": (429, "The sender has too many transactions pending"),
-    "too-many-requests": (429, "You ask more often than is allowed"),
+    "too-many-requests": (429, "You ask for more than your share"),
     "internal": (500, "The gateway failed; the fault is logged"),
     "busy": (503, "A bound of the node is reached"),
     "observer": (503, "This node has no mempool; submit to a member"),
@@ -100,6 +100,8 @@ def of_error(error: Exception) -> ProblemError:
         return error
     if isinstance(error, FormatError):
         return ProblemError("malformed", str(error), field=error.field, limit=str(error.limit))
+    if isinstance(error, ShareError):
+        return ProblemError("too-many-requests", str(error), limit=error.limit)
     if isinstance(error, BusyError):
         return ProblemError("busy", str(error), limit=error.limit)
     if isinstance(error, NoMempoolError):

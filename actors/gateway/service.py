@@ -1,9 +1,9 @@
 """The node behind the HTTP face: submissions, commit waits and reads in one place. Knows no Ray.
 
-Rows in flight (being admitted or awaited) are counted and bounded; above the bound a submission raises
-BusyError at once and nothing is submitted. Deltas of blocks may arrive out of order or, across a restart of
-this gateway or of its neighbours, not at all: a height that was skipped and does not come within
-SKIPPED_GRACE_S is read from Storage, if anybody waits for a commit at all.
+Rows in flight (being admitted or awaited) are counted and bounded, in total and for each client; above the
+bound a submission raises BusyError or ShareError at once and nothing is submitted. Deltas of blocks may come
+out of order or, across a restart of this gateway or of its neighbours, not at all: a height that was skipped
+and does not come within SKIPPED_GRACE_S is read from Storage, if anybody waits for a commit at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.gateway.backend import BusyError, Limits, Submission, UnavailableError, Wait
+from actors.gateway.backend import BusyError, Limits, ShareError, Submission, UnavailableError, Wait
 from actors.gateway.head_state import AccountState, HeadState
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.reads import Reads, SharedCalls, StorageReads
@@ -28,6 +28,7 @@ from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.rows import Batch, shard_of
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
+from actors.sharing import Shares
 
 ADMIT_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 5.0
@@ -61,7 +62,7 @@ class Service:
     ) -> None:
         self.genesis, self.hash_seed = genesis, hash_seed
         self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
-        self._inflight_rows_max = settings.inflight_rows_max
+        self._inflight = Shares(settings.inflight_rows_max, settings.client_rows_share)
         self._commit_timeout_s = float(settings.commit_timeout_s)
         self._splitter, self._shards = Splitter(shards, ADMIT_TIMEOUT_S), max(len(shards), 1)
         wait_s = settings.single_wait_ms / 1000
@@ -79,8 +80,12 @@ class Service:
         self._expected: int | None = None  # the height whose delta should come next
         self._skipped: set[int] = set()
         self._catching_up: asyncio.Task[None] | None = None
-        self.inflight_rows = 0
         self.counters = {"accepted": 0, "refused": 0, "committed": 0, "timed_out": 0, "busy": 0}
+
+    @property
+    def inflight_rows(self) -> int:
+        """Rows being admitted or awaited."""
+        return self._inflight.held
 
     # -- submissions ------------------------------------------------------------------------------------
 
@@ -90,7 +95,7 @@ class Service:
         async def admit(rows: Batch, durable: bool) -> NDArray[np.uint8]:
             return await self._splitter.admit(rows, durable, Origins.same(source, len(rows)))
 
-        return await self._counted(batch, wait, admit)
+        return await self._counted(batch, wait, source, admit)
 
     async def submit_single(self, batch: Batch, wait: Wait, source: str = "") -> Submission:
         """As `submit` for one row, gathered with others that arrive at about the same time.
@@ -101,7 +106,7 @@ class Service:
         async def admit(single: Batch, durable: bool) -> NDArray[np.uint8]:
             return np.array([await self._gatherers[durable].admit(single, source)], dtype=np.uint8)
 
-        submission = await self._counted(batch, wait, admit)
+        submission = await self._counted(batch, wait, source, admit)
         if submission.verdicts[0] == Verdict.NONCE_REUSED:
             located = await self._reads.locate(batch.ids()[0].tobytes())
             if located is not None:
@@ -109,12 +114,18 @@ class Service:
         return submission
 
     async def _counted(
-        self, batch: Batch, wait: Wait, admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]]
+        self,
+        batch: Batch,
+        wait: Wait,
+        client: str,
+        admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]],
     ) -> Submission:
-        if self.inflight_rows + len(batch) > self._inflight_rows_max:
+        shares = self._inflight
+        if not shares.take(client, len(batch)):
             self.counters["busy"] += 1
-            raise BusyError("rows in flight", self._inflight_rows_max)
-        self.inflight_rows += len(batch)
+            if shares.held + len(batch) > shares.total:
+                raise BusyError("rows in flight", shares.total)
+            raise ShareError("your rows in flight", shares.most(client))
         try:
             if wait is Wait.COMMITTED:
                 submission = await self._submit_and_wait(batch, admit)
@@ -122,7 +133,7 @@ class Service:
                 verdicts = await admit(batch, wait is Wait.DURABLE)
                 submission = Submission(verdicts, np.empty(0, dtype=np.int64))
         finally:
-            self.inflight_rows -= len(batch)
+            shares.give(client, len(batch))
         refused = int(np.count_nonzero(submission.verdicts))
         self.counters["refused"] += refused
         self.counters["accepted"] += len(batch) - refused

@@ -8,7 +8,7 @@ within a batch is kept within each shard, so a sender's nonces stay in order.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from actors.gateway.backend import NoMempoolError, UnavailableError
 from actors.ledger.rows import Batch, concatenate, shard_of
 from actors.ledger.verdict import Verdict
+from actors.sharing import FairQueue
 
 GATHERED_ROWS_MAX = 1024
-LANE_CALLS_MAX = 2
-LANE_ROWS_MAX = 8_192
+LANE_CALLS_MAX, SOURCE_CALLS_MAX = 8, 2
+LANE_ROWS_MAX, TOGETHER_ROWS_MAX = 8_192, 1_024
+SUSPECTS, SUSPECT_ROWS_MAX = "\0suspects", 1_024
+SOURCES_JUDGED_MAX, FORGED_ROWS_MIN, FORGED_SHARE = 4_096, 64, 0.1
 
 
 class Admit(Protocol):
@@ -72,37 +75,108 @@ class _Waiting:
     verdicts: asyncio.Future[NDArray[np.uint8]]
 
 
-class Lane:
-    """Admissions of one shard. Batches that arrive while `LANE_CALLS_MAX` calls are under way leave together.
+class Suspicion:
+    """Sources whose rows were false signatures too often: at least FORGED_ROWS_MIN, and FORGED_SHARE of all.
 
-    A call costs about a millisecond on either side whatever it carries, so under load many requests share
-    one, and a lone request never waits. The caller counts and bounds all rows in flight, those that wait too.
+    Counts are halved as they grow, so that a source is judged by what it sent last. The SOURCES_JUDGED_MAX
+    sources that were judged last are remembered.
     """
 
-    def __init__(self, admit: Admit, timeout_s: float) -> None:
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def judge(self, origins: Origins, verdicts: NDArray[np.uint8]) -> None:
+        """Count the false signatures of a batch against those who handed them in."""
+        false = verdicts == Verdict.BAD_SIGNATURE
+        if not self._counts and not false.any():
+            return
+        sources = len(origins.sources)
+        rows = np.bincount(origins.of_row, minlength=sources).tolist()
+        forged = np.bincount(origins.of_row[false], minlength=sources).tolist()
+        for source, sent, bad in zip(origins.sources, rows, forged, strict=True):
+            if not bad and source not in self._counts:
+                continue
+            all_bad, all_sent = self._counts.pop(source, (0, 0))
+            all_bad, all_sent = all_bad + bad, all_sent + sent
+            while all_sent > 64 * FORGED_ROWS_MIN:
+                all_bad, all_sent = all_bad // 2, all_sent // 2
+            if all_bad:
+                self._counts[source] = all_bad, all_sent
+            if len(self._counts) > SOURCES_JUDGED_MAX:
+                self._counts.popitem(last=False)
+
+    def suspects(self, source: str) -> bool:
+        """Whether a source's rows wait with those of others like it."""
+        forged, sent = self._counts.get(source, (0, 1))
+        return forged >= FORGED_ROWS_MIN and forged >= FORGED_SHARE * sent
+
+
+class Lane:
+    """Admissions of one shard: many requests share a call, and each source waits behind its own rows.
+
+    A call costs about a millisecond on either side whatever it carries, so batches that arrive while calls
+    are under way leave together, up to `LANE_ROWS_MAX` rows; a lone request never waits. Turns are given as
+    `FairQueue` says. A source has at most `SOURCE_CALLS_MAX` calls under way, and all of them
+    `LANE_CALLS_MAX`; a batch above `TOGETHER_ROWS_MAX` rows shares its call with no other source, since all
+    of a call are answered when the last row is checked.
+
+    Sources that are suspected (see `Suspicion`) stand in one queue together, which has the turns of one
+    source, one call at a time of about SUSPECT_ROWS_MAX rows. The caller bounds all rows in flight, those
+    that wait too.
+    """
+
+    def __init__(self, admit: Admit, timeout_s: float, suspicion: Suspicion | None = None) -> None:
         self._admit_rows, self._timeout_s = admit, timeout_s
-        self._waiting: deque[_Waiting] = deque()
+        self._suspicion = suspicion or Suspicion()
+        self._waiting: FairQueue[_Waiting] = FairQueue()
         self._calls: set[asyncio.Task[None]] = set()
+        self._calls_of: Counter[str] = Counter()
 
     async def admit(self, batch: Batch, durable: bool, origins: Origins) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts; all UNAVAILABLE when the shard does not answer in time."""
         answer: asyncio.Future[NDArray[np.uint8]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(batch, durable, origins, answer))
+        # What several sources sent within a moment of each other are single rows, gathered to one batch.
+        flow = origins.sources[0] if len(origins.sources) == 1 else ""
+        if self._suspicion.suspects(flow):
+            flow = SUSPECTS
+        self._waiting.put(flow, _Waiting(batch, durable, origins, answer), len(batch))
         self._leave()
         return await answer
 
     def _leave(self) -> None:
-        while self._waiting and len(self._calls) < LANE_CALLS_MAX:
-            together = [self._waiting.popleft()]
-            rows = len(together[0].batch)
-            while self._waiting and self._waiting[0].durable == together[0].durable:
-                rows += len(self._waiting[0].batch)
-                if rows > LANE_ROWS_MAX:
-                    break
-                together.append(self._waiting.popleft())
+        while len(self._calls) < LANE_CALLS_MAX and (turn := self._waiting.take()) is not None:
+            together, flows = self._gather(*turn)
+            for flow in flows:
+                self._calls_of[flow] += 1
+                if self._calls_of[flow] >= (1 if flow == SUSPECTS else SOURCE_CALLS_MAX):
+                    self._waiting.pause(flow)
             call = asyncio.get_running_loop().create_task(self._call(together))
             self._calls.add(call)
-            call.add_done_callback(partial(self._returned, together))
+            call.add_done_callback(partial(self._returned, together, flows))
+
+    def _gather(self, flow: str, first: _Waiting) -> tuple[list[_Waiting], set[str]]:
+        """What leaves in one call with `first`, and whose it is."""
+        together, rows = [first], len(first.batch)
+        if flow == SUSPECTS or rows > TOGETHER_ROWS_MAX:
+            rows_max = SUSPECT_ROWS_MAX if flow == SUSPECTS else LANE_ROWS_MAX
+            while (entry := self._waiting.next_of(flow)) is not None:
+                rows += len(entry.batch)
+                if rows > rows_max or entry.durable != first.durable:
+                    break
+                together.append(entry)
+                self._waiting.take_next_of(flow)
+            return together, {flow}
+        flows = {flow}
+        while (turn := self._waiting.peek()) is not None:
+            flow, entry = turn
+            rows += len(entry.batch)
+            alone = flow == SUSPECTS or len(entry.batch) > TOGETHER_ROWS_MAX
+            if alone or rows > LANE_ROWS_MAX or entry.durable != first.durable:
+                break
+            self._waiting.take()
+            together.append(entry)
+            flows.add(flow)
+        return together, flows
 
     async def _call(self, together: list[_Waiting]) -> None:
         batch = concatenate([entry.batch for entry in together])
@@ -114,13 +188,18 @@ class Lane:
             verdicts = np.asarray(answer, dtype=np.uint8)
         except (UnavailableError, TimeoutError):
             verdicts = np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8)
+        self._suspicion.judge(origins, verdicts)
         ends = np.cumsum([len(entry.batch) for entry in together])
         for entry, part in zip(together, np.split(verdicts, ends[:-1]), strict=True):
             if not entry.verdicts.done():
                 entry.verdicts.set_result(part)
 
-    def _returned(self, together: list[_Waiting], call: asyncio.Task[None]) -> None:
+    def _returned(self, together: list[_Waiting], flows: set[str], call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
+        for flow in flows:
+            self._calls_of[flow] -= 1
+            self._waiting.resume(flow)
+        self._calls_of = +self._calls_of
         error = UnavailableError("the mempool") if call.cancelled() else call.exception()
         if error is not None:
             for entry in together:
@@ -133,7 +212,8 @@ class Splitter:
     """Offers batches to the shards of their senders and merges the verdicts back in order."""
 
     def __init__(self, shards: Sequence[Admit], timeout_s: float) -> None:
-        self._lanes = [Lane(shard, timeout_s) for shard in shards]
+        self.suspicion = Suspicion()
+        self._lanes = [Lane(shard, timeout_s, self.suspicion) for shard in shards]
 
     async def admit(self, batch: Batch, durable: bool, origins: Origins | None = None) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts of the batch's rows. Raises NoMempoolError at a node without one."""
@@ -178,6 +258,9 @@ class Gatherer:
 
     async def admit(self, batch: Batch, source: str = "") -> int:
         """Verdict of a batch of one row, submitted together with its neighbours in time."""
+        if self._splitter.suspicion.suspects(source):
+            verdicts = await self._splitter.admit(batch, self._durable, Origins.same(source, 1))
+            return int(verdicts[0])
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
         self._gathered.append((batch, answer, source))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from actors.gateway import service
-from actors.gateway.backend import BusyError, UnavailableError, Wait
+from actors.gateway.backend import BusyError, ShareError, UnavailableError, Wait
+from actors.gateway.problem import of_error
 from actors.gateway.submit import Gatherer, Origins, Splitter
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
 from actors.ledger.verdict import Verdict
@@ -136,12 +137,118 @@ def test_joined_batches_keep_who_handed_in_which_row() -> None:
         await until(lambda: len(told) == 2)
         waiting = [asyncio.create_task(gatherer.admit(numbered_batch(1, seed=9), name)) for name in names]
         waiting.append(asyncio.create_task(gatherer.admit(numbered_batch(1, seed=9), "x")))
-        await until(lambda: bool(splitter._lanes[0]._waiting))
+        await until(lambda: len(told) == 3)
         gate.set()
         await asyncio.gather(*first, *waiting)
         assert told == [["x"], ["x"], [*names, "x"]]
 
     run(scenario())
+
+
+class SlowShard:
+    """Answers a call when it is told to; rows of senders that begin with an odd byte are forged."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[set[str], int, asyncio.Event]] = []
+
+    async def __call__(
+        self,
+        rows: NDArray[Any],
+        payloads: NDArray[np.uint8],
+        durable: bool,
+        sources: tuple[str, ...],
+        origins: NDArray[np.uint16],
+    ) -> NDArray[np.uint8]:
+        done = asyncio.Event()
+        self.calls.append((set(sources), len(rows), done))
+        await done.wait()
+        return np.where(rows["sender"][:, 0] % 2, Verdict.BAD_SIGNATURE, Verdict.OK).astype(np.uint8)
+
+    def under_way(self, source: str) -> int:
+        return sum(source in sources and not done.is_set() for sources, _, done in self.calls)
+
+
+def rows_of(rows: int, forged: bool) -> Batch:
+    batch = numbered_batch(rows, 1)
+    batch.rows["sender"][:, 0] = forged
+    return batch
+
+
+def test_a_row_waits_behind_those_of_its_own_source_and_not_behind_everybodys() -> None:
+    async def scenario() -> None:
+        shard = SlowShard()
+        splitter = Splitter([shard], 60)
+
+        def offer(source: str, rows: int) -> asyncio.Task[NDArray[np.uint8]]:
+            return asyncio.create_task(
+                splitter.admit(rows_of(rows, False), False, Origins.same(source, rows))
+            )
+
+        flood = [offer("flood", 5_000) for _ in range(40)]
+        await until(lambda: len(shard.calls) == 2)
+        honest = [offer("honest", 1) for _ in range(3)]
+        await until(lambda: shard.under_way("honest") == 2)
+        assert [(sources, rows) for sources, rows, _ in shard.calls[2:]] == [({"honest"}, 1)] * 2
+        shard.calls[2][2].set()
+        await until(lambda: len(shard.calls) == 5)
+        for _, _, done in shard.calls[2:]:
+            done.set()
+        await asyncio.gather(*honest)
+        assert not any(each.done() for each in flood)
+        while not all(each.done() for each in flood):
+            for _, _, done in shard.calls:
+                done.set()
+            await asyncio.sleep(0)
+
+    run(scenario())
+
+
+def test_whose_rows_are_forged_has_one_small_call_at_a_time_with_others_like_him() -> None:
+    async def scenario() -> None:
+        shard = SlowShard()
+        splitter = Splitter([shard], 60)
+
+        def offer(source: str, rows: int, forged: bool) -> asyncio.Task[NDArray[np.uint8]]:
+            return asyncio.create_task(
+                splitter.admit(rows_of(rows, forged), False, Origins.same(source, rows))
+            )
+
+        first = [offer(f"forger {n}", 400, True) for n in range(4)]
+        first.append(offer("nearly honest", 2_000, False))
+        first.append(offer("nearly honest", 50, True))
+        await until(lambda: sum(rows for _, rows, _ in shard.calls) == 3_650)
+        for _, _, done in shard.calls:
+            done.set()
+        await asyncio.gather(*first)
+        shard.calls.clear()
+        again = [offer(f"forger {n}", 400, True) for n in range(4)]
+        honest = [offer("nearly honest", 400, False) for _ in range(2)]
+        await until(lambda: len(shard.calls) == 3)
+        assert sorted(rows for _, rows, _ in shard.calls) == [400, 400, 400]
+        assert sum(shard.under_way(f"forger {n}") for n in range(4)) == 1
+        while not all(each.done() for each in (*again, *honest)):
+            running = [
+                rows for sources, rows, done in shard.calls if "forger" in str(sources) and not done.is_set()
+            ]
+            assert len(running) <= 1
+            assert sum(running) <= 1_024
+            for _, _, done in shard.calls:
+                done.set()
+            await asyncio.sleep(0)
+        for _ in range(4):
+            assert (await offer_and_answer(shard, offer("forger 0", 3_000, False))).sum() == 0
+        assert not splitter.suspicion.suspects("forger 0")
+        assert splitter.suspicion.suspects("forger 1")
+
+    run(scenario())
+
+
+async def offer_and_answer(shard: SlowShard, offered: asyncio.Task[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    while not offered.done():
+        for _, _, done in shard.calls:
+            done.set()
+        await asyncio.sleep(0)
+    return await offered
 
 
 def test_a_node_without_a_mempool_says_where_to_submit() -> None:
@@ -217,6 +324,28 @@ def test_rows_in_flight_are_bounded_and_released() -> None:
         assert node.service.inflight_rows == 0
         answer = await node.service.submit_single(node.transfer(2, 0), Wait.ACCEPTED)
         assert answer.verdicts.tolist() == [Verdict.OK]
+
+    run(scenario())
+
+
+def test_one_client_leaves_room_for_the_rows_of_others() -> None:
+    async def scenario() -> None:
+        node = FakeNode(inflight_rows_max=8)
+        greedy = [
+            asyncio.ensure_future(
+                node.service.submit(node.transfer(n, 0), Wait.COMMITTED, "anonymous:greedy")
+            )
+            for n in range(4)
+        ]
+        await until(lambda: sum(len(shard.pending) for shard in node.shards) == 4)
+        with pytest.raises(ShareError, match="your rows in flight") as caught:
+            await node.service.submit(node.transfer(4, 0), Wait.COMMITTED, "anonymous:greedy")
+        assert caught.value.limit == 4
+        assert of_error(caught.value).status == 429
+        other = asyncio.ensure_future(node.service.submit(node.transfer(5, 0), Wait.COMMITTED, "anonymous:b"))
+        await until(lambda: sum(len(shard.pending) for shard in node.shards) == 5)
+        node.commit()
+        assert {(await each).height for each in (*greedy, other)} == {1}
 
     run(scenario())
 
