@@ -223,6 +223,32 @@ class WindowNeverOpens(Raft):
     _HEARS = _rewired(AppendResponse, _on_acknowledged)
 
 
+class SignWhateverTerm(Raft):
+    """Signs a block when it is durable, whatever its term, and adds votes of all terms up (figure 8)."""
+
+    mixes_terms = True
+
+    @property
+    def signable_index(self) -> int:
+        return self.durable_index
+
+
+class SignAtElection(Raft):
+    """Signs what it holds for a new leader before it has acknowledged an entry of that leader's term."""
+
+    @property
+    def signable_index(self) -> int:
+        return self.durable_index if self.leader is not None else 0
+
+
+class SignWithoutVote(Raft):
+    """Signs what is not known to be committed as a learner, or while two configurations are in force."""
+
+    @property
+    def signable_index(self) -> int:
+        return self.durable_index if self.log.term_at(self.durable_index) == self.term else 0
+
+
 # Each with the features of a schedule under which it hides worst.
 PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
     (VoteNotPersisted, frozenset(("turncoat", "crowded", "rash"))),
@@ -245,4 +271,7 @@ PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
     (LeaseForgottenAtRestart, frozenset(("lease", "usurper", "crowded"))),
     (LeaseKeptInTransfer, frozenset(("lease", "usurper"))),
     (WindowNeverOpens, frozenset(("tight",))),
+    (SignWhateverTerm, frozenset(("figure-8", "tight"))),
+    (SignAtElection, frozenset(("figure-8", "tight"))),
+    (SignWithoutVote, frozenset(("membership", "assassin"))),
 )

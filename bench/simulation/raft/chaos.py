@@ -11,11 +11,11 @@ from random import Random
 
 from actors.consensus.raft import Raft, RaftError, RaftOptions
 
-from .invariants import ViolationError
 from .linearizability import Operation, is_linearizable
 from .nemesis import ATTACKS, Nemesis
 from .network import Faults
 from .replica import Replica
+from .violation import ViolationError
 from .world import World
 
 PROGRESS_MS_MAX = 6000.0

@@ -6,6 +6,7 @@
 - State-machine safety: all replicas commit the same entry at an index, and never take one back.
 - Durability: what a leader commits survives a crash on every majority that its configuration asks for.
 - Persistence: what a core counts as durable survives a crash.
+- Certificates: see certification.py.
 - Membership: a core uses the latest configuration of its log, and a snapshot carries the one of its index.
 """
 
@@ -17,20 +18,20 @@ from actors.consensus.raft import Configuration, Entry, EntryKind, Raft, Role, S
 from actors.consensus.raft.membership import configuration_of
 from actors.consensus.raft.quorum import agreed
 
+from .certification import Certification
 from .disk import State
+from .violation import ViolationError
 
 if TYPE_CHECKING:
     from .replica import Replica
 
 
-class ViolationError(Exception):
-    """An invariant is broken. Names it first."""
-
-
 class Invariants:
     """The omniscient record of one simulated network."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, members: int) -> None:
+        """members: how many the genesis names, those included that join later."""
+        self.certification = Certification(members)
         self.leaders: dict[int, int] = {}
         self.entries: dict[tuple[int, int], tuple[bytes, int | None]] = {}
         self.committed: list[tuple[int, bytes]] = []  # term and digest, from index 1 on
@@ -55,6 +56,7 @@ class Invariants:
                 raise ViolationError(
                     f"persistence: {raft.id} counts on entry {durable}, which is not on disk"
                 )
+        self.certification.sign(replica, replicas)
 
     def _check_leader(self, raft: Raft) -> None:
         other = self.leaders.setdefault(raft.term, raft.id)
@@ -65,6 +67,7 @@ class Invariants:
             index -= 1
         if index > raft.log.base_index and raft.log.term_at(index) != self.committed[index - 1][0]:
             raise ViolationError(f"leader completeness: {raft.id} leads {raft.term} without entry {index}")
+        self.certification.check_leader(raft)
 
     def _check_commit(self, replica: Replica, raft: Raft, replicas: dict[int, Replica]) -> None:
         if raft.commit_index < replica.checked_commit:
@@ -94,6 +97,7 @@ class Invariants:
 
     def check_entries(self, raft: Raft, entries: tuple[Entry, ...]) -> None:
         """Before `raft` writes `entries`."""
+        self.certification.saw(raft, entries)
         for entry in entries:
             key = (entry.index, entry.term)
             found = (entry.digest, raft.log.term_at(entry.index - 1))

@@ -11,10 +11,11 @@ from random import Random
 
 from actors.consensus.raft import RaftError
 
+from .figure_eight import FigureEight
 from .replica import Replica
 from .world import World
 
-ATTACKS = ("assassin", "turncoat", "usurper", "amnesiac")
+ATTACKS = ("assassin", "turncoat", "usurper", "amnesiac", "figure-8")
 
 
 class Nemesis:
@@ -25,6 +26,7 @@ class Nemesis:
         self.rng = rng
         self.enabled = enabled
         self.end_ms = end_ms
+        self._eight: FigureEight | None = None
         world.on_leader = self._on_leader
         world.on_vote = self._on_vote
         storms = {"usurper": self._usurp, "amnesiac": self._ask_again, "turncoat": self._split_vote}
@@ -32,6 +34,9 @@ class Nemesis:
             if name in enabled:
                 for _ in range(rng.randint(1, 3)):
                     world.at(rng.uniform(300.0, end_ms), storm)
+        if "figure-8" in enabled:
+            for _ in range(rng.randint(1, 3)):
+                world.at(rng.uniform(300.0, end_ms), self._draw_eight)
 
     # --- building blocks ---------------------------------------------------------------------------------
 
@@ -69,6 +74,8 @@ class Nemesis:
         """A replica has just won, and has not said so yet."""
         world, rng = self.world, self.rng
         if world.now_ms > self.end_ms:
+            return
+        if self._eight is not None and self._eight.on_leader(replica):
             return
         rivals = world.leaders()
         if len(rivals) > 1:
@@ -151,6 +158,11 @@ class Nemesis:
             world.at(asked_ms + 10.0 * rng.random(), world.write, leader)
             for _ in range(8):
                 world.at(until_ms + 4.0 * rng.random(), world.read, reader)
+
+    def _draw_eight(self) -> None:
+        leaders = self.world.leaders()
+        if leaders and (self._eight is None or self._eight.is_over):
+            self._eight = FigureEight(self.world, self.rng, leaders[0])
 
     def _stall(self, sender: Replica, to: Replica, until_ms: float) -> None:
         self.world.network.stalled[sender.id, to.id] = until_ms

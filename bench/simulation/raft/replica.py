@@ -64,6 +64,7 @@ class Replica:
         self.checked_commit = 0
         self.checked_durable = 0
         self.led_term = 0
+        self.signed_term = self.signed_index = 0
         self.writes_waiting: dict[int, Operation] = {}
         self.reads_waiting: dict[int, Operation] = {}
         self.reads_ready: list[tuple[int, Operation]] = []
@@ -79,6 +80,7 @@ class Replica:
         self.state = self.disk.snapshot_state
         self.applied_index = self.checked_commit = durable.applied_index
         self.led_term = 0
+        self.signed_term = self.signed_index = 0
         self.next_read_id = 0
         return self.raft
 

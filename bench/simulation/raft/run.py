@@ -9,7 +9,7 @@ from actors.consensus.raft import Raft
 
 from .bugs import PLANTED
 from .chaos import Schedule
-from .invariants import ViolationError
+from .violation import ViolationError
 
 HUNT_SEEDS_MAX = 2500
 FAILURES_KEPT_MAX = 20

@@ -28,10 +28,11 @@ from actors.consensus.raft import (
 )
 
 from .disk import State
-from .invariants import Invariants, ViolationError
+from .invariants import Invariants
 from .linearizability import Operation
 from .network import Faults, Network
 from .replica import CRASHED_TICK_MS, Clock, Replica
+from .violation import ViolationError
 
 
 class World:
@@ -63,7 +64,7 @@ class World:
         self.on_leader: Callable[[Replica], None] | None = None
         self.on_vote: Callable[[Replica], None] | None = None
         configuration = Configuration(tuple(range(1, voters + 1)))
-        self.invariants = Invariants(configuration)
+        self.invariants = Invariants(configuration, voters + spares)
         self.replicas = {
             member: Replica(member, configuration, Clock(rng.random() * 1e6, self.draw_rate()))
             for member in range(1, voters + spares + 1)

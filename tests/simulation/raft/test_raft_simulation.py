@@ -23,7 +23,7 @@ from bench.simulation.raft.run import HUNT_SEEDS_MAX
 
 SEEDS = int(os.environ.get("RAYCHAIN_RAFT_SEEDS", "400"))
 # The rarest bugs take some hundred schedules to show; they are hunted in long runs, and by `simulate`.
-RARE = {bugs.VoteNotPersisted, bugs.VoteCountsUnwritten, bugs.CommitOlderTerm}
+RARE = {bugs.VoteNotPersisted, bugs.VoteCountsUnwritten, bugs.CommitOlderTerm, bugs.SignWithoutVote}
 LONG = SEEDS >= 5000
 HUNTED = [raft_type for raft_type, _ in bugs.PLANTED if LONG or raft_type not in RARE]
 
@@ -54,6 +54,19 @@ def test_each_feature_alone_is_survived(feature: str) -> None:
 def test_a_planted_bug_is_found(raft_type: type[Raft]) -> None:
     features = dict(bugs.PLANTED)[raft_type]
     assert hunt(raft_type, features, HUNT_SEEDS_MAX if LONG else 150) is not None
+
+
+def test_figure_8_is_reached_and_leaves_one_certified_block_a_height() -> None:
+    """Votes at the write whatever the term, added up over terms, are caught in runs that aim at it."""
+    features = frozenset(("figure-8", "tight"))
+    caught = [seed for seed in range(40) if try_schedule(seed, bugs.SignWhateverTerm, features)[1]]
+    assert len(caught) >= 2
+    for seed in caught:
+        schedule, reason = try_schedule(seed, Raft, features)
+        assert reason is None
+        assert schedule.world.invariants.certification.certified
+    said = {try_schedule(seed, bugs.SignWhateverTerm, features)[1] or "" for seed in caught}
+    assert {reason.partition(":")[0] for reason in said} <= {"certificates", "certified completeness"}
 
 
 RARELY_REACHED = (
