@@ -19,9 +19,12 @@ from typing import Any, ClassVar
 
 from .effects import Role, VoteReceived
 from .errors import NotLeaderError, ProtocolViolationError, RaftError, StaleTermError
+from .founding import Founding
 from .messages import (
     AppendRequest,
     AppendResponse,
+    ConfigurationRequest,
+    ConfigurationResponse,
     ForwardRequest,
     HeartbeatRequest,
     HeartbeatResponse,
@@ -38,20 +41,20 @@ from .messages import (
 from .options import RaftOptions
 from .progress import FollowerStatus
 from .quorum import VoteOutcome, vote_outcome
-from .reconfiguration import Reconfiguration
-from .records import BlockVote, DurableState, Proposal
+from .records import TERM_MAX, BlockVote, DurableState, Proposal
 from .signing import signable_index
 from .trace import TraceRecord
 
 _FROM_LEADER = (AppendRequest, HeartbeatRequest, SnapshotRequest)
 
 
-class Raft(Reconfiguration):
+class Raft(Founding):
     """One replica's consensus state machine.
 
     `durable` is what the replica finds on its disk (`genesis(...)` for a new network), and `incarnation` a
-    number that grows with every start. A replica that is the only voter elects itself at once (with leases,
-    after a restart, when its election timeout is over): its first effects ask for its vote to be written.
+    number that grows with every start, `disk` what tells its memory from any other (identity.py). A replica
+    that is the only voter elects itself at once (with leases, after a restart, when its election timeout is
+    over): its first effects ask for its vote to be written.
     """
 
     def __init__(
@@ -63,17 +66,19 @@ class Raft(Reconfiguration):
         options: RaftOptions | None = None,
         incarnation: int = 0,
         on_trace: Callable[[TraceRecord], None] | None = None,
+        disk: bytes = b"",
     ) -> None:
         """Raises CompactionError or MessageError if `durable` does not fit together."""
         self._reads_waiting = deque()
         self._reads_pending = deque()
         self._transfer_target = 0
         self._transfer_deadline_ms = 0
-        super().__init__(member, durable, rng, now_ms, options or RaftOptions(), incarnation, on_trace)
+        super().__init__(member, durable, rng, now_ms, options or RaftOptions(), incarnation, on_trace, disk)
         # A restarted replica may have helped to give a lease to another leader, which it has forgotten; one
         # without a durable term has acknowledged nothing.
         may_owe_lease = options is not None and options.lease_reads and self.term > 0
-        if not may_owe_lease and vote_outcome(self.configuration, {member: True}) is VoteOutcome.WON:
+        alone = vote_outcome(self.configuration, {member: True}) is VoteOutcome.WON
+        if alone and self.is_promotable and not may_owe_lease:
             self._pre_campaign()
 
     # --- inputs ------------------------------------------------------------------------------------------
@@ -87,23 +92,40 @@ class Raft(Reconfiguration):
                 self._heartbeat_deadline_ms = self.now_ms + self.options.heartbeat_interval_ms
                 self._round_due = True
                 self._retry_snapshots()
+                self._found()
+                self._readmit()
                 self._check_quorum()
         elif self.now_ms >= self._election_deadline_ms:
             self._reset_election_timer()
             self.leader = None
+            self._ask_for_configuration()
             if self.is_promotable:
                 self._pre_campaign()
         elif self.role is Role.PRE_CANDIDATE and self.now_ms >= self._ask_again_ms:
             self._ask_for_pre_votes()
 
     def step(self, message: Message, now_ms: int) -> None:
-        """Takes one message from another replica. Its sender must have been authenticated.
+        """Takes one message from another replica. Its sender must have been authenticated; whether it is a
+        member that counts is looked at here (identity.py).
 
         Raises ProtocolViolationError, and stays as it was, if no correct replica sends such a message.
         """
         self._advance_clock(now_ms)
         if message.to != self.id or message.sender == self.id:
             raise ProtocolViolationError(f"message from {message.sender} to {message.to} reached {self.id}")
+        if message.term > TERM_MAX:
+            raise ProtocolViolationError(f"{message.sender} speaks of term {message.term}")
+        heard = self._hears(message)
+        if isinstance(message, ConfigurationRequest):  # a removed member learns so that it is out
+            self._on_configuration_request(message)
+            return
+        if not heard:
+            self.messages_ignored += 1
+            return
+        self._note_origin(message)
+        if isinstance(message, ConfigurationResponse):
+            self._on_configuration_response(message)
+            return
         if message.term > self.term:
             if not self._enter_later_term(message):
                 return
@@ -123,11 +145,13 @@ class Raft(Reconfiguration):
 
         Returns its index if this replica leads, else None: a forwarded proposal may get lost, so its author
         watches what is committed. Raises StaleTermError, NotLeaderError without a known leader,
-        LimitReachedError at a bound of the uncommitted log, LeadershipTransferError during a transfer.
+        LimitReachedError at a bound of the uncommitted log, LeadershipTransferError during a transfer,
+        FoundingError before the network is founded.
         """
         self._advance_clock(now_ms)
         if self.role is Role.LEADER:
             self._refuse_during_transfer()
+            self._refuse_before_founding()
             if proposal.term not in (0, self.term):
                 raise StaleTermError(proposal.term, self.term)
             return self._append_proposal(proposal)
@@ -165,7 +189,9 @@ class Raft(Reconfiguration):
         """What this leader knows of each other member. Empty if this replica does not lead."""
         last, now_ms = self.log.last_index, self.now_ms
         return tuple(
-            FollowerStatus(member, known.state, known.match, last - known.match, now_ms - known.heard_ms)
+            FollowerStatus(
+                member, known.state, known.match, last - known.match, now_ms - known.heard_ms, known.counted
+            )
             for member, known in self._progress.items()
             if member != self.id
         )
@@ -178,6 +204,10 @@ class Raft(Reconfiguration):
         if kind is PreVoteRequest or (kind is PreVoteResponse and getattr(message, "granted", False)):
             return True  # speaks of a term that nobody has entered
         if isinstance(message, VoteRequest) and not message.transfer and self._is_loyal():
+            return False
+        if message.term > self.term + self.options.term_jump_max:
+            if isinstance(message, (*_FROM_LEADER, VoteRequest)):
+                self._become_follower(self.term + self.options.term_jump_max, None)
             return False
         self._become_follower(message.term, message.sender if isinstance(message, _FROM_LEADER) else None)
         return True
@@ -195,6 +225,7 @@ class Raft(Reconfiguration):
         for proposal in m.proposals:
             try:
                 self._refuse_during_transfer()
+                self._refuse_before_founding()
                 if proposal.term not in (0, self.term):
                     raise StaleTermError(proposal.term, self.term)
                 self._append_proposal(proposal)

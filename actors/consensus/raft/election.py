@@ -22,28 +22,15 @@ from __future__ import annotations
 
 from . import trace
 from .effects import Role
+from .identity import Identity
 from .messages import PreVoteRequest, PreVoteResponse, TransferRequest, VoteRequest, VoteResponse
 from .progress import Progress
 from .quorum import VoteOutcome, vote_outcome
 from .records import Entry, EntryKind
-from .state import RaftState
 
 
-class Election(RaftState):
+class Election(Identity):
     """How a replica becomes leader, and stops being one."""
-
-    @property
-    def is_promotable(self) -> bool:
-        """True if this replica may campaign.
-
-        That is who counts in the configuration in force, and, until that one is known to be committed, who
-        counted in the one before: those may be the only ones whose logs are complete enough to win, though
-        they work for a configuration without themselves (Raft dissertation, section 4.2.2).
-        """
-        if self.configuration.is_voter(self.id):
-            return True
-        configurations = self.log.configurations
-        return configurations[-1][0] > self.commit_index and configurations[-2][1].is_voter(self.id)
 
     def _is_loyal(self) -> bool:
         """True while a leader may rely on this replica to elect nobody else."""
@@ -57,6 +44,7 @@ class Election(RaftState):
             self._become_follower(self.term, leader)
         self._loyal_until_ms = self.now_ms + self.options.election_timeout_ms_min
         self._gave_way = False
+        self._timeouts_without_leader = 0
         self._reset_election_timer()
 
     # --- campaigning -------------------------------------------------------------------------------------
@@ -132,7 +120,9 @@ class Election(RaftState):
         self._heartbeat_deadline_ms = self.now_ms + self.options.heartbeat_interval_ms
         self._emit(trace.BECOME_LEADER)
         # Only an entry of its own term lets a leader commit what earlier terms left (Raft paper, 5.4.2).
-        self._append((Entry(next_index, self.term, EntryKind.NOOP),))
+        # A network that is not founded begins its log with the founding entry instead.
+        if self.configuration.disks or not self.disk:
+            self._append((Entry(next_index, self.term, EntryKind.NOOP),))
 
     def _check_quorum(self) -> None:
         if self.now_ms - self._majority_heard_ms() > self.options.election_timeout_ms_max:
@@ -168,8 +158,8 @@ class Election(RaftState):
             self._become_follower(self.term, None)
 
     def _on_pre_vote_response(self, m: PreVoteResponse) -> None:
-        if m.granted and m.term != self.term + 1:
-            return  # an answer to an earlier question
+        if not self.counts(m.sender, m.disk) or (m.granted and m.term != self.term + 1):
+            return  # without a vote, or an answer to an earlier question
         if m.granted:
             self._votes.pop(m.sender, None)  # it may have refused before
         self._count_vote(m.sender, m.granted)
@@ -185,7 +175,8 @@ class Election(RaftState):
         self._send_after_write(VoteResponse(self.id, m.sender, self.term, granted))
 
     def _on_vote_response(self, m: VoteResponse) -> None:
-        self._count_vote(m.sender, m.granted)
+        if self.counts(m.sender, m.disk):
+            self._count_vote(m.sender, m.granted)
 
     def _on_transfer_request(self, m: TransferRequest) -> None:
         if self.is_promotable:

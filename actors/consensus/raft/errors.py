@@ -33,6 +33,15 @@ class LimitReachedError(RaftError):
         self.limit = limit
 
 
+class FoundingError(RaftError):
+    """The network is not founded yet: voters `waits_for` have not acknowledged the founding entry."""
+
+    def __init__(self, waits_for: tuple[int, ...]) -> None:
+        missing = ", ".join(map(str, waits_for)) or "an answer"
+        super().__init__(f"the network is being founded: waiting for {missing}")
+        self.waits_for = waits_for
+
+
 class LeadershipTransferError(RaftError):
     """A leadership transfer is under way, or the one asked for is impossible."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from .errors import MembershipError, MessageError
-from .records import MEMBERS_MAX, PAYLOAD_BYTES_MAX, Configuration, Entry, EntryKind
+from .records import AWAITED, MEMBERS_MAX, PAYLOAD_BYTES_MAX, Configuration, Entry, EntryKind
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Configuration)
@@ -36,9 +36,9 @@ def enter_joint(
     current: Configuration,
     voters: tuple[int, ...],
     learners: tuple[int, ...],
-    directory: tuple[tuple[int, bytes], ...] | None = None,
+    disks: tuple[tuple[int, bytes], ...] = (),
 ) -> Configuration:
-    """The joint configuration on the way from `current` to `voters` and `learners`.
+    """The joint configuration on the way from `current` to `voters` and `learners`; `disks` are newly named.
 
     Raises MembershipError if `current` is joint already or the target is not legal.
     """
@@ -54,15 +54,19 @@ def enter_joint(
         raise MembershipError("a member is both voter and learner")
     if any(not 1 <= member <= 2**32 - 1 for member in (*voters, *learners)):
         raise MembershipError("member ids lie between 1 and 2**32 - 1")
-    known = dict(current.directory)
-    known.update(directory or ())
-    members = {*voters, *learners, *current.voters}
-    kept = tuple(sorted((member, context) for member, context in known.items() if member in members))
-    return Configuration(tuple(sorted(voters)), current.voters, tuple(sorted(learners)), kept)
+    named = dict(current.disks) | dict(disks)
+    joint = Configuration(tuple(sorted(voters)), current.voters, tuple(sorted(learners)))
+    return msgspec.structs.replace(joint, disks=_kept(joint, named))
 
 
 def leave_joint(joint: Configuration) -> Configuration:
     """The configuration that a joint one leads to."""
-    members = {*joint.voters, *joint.learners}
-    kept = tuple((member, context) for member, context in joint.directory if member in members)
-    return Configuration(joint.voters, (), joint.learners, kept)
+    left = Configuration(joint.voters, (), joint.learners)
+    return msgspec.structs.replace(left, disks=_kept(left, dict(joint.disks)))
+
+
+def _kept(configuration: Configuration, named: dict[int, bytes]) -> tuple[tuple[int, bytes], ...]:
+    """The disks of voters, and that of a learner only while its vote is to come back."""
+    awaited = (member for member in configuration.learners if named.get(member) == AWAITED)
+    wanted = {*configuration.voters, *configuration.outgoing, *awaited}
+    return tuple(sorted((member, disk) for member, disk in named.items() if member in wanted))

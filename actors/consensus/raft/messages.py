@@ -16,7 +16,18 @@ from typing import Annotated, Any
 import msgspec
 
 from .errors import MessageError
-from .records import BlockVote, Entry, Index, MemberId, Proposal, SnapshotMeta, Term
+from .records import (
+    TERM_MAX,
+    BlockVote,
+    Configuration,
+    Disk,
+    Entry,
+    Index,
+    MemberId,
+    Proposal,
+    SnapshotMeta,
+    Term,
+)
 
 WIRE_VERSION = 2
 MESSAGE_BYTES_MAX = 1024 * 1024
@@ -26,6 +37,7 @@ VOTES_PER_MESSAGE_MAX = 64
 BODIES_PER_MESSAGE_MAX = 16
 BODY_BYTES_MAX = 16 * 1024
 
+SaneTerm = Annotated[int, msgspec.Meta(ge=0, le=TERM_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Entries = Annotated[tuple[Entry, ...], msgspec.Meta(max_length=ENTRIES_PER_MESSAGE_MAX)]
 Bodies = Annotated[
@@ -35,12 +47,20 @@ Bodies = Annotated[
 Votes = Annotated[tuple[BlockVote, ...], msgspec.Meta(max_length=VOTES_PER_MESSAGE_MAX)]
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True):
+class _Origin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Where a message comes from, after its other fields: the sender's disk, and whether the configuration in
+    force there names disks (identity.py). The core stamps what it sends."""
+
+    disk: Disk = b""
+    named: bool = False
+
+
+class Message(_Origin, frozen=True, array_like=True):
     """What all messages share. `term` is the sender's term, except for the proposed term of pre-votes."""
 
     sender: MemberId
     to: MemberId
-    term: Term
+    term: SaneTerm
 
 
 class PreVoteRequest(Message, frozen=True, tag=1):
@@ -146,6 +166,19 @@ class ForwardRequest(Message, frozen=True, tag=13):
     proposals: Annotated[tuple[Proposal, ...], msgspec.Meta(max_length=PROPOSALS_PER_MESSAGE_MAX)]
 
 
+class ConfigurationRequest(Message, frozen=True, tag=14):
+    """I hear no leader that I know: do you know a committed configuration after the one at `index`?"""
+
+    index: Index
+
+
+class ConfigurationResponse(Message, frozen=True, tag=15):
+    """The latest configuration that is known, or was told, to be committed, and the index of its entry."""
+
+    index: Index
+    configuration: Configuration
+
+
 MESSAGE_TYPES: tuple[type[Message], ...] = (
     PreVoteRequest,
     PreVoteResponse,
@@ -160,6 +193,8 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     ReadRequest,
     ReadResponse,
     ForwardRequest,
+    ConfigurationRequest,
+    ConfigurationResponse,
 )
 
 _ANY_MESSAGE: Any = (
@@ -176,6 +211,8 @@ _ANY_MESSAGE: Any = (
     | ReadRequest
     | ReadResponse
     | ForwardRequest
+    | ConfigurationRequest
+    | ConfigurationResponse
 )
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(_ANY_MESSAGE)

@@ -29,6 +29,7 @@ class FollowerStatus(msgspec.Struct, frozen=True):
     match: int  # durable there, up to this index
     lag_entries: int  # behind the end of the leader's log
     silent_ms: int  # since its last answer
+    counted: bool = True  # it answers from the disk that the configuration names
 
 
 class Progress:
@@ -36,6 +37,8 @@ class Progress:
 
     __slots__ = (
         "commit_sent",
+        "counted",
+        "disk",
         "heard_ms",
         "inflight",
         "inflight_bytes",
@@ -58,6 +61,8 @@ class Progress:
         self.heard_ms = now_ms
         self.lease_start_ms = 0  # when the last heartbeat that it answered was sent
         self.commit_sent = 0
+        self.disk: bytes | None = None  # from which it speaks; None until it has spoken to this leader
+        self.counted = True  # its word counts: that disk is named by the configuration in force
         self.snapshot_sent_ms = 0
         self.inflight: deque[tuple[int, int, int]] = deque()  # last index, entries, bytes of each request
         self.inflight_entries = 0

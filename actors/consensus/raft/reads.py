@@ -94,13 +94,13 @@ class Reads(Replication):
         progress = self._progress.get(member)
         if member == self.id:
             return self.now_ms
-        return progress.lease_start_ms if progress else 0
+        return progress.lease_start_ms if progress and progress.counted else 0
 
     def _round_of(self, member: int) -> int:
         progress = self._progress.get(member)
         if member == self.id:
             return INDEX_MAX
-        return progress.round if progress else 0
+        return progress.round if progress and progress.counted else 0
 
     def _after_round(self) -> None:
         """Releases the reads whose round a majority has answered."""

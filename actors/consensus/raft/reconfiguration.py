@@ -68,13 +68,14 @@ class Reconfiguration(Reads):
         self,
         voters: tuple[int, ...],
         learners: tuple[int, ...] = (),
-        directory: tuple[tuple[int, bytes], ...] | None = None,
+        disks: tuple[tuple[int, bytes], ...] = (),
     ) -> int:
         """Starts the change to `voters` and `learners`; returns the index of the joint entry.
 
-        `directory` adds or replaces entries of the configuration's directory. Raises NotLeaderError,
-        LeadershipTransferError, LimitReachedError, or MembershipError if a change is under way, the leader
-        has committed nothing in its term yet, the target is not legal, or a new voter is not ready.
+        `disks` names disks beside those of the present voters; a new voter's is the one that it speaks from,
+        unless given. Raises NotLeaderError, LeadershipTransferError, LimitReachedError, or MembershipError if
+        a change is under way, the leader has committed nothing in its term yet, the target is not legal, or a
+        new voter is not ready.
         """
         if self.role is not Role.LEADER:
             raise NotLeaderError(self.leader)
@@ -83,10 +84,13 @@ class Reconfiguration(Reads):
             raise MembershipError("a membership change is under way")
         if self.log.term_at(self.commit_index) != self.term:
             raise MembershipError("nothing is committed in this term yet")
+        named = dict(disks)
         for member in set(voters) - set(self.configuration.voters):
             self._check_ready(member)
+            if self.configuration.disks and (disk := self._progress[member].disk):
+                named.setdefault(member, disk)
         self._check_room(0)
-        joint = enter_joint(self.configuration, voters, learners, directory)
+        joint = enter_joint(self.configuration, voters, learners, tuple(named.items()))
         index = self.log.last_index + 1
         self._append_own(configuration_entry(index, self.term, joint))
         self._emit(trace.CHANGE_CONF)
@@ -96,6 +100,8 @@ class Reconfiguration(Reads):
         progress = self._progress.get(member)
         if progress is None:
             raise MembershipError(f"{member} must be a learner before it can be a voter")
+        if self.configuration.disks and not progress.disk:
+            raise MembershipError(f"{member} has not answered this leader yet")
         lag = self.log.last_index - progress.match
         if lag > self.options.promotion_lag_entries_max:
             limit = self.options.promotion_lag_entries_max
@@ -110,6 +116,7 @@ class Reconfiguration(Reads):
             member: self._progress.get(member) or Progress(next_index, self.now_ms)
             for member in sorted(members)
         }
+        self._recount()
         if self._transfer_target not in self.configuration.voters:
             self._transfer_target = 0
 

@@ -12,8 +12,9 @@ from typing import Annotated
 import msgspec
 
 INDEX_MAX = 2**63 - 1
+TERM_MAX = 2**62  # no correct network gets there; a term above is refused, and repaired offline
 MEMBERS_MAX = 64
-CONTEXT_BYTES_MAX = 512
+DISK_BYTES_MAX = 16
 PAYLOAD_BYTES_MAX = 64 * 1024
 BODY_BYTES_MAX = 2**40
 DIGEST_BYTES = 32
@@ -25,11 +26,12 @@ MemberId = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
 Members = Annotated[tuple[MemberId, ...], msgspec.Meta(max_length=MEMBERS_MAX)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
-Context = Annotated[bytes, msgspec.Meta(max_length=CONTEXT_BYTES_MAX)]
+Disk = Annotated[bytes, msgspec.Meta(max_length=DISK_BYTES_MAX)]
 Payload = Annotated[bytes, msgspec.Meta(max_length=PAYLOAD_BYTES_MAX)]
 BodySize = Annotated[int, msgspec.Meta(ge=0, le=BODY_BYTES_MAX)]
 
 NO_DIGEST = bytes(DIGEST_BYTES)
+AWAITED = b""  # in place of a disk: a learner that gets its vote back as soon as it has caught up
 
 
 class EntryKind(IntEnum):
@@ -67,14 +69,15 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     """Who is a member, as ordered tuples of ids.
 
     `outgoing` is empty except in a joint configuration (Raft dissertation, section 4.3), where agreement
-    needs a majority of `voters` and a majority of `outgoing`. `directory` maps ids to what the shell needs to
-    reach and authenticate them; the core carries it and does not look inside.
+    needs a majority of `voters` and a majority of `outgoing`. `disks` names the disk of each voter (see
+    identity.py), and is empty while the network is not founded; a learner whose disk is AWAITED lost its vote
+    with its disk.
     """
 
     voters: Members
     outgoing: Members = ()
     learners: Members = ()
-    directory: Annotated[tuple[tuple[MemberId, Context], ...], msgspec.Meta(max_length=3 * MEMBERS_MAX)] = ()
+    disks: Annotated[tuple[tuple[MemberId, Disk], ...], msgspec.Meta(max_length=3 * MEMBERS_MAX)] = ()
 
     @property
     def is_joint(self) -> bool:
@@ -88,6 +91,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     def is_voter(self, member: int) -> bool:
         """True if `member` counts in either majority."""
         return member in self.voters or member in self.outgoing
+
+    def disk_of(self, member: int) -> bytes | None:
+        """The disk that is named for `member`; None where there is none."""
+        return next((disk for named, disk in self.disks if named == member), None)
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
@@ -137,8 +144,8 @@ class DurableState(msgspec.Struct, frozen=True):
 
 
 def genesis(
-    voters: tuple[int, ...], learners: tuple[int, ...] = (), directory: tuple[tuple[int, bytes], ...] = ()
+    voters: tuple[int, ...], learners: tuple[int, ...] = (), disks: tuple[tuple[int, bytes], ...] = ()
 ) -> DurableState:
     """The state of a replica of a new network, whose first members genesis names."""
-    configuration = Configuration(tuple(sorted(voters)), (), tuple(sorted(learners)), directory)
+    configuration = Configuration(tuple(sorted(voters)), (), tuple(sorted(learners)), disks)
     return DurableState(snapshot=SnapshotMeta(0, 0, configuration))

@@ -7,6 +7,8 @@ when effects are taken, so that everything proposed since the last record travel
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from . import trace
 from .effects import Role, SnapshotOffer, VoteReceived
 from .election import Election
@@ -21,11 +23,15 @@ from .messages import (
 )
 from .progress import Progress, ProgressState
 from .quorum import agreed
-from .records import BlockVote, Entry, EntryKind, Proposal, SnapshotMeta
+from .records import Entry, EntryKind, Proposal, SnapshotMeta
 
 
 class Replication(Election):
     """How the log gets from the leader to everybody."""
+
+    @abstractmethod
+    def _founded_up_to(self) -> int:
+        """How far founding lets this leader commit."""
 
     # --- leader: proposals -------------------------------------------------------------------------------
 
@@ -135,20 +141,21 @@ class Replication(Election):
 
     # --- leader: answers ---------------------------------------------------------------------------------
 
-    def _hear(self, member: int, round_number: int, votes: tuple[BlockVote, ...]) -> Progress | None:
+    def _hear(self, m: AppendResponse | HeartbeatResponse) -> Progress | None:
         """Notes a follower's sign of life. None if it is not a member (any more)."""
-        progress = self._progress.get(member)
+        progress = self._progress_of(m)
         if progress is None:
             return None
         progress.heard_ms = self.now_ms
-        self._votes_received += [VoteReceived(member, vote) for vote in votes]
-        if round_number > progress.round:
-            progress.round = round_number
+        if progress.counted:
+            self._votes_received += [VoteReceived(m.sender, vote) for vote in m.votes]
+        if m.round > progress.round:
+            progress.round = m.round
             self._after_round()
         return progress
 
     def _on_append_response(self, m: AppendResponse) -> None:
-        progress = self._hear(m.sender, m.round, m.votes)
+        progress = self._hear(m)
         if progress is None:
             return
         if m.rejected:
@@ -186,7 +193,7 @@ class Replication(Election):
         self._replication_due = True
 
     def _on_heartbeat_response(self, m: HeartbeatResponse) -> None:
-        progress = self._hear(m.sender, m.round, m.votes)
+        progress = self._hear(m)
         if progress is None:
             return
         progress.lease_start_ms = max(progress.lease_start_ms, m.sent_ms)
@@ -204,7 +211,7 @@ class Replication(Election):
             progress.become(ProgressState.PROBE, progress.match + 1)
 
     def _advance_commit(self) -> None:
-        index = agreed(self.configuration, self._match_of)
+        index = min(agreed(self.configuration, self._match_of), self._founded_up_to())
         if index > self.commit_index and self.log.term_at(index) == self.term:
             self._commit_to(index)
 

@@ -5,7 +5,8 @@ paper, section 5.4.2) a majority holds a block of an older term, and another lea
 leader of term T a replica signs (height, T, block) only if
 
     its durable log holds the block, and ends with an entry whose own term is T, and
-    it is a voter of a configuration that is not joint, or it knows the block to be committed.
+    it is a voter of a configuration that is not joint, or it knows the block to be committed, and
+    its disk is the one that the configuration names (`may_sign`): it has forgotten no vote.
 
 The second line of the first condition is what `durable entry of term T at or behind the block` comes to,
 since terms never fall along a log. Blocks of older terms get votes only with the leader's no-op or a later
@@ -28,13 +29,13 @@ who does so convicts itself (`witness.py`).
 
 from __future__ import annotations
 
-from .state import RaftState
+from .identity import Identity
 
 
-def signable_index(raft: RaftState) -> int:
+def signable_index(raft: Identity) -> int:
     """Blocks up to this index may be signed, as acknowledged in `raft.term`; 0 for none."""
     durable = raft.durable_index
-    if raft.log.term_at(durable) != raft.term:
+    if not raft.may_sign or raft.log.term_at(durable) != raft.term:
         return 0
     configuration = raft.configuration
     if raft.id in configuration.voters and not configuration.is_joint:

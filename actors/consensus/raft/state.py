@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
+import msgspec
+
 from . import trace
 from .effects import Effects, ReadReady, Role, SnapshotOffer, VoteReceived, Write
 from .errors import CompactionError, UnknownTicketError
@@ -26,7 +28,7 @@ from .messages import VOTES_PER_MESSAGE_MAX, Message
 from .options import RaftOptions
 from .progress import Progress
 from .quorum import agreed
-from .records import BlockVote, DurableState, Entry, HardState, SnapshotMeta
+from .records import BlockVote, Configuration, DurableState, Entry, HardState, SnapshotMeta
 
 NO_EFFECTS = Effects()
 
@@ -54,8 +56,10 @@ class RaftState(ABC):
         options: RaftOptions,
         incarnation: int,
         on_trace: Callable[[trace.TraceRecord], None] | None,
+        disk: bytes,
     ) -> None:
         self.id = member
+        self.disk = disk
         self.options = options
         self.now_ms = now_ms
         self.incarnation = incarnation
@@ -70,7 +74,14 @@ class RaftState(ABC):
             raise CompactionError(f"applied {durable.applied_index}, log ends at {self.log.last_index}")
         self.handed_index = self.commit_index
         self.durable_index = self.written_index = self.log.last_index
-        self.proposals_dropped = 0
+        self.proposals_dropped = self.messages_ignored = 0
+        self.founded_elsewhere = False  # a member's log names disks, and this one's does not
+        # Members that an operator lets count from whatever disk, with the disk that was named for them.
+        self.readmitted: dict[int, bytes | None] = {}
+        self._founded = not disk
+        self._heard: dict[int, frozenset[bytes]] | None = None  # see identity.py; None: to be drawn up anew
+        self._told: Configuration | None = None
+        self._told_index = self._timeouts_without_leader = 0
 
         self._rng = rng
         self._on_trace = on_trace
@@ -121,6 +132,10 @@ class RaftState(ABC):
         """Another configuration is in force."""
 
     @abstractmethod
+    def _recount(self) -> None:
+        """Draws up anew who is heard and who counts."""
+
+    @abstractmethod
     def _after_persisted(self) -> None:
         """A write was acknowledged."""
 
@@ -158,15 +173,20 @@ class RaftState(ABC):
             self._lose_office()
         self._emit(trace.BECOME_FOLLOWER)
 
+    def _stamped(self, message: Message) -> Message:
+        if not self.disk:
+            return message
+        return msgspec.structs.replace(message, disk=self.disk, named=bool(self.configuration.disks))
+
     def _send(self, message: Message) -> None:
         """Sends without waiting for any write."""
-        self._messages.append(message)
+        self._messages.append(self._stamped(message))
         if self._on_trace is not None:
             self._emit_message("Send", message)
 
     def _send_after_write(self, message: Message) -> None:
         """Sends once all that has happened so far is durable."""
-        self._messages_after_write.append(message)
+        self._messages_after_write.append(self._stamped(message))
         if self._on_trace is not None:
             self._emit_message("Send", message)
 
@@ -186,13 +206,13 @@ class RaftState(ABC):
 
     def _match_of(self, member: int) -> int:
         progress = self._progress.get(member)
-        return progress.match if progress else 0
+        return progress.match if progress and progress.counted else 0
 
     def _heard_of(self, member: int) -> int:
         progress = self._progress.get(member)
         if member == self.id:
             return self.now_ms
-        return progress.heard_ms if progress else 0
+        return progress.heard_ms if progress and progress.counted else 0
 
     def _majority_heard_ms(self) -> int:
         """The time since when a majority has been in touch with this leader."""
@@ -203,6 +223,8 @@ class RaftState(ABC):
             return
         previous = self.commit_index
         self.commit_index = index
+        if self.log.configuration_index > previous:
+            self._heard = None
         self._emit(trace.COMMIT)
         self._after_commit(previous)
 
@@ -224,6 +246,7 @@ class RaftState(ABC):
         """Puts the latest configuration of the log in force."""
         if self.log.configuration is not self.configuration:
             self.configuration = self.log.configuration
+            self._recount()
             self._emit(trace.APPLY_CONF_CHANGE)
             self._after_configuration_change()
 

@@ -22,9 +22,10 @@ from actors.consensus.raft import (
     encode,
 )
 from actors.consensus.raft import messages as wire
-from actors.consensus.raft.records import INDEX_MAX, MEMBERS_MAX
+from actors.consensus.raft.records import INDEX_MAX, MEMBERS_MAX, TERM_MAX
 
 indexes = st.integers(0, INDEX_MAX)
+terms = st.integers(0, TERM_MAX)
 members = st.integers(1, 2**32 - 1)
 digests = st.binary(min_size=32, max_size=32)
 entries = st.builds(
@@ -41,7 +42,7 @@ some_members = st.lists(members, max_size=5).map(tuple)
 configurations = st.builds(Configuration, some_members, some_members, some_members)
 snapshots = st.builds(SnapshotMeta, indexes, indexes, configurations, digests)
 proposals = st.builds(Proposal, digests, st.integers(0, 2**40), indexes)
-ends = (members, members, indexes)
+ends = (members, members, terms)
 a_few_votes = st.lists(votes, max_size=3).map(tuple)
 
 MESSAGES: dict[type[Message], st.SearchStrategy[Any]] = {
@@ -68,6 +69,8 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Any]] = {
     wire.ReadRequest: st.builds(wire.ReadRequest, *ends, indexes, indexes),
     wire.ReadResponse: st.builds(wire.ReadResponse, *ends, indexes, indexes, indexes),
     wire.ForwardRequest: st.builds(wire.ForwardRequest, *ends, st.lists(proposals, max_size=4).map(tuple)),
+    wire.ConfigurationRequest: st.builds(wire.ConfigurationRequest, *ends, indexes),
+    wire.ConfigurationResponse: st.builds(wire.ConfigurationResponse, *ends, indexes, configurations),
 }
 any_message = st.one_of(*MESSAGES.values())
 
@@ -122,7 +125,7 @@ ENTRY = [1, 1, 1, bytes(32), 10, b""]
         (raw_of(10, 0, 2, 3), "sender"),
         (raw_of(10, 1, 2**32, 3), "to"),
         (raw_of(10, 1, 2, -1), "term"),
-        (raw_of(10, 1, 2, INDEX_MAX + 1), "term"),
+        (raw_of(10, 1, 2, TERM_MAX + 1), "term"),
         (raw_of(4, 1, 2, 3, "yes"), "granted"),
         (raw_of(4, 1, 2, 3), "message"),
         (raw_of(5, 1, 2, 3, 0, 0, 0, 0, [ENTRY] * (wire.ENTRIES_PER_MESSAGE_MAX + 1)), "entries"),

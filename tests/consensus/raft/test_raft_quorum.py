@@ -16,7 +16,7 @@ from actors.consensus.raft.membership import (
     leave_joint,
 )
 from actors.consensus.raft.quorum import VoteOutcome, agreed, vote_outcome
-from actors.consensus.raft.records import CONTEXT_BYTES_MAX, MEMBERS_MAX
+from actors.consensus.raft.records import MEMBERS_MAX
 
 halves = st.sets(st.integers(1, 9), min_size=1, max_size=7).map(lambda found: tuple(sorted(found)))
 configurations = st.builds(Configuration, halves, st.one_of(st.just(()), halves))
@@ -67,12 +67,12 @@ def test_nobody_decides_without_voters() -> None:
 
 
 def test_a_change_goes_through_a_joint_configuration() -> None:
-    old = Configuration((1, 2, 3), directory=((1, b"one"), (2, b"two")))
+    old = Configuration((1, 2, 3), disks=((1, b"one"), (2, b"two")))
     joint = enter_joint(old, (3, 1, 4), (5,), ((4, b"four"),))
     assert joint.voters == (1, 3, 4)
     assert joint.outgoing == (1, 2, 3)
     assert joint.learners == (5,)
-    assert joint.directory == ((1, b"one"), (2, b"two"), (4, b"four"))
+    assert joint.disks == ((1, b"one"), (2, b"two"), (4, b"four"))
     new = leave_joint(joint)
     assert new == Configuration((1, 3, 4), (), (5,), ((1, b"one"), (4, b"four")))
     assert configuration_of(configuration_entry(7, 2, new)) == new
@@ -101,9 +101,9 @@ def test_a_second_change_waits_for_the_first() -> None:
 
 
 def test_a_configuration_too_large_for_an_entry_is_refused() -> None:
-    directory = tuple((member, bytes(CONTEXT_BYTES_MAX)) for member in range(1, 200))
+    disks = tuple((member, bytes(500)) for member in range(1, 200))
     with pytest.raises(MembershipError, match="exceeds"):
-        configuration_entry(1, 1, Configuration((1,), directory=directory))
+        configuration_entry(1, 1, Configuration((1,), disks=disks))
 
 
 def test_a_malformed_configuration_is_refused() -> None:

@@ -300,12 +300,12 @@ def test_block_votes_ride_on_acknowledgements() -> None:
 
 
 def test_a_batch_of_configurations_fits_into_a_message() -> None:
-    directory = tuple((member, bytes(500)) for member in range(1, 100))
-    configuration = Configuration((1, 2, 3), directory=directory)
-    entries = tuple(configuration_entry(index, 1, configuration) for index in range(1, 40))
+    disks = tuple((member, bytes(16)) for member in range(1, 190))
+    configuration = Configuration((1, 2, 3), disks=disks)
+    entries = tuple(configuration_entry(index, 1, configuration) for index in range(1, 400))
     log = Log(DurableState(genesis((1, 2, 3)).snapshot, entries=entries))
     batch = log.batch(1, 256, 1 << 30)
-    assert 1 < len(batch) < 39
+    assert 1 < len(batch) < 399
     wire.encode(wire.AppendRequest(1, 2, 1, 0, 0, 0, 0, batch))
 
 

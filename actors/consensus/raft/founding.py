@@ -1,0 +1,133 @@
+"""Founding a network, and giving a voter that lost its disk its vote back.
+
+Founding. At the first start nobody knows anybody's disk, and a member that lost its memory then is not to be
+told from one that starts for the first time: 1 and 2 found the network while 3 is away, 2 is emptied, and 2
+and 3 found it again. So the first entry of the log, the founding entry, names the disks of all voters, and
+
+- the leader writes it once it has heard from every voter, and nobody's log names disks already;
+- nothing is committed, and no block proposed, before every voter has acknowledged it from the disk that it
+  names (or a majority, if the operator has asked for that: `founded_by_all`).
+
+From then on each voter's own log tells it whom to believe, so that no set of members that lost their disks
+can begin a second history with one that did not. A block in a log says that founding was over. While it goes
+on, a voter whose disk is another than the one in an unfinished founding entry is named in the next one.
+
+Readmission. A voter that speaks from another disk than the one that is named has forgotten what it promised.
+The leader makes it a learner by an ordinary change of membership, whose majorities it takes no part in, and a
+voter again, named with its new disk, when it has caught up. As any new voter it then holds, from the leader,
+all that is committed; and the change that names it is committed by majorities that have forgotten nothing.
+Where no such majority is left (two members, one of which lost its disk) nothing can tell the emptied member
+from a thief of its key: an operator has to say so (`readmit`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .effects import Role
+from .errors import FoundingError, RaftError
+from .membership import configuration_entry
+from .progress import Progress, ProgressState
+from .quorum import agreed
+from .reconfiguration import Reconfiguration
+from .records import AWAITED, INDEX_MAX, EntryKind
+
+READMITTED_LAG_ENTRIES_MAX = 64
+
+
+class Founding(Reconfiguration):
+    """How the disks of voters come to be named."""
+
+    # --- founding ----------------------------------------------------------------------------------------
+
+    @property
+    def is_founded(self) -> bool:
+        """True once this replica knows that founding is over. It stays so."""
+        if not self._founded and self.configuration.disks:
+            log = self.log
+            at = next(index for index, known in log.configurations if known.disks)
+            later = log.entries[max(at - log.base_index, 0) :]
+            self._founded = at <= self.commit_index or any(e.kind is EntryKind.BLOCK for e in later)
+        return self._founded
+
+    @property
+    def founding_waits_for(self) -> tuple[int, ...]:
+        """Voters that this leader has not heard from, or that have not acknowledged the founding entry."""
+        if self.is_founded or self.role is not Role.LEADER:
+            return ()
+        index = self.log.last_index or 1
+        return tuple(m for m in self.configuration.voters if self._match_of(m) < index)
+
+    def _refuse_before_founding(self) -> None:
+        if not self.is_founded:
+            raise FoundingError(self.founding_waits_for)
+
+    def _founded_up_to(self) -> int:
+        if self.is_founded or not self.options.founded_by_all:
+            return INDEX_MAX
+        return min(map(self._match_of, self.configuration.voters), default=0)
+
+    def _found(self) -> None:
+        """Write a founding entry, if one is missing or names a disk that is gone."""
+        configuration = self.configuration
+        if self.is_founded or configuration.is_joint:
+            return
+        spoken = {self.id: self.disk}
+        spoken |= {m: known.disk for m, known in self._progress.items() if known.disk and m != self.id}
+        disks = tuple((voter, spoken[voter]) for voter in configuration.voters if voter in spoken)
+        missing = len(configuration.voters) - len(disks)
+        if missing and (self.options.founded_by_all or 2 * missing >= len(configuration.voters)):
+            return
+        if configuration.disks and (disks == configuration.disks or not self.options.founded_by_all):
+            return
+        founding = msgspec.structs.replace(configuration, disks=disks)
+        self._append_own(configuration_entry(self.log.last_index + 1, self.term, founding))
+
+    # --- readmission -------------------------------------------------------------------------------------
+
+    def readmit(self, member: int) -> None:
+        """An operator says that `member`, perhaps this one, counts from whatever disk it speaks from, until a
+        configuration names that disk. Not remembered over a restart."""
+        self.readmitted[member] = self.configuration.disk_of(member)
+        self._recount()
+
+    def _readmit(self) -> None:
+        """Begin the next change that a lost disk asks for, if one does and none is under way."""
+        now = self.configuration
+        settled = self.log.configuration_index <= self.commit_index and not now.is_joint
+        if not now.disks or not settled or self.log.term_at(self.commit_index) != self.term:
+            return
+        change = self._readmission()
+        if change is None or not agreed(now, self._is_present):
+            return
+        try:
+            self.change_membership(*change)
+        except RaftError:  # the log is full, or leadership is being handed over: at a later tick
+            return
+
+    def _readmission(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, bytes], ...]] | None:
+        now = self.configuration
+        for member, known in self._progress.items():
+            if member == self.id or not known.disk or not self._answers(known):
+                continue
+            named = now.disk_of(member)
+            if member in now.learners and named == AWAITED and self._has_caught_up(known):
+                rest = tuple(learner for learner in now.learners if learner != member)
+                return (*now.voters, member), rest, ((member, known.disk),)
+            if member in now.voters and named != known.disk:
+                if member in self.readmitted:
+                    return now.voters, now.learners, ((member, known.disk),)
+                rest = tuple(voter for voter in now.voters if voter != member)
+                return rest, (*now.learners, member), ((member, AWAITED),)
+        return None
+
+    def _answers(self, known: Progress) -> bool:
+        return self.now_ms - known.heard_ms <= self.options.election_timeout_ms_max
+
+    def _is_present(self, member: int) -> int:
+        known = self._progress.get(member)
+        return int(member == self.id or (known is not None and known.counted and self._answers(known)))
+
+    def _has_caught_up(self, known: Progress) -> bool:
+        lag = self.log.last_index - known.match
+        return known.state is ProgressState.REPLICATE and lag <= READMITTED_LAG_ENTRIES_MAX
