@@ -149,6 +149,11 @@ class ConsensusSettings(Section):
     election_timeout_ms_max: int = Field(
         300, ge=2, le=600_000, description="silence before an election, at most"
     )
+    founding: Literal["all", "majority"] = Field(
+        "all",
+        description="who must be there when a network makes its first block; with majority, those who were "
+        "not and a majority that lost its disks can begin a second chain",
+    )
     log_retain_entries: int = Field(
         100_000, ge=16, le=500_000, description="log entries kept for members that were away"
     )

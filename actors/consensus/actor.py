@@ -169,7 +169,7 @@ class Consensus(Shell):
 
     async def health(self) -> dict[str, object]:
         """Process facts, role and queue depths."""
-        own = {"role": self._role, "recoveries": self._part.recoveries, "halted": self._part.halted}
+        own = {"role": self._role, "recoveries": self._part.recoveries, **self._part.trouble()}
         return {**self.process_health(), **own, **self._depths()}
 
     async def status(self) -> dict[str, object]:
@@ -186,7 +186,7 @@ class Consensus(Shell):
             "validators": len(self._pool.workers),
             "mempool_shards": self._shards,
             "recoveries": self._part.recoveries,
-            "halted": self._part.halted,
+            **self._part.trouble(),
             "evidence": len(self._witness.evidence),
             "event_ms_max": round(self._event_us_max / 1000, 2),
             "queues": self._depths(),
@@ -347,10 +347,10 @@ class Consensus(Shell):
         """`add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.
 
         Asked of the leader if that is another member. Answers once it is so: action, member, term and the
-        leader's identity, or why it was `refused`.
+        leader's identity, or why it was `refused`. `readmit` concerns this member alone; see `readmit_here`.
         """
         leader, peer = self._leader_identity(), self._peer
-        if not leader or leader == self._signer.public_key.hex() or peer is None:
+        if action == "readmit" or not leader or leader == self._signer.public_key.hex() or peer is None:
             return await change_here(self._genesis, self._part.engine, action, name)
         try:
             asked = peer.request.remote(bytes.fromhex(leader), CHANGE_METHOD, encode_change(action, name))

@@ -145,6 +145,7 @@ class Engine:
         self.on_silence: Callable[[str], None] = lambda _: None
         self._proposed_us: dict[bytes, int] = {}
         self.commit_times_us: deque[int] = deque(maxlen=COMMIT_TIMES_MAX)
+        self._watch: Callable[[], None] = lambda: None
         self._tasks = [
             asyncio.create_task(self._lane(step)) for step in (self._write, self._apply, self._tick)
         ]
@@ -152,6 +153,10 @@ class Engine:
 
     def _clock_ms(self) -> int:
         return self._clock_us() // 1000
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Call `look` at every tick of this engine, at most TICK_MS_MAX after anything happened."""
+        self._watch = look
 
     # --- inputs ------------------------------------------------------------------------------------------
 
@@ -360,6 +365,7 @@ class Engine:
             await asyncio.sleep(0.002)  # this process was held up: first hear what has arrived meanwhile
         raft.tick(self._clock_ms())
         self.pump()
+        self._watch()
 
     async def _write(self) -> None:
         write, messages = await self._to_write.get()

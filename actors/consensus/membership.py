@@ -15,6 +15,7 @@ import msgspec
 from actors.consensus.engine import Engine
 from actors.consensus.raft import Configuration, MembershipError, NotLeaderError, RaftError
 from actors.consensus.replica import Replica
+from actors.consensus.standing import disk_state
 from actors.ledger.genesis import Genesis
 
 ACTIONS = ("add", "promote", "remove", "transfer")
@@ -34,8 +35,10 @@ def encode_change(action: str, name: str) -> bytes:
 
 
 def decode_change(request: bytes) -> tuple[str, str]:
-    """(action, name). Raises msgspec.DecodeError, a ValueError, for anything else."""
+    """(action, name). Raises ValueError for anything else, also for what no other member may ask."""
     wanted = msgspec.msgpack.decode(request, type=ChangeRequest)
+    if wanted.action not in ACTIONS:
+        raise ValueError(f"{wanted.action} is not for another member to ask")
     return wanted.action, wanted.name
 
 
@@ -51,6 +54,8 @@ def decode_answer(answer: bytes) -> dict[str, object]:
 
 async def change_here(genesis: Genesis, engine: Engine | None, action: str, name: str) -> dict[str, object]:
     """Make a change at the leader, and wait until it is in force, at most CHANGE_WAIT_S."""
+    if action == "readmit":
+        return readmit_here(genesis, engine, name)
     if engine is None:
         return {"refused": "this node takes no part in consensus, or is recovering"}
     raft = engine.replica.raft
@@ -75,6 +80,26 @@ async def change_here(genesis: Genesis, engine: Engine | None, action: str, name
         return {"refused": f"{what}; see `members` for what became of it"}
     leader = genesis.member_keys[raft.leader - 1].hex() if raft.leader else ""
     return {"action": action, "member": name, "term": raft.term, "leader": leader}
+
+
+def readmit_here(genesis: Genesis, engine: Engine | None, name: str) -> dict[str, object]:
+    """Let a member count at this one, although it speaks from another disk than the one that is named.
+
+    For a network in which no majority is left that has forgotten nothing. Whoever has the member's key, and
+    an empty disk, then decides with this member what the chain holds.
+    """
+    if engine is None:
+        return {"refused": "this node takes no part in consensus, or is recovering"}
+    raft = engine.replica.raft
+    try:
+        member = member_number(genesis, name)
+    except RaftError as error:
+        return {"refused": str(error)}
+    if not raft.configuration.is_voter(member):
+        return {"refused": f"{name} is no voter here; add and promote it"}
+    raft.readmit(member)
+    leader = genesis.member_keys[raft.leader - 1].hex() if raft.leader else ""
+    return {"action": "readmit", "member": name, "term": raft.term, "leader": leader}
 
 
 def _check_heir(leader: int | None, now: Configuration, member: int, name: str) -> None:
@@ -146,6 +171,7 @@ def describe_members(genesis: Genesis, replica: Replica | None) -> list[dict[str
             "address": member.address,
             "role": _role(configuration, number),
             "leader": replica is not None and replica.raft.leader == number,
+            "disk": disk_state(replica.raft, number) if replica is not None else "unnamed",
         }
         if number in progress:
             row |= {"match_index": progress[number].match, "behind": progress[number].lag_entries}

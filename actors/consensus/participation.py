@@ -28,6 +28,7 @@ from actors.consensus.producing import Producer
 from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
 from actors.consensus.replica import Head, Replica, StoredLog, installation
 from actors.consensus.stages import StageTimes
+from actors.consensus.standing import Standing, describe_standing
 from actors.ledger.block import Header, decode_header, sign_vote
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES
@@ -85,6 +86,12 @@ class Participation:
         self._elections_before = 0
         self._failures: tuple[type[Exception], ...] = (*_OWN_FAILURES, *node.unreachable)
 
+    def trouble(self) -> dict[str, str]:
+        """`halted`: why this node stopped; `standing`: what keeps this member from its full part."""
+        genesis, engine = self._node.genesis, self.engine
+        standing = describe_standing(genesis, engine.replica.raft) if engine else ""
+        return {"halted": self.halted, "standing": standing}
+
     @property
     def elections(self) -> int:
         """Leaders that this process has seen take office."""
@@ -132,6 +139,7 @@ class Participation:
                 headers,
             )
             self.engine.on_silence = self._log.info
+            self.engine.watch(Standing(node.genesis, replica.raft, self._log.info, self._log.warning).look)
         else:
             self.pipeline = self._new_pipeline(_position(head))
         self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
@@ -151,8 +159,11 @@ class Participation:
             heartbeat_interval_ms=settings.heartbeat_ms,
             election_timeout_ms_min=settings.election_timeout_ms_min,
             election_timeout_ms_max=settings.election_timeout_ms_max,
+            founded_by_all=settings.founding == "all",
         )
-        log = StoredLog(stored.hard_state, stored.snapshot, stored.base_index, stored.base, stored.entries)
+        log = StoredLog(
+            stored.hard_state, stored.snapshot, stored.base_index, stored.base, stored.entries, stored.disk
+        )
         return Replica(
             self.member,
             node.genesis.member_keys,

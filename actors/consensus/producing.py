@@ -27,6 +27,7 @@ DRAW_TIMEOUT_S = 5.0
 RELEASE_TIMEOUT_S = 60.0
 AT_HAND_ROWS_MAX = 64
 DRAW_WAIT_S = 0.5
+FOUNDING_LOOK_S = 0.01
 IDLE_PAUSE_US_MIN, IDLE_PAUSE_US_MAX = 25_000, 100_000
 AWAY_US_MAX = 1_000_000
 
@@ -68,6 +69,8 @@ class Producer:
             began_us = self._clock_us()
             if pipeline.broken.done():
                 raise PipelineBrokenError(str(pipeline.broken.exception()))
+            while not replica.raft.is_founded:
+                await asyncio.sleep(FOUNDING_LOOK_S)
             while pipeline.next_height - replica.head.height > UNCOMMITTED_BLOCKS_MAX:
                 engine.advanced.clear()
                 await engine.advanced.wait()

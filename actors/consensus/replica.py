@@ -55,6 +55,7 @@ class StoredLog:
     base_index: int
     base: bytes
     entries: tuple[bytes, ...]
+    disk: bytes = b""  # which memory this is
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Replica:
         voters = tuple(range(1, len(members) + 1))
         durable = decode_log(stored, voters, head)
         self.applied_index = durable.applied_index
-        self.raft = Raft(member, durable, rng, now_ms, options, incarnation, on_trace)
+        self.raft = Raft(member, durable, rng, now_ms, options, incarnation, on_trace, stored.disk)
 
     @property
     def leads(self) -> bool:

@@ -146,10 +146,10 @@ class Client:
         """Members of the network, one row each, and how many make a majority."""
         return self._known(requests.members())
 
-    def change_member(self, action: str, member: str) -> dict[str, Any]:
-        """add, promote, remove or transfer (leadership to) a member, by name. Raises ApiError with the reason
-        when consensus refuses it; ask the leader's node."""
-        return self._known(requests.change_member(action, member))
+    def change_member(self, action: str, member: str, accept_risk: bool = False) -> dict[str, Any]:
+        """add, promote, remove, transfer (leadership to) or readmit a member, by name; readmit alone needs
+        accept_risk. Raises ApiError with the reason when consensus refuses it."""
+        return self._known(requests.change_member(action, member, accept_risk))
 
     def scale(self, validators: int) -> dict[str, Any]:
         """Have so many Validators from now on. Returns validators, and the names added and removed."""
@@ -300,9 +300,9 @@ class AsyncClient:
         """As `Client.members`."""
         return await self._known(requests.members())
 
-    async def change_member(self, action: str, member: str) -> dict[str, Any]:
+    async def change_member(self, action: str, member: str, accept_risk: bool = False) -> dict[str, Any]:
         """As `Client.change_member`."""
-        return await self._known(requests.change_member(action, member))
+        return await self._known(requests.change_member(action, member, accept_risk))
 
     async def scale(self, validators: int) -> dict[str, Any]:
         """As `Client.scale`."""

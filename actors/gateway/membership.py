@@ -21,6 +21,11 @@ from actors.gateway.transaction_routes import json_response
 from actors.ledger.genesis import Genesis
 
 MEMBERS_PATH = "/v1/members"
+READMIT_RISK = (
+    "readmit lets a member vote that has forgotten what it signed: with it, a block that was final can be "
+    "replaced. The network does this by itself while a majority has its disks. Where none has, choose the "
+    "member with the longest chain, set accept_risk, and ask every member that runs"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class ReplicaOut(MemberOut):
     number: int
     role: Literal["voter", "learner", "out"]
     leader: bool
+    disk: Literal["named", "changed", "awaited", "unnamed"] = "unnamed"
     match_index: int | None = None
     behind: int | None = None
 
@@ -53,8 +59,9 @@ class ChangeIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["add", "promote", "remove", "transfer"]
+    action: Literal["add", "promote", "remove", "transfer", "readmit"]
     member: Annotated[str, Field(min_length=1, max_length=64)]
+    accept_risk: bool = False  # of `readmit` alone
 
 
 class ChangedOut(BaseModel):
@@ -83,13 +90,17 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
     @router.post(
         "/members",
         summary="Add (as a learner), promote, or remove a member, or transfer leadership to it",
-        description="For administrators, at any member; without API keys, for callers on this machine.",
+        description="`readmit` has the member that is asked count one that has lost its disk, where no "
+        "majority is left to do so; it needs accept_risk. For administrators, at any member; without API "
+        "keys, for callers on this machine.",
         response_model=ChangedOut,
         responses=problems(400, 403, 408, 409, 413, 422, 503),
     )
     async def change(wanted: ChangeIn) -> Response:
         if membership is None:
             raise UnavailableError("consensus")
+        if wanted.action == "readmit" and not wanted.accept_risk:
+            raise ProblemError("membership-conflict", READMIT_RISK, field="accept_risk")
         answer = await membership.change(wanted.action, wanted.member)
         if "refused" in answer:
             raise ProblemError("membership-conflict", answer["refused"], field="member")

@@ -11,6 +11,10 @@ from actors.console import UserError, emit, explained
 from actors.gateway.client import ApiError
 from actors.gateway.options import DEFAULT_URL, Json, Url, opened
 
+DISKS = {
+    "changed": "speaks from a new disk, and has no vote with it",
+    "awaited": "has a new disk, and votes again when it has caught up",
+}
 app = typer.Typer(help="Members of the network; without a subcommand, lists them.")
 
 
@@ -25,7 +29,8 @@ def members_list(context: typer.Context, url: Url = DEFAULT_URL, as_json: Json =
             emit(answer, True)
             return
         rows = {
-            row["name"]: f"{row['role']:<8}{'leader  ' if row['leader'] else ''}" for row in answer["members"]
+            row["name"]: f"{row['role']:<8}{'leader  ' if row['leader'] else ''}{DISKS.get(row['disk'], '')}"
+            for row in answer["members"]
         }
         emit({**rows, "majority": answer["majority"]}, False, title="members")
 
@@ -53,3 +58,26 @@ for _action, _text in (
     ("transfer", "Hand leadership over to a member."),
 ):
     app.command(_action, help=_text)(explained(ApiError)(_change(_action)))
+
+
+@app.command("readmit")
+@explained(ApiError)
+def readmit(
+    name: Annotated[str, typer.Argument(help="The member's name in the genesis, or its identity.")],
+    url: Url = DEFAULT_URL,
+    accept_risk: Annotated[bool, typer.Option("--accept-risk", help="Needed, once you know why.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Have one member count another that has lost its disk, where no majority is left to do so by itself.
+
+    A network takes a member with a new disk back by itself as long as a majority still has its own. Two
+    members of which one lost its disk cannot: run this at every member that runs, the emptied one included,
+    after you made sure that the longest chain is among those that kept theirs. What only the lost disk held,
+    or what it signed together with a member that is away now, may be replaced by other blocks.
+    """
+    with opened(url) as client:
+        try:
+            answer = client.change_member("readmit", name, accept_risk=accept_risk)
+        except ApiError as error:
+            raise UserError(str(error)) from None
+        emit(answer, as_json)

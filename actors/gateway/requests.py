@@ -160,9 +160,12 @@ def members() -> Request[dict[str, Any]]:
     return Request("GET", "/v1/members", _document)
 
 
-def change_member(action: str, member: str) -> Request[dict[str, Any]]:
+def change_member(action: str, member: str, accept_risk: bool = False) -> Request[dict[str, Any]]:
     """Begin a change of membership, at the leader."""
-    return Request("POST", "/v1/members", _document, {"json": {"action": action, "member": member}})
+    wanted: dict[str, Any] = {"action": action, "member": member}
+    if accept_risk:
+        wanted["accept_risk"] = True
+    return Request("POST", "/v1/members", _document, {"json": wanted})
 
 
 def scale(validators: int) -> Request[dict[str, Any]]:

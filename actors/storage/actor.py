@@ -37,6 +37,7 @@ from actors.shell import (
 )
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk, wait_for
+from actors.storage.disk_identity import settle
 from actors.storage.errors import NotRetainedError
 from actors.storage.formats import Delta
 from actors.storage.history import Retention
@@ -93,9 +94,15 @@ class Storage(Shell):
                 sync=settings.durability == "sync",
                 retention=Retention(settings.proof_heights_max, settings.proof_history_mb << 20),
             )
+            log = self._chain.raft_log
+            self._identity = settle(
+                directory.parent, log.disk_identity(), log.put_disk_identity, secrets.token_bytes
+            )
         except BaseException:
             self._disk.close()
             raise
+        if self._identity.renewed:
+            self.log.warning("this disk has a new identity: {}", self._identity.renewed)
         self._disk.alarm = self._on_full
         self._chain.state.tree.each = sharing(settings.hash_threads)
         self._reader = Reader(self._chain)

@@ -5,6 +5,7 @@ Column family `raft`:
     "h"             hard state: the term and the vote cast in it
     "s"             snapshot: the state that stands for the log up to its index
     "b"             index u64 of the last entry that compaction dropped, then the bytes that describe it
+    "d"             which memory this is, and the number of its last start, see disk_identity.py
     "e" + index     one entry; the index is big-endian, so that entries sort
 
 A record is written into somebody's write batch, so that an entry and the block that it names become durable
@@ -18,13 +19,14 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from actors.storage.disk_identity import IDENTITY_BYTES
 from actors.storage.errors import CorruptionError, HeightError
 
 if TYPE_CHECKING:  # Consensus imports this file for the record alone, and no database with it
     from actors.storage.disk import Batch, Disk
 
 FAMILY = "raft"
-_HARD_STATE, _SNAPSHOT, _BASE, _ENTRY = b"h", b"s", b"b", b"e"
+_HARD_STATE, _SNAPSHOT, _BASE, _DISK, _ENTRY = b"h", b"s", b"b", b"d", b"e"
 _INDEX = struct.Struct(">Q")
 _AFTER_ALL_ENTRIES = _ENTRY + b"\xff" * 9
 
@@ -46,13 +48,17 @@ class RaftRecord:
 
 @dataclass(frozen=True, slots=True)
 class RaftState:
-    """What is on disk. Entries follow each other from base_index + 1. Empty bytes where there is nothing."""
+    """What is on disk. Entries follow each other from base_index + 1. Empty bytes where there is nothing.
+
+    disk: the identity of this memory.
+    """
 
     hard_state: bytes
     snapshot: bytes
     base_index: int
     base: bytes
     entries: tuple[bytes, ...]
+    disk: bytes = b""
 
 
 def _entry_key(index: int) -> bytes:
@@ -86,7 +92,18 @@ class RaftLog:
             base_index,
             base[_INDEX.size :],
             tuple(entries),
+            (self.disk_identity() or b"")[:IDENTITY_BYTES],
         )
+
+    def disk_identity(self) -> bytes | None:
+        """What `put_disk_identity` has put."""
+        return self._disk.get(FAMILY, _DISK)
+
+    def put_disk_identity(self, value: bytes) -> None:
+        """Make the identity of this memory, and the number of its last start, durable."""
+        batch = self._disk.batch()
+        batch.put(FAMILY, _DISK, value)
+        batch.write(sync=True)
 
     def put(self, batch: Batch, record: RaftRecord) -> None:
         """Add a record to a write batch. Raises HeightError for entries that leave a gap."""

@@ -61,7 +61,12 @@ class Pipeline:
 
 async def produce(shards: list[Shard], until: Any) -> list[Work]:
     producer = Producer(shards, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
-    pipeline, engine = Pipeline(), SimpleNamespace(replica=SimpleNamespace(head=SimpleNamespace(height=0)))
+    pipeline, engine = (
+        Pipeline(),
+        SimpleNamespace(
+            replica=SimpleNamespace(head=SimpleNamespace(height=0), raft=SimpleNamespace(is_founded=True))
+        ),
+    )
     task = asyncio.create_task(producer.run(engine, pipeline))  # type: ignore[arg-type]
     async with asyncio.timeout(30):
         while not until(pipeline):
@@ -88,7 +93,7 @@ async def handed_over(shards: list[Shard], draws: int) -> list[int]:
     asked = shards[-1].asked
     given: list[int] = []
     engine = SimpleNamespace(
-        replica=SimpleNamespace(head=SimpleNamespace(height=0)),
+        replica=SimpleNamespace(head=SimpleNamespace(height=0), raft=SimpleNamespace(is_founded=True)),
         hand_over=lambda: bool(given.append(len(asked)) or True),
     )
     told: list[str] = []

@@ -1,0 +1,309 @@
+"""Founding, disks that are lost, and how a voter gets its vote back."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from actors.consensus.raft import (
+    Configuration,
+    DurableState,
+    EntryKind,
+    HardState,
+    MembershipError,
+    Message,
+    Raft,
+    RaftOptions,
+    Role,
+    genesis,
+)
+from actors.consensus.raft import messages as wire
+from actors.consensus.raft.errors import FoundingError
+from actors.consensus.raft.records import AWAITED
+
+from .lockstep import Lockstep, block_vote, proposal
+
+
+def disk(member: int, life: int = 0) -> bytes:
+    return bytes([member, life]) * 8
+
+
+class Disks(Lockstep):
+    """A network whose members have disks, which they may lose."""
+
+    def __init__(self, voters: tuple[int, ...] = (1, 2, 3), **options: object) -> None:
+        super().__init__(voters)
+        self.voters = voters
+        self.options = RaftOptions(**options)  # type: ignore[arg-type]
+        for member in voters:
+            self.begin(member)
+
+    def begin(self, member: int, life: int = 0) -> Raft:
+        """`member` starts with an empty disk."""
+        raft = Raft(
+            member, genesis(self.voters), Random(member), self.now_ms, self.options, disk=disk(member, life)
+        )
+        self.replicas[member] = raft
+        self.committed[member] = []
+        self.settle()
+        return raft
+
+
+def founded(*voters: int) -> Disks:
+    network = Disks(voters or (1, 2, 3))
+    network.run(1000)
+    assert network.leader().is_founded
+    return network
+
+
+# --- founding ---------------------------------------------------------------------------------------------
+
+
+def test_a_network_names_the_disks_of_all_before_its_first_block() -> None:
+    network = founded()
+    leader = network.leader()
+    assert leader.configuration.disks == ((1, disk(1)), (2, disk(2)), (3, disk(3)))
+    network.propose(leader.id, 1)
+    assert network.digests(1) == network.digests(2) == network.digests(3) == [1]
+    assert all(network[member].may_sign for member in (1, 2, 3))
+
+
+def test_nothing_is_final_while_a_member_is_missing() -> None:
+    network = Disks()
+    network.cut = {3}
+    network.run(1000)
+    leader = network.leader()
+    assert leader.founding_waits_for == (1, 2, 3)  # there is no entry yet that they could acknowledge
+    with pytest.raises(FoundingError, match="waiting"):
+        leader.propose(proposal(1), network.now_ms)
+    assert leader.commit_index == 0
+    network.cut = set()
+    network.run(1000)
+    network.propose(network.leader().id, 1)
+    assert network.digests(3) == [1]
+
+
+def test_an_entry_that_not_all_acknowledge_founds_nothing() -> None:
+    network = Disks()
+    network.lost = lambda m: m.to == 3 and isinstance(m, wire.AppendRequest)
+    network.run(1000)
+    leader = network.leader()
+    assert leader.configuration.disks
+    assert leader.founding_waits_for == (3,)
+    assert not leader.is_founded
+    assert leader.commit_index == 0
+
+
+def test_a_member_that_loses_its_disk_meanwhile_is_named_anew() -> None:
+    network = Disks()
+    network.lost = lambda m: m.to == 3 and isinstance(m, wire.AppendRequest)
+    network.run(1000)
+    other = next(m for m in (1, 2) if m != network.leader().id)
+    network.begin(other, life=1)
+    network.lost = lambda m: False
+    network.run(1000)
+    assert network.leader().configuration.disk_of(other) == disk(other, 1)
+    assert network.leader().is_founded
+
+
+def test_a_network_of_one_is_founded_at_once() -> None:
+    network = founded(1)
+    network.propose(1, 1)
+    assert network.digests(1) == [1]
+
+
+def test_a_majority_founds_where_the_operator_says_so() -> None:
+    network = Disks(founded_by_all=False)
+    network.cut = {3}
+    network.run(1000)
+    network.propose(network.leader().id, 1)
+    assert network.digests(network.leader().id) == [1]
+    network.cut = set()
+    network.run(2000)
+    assert network.leader().configuration.disk_of(3) == disk(3)
+    assert network.digests(3) == [1]
+
+
+def test_the_emptied_and_the_late_found_no_second_network() -> None:
+    network = Disks()
+    network.lost = lambda m: m.to == 3 and isinstance(m, wire.AppendRequest) and not m.entries
+    network.run(1000)
+    first, rest = network.leader().id, [m for m in (1, 2, 3) if m != network.leader().id]
+    network.cut = {first}
+    for member in rest:
+        network.begin(member, life=1)
+    network.run(3000)
+    assert all(network[member].commit_index == 0 for member in rest)
+    network.cut = set()
+    network.run(3000)
+    assert all(network[member].founded_elsewhere for member in rest)
+    assert network[first].commit_index > 0
+    assert all(entry.kind is not EntryKind.BLOCK for member in rest for entry in network[member].log.entries)
+
+
+# --- a disk is lost ----------------------------------------------------------------------------------------
+
+
+def test_an_emptied_member_has_no_vote_and_gets_it_back() -> None:
+    network = founded()
+    leader = network.leader()
+    victim = next(m for m in (1, 2, 3) if m != leader.id)
+    network.propose(leader.id, 1)
+    term = leader.term
+    network.begin(victim, life=1)
+    seen = []
+    for _ in range(80):
+        network.run(10)
+        seen.append((network.leader().configuration.voters, network.leader().configuration.disk_of(victim)))
+    rest = tuple(m for m in (1, 2, 3) if m != victim)
+    assert (rest, AWAITED) in seen
+    assert seen[-1] == ((1, 2, 3), disk(victim, 1))
+    assert network.digests(victim) == [1]
+    assert network[victim].may_sign
+    assert network.leader().term == term
+
+
+def test_two_that_forgot_do_not_outvote_one_that_did_not() -> None:
+    network = founded()
+    network.propose(network.leader().id, 1)
+    keeper = network.leader().id
+    for member in {1, 2, 3} - {keeper}:
+        network.begin(member, life=1)
+    network.run(5000)
+    assert network.digests(keeper) == [1]
+    assert all(network[m].commit_index <= 1 and not network[m].may_sign for m in {1, 2, 3} - {keeper})
+
+
+def test_the_first_block_is_not_replaced_by_an_emptied_member_and_a_late_one() -> None:
+    """Stop 3; pay; stop 1 and 2; empty 2; start 2 and 3: nothing is made. Start 1: it goes on."""
+    network = founded()
+    network.cut = {3}
+    network.run(1000)
+    network.propose(network.leader().id, 1)
+    assert network.digests(1) == network.digests(2) == [1]
+    network.cut = {1}
+    network.begin(2, life=1)
+    network.run(3000)
+    for member in (2, 3):
+        assert network[member].role is not Role.LEADER
+        assert network.digests(member) == []
+    network.cut = set()
+    network.run(3000)
+    network.propose(network.leader().id, 2)
+    assert [network.digests(member)[-2:] for member in (1, 2, 3)] == [[1, 2]] * 3
+    assert network.leader().configuration.disk_of(2) == disk(2, 1)
+
+
+def test_an_old_backup_is_another_disk() -> None:
+    network = founded()
+    old = tuple(network[3].log.entries)
+    network.propose(network.leader().id, 1, 2)
+    durable = DurableState(genesis((1, 2, 3)).snapshot, HardState(network[3].term), entries=old)
+    network.replicas[3] = Raft(3, durable, Random(3), network.now_ms, disk=disk(3, 1))
+    network.committed[3] = []
+    assert not network[3].may_sign
+    assert not network[3].is_promotable
+    network.run(2000)
+    assert network.leader().configuration.disk_of(3) == disk(3, 1)
+    assert network.digests(3)[-2:] == [1, 2]
+
+
+def test_of_two_copies_the_named_one_counts() -> None:
+    network = founded()
+    leader = network.leader()
+    other = next(m for m in (1, 2, 3) if m != leader.id)
+    match = next(known for known in leader.followers() if known.member == other).match
+    network.propose(leader.id, 1)
+    copy = wire.AppendResponse(other, leader.id, leader.term, match + 500, disk=disk(other, 9), named=True)
+    leader.step(copy, network.now_ms)
+    after = next(known for known in leader.followers() if known.member == other)
+    assert after.counted
+    assert after.match == match + 1
+
+
+def answers(sender: int, to: int, term: int, life: int) -> list[Message]:
+    from_disk = {"disk": disk(sender, life), "named": True}
+    return [
+        wire.VoteResponse(sender, to, term, True, **from_disk),
+        wire.PreVoteResponse(sender, to, term + 1, True, **from_disk),
+    ]
+
+
+@pytest.mark.parametrize(("life", "wins"), [(0, True), (1, False)])
+def test_a_vote_counts_from_the_named_disk_alone(life: int, wins: bool) -> None:
+    network = founded()
+    network.cut = {1, 2, 3}
+    candidate = network[3]
+    now_ms = network.now_ms + 1000
+    candidate.tick(now_ms)
+    assert candidate.role is Role.PRE_CANDIDATE
+    for answer in answers(2, 3, candidate.term, life)[1:]:
+        candidate.step(answer, now_ms)
+    assert (candidate.role is Role.CANDIDATE) is wins
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_leader_from_another_disk_is_not_heard(named: bool) -> None:
+    network = founded()
+    follower = next(m for m in (1, 2, 3) if m != network.leader().id)
+    other = next(m for m in (1, 2, 3) if m not in (follower, network.leader().id))
+    before = (network[follower].term, network[follower].leader)
+    lie = wire.HeartbeatRequest(
+        other, follower, before[0] + 1, 0, 1, 0, disk=disk(other, int(named)), named=named
+    )
+    network[follower].step(lie, network.now_ms)
+    assert (network[follower].term, network[follower].leader) == before
+
+
+def test_block_votes_come_from_the_named_disk_alone() -> None:
+    network = founded()
+    leader = network.leader()
+    other = next(m for m in (1, 2, 3) if m != leader.id)
+    for life in (1, 0):
+        answer = wire.HeartbeatResponse(
+            other, leader.id, leader.term, 0, 0, (block_vote(life + 1),), disk=disk(other, life), named=True
+        )
+        leader.step(answer, network.now_ms)
+    assert [received.vote.index for received in leader.take_effects().votes] == [1]
+
+
+# --- an operator -------------------------------------------------------------------------------------------
+
+
+def test_two_members_need_an_operator() -> None:
+    network = founded(1, 2)
+    network.propose(network.leader().id, 1)
+    network.begin(2, life=1)
+    network.run(3000)
+    assert all(network[member].role is not Role.LEADER for member in (1, 2))
+    for member in (1, 2):
+        network[member].readmit(2)
+    network.run(3000)
+    network.propose(network.leader().id, 2)
+    assert network.digests(2) == [1, 2]
+    assert network.leader().configuration == Configuration((1, 2), (), (), ((1, disk(1)), (2, disk(2, 1))))
+    assert not network[1].readmitted
+    assert not network[2].readmitted
+
+
+def test_a_new_voter_is_named_when_it_is_promoted() -> None:
+    network = founded(1, 2, 3)
+    leader = network.leader()
+    gone = next(m for m in (1, 2, 3) if m != leader.id)
+    rest = tuple(m for m in (1, 2, 3) if m != gone)
+    leader.change_membership(rest, (gone,))
+    network.settle()
+    network.run(120)
+    assert leader.configuration.disk_of(gone) is None
+    assert leader.configuration.voters == rest  # a learner by choice stays one
+    leader.change_membership((1, 2, 3))
+    network.settle()
+    assert leader.configuration.disk_of(gone) == disk(gone)
+    network.cut = {gone}
+    leader.change_membership(rest)
+    network.settle()
+    leader.change_membership(rest, (gone,))
+    network.settle()
+    with pytest.raises(MembershipError, match="not answered"):
+        leader.change_membership((1, 2, 3))
