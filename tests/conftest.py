@@ -82,3 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(left_out)
     order = {folder: place for place, folder in enumerate(FOLDERS_FIRST)}
     items.sort(key=lambda item: order.get(folder_of(item.nodeid), len(order)))
+
+
+@pytest.fixture(autouse=True)
+def home_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands of a test remember networks where no other test, nor the user, finds them."""
+    monkeypatch.setenv("RAYCHAIN_HOME", str(tmp_path_factory.mktemp("home")))

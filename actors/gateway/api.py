@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from actors.gateway import metrics, render
+from actors.gateway.answers import NETWORK_HEADER, network_mark
 from actors.gateway.backend import Backend, BusyError, UnavailableError
 from actors.gateway.batch_route import BatchRoute
 from actors.gateway.body import (
@@ -54,8 +55,11 @@ _STATUS_PROBLEMS = {
 }
 
 
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+
+
 class Api:
-    """The ASGI application: one route by hand, all others by FastAPI."""
+    """The ASGI application: one route by hand, all others by FastAPI. Every answer names the network."""
 
     def __init__(
         self,
@@ -70,10 +74,16 @@ class Api:
         self._batch = BatchRoute(backend, report)
         self._explorer = ExplorerRoute()
         self.gate = Gate(self._route, settings, keys)
+        self._mark = NETWORK_HEADER.encode(), network_mark(backend.genesis).encode()
         self.events = EventsRoute(backend, report, settings.subscribers_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.gate(scope, receive, send)
+        async def marked(message: MutableMapping[str, Any]) -> None:
+            if message["type"] in _STARTS:
+                message = {**message, "headers": [*message.get("headers", ()), self._mark]}
+            await send(message)
+
+        await self.gate(scope, receive, marked)
 
     def figures(self) -> dict[str, object]:
         """What the HTTP face itself counts."""

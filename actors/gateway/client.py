@@ -1,12 +1,19 @@
 """Clients of the HTTP API, blocking and asynchronous. They import neither Ray nor the server.
 
-    with Client("http://127.0.0.1:8470") as client:
+    with Client("http://127.0.0.1:8470", genesis=read_genesis(Path("data"))) as client:
         receipt = client.submit(batch, wait="committed")
         client.verified_proof(receipt.ids[0])
 
 Answers are the API's JSON as dictionaries. Errors are typed: ApiError carries the problem details,
 UnavailableApiError may be retried after `retry_after_s` (submitting is idempotent), CommitTimeoutError says
-that what was submitted is still pending. `AsyncClient` has the same calls, awaited.
+that what was submitted is still pending, ForeignAnswerError that something else than a gateway of this
+network answered: what was submitted may have been taken or not, so ask for it by id (delivery.py does).
+
+genesis: what the network is known by, a document or its hash (32 bytes), from a source that you trust. Then
+no answer of another network is taken for one of this, and proofs are judged by it. Without one, a client
+takes the network of the first answer for the one it speaks to, and proves nothing.
+
+`AsyncClient` has the same calls, awaited.
 """
 
 from __future__ import annotations
@@ -20,37 +27,46 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from actors.gateway import requests
-from actors.gateway.endpoints import Endpoints
+from actors.gateway.answers import (
+    ApiError,
+    CommitTimeoutError,
+    ForeignAnswerError,
+    UnavailableApiError,
+    check_mark,
+    unreachable,
+)
+from actors.gateway.endpoints import AddressError, Endpoints
 from actors.gateway.light_client import verify
 from actors.gateway.proof import InclusionProof, ProofError, verify_proof
+from actors.gateway.proxies import ProxyError, http_options
 from actors.gateway.requests import (
-    ApiError,
     BatchReceipt,
-    CommitTimeoutError,
     Consistency,
     Found,
     Height,
     Refusal,
     Request,
-    UnavailableApiError,
     WaitLevel,
     bearer,
     transaction_json,
-    unreachable,
 )
+from actors.gateway.trust import Pin
 from actors.ledger.block import Block, Header
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch
 
 __all__ = [
+    "AddressError",
     "ApiError",
     "AsyncClient",
     "BatchReceipt",
     "Client",
     "CommitTimeoutError",
+    "ForeignAnswerError",
     "Found",
     "InclusionProof",
     "ProofError",
+    "ProxyError",
     "Refusal",
     "UnavailableApiError",
     "WaitLevel",
@@ -58,8 +74,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 Answer = TypeVar("Answer")
@@ -76,33 +90,61 @@ def _proven_account(genesis: Genesis, key: bytes, document: dict[str, Any]) -> d
     return verify(genesis, [], msgspec.json.encode(document), key)
 
 
-def _trusted(ca_file: str) -> ssl.SSLContext | bool:
-    import ssl
+class _Attempts:
+    """The attempts of one request: after each that failed, how long to wait before the next."""
 
-    return ssl.create_default_context(cafile=ca_file) if ca_file else True
+    def __init__(self, endpoints: Endpoints, request: Request[Any]) -> None:
+        self._endpoints, self._request = endpoints, request
+        self._failures, self._began, self._cut_off = 0, time.monotonic(), False
+
+    def pause_s(self, url: str, error: UnavailableApiError) -> float | None:
+        """Seconds until the request that failed at `url` is repeated, None if it is not."""
+        self._endpoints.failed(url)
+        if not self._request.may_repeat(error):
+            return None
+        # A balancer closes an idle connection just when a request is written: that is worth one more attempt.
+        if error.cut_off and not self._cut_off:
+            self._cut_off = True
+            return 0.0
+        self._failures += 1
+        asked_for_s, waited_s = error.retry_after_s if error.status else 0.0, time.monotonic() - self._began
+        refused = not error.status and error.nothing_taken
+        return self._endpoints.pause_s(self._failures, asked_for_s, waited_s, refused)
 
 
-def _pause_s(
-    endpoints: Endpoints,
-    url: str,
-    request: Request[Any],
-    error: UnavailableApiError,
-    failures: int,
-    waited_s: float,
-) -> float | None:
-    """Seconds until a request that failed at `url` is repeated, None if it is not."""
-    endpoints.failed(url)
-    if not request.may_repeat(error):
-        return None
-    return endpoints.pause_s(failures, error.retry_after_s if error.status else 0.0, waited_s)
+class _Base:
+    """What both clients know: whom to ask, and of which network they are."""
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        patience_s: float,
+        genesis: Genesis | bytes | None,
+        retry_refused: bool,
+    ) -> None:
+        self._endpoints = Endpoints(urls, patience_s, retry_refused=retry_refused)
+        self._pin = Pin(genesis)
+        self._network = self._pin.mark
+
+    @property
+    def genesis_trust(self) -> str:
+        """`pinned` where the caller said which network this is, `node` where the node's word has to do."""
+        return "node" if self._pin.digest is None else "pinned"
+
+    def _value(self, request: Request[Answer], response: httpx.Response) -> Answer | None:
+        value = request.value(response, self._network)
+        if self._network is None:
+            self._network = check_mark(response, None)
+        return value
 
 
-class Client:
+class Client(_Base):
     """A connection pool to one gateway, or to several of one network (see endpoints.py for which is asked).
 
     timeout_s bounds every attempt, waits included; patience_s is how long requests that can be repeated are
-    repeated while no gateway answers. ca_file: certificates to trust for https, instead of the system's.
-    api_key: of a node that asks for keys; every request carries it.
+    repeated while no gateway answers (retry_refused=False: not where all refuse the connection). ca_file:
+    certificates to trust for https, instead of the system's. api_key: of a node that asks for keys; every
+    request carries it. genesis: see the module. Raises AddressError, or ProxyError (see proxies.py).
     """
 
     def __init__(
@@ -113,14 +155,14 @@ class Client:
         patience_s: float = 0.0,
         ca_file: str = "",
         api_key: str = "",
+        genesis: Genesis | bytes | None = None,
+        retry_refused: bool = True,
     ) -> None:
         import httpx  # here, since it takes longer to import than all the rest
 
-        self._http = httpx.Client(
-            timeout=timeout_s, transport=transport, verify=_trusted(ca_file), headers=bearer(api_key)
-        )
-        self._endpoints = Endpoints(urls, patience_s)
-        self._genesis: Genesis | None = None
+        super().__init__(urls, patience_s, genesis, retry_refused)
+        way = http_options(self._endpoints.urls if transport is None else [], ca_file)
+        self._http = httpx.Client(timeout=timeout_s, transport=transport, headers=bearer(api_key), **way)
 
     def __enter__(self) -> Client:
         return self
@@ -163,10 +205,10 @@ class Client:
             return False
 
     def genesis(self) -> Genesis:
-        """The genesis that the node serves, read once. To trust it, compare its hash with one you know."""
-        if self._genesis is None:
-            self._genesis = self._known(requests.genesis())
-        return self._genesis
+        """The pinned genesis; without one, that which the node serves, read once and proven by nothing."""
+        if self._pin.document is None:
+            self._pin.document = self._known(requests.genesis(self._pin.digest))
+        return self._pin.document
 
     def account(
         self, key: bytes, height: Height = "latest", consistency: Consistency = "bounded"
@@ -198,22 +240,20 @@ class Client:
         return self._send(requests.proof(tx_id))
 
     def verified_proof(self, tx_id: bytes, genesis: Genesis | None = None) -> Header:
-        """Fetch a proof and check it here against a genesis you trust (the node's own if None is given).
+        """Fetch a proof and check it here, against the genesis given or pinned.
 
-        Returns the header of the block. Raises ProofError naming the check that fails.
+        Returns the header of the block. Raises ProofError naming the check that fails: `genesis` where
+        neither is there. To give `client.genesis()` without a pin is to check the node against itself.
         """
-        return _proven(genesis or self.genesis(), tx_id, self.proof(tx_id))
+        return _proven(genesis or self._trusted(), tx_id, self.proof(tx_id))
 
     def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
         """An account's proof at a retained height as the node gives it, unverified."""
         return self._known(requests.state_proof(key, height))
 
     def verified_account(self, key: bytes, genesis: Genesis | None = None) -> dict[str, Any]:
-        """An account's nonce and balance, proven here against a genesis you trust (or the node's own).
-
-        Raises ProofError naming the check that fails.
-        """
-        return _proven_account(genesis or self.genesis(), key, self.state_proof(key))
+        """An account's nonce and balance, proven here as in `verified_proof`."""
+        return _proven_account(genesis or self._trusted(), key, self.state_proof(key))
 
     def sealed_header(self, height: Height = "latest") -> bytes | None:
         """Bytes of a final block's header, signature and certificate, or None."""
@@ -227,30 +267,33 @@ class Client:
         """A block, decoded from its bytes, or None."""
         return self._send(requests.raw_block(height, self.genesis()))
 
+    def _trusted(self) -> Genesis:
+        self._pin.check()
+        return self.genesis()
+
     def _known(self, request: Request[Answer]) -> Answer:
         return cast(Answer, self._send(request))
 
     def _send(self, request: Request[Answer]) -> Answer | None:
         import httpx
 
-        failures, began = 0, time.monotonic()
+        attempts = _Attempts(self._endpoints, request)
         while True:
             url = self._endpoints.current
             try:
                 try:
                     response = self._http.request(request.method, url + request.path, **request.options)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     raise unreachable(error) from error
-                return request.value(response)
+                return self._value(request, response)
             except UnavailableApiError as error:
-                failures += 1
-                pause_s = _pause_s(self._endpoints, url, request, error, failures, time.monotonic() - began)
+                pause_s = attempts.pause_s(url, error)
                 if pause_s is None:
                     raise
             time.sleep(pause_s)
 
 
-class AsyncClient:
+class AsyncClient(_Base):
     """`Client` with awaited calls; many may be open at once, up to `connections_max` connections."""
 
     def __init__(
@@ -262,19 +305,17 @@ class AsyncClient:
         patience_s: float = 0.0,
         ca_file: str = "",
         api_key: str = "",
+        genesis: Genesis | bytes | None = None,
+        retry_refused: bool = True,
     ) -> None:
         import httpx
 
+        super().__init__(urls, patience_s, genesis, retry_refused)
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
+        way = http_options(self._endpoints.urls if transport is None else [], ca_file, asynchronous=True)
         self._http = httpx.AsyncClient(
-            timeout=timeout_s,
-            limits=limits,
-            transport=transport,
-            verify=_trusted(ca_file),
-            headers=bearer(api_key),
+            timeout=timeout_s, limits=limits, transport=transport, headers=bearer(api_key), **way
         )
-        self._endpoints = Endpoints(urls, patience_s)
-        self._genesis: Genesis | None = None
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -317,9 +358,9 @@ class AsyncClient:
 
     async def genesis(self) -> Genesis:
         """See `Client.genesis`."""
-        if self._genesis is None:
-            self._genesis = await self._known(requests.genesis())
-        return self._genesis
+        if self._pin.document is None:
+            self._pin.document = await self._known(requests.genesis(self._pin.digest))
+        return self._pin.document
 
     async def account(
         self, key: bytes, height: Height = "latest", consistency: Consistency = "bounded"
@@ -349,7 +390,7 @@ class AsyncClient:
 
     async def verified_proof(self, tx_id: bytes, genesis: Genesis | None = None) -> Header:
         """See `Client.verified_proof`."""
-        return _proven(genesis or await self.genesis(), tx_id, await self.proof(tx_id))
+        return _proven(genesis or await self._trusted(), tx_id, await self.proof(tx_id))
 
     async def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
         """See `Client.state_proof`."""
@@ -357,7 +398,7 @@ class AsyncClient:
 
     async def verified_account(self, key: bytes, genesis: Genesis | None = None) -> dict[str, Any]:
         """See `Client.verified_account`."""
-        return _proven_account(genesis or await self.genesis(), key, await self.state_proof(key))
+        return _proven_account(genesis or await self._trusted(), key, await self.state_proof(key))
 
     async def sealed_header(self, height: Height = "latest") -> bytes | None:
         """See `Client.sealed_header`."""
@@ -371,24 +412,27 @@ class AsyncClient:
         """See `Client.raw_block`."""
         return await self._send(requests.raw_block(height, await self.genesis()))
 
+    async def _trusted(self) -> Genesis:
+        self._pin.check()
+        return await self.genesis()
+
     async def _known(self, request: Request[Answer]) -> Answer:
         return cast(Answer, await self._send(request))
 
     async def _send(self, request: Request[Answer]) -> Answer | None:
         import httpx
 
-        failures, began = 0, time.monotonic()
+        attempts = _Attempts(self._endpoints, request)
         while True:
             url = self._endpoints.current
             try:
                 try:
                     response = await self._http.request(request.method, url + request.path, **request.options)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     raise unreachable(error) from error
-                return request.value(response)
+                return self._value(request, response)
             except UnavailableApiError as error:
-                failures += 1
-                pause_s = _pause_s(self._endpoints, url, request, error, failures, time.monotonic() - began)
+                pause_s = attempts.pause_s(url, error)
                 if pause_s is None:
                     raise
             await asyncio.sleep(pause_s)

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
 
-from actors.console import UserError, console, emit, explained
+from actors.console import UserError, emit, explained
 from actors.directory import DirectoryError, read_signer, write_secret
-from actors.gateway import doctor, membership_commands, proof_commands
-from actors.gateway.client import ApiError, AsyncClient
+from actors.gateway import doctor, membership_commands, network_commands, proof_commands, send_commands
+from actors.gateway.client import ApiError
 from actors.gateway.options import (
     DEFAULT_KEYS,
     DEFAULT_URL,
+    GenesisFile,
     Json,
     KeysDir,
     Url,
     Watch,
-    api_key,
     key_path,
+    keys_folder,
     opened,
     public_key_of,
     show,
-    signer_of,
+    trusting,
 )
 from actors.gateway.proof import ProofError
-from actors.gateway.wallet import RefusedError, UnconfirmedError, Wallet
-from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
-from actors.ledger.signing import SEED_BYTES, Signer, Transfer, sign_transfer
+from actors.ledger.rows import FormatError
+from actors.ledger.signing import SEED_BYTES, Signer
 from actors.settings import WORKERS_MAX
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(proof_commands.app)
+app.add_typer(send_commands.app)
 app.add_typer(membership_commands.app, name="members")
+app.add_typer(network_commands.app, name="networks")
 doctor.register(app)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys on this machine, one file each, mode 0600.")
 app.add_typer(keys_app, name="keys")
 
-_MISTAKES = (DirectoryError, FormatError, ApiError, ProofError, RefusedError, UnconfirmedError)
+_MISTAKES = (DirectoryError, FormatError, ApiError, ProofError)
 
 
 @keys_app.command("new")
@@ -66,7 +65,7 @@ def keys_show(
     as_json: Json = False,
 ) -> None:
     """Show public keys; secrets stay in their files."""
-    folder = keys_dir.expanduser()
+    folder = keys_folder(keys_dir)
     names = [name] if name else sorted(path.stem for path in folder.glob("*.key"))
     if not names:
         raise UserError(f"no keys in {folder}; make one with `node.py keys new NAME`")
@@ -106,75 +105,16 @@ def scale(
 
 @app.command()
 @explained(*_MISTAKES)
-def send(
-    amount: Annotated[int, typer.Argument(help="Smallest units to send.")],
-    sender: Annotated[str, typer.Option("--from", help="Name of a key, or development:N.")],
-    to: Annotated[str, typer.Option("--to", help="Public key, name of a key, or development:N.")],
-    fee: Annotated[int, typer.Option(help="Smallest units offered to the proposer.")] = 1,
-    nonce: Annotated[int | None, typer.Option(help="Default: the account's next.")] = None,
-    expiry_height: Annotated[int, typer.Option(help="Last height that may hold it.")] = NEVER_EXPIRES_HEIGHT,
-    memo: Annotated[str, typer.Option(help="Text to carry as the payload.")] = "",
-    wait: Annotated[str, typer.Option(help="accepted, durable or committed.")] = "committed",
-    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="So many such transfers.")] = 1,
-    url: Url = DEFAULT_URL,
-    keys_dir: KeysDir = DEFAULT_KEYS,
-    as_json: Json = False,
-) -> None:
-    """Sign a transfer and submit it. With --count many, each is retried until it is committed, once."""
-    if wait not in ("accepted", "durable", "committed"):
-        raise UserError(f"--wait {wait}: expected accepted, durable or committed")
-    if count > 1 and (nonce is not None or wait != "committed"):
-        raise UserError("--count: many transfers get their nonces by themselves and wait until committed")
-    with opened(url) as client:
-        genesis = client.genesis()
-        signer = signer_of(keys_dir, sender, genesis.network)
-        recipient = public_key_of(keys_dir, to, genesis.network)
-        if count > 1:
-            draft = Transfer(recipient, amount, 0, fee, expiry_height, memo.encode())
-            emit(asyncio.run(_send_many(url, signer, draft, count)), as_json)
-            return
-        number = client.account(signer.public_key)["nonce"] if nonce is None else nonce
-        transfer = Transfer(recipient, amount, int(number), fee, expiry_height, memo.encode())
-        answer = client.submit_one(sign_transfer(signer, genesis.chain_tag, transfer), wait=wait)  # type: ignore[arg-type]
-        emit(answer, as_json)
-
-
-async def _send_many(url: str, signer: Signer, draft: Transfer, count: int) -> dict[str, Any]:
-    """`count` transfers like the draft, with automatic nonces, many in flight."""
-    began, heights = time.monotonic(), []
-    async with AsyncClient(url.split(","), api_key=api_key()) as client, Wallet(client, signer) as wallet:
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("committed", total=count)
-
-            async def one() -> None:
-                payload, expiry = draft.payload, draft.expiry_height
-                sent = await wallet.transfer(draft.recipient, draft.amount, draft.fee, payload, expiry)
-                heights.append(sent.height)
-                bar.advance(task)
-
-            await asyncio.gather(*(one() for _ in range(count)))
-    seconds = time.monotonic() - began
-    return {
-        "committed": count,
-        "seconds": round(seconds, 2),
-        "per_second": round(count / seconds, 1),
-        "first_height": min(heights),
-        "last_height": max(heights),
-        "retries": wallet.retries,
-    }
-
-
-@app.command()
-@explained(*_MISTAKES)
 def balance(
     account: Annotated[str, typer.Argument(help="Public key, name of a key, or development:N.")],
     url: Url = DEFAULT_URL,
+    genesis_file: GenesisFile = None,
     keys_dir: KeysDir = DEFAULT_KEYS,
     watch_s: Watch = 0,
     as_json: Json = False,
 ) -> None:
-    """Balance and next nonce of an account."""
-    with opened(url) as client:
+    """Balance and next nonce of an account, as the node says them; `proof` proves them."""
+    with trusting(url, genesis_file) as (client, _):
         key = public_key_of(keys_dir, account, client.genesis().network)
         show(lambda: client.account(key), as_json, watch_s)
 
@@ -184,16 +124,21 @@ def balance(
 def tx(
     transaction_id: Annotated[str, typer.Argument(metavar="ID", help="64 hex digits.")],
     url: Url = DEFAULT_URL,
+    genesis_file: GenesisFile = None,
     as_json: Json = False,
 ) -> None:
-    """A committed transaction; its inclusion proof and certificate are verified here."""
-    with opened(url) as client:
+    """A committed transaction; its inclusion proof and certificate are verified here.
+
+    `genesis_trust` says against what: file, remembered (of first use), or node (its own word).
+    """
+    with trusting(url, genesis_file) as (client, trust):
         tx_id = _digest(transaction_id)
         found = client.transaction(tx_id)
         if found is None:
             raise UserError(f"no committed transaction {transaction_id}; if it was accepted, try again soon")
-        header = client.verified_proof(tx_id)
-        emit({**found, "proof_verified": True, "committed": _when(header.time_ms)}, as_json)
+        header = client.verified_proof(tx_id, client.genesis())
+        told = {**found, "proof_verified": True, "committed": _when(header.time_ms)}
+        emit({**told, **trust.facts(client)}, as_json)
 
 
 @app.command()

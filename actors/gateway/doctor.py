@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -20,9 +21,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from actors.console import UserError, console, emit, explained
-from actors.gateway.client import Client, UnavailableApiError
-from actors.gateway.options import DEFAULT_URL, Json, Url, api_key
+from actors.console import console, emit, explained
+from actors.gateway.client import Client
+from actors.gateway.options import DEFAULT_URL, Json, Url, opened
 
 FILES_MIN = 4_096
 SHARED_MEMORY_BYTES_MIN = 512 << 20
@@ -152,13 +153,8 @@ def top(
 ) -> None:
     """A live view of a node: head, actors, stages, queues, peers."""
     screen = Live(console=console, auto_refresh=False)
-    with Client(url.split(","), api_key=api_key()) as client, screen as live:
-        try:
-            watch(client, lambda seen: live.update(dashboard(seen), refresh=True), every_s, looks)
-        except UnavailableApiError as error:
-            raise UserError(f"{url}: {error}; is a node up there?") from None
-        except KeyboardInterrupt:
-            return
+    with contextlib.suppress(KeyboardInterrupt), opened(url) as client, screen as live:
+        watch(client, lambda seen: live.update(dashboard(seen), refresh=True), every_s, looks)
 
 
 def watch(client: Client, show: Callable[[dict[str, Any]], None], every_s: float, looks: int) -> None:

@@ -14,7 +14,25 @@ import typer
 
 from actors.console import UserError, emit
 from actors.directory import read_signer
-from actors.gateway.client import Client, UnavailableApiError
+from actors.gateway.client import (
+    AddressError,
+    ApiError,
+    Client,
+    ForeignAnswerError,
+    ProxyError,
+    UnavailableApiError,
+)
+from actors.gateway.trust import (
+    FIRST_USE,
+    GENESIS_VARIABLE,
+    HOME_VARIABLE,
+    KnownNetworks,
+    TrustError,
+    known_networks,
+    read_genesis,
+)
+from actors.ledger.genesis import Genesis
+from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
 
 DEFAULT_URL = "http://127.0.0.1:8470"
@@ -27,6 +45,17 @@ Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one J
 Watch = Annotated[
     float, typer.Option("--watch", min=0, max=3600, help="Look again every so many seconds, until Ctrl-C.")
 ]
+GenesisFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--genesis",
+        "--data-dir",
+        envvar=GENESIS_VARIABLE,
+        help="What you trust the network by: a genesis.json, or a network's data directory.",
+    ),
+]
+PATIENCE_S = 5.0
+"""How long commands repeat what a balancer or a busy node answers; a refused connection is told at once."""
 DEFAULT_KEYS = Path("~/.raychain/keys")
 
 
@@ -34,7 +63,20 @@ def key_path(keys_dir: Path, name: str) -> Path:
     """File of a key. Raises UserError for a name that is none."""
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UserError(f"key name {name!r}: use letters, digits, - and _")
-    return keys_dir.expanduser() / f"{name}.key"
+    return keys_folder(keys_dir) / f"{name}.key"
+
+
+def keys_folder(keys_dir: Path) -> Path:
+    """The folder of key files; the default one is in RAYCHAIN_HOME where that is set. Raises UserError for a
+    user without a home."""
+    if keys_dir == DEFAULT_KEYS and (home := os.environ.get(HOME_VARIABLE)):
+        return Path(home) / keys_dir.name
+    try:
+        return keys_dir.expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{keys_dir}: this user has no home; give --keys-dir, or set {HOME_VARIABLE}"
+        ) from None
 
 
 def signer_of(keys_dir: Path, name: str, network: str) -> Signer:
@@ -78,11 +120,83 @@ def api_key() -> str:
     return os.environ.get("RAYCHAIN_API_KEY", "")
 
 
+def addresses(url: str) -> list[str]:
+    """The gateways of --url A,B."""
+    return [each.strip() for each in url.split(",")]
+
+
+class Trust:
+    """By which genesis a command judges, and what it says of it: `genesis_trust` is
+
+    file         given with --genesis, or written down by `up` from its own data directory
+    remembered   the hash that this network had when it was first used from here
+    node         the node's own word, remembered from now on where there is a home to remember it in
+    """
+
+    def __init__(self, urls: list[str], given: Path | None) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self.genesis: Genesis | bytes | None = None
+        self._memory: KnownNetworks | None = None
+        self.source = ""
+        if given is not None:
+            self.genesis, self.word, self.source = read_genesis(given), "file", str(given)
+            return
+        self._memory = known_networks()
+        self.genesis = self._memory.digest_of(self._urls) if self._memory else None
+        self.word = "node" if self.genesis is None else "remembered"
+        if self._memory is not None and self.genesis is not None:
+            self.source = self._memory.source_of(self._urls)
+            self.word = "remembered" if self.source == FIRST_USE else "file"
+
+    def facts(self, client: Client) -> dict[str, Any]:
+        """What a command says of what it verified against; a first use is remembered."""
+        genesis = client.genesis()
+        if self.word == "node" and self._memory is not None:
+            self._memory.remember(self._urls, genesis, FIRST_USE)
+        told = {
+            "file": f"verified against the genesis of {self.source}",
+            "remembered": "verified against the genesis that this network had at its first use from here",
+            "node": "verified against the node's own genesis; give --genesis FILE to trust nobody",
+        }
+        return {"genesis_trust": self.word, "genesis": genesis.hash().hex(), "trust": told[self.word]}
+
+    def explained(self, url: str, error: ApiError) -> str:
+        """One sentence for what went wrong at a gateway."""
+        network = error.network if isinstance(error, ForeignAnswerError) else ""
+        if not network or self.genesis is None:
+            away = isinstance(error, UnavailableApiError) and not error.status
+            return f"{url}: {error}" + ("; is a node up there? start one with `node.py up`" if away else "")
+        digest = self.genesis.hash() if isinstance(self.genesis, Genesis) else self.genesis
+        known = f"the genesis of {self.source}" if self.word == "file" else "at its first use it"
+        return (
+            f"{url} is of ANOTHER NETWORK: its genesis begins with {network}, {known} was {digest.hex()}. "
+            "Somebody may be posing as your network. If it was founded anew, "
+            f"run `node.py networks forget {url}`"
+        )
+
+
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[Client]:
-    """A client, with the key in RAYCHAIN_API_KEY; a node that cannot be reached is explained to the user."""
-    with Client(url.split(","), api_key=api_key()) as client:
+    """As `trusting`, for commands that verify nothing themselves."""
+    with trusting(url) as (client, _):
+        yield client
+
+
+@contextlib.contextmanager
+def trusting(url: str, genesis: Path | None = None) -> Iterator[tuple[Client, Trust]]:
+    """A client with the key in RAYCHAIN_API_KEY, pinned to the genesis given or remembered. What goes wrong
+    on the way to the node is explained to the user."""
+    urls = addresses(url)
+    given = os.environ.get(GENESIS_VARIABLE, "")
+    try:
+        trust = Trust(urls, genesis or (Path(given) if given else None))
+        opening = Client(
+            urls, patience_s=PATIENCE_S, retry_refused=False, api_key=api_key(), genesis=trust.genesis
+        )
+    except (AddressError, ProxyError, TrustError, FormatError) as error:
+        raise UserError(str(error)) from None
+    with opening as client:
         try:
-            yield client
+            yield client, trust
         except UnavailableApiError as error:
-            raise UserError(f"{url}: {error}; is a node up there? start one with `node.py up`") from None
+            raise UserError(trust.explained(url, error)) from None

@@ -17,7 +17,7 @@ from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict, explain
 
 MEDIA_TYPE = "application/problem+json"
-_TYPE_PREFIX = "urn:raychain:problem:"
+TYPE_PREFIX = "urn:raychain:problem:"
 
 TITLES: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request could not be read"),
@@ -65,7 +65,7 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.status, title = TITLES[name]
         self.document: dict[str, Any] = {
-            "type": _TYPE_PREFIX + name,
+            "type": TYPE_PREFIX + name,
             "title": title,
             "status": self.status,
             "detail": detail,

@@ -14,10 +14,20 @@ from actors.directory import DirectoryError
 from actors.gateway import render
 from actors.gateway.client import ApiError
 from actors.gateway.light_client import BLOCKS_MAX, PROOF_FILE_BYTES_MAX, verify
-from actors.gateway.options import DEFAULT_KEYS, DEFAULT_URL, Json, KeysDir, Url, opened, public_key_of
-from actors.gateway.proof import ProofError
+from actors.gateway.options import (
+    DEFAULT_KEYS,
+    DEFAULT_URL,
+    GenesisFile,
+    Json,
+    KeysDir,
+    Url,
+    public_key_of,
+    trusting,
+)
+from actors.gateway.proof import ProofError, verify_proof
+from actors.gateway.trust import GENESIS_VARIABLE, TrustError, read_genesis
 from actors.ledger.block import CERTIFICATE_VOTES_MAX
-from actors.ledger.genesis import GENESIS_BYTES_MAX, Genesis, decode_genesis
+from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES, FormatError
 
 app = typer.Typer()
@@ -39,27 +49,35 @@ def proof(
         Path | None, typer.Option("--block-out", help="File for the header, signature, certificate.")
     ] = None,
     url: Url = DEFAULT_URL,
+    genesis_file: GenesisFile = None,
     keys_dir: KeysDir = DEFAULT_KEYS,
     as_json: Json = False,
 ) -> None:
-    """Fetch a proof of an account (its presence or absence), or of a transaction, for `verify` or others."""
+    """Fetch a proof of an account (its presence or absence), or of a transaction, for `verify` or others.
+
+    It is verified before it is written; `genesis_trust` says against what.
+    """
     if bool(account) == bool(transaction):
         raise UserError("say what to prove: --account KEY or --tx ID, one of them")
     if height != "latest" and not height.isdecimal():
         raise UserError(f"--height {height}: expected a number or latest")
     if transaction and format == "ics23":
         raise UserError("--format ics23: for --account; inclusion of transactions is proven by RFC 9162")
-    with opened(url) as client:
+    with trusting(url, genesis_file) as (client, trust):
         if account:
             key = public_key_of(keys_dir, account, client.genesis().network)
             document = client.state_proof(key, "latest" if height == "latest" else int(height))
+            verify(client.genesis(), [], msgspec.json.encode(document), key)
         else:
-            found = client.proof(key_bytes("--tx", transaction))
+            tx_id = key_bytes("--tx", transaction)
+            found = client.proof(tx_id)
             if found is None:
                 raise UserError(f"--tx {transaction}: no committed transaction has this id")
+            verify_proof(client.genesis(), tx_id, found)
             document = render.plain(asdict(found))
         at = int(document["height"])
         sealed = client.sealed_header(at) if block_out is not None and at else None
+        facts = trust.facts(client)
     data = bytes.fromhex(document["ics23"]) if format == "ics23" else msgspec.json.encode(document)
     if not data:
         raise UserError("ICS-23 has no absence proof in a state without accounts; take --format json")
@@ -69,13 +87,16 @@ def proof(
     summary = {"out": str(out), "bytes": len(data), "height": document["height"], "format": format}
     if account:
         summary["proves"] = "absence" if document["value"] is None else "presence"
-    emit(summary, as_json)
+    emit({**summary, **facts}, as_json)
 
 
 @app.command(name="verify")
-@explained(FormatError)
+@explained(FormatError, TrustError)
 def verify_command(
-    genesis: Annotated[Path, typer.Option("--genesis", help="The genesis.json that you trust.")],
+    genesis: Annotated[
+        Path,
+        typer.Option("--genesis", envvar=GENESIS_VARIABLE, help="The genesis that you trust, or its folder."),
+    ],
     proof: Annotated[Path, typer.Option("--proof", help="JSON of `proof`, or ICS-23 bytes.")],
     block: Annotated[
         list[Path] | None,
@@ -85,7 +106,7 @@ def verify_command(
     as_json: Json = False,
 ) -> None:
     """Check a proof offline against a genesis: header chain, certificate, proof. Exit code 1 if it fails."""
-    trusted = decode_genesis(_read(genesis, GENESIS_BYTES_MAX))
+    trusted = read_genesis(genesis)
     blocks = block or []
     if len(blocks) > BLOCKS_MAX:
         raise UserError(f"{len(blocks)} blocks given, at most {BLOCKS_MAX}")
@@ -98,7 +119,7 @@ def verify_command(
         if as_json:
             emit({"verified": False, "check": error.check, "reason": str(error)}, True)
         raise typer.Exit(1) from None
-    emit(result, as_json)
+    emit({**result, "genesis_trust": "file", "genesis": trusted.hash().hex()}, as_json)
 
 
 def _block_bytes_max(genesis: Genesis) -> int:

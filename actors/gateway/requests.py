@@ -6,6 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from actors.gateway.answers import (
+    BINARY,
+    JSON,
+    CommitTimeoutError,
+    UnavailableApiError,
+    check_mark,
+    error_of,
+    foreign,
+    media_of,
+    network_mark,
+    problem_of,
+    read_object,
+)
 from actors.gateway.proof import InclusionProof, ProofError
 from actors.ledger.block import Block, decode_block
 from actors.ledger.genesis import Genesis, decode_genesis
@@ -18,37 +31,10 @@ Answer = TypeVar("Answer")
 WaitLevel = Literal["accepted", "durable", "committed"]
 Height = int | Literal["latest"]
 Consistency = Literal["bounded", "linearizable"]
-BINARY = "application/octet-stream"
 _FIELDS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")
 _REFUSAL_FIELDS = ("index", "code", "verdict", "field", "advice")
-_NOTHING_TAKEN = tuple(f"urn:raychain:problem:{name}" for name in ("busy", "too-many-requests", "observer"))
 _HEXES = ("sender", "recipient", "payload_hash", "signature")
-
-
-class ApiError(Exception):
-    """The API answered with an error. `problem` holds the whole RFC 9457 document."""
-
-    def __init__(self, problem: dict[str, Any]) -> None:
-        super().__init__(f"{problem.get('title', 'error')}: {problem.get('detail', '')}".rstrip(": "))
-        self.problem = problem
-        self.status = int(problem.get("status", 0))
-        self.field: str | None = problem.get("field")
-        self.verdict: str | None = problem.get("verdict")
-
-
-class UnavailableApiError(ApiError):
-    """The node is busy, starting, or cannot be reached: retry after `retry_after_s`.
-
-    nothing_taken: the node cannot have taken anything of what was submitted.
-    """
-
-    def __init__(self, problem: dict[str, Any], retry_after_s: float, nothing_taken: bool = False) -> None:
-        super().__init__(problem)
-        self.retry_after_s, self.nothing_taken = retry_after_s, nothing_taken
-
-
-class CommitTimeoutError(ApiError):
-    """What was submitted is in a mempool, and was not committed within the node's bound."""
+_MISSHAPEN = (FormatError, ProofError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +50,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class BatchReceipt:
-    """Outcome of a batch. ids: of all its rows, in order. height: highest block with one of them."""
+    """Outcome of a batch. ids: of all its rows, in order. height: highest block with one of them.
+
+    pending: indices of rows that were accepted and have not reached what was waited for.
+    """
 
     ids: list[bytes]
     accepted: int
     rejected: list[Refusal]
     height: int | None
+    pending: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +72,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[Answer]):
-    """One request. `read` turns a good answer into its value; 404 may mean None instead of an error, or be
-    an answer that `read` knows."""
+    """One request. `read` turns a good answer of one of `media` into its value; 404 may mean None instead of
+    an error, or be an answer that `read` knows."""
 
     method: str
     path: str
@@ -91,34 +81,32 @@ class Request(Generic[Answer]):
     options: dict[str, Any] = field(default_factory=dict)
     none_if_missing: bool = False
     reads_missing: bool = False
+    media: str = JSON
 
     def may_repeat(self, error: UnavailableApiError) -> bool:
         """Whether to ask again after this error can change nothing but the answer."""
         return self.method == "GET" or error.nothing_taken
 
-    def value(self, response: httpx.Response) -> Answer | None:
-        """The answer's value. Raises ApiError, or FormatError when the answer is none of this API."""
-        if response.is_success or (response.status_code == 404 and self.reads_missing):
+    def value(self, response: httpx.Response, network: str | None = None) -> Answer | None:
+        """The answer's value. Raises ApiError; ForeignAnswerError when the answer is none of this API, or of
+        another network than that of the mark `network`."""
+        check_mark(response, network)
+        if not response.is_success and not (response.status_code == 404 and self._knows_missing):
+            raise error_of(response)
+        if response.status_code == 404:
+            problem_of(response)
+            if self.none_if_missing:
+                return None
+        elif media_of(response) != self.media:
+            raise foreign(response, f"{self.media} is asked for")
+        try:
             return self.read(response)
-        if response.status_code == 404 and self.none_if_missing:
-            return None
-        raise error_of(response)
+        except _MISSHAPEN as error:
+            raise foreign(response, f"its body is not what was asked for: {error!r}") from error
 
-
-def error_of(response: httpx.Response) -> ApiError:
-    """The typed error of an answer that is no success."""
-    try:
-        problem = response.json()
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict):
-        problem = {"title": response.reason_phrase}
-    problem["status"] = response.status_code
-    if response.status_code in (429, 503):
-        after = response.headers.get("Retry-After", "1")
-        nothing_taken = problem.get("type") in _NOTHING_TAKEN
-        return UnavailableApiError(problem, float(after) if after.isdigit() else 1.0, nothing_taken)
-    return CommitTimeoutError(problem) if response.status_code == 504 else ApiError(problem)
+    @property
+    def _knows_missing(self) -> bool:
+        return self.none_if_missing or self.reads_missing
 
 
 def bearer(api_key: str) -> dict[str, str]:
@@ -126,38 +114,19 @@ def bearer(api_key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def unreachable(error: httpx.TransportError) -> UnavailableApiError:
-    """The typed error of a request that got no answer. A submission may have been taken."""
-    import httpx
-
-    problem = {"title": "The node cannot be reached", "detail": str(error) or repr(error)}
-    unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    return UnavailableApiError(problem, 1.0, nothing_taken=unsent)
-
-
-def _document(response: httpx.Response) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except ValueError as error:
-        raise FormatError("answer", response.text[:80], "JSON") from error
-    if not isinstance(answer, dict):
-        raise FormatError("answer", type(answer).__name__, "a JSON object")
-    return answer
-
-
 def status() -> Request[dict[str, Any]]:
     """Network, head, limits, figures of the node."""
-    return Request("GET", "/v1/status", _document)
+    return Request("GET", "/v1/status", read_object)
 
 
 def actors() -> Request[dict[str, Any]]:
     """Health of each actor by its name, under `actors`."""
-    return Request("GET", "/v1/actors", _document)
+    return Request("GET", "/v1/actors", read_object)
 
 
 def members() -> Request[dict[str, Any]]:
     """Members of the network, and what each is now."""
-    return Request("GET", "/v1/members", _document)
+    return Request("GET", "/v1/members", read_object)
 
 
 def change_member(action: str, member: str, accept_risk: bool = False) -> Request[dict[str, Any]]:
@@ -165,41 +134,66 @@ def change_member(action: str, member: str, accept_risk: bool = False) -> Reques
     wanted: dict[str, Any] = {"action": action, "member": member}
     if accept_risk:
         wanted["accept_risk"] = True
-    return Request("POST", "/v1/members", _document, {"json": wanted})
+    return Request("POST", "/v1/members", read_object, {"json": wanted})
 
 
 def scale(validators: int) -> Request[dict[str, Any]]:
     """Have so many Validators; answers when they are there."""
-    return Request("POST", "/v1/validators", _document, {"json": {"validators": validators}})
+    return Request("POST", "/v1/validators", read_object, {"json": {"validators": validators}})
 
 
 def ready() -> Request[bool]:
     """Whether all parts of the node answer."""
-    return Request("GET", "/v1/ready", lambda response: bool(_document(response)["ready"]))
+
+    def read(response: httpx.Response) -> bool:
+        return read_object(response)["ready"] is True
+
+    return Request("GET", "/v1/ready", read)
 
 
-def genesis() -> Request[Genesis]:
-    """The genesis that the node serves."""
-    return Request("GET", "/v1/genesis", lambda response: decode_genesis(response.content))
+def genesis(digest: bytes | None) -> Request[Genesis]:
+    """The genesis that the node serves, with the hash that is asked for, or None for any."""
+
+    def read(response: httpx.Response) -> Genesis:
+        document = decode_genesis(response.content)
+        check_mark(response, network_mark(document))
+        if digest not in (None, document.hash()):
+            raise FormatError("genesis", document.hash().hex(), "the one that is pinned")
+        return document
+
+    return Request("GET", "/v1/genesis", read)
 
 
 def account(key: bytes, height: Height, consistency: Consistency) -> Request[dict[str, Any]]:
     """key, nonce, balance, height."""
+
+    def read(response: httpx.Response) -> dict[str, Any]:
+        answer = read_object(response)
+        if answer["key"] != key.hex() or not all(_is_u64(answer[n]) for n in ("nonce", "balance", "height")):
+            raise FormatError(
+                "account", str(answer["key"])[:64], "key, nonce, balance, height of the account"
+            )
+        return answer
+
     options = {"params": {"height": height, "consistency": consistency}}
-    return Request("GET", f"/v1/accounts/{key.hex()}", _document, options)
+    return Request("GET", f"/v1/accounts/{key.hex()}", read, options)
+
+
+def _is_u64(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 64
 
 
 def submit(batch: Batch, wait: WaitLevel) -> Request[BatchReceipt]:
     """A batch in the binary form."""
 
+    ids = [tx_id.tobytes() for tx_id in batch.ids()]
+
     def read(response: httpx.Response) -> BatchReceipt:
-        answer = _document(response)
-        try:
-            rejected = [Refusal(*(row[name] for name in _REFUSAL_FIELDS)) for row in answer["rejected"]]
-            accepted, height = int(answer["accepted"]), answer["height"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError("answer", repr(error), "the outcome of a batch") from error
-        return BatchReceipt([tx_id.tobytes() for tx_id in batch.ids()], accepted, rejected, height)
+        answer = read_object(response)
+        receipt = batch_receipt(ids, answer, answer["rejected"])
+        if answer["wait"] != wait or (wait == "committed" and receipt.accepted and receipt.height is None):
+            raise FormatError("wait", str(answer["wait"])[:16], f"{wait}, and of which height")
+        return receipt
 
     options = {
         "params": {"wait": wait},
@@ -209,25 +203,76 @@ def submit(batch: Batch, wait: WaitLevel) -> Request[BatchReceipt]:
     return Request("POST", "/v1/transactions/batch", read, options)
 
 
+def batch_receipt(ids: list[bytes], answer: dict[str, Any], rejected: Any, pending: Any = ()) -> BatchReceipt:
+    """The outcome of a batch whose every row is refused, pending or through. Raises FormatError, KeyError or
+    TypeError for an answer that does not account for each."""
+    refusals = [Refusal(*(row[name] for name in _REFUSAL_FIELDS)) for row in rejected]
+    refused, waiting = {refusal.index for refusal in refusals}, frozenset(pending)
+    accepted, height, rows = answer["accepted"], answer["height"], len(ids)
+    places = [*refused, *waiting]
+    if not all(type(place) is int and 0 <= place < rows for place in places) or refused & waiting:
+        raise FormatError("rejected", "places of no row", f"indices of {rows} rows, each once")
+    if not _is_u64(accepted) or accepted + len(refusals) != rows or len(refused) != len(refusals):
+        raise FormatError("accepted", f"{accepted} and {len(refusals)} refused", f"{rows} rows in sum")
+    if height is not None and not _is_u64(height):
+        raise FormatError("height", type(height).__name__, "a number or null")
+    return BatchReceipt(ids, accepted, refusals, height, waiting)
+
+
+def pending_receipt(batch: Batch, error: CommitTimeoutError) -> BatchReceipt:
+    """What the answer to a batch that was not committed in time says of its rows. Raises FormatError where it
+    does not account for each, or says that some are committed but not where."""
+    ids = [tx_id.tobytes() for tx_id in batch.ids()]
+    answer = {"height": None, **error.problem}
+    try:
+        receipt = batch_receipt(ids, answer, answer.get("rows", []), answer["pending"])
+    except (KeyError, TypeError) as wrong:
+        raise FormatError("pending", repr(wrong), "the outcome of each row") from wrong
+    if receipt.accepted > len(receipt.pending) and receipt.height is None:
+        raise FormatError("height", "none", "the height of rows that are committed")
+    return receipt
+
+
 def submit_one(batch: Batch, wait: WaitLevel) -> Request[dict[str, Any]]:
     """A batch of one row as JSON."""
+    tx_id = batch.ids()[0].tobytes().hex()
+
+    def read(response: httpx.Response) -> dict[str, Any]:
+        answer = read_object(response)
+        status, height = answer["status"], answer["height"]
+        if answer["id"] != tx_id:
+            raise FormatError("id", str(answer["id"])[:64], tx_id)
+        if (status == "committed") != _is_u64(height) or status not in (wait, "committed"):
+            raise FormatError("status", f"{status} at {height}", f"{wait}, and committed with a height")
+        return answer
+
     options = {"params": {"wait": wait}, "json": transaction_json(batch)}
-    return Request("POST", "/v1/transactions", _document, options)
+    return Request("POST", "/v1/transactions", read, options)
 
 
 def transaction(tx_id: bytes) -> Request[dict[str, Any]]:
     """A committed transaction with its receipt."""
-    return Request("GET", f"/v1/transactions/{tx_id.hex()}", _document, none_if_missing=True)
+
+    def read(response: httpx.Response) -> dict[str, Any]:
+        return _record(tx_id, read_object(response))
+
+    return Request("GET", f"/v1/transactions/{tx_id.hex()}", read, none_if_missing=True)
+
+
+def _record(tx_id: bytes, answer: dict[str, Any]) -> dict[str, Any]:
+    if answer["id"] != tx_id.hex() or not _is_u64(answer["height"]):
+        raise FormatError("id", str(answer["id"])[:64], f"{tx_id.hex()}, and its height")
+    return answer
 
 
 def find(tx_id: bytes) -> Request[Found]:
     """A committed transaction, or up to which height there is none."""
 
     def read(response: httpx.Response) -> Found:
-        answer = _document(response)
+        answer = read_object(response)
         if response.is_success:
-            return Found(answer, int(answer["height"]))
-        if not isinstance(answer.get("height"), int):
+            return Found(_record(tx_id, answer), int(answer["height"]))
+        if not _is_u64(answer.get("height")):
             raise error_of(response)
         return Found(None, int(answer["height"]))
 
@@ -240,36 +285,34 @@ def proof(tx_id: bytes) -> Request[InclusionProof]:
 
 
 def _read_proof(response: httpx.Response) -> InclusionProof:
-    answer = _document(response)
-    try:
-        return InclusionProof(
-            height=int(answer["height"]),
-            index=int(answer["index"]),
-            size=int(answer["size"]),
-            leaf=bytes.fromhex(answer["leaf"]),
-            proof=[bytes.fromhex(node) for node in answer["proof"]],
-            header=bytes.fromhex(answer["header"]),
-            signature=bytes.fromhex(answer["signature"]),
-            certificate=bytes.fromhex(answer["certificate"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProofError("answer", f"is no proof: {error!r}") from error
+    answer = read_object(response)
+    return InclusionProof(
+        height=int(answer["height"]),
+        index=int(answer["index"]),
+        size=int(answer["size"]),
+        leaf=bytes.fromhex(answer["leaf"]),
+        proof=[bytes.fromhex(node) for node in answer["proof"]],
+        header=bytes.fromhex(answer["header"]),
+        signature=bytes.fromhex(answer["signature"]),
+        certificate=bytes.fromhex(answer["certificate"]),
+    )
 
 
 def state_proof(key: bytes, height: Height) -> Request[dict[str, Any]]:
     """The state proof as the node gives it, unverified: what `light_client.verify` reads, as a document."""
-    return Request("GET", f"/v1/accounts/{key.hex()}/proof", _document, {"params": {"height": height}})
+    return Request("GET", f"/v1/accounts/{key.hex()}/proof", read_object, {"params": {"height": height}})
 
 
 def sealed_header(height: Height) -> Request[bytes]:
     """Bytes of a header, its signature and its certificate."""
-    return Request("GET", f"/v1/blocks/{height}/header", lambda r: r.content, none_if_missing=True)
+    path = f"/v1/blocks/{height}/header"
+    return Request("GET", path, lambda response: response.content, none_if_missing=True, media=BINARY)
 
 
 def block(height: Height, offset: int, limit: int) -> Request[dict[str, Any]]:
     """A block's header and a page of its transactions."""
     options = {"params": {"offset": offset, "limit": limit}}
-    return Request("GET", f"/v1/blocks/{height}", _document, options, none_if_missing=True)
+    return Request("GET", f"/v1/blocks/{height}", read_object, options, none_if_missing=True)
 
 
 def raw_block(height: Height, trusted: Genesis) -> Request[Block]:
@@ -279,7 +322,7 @@ def raw_block(height: Height, trusted: Genesis) -> Request[Block]:
         bounds = trusted.block_transactions_max, trusted.block_payload_bytes_max
         return decode_block(response.content, *bounds)
 
-    return Request("GET", f"/v1/blocks/{height}/raw", read, none_if_missing=True)
+    return Request("GET", f"/v1/blocks/{height}/raw", read, none_if_missing=True, media=BINARY)
 
 
 def transaction_json(batch: Batch) -> dict[str, Any]:

@@ -3,25 +3,34 @@
     async for event in follow("http://127.0.0.1:8470", accounts=[alice.public_key]):
         ...
 
-Events are the messages that events_route.py describes, as dictionaries. Delivery is at least once: after a
-lost connection the stream resumes at the height it saw last, so the events of that height may come again.
+Events are the messages that events_route.py describes, as dictionaries. After a lost connection the stream
+resumes at the height that it had come to, at the same gateway or the next one; what it yielded of that height
+is not yielded again. A `hello` comes with every connection, and says nothing of what was yielded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
 
+from actors.gateway.answers import ApiError, ForeignAnswerError, UnavailableApiError, check_mark, error_of
 from actors.gateway.endpoints import Endpoints
-from actors.gateway.requests import ApiError, bearer
+from actors.gateway.proxies import proxy_of, trusted
+from actors.gateway.requests import bearer
+from actors.gateway.trust import Pin
+from actors.ledger.genesis import Genesis
+
+if TYPE_CHECKING:
+    from websockets.http11 import Response
 
 RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.1, 5.0
 MESSAGE_BYTES_MAX = 1 << 20
+_PASSING = (408, 425, 429)
+Event = dict[str, Any]
 
 
 def events_url(
@@ -38,6 +47,47 @@ def events_url(
     return f"ws{url.removeprefix('http').rstrip('/')}/v1/events?{urlencode(query)}"
 
 
+class _Position:
+    """How far a stream has come: from which height to resume, and what of it was yielded already.
+
+    Within a height blocks and transactions each come once; of a state only its newest value counts.
+    """
+
+    def __init__(self, from_height: int | None, states_only: bool) -> None:
+        self.height, self._states_only = from_height, states_only
+        self._yielded: set[tuple[str, str]] = set()
+        self._states: dict[str, Event] = {}
+
+    def takes(self, event: Event) -> bool:
+        """Whether an event is new; then it counts as yielded. Raises KeyError, TypeError or ValueError for
+        what is no event."""
+        kind, height = str(event["type"]), int(event["height"])
+        if kind == "hello":
+            self.height = height + 1 if self.height is None else self.height
+            return True
+        if kind == "lagged":
+            self._move(int(event["to_height"]) + 1)
+            return True
+        if kind == "state":
+            if self._states.get(key := str(event["key"])) == event:
+                return False
+            self._states[key] = event
+            if self._states_only:
+                self._move(height)
+            return True
+        name = kind, str(event.get("id", ""))
+        if height < (self.height or 0) or (height == self.height and name in self._yielded):
+            return False
+        self._move(height)
+        self._yielded.add(name)
+        return True
+
+    def _move(self, height: int) -> None:
+        if height > (self.height or 0):
+            self.height = height
+            self._yielded.clear()
+
+
 async def follow(
     urls: str | Sequence[str],
     blocks: bool = True,
@@ -46,47 +96,91 @@ async def follow(
     from_height: int | None = None,
     ca_file: str = "",
     api_key: str = "",
-) -> AsyncIterator[dict[str, Any]]:
+    genesis: Genesis | bytes | None = None,
+) -> AsyncIterator[Event]:
     """Events without end: blocks, transactions of `accounts`, states of `keys` (32 bytes each).
 
     Of several gateways the next one is asked when one is away. ca_file: certificates to trust for https,
-    instead of the system's. api_key: of a node that asks for keys. Raises ApiError when a node refuses the
-    subscription.
+    instead of the system's. api_key: of a node that asks for keys. genesis: of the network, or its hash;
+    without it, the network of the first answer. Raises ApiError when a node refuses the subscription,
+    ForeignAnswerError when at first something else answers than a gateway of the network; later that is a
+    disturbance like any other, which ends.
     """
     from websockets.asyncio.client import connect
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+    from websockets.exceptions import InvalidStatus, WebSocketException
 
-    accounts, keys, endpoints = list(accounts), list(keys), Endpoints(urls)
-    next_height, pause_s = from_height, RECONNECT_FIRST_S
-    context = ssl.create_default_context(cafile=ca_file) if ca_file else None
+    accounts, keys, endpoints, pin = list(accounts), list(keys), Endpoints(urls), Pin(genesis)
+    position, pause_s, begun = _Position(from_height, not (blocks or accounts)), RECONNECT_FIRST_S, False
     while True:
         url = endpoints.current
-        address = events_url(url, blocks, accounts, keys, next_height)
+        secure = trusted(ca_file) if url.startswith("https") else None
+        address, proxy = events_url(url, blocks, accounts, keys, position.height), proxy_of(url)
         try:
             async with connect(
                 address,
                 max_size=MESSAGE_BYTES_MAX,
-                proxy=None,
-                ssl=context,
+                proxy=proxy,
+                ssl=secure,
                 additional_headers=bearer(api_key),
             ) as connection:
                 async for text in connection:
-                    event = msgspec.json.decode(text)
-                    pause_s = RECONNECT_FIRST_S
-                    yield event
-                    next_height = max(next_height or 0, int(event["height"]))
+                    event = _read(text, pin)
+                    fresh = position.takes(event)
+                    pause_s, begun = RECONNECT_FIRST_S, True
+                    if fresh:
+                        yield event
         except InvalidStatus as error:
-            if error.response.status_code not in (429, 503):
-                raise _refusal(error.response.status_code, error.response.body) from error
-        except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
+            refusal = _refusal(error.response, pin.mark)
+            if not _passes(refusal, begun):
+                raise refusal from error
+            pause_s = min(2 * pause_s, RECONNECT_MAX_S)
+        except (ForeignAnswerError, KeyError, TypeError, ValueError) as error:
+            if not begun:
+                raise _not_events(error) from error
+            pause_s = min(2 * pause_s, RECONNECT_MAX_S)
+        except (OSError, WebSocketException, EOFError):
             pause_s = min(2 * pause_s, RECONNECT_MAX_S)
         endpoints.failed(url)
         await asyncio.sleep(pause_s)
 
 
-def _refusal(status: int, body: bytes | bytearray) -> ApiError:
+def _read(text: str | bytes, pin: Pin) -> Event:
+    """An event. Raises ForeignAnswerError for the hello of another network, ValueError for no JSON."""
+    event: Event = msgspec.json.decode(text, type=dict[str, Any])
+    if event["type"] == "hello":
+        digest = bytes.fromhex(event["chain_id"])
+        if pin.digest is None:
+            pin.digest = digest
+        if digest != pin.digest:
+            why = f"it is of the network {digest.hex()}, {pin.digest.hex()} is asked for"
+            raise ForeignAnswerError(101, why, network=digest.hex())
+    return event
+
+
+def _not_events(error: Exception) -> ForeignAnswerError:
+    if isinstance(error, ForeignAnswerError):
+        return error
+    return ForeignAnswerError(101, f"a WebSocket without this API's events: {error!r}")
+
+
+def _passes(error: ApiError, begun: bool) -> bool:
+    """Whether a refusal of the subscription is a disturbance, after which it is asked for again."""
+    if isinstance(error, ForeignAnswerError):
+        return begun or error.status in _PASSING or error.status >= 500
+    if isinstance(error, UnavailableApiError) or error.status >= 500:
+        return True
+    # Another gateway, which is behind the one that was read so far.
+    return begun and error.field == "from_height"
+
+
+def _refusal(response: Response, mark: str | None) -> ApiError:
+    """The typed error of an answer in place of the stream."""
+    import httpx
+
+    headers = [pair for pair in response.headers.raw_items() if pair[0].lower() != "content-encoding"]
+    answer = httpx.Response(response.status_code, headers=headers, content=bytes(response.body or b""))
     try:
-        problem = msgspec.json.decode(body, type=dict)
-    except msgspec.MsgspecError:
-        problem = {"title": "The node refused the subscription"}
-    return ApiError({**problem, "status": status})
+        check_mark(answer, mark)
+    except ForeignAnswerError as error:
+        return error
+    return error_of(answer)

@@ -26,11 +26,11 @@ import random
 from collections import deque
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
 
+from actors.gateway.answers import ApiError, CommitTimeoutError, UnavailableApiError
 from actors.gateway.client import AsyncClient
-from actors.gateway.requests import ApiError, CommitTimeoutError, Found, UnavailableApiError
-from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, concatenate
+from actors.gateway.requests import Found, Refusal, pending_receipt
+from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, concatenate
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 
 INFLIGHT_MAX = 768
@@ -255,46 +255,44 @@ class Wallet:
         """Offer rows once and wait for their commit: those to offer again, and why if the node was away."""
         batch = concatenate([outgoing.signed for outgoing in rows if outgoing.signed is not None])
         try:
-            receipt = await self._client.submit(batch, wait="committed")
-        except CommitTimeoutError as error:
-            refused = {int(row["index"]): row for row in error.problem.get("rows") or []}
-            pending, height = set(error.problem.get("pending") or []), error.problem.get("height")
+            try:
+                receipt = await self._client.submit(batch, wait="committed")
+            except CommitTimeoutError as error:
+                receipt = pending_receipt(batch, error)
         except UnavailableApiError as error:
             for outgoing in rows:
                 outgoing.unsure |= not error.nothing_taken
             return rows, error
-        except ApiError as error:
-            if error.status < 500:
+        except (ApiError, FormatError) as error:
+            if isinstance(error, ApiError) and error.status < 500:
                 raise
             for outgoing in rows:
                 outgoing.unsure = True
             return rows, None
-        else:
-            refused = {r.index: {"verdict": r.verdict, "advice": r.advice} for r in receipt.rejected}
-            pending, height = set(), receipt.height
+        refused = {refusal.index: refusal for refusal in receipt.rejected}
         again: list[_Outgoing] = []
         doubtful: list[_Outgoing] = []
         for index, outgoing in enumerate(rows):
-            if index in pending:
+            if index in receipt.pending:
                 outgoing.unsure = True
                 again.append(outgoing)
             elif index not in refused:
-                self._commit(outgoing, int(height or 0))
+                self._commit(outgoing, receipt.height or 0)
             elif self._refused(outgoing, refused[index]):
-                doubt = outgoing.unsure or refused[index]["verdict"] == "NONCE_REUSED"
+                doubt = outgoing.unsure or refused[index].verdict == "NONCE_REUSED"
                 (doubtful if doubt else again).append(outgoing)
         return again + await self._look_up(doubtful), None
 
-    def _refused(self, outgoing: _Outgoing, refusal: dict[str, Any]) -> bool:
+    def _refused(self, outgoing: _Outgoing, refusal: Refusal) -> bool:
         """Whether a refused row is to be offered again, or looked up first."""
-        verdict = refusal["verdict"]
+        verdict = refusal.verdict
         if verdict in _AGAIN:
             outgoing.unsure |= verdict not in _NEVER_TAKEN
             return True
         if verdict == "NONCE_REUSED" or outgoing.unsure:
             return True
         nonce = outgoing.transfer.nonce
-        self._finish(outgoing, RefusedError(verdict, refusal["advice"]))
+        self._finish(outgoing, RefusedError(verdict, refusal.advice))
         heapq.heappush(self._free, nonce)
         while self._next is not None and (self._next - 1) in self._free:
             self._next -= 1

@@ -23,6 +23,7 @@ from actors.gateway.client import (
     AsyncClient,
     Client,
     CommitTimeoutError,
+    ForeignAnswerError,
     UnavailableApiError,
     transaction_json,
 )
@@ -107,8 +108,10 @@ def test_submit_wait_read_and_prove(served: Served, client: Client) -> None:
     assert record["payload"] == b"x".hex()
     assert client.transaction(receipt.ids[1]) is None
     assert client.proof(receipt.ids[1]) is None
-    with pytest.raises(ProofError):
-        client.verified_proof(receipt.ids[1])
+    with pytest.raises(ProofError, match="no committed transaction"):
+        client.verified_proof(receipt.ids[1], node.genesis)
+    with pytest.raises(ProofError, match="pinned"):
+        client.verified_proof(receipt.ids[2])
 
 
 def test_blocks(served: Served, client: Client) -> None:
@@ -307,8 +310,8 @@ def test_the_asynchronous_client_has_the_same_calls_and_many_at_once(served: Ser
             assert {answer["height"] for answer in answers} == {1}
             tx_id = bytes.fromhex(answers[3]["id"])
             assert (await client.verified_proof(tx_id, node.genesis)).height == 1
-            with pytest.raises(ProofError):
-                await client.verified_proof(bytes(32))
+            with pytest.raises(ProofError, match="pinned"):
+                await client.verified_proof(tx_id)
             receipt = await client.submit(concatenate([node.transfer(0, 1), node.transfer(1, 9)]))
             assert (receipt.accepted, len(receipt.rejected)) == (1, 1)
             assert (await client.account(SENDERS[0].public_key))["nonce"] == 1
@@ -329,20 +332,26 @@ def test_both_clients_have_the_same_public_calls() -> None:
     assert calls(Client) == calls(AsyncClient)
 
 
+@pytest.mark.parametrize("status", [200, 404, 500])
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b"\xff", b'{"leaf": 3}'])
-def test_answers_of_something_else_than_a_node_are_typed_errors(content: bytes) -> None:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(200, content=content))
-    with Client("http://elsewhere", transport=transport) as client:
-        with pytest.raises((FormatError, ProofError)):
-            client.proof(bytes(32))
-        with pytest.raises(FormatError):
-            client.genesis()
-        with pytest.raises(FormatError):
-            client.submit(empty_batch())
-    refusing = httpx.MockTransport(lambda _request: httpx.Response(500, content=content))
-    with pytest.raises(ApiError) as caught, Client("http://elsewhere", transport=refusing) as client:
-        client.status()
-    assert caught.value.status == 500
+@pytest.mark.parametrize("headers", [{}, {"raychain-network": "00" * 8, "content-type": "application/json"}])
+def test_answers_of_something_else_than_a_node_are_typed_errors(
+    status: int, content: bytes, headers: dict[str, str]
+) -> None:
+    answer = httpx.Response(status, content=content, headers=headers)
+    with Client("http://elsewhere", transport=httpx.MockTransport(lambda _request: answer)) as client:
+        for call in (
+            lambda: client.proof(bytes(32)),
+            client.genesis,
+            lambda: client.submit(empty_batch()),
+            lambda: client.find(bytes(32)),
+            lambda: client.transaction(bytes(32)),
+            lambda: client.account(bytes(32)),
+        ):
+            with pytest.raises(ForeignAnswerError) as caught:
+                call()
+            assert caught.value.status == status
+            assert not caught.value.nothing_taken
 
 
 def test_an_api_key_goes_with_every_request(monkeypatch: pytest.MonkeyPatch) -> None:

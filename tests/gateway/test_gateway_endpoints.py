@@ -61,7 +61,9 @@ def scripted(answers: dict[str, list[Any]]) -> tuple[httpx.MockTransport, list[s
         answer = answers[request.url.host].pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return httpx.Response(answer[0], json=answer[1])
+        media = "application/json" if answer[0] < 400 else "application/problem+json"
+        headers = {"raychain-network": "00" * 8, "content-type": media}
+        return httpx.Response(answer[0], json=answer[1], headers=headers)
 
     return httpx.MockTransport(handle), asked
 
@@ -78,7 +80,7 @@ def test_reads_go_on_at_the_next_gateway() -> None:
 
 def test_a_submission_is_repeated_only_if_nothing_of_it_was_taken() -> None:
     node = FakeNode()
-    taken = {"accepted": 1, "rejected": [], "height": None}
+    taken = {"accepted": 1, "rejected": [], "height": None, "wait": "accepted"}
     transport, asked = scripted(
         {
             "a": [httpx.ConnectError("refused")],

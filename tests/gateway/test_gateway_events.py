@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from actors.gateway import events as events_module
 from actors.gateway import events_route, server
 from actors.gateway.api import Api, create_app
+from actors.gateway.client import ApiError
 from actors.gateway.events import PENDING_MAX, EventHub, Subscription, Topics
-from actors.gateway.requests import ApiError
 from actors.gateway.server import HttpServer, bind
 from actors.gateway.subscribe import events_url, follow
 from actors.settings import GatewaySettings

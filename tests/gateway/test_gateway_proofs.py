@@ -259,8 +259,11 @@ def test_every_forgery_fails_at_the_check_that_it_breaks(node: ProvingNode) -> N
 
 def test_clients_verify_accounts(served: Served) -> None:
     node = served.node
-    with Client(served.url, timeout_s=20) as client:
-        assert client.verified_account(SENDERS[0].public_key, node.genesis)["nonce"] == 4
+    with Client(served.url, timeout_s=20) as unpinned:
+        assert unpinned.verified_account(SENDERS[0].public_key, node.genesis)["nonce"] == 4
+        with pytest.raises(ProofError, match="pinned"):
+            unpinned.verified_account(NOBODY)
+    with Client(served.url, timeout_s=20, genesis=node.genesis.hash()) as client:
         assert client.verified_account(NOBODY)["proves"] == "absence"
         assert client.sealed_header(4) == node.sealed(4)
         assert client.sealed_header(9) is None

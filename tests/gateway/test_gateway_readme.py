@@ -40,8 +40,15 @@ def test_the_readme_has_a_quickstart() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_python_of_the_readme_runs(
-    block: str, served: Served, capsys: pytest.CaptureFixture[str]
+    block: str,
+    served: Served,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "genesis.json").write_bytes(served.node.genesis.encode())
     exec(compile(block.replace(ADDRESS, served.url), str(README), "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
     assert served.node.height >= 1
