@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.gateway.proxies import http_options
 from actors.ledger.rows import (
     KIND_TRANSFER,
     NEVER_EXPIRES_HEIGHT,
@@ -42,6 +43,7 @@ _CONNECTIONS_MAX = 512
 _REQUEST_TIMEOUT_S = 60.0
 _RETRY_PAUSE_S = (0.05, 1.0)
 _BINARY = "application/octet-stream"
+_CODE_MAX = max(Verdict)
 # What httpx lets through when a socket is lost right after it was connected.
 _OF_A_LOST_SOCKET = (AttributeError, RuntimeError, OSError)
 
@@ -276,7 +278,12 @@ class _Sender:
         if response.status_code != 200:
             self._tally.error(f"status {response.status_code}")
             return None
-        return np.frombuffer(response.content, dtype=np.uint8)
+        verdicts = np.frombuffer(response.content, dtype=np.uint8)
+        media = response.headers.get("content-type", "").partition(";")[0].strip()
+        if media != _BINARY or len(verdicts) != len(unit.kinds) or (verdicts > _CODE_MAX).any():
+            self._tally.error("not this API's answer")
+            return None
+        return verdicts
 
 
 def _units(plan: LoadPlan, pool: Pool) -> Iterator[_Unit]:
@@ -337,7 +344,8 @@ async def run_load(plan: LoadPlan) -> dict[str, Any]:
     pool = open_pool(plan.path)
     units, tally = _units(plan, pool), _Tally(plan, pool.kinds)
     limits = httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX)
-    async with httpx.AsyncClient(limits=limits, timeout=_REQUEST_TIMEOUT_S) as client:
+    way = http_options([plan.url, *plan.more_urls], asynchronous=True)
+    async with httpx.AsyncClient(limits=limits, timeout=_REQUEST_TIMEOUT_S, **way) as client:
         sender = _Sender(client, plan, tally)
         began = max(time.perf_counter(), plan.begin_s)
         if plan.mode == "open":

@@ -109,6 +109,12 @@ async def follow(
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
 
+    class Straight(connect):
+        """A gateway redirects nobody: where a redirect leads is not where the caller wants to go."""
+
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            return exc
+
     accounts, keys, endpoints, pin = list(accounts), list(keys), Endpoints(urls), Pin(genesis)
     position, pause_s, begun = _Position(from_height, not (blocks or accounts)), RECONNECT_FIRST_S, False
     while True:
@@ -116,7 +122,7 @@ async def follow(
         secure = trusted(ca_file) if url.startswith("https") else None
         address, proxy = events_url(url, blocks, accounts, keys, position.height), proxy_of(url)
         try:
-            async with connect(
+            async with Straight(
                 address,
                 max_size=MESSAGE_BYTES_MAX,
                 proxy=proxy,

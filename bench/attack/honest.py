@@ -15,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from actors.gateway.client import AsyncClient
-from actors.gateway.requests import ApiError
+from actors.gateway.client import ApiError, AsyncClient
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 
 TIMEOUT_S = 20.0

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import httpx
 
+from actors.gateway.proxies import http_options
+
 _BINARY = {"content-type": "application/octet-stream"}
 _TIMEOUT_S = 5.0
 
@@ -17,7 +19,7 @@ _TIMEOUT_S = 5.0
 def flood_with_bad_input(url: str, peer_address: str, seed: int, seconds: float) -> int:
     """Send malformed bodies to a gateway and noise to a peer for so long; how many of them were sent."""
     chance, until, sent = random.Random(seed), time.monotonic() + seconds, 0
-    with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as http:
+    with httpx.Client(base_url=url, timeout=_TIMEOUT_S, **http_options([url])) as http:
         while time.monotonic() < until:
             with suppress(httpx.HTTPError):
                 _bad_request(http, chance)

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from actors.gateway.client import ApiError, Client
+from actors.gateway.proxies import http_options
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
@@ -133,7 +134,7 @@ class Registers:
 
     def _read(self, number: int) -> None:
         first: dict[bytes, int] = {}
-        with httpx.Client(timeout=_TIMEOUT_S) as http:
+        with httpx.Client(timeout=_TIMEOUT_S, **http_options(self._urls)) as http:
             while not self._stop.wait(PAUSE_S * (1 + number)):
                 with self._lock:
                     if not self.histories:
@@ -153,12 +154,14 @@ class Registers:
         query = {"consistency": "linearizable"} if self._linearizable else {}
         try:
             answer = http.get(f"{url}/v1/accounts/{key.hex()}", params=query)
-            return int(answer.json()["nonce"]) if answer.status_code == 200 else None
-        except (httpx.HTTPError, ValueError, KeyError):
+            document = answer.json()
+            own = answer.status_code == 200 and document["key"] == key.hex()
+            return int(document["nonce"]) if own else None
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
 
 
 def _reads_linearizably(url: str) -> bool:
     """Whether the API offers reads that are true to the network rather than to the node that is asked."""
-    document = httpx.get(f"{url}/v1/openapi.json", timeout=30).text
-    return '"linearizable"' in document
+    with httpx.Client(timeout=30, **http_options([url])) as http:
+        return '"linearizable"' in http.get(f"{url}/v1/openapi.json").text

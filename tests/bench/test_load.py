@@ -21,6 +21,7 @@ from actors.ledger.rules import Account, apply_batch
 from actors.ledger.signing import development_signer
 from actors.ledger.verdict import Verdict
 from actors.validator.kernels.reference import verify
+from bench.attack.between import Between, http_answer
 from bench.generators import run_plans
 from bench.load import COMMITTED, DURABLE, HISTORY_DTYPE, OPEN, REFUSED, LoadPlan, run_load
 from bench.saturation import LoadRun, LoadShape, read_record, saturation_tps
@@ -176,6 +177,25 @@ def test_a_batch_is_offered_until_it_is_answered_for(serve: Any, tmp_path: Path)
     assert result["errors"] == {"status 503": 1}
     # What may be pending already is not taken for journalled on a second attempt.
     assert app.waits == ["wait=durable", "wait=committed", "wait=committed", "wait=committed"]
+
+
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        ("text/html", b"<html>"),
+        ("application/json", b'{"accepted": 10}'),
+        ("application/octet-stream", bytes(9)),
+        ("application/octet-stream", bytes([255] * 10)),
+    ],
+)
+def test_an_answer_that_is_no_gateways_says_nothing_of_a_batch(
+    media: str, body: bytes, tmp_path: Path
+) -> None:
+    with Between("http://127.0.0.1:9", lambda _asked: http_answer(200, media, body)) as proxy:
+        result, batches, fate = load(proxy.url, tmp_path)
+    assert (result["accepted"], result["errors"]) == (0, {"not this API's answer": 2})
+    assert (batches["answered_s"] == 0).all()
+    assert set(fate.tolist()) == {OPEN}
 
 
 def test_what_is_told_durable_at_once_counts_as_durable(serve: Any, tmp_path: Path) -> None:

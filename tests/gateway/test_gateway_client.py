@@ -8,14 +8,14 @@ import hashlib
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
 import pytest
-from gateway_fake_node import BALANCE, SENDERS, FakeNode, until
+from gateway_fake_node import BALANCE, SENDERS, FakeNode
+from gateway_served import Served
 
 from actors.gateway.api import create_app
 from actors.gateway.client import (
@@ -27,7 +27,7 @@ from actors.gateway.client import (
     UnavailableApiError,
     transaction_json,
 )
-from actors.gateway.limits import ApiKeys, read_api_keys
+from actors.gateway.limits import read_api_keys
 from actors.gateway.options import opened
 from actors.gateway.proof import ProofError, verify_proof
 from actors.gateway.server import HttpServer, bind
@@ -37,44 +37,6 @@ from actors.ledger.rows import FormatError, concatenate, empty_batch, encode_bat
 from actors.ledger.signing import Signer
 
 Answer = TypeVar("Answer")
-
-
-class Served:
-    """A node and its HTTP server in a loop of its own thread, so that a plain client may block."""
-
-    def __init__(self, node: FakeNode, keys: ApiKeys | None = None) -> None:
-        self.node, self._keys = node, keys
-        self.faults: list[Exception] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.server = self.call(self._serve)
-        self.url = self.server.url
-
-    async def _serve(self) -> HttpServer:
-        app = create_app(self.node.service, lambda _what, error: self.faults.append(error), None, self._keys)
-        server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
-        await server.started()
-        return server
-
-    def call(self, function: Callable[[], Any]) -> Any:
-        """Await `function()` in the server's loop, from the test's thread."""
-        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(20)
-
-    def commit_when_pending(self, rows: int) -> None:
-        """Commit a block as soon as `rows` transactions are pending."""
-
-        async def run() -> None:
-            await until(lambda: sum(len(shard.pending) for shard in self.node.shards) >= rows)
-            self.node.commit()
-
-        asyncio.run_coroutine_threadsafe(run(), self._loop)
-
-    def stop(self) -> None:
-        self.call(self.server.stop)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gateway_fake_node import FakeNode
-from test_gateway_client import Served
+from gateway_served import Served
 from typer.testing import CliRunner
 
 from actors.gateway import options

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway_fake_node import PROPOSER, SENDERS, FakeNode
-from test_gateway_client import Served
+from gateway_served import Served
 from test_gateway_schema import check
 from typer.testing import CliRunner
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gateway_fake_node import FakeNode
-from test_gateway_client import Served
+from gateway_served import Served
 
 README = Path(__file__).parents[2] / "README.md"
 ADDRESS = "http://127.0.0.1:8470"
