@@ -27,6 +27,7 @@ from actors.peer.table import Link
 from actors.peer.wire.frames import Priority
 
 PEERS_CHANNEL = "peers"
+NOT_STARTED = "this node's peer is not started"
 CHANNELS_MAX = 64
 POLL_WAIT_S_MAX = 30.0
 
@@ -70,10 +71,18 @@ class Peer:
 
     async def health(self) -> dict[str, object]:
         """`ok`, `address`, `identity`, `uptime_s`, `event_loop` (uvloop in a node), `peers` (connected),
+        `reason` (why there are none; empty when there are), `failures` (what is wrong at which address),
         `routes` (table size), `counters`."""
         network = self._network
         if network is None or self._discovery is None or self._spread is None:
-            return {"ok": False, "address": None, "identity": None, "uptime_s": 0.0, "peers": 0}
+            return {
+                "ok": False,
+                "address": None,
+                "identity": None,
+                "uptime_s": 0.0,
+                "peers": 0,
+                "reason": NOT_STARTED,
+            }
         return {
             "ok": True,
             "address": network.address,
@@ -81,6 +90,8 @@ class Peer:
             "uptime_s": time.monotonic() - self._started_at_s,
             "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "peers": len(network.connected()),
+            "reason": network.reason(),
+            "failures": network.links.failures.all(),
             "routes": len(self._discovery.table),
             "gossip": self._spread.core.held,
             "counters": network.counters(),

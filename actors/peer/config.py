@@ -22,26 +22,58 @@ class PeerLimits:
 
     connections_max: int = 128
     """Established connections. At the bound a member displaces the observer that was silent longest; an
-    observer is refused."""
+    observer displaces one of the subnet that holds most places, or is refused."""
     connections_per_address_max: int = 16
-    """Connections from one remote host, handshakes included. At the bound a new one is closed on accept."""
+    """Connections from one address (IPv6: /64), handshakes included. At the bound a new one is closed on
+    accept."""
     handshakes_pending_max: int = 64
-    """Handshakes under way, inbound. At the bound a new connection is closed on accept."""
+    """Handshakes under way, inbound, of which a quarter is kept for addresses of members. At the bound a new
+    connection is closed on accept."""
+    handshakes_pending_per_address_max: int = 16
+    """The same from one address. Same behaviour."""
+    handshakes_per_s_max: int = 128
+    """Hellos of strangers answered a second, over all addresses but those of members. Beyond twice this in
+    one burst a connection is closed before anything is computed for it."""
+    handshakes_per_s_per_address_max: int = 16
+    """The same of one address, members that prove themselves not counted. Beyond four times this in one burst
+    same behaviour."""
     message_bytes_max_member: int = 16 << 20
     """Partly received messages of one member's connection. At the bound the connection is closed."""
     message_bytes_max_observer: int = 4 << 20
     """The same for an observer."""
+    partial_bytes_max_observers: int = 32 << 20
+    """Partly received messages of all observers together. At the bound the connection is closed whose message
+    is largest and oldest."""
     send_queue_bytes_max: int = 32 << 20
     """Bytes that wait in one priority class of one peer. At the bound `send` waits and `offer` refuses."""
     send_queue_messages_max: int = 4_096
     """Messages that wait in one priority class of one peer. Same behaviour."""
+    send_backlog_bytes_max_observer: int = 6 << 20
+    """Bytes that wait in one priority class of one observer, unless it is one message. Same behaviour."""
+    send_bytes_max_members: int = 256 << 20
+    """Blocks, answers and transactions that wait for all members together. At the bound the connection gives
+    way that holds most for longest; if that is the one that wants more, it is refused."""
+    send_bytes_max_observers: int = 64 << 20
+    """The same for all observers together."""
     inbound_backlog_max: int = 512
     """Messages of one peer and class that wait for a handler. At the bound, which a peer that keeps to its
     credit reaches in no class but consensus, its socket is not read."""
     inbound_backlog_bytes_max: int = 8 << 20
     """Bytes of the same. Same behaviour."""
+    inbound_bytes_max_observers: int = 64 << 20
+    """Bytes of all observers that wait for a handler or are with it. At the bound who sends more is not
+    read."""
     requests_pending_max: int = 64
-    """Requests under way to one peer, and from one peer. At the bound a request is refused."""
+    """Requests under way to one peer, and from one member. At the bound a request is refused."""
+    requests_pending_max_observer: int = 16
+    """Requests under way from one observer. Same behaviour."""
+    request_bytes_max_observer: int = 64 << 10
+    """Body of an observer's request. Beyond it the request is refused."""
+    answers_at_once_max_members: int = 16
+    """Long answers (headers, bodies, snapshots) that are being prepared for members. At the bound a request
+    waits; peers take turns."""
+    answers_at_once_max_observers: int = 4
+    """The same for observers."""
     messages_per_s_member: int = 20_000
     """Sustained inbound messages a second. Beyond twice this in one burst the peer is disconnected."""
     messages_per_s_observer: int = 1_000

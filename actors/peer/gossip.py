@@ -6,7 +6,9 @@ Rules
 2. Nothing is relayed before the node's own part has judged it: ACCEPT relays, IGNORE forgets the body,
    REJECT also blames the sender. A bad item thus travels one hop.
 3. An item is fetched from one announcer at a time; when the deadline passes, from the next one.
-4. Every collection is bounded, and the peer that fills one fills only its own share.
+4. Every collection is bounded, and the peer that fills one fills only its own share. What has not been judged
+   yet is held for its sender, and enters what is shared (`seen`, `gossip_store`) only once it is accepted;
+   observers have a bounded part of everything, and a member is asked and believed before an observer.
 
 Theory of operation. `publish` and ACCEPT push the body to `eager` peers and announce the id to the others,
 so a body crosses a link about once, and an id crosses it at most once each way. Who is pushed to is decided
@@ -19,15 +21,25 @@ told of the items that are still stored, which is what carries a block over a he
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from actors.peer.gossip_store import Item, Store
 from actors.peer.messages import BODIES_MAX, IDS_MAX, Announce, Bodies, Fetch
+from actors.peer.seen import SeenIds
 
 WANTED_PER_PEER_MAX = 4_096
+WANTED_PER_OBSERVER_MAX = 512
 ANNOUNCERS_MAX = 8
+"""Peers that may be asked for an item, the one that is being asked included. At the bound a member takes the
+place of the last one."""
+UNJUDGED_BYTES_MAX = 8 << 20
+"""Bodies of one peer that wait for judgement, each counted UNJUDGED_ITEM_BYTES longer. More is dropped."""
+UNJUDGED_BYTES_MAX_OBSERVERS = 32 << 20
+"""The same of all observers together."""
+UNJUDGED_ITEM_BYTES = 4_096
 STORED_ITEMS_MAX = 8_192
 JOIN_ANNOUNCE_MAX = 256
 ANNOUNCE_WAITING_MAX = 4_096
@@ -66,22 +78,13 @@ class Delivery:
 
 @dataclass(slots=True)
 class Effects:
-    """What to do now: send these, hand over those, blame these peers (identity, reason)."""
+    """What to do now: send these, hand over those, blame these peers (identity, reason). `dropped` bodies
+    were more than the sender may have unjudged."""
 
     send: list[tuple[bytes, Message]] = field(default_factory=list)
     deliver: list[Delivery] = field(default_factory=list)
     blame: list[tuple[bytes, str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Item:
-    """A stored body and who is known to have it."""
-
-    topic: str
-    body: bytes
-    known_by: set[bytes]
-    sender: bytes | None
-    accepted: bool
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -100,18 +103,26 @@ def item_id(topic: str, body: bytes) -> bytes:
 
 
 class Gossip:
-    """Gossip state of one node."""
+    """Gossip state of one node. `members`: whom it prefers."""
 
-    def __init__(self, topics: Iterable[Topic], *, seen_max: int, store_bytes_max: int) -> None:
+    def __init__(
+        self,
+        topics: Iterable[Topic],
+        *,
+        seen_max: int,
+        store_bytes_max: int,
+        members: frozenset[bytes] = frozenset(),
+    ) -> None:
         self._topics = {topic.name: topic for topic in topics}
         for topic in self._topics.values():
             if topic.body_bytes_max > store_bytes_max:
                 raise ValueError(f"store_bytes_max: {store_bytes_max} cannot hold one item of {topic.name}")
-        self._seen_max = seen_max
-        self._store_bytes_max = store_bytes_max
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
-        self._store: OrderedDict[bytes, Item] = OrderedDict()
-        self._store_bytes = 0
+        self._members = members
+        self._seen = SeenIds(seen_max, members)
+        self._store = Store(STORED_ITEMS_MAX, store_bytes_max, members)
+        self._unjudged: dict[bytes, dict[bytes, Item]] = {}
+        self._unjudged_bytes: Counter[bytes] = Counter()
+        self._unjudged_bytes_observers = 0
         self._wants: dict[bytes, Want] = {}
         self._want_counts: dict[bytes, int] = {}
         self._announce: dict[tuple[bytes, str], list[bytes]] = {}
@@ -120,17 +131,19 @@ class Gossip:
     def held(self) -> dict[str, int]:
         """Sizes of the bounded collections."""
         return {
-            "seen": len(self._seen),
+            "seen": self._seen.accepted,
+            "refused": self._seen.refused,
             "stored": len(self._store),
-            "stored_bytes": self._store_bytes,
+            "stored_bytes": self._store.held_bytes,
+            "unjudged": len(self._unjudged),
+            "unjudged_bytes": self._unjudged_bytes.total(),
             "wanted": len(self._wants),
         }
 
     def peer_joined(self, peer: bytes) -> Effects:
         """A peer connected: it counts from now on, and hears of the latest stored items."""
         self._want_counts.setdefault(peer, 0)
-        recent = [(id_, item) for id_, item in self._store.items() if item.accepted]
-        for id_, item in recent[-JOIN_ANNOUNCE_MAX:]:
+        for id_, item in list(self._store.items())[-JOIN_ANNOUNCE_MAX:]:
             if peer not in item.known_by:
                 self._announce_later(peer, item.topic, id_)
         return self.flush()
@@ -140,8 +153,8 @@ class Gossip:
         self._want_counts.pop(peer, None)
         for key in [key for key in self._announce if key[0] == peer]:
             del self._announce[key]
-        for item in self._store.values():
-            item.known_by.discard(peer)
+        self._store.peer_left(peer)
+        self._seen.peer_left(peer)
         for want in self._wants.values():
             if want.asked == peer:
                 want.deadline_s = 0.0
@@ -157,11 +170,10 @@ class Gossip:
         if len(body) > rules.body_bytes_max:
             raise ValueError(f"body: {len(body)} bytes, limit {rules.body_bytes_max}")
         id_, effects = item_id(topic, body), Effects()
-        if not self._remember(id_):
+        if not self._seen.accept(id_):
             return id_, effects
-        self._wants.pop(id_, None)
-        self._keep(id_, Item(topic, body, set(known_by), None, True))
-        self._spread(id_, effects)
+        self._drop_want(id_)
+        self._keep(id_, Item(topic, body, set(known_by), None), effects)
         return id_, effects
 
     def on_announce(self, peer: bytes, message: Announce, now_s: float) -> Effects:
@@ -174,11 +186,11 @@ class Gossip:
             item, want = self._store.get(id_), self._wants.get(id_)
             if item is not None:
                 item.known_by.add(peer)
-            elif id_ in self._seen:
+            elif self._seen.knows(peer, id_) or self._is_under_judgement(peer, id_):
                 continue
             elif want is not None:
-                if len(want.announcers) < ANNOUNCERS_MAX and peer not in want.announcers:
-                    want.announcers.append(peer)
+                if self._add_announcer(want, peer, now_s):
+                    ask.append(id_)
             elif self._take_share(peer):
                 self._wants[id_] = Want(message.topic, [peer], peer, now_s + FETCH_DEADLINE_S)
                 ask.append(id_)
@@ -191,7 +203,7 @@ class Gossip:
         bodies = []
         for id_ in message.ids[:IDS_MAX]:
             item = self._store.get(id_)
-            if item is not None and item.accepted and item.topic == message.topic:
+            if item is not None and item.topic == message.topic:
                 item.known_by.add(peer)
                 bodies.append(item.body)
         return Effects(send=list(_batches(peer, message.topic, bodies)))
@@ -207,25 +219,29 @@ class Gossip:
             known = self._store.get(id_)
             if known is not None:
                 known.known_by.add(peer)
-            if not self._remember(id_):
+            if self._seen.knows(peer, id_) or self._is_under_judgement(peer, id_):
+                continue
+            if not self._hold(id_, Item(message.topic, body, {peer}, peer), peer):
+                effects.dropped += 1
                 continue
             self._drop_want(id_)
-            self._keep(id_, Item(message.topic, body, {peer}, peer, False))
             effects.deliver.append(Delivery(message.topic, id_, body, peer))
         return effects
 
-    def judged(self, id_: bytes, verdict: Verdict) -> Effects:
+    def judged(self, delivery: Delivery, verdict: Verdict) -> Effects:
         """The node's part has judged a delivered item."""
-        effects, item = Effects(), self._store.get(id_)
-        if item is None or item.accepted:
+        effects, peer, id_ = Effects(), delivery.peer, delivery.id
+        item = self._release(id_, peer)
+        if item is None:
             return effects
         if verdict is Verdict.ACCEPT:
-            item.accepted = True
-            self._spread(id_, effects)
+            if self._seen.accept(id_):
+                self._drop_want(id_)
+                self._keep(id_, item, effects)
             return effects
-        self._discard(id_)
-        if verdict is Verdict.REJECT and item.sender is not None:
-            effects.blame.append((item.sender, "rejected"))
+        self._seen.refuse(peer, id_)
+        if verdict is Verdict.REJECT:
+            effects.blame.append((peer, "rejected"))
         return effects
 
     def tick(self, now_s: float) -> Effects:
@@ -259,8 +275,9 @@ class Gossip:
 
     # -- bounded collections
 
-    def _spread(self, id_: bytes, effects: Effects) -> None:
-        item = self._store[id_]
+    def _keep(self, id_: bytes, item: Item, effects: Effects) -> None:
+        """Store an accepted item and spread it."""
+        self._store.put(id_, item)
         targets = [peer for peer in self._want_counts if peer not in item.known_by]
         targets.sort(key=lambda peer: hashlib.blake2b(id_ + peer, digest_size=8).digest())
         eager = self._topics[item.topic].eager
@@ -277,27 +294,62 @@ class Gossip:
         if len(ids) < ANNOUNCE_WAITING_MAX:
             ids.append(id_)
 
-    def _remember(self, id_: bytes) -> bool:
-        """Whether the id is new; at `seen_max` the oldest is forgotten."""
-        if id_ in self._seen:
+    def _is_under_judgement(self, peer: bytes, id_: bytes) -> bool:
+        """Whether the item need not come from `peer`: an observer's copy does not stand for a member's."""
+        copies = self._unjudged.get(id_)
+        if copies is None:
             return False
-        self._seen[id_] = None
-        if len(self._seen) > self._seen_max:
-            self._seen.popitem(last=False)
+        if peer in self._members and self._members.isdisjoint(copies):
+            return False
+        for item in copies.values():
+            item.known_by.add(peer)
         return True
 
-    def _keep(self, id_: bytes, item: Item) -> None:
-        self._store[id_] = item
-        self._store_bytes += len(item.body)
-        while self._store_bytes > self._store_bytes_max or len(self._store) > STORED_ITEMS_MAX:
-            self._discard(next(iter(self._store)))
+    def _hold(self, id_: bytes, item: Item, peer: bytes) -> bool:
+        """Keep an item until it is judged; False at the sender's bound, or that of all observers."""
+        size, observer = UNJUDGED_ITEM_BYTES + len(item.body), peer not in self._members
+        if self._unjudged_bytes[peer] + size > UNJUDGED_BYTES_MAX:
+            return False
+        if observer and self._unjudged_bytes_observers + size > UNJUDGED_BYTES_MAX_OBSERVERS:
+            return False
+        self._unjudged.setdefault(id_, {})[peer] = item
+        self._unjudged_bytes[peer] += size
+        self._unjudged_bytes_observers += size if observer else 0
+        return True
 
-    def _discard(self, id_: bytes) -> None:
-        self._store_bytes -= len(self._store.pop(id_).body)
+    def _release(self, id_: bytes, peer: bytes) -> Item | None:
+        copies = self._unjudged.get(id_, {})
+        item = copies.pop(peer, None)
+        if item is None:
+            return None
+        if not copies:
+            del self._unjudged[id_]
+        size = UNJUDGED_ITEM_BYTES + len(item.body)
+        self._unjudged_bytes[peer] -= size
+        if not self._unjudged_bytes[peer]:
+            del self._unjudged_bytes[peer]
+        self._unjudged_bytes_observers -= 0 if peer in self._members else size
+        return item
+
+    def _add_announcer(self, want: Want, peer: bytes, now_s: float) -> bool:
+        """Another peer has a wanted item; whether to ask it at once, since so far an observer is asked."""
+        if peer in want.announcers:
+            return False
+        if peer not in self._members:
+            if len(want.announcers) < ANNOUNCERS_MAX:
+                want.announcers.append(peer)
+            return False
+        want.announcers = [peer, *want.announcers][:ANNOUNCERS_MAX]
+        if want.asked in self._members or not self._take_share(peer):
+            return False
+        self._release_share(want.asked)
+        want.asked, want.deadline_s = peer, now_s + FETCH_DEADLINE_S
+        return True
 
     def _take_share(self, peer: bytes) -> bool:
         count = self._want_counts.get(peer)
-        if count is None or count >= WANTED_PER_PEER_MAX:
+        limit = WANTED_PER_PEER_MAX if peer in self._members else WANTED_PER_OBSERVER_MAX
+        if count is None or count >= limit:
             return False
         self._want_counts[peer] = count + 1
         return True

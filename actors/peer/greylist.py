@@ -30,6 +30,7 @@ POINTS = {
     "flood": BAD,
     "slow_message": BAD,
     "magic": BAD,
+    "replayed": BAD,
     "key_share": BAD,
     "record": BAD,
     "block_form": BAD,
@@ -39,6 +40,7 @@ POINTS = {
     "handshake_timeout": 20.0,
     "version": MILD,
     "network": MILD,
+    "slow_reader": MILD,
     "truncated": 1.0,
 }
 """Weight of each offence by its `ProtocolError.reason`; others weigh `MILD`."""
@@ -107,3 +109,7 @@ class TokenBucket:
             return False
         self._tokens -= count
         return True
+
+    def give(self, count: float) -> None:
+        """Give tokens back."""
+        self._tokens = min(self._burst, self._tokens + count)

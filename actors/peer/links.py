@@ -20,16 +20,19 @@ from collections.abc import Callable
 from loguru import logger
 
 from actors.peer import messages
+from actors.peer.admission import Admission, is_loopback
 from actors.peer.backoff import DialPlan, Target
 from actors.peer.config import PeerConfig, parse_address
 from actors.peer.delivery import Deliverable
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, QueueFullError, RequestError
+from actors.peer.failures import Failures
 from actors.peer.faults import FaultTable
 from actors.peer.greylist import Greylist, TokenBucket
 from actors.peer.kademlia.records import EndpointRecord, decode_record
 from actors.peer.messages import Credit, Hello, Ping, Pong, Response
 from actors.peer.session import Session
 from actors.peer.table import ConnectionTable, Link
+from actors.peer.wire.budget import SendBudget
 from actors.peer.wire.connection import Connection, ConnectionState
 from actors.peer.wire.frames import Message, Priority
 from actors.peer.wire.handshake import Handshake, LocalIdentity
@@ -37,7 +40,8 @@ from actors.peer.wire.queues import SendQueue
 
 SOFTWARE = "raychain"
 DIALS_AT_ONCE_MAX = 16
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1"})
+UNWEIGHED = frozenset({"greylisted", "observer", "self", "handshake_rate"})
+"""Refusals that cost this node nothing, or are nobody's fault."""
 
 Route = Callable[[Session, Priority, "Deliverable | Response", int], None]
 """Takes a message and its size in bytes, head and body; whoever is done with it says so to the session."""
@@ -65,8 +69,13 @@ class Links:
         self._jitter = random.Random(os.urandom(8)).random
         self._open: set[Session] = set()
         self._current: dict[bytes, Session] = {}
-        self._hosts: Counter[str] = Counter()
-        self._handshakes_inbound = 0
+        self.admission = Admission(limits)
+        self.failures = Failures()
+        self._send_budgets = {
+            True: SendBudget("members", limits.send_bytes_max_members),
+            False: SendBudget("observers", limits.send_bytes_max_observers),
+        }
+        self._held_bytes_observers = 0
         self._dials: set[asyncio.Task[None]] = set()
 
     def now_s(self) -> float:
@@ -88,25 +97,25 @@ class Links:
 
     def _new_session(self, *, outbound: bool, dialled: str | None, expected: bytes | None) -> Session:
         limits = self.config.limits
-        handshake = Handshake(self.local, os.urandom(32), initiator=outbound, expected_identity=expected)
+
+        def admit(ephemeral: bytes) -> None:
+            self.admission.hello(session.source, ephemeral, self.now_s())
+
+        handshake = Handshake(
+            self.local, os.urandom(32), initiator=outbound, expected_identity=expected, admit=admit
+        )
         queue = SendQueue(limits.send_queue_messages_max, limits.send_queue_bytes_max)
         connection = Connection(handshake, queue, limits.message_bytes_max_observer)
-        return Session(connection, self, self.config.intervals, outbound=outbound, dialled=dialled)
+        session = Session(connection, self, self.config.intervals, outbound=outbound, dialled=dialled)
+        return session
 
     def on_opened(self, session: Session) -> None:
         """The socket is open; aborts it when a limit or the greylist says so."""
         self._open.add(session)
-        self._hosts[session.host] += 1
-        limits = self.config.limits
+        reason = self.admission.opened(session.source, inbound=not session.outbound)
         if session.outbound:
             return
-        self._handshakes_inbound += 1
-        reason = ""
-        if self._handshakes_inbound > limits.handshakes_pending_max:
-            reason = "handshakes_pending_max"
-        elif self._hosts[session.host] > limits.connections_per_address_max:
-            reason = "connections_per_address_max"
-        elif self.greylist.is_listed(session.host, self.now_s()):
+        if not reason and self.greylist.is_listed(session.source, self.now_s()):
             reason = "greylisted"
         if reason:
             self.refused[reason] += 1
@@ -156,8 +165,13 @@ class Links:
         if not member and not self.config.allow_observers:
             raise ProtocolError("observer", "this node admits members only")
         limits, now_s = self.config.limits, self.now_s()
+        backlog_max = limits.send_queue_bytes_max if member else limits.send_backlog_bytes_max_observer
+        account = self._send_budgets[member].open(lambda: self._give_way(session))
+        session.connection.queue.charge_to(account, backlog_max)
         if member:
             session.connection.allow_message_bytes(limits.message_bytes_max_member)
+            if not session.outbound:
+                self.admission.proved_member(session.source, now_s)
         rate = limits.messages_per_s_member if member else limits.messages_per_s_observer
         session.bucket = TokenBucket(rate, 2 * rate, now_s)
         record = self.record.encoded if self.record is not None else b""
@@ -212,12 +226,28 @@ class Links:
         else:
             self._route(session, message.priority, decoded, message.size)
 
+    def _give_way(self, session: Session) -> None:
+        """What waits for a peer that does not take it is needed for others."""
+        held = sum(session.connection.queue.waiting_bytes(priority) for priority in Priority)
+        session.violated(ProtocolError("slow_reader", f"{held} bytes waited, which others needed"))
+
+    def on_held(self, session: Session, change: int) -> None:
+        """Keep what observers have sent in part within its bound."""
+        if session.identity in self.members:
+            return
+        self._held_bytes_observers += change
+        limit, now_s = self.config.limits.partial_bytes_max_observers, self.now_s()
+        if change > 0 and self._held_bytes_observers > limit:
+            strangers = (other for other in self._open if other.identity not in self.members)
+            worst = max(strangers, key=lambda other: other.held_bytes * (1 + other.held_s(now_s)))
+            worst.violated(ProtocolError("slow_message", f"observers have sent more than {limit} in part"))
+
     def on_violation(self, session: Session, error: ProtocolError) -> None:
-        """Count it, weigh it on the identity, or on the remote host while none is proved."""
+        """Count it, weigh it on the identity, or on the remote address while none is proved."""
         now_s = self.now_s()
         self.refused[error.reason] += 1
-        offender: bytes | str = session.identity or session.host
-        if error.reason in {"greylisted", "observer", "self"}:
+        offender: bytes | str = session.identity or session.source
+        if error.reason in UNWEIGHED:
             return
         if session.identity is None and (session.outbound or self._is_exempt(session.host)):
             self.greylist.offences[error.reason] += 1
@@ -233,11 +263,9 @@ class Links:
         if session not in self._open:
             return
         self._open.discard(session)
-        self._hosts[session.host] -= 1
-        if not self._hosts[session.host]:
-            del self._hosts[session.host]
+        self.admission.closed(session.source)
         if not session.outbound and session.hello is None:
-            self._handshakes_inbound -= 1
+            self.admission.settled(session.source)
         if session.identity is not None and self._current.get(session.identity) is session:
             self._forget(session.identity)
 
@@ -260,7 +288,7 @@ class Links:
             raise ProtocolError("record", "identity: the record is somebody else's")
         session.hello = hello
         if not session.outbound:
-            self._handshakes_inbound -= 1
+            self.admission.settled(session.source)
             session.address = record.address if record is not None else session.address
         now_s = self.now_s()
         link = Link(
@@ -340,10 +368,14 @@ class Links:
         try:
             identity = await self.dial(target.address, target.identity)
             self.plan.succeeded(target.address, identity, self.now_s())
+            self.failures.succeeded(target.address)
         except (RequestError, ConfigError, OSError, TimeoutError) as error:
             self.plan.failed(target.address, self.now_s(), self._jitter())
             if isinstance(error, RequestError) and error.reason == "self":
                 self.plan.discard(target.address)
+                self.failures.succeeded(target.address)
+            else:
+                self.failures.failed(target.address, error)
             logger.debug("dialling {} failed: {}", target.address, error)
 
     def _forget(self, identity: bytes) -> None:
@@ -362,7 +394,7 @@ class Links:
 
     def _is_exempt(self, host: str) -> bool:
         """Loopback hosts share one address among honest nodes: counted, but not greylisted by it."""
-        return host in LOOPBACK_HOSTS and not self.config.limits.greylist_loopback
+        return is_loopback(host) and not self.config.limits.greylist_loopback
 
 
 def _name(offender: bytes | str) -> str:

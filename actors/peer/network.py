@@ -40,13 +40,8 @@ class Network:
         self.address: str | None = None
         self.links = Links(config, self.local, self._route)
         self.links.on_gone.append(self._on_gone)
-        self.exchange = Exchange(limits.requests_pending_max, intervals.request_deadline_s)
-        self.delivery = Delivery(
-            limits.inbound_backlog_max,
-            limits.inbound_backlog_bytes_max,
-            self._deliver,
-            intervals.request_deadline_s,
-        )
+        self.exchange = Exchange(limits, intervals.request_deadline_s)
+        self.delivery = Delivery(limits, self.links.members, self._deliver, intervals.request_deadline_s)
         self.links.on_greylisted.append(self.delivery.drop)
         self.on_gossip: GossipHandler | None = None
         self.on_tick: list[Callable[[float], None]] = []
@@ -136,9 +131,11 @@ class Network:
         """Hand every `Data` message of `channel` to `handler`, in batches; registering again replaces."""
         self._channels[channel] = handler
 
-    def register_method(self, method: str, handler: Handler, *, members_only: bool = False) -> None:
+    def register_method(
+        self, method: str, handler: Handler, *, members_only: bool = False, long_answers: bool = False
+    ) -> None:
         """Answer requests for `method` with `handler`; registering again replaces."""
-        self.exchange.register(method, handler, members_only=members_only)
+        self.exchange.register(method, handler, members_only=members_only, long_answers=long_answers)
 
     def connected(self) -> list[bytes]:
         """Identities with an established connection."""
@@ -221,6 +218,11 @@ class Network:
             )
         return rows
 
+    def reason(self) -> str:
+        """Why no peer is connected, in one sentence for people; empty when there is one."""
+        known = sum(target.identity != self.identity for target in self.links.plan.targets())
+        return self.links.failures.reason(len(self.links.table), known)
+
     def counters(self) -> dict[str, object]:
         """Bounded counters for metrics."""
         return {
@@ -268,7 +270,9 @@ class Network:
                 await handler(entries)
 
     def _serve(self, session: Session, identity: bytes, priority: Priority, request: Request) -> None:
-        if self.exchange.accept(identity):
+        waiting = session.connection.queue.waiting_bytes(priority)
+        member = identity in self.links.members
+        if self.exchange.accept(identity, request, member=member, waiting_bytes=waiting):
             self.spawn(self._answer(session, identity, priority, request), f"serve {request.method}")
             return
         self._respond(session, identity, priority, Response(request.id, "busy", b""))

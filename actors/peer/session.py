@@ -13,6 +13,7 @@ import socket
 from typing import Protocol, cast
 
 from actors.peer import messages
+from actors.peer.admission import source_of
 from actors.peer.config import PeerIntervals, format_address
 from actors.peer.errors import NotConnectedError, ProtocolError, QueueFullError, RequestError
 from actors.peer.greylist import TokenBucket
@@ -31,6 +32,8 @@ from actors.peer.wire.queues import CreditDue
 SEAL_AHEAD_BYTES = 256 << 10
 UNSENT_BYTES = 128 << 10
 READ_BYTES = 256 << 10
+HANDSHAKE_READ_BYTES = 512
+"""Read at once before the peer is known: more than its handshake, little for a stranger to occupy."""
 
 
 class SessionOwner(Protocol):
@@ -44,6 +47,9 @@ class SessionOwner(Protocol):
 
     def on_message(self, session: Session, message: Message) -> None:
         """A message arrived. Raises `ProtocolError` when it is not acceptable."""
+
+    def on_held(self, session: Session, change: int) -> None:
+        """What is held of the peer's unfinished messages grew by `change` bytes. May abort any session."""
 
     def on_violation(self, session: Session, error: ProtocolError) -> None:
         """The peer broke the protocol; the session is aborted after this call."""
@@ -73,6 +79,7 @@ class Session(asyncio.BufferedProtocol):
         self.identity: bytes | None = None
         self.hello: Hello | None = None
         self.host = ""
+        self.source = ""
         self.address = dialled or ""
         self.bucket: TokenBucket | None = None
         self.ping: tuple[bytes, float] | None = None
@@ -86,7 +93,9 @@ class Session(asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._held: set[Priority] = set()
         self._credit_due = CreditDue()
-        self._inbound = memoryview(bytearray(READ_BYTES))
+        self.held_bytes = 0
+        self._held_since_s: float | None = None
+        self._inbound = memoryview(bytearray(HANDSHAKE_READ_BYTES))
 
     # -- asyncio.BufferedProtocol
 
@@ -96,6 +105,7 @@ class Session(asyncio.BufferedProtocol):
         remote = transport.get_extra_info("peername")
         if remote:
             self.host = str(remote[0])
+            self.source = source_of(self.host)
             self.address = self.address or format_address(str(remote[0]), int(remote[1]))
         self._transport.set_write_buffer_limits(high=SEAL_AHEAD_BYTES)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -121,14 +131,25 @@ class Session(asyncio.BufferedProtocol):
                 self._stalled_since_s = None
             elif events or self._stalled_since_s is None:
                 self._stalled_since_s = self._loop.time()
+            self._count_held(self.connection.held_bytes)
         except ProtocolError as error:
             self.violated(error)
             return
         self.flush()
 
+    def _count_held(self, held_bytes: int) -> None:
+        if change := held_bytes - self.held_bytes:
+            self.held_bytes = held_bytes
+            if not held_bytes:
+                self._held_since_s = None
+            elif self._held_since_s is None:
+                self._held_since_s = self._loop.time()
+            self._owner.on_held(self, change)
+
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Authenticated):
             self.identity = event.identity
+            self._inbound = memoryview(bytearray(READ_BYTES))
             if not self.connection.closing:
                 self._owner.on_authenticated(self)
         elif isinstance(event, Violated):
@@ -149,9 +170,11 @@ class Session(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
+        said = "after the handshake" if self.identity is not None else "before it proved itself"
         self.connection.abort()
+        self._count_held(0)
         self._cancel_deadline()
-        self._refuse(RequestError("closed", str(exc) if exc else "connection lost"))
+        self._refuse(RequestError("closed", f"the peer ended the connection {said}"))
         self._transport = None
         self._room.set()
         self.closed.set()
@@ -178,6 +201,11 @@ class Session(asyncio.BufferedProtocol):
         """Report a violation and end the connection at once."""
         self._refuse(RequestError(error.reason, error.detail))
         self._owner.on_violation(self, error)
+        if self._transport is not None and (words := self.connection.last_words):
+            self._cancel_deadline()
+            self._transport.write(words)
+            self._transport.close()
+            return
         self.abort()
 
     def send(self, priority: Priority, message: WireMessage) -> None:
@@ -231,8 +259,9 @@ class Session(asyncio.BufferedProtocol):
         self.flush()
 
     def abort(self) -> None:
-        """Drop the socket and everything queued."""
+        """Drop the socket, everything queued and everything received in part."""
         self.connection.abort()
+        self._count_held(0)
         self._cancel_deadline()
         if self._transport is not None:
             self._transport.abort()
@@ -260,6 +289,10 @@ class Session(asyncio.BufferedProtocol):
     def stalled_s(self, now_s: float) -> float:
         """For how long the peer has owed the rest of a message; 0 while this side does not read."""
         return 0.0 if self._stalled_since_s is None or self._held else now_s - self._stalled_since_s
+
+    def held_s(self, now_s: float) -> float:
+        """For how long something of the peer's unfinished messages has been held without a break."""
+        return 0.0 if self._held_since_s is None else now_s - self._held_since_s
 
     def _on_deadline(self) -> None:
         if self.connection.state is ConnectionState.CLOSED:

@@ -76,8 +76,8 @@ def serve_snapshots(network: Network, source: SnapshotSource) -> None:
             raise RequestError("no_chunk")
         return chunk
 
-    network.register_method(OFFER_METHOD, on_offer)
-    network.register_method(CHUNK_METHOD, on_chunk)
+    network.register_method(OFFER_METHOD, on_offer, long_answers=True)
+    network.register_method(CHUNK_METHOD, on_chunk, long_answers=True)
 
 
 async def fetch_snapshot(network: Network, sink: SnapshotSink) -> SnapshotReport | None:

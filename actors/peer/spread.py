@@ -2,15 +2,14 @@
 
 Topics map to priorities: what is said about blocks leaves before transactions. Judging is the node's part:
 `judge` is awaited with a batch of items and answers one verdict each; until it has, nothing is relayed. A
-judge that takes its time is registered as `apart`: then messages of its topic do not wait for each other, and
-what a peer has under judgement is bounded; more is dropped and counted, and costs its sender's items alone.
+judge that takes its time is registered as `apart`: then messages of its topic do not wait for each other.
+What a peer has under judgement is bounded (see `gossip`); more is dropped and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
@@ -31,9 +30,6 @@ TOPICS = (
     Topic(TRANSACTIONS, eager=2, body_bytes_max=1 << 20),
 )
 PRIORITIES = {BLOCKS: Priority.BLOCKS, TRANSACTIONS: Priority.TRANSACTIONS}
-JUDGING_BYTES_MAX = 8 << 20
-"""Bodies of one peer under judgement by a judge `apart`, each counted JUDGING_ITEM_BYTES longer."""
-JUDGING_ITEM_BYTES = 4_096
 
 Judge = Callable[[list[Delivery]], Awaitable[list[Verdict]]]
 
@@ -59,8 +55,12 @@ class Spread:
         self._network = network
         self._judges: dict[str, Judge] = {}
         self._apart: set[str] = set()
-        self._judging_bytes: Counter[bytes] = Counter()
-        self.core = Gossip(TOPICS, seen_max=limits.seen_max, store_bytes_max=limits.gossip_store_bytes_max)
+        self.core = Gossip(
+            TOPICS,
+            seen_max=limits.seen_max,
+            store_bytes_max=limits.gossip_store_bytes_max,
+            members=network.links.members,
+        )
         network.on_gossip = self._on_gossip
         network.links.on_established.append(self._on_established)
         network.links.on_gone.append(self.core.peer_left)
@@ -122,40 +122,28 @@ class Spread:
         self._apply_sends(effects)
         if not effects.deliver:
             return
+        judge = self._judge(effects.deliver, self._judges.get(message.topic, _ignore))
         if message.topic in self._apart:
-            self._judge_apart(peer, effects.deliver)
+            self._network.spawn(judge, f"judge {message.topic}")
         else:
-            judge = self._judges.get(message.topic, _ignore)
-            self._judged(effects.deliver, await judge(effects.deliver))
+            await judge
 
-    def _judge_apart(self, peer: bytes, batch: list[Delivery]) -> None:
-        size = sum(JUDGING_ITEM_BYTES + len(item.body) for item in batch)
-        if self._judging_bytes[peer] + size > JUDGING_BYTES_MAX:
-            self._network.dropped["judging_full"] += len(batch)
-            self._judged(batch, [Verdict.IGNORE] * len(batch))
-            return
-        self._judging_bytes[peer] += size
-        self._network.spawn(self._judge_then_release(peer, batch, size), f"judge {batch[0].topic}")
-
-    async def _judge_then_release(self, peer: bytes, batch: list[Delivery], size: int) -> None:
+    async def _judge(self, batch: list[Delivery], judge: Judge) -> None:
+        """Have a batch judged; it is ignored if that fails or takes too long."""
         verdicts = [Verdict.IGNORE] * len(batch)
         try:
-            verdicts = await self._judges[batch[0].topic](batch)
+            verdicts = await judge(batch)
         except Exception:  # noqa: BLE001 - a judge's bug must not end the task without a word
             self._network.dropped["judge_errors"] += len(batch)
             logger.exception("judging {} failed", batch[0].topic)
         finally:
-            self._judging_bytes[peer] -= size
-            if self._judging_bytes[peer] <= 0:
-                del self._judging_bytes[peer]
-        self._judged(batch, verdicts)
-
-    def _judged(self, batch: list[Delivery], verdicts: list[Verdict]) -> None:
-        for delivery, verdict in zip(batch, verdicts, strict=True):
-            self._apply_sends(self.core.judged(delivery.id, verdict))
-        self._apply_sends(self.core.flush())
+            for delivery, verdict in zip(batch, verdicts, strict=True):
+                self._apply_sends(self.core.judged(delivery, verdict))
+            self._apply_sends(self.core.flush())
 
     def _apply_sends(self, effects: Effects) -> None:
+        if effects.dropped:
+            self._network.dropped["judging_full"] += effects.dropped
         for peer, message in effects.send:
             self._network.offer_message(peer, message, PRIORITIES.get(message.topic, Priority.TRANSACTIONS))
         for peer, reason in effects.blame:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from actors.peer.config import PeerIntervals, PeerLimits
+from actors.peer.kademlia.records import subnet
 
 RTT_WEIGHT = 0.125  # smoothing of round-trip times, RFC 6298 section 2
 
@@ -75,6 +76,17 @@ def keeps_new(local_identity: bytes, old: Link, new: Link) -> bool:
     return new.outbound == (local_identity < new.identity)
 
 
+def _crowd(observers: list[Link], new: Link) -> list[Link]:
+    """Observers that dialled in from the subnet that has most places, when that is two more than the
+    newcomer's; those that this node dialled itself are nobody's crowd."""
+    by_subnet: dict[str, list[Link]] = {}
+    for link in observers:
+        if not link.outbound:
+            by_subnet.setdefault(subnet(link.host), []).append(link)
+    crowd = max(by_subnet.values(), key=len, default=[])
+    return crowd if len(crowd) >= 2 + len(by_subnet.get(subnet(new.host), ())) else []
+
+
 class ConnectionTable:
     """Established links by identity, within the limits."""
 
@@ -99,7 +111,9 @@ class ConnectionTable:
         return list(self._links.values())
 
     def admit(self, new: Link) -> Admission:
-        """Enter a link. At `connections_max` a member displaces the observer silent longest."""
+        """Enter a link. At `connections_max` a member displaces the observer silent longest, and an observer
+        one that dialled in from the subnet that holds most places, if that is two more than the newcomer's.
+        """
         old = self._links.get(new.identity)
         if old is not None:
             if not keeps_new(self._local_identity, old, new):
@@ -110,7 +124,9 @@ class ConnectionTable:
         displaced = None
         if len(self._links) >= self._limits.connections_max:
             observers = [link for link in self._links.values() if not link.member]
-            if not new.member or not observers:
+            if not new.member:
+                observers = _crowd(observers, new)
+            if not observers:
                 return Admission(False, reason="connections_max")
             displaced = min(observers, key=lambda link: link.seen_s).identity
             del self._links[displaced]

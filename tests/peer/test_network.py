@@ -96,7 +96,7 @@ def test_lost_connection_fails_open_requests() -> None:
 
 def test_requests_beyond_the_bound_are_busy() -> None:
     async def scenario() -> None:
-        async with running(config_of(0), config_of(1)) as (a, b):
+        async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
             await joined(a, b)
             gate = asyncio.Event()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.peer import sync
 from actors.peer.catchup import ANSWER_BYTES_MAX, SyncReport, _cut, serve_chain, synchronise
+from actors.peer.standing import FAILURES_MAX, REST_S, Standings
 from actors.peer.sync import BodiesWanted, HeadersWanted, SyncPlanner, Wanted
 from tests.peer.chains import (
     GENESIS_HEADER,
@@ -47,9 +48,9 @@ def finish(coroutine: Coroutine[None, None, T]) -> T:
 
 def put(plan: SyncPlanner, wanted: Wanted, items: Sequence[bytes]) -> None:
     if isinstance(wanted, HeadersWanted):
-        plan.on_headers(wanted, items)
+        plan.on_headers(wanted, items, 0.0)
     else:
-        plan.on_bodies(wanted, items)
+        plan.on_bodies(wanted, items, 0.0)
 
 
 @given(
@@ -70,13 +71,13 @@ def test_any_mix_with_one_honest_peer_catches_up(seed: int, behaviours: list[str
     for peer, kind in kinds.items():
         plan.peer_status(peer, finish(chains.get(kind, honest).tip_height()))
     for _ in range(3_000):
-        open_requests += plan.next_requests()
+        open_requests += plan.next_requests(0.0)
         if plan.finished:
             break
         wanted = open_requests.pop(generator.randrange(len(open_requests)))
         kind = kinds[wanted.peer]
         if kind == "slow":
-            plan.on_failed(wanted)
+            plan.on_failed(wanted, 0.0)
         else:
             items = serve(chains.get(kind, honest), wanted)
             put(plan, wanted, items[:1] if kind == "short" else items)
@@ -91,9 +92,9 @@ def test_bodies_are_asked_of_all_peers_at_once() -> None:
     plan = planner()
     for name in range(4):
         plan.peer_status(bytes([name]), 600)
-    (headers,) = plan.next_requests()
+    (headers,) = plan.next_requests(0.0)
     put(plan, headers, serve(TRUE_CHAIN, headers))
-    requests = [wanted for wanted in plan.next_requests() if isinstance(wanted, BodiesWanted)]
+    requests = [wanted for wanted in plan.next_requests(0.0) if isinstance(wanted, BodiesWanted)]
     assert {wanted.peer for wanted in requests} == {bytes([name]) for name in range(4)}
     heights = [h for wanted in requests for h in range(wanted.start, wanted.start + wanted.count)]
     assert len(heights) == len(set(heights))
@@ -103,13 +104,13 @@ def test_bodies_are_asked_of_all_peers_at_once() -> None:
 def test_late_and_foreign_answers_change_nothing() -> None:
     plan = planner()
     plan.peer_status(b"a", 600)
-    (wanted,) = plan.next_requests()
-    plan.on_failed(wanted)
+    (wanted,) = plan.next_requests(0.0)
+    plan.on_failed(wanted, 0.0)
     put(plan, wanted, serve(TRUE_CHAIN, wanted))
     put(plan, HeadersWanted(b"b", 1, 256), [b"junk"])
     assert plan.blamed == []
     assert plan.take_blocks() == []
-    assert plan.next_requests() == [wanted]
+    assert plan.next_requests(0.0) == [wanted]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_late_and_foreign_answers_change_nothing() -> None:
 def test_valid_seal_in_the_wrong_place_is_blamed(forged: bytes) -> None:
     plan = planner()
     plan.peer_status(b"a", 600)
-    (wanted,) = plan.next_requests()
+    (wanted,) = plan.next_requests(0.0)
     put(plan, wanted, [forged])
     assert [peer for peer, _ in plan.blamed] == [b"a"]
     assert plan.finished
@@ -215,5 +216,96 @@ def test_source_that_goes_away_is_replaced() -> None:
             await leaver.stop()
             assert (await catch_up).height == 200
             assert mine.blocks == Chain(200).blocks
+
+    asyncio.run(scenario())
+
+
+def virtual_sync(kinds: dict[bytes, str], length: int, limit_s: float) -> tuple[float, list[bytes]]:
+    """Drive a planner in virtual time as the shell does, statuses every 5 s; (when it was done, bodies).
+
+    honest answers in 50 ms; silent never does, and fails after 5 s; drip gives one item after 4.9 s.
+    """
+    plan, honest, now_s, got = planner(), Chain(length), 0.0, []
+    answers: list[tuple[float, int, Wanted]] = []
+    polled_s = -5.0
+    while now_s < limit_s:
+        if now_s - polled_s >= 5.0:
+            polled_s = now_s
+            for peer in kinds:
+                plan.peer_status(peer, length)
+        for wanted in plan.next_requests(now_s):
+            after_s = {"honest": 0.05, "silent": 5.0, "drip": 4.9}[kinds[wanted.peer]]
+            answers.append((now_s + after_s, len(answers), wanted))
+        if plan.finished:
+            return now_s, got
+        answers.sort()
+        due_s = answers[0][0] if answers else now_s + 1.0
+        now_s = min(due_s, now_s + 1.0)
+        while answers and answers[0][0] <= now_s:
+            wanted = answers.pop(0)[2]
+            kind = kinds[wanted.peer]
+            if kind == "silent":
+                plan.on_failed(wanted, now_s)
+            else:
+                items = serve(honest, wanted)[: 1 if kind == "drip" else None]
+                if isinstance(wanted, HeadersWanted):
+                    plan.on_headers(wanted, items, now_s)
+                else:
+                    plan.on_bodies(wanted, items, now_s)
+        got += [body for _, body in plan.take_blocks()]
+    return now_s, got
+
+
+@pytest.mark.parametrize("kind", ["silent", "drip"])
+@pytest.mark.parametrize("crowd", [1, 20])
+def test_slow_peers_do_not_stall_one_that_is_not(kind: str, crowd: int) -> None:
+    """Their names sort before the honest one's, so that they are tried first."""
+    kinds = {b"%02d" % index: kind for index in range(crowd)} | {b"honest": "honest"}
+    done_s, got = virtual_sync(kinds, 600, limit_s=600.0)
+    assert len(got) == 600
+    assert done_s < 60.0
+
+
+def test_a_single_slow_source_is_better_than_none() -> None:
+    done_s, got = virtual_sync({b"drip": "drip"}, 20, limit_s=600.0)
+    assert len(got) == 20
+    assert done_s < 600.0
+
+
+def test_a_status_does_not_forgive_failures() -> None:
+    standings = Standings()
+    plan = SyncPlanner(GENESIS_HEADER, open_header, body_matches, standings)
+    now_s = 0.0
+    for _ in range(FAILURES_MAX):
+        plan.peer_status(b"silent", 600)
+        (wanted,) = plan.next_requests(now_s)
+        now_s += 5.0
+        plan.on_failed(wanted, now_s)
+    plan.peer_status(b"silent", 600)
+    assert plan.next_requests(now_s) == []
+    assert plan.finished
+    later = SyncPlanner(GENESIS_HEADER, open_header, body_matches, standings)
+    later.peer_status(b"silent", 600)
+    assert later.next_requests(now_s) == []
+    assert [wanted.peer for wanted in later.next_requests(now_s + REST_S)] == [b"silent"]
+
+
+def test_a_silent_peer_does_not_hold_up_a_catch_up() -> None:
+    """It answers nothing at all, not even its height."""
+
+    async def scenario() -> None:
+        async with running(*(config_of(index, 2) for index in (3, 0, 5))) as (fresh, source, silent):
+
+            async def hang(_peer: bytes, _body: bytes) -> bytes:
+                await asyncio.Event().wait()
+                return b""
+
+            for method in ("sync_status", "sync_headers", "sync_bodies"):
+                silent.register_method(method, hang)
+            serve_chain(source, Chain(250))
+            await joined(fresh, source, silent)
+            mine, standings = Chain(), Standings()
+            assert (await synchronise(fresh, mine, standings)).height == 250
+            assert not standings.of(source.identity).failures
 
     asyncio.run(scenario())

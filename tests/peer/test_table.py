@@ -157,7 +157,7 @@ def test_flooder_delays_an_honest_peer_by_one_message_at_most() -> None:
     assert queue.push(b"honest", "vote")
     assert [queue.pop(), queue.pop()] == [(b"flooder", "junk 0"), (b"honest", "vote")]
     assert not queue.has_room(b"flooder")
-    assert queue.drop(b"flooder") == 999
+    assert len(queue.drop(b"flooder")) == 999
     assert queue.pop() is None
 
 

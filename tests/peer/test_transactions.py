@@ -11,11 +11,11 @@ import numpy as np
 
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate
 from actors.ledger.verdict import Verdict as Judgement
-from actors.peer.gossip import Delivery, Verdict
+from actors.peer.gossip import UNJUDGED_BYTES_MAX, Delivery, Verdict
 from actors.peer.messages import Bodies
 from actors.peer.network import Network
 from actors.peer.offers import decode_offer, encode_offers
-from actors.peer.spread import JUDGING_BYTES_MAX, TRANSACTIONS, Spread
+from actors.peer.spread import TRANSACTIONS, Spread
 from actors.peer.transactions import CALLS_MAX, Transactions
 from tests.peer.nodes import config_of, eventually, identity_of, joined, running
 
@@ -149,14 +149,14 @@ def test_offers_gather_behind_a_slow_mempool_and_a_flood_of_them_is_dropped() ->
             assert calls <= 2 * CALLS_MAX + 1
             b.open.clear()
             (body,) = encode_offers(rows_of(list(range(4000))), np.zeros(4000, dtype=np.uint8), 1)
-            whole = JUDGING_BYTES_MAX // len(body) + 5
+            whole = UNJUDGED_BYTES_MAX // len(body) + 5
             for number in range(whole):
                 altered = body[:8] + number.to_bytes(8, "little") + body[16:]
                 await b.spread._on_gossip(identity_of(0), Bodies(TRANSACTIONS, [altered]))
             assert b.network.dropped["judging_full"] >= 5
-            assert sum(b.spread._judging_bytes.values()) <= JUDGING_BYTES_MAX
+            assert b.spread.core.held["unjudged_bytes"] <= UNJUDGED_BYTES_MAX
             b.open.set()
-            await eventually(lambda: not b.spread._judging_bytes)
+            await eventually(lambda: not b.spread.core.held["unjudged"])
             assert len(b.pool) == 4000
 
     asyncio.run(scenario())

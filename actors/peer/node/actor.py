@@ -41,6 +41,7 @@ from actors.peer.node.blocks import BlockExchange, OfferedBlock
 from actors.peer.outgoing import Outgoing, ShardCalls, Told
 from actors.peer.snapshots import serve_snapshots
 from actors.peer.spread import BLOCKS, TRANSACTIONS
+from actors.peer.standing import Standings
 from actors.peer.table import Link
 from actors.peer.transactions import Transactions
 from actors.peer.wire.frames import Priority
@@ -105,6 +106,7 @@ class NodePeer(Shell, Peer):
         self._chain = NodeChain(genesis, calls, hash_rows)
         self._blocks = BlockExchange(genesis, storage.stored_block.remote, ray.put)
         self._behind = asyncio.Event()
+        self._standings = Standings()
         self._synced_blocks = 0
         self._halted = ""
         self._line: Line | None = None
@@ -288,7 +290,7 @@ class NodePeer(Shell, Peer):
                 self.log.warning("catching up again after {}", first_line(error))
 
     async def _synchronise(self) -> None:
-        report = await synchronise(self._running(), self._chain)
+        report = await synchronise(self._running(), self._chain, self._standings)
         if report.blocks:
             self.log.info("caught up with {} blocks to height {}", report.blocks, report.height)
 

@@ -64,7 +64,7 @@ class BlockExchange:
             return messages.encode(Blobs([] if found is None else [found[1], found[0]]))
 
         network.register_method(BLOCK_METHOD, on_block, members_only=True)
-        network.register_method(FETCH_METHOD, on_fetch, members_only=True)
+        network.register_method(FETCH_METHOD, on_fetch, members_only=True, long_answers=True)
 
     async def fetch(
         self, network: Network, peer: bytes, height: int, digest: bytes, deadline_s: float | None

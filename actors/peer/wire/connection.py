@@ -70,6 +70,11 @@ class Connection:
         return self._opener is not None and self._opener.mid_message
 
     @property
+    def last_words(self) -> bytes:
+        """What a refused handshake still says to the peer, before its socket is closed; handed out once."""
+        return self._handshake.data_to_send() if self.state is ConnectionState.CLOSED else b""
+
+    @property
     def held_bytes(self) -> int:
         """Bytes held of what the peer has not finished sending."""
         return 0 if self._opener is None else self._opener.held_bytes
@@ -133,6 +138,7 @@ class Connection:
         """Drop everything at once."""
         self.state = ConnectionState.CLOSED
         self._closing = True
+        self._opener = None
         self.queue.clear()
 
     def data_to_send(self, budget_bytes: int) -> list[bytes]:

@@ -22,12 +22,16 @@ in drawing the header at random, and a key here lives for one stream.
 
     initiator   RESPONSE --response--> DONE
     responder   HELLO --hello--> PROOF --proof--> DONE          anything else --> FAILED
+
+A responder that fails a hello for its network or version says so before it closes (`alert`): unproved, for
+people who look for a mistake. No response begins like it, but by a chance of 2^-48.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -59,6 +63,11 @@ class State(Enum):
     DONE = "done"
     FAILED = "failed"
 
+
+ALERT_PREFIX = MAGIC + bytes(2)
+ALERTS = {"network": b"\x01", "version": b"\x02"}
+"""Reasons of a responder that tells the initiator, which raises them as `another_network` and so on."""
+ALERT_BYTES = len(ALERT_PREFIX) + 1
 
 EXPECTED_BYTES = {State.HELLO: HELLO_BYTES, State.RESPONSE: RESPONSE_BYTES, State.PROOF: PROOF_BYTES}
 
@@ -119,11 +128,16 @@ class Handshake:
         *,
         initiator: bool,
         expected_identity: bytes | None = None,
+        admit: Callable[[bytes], None] | None = None,
     ) -> None:
-        """`ephemeral_secret`: 32 fresh random bytes. `expected_identity`: whom the initiator means."""
+        """`ephemeral_secret`: 32 fresh random bytes. `expected_identity`: whom the initiator means.
+
+        `admit`: asked with the ephemeral key of a well-formed hello before the responder computes anything on
+        a curve; raises `ProtocolError` to refuse it.
+        """
         self._local = local
         self._ephemeral_secret = ephemeral_secret
-        self._ephemeral_public = sodium.crypto_scalarmult_base(ephemeral_secret)
+        self._admit = admit
         self._expected_identity = expected_identity
         self._initiator = initiator
         self._inbound = bytearray()
@@ -133,7 +147,7 @@ class Handshake:
         self.session: Session | None = None
         self.state = State.RESPONSE if initiator else State.HELLO
         if initiator:
-            hello = _hello(local.genesis_hash, VERSION, self._ephemeral_public)
+            hello = _hello(local.genesis_hash, VERSION, sodium.crypto_scalarmult_base(ephemeral_secret))
             self._transcript.update(hello)
             self._outbound = hello
 
@@ -145,8 +159,8 @@ class Handshake:
     def receive(self, data: bytes | memoryview) -> bytes | memoryview:
         """Take bytes from the peer; returns those that follow the handshake (empty until it is done).
 
-        Raises `ProtocolError` with reason `magic`, `version`, `network`, `key_share`, `proof`, `identity`
-        or `self`. Holds at most one message's worth of bytes.
+        Raises `ProtocolError` with reason `magic`, `version`, `network`, `key_share`, `proof`, `identity`,
+        `self`, `another_network`, `another_version` or what `admit` raises. Holds one message at most.
         """
         if self.state is State.FAILED:
             raise ProtocolError("failed", "the handshake has already failed")
@@ -157,11 +171,15 @@ class Handshake:
                 data = data[wanted:]
                 if self.state is State.HELLO:
                     _check_prefix(self._inbound)
+                elif self.state is State.RESPONSE:
+                    _check_alert(self._inbound)
                 if len(self._inbound) == EXPECTED_BYTES[self.state]:
                     message = bytes(self._inbound)
                     self._inbound.clear()
                     self._step(message)
-        except ProtocolError:
+        except ProtocolError as error:
+            if self.state is State.HELLO and error.reason in ALERTS:
+                self._outbound = ALERT_PREFIX + ALERTS[error.reason]
             self.state = State.FAILED
             raise
         return data if self.state is State.DONE else b""
@@ -179,11 +197,14 @@ class Handshake:
         peer_ephemeral = message[ephemeral_start : ephemeral_start + KEY_BYTES]
         if not hmac.compare_digest(message, _hello(self._local.genesis_hash, VERSION, peer_ephemeral)):
             raise ProtocolError("network", "hello is not of this genesis")
+        if self._admit is not None:
+            self._admit(peer_ephemeral)
         self._transcript.update(message)
-        self._agree(peer_ephemeral, self._ephemeral_public)
+        ephemeral_public = sodium.crypto_scalarmult_base(self._ephemeral_secret)
+        self._agree(peer_ephemeral, ephemeral_public)
         sealed = self._seal(b"responder", self._prove(b"responder"))
         self._transcript.update(sealed)
-        self._outbound = self._ephemeral_public + sealed
+        self._outbound = ephemeral_public + sealed
         self.state = State.PROOF
 
     def _on_response(self, message: bytes) -> None:
@@ -277,3 +298,11 @@ def _check_prefix(received: bytearray) -> None:
         version = int.from_bytes(received[len(MAGIC) : len(MAGIC) + 2], "little")
         if version != VERSION:
             raise ProtocolError("version", f"peer speaks version {version}, this node version {VERSION}")
+
+
+def _check_alert(received: bytearray) -> None:
+    if len(received) < ALERT_BYTES or received[: len(ALERT_PREFIX)] != ALERT_PREFIX:
+        return
+    code = bytes(received[len(ALERT_PREFIX) : ALERT_BYTES])
+    reason = next((name for name, value in ALERTS.items() if value == code), "refusal")
+    raise ProtocolError(f"another_{reason}", f"the peer says that it is of another {reason}")

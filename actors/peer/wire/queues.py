@@ -9,6 +9,8 @@ Blocks and transactions are sent on credit: `WINDOW_BYTES` a class to begin with
 message begun, more what the receiver says it has dealt with. So a receiver whose handler of one class is slow
 holds back that class alone: without credit it could only stop reading the socket, votes and all. A message
 begins while there is any credit, so one is never too large; consensus and control need none.
+
+What waits on credit is charged to an account of all connections of the peer's kind (see `wire.budget`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from actors.peer.errors import QueueFullError
+from actors.peer.wire.budget import Account
 from actors.peer.wire.frames import FRAGMENT_BYTES_MAX, HEAD_BYTES_MAX, HEAD_LENGTH_BYTES, Priority
 
 CREDITED = frozenset({Priority.BLOCKS, Priority.TRANSACTIONS})
@@ -68,6 +71,13 @@ class SendQueue:
         self._credit = [WINDOW_BYTES] * len(Priority)
         self._messages_max = messages_max
         self._bytes_max = bytes_max
+        self._backlog_bytes_max = bytes_max
+        self._account: Account | None = None
+
+    def charge_to(self, account: Account, backlog_bytes_max: int) -> None:
+        """Once the peer's kind is known: who answers for what waits, and how many bytes of a class may wait
+        unless it is one message alone."""
+        self._account, self._backlog_bytes_max = account, backlog_bytes_max
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._waiting)
@@ -81,13 +91,15 @@ class SendQueue:
 
     def has_room(self, priority: Priority, size: int) -> bool:
         """Whether `push` would take a message of `size` bytes now."""
+        after = self._bytes[priority] + size
         return (
             len(self._waiting[priority]) < self._messages_max
-            and self._bytes[priority] + size <= self._bytes_max
+            and after <= self._bytes_max
+            and (after <= self._backlog_bytes_max or not self._waiting[priority])
         )
 
     def push(self, priority: Priority, body: bytes, head: bytes = b"") -> None:
-        """Append a message. Raises `QueueFullError` at either bound, and then takes nothing.
+        """Append a message. Raises `QueueFullError` at any bound, and then takes nothing.
 
         Raises `ValueError` for a head beyond `HEAD_BYTES_MAX`.
         """
@@ -97,8 +109,10 @@ class SendQueue:
         if not self.has_room(priority, size):
             raise QueueFullError(
                 f"{priority.name.lower()} queue: {len(self._waiting[priority])} messages of "
-                f"{self._messages_max}, {self._bytes[priority]} + {size} bytes of {self._bytes_max}"
+                f"{self._messages_max}, {self._bytes[priority]} + {size} bytes of {self._backlog_bytes_max}"
             )
+        if self._account is not None and priority in CREDITED:
+            self._account.take(head, body)
         self._waiting[priority].append((head, body))
         self._bytes[priority] += size
 
@@ -128,6 +142,10 @@ class SendQueue:
             data = memoryview(body)[start:end]
             self._bytes[priority] -= end - start
         last = end == len(body)
+        if self._account is not None and priority in CREDITED:
+            self._account.moved()
+            if last:
+                self._account.release(head, body)
         if last:
             self._waiting[priority].popleft()
         self._offset[priority] = None if last else end
@@ -137,6 +155,9 @@ class SendQueue:
         """Forget everything; returns how many messages were dropped."""
         dropped = len(self)
         for priority in Priority:
+            if self._account is not None and priority in CREDITED:
+                for head, body in self._waiting[priority]:
+                    self._account.release(head, body)
             self._waiting[priority].clear()
             self._bytes[priority] = 0
             self._offset[priority] = None

@@ -65,7 +65,7 @@ class SpreadingNode:
                 bad = delivery.body.startswith(JUNK)
                 if not bad:
                     self.received.setdefault(delivery.body, now_s)
-                self._apply(self.core.judged(delivery.id, Verdict.REJECT if bad else Verdict.ACCEPT))
+                self._apply(self.core.judged(delivery, Verdict.REJECT if bad else Verdict.ACCEPT))
             self._apply(self.core.flush())
 
     def tick(self) -> None:
