@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 WORKERS_MAX = 256
 VALIDATORS_UNASKED_MAX = 2
@@ -201,6 +201,13 @@ class PeerSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, description="0 takes any free port")
+    advertise: str = Field(
+        "",
+        max_length=260,
+        pattern=r"^$|^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[1-9][0-9]{0,4})?$",
+        description="host[:port] at which others reach this node, behind NAT or in a container; empty "
+        "publishes the bound address, and none if that is 0.0.0.0 or ::",
+    )
     seeds: list[str] = Field([], max_length=64, description="host:port of nodes to begin discovery from")
     allow_observers: bool = Field(True, description="whether nodes outside the genesis may connect")
     subnet_limits: bool = Field(False, description="bound routes of one subnet; off for loopback networks")
@@ -210,6 +217,13 @@ class PeerSettings(Section):
     sync_pause_s: int = Field(5, ge=1, le=3600, description="time between two looks for missed blocks")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)
+
+    @field_validator("advertise")
+    @classmethod
+    def _can_be_dialled(cls, value: str) -> str:
+        if value.startswith(("0.0.0.0", "[::]")):
+            raise ValueError(f"{value} is where a node listens, not where others reach it")
+        return value
 
 
 class LogSettings(Section):

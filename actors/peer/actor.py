@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from actors.peer.advertise import NOT_PUBLISHED
 from actors.peer.channels import Channel, Lagged
 from actors.peer.config import PeerConfig
 from actors.peer.discovery import Discovery
@@ -70,7 +71,8 @@ class Peer:
             return {"address": self._network.address, "identity": self._network.identity.hex()}
 
     async def health(self) -> dict[str, object]:
-        """`ok`, `address`, `identity`, `uptime_s`, `event_loop` (uvloop in a node), `peers` (connected),
+        """`ok`, `address` (bound), `advertised` (published; None for none, and then `advertise` says what to
+        set), `identity`, `uptime_s`, `event_loop` (uvloop in a node), `peers` (connected),
         `reason` (why there are none; empty when there are), `failures` (what is wrong at which address),
         `routes` (table size), `counters`."""
         network = self._network
@@ -86,6 +88,8 @@ class Peer:
         return {
             "ok": True,
             "address": network.address,
+            "advertised": network.advertised,
+            "advertise": "" if network.advertised else NOT_PUBLISHED,
             "identity": network.identity.hex(),
             "uptime_s": time.monotonic() - self._started_at_s,
             "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter, OrderedDict
+from collections.abc import Hashable
 
 from actors.peer.config import PeerLimits
 from actors.peer.errors import ProtocolError
@@ -58,7 +59,7 @@ class Admission:
     def __init__(self, limits: PeerLimits, now_s: float = 0.0) -> None:
         self._limits = limits
         self._connections: Counter[str] = Counter()
-        self._pending: Counter[str] = Counter()
+        self._pending: dict[str, dict[Hashable, None]] = {}
         self._pending_total = 0
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self._strangers = TokenBucket(limits.handshakes_per_s_max, 2 * limits.handshakes_per_s_max, now_s)
@@ -70,36 +71,51 @@ class Admission:
         """Inbound handshakes under way."""
         return self._pending_total
 
-    def opened(self, source: str, *, inbound: bool) -> str:
-        """A socket is open, and counts until `closed`. Returns the bound that refuses it, or nothing.
+    def dialled(self, source: str) -> None:
+        """A socket that this node opened counts until `closed`."""
+        self._connections[source] += 1
 
-        An inbound one is under way from here to `settled`.
+    def accepted(self, source: str, socket: Hashable) -> tuple[str, Hashable | None]:
+        """A socket was accepted: it counts until `closed`, and its handshake is under way until `settled`.
+
+        Returns the bound that refuses it, or nothing, and a socket that has to go for it: the oldest of the
+        source that has most under way, if that is two more than this one's.
         """
         self._connections[source] += 1
-        if not inbound:
-            return ""
-        self._pending[source] += 1
+        mine = self._pending.setdefault(source, {})
+        mine[socket] = None
         self._pending_total += 1
         limits = self._limits
+        if len(mine) > limits.handshakes_pending_per_address_max:
+            return "handshakes_pending_per_address_max", None
+        if self._connections[source] > limits.connections_per_address_max:
+            return "connections_per_address_max", None
         room = limits.handshakes_pending_max
         if source not in self._member_sources:
             room -= room // RESERVE
-        if self._pending_total > room:
-            return "handshakes_pending_max"
-        if self._pending[source] > limits.handshakes_pending_per_address_max:
-            return "handshakes_pending_per_address_max"
-        if self._connections[source] > limits.connections_per_address_max:
-            return "connections_per_address_max"
-        return ""
+        if self._pending_total <= room:
+            return "", None
+        crowd, theirs = max(self._pending.items(), key=lambda entry: len(entry[1]))
+        if len(theirs) < len(mine) + 2:
+            return "handshakes_pending_max", None
+        oldest = next(iter(theirs))
+        self.settled(crowd, oldest)
+        return "", oldest
 
-    def settled(self, source: str) -> None:
-        """An inbound handshake is over, well or not."""
-        self._pending_total -= 1
-        _decrement(self._pending, source)
+    def settled(self, source: str, socket: Hashable) -> None:
+        """A handshake is over, well or not; saying so twice is harmless."""
+        theirs = self._pending.get(source, {})
+        if socket in theirs:
+            del theirs[socket]
+            self._pending_total -= 1
+            if not theirs:
+                del self._pending[source]
 
     def closed(self, source: str) -> None:
         """A socket is gone."""
-        _decrement(self._connections, source)
+        self._connections[source] -= 1
+        if self._connections[source] <= 0:
+            del self._connections[source]
 
     def hello(self, source: str, ephemeral: bytes, now_s: float) -> None:
         """Let a well-formed hello be answered. Raises `ProtocolError`: `replayed` or `handshake_rate`."""
@@ -141,9 +157,3 @@ class Admission:
         else:
             self._buckets.move_to_end(source)
         return bucket
-
-
-def _decrement(counter: Counter[str], source: str) -> None:
-    counter[source] -= 1
-    if counter[source] <= 0:
-        del counter[source]

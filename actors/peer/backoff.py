@@ -13,17 +13,18 @@ ATTEMPTS_COUNTED_MAX = 32
 
 @dataclass(slots=True)
 class Target:
-    """One address to reach; `identity` when it is known who must answer there."""
+    """One address to reach; `identity` when it is known who must answer there. `learned`: not configured."""
 
     address: str
     identity: bytes | None
     attempts: int = 0
     due_s: float = 0.0
     dialling: bool = False
+    learned: bool = False
 
 
 class DialPlan:
-    """Targets that should stay connected. Bounded by configuration: members and seeds only."""
+    """Targets that should stay connected: seeds, and members where they are configured and were learned."""
 
     def __init__(self, backoff_min_s: float, backoff_max_s: float) -> None:
         self._min_s = backoff_min_s
@@ -37,6 +38,15 @@ class DialPlan:
         """Want a connection to `address`; adding it again only fills in a missing identity."""
         target = self._targets.setdefault(address, Target(address, identity, due_s=now_s))
         target.identity = target.identity or identity
+
+    def learn(self, address: str, identity: bytes, now_s: float) -> None:
+        """`identity` says that it is at `address` now: that takes the place of what was learned before."""
+        old = [t.address for t in self._targets.values() if t.learned and t.identity == identity]
+        for other in old:
+            if other != address:
+                del self._targets[other]
+        if address not in self._targets:
+            self._targets[address] = Target(address, identity, due_s=now_s, learned=True)
 
     def targets(self) -> list[Target]:
         """All targets."""

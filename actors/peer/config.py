@@ -27,8 +27,8 @@ class PeerLimits:
     """Connections from one address (IPv6: /64), handshakes included. At the bound a new one is closed on
     accept."""
     handshakes_pending_max: int = 64
-    """Handshakes under way, inbound, of which a quarter is kept for addresses of members. At the bound a new
-    connection is closed on accept."""
+    """Handshakes under way, inbound, of which a quarter is kept for addresses of members. At the bound the
+    address that has most of them loses its oldest, or a new connection is closed on accept."""
     handshakes_pending_per_address_max: int = 16
     """The same from one address. Same behaviour."""
     handshakes_per_s_max: int = 128
@@ -157,7 +157,7 @@ class PeerConfig:
     listen_port: int = 0
     """0 binds any free port."""
     advertise_address: str | None = None
-    """`host:port` that other nodes should dial; the bound address when None."""
+    """`host[:port]` that other nodes should dial; when None, see `advertise`."""
     allow_observers: bool = True
     """Whether identities outside the genesis may connect (they may never speak consensus)."""
     limits: PeerLimits = field(default_factory=PeerLimits)
@@ -170,8 +170,6 @@ class PeerConfig:
             raise ConfigError(f"listen_port: {self.listen_port} is outside 0..{PORT_MAX}")
         for seed in self.seeds:
             parse_address(seed)
-        if self.advertise_address is not None:
-            parse_address(self.advertise_address)
 
 
 def parse_address(address: str) -> tuple[str, int]:

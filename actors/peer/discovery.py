@@ -14,8 +14,9 @@ import asyncio
 import os
 
 from actors.peer import messages
+from actors.peer.advertise import is_published_to
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
-from actors.peer.kademlia.buckets import RoutingTable
+from actors.peer.kademlia.buckets import RoutingTable, Seen
 from actors.peer.kademlia.lookup import Lookup
 from actors.peer.kademlia.records import EndpointRecord, decode_record, node_id
 from actors.peer.messages import FindNode, Nodes
@@ -27,6 +28,8 @@ METHOD = "find_node"
 KEEP_CONNECTIONS = 32
 CHECKS_AT_ONCE_MAX = 16
 LOOKUPS_AT_ONCE_MAX = 2
+LOOK_PAUSE_S = 1.0
+"""Newcomers have the neighbourhood looked up again, so often at most."""
 
 
 class Discovery:
@@ -44,6 +47,8 @@ class Discovery:
         self._checking: set[bytes] = set()
         self._lookups = asyncio.Semaphore(LOOKUPS_AT_ONCE_MAX)
         self._due_s = 0.0
+        self._looked_s = -LOOK_PAUSE_S
+        self._member_sequences: dict[bytes, int] = {}
         self._looking = False
         network.register_method(METHOD, self._on_find_node)
         network.links.on_established.append(self._on_established)
@@ -84,6 +89,7 @@ class Discovery:
             )
             genesis_hash = self._network.config.genesis_hash
             records = [decode_record(data, genesis_hash) for data in messages.decode_nodes(body).records]
+            records = self._published(record.identity, records)
         except ProtocolError as error:
             self._network.links.penalise(record.identity, error.reason)
             lookup.failed(record.identity)
@@ -95,12 +101,16 @@ class Discovery:
             lookup.answered(record.identity, records)
 
     def _want_members(self, records: list[EndpointRecord]) -> None:
-        """Members whose address was learned are dialled from now on like those of the genesis."""
-        links = self._network.links
-        known = {target.identity for target in links.plan.targets()}
+        """Members whose address was learned are dialled from now on like those of the genesis, where their
+        latest record says: an old one, which anybody can show again, does not stand in its way."""
+        links, learned = self._network.links, self._member_sequences
         for record in records:
-            if record.identity in links.members and record.identity not in known | {self._network.identity}:
-                links.plan.add(record.address, record.identity, links.now_s())
+            if record.identity not in links.members or record.identity == self._network.identity:
+                continue
+            if record.sequence <= learned.get(record.identity, -1):
+                continue
+            learned[record.identity] = record.sequence
+            links.plan.learn(record.address, record.identity, links.now_s())
 
     def _prune(self) -> None:
         """Close the newest connections that this node opened beyond `KEEP_CONNECTIONS`, members excepted."""
@@ -110,17 +120,27 @@ class Discovery:
         for link in spare[::-1][: max(0, excess)]:
             links.session(link.identity).close()
 
-    async def _on_find_node(self, _peer: bytes, body: bytes) -> bytes:
+    async def _on_find_node(self, peer: bytes, body: bytes) -> bytes:
         target = int.from_bytes(messages.decode_find_node(body).target, "big")
-        return messages.encode(Nodes([record.encoded for record in self.table.closest(target)]))
+        records = self._published(peer, self.table.closest(target))
+        return messages.encode(Nodes([record.encoded for record in records]))
+
+    def _published(self, peer: bytes, records: list[EndpointRecord]) -> list[EndpointRecord]:
+        """Those that mean the same to a peer as to this node; see `advertise`."""
+        link = self._network.links.table.get(peer)
+        host = "" if link is None else link.host
+        return [record for record in records if is_published_to(record.host, host)]
 
     def _on_established(self, link: Link, record: EndpointRecord | None) -> None:
         if record is None or not (link.outbound or record.host == link.host):
             return
+        if not is_published_to(record.host, link.host):
+            return
         outcome = self.table.seen(record, self._network.links.now_s())
         if outcome.check is not None:
             self._check(outcome.check)
-        self._due_s = min(self._due_s, self._network.links.now_s())
+        if outcome.seen is Seen.ADDED:
+            self._due_s = min(self._due_s, self._looked_s + LOOK_PAUSE_S)
 
     def _on_gone(self, identity: bytes) -> None:
         self.table.failed(node_id(identity), identity)
@@ -150,6 +170,7 @@ class Discovery:
         targets = []
         if now_s >= self._due_s:
             self._due_s = now_s + intervals.discover_s
+            self._looked_s = now_s
             targets.append(self._id)
         for number in self.table.stale(now_s, intervals.refresh_s):
             targets.append(self.table.target_in(number, int.from_bytes(os.urandom(32), "big")))

@@ -21,6 +21,7 @@ from loguru import logger
 
 from actors.peer import messages
 from actors.peer.admission import Admission, is_loopback
+from actors.peer.advertise import is_published_to
 from actors.peer.backoff import DialPlan, Target
 from actors.peer.config import PeerConfig, parse_address
 from actors.peer.delivery import Deliverable
@@ -112,9 +113,13 @@ class Links:
     def on_opened(self, session: Session) -> None:
         """The socket is open; aborts it when a limit or the greylist says so."""
         self._open.add(session)
-        reason = self.admission.opened(session.source, inbound=not session.outbound)
         if session.outbound:
+            self.admission.dialled(session.source)
             return
+        reason, crowding = self.admission.accepted(session.source, session)
+        if isinstance(crowding, Session):
+            self.refused["handshakes_pending_max"] += 1
+            crowding.abort()
         if not reason and self.greylist.is_listed(session.source, self.now_s()):
             reason = "greylisted"
         if reason:
@@ -174,8 +179,9 @@ class Links:
                 self.admission.proved_member(session.source, now_s)
         rate = limits.messages_per_s_member if member else limits.messages_per_s_observer
         session.bucket = TokenBucket(rate, 2 * rate, now_s)
-        record = self.record.encoded if self.record is not None else b""
-        session.send(Priority.CONTROL, Hello(self._incarnation, record, SOFTWARE))
+        own = self.record
+        shown = own.encoded if own is not None and is_published_to(own.host, session.host) else b""
+        session.send(Priority.CONTROL, Hello(self._incarnation, shown, SOFTWARE))
 
     def on_message(self, session: Session, message: Message) -> None:
         """Check rate and role, answer keep-alives, route the rest; at once, unless a test set faults."""
@@ -265,7 +271,7 @@ class Links:
         self._open.discard(session)
         self.admission.closed(session.source)
         if not session.outbound and session.hello is None:
-            self.admission.settled(session.source)
+            self.admission.settled(session.source, session)
         if session.identity is not None and self._current.get(session.identity) is session:
             self._forget(session.identity)
 
@@ -288,7 +294,7 @@ class Links:
             raise ProtocolError("record", "identity: the record is somebody else's")
         session.hello = hello
         if not session.outbound:
-            self.admission.settled(session.source)
+            self.admission.settled(session.source, session)
             session.address = record.address if record is not None else session.address
         now_s = self.now_s()
         link = Link(

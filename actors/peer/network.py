@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from loguru import logger
 
-from actors.peer.config import PeerConfig, format_address, parse_address
+from actors.peer.advertise import advertised_address, with_port
+from actors.peer.config import PORT_MAX, PeerConfig, format_address, parse_address
 from actors.peer.delivery import Deliverable, Delivery
 from actors.peer.errors import ConfigError, NotConnectedError, QueueFullError, RequestError
 from actors.peer.exchange import Exchange, Handler
@@ -22,8 +23,6 @@ from actors.peer.session import Session
 from actors.peer.wire.frames import Priority
 from actors.peer.wire.handshake import LocalIdentity
 
-WILDCARD_HOSTS = frozenset({"", "0.0.0.0", "::"})
-
 ChannelHandler = Callable[[list[tuple[bytes, bytes]]], Awaitable[None]]
 """Takes a batch of (identity, body), in the order in which each peer sent them."""
 GossipHandler = Callable[[bytes, Announce | Fetch | Bodies], Awaitable[None]]
@@ -33,11 +32,14 @@ class Network:
     """One node's connections. Every method runs on the event loop that called `start`."""
 
     def __init__(self, config: PeerConfig) -> None:
+        if config.advertise_address:
+            with_port(config.advertise_address, PORT_MAX)  # raises for one that cannot be dialled
         intervals, limits = config.intervals, config.limits
         self.config = config
         self.local = LocalIdentity(config.identity_seed, config.genesis_hash)
         self.identity = self.local.public
         self.address: str | None = None
+        self.advertised: str | None = None
         self.links = Links(config, self.local, self._route)
         self.links.on_gone.append(self._on_gone)
         self.exchange = Exchange(limits, intervals.request_deadline_s)
@@ -56,21 +58,22 @@ class Network:
     async def start(self, record_sequence: int) -> None:
         """Bind, sign the endpoint record under `record_sequence` (u64), begin to dial.
 
-        Raises `OSError` when the address is taken.
+        Raises `OSError` when the address is taken, `ConfigError` for one that cannot be advertised.
         """
         if self._server is not None:
             return
         config, loop = self.config, asyncio.get_running_loop()
         self._server = await loop.create_server(self.links.accept, config.listen_host, config.listen_port)
         host, port = self._server.sockets[0].getsockname()[:2]
-        self.address = config.advertise_address or format_address(host, port)
-        advertised_host, advertised_port = parse_address(self.address)
-        if advertised_host not in WILDCARD_HOSTS:
-            self.links.record = sign_record(self.local, record_sequence, advertised_host, advertised_port)
+        self.address = format_address(host, port)
+        self.advertised = advertised_address(config, self.identity, host, port)
+        if self.advertised is not None:
+            self.links.record = sign_record(self.local, record_sequence, *parse_address(self.advertised))
         now_s = self.links.now_s()
         for member in config.members:
             if member.address is not None and member.identity != self.identity:
                 self.links.plan.add(member.address, member.identity, now_s)
+                self.links.admission.expect_member(parse_address(member.address)[0])
         self._seeds.clear()
         self.add_seeds(config.seeds)
         self.delivery.start()
@@ -81,7 +84,8 @@ class Network:
 
         Raises `ConfigError` for a malformed address, or beyond `seeds_max`; none is added then.
         """
-        wanted = {address: None for address in addresses if address != self.address}
+        own = (self.address, self.advertised)
+        wanted = {address: None for address in addresses if address not in own}
         for address in wanted:
             parse_address(address)
         seeds, limit = self._seeds | wanted, self.config.limits.seeds_max

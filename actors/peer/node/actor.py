@@ -28,6 +28,7 @@ from actors.ledger.verdict import Verdict as Judgement
 from actors.line import Line, Spoken, call
 from actors.peer import messages
 from actors.peer.actor import Peer
+from actors.peer.advertise import is_published_to
 from actors.peer.catchup import serve_chain, synchronise
 from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
 from actors.peer.config import Member, PeerConfig, PeerLimits, parse_address
@@ -345,7 +346,9 @@ class NodePeer(Shell, Peer):
 
     def _on_established(self, link: Link, record: EndpointRecord | None) -> None:
         Peer._on_established(self, link, record)
-        if link.member and record is not None and record.address not in self._book.addresses:
+        if not link.member or record is None or record.address in self._book.addresses:
+            return
+        if is_published_to(record.host, link.host):
             self._write_book(self._book.reached(record.address))
 
     def _read_book(self) -> AddressBook:
@@ -412,6 +415,7 @@ def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes, book: Ad
         seeds=tuple(dict.fromkeys((*settings.seeds, *book.addresses))),
         listen_host=settings.host,
         listen_port=settings.port or book.port,
+        advertise_address=settings.advertise or None,
         allow_observers=settings.allow_observers,
         limits=limits,
     )
