@@ -14,11 +14,13 @@ from rich.progress import Progress
 
 from actors.console import UserError, console, emit, explained
 from actors.directory import ALLOCATION_FILE, GENESIS_FILE, KEY_FILE, DirectoryError, join_network
+from actors.gateway.trust import GENESIS_VARIABLE, TrustError, read_genesis
 from actors.ledger.genesis import Genesis, decode_genesis
 from actors.ledger.rows import FormatError
 from actors.storage.errors import StorageError
 
 if TYPE_CHECKING:
+    from actors.ledger.hashing import Hasher
     from actors.storage.chain import Chain
     from actors.storage.disk import Disk
     from actors.storage.snapshot_store import Kept
@@ -30,6 +32,15 @@ MANIFEST_FILE, HEADER_FILE, CHUNKS_FOLDER = "manifest", "header", "chunks"
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the network lives on disk.")]
 NodeName = Annotated[str, typer.Option("--node", help="Which node of that directory; default: its only one.")]
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
+Trusted = Annotated[
+    Path | None,
+    typer.Option(
+        "--genesis",
+        envvar=GENESIS_VARIABLE,
+        help="The genesis that you trust: a genesis.json, or its folder.",
+    ),
+]
+SEALED_BYTES_MAX, CHUNK_BYTES_MAX = 1 << 20, 64 << 20
 _MISTAKES = (DirectoryError, FormatError, StorageError)
 
 
@@ -69,11 +80,14 @@ def opened(place: Place, read_only: bool) -> Disk:
 
 
 @app.command("check")
-@explained(*_MISTAKES)
-def check_directory(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: Json = False) -> None:
+@explained(*_MISTAKES, TrustError)
+def check_directory(
+    data_dir: DataDir = Path("data"), node: NodeName = "", genesis: Trusted = None, as_json: Json = False
+) -> None:
     """Check a stopped node's disk: every byte, every block executed again, every root recomputed.
 
-    Names the first place that is wrong, and then exits with 1. Changes nothing.
+    Names the first place that is wrong, and then exits with 1. Changes nothing. The chain is judged by the
+    genesis that you give, or else by the directory's own, which proves nothing of a directory from elsewhere.
     """
     from actors.directory import read_allocation
     from actors.shell import kernel_cache_dir
@@ -82,6 +96,11 @@ def check_directory(data_dir: DataDir = Path("data"), node: NodeName = "", as_js
     from actors.validator.kernels import select
 
     place = place_of(data_dir, node)
+    if genesis is not None and (trusted := read_genesis(genesis)).hash() != place.genesis.hash():
+        raise UserError(
+            f"{data_dir} is of ANOTHER NETWORK: its genesis is {place.genesis.hash().hex()}, the trusted one "
+            f"{trusted.hash().hex()}"
+        )
     hash_rows = select("auto", kernel_cache_dir()).hash_rows
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("opening", total=None)
@@ -100,7 +119,8 @@ def check_directory(data_dir: DataDir = Path("data"), node: NodeName = "", as_js
                 )
             finally:
                 disk.close()
-    emit(result, as_json)
+    trust = "data directory" if genesis is None else "file"
+    emit({**result, "genesis": place.genesis.hash().hex(), "genesis_trust": trust}, as_json)
     if not result["ok"]:
         raise typer.Exit(1)
 
@@ -202,43 +222,88 @@ def snapshot_export(
 
 
 @snapshot_app.command("restore")
-@explained(*_MISTAKES)
+@explained(*_MISTAKES, TrustError)
 def snapshot_restore(
     source: Annotated[Path, typer.Argument(help="A folder that `snapshot export` wrote.")],
     data_dir: DataDir = Path("data"),
     node: Annotated[str, typer.Option("--node", help="Name of the new node.")] = "observer",
+    genesis: Trusted = None,
     as_json: Json = False,
 ) -> None:
-    """Begin a new node's directory with a snapshot, verified as it loads; then `up --join`."""
+    """Begin a new node's directory with a snapshot, verified as it loads; then `up --join`.
+
+    What comes with an archive proves nothing of it: it is judged by the genesis that you give, or by that of
+    the data directory, if it holds the network already. The database is a new memory: a member that begins
+    with it gets its vote back from the others.
+    """
     from actors.shell import kernel_cache_dir
     from actors.storage.disk import Disk
     from actors.storage.snapshot_store import begin_with
+    from actors.storage.snapshots import MANIFEST_BYTES_MAX
     from actors.validator.kernels import select
 
+    trusted, trust = _trusted(genesis, data_dir, source)
+    hash_rows = select("auto", kernel_cache_dir()).hash_rows
+    manifest = _part(source / MANIFEST_FILE, MANIFEST_BYTES_MAX)
+    header = _part(source / HEADER_FILE, SEALED_BYTES_MAX)
+    _check_archive(source, trusted, hash_rows)
     folder = join_network(data_dir, source, node).nodes[0]
-    place = place_of(data_dir, node)
-    for file in (MANIFEST_FILE, HEADER_FILE):
-        if not (source / file).is_file():
-            raise UserError(f"{source}: no file {file} there; give what `snapshot export` wrote")
 
     def read_chunk(digest: bytes) -> bytes | None:
         path = source / CHUNKS_FOLDER / digest.hex()
-        return path.read_bytes() if path.is_file() else None
+        return _part(path, CHUNK_BYTES_MAX) if path.is_file() else None
 
     disk = Disk(folder.path / "db")
     try:
-        manifest = begin_with(
-            disk,
-            place.genesis,
-            (source / MANIFEST_FILE).read_bytes(),
-            (source / HEADER_FILE).read_bytes(),
-            read_chunk,
-            select("auto", kernel_cache_dir()).hash_rows,
-        )
+        begun = begin_with(disk, trusted, manifest, header, read_chunk, hash_rows)
     finally:
         disk.close()
-    root = manifest.state_root.hex()
-    emit({"height": manifest.height, "accounts": manifest.accounts, "state_root": root}, as_json)
+    facts = {"height": begun.height, "accounts": begun.accounts, "state_root": begun.state_root.hex()}
+    emit({**facts, "genesis": trusted.hash().hex(), "genesis_trust": trust}, as_json)
+
+
+def _trusted(given: Path | None, data_dir: Path, source: Path) -> tuple[Genesis, str]:
+    """The genesis to judge an archive by, and whether it is from a file or the data directory."""
+    if given is not None:
+        return read_genesis(given), "file"
+    if (data_dir / GENESIS_FILE).exists():
+        return read_genesis(data_dir), "data directory"
+    raise UserError(
+        f"{source} comes with a genesis of its own, which proves nothing of it: say by --genesis FILE which "
+        f"network you trust, or give a --data-dir that holds it ({data_dir} has no {GENESIS_FILE})"
+    )
+
+
+def _check_archive(source: Path, trusted: Genesis, hash_rows: Hasher) -> None:
+    """Raises UserError unless an archive's documents are those of the trusted genesis."""
+    from actors.directory import read_allocation
+    from actors.storage.state import build_tree
+
+    own = read_genesis(source)
+    if own.hash() != trusted.hash():
+        raise UserError(
+            f"{source} is of ANOTHER NETWORK: its genesis is {own.hash().hex()}, the trusted one "
+            f"{trusted.hash().hex()}; nothing was restored"
+        )
+    allocation = read_allocation(source / ALLOCATION_FILE)
+    keys, balances = allocation.keys, allocation.balances
+    root = build_tree(keys, balances * 0, balances, hash_rows).root
+    if root.hex() != trusted.state_root:
+        raise UserError(f"{source / ALLOCATION_FILE}: not the first balances of the trusted genesis")
+
+
+def _part(path: Path, bytes_max: int) -> bytes:
+    """A file of an archive. Raises UserError where it is missing, or larger than such a file can be."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: no file {path.name} there ({error.strerror}); give what `snapshot export` wrote"
+        ) from None
+    if len(data) > bytes_max:
+        raise UserError(f"{path}: more than the {bytes_max:,} bytes that such a file may have")
+    return data
 
 
 def _told(kept: Kept) -> dict[str, object]:

@@ -12,6 +12,7 @@ import typer
 from actors.banner import print_banner, watch
 from actors.console import UserError, console, emit
 from actors.directory import members_in
+from actors.gateway.trust import remember_own
 from config.effective import load
 from config.options import DataDir, Json, Nodes, Overrides, Profile
 
@@ -50,6 +51,7 @@ def up(
     path = data_dir or Path(settings.node.data_dir)
     with running_network(settings, path, nodes or members_in(path), join=join) as (_, running):
         print_banner(console, running, settings.network)
+        remember_own({node.url: node.directory.path for node in running}, running[0].directory.genesis)
         last = watch(console, running, stop)
         if begun := running[0].facts.get("begun"):
             last = {**last, "begun_with_snapshot": begun}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -152,6 +152,19 @@ class KnownNetworks:
                 os.unlink(name)
             return False
         return True
+
+
+def remember_own(folders: Mapping[str, Path], genesis: Genesis) -> bool:
+    """Keep the genesis of gateways that this user started from data directories of this machine, in place of
+    whatever other network was at these addresses before. False where that cannot be kept."""
+    try:
+        memory = known_networks()
+    except TrustError:
+        return False
+    kept = [
+        memory is not None and memory.remember([url], genesis, str(f.resolve())) for url, f in folders.items()
+    ]
+    return all(kept)
 
 
 def home_folder() -> Path | None:

@@ -17,7 +17,7 @@ from actors.gateway.answers import NETWORK_HEADER, network_mark
 from actors.gateway.client import Client, ForeignAnswerError
 from actors.gateway.commands import app
 from actors.gateway.endpoints import AddressError, Endpoints
-from actors.gateway.trust import FIRST_USE, KnownNetworks, TrustError, read_genesis
+from actors.gateway.trust import FIRST_USE, KnownNetworks, TrustError, read_genesis, remember_own
 from bench.attack.between import Between, http_answer
 from bench.attack.false_answers import foreign_genesis, proxy_lies
 from bench.attack.registry import Target
@@ -173,3 +173,16 @@ def test_what_is_no_address_is_one_sentence(address: str, monkeypatch: pytest.Mo
         _, output = run(*command, code=2)
         assert "Traceback" not in output
         assert "address" in output
+
+
+def test_a_node_that_was_started_here_is_known_by_its_data_directory(served: Served, tmp_path: Path) -> None:
+    """`up` on a new data directory replaces what was at that address before, which a node never can."""
+    other = msgspec.structs.replace(served.node.genesis, created_ms=7)
+    assert remember_own({served.url: tmp_path / "before"}, other)
+    run("balance", "development:0", "--url", served.url, code=2)
+    assert remember_own({served.url: tmp_path / "data"}, served.node.genesis)
+    sent, _ = run(
+        "send", 5, "--from", "development:0", "--to", "development:1", "--json", "--url", served.url
+    )
+    assert (sent["status"], sent["genesis_trust"]) == ("committed", "file")
+    assert str(tmp_path / "data") in sent["trust"]
