@@ -165,13 +165,12 @@ def _found(path: Path, settings: NetworkSettings, nodes: int, progress: Progress
     progress(
         f"founding network {settings.name!r} with {settings.development_accounts:,} development accounts"
     )
-    folders = []
+    allocation, folders = development_allocation(settings), []
     for number in range(1, nodes + 1):
         name = f"node-{number}"
         seed = secrets.token_bytes(SEED_BYTES)
         write_secret(path / name / KEY_FILE, seed)
         folders.append(NodeFolder(name, path / name, Signer(seed).public_key))
-    allocation = development_allocation(settings)
     genesis = build_genesis(settings, allocation, folders, time.time_ns() // 1_000_000)
     (path / ALLOCATION_FILE).write_bytes(allocation.encode())
     (path / GENESIS_FILE).write_bytes(genesis.encode())
@@ -179,7 +178,12 @@ def _found(path: Path, settings: NetworkSettings, nodes: int, progress: Progress
 
 
 def development_allocation(settings: NetworkSettings) -> Allocation:
-    """The same balance for each publicly known development key."""
+    """The same balance for each publicly known development key. Raises DirectoryError if it is too small."""
+    if settings.development_balance < settings.balance_min:
+        raise DirectoryError(
+            f"network.development_balance is {settings.development_balance}, below network.balance_min, "
+            f"{settings.balance_min}; raise the one or lower the other"
+        )
     count = settings.development_accounts
     keys = b"".join(development_signer(settings.name, i).public_key for i in range(count))
     balances = np.full(count, settings.development_balance, dtype=np.uint64)
@@ -204,6 +208,8 @@ def build_genesis(
         state_root=rules.state_root(state).hex(),
         block_transactions_max=settings.block_transactions_max,
         block_payload_bytes_max=settings.block_payload_bytes_max,
+        fee_min=settings.fee_min,
+        balance_min=settings.balance_min,
     )
 
 

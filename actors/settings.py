@@ -43,6 +43,10 @@ class NetworkSettings(Section):
     development_balance: int = Field(1_000_000_000, ge=1, description="smallest units each of them holds")
     block_transactions_max: int = Field(10_000, ge=1, le=100_000, description="transactions in one block")
     block_payload_bytes_max: int = Field(4 << 20, ge=0, le=64 << 20, description="payload bytes in one block")
+    fee_min: int = Field(1, ge=0, le=2**53 - 1, description="smallest fee of a transaction")
+    balance_min: int = Field(
+        1, ge=1, le=2**53 - 1, description="smallest balance: what a transfer to a new account must carry"
+    )
 
 
 class GatewaySettings(Section):

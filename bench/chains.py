@@ -28,6 +28,7 @@ from actors.directory import (
 from actors.ledger import merkle
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
+from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch
 from actors.ledger.signing import Signer, development_signer, sign_rows
 from actors.settings import NetworkSettings
@@ -56,7 +57,7 @@ class BenchChain:
         balances = np.full(accounts, network.development_balance, dtype=np.uint64)
         columns = Accounts(accounts, seed=secrets.randbits(128))
         columns.put(self._keys, np.zeros(accounts, dtype=np.uint64), balances)
-        self._state = State(columns, 0, kernels.hash_rows)
+        self._state = State(columns, 0, Prices(network.fee_min, network.balance_min), kernels.hash_rows)
         self._nonces = np.zeros(senders, dtype=np.uint64)
         seed = secrets.token_bytes(32)
         self._proposer = Signer(seed)
@@ -77,6 +78,8 @@ class BenchChain:
             state_root=self._state.tree.root.hex(),
             block_transactions_max=network.block_transactions_max,
             block_payload_bytes_max=network.block_payload_bytes_max,
+            fee_min=network.fee_min,
+            balance_min=network.balance_min,
         )
         (path / ALLOCATION_FILE).write_bytes(allocation.encode())
         (path / GENESIS_FILE).write_bytes(genesis.encode())

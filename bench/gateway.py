@@ -94,7 +94,12 @@ def _gateway_app() -> Any:
             return Block(header, bytes(64), batch).encode() if 1 <= height <= BLOCKS else None
 
     senders = rows_to_submit(genesis.chain_tag)
-    pool = Pool(PoolBounds(2 * PENDING_NONCES * len(senders), 16_384, 1_024), genesis.chain_tag, seed=1)
+    pool = Pool(
+        PoolBounds(2 * PENDING_NONCES * len(senders), 16_384, 1_024),
+        genesis.chain_tag,
+        seed=1,
+        prices=genesis.prices,
+    )
     fund(pool, senders)
     tally = Tally()
 
@@ -144,7 +149,7 @@ def _genesis() -> Genesis:
     from actors.ledger.genesis import Genesis, Member
 
     return Genesis(
-        version=1,
+        version=2,
         network="bench",
         created_ms=0,
         members=[Member(name="a", identity="00" * 32)],
@@ -153,6 +158,8 @@ def _genesis() -> Genesis:
         state_root="00" * 32,
         block_transactions_max=1000,
         block_payload_bytes_max=1 << 20,
+        fee_min=0,
+        balance_min=1,
     )
 
 

@@ -43,6 +43,7 @@ def command(
     """Run the benchmark."""
     import numpy as np
 
+    from actors.ledger.prices import FREE
     from actors.mempool.pool import Pool, PoolBounds, warm
 
     warm()
@@ -55,7 +56,7 @@ def command(
         draws = {}
         for name, nonces, hot in (("runs", _NONCES_A_SENDER, False), ("singles", 1, False), ("hot", 1, True)):
             table = make_rows(rows, nonces, rng, hot)
-            pool = Pool(PoolBounds(rows, 16_384, 1_024, spread_rows=64), TAG, seed=1)
+            pool = Pool(PoolBounds(rows, 16_384, 1_024, spread_rows=64), TAG, seed=1, prices=FREE)
             fund(pool, table)
             per_s, per_cpu_s = _admit_all(pool, table)
             if name == "runs":
@@ -190,10 +191,11 @@ class OursUnderLoad:
     """A pool with rows to come, and blocks drawn and settled on the way."""
 
     def __init__(self, count: int, rng: Any) -> None:
+        from actors.ledger.prices import FREE
         from actors.mempool.pool import Pool, PoolBounds
 
         self.rows = make_rows(count, _NONCES_A_SENDER, rng)
-        self._pool = Pool(PoolBounds(count, 16_384, 1_024, spread_rows=64), TAG, seed=1)
+        self._pool = Pool(PoolBounds(count, 16_384, 1_024, spread_rows=64), TAG, seed=1, prices=FREE)
         fund(self._pool, self.rows)
 
     def admit(self, start: int, stop: int) -> None:

@@ -81,6 +81,7 @@ def command(
 
 def build_state(accounts: int, hash_rows: Hasher) -> tuple[State, NDArray[np.uint8], float]:
     """(state, (n, 32) keys of accounts that hold plenty, seconds to build it)."""
+    from actors.ledger.prices import FREE
     from actors.storage.accounts import Accounts
     from actors.storage.state import State
 
@@ -88,7 +89,7 @@ def build_state(accounts: int, hash_rows: Hasher) -> tuple[State, NDArray[np.uin
     began = time.perf_counter()
     columns = Accounts(accounts, seed=1)
     columns.put(keys, nonces, balances)
-    state = State(columns, 0, hash_rows)
+    state = State(columns, 0, FREE, hash_rows)
     return state, keys, time.perf_counter() - began
 
 
@@ -221,7 +222,7 @@ def _write_state(folder: Path, accounts: int, hash_rows: Hasher) -> int:
     keys, nonces, balances = _columns(accounts)
     root = build_tree(keys, nonces, balances, hash_rows).root
     members, supply = [Member("bench", "00" * 32)], accounts << 30
-    genesis = Genesis(1, "bench", 0, members, accounts, supply, root.hex(), 10_000, 1 << 20)
+    genesis = Genesis(2, "bench", 0, members, accounts, supply, root.hex(), 10_000, 1 << 20, 1, 1)
     disk = Disk(folder)
     create(disk, genesis, Allocation(keys, balances), hash_rows)
     disk.close()

@@ -59,8 +59,8 @@ def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000
     balances = np.full(accounts, BALANCE, dtype=np.uint64)
     state_root = build_tree(keys, balances * np.uint64(0), balances, hash_rows).root.hex()
     genesis = Genesis(
-        1, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE, state_root,
-        block_transactions_max, 1 << 20,
+        2, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE, state_root,
+        block_transactions_max, 1 << 20, 0, 1,
     )  # fmt: skip
     return Network(genesis, Allocation(keys, balances), hash_rows)
 

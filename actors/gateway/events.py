@@ -168,7 +168,7 @@ class EventHub:
     def _read(self, height: int, delta: dict[str, Any]) -> BlockFacts:
         keys = np.asarray(delta["keys"])
         touched = {
-            key: (int(delta["nonces"][at]), int(delta["balances"][at]))
+            key: (int(delta["nonces"][at]), balance) if (balance := int(delta["balances"][at])) else (0, 0)
             for at in self._candidates(keys).tolist()
             if (key := keys[at].tobytes()) in self._watchers
         }

@@ -49,7 +49,9 @@ class _Delta:
     ) -> None:
         # Copies: a reference to what came would hold the whole message.
         self._hashes = hashes
-        self._keys, self._nonces, self._balances = np.array(keys), np.array(nonces), np.array(balances)
+        # A removed account has the nonce after its last one there, for mempools; to readers it is not there.
+        self._nonces = np.where(np.asarray(balances) == 0, 0, nonces)
+        self._keys, self._balances = np.array(keys), np.array(balances)
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.backend import RETRY_AFTER_S, BusyError, NoMempoolError, ShareError, UnavailableError
+from actors.ledger.prices import Prices
 from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict, explain
 
@@ -85,9 +86,9 @@ def kind_of_verdict(verdict: Verdict) -> str:
     return "conflict" if verdict in _CONFLICTS else _OTHERS.get(verdict, "invalid-transaction")
 
 
-def of_verdict(code: int) -> ProblemError:
-    """The problem of one refused transaction."""
-    field, advice = explain(code)
+def of_verdict(code: int, prices: Prices | None = None) -> ProblemError:
+    """The problem of one refused transaction, with the figures of `prices`."""
+    field, advice = explain(code, prices)
     verdict = Verdict(code)
     return ProblemError(
         kind_of_verdict(verdict), advice, field=field or None, code=code, verdict=verdict.name

@@ -47,7 +47,9 @@ def send(
     amount: Annotated[int, typer.Argument(help="Smallest units to send.")],
     sender: Annotated[str, typer.Option("--from", help="Name of a key, or development:N.")],
     to: Annotated[str, typer.Option("--to", help="Public key, name of a key, or development:N.")],
-    fee: Annotated[int, typer.Option(help="Smallest units offered to the proposer.")] = 1,
+    fee: Annotated[
+        int | None, typer.Option(help="Offered to the proposer. Default: the least, or 1.")
+    ] = None,
     nonce: Annotated[int | None, typer.Option(help="Default: the account's next.")] = None,
     expiry_height: Annotated[int, typer.Option(help="Last height that may hold it.")] = NEVER_EXPIRES_HEIGHT,
     memo: Annotated[str, typer.Option(help="Text to carry as the payload.")] = "",
@@ -74,6 +76,7 @@ def send(
         genesis = client.genesis()
         signer = signer_of(keys_dir, sender, genesis.network)
         recipient = public_key_of(keys_dir, to, genesis.network)
+        fee = max(genesis.fee_min, 1) if fee is None else fee
         if count > 1:
             draft = Transfer(recipient, amount, 0, fee, expiry_height, memo.encode())
             result = asyncio.run(_send_many(url, genesis, signer, draft, count, within_s))

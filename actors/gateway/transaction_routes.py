@@ -52,7 +52,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
             raise ProblemError("commit-timeout", detail, id=tx_id)
         verdict = int(submission.verdicts[0])
         if verdict != Verdict.OK:
-            raise of_verdict(verdict)
+            raise of_verdict(verdict, backend.genesis.prices)
         committed = submission.height is not None
         status = Wait.COMMITTED if committed else wait
         answer = {"id": tx_id, "status": status.value, "height": submission.height}

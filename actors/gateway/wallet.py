@@ -98,7 +98,7 @@ class Wallet:
         self._inflight: dict[int, _Outgoing] = {}
         self._free: list[int] = []
         self._next: int | None = None
-        self._chain_tag = 0
+        self._chain_tag = self._fee_min = 0
         self._pump: asyncio.Task[None] | None = None
         self._deliveries: set[asyncio.Task[None]] = set()
         self._broken: Exception | None = None
@@ -187,7 +187,8 @@ class Wallet:
         until = loop.time() + self._deadline_s
         while self._next is None:
             try:
-                self._chain_tag = (await self._client.genesis()).chain_tag
+                genesis = await self._client.genesis()
+                self._chain_tag, self._fee_min = genesis.chain_tag, genesis.fee_min
                 self._next, _ = await self._nonce()
             except UnavailableApiError as error:
                 if loop.time() > until:
@@ -214,7 +215,7 @@ class Wallet:
     def _filler(self) -> _Outgoing:
         done: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
         done.add_done_callback(self._filled)
-        return _Outgoing(Transfer(self._signer.public_key, 0, 0), done)
+        return _Outgoing(Transfer(self._signer.public_key, 0, 0, self._fee_min), done)
 
     def _filled(self, done: asyncio.Future[Sent]) -> None:
         if not done.cancelled() and isinstance(error := done.exception(), RefusedError):

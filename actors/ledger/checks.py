@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from actors.ledger.hashing import sha256
+from actors.ledger.prices import Prices
 from actors.ledger.rows import (
     KIND_TRANSFER,
     KNOWN_KINDS,
@@ -32,7 +33,7 @@ _PLAIN_HEAD = np.uint64(ROW_VERSION | KIND_TRANSFER << 8)
 
 
 @njit(cache=True, nogil=True)
-def _all_plain(words, chain_tag, height):  # type: ignore[no-untyped-def]
+def _all_plain(words, chain_tag, height, fee_min):  # type: ignore[no-untyped-def]
     """Whether every row is a transfer without a payload that passes: what most batches are, in one pass."""
     for i in range(len(words)):
         payload_hash = np.uint64(0)
@@ -43,6 +44,7 @@ def _all_plain(words, chain_tag, height):  # type: ignore[no-untyped-def]
             or words[i, WORD_TAG] != chain_tag
             or words[i, WORD_EXPIRY] < height
             or words[i, WORD_AMOUNT] > _U64_MAX - words[i, WORD_FEE]
+            or words[i, WORD_FEE] < fee_min
             or words[i, WORD_NONCE] == _U64_MAX
             or payload_hash != np.uint64(0)
         ):
@@ -50,10 +52,11 @@ def _all_plain(words, chain_tag, height):  # type: ignore[no-untyped-def]
     return True
 
 
-def static_verdicts(batch: Batch, chain_tag: int, height: int) -> NDArray[np.uint8]:
+def static_verdicts(batch: Batch, chain_tag: int, height: int, prices: Prices) -> NDArray[np.uint8]:
     """(n,) uint8 verdicts of rows for inclusion in the block at `height`, signatures and state aside."""
     rows = batch.rows
-    if _all_plain(batch.words, np.uint64(chain_tag), np.uint64(height)):
+    fee_min = np.uint64(prices.fee_min)
+    if _all_plain(batch.words, np.uint64(chain_tag), np.uint64(height), fee_min):
         return np.zeros(len(rows), dtype=np.uint8)
     failed = (
         (Verdict.BAD_VERSION, rows["version"] != ROW_VERSION),
@@ -62,6 +65,7 @@ def static_verdicts(batch: Batch, chain_tag: int, height: int) -> NDArray[np.uin
         (Verdict.WRONG_CHAIN, rows["chain_tag"] != np.uint64(chain_tag)),
         (Verdict.EXPIRED, rows["expiry_height"] < np.uint64(height)),
         (Verdict.AMOUNT_OVERFLOW, rows["amount"] > _U64_MAX - rows["fee"]),
+        (Verdict.FEE_BELOW_MINIMUM, rows["fee"] < fee_min),
         (Verdict.NONCE_LIMIT, rows["nonce"] == _U64_MAX),
         (Verdict.BAD_PAYLOAD, _payload_wrong(batch)),
     )

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.hashing import sha256
+from actors.ledger.prices import BLOCK_TRANSACTIONS_MAX, PRICE_MAX, Prices
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import KEY_BYTES
 
-GENESIS_VERSION = 1
+GENESIS_VERSION = 2
 MEMBERS_MAX = 1024
 GENESIS_BYTES_MAX = 1 << 20
 ALLOCATIONS_MAX = 1 << 26
-_DOMAIN = b"raychain/genesis/1"
+_DOMAIN = b"raychain/genesis/2"
 _ALLOCATION_HEADER = struct.Struct("<4sIQ")
 _ALLOCATION_MAGIC = b"RCA1"
 _SUPPLY_MAX = 2**64 - 1
@@ -36,8 +37,21 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: str = ""
 
 
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int
+
+
+_OTHER_VERSION = (
+    f"{GENESIS_VERSION}, which this release reads: keep running that network with the release that founded "
+    "it, or found a new one in an empty --data-dir"
+)
+
+
 class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """supply: sum of the allocated balances. state_root: hex, of the state after allocation."""
+    """supply: sum of the allocated balances. state_root: hex, of the state after allocation.
+
+    fee_min, balance_min: see prices.py; in smallest units.
+    """
 
     version: int
     network: str
@@ -48,6 +62,8 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_root: str
     block_transactions_max: int
     block_payload_bytes_max: int
+    fee_min: int
+    balance_min: int
 
     def encode(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces."""
@@ -63,6 +79,11 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return int.from_bytes(self.hash()[:8], "little")
 
     @property
+    def prices(self) -> Prices:
+        """What transactions and accounts cost."""
+        return Prices(self.fee_min, self.balance_min)
+
+    @property
     def member_keys(self) -> list[bytes]:
         """Identities of the members, as 32-byte keys."""
         return [bytes.fromhex(member.identity) for member in self.members]
@@ -73,11 +94,12 @@ def decode_genesis(data: bytes) -> Genesis:
     if len(data) > GENESIS_BYTES_MAX:
         raise FormatError("genesis", f"{len(data)} bytes", f"at most {GENESIS_BYTES_MAX} bytes")
     try:
+        version = msgspec.json.decode(data, type=_Versioned).version
+        if version != GENESIS_VERSION:
+            raise FormatError("genesis.version", version, _OTHER_VERSION)
         genesis = msgspec.json.decode(data, type=Genesis)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError("genesis", str(error), "the genesis document") from error
-    if genesis.version != GENESIS_VERSION:
-        raise FormatError("genesis.version", genesis.version, GENESIS_VERSION)
     if not 0 < len(genesis.members) <= MEMBERS_MAX:
         raise FormatError("genesis.members", len(genesis.members), f"1 to {MEMBERS_MAX}")
     for member in genesis.members:
@@ -87,8 +109,14 @@ def decode_genesis(data: bytes) -> Genesis:
         raise FormatError("genesis.members", "an identity twice", "distinct identities")
     if not _is_hex(genesis.state_root, 32):
         raise FormatError("genesis.state_root", genesis.state_root, "64 hex digits")
-    if not 0 <= genesis.supply <= _SUPPLY_MAX:
-        raise FormatError("genesis.supply", genesis.supply, "0 to 2^64-1")
+    for name, value, least, most in (
+        ("supply", genesis.supply, 0, _SUPPLY_MAX),
+        ("block_transactions_max", genesis.block_transactions_max, 1, BLOCK_TRANSACTIONS_MAX),
+        ("fee_min", genesis.fee_min, 0, PRICE_MAX),
+        ("balance_min", genesis.balance_min, 1, PRICE_MAX),
+    ):
+        if not least <= value <= most:
+            raise FormatError(f"genesis.{name}", value, f"{least} to {most}")
     return genesis
 
 

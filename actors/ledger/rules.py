@@ -1,8 +1,9 @@
 """The whole state transition, plainly and serially: the reference that every faster twin must equal.
 
-Validate each transaction, apply it, collect the fees, pay them to the proposer, compute the roots. No floats,
-no clock, no dictionary order. Amounts are unsigned 64-bit integers; whatever would leave that range fails.
-Signatures are not part of the transition: they are checked beside it.
+Validate each transaction, apply it, collect the fees, pay them to the proposer, remove what is empty, compute
+the roots. What accounts and transactions cost, and which nonces they have: prices.py. No floats, no clock, no
+dictionary order. Amounts are unsigned 64-bit integers; whatever would leave that range fails. Signatures are
+not part of the transition: they are checked beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from actors.ledger import merkle, smt
 from actors.ledger.hashing import sha256
+from actors.ledger.prices import Prices, first_nonce
 from actors.ledger.rows import KNOWN_KINDS, PAYLOAD_BYTES_MAX, ROW_VERSION, Batch
 from actors.ledger.verdict import Verdict
 
@@ -78,7 +80,7 @@ def unpack(batch: Batch) -> list[Transaction]:
     ]
 
 
-def static_verdict(tx: Transaction, chain_tag: int, height: int) -> Verdict:
+def static_verdict(tx: Transaction, chain_tag: int, height: int, prices: Prices) -> Verdict:
     """What can be said without the state. The first check that fails names the verdict."""
     checks = (
         (Verdict.BAD_VERSION, tx.version == ROW_VERSION),
@@ -87,6 +89,7 @@ def static_verdict(tx: Transaction, chain_tag: int, height: int) -> Verdict:
         (Verdict.WRONG_CHAIN, tx.chain_tag == chain_tag),
         (Verdict.EXPIRED, height <= tx.expiry_height),
         (Verdict.AMOUNT_OVERFLOW, tx.amount + tx.fee <= U64_MAX),
+        (Verdict.FEE_BELOW_MINIMUM, tx.fee >= prices.fee_min),
         (Verdict.NONCE_LIMIT, tx.nonce < U64_MAX),
         (
             Verdict.BAD_PAYLOAD,
@@ -101,30 +104,44 @@ def payload_hash(payload: bytes) -> bytes:
     return sha256(payload) if payload else bytes(32)
 
 
-def apply_transaction(state: State, tx: Transaction) -> Verdict:
+def account_at(state: State, key: bytes, height: int) -> Account:
+    """The account of a key in the block at `height`; one that does not exist holds nothing.
+
+    Within a block an emptied account stands in the state with balance 0, so that its nonces go on.
+    """
+    held = state.get(key, Account())
+    return held if held.balance else Account(max(held.nonce, first_nonce(height)), 0)
+
+
+def apply_transaction(state: State, tx: Transaction, height: int, prices: Prices) -> Verdict:
     """Apply one statically valid transfer to `state`, or leave it untouched and say why."""
-    sender = state.get(tx.sender, Account())
+    sender, to_self = account_at(state, tx.sender, height), tx.recipient == tx.sender
     if tx.nonce < sender.nonce:
         return Verdict.NONCE_REUSED
+    if not sender.balance:
+        return Verdict.INSUFFICIENT_BALANCE
     if tx.nonce > sender.nonce:
         return Verdict.NONCE_GAP
     if sender.balance < tx.amount + tx.fee:
         return Verdict.INSUFFICIENT_BALANCE
-    paid = Account(sender.nonce + 1, sender.balance - tx.amount - tx.fee)
-    recipient = paid if tx.recipient == tx.sender else state.get(tx.recipient, Account())
-    if recipient.balance + tx.amount > U64_MAX:
+    recipient = account_at(state, tx.recipient, height)
+    if not to_self and recipient.balance + tx.amount > U64_MAX:
         return Verdict.BALANCE_OVERFLOW
-    _put(state, tx.sender, paid)
-    _put(state, tx.recipient, Account(recipient.nonce, recipient.balance + tx.amount))
+    if not recipient.balance and tx.amount < prices.balance_min:
+        return Verdict.RECIPIENT_BELOW_MINIMUM
+    left = sender.balance - tx.fee - (0 if to_self else tx.amount)
+    if 0 < left < prices.balance_min:
+        return Verdict.SENDER_BELOW_MINIMUM
+    state[tx.sender] = Account(sender.nonce + 1, left)
+    if not to_self:
+        state[tx.recipient] = Account(recipient.nonce, recipient.balance + tx.amount)
     return Verdict.OK
 
 
-def _put(state: State, key: bytes, account: Account) -> None:
-    """An account that holds nothing and has sent nothing does not exist."""
-    if account == Account():
-        state.pop(key, None)
-    else:
-        state[key] = account
+def remove_empty(state: State) -> None:
+    """An account that holds nothing does not exist."""
+    for key in [key for key, account in state.items() if not account.balance]:
+        del state[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +153,9 @@ class Outcome:
     fees: int
 
 
-def apply_batch(state: State, batch: Batch, chain_tag: int, height: int, proposer: bytes) -> Outcome:
+def apply_batch(
+    state: State, batch: Batch, chain_tag: int, height: int, proposer: bytes, prices: Prices
+) -> Outcome:
     """Apply the rows in order to `state`; a row that fails changes nothing. Fees go to the proposer last.
 
     A block is valid only if every row passes; a proposer leaves out those that do not. A receipt is 32 bytes:
@@ -144,20 +163,22 @@ def apply_batch(state: State, batch: Batch, chain_tag: int, height: int, propose
     """
     verdicts, receipts, fees = [], [], 0
     for tx in unpack(batch):
-        verdict = static_verdict(tx, chain_tag, height)
+        verdict = static_verdict(tx, chain_tag, height, prices)
         if verdict == Verdict.OK and fees + tx.fee > U64_MAX:
             verdict = Verdict.BALANCE_OVERFLOW
         if verdict == Verdict.OK:
-            verdict = apply_transaction(state, tx)
+            verdict = apply_transaction(state, tx, height, prices)
         verdicts.append(verdict)
         if verdict == Verdict.OK:
             fees += tx.fee
             after = state.get(tx.sender, Account()).balance, state.get(tx.recipient, Account()).balance
             receipts.append(_RECEIPT.pack(0, tx.fee, *after))
-    earned = state.get(proposer, Account())
+    earned = account_at(state, proposer, height)
     if earned.balance + fees > U64_MAX:
         raise OverflowError("the proposer's balance would exceed 2^64-1: the genesis supply is not conserved")
-    _put(state, proposer, Account(earned.nonce, earned.balance + fees))
+    if fees:
+        state[proposer] = Account(earned.nonce, earned.balance + fees)
+    remove_empty(state)
     return Outcome(verdicts, receipts, fees)
 
 

@@ -61,7 +61,7 @@ class Transfer:
     recipient: bytes
     amount: int
     nonce: int
-    fee: int = 0
+    fee: int = 1
     expiry_height: int = NEVER_EXPIRES_HEIGHT
     payload: bytes = b""
 

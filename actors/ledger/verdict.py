@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from actors.ledger.prices import Prices
+
 
 class Verdict(IntEnum):
     """Outcome of checking one transaction row. Zero means it passed."""
@@ -30,6 +32,9 @@ class Verdict(IntEnum):
     SENDER_LIMIT = 15
     UNAVAILABLE = 16
     NONCE_LIMIT = 17
+    FEE_BELOW_MINIMUM = 18
+    RECIPIENT_BELOW_MINIMUM = 19
+    SENDER_BELOW_MINIMUM = 20
 
 
 _WORDS: dict[Verdict, tuple[str, str]] = {
@@ -52,7 +57,10 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
         "the sender has used this nonce; unless this id is committed, sign again with the account's next",
     ),
     Verdict.NONCE_GAP: ("nonce", "the nonce is too far ahead; submit the missing nonces first"),
-    Verdict.INSUFFICIENT_BALANCE: ("amount", "amount + fee exceeds what the sender can still spend"),
+    Verdict.INSUFFICIENT_BALANCE: (
+        "amount",
+        "amount + fee exceeds what the sender can still spend, or the sender has no account",
+    ),
     Verdict.BALANCE_OVERFLOW: ("recipient", "the recipient's balance would exceed 2^64-1"),
     Verdict.BAD_SIGNATURE: ("signature", "not a strict Ed25519 signature of the first 144 bytes by sender"),
     Verdict.DUPLICATE: ("id", "this very transaction is pending already; nothing to do"),
@@ -60,9 +68,20 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
     Verdict.SENDER_LIMIT: ("sender", "the sender has too many pending transactions; wait for some to commit"),
     Verdict.UNAVAILABLE: ("", "the mempool shard is restarting; retry, submitting is idempotent"),
     Verdict.NONCE_LIMIT: ("nonce", "the nonce 2^64-1 cannot be used"),
+    Verdict.FEE_BELOW_MINIMUM: ("fee", "below the network's fee_min{fee_min}"),
+    Verdict.RECIPIENT_BELOW_MINIMUM: (
+        "amount",
+        "the recipient has no account yet: send at least the network's balance_min{balance_min}",
+    ),
+    Verdict.SENDER_BELOW_MINIMUM: (
+        "amount",
+        "would leave too little: leave nothing, or at least the network's balance_min{balance_min}",
+    ),
 }
 
 
-def explain(code: int) -> tuple[str, str]:
-    """Return (field, advice) of a verdict code; raises ValueError for a code that does not exist."""
-    return _WORDS[Verdict(code)]
+def explain(code: int, prices: Prices | None = None) -> tuple[str, str]:
+    """Return (field, advice) of a verdict code, with the figures of `prices`; ValueError for no such code."""
+    field, advice = _WORDS[Verdict(code)]
+    fee, balance = ("", "") if prices is None else (f" of {prices.fee_min}", f" of {prices.balance_min}")
+    return field, advice.format(fee_min=fee, balance_min=balance)

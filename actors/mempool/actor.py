@@ -92,7 +92,7 @@ class MempoolShard(Shell):
         seed, tag = int.from_bytes(os.urandom(16), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
         self._incarnation = time.time_ns()
-        self._pool = Pool(bounds, tag, seed, self._incarnation, shard, shards)
+        self._pool = Pool(bounds, tag, seed, genesis.prices, self._incarnation, shard, shards)
         self._header = JournalHeader(tag, shard, shards)
         path = journal_path(Path(context.data_dir) / "journal", shard, shards)
         self._file = JournalFile(path, self._header)

@@ -26,9 +26,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_AMOUNT, WORD_EXPIRY, WORD_FEE, WORD_NONCE
+from actors.ledger.rows import (
+    ROW_BYTES,
+    ROW_WORDS,
+    WORD_AMOUNT,
+    WORD_EXPIRY,
+    WORD_FEE,
+    WORD_NONCE,
+    WORD_RECIPIENT,
+    WORD_SENDER,
+)
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import (
+    BALANCE_MIN,
     CHUNKS_LIMIT,
     CHUNKS_LIVE,
     DURABLE_BYTES,
@@ -57,6 +67,8 @@ OK = int(Verdict.OK)
 NONCE_REUSED, NONCE_GAP = int(Verdict.NONCE_REUSED), int(Verdict.NONCE_GAP)
 DUPLICATE, POOL_FULL = int(Verdict.DUPLICATE), int(Verdict.POOL_FULL)
 EXPIRED = int(Verdict.EXPIRED)
+SENDER_BELOW_MINIMUM = int(Verdict.SENDER_BELOW_MINIMUM)
+RECIPIENT_BELOW_MINIMUM = int(Verdict.RECIPIENT_BELOW_MINIMUM)
 SENDER_LIMIT, INSUFFICIENT_BALANCE = int(Verdict.SENDER_LIMIT), int(Verdict.INSUFFICIENT_BALANCE)
 
 U64_MAX = np.uint64(2**64 - 1)
@@ -179,8 +191,8 @@ def remove(p, slot):  # type: ignore[no-untyped-def]
 @kernel
 def lose(p, slot, verdict):  # type: ignore[no-untyped-def]
     """Remember a row that is dropped without being committed, so that its client can be told; remove it."""
-    if verdict == EXPIRED:
-        p.sources[p.links[slot].source].expired += 1
+    if verdict in (EXPIRED, SENDER_BELOW_MINIMUM, RECIPIENT_BELOW_MINIMUM):
+        p.sources[p.links[slot].source].expired += 1  # it took a place in vain, and paid nothing
     at = p.totals[LOST]
     if at < LOST_ROWS_MAX:
         for k in range(ROW_WORDS):
@@ -234,9 +246,10 @@ def lowest_sender(p):  # type: ignore[no-untyped-def]
 def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     """Verdict of row i by the state and the pool: (verdict, slot before it, slot with its nonce, floor).
 
-    A sender without a slot (-1) is an account that holds nothing and has sent nothing. `hopeful`: rank a row
-    behind a gap as if rows that come before it in its batch closed the gap. OK with a slot of the same nonce
-    means that the row replaces that one.
+    A sender without a slot (-1) or without a balance has no account, and what it sends can never be paid: an
+    account that is made later begins with a nonce that no such row has. `hopeful`: rank a row behind a gap as
+    if rows that come before it in its batch closed the gap. OK with a slot of the same nonce means that the
+    row replaces that one.
     """
     nonce = words[i, WORD_NONCE]
     committed, balance, spend, ready_end = ZERO, ZERO, ZERO, ZERO
@@ -244,8 +257,8 @@ def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     if s >= 0:
         sender = p.senders[s]
         committed, balance, spend, ready_end = sender.nonce, sender.balance, sender.spend, sender.ready_end
-    if nonce < committed:
-        return NONCE_REUSED, before, same, ZERO
+    if nonce < committed or balance == ZERO:
+        return (NONCE_REUSED if nonce < committed else INSUFFICIENT_BALANCE), before, same, ZERO
     window = np.uint64(p.totals[WINDOW])
     if nonce - committed >= window:
         full = ready_end - committed == window
@@ -261,6 +274,8 @@ def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
         spend -= _cost_behind(p, s, before)
         if nonce != ready_end or spend > balance or cost > balance - spend:
             return INSUFFICIENT_BALANCE, before, same, ZERO
+    if nonce == ready_end and _leaves_too_little(p, words, i, balance - spend - cost):
+        return SENDER_BELOW_MINIMUM, before, same, ZERO
     floor = ZERO
     if nonce == ready_end:
         floor = rank
@@ -271,6 +286,15 @@ def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
     elif hopeful:
         floor = rank
     return _room(p, floor, size), before, same, floor
+
+
+@inlined_kernel
+def _leaves_too_little(p, words, i, left):  # type: ignore[no-untyped-def]
+    """Whether a transfer to another one leaves a balance that may not stand, if earlier rows pass."""
+    to_self = True
+    for w in range(4):
+        to_self &= words[i, WORD_SENDER + w] == words[i, WORD_RECIPIENT + w]
+    return not to_self and left != ZERO and left < np.uint64(p.totals[BALANCE_MIN])
 
 
 @kernel

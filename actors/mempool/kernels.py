@@ -28,6 +28,7 @@ from actors.mempool.arena import (
 from actors.mempool.chain import (
     DUPLICATE,
     EXPIRED,
+    INSUFFICIENT_BALANCE,
     NONCE_GAP,
     NONCE_REUSED,
     OK,
@@ -260,7 +261,20 @@ def settle(p, slots, nonces, balances):  # type: ignore[no-untyped-def]
         p.senders[s].balance = balances[i]
         if nonces[i] > p.senders[s].nonce:
             _advance(p, s, nonces[i])
-        lose_unaffordable(p, s)
+        if balances[i] == ZERO:
+            _lose_all(p, s)
+        else:
+            lose_unaffordable(p, s)
+
+
+@kernel
+def _lose_all(p, s):  # type: ignore[no-untyped-def]
+    """Drop what is left of a sender whose account is gone, in flight or not: its nonces come no more."""
+    if p.senders[s].head < 0:
+        return
+    while p.senders[s].head >= 0:
+        lose(p, np.int64(p.senders[s].head), INSUFFICIENT_BALANCE)
+    refresh(p, s)
 
 
 @kernel

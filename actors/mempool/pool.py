@@ -9,7 +9,7 @@ levels.py; who is trusted how far: sources.py.
 Bounds: `capacity_rows` rows, `payload_bytes_max` of payload in chunks; then the lowest-ranked
 row makes way for a better one, else POOL_FULL; a journalled row too, since durable means that it outlives a
 crash, not that it outbids others. A sender has `sender_rows_max` nonces from its committed one.
-Senders that hold nothing, have sent nothing and have no row are forgotten once they are many.
+Senders that have no account and no row are forgotten once they are many.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from actors.ledger.checks import static_verdicts
 from actors.ledger.index import KEY_WORDS, KeyIndex, key_words
+from actors.ledger.prices import FREE, Prices
 from actors.ledger.rows import ROW_DTYPE, ROW_WORDS, Batch, FormatError, row_matrix, shard_of
 from actors.ledger.verdict import Verdict
 from actors.mempool import kernels
 from actors.mempool.arena import (
     AGE_BLOCKS,
     ARRIVALS,
+    BALANCE_MIN,
     CHUNK_BYTES,
     COMMITTED,
     DURABLE_BYTES,
@@ -96,18 +98,19 @@ class Pool:
         bounds: PoolBounds,
         chain_tag: int,
         seed: int,
+        prices: Prices,
         first_draw: int = 1,
         shard: int = 0,
         shards: int = 1,
     ) -> None:
-        self.bounds, self._chain_tag, self._seed = bounds, chain_tag, seed
+        self.bounds, self._chain_tag, self._seed, self._prices = bounds, chain_tag, seed, prices
         self.shard, self._shards = shard, shards
         self.height = 0
         self._index = KeyIndex(1024, seed)
         chunks_max = bounds.payload_bytes_max // CHUNK_BYTES
         self.arena = Arena(bounds.initial_rows, bounds.capacity_rows, chunks_max, self._index.capacity)
         self._p.totals[WINDOW], self._p.totals[FEE_UNIT] = bounds.sender_rows_max, bounds.fee_unit
-        self._p.totals[AGE_BLOCKS] = bounds.age_blocks
+        self._p.totals[AGE_BLOCKS], self._p.totals[BALANCE_MIN] = bounds.age_blocks, prices.balance_min
         self.sources = Sources(self._p.sources)
         self._next_draw = max(first_draw, 1)
         self._open: dict[int, NDArray[np.int64]] = {}
@@ -183,7 +186,7 @@ class Pool:
 
     def static(self, batch: Batch) -> NDArray[np.uint8]:
         """(n,) verdicts without the state, for inclusion in the block after `height`."""
-        return static_verdicts(batch, self._chain_tag, self.height + 1)
+        return static_verdicts(batch, self._chain_tag, self.height + 1, self._prices)
 
     def screen(self, batch: Batch, verdicts: NDArray[np.uint8], source: Source = 0) -> None:
         """Complete static verdicts by those of state and pool, each row against the pool as it is."""
@@ -251,7 +254,7 @@ class Pool:
         """Drop senders that are no accounts and have no rows."""
         count, p = self._index.count, self._p
         senders = p.senders[:count]
-        keep = (senders["nonce"] != 0) | (senders["balance"] != 0) | (senders["head"] >= 0)
+        keep = (senders["balance"] != 0) | (senders["head"] >= 0)
         index = KeyIndex(int(keep.sum()), self._seed)
         index.insert(self._index.keys[:count][keep])
         kept = np.flatnonzero(keep)
@@ -321,7 +324,10 @@ class Pool:
     def settle(
         self, height: int, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]
     ) -> None:
-        """Accounts as committed at `height`: those that changed, or all. Other shards' are passed over."""
+        """Accounts as committed at `height`: those that changed, or all. Other shards' are passed over.
+
+        One of balance 0 is gone, and what its sender has here goes too.
+        """
         own = shard_of(keys, self._shards) == self.shard
         slots = self._slots(key_words(keys[own]))
         kernels.settle(self._p, slots, nonces[own].astype(np.uint64), balances[own].astype(np.uint64))
@@ -350,6 +356,7 @@ class Pool:
         indices into sources.KINDS.
         """
         out = np.empty(min(rows_max, self.depth + 1), dtype=np.int64)  # one more: with all, it is not full
+        senders_left = min(senders_left, self.arena.senders_used)
         count, self._own_next, left = kernels.own_slots(
             self._p, self.arena.senders_used, self._own_next, senders_left, arrival_max, out
         )
@@ -388,12 +395,13 @@ def _mark(draw: int) -> int:
 
 def warm() -> None:
     """Compile every kernel on a tiny pool."""
-    pool = Pool(PoolBounds(16, 16, 4, spread_rows=2), chain_tag=1, seed=0)
+    pool = Pool(PoolBounds(16, 16, 4, spread_rows=2), chain_tag=1, seed=0, prices=FREE)
     rows = np.zeros(2, dtype=ROW_DTYPE)
     rows["version"] = rows["kind"] = rows["chain_tag"] = 1
     row_matrix(rows)[1, 48] = 1
     batch = Batch(rows, np.empty(0, dtype=np.uint8))
-    verdicts = np.zeros(2, dtype=np.uint8)
+    verdicts, ones = np.zeros(2, dtype=np.uint8), np.ones(2, dtype=np.uint64)
+    pool.settle(0, rows["sender"], ones - ones, ones)
     pool.screen(batch, verdicts)
     pool.insert(batch, verdicts, durable=True)
     drawn = pool.draw(2, 0, 0)
@@ -402,4 +410,4 @@ def warm() -> None:
     pool.journalled()
     pool.own_rows(2, ARRIVAL_MAX, 1)
     kernels.renumber(pool.arena.columns, np.empty(0, dtype=np.int64), 0)
-    pool.settle(1, rows["sender"], np.ones(2, dtype=np.uint64), np.ones(2, dtype=np.uint64))
+    pool.settle(1, rows["sender"], ones, ones)

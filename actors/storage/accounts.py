@@ -1,7 +1,8 @@
 """Accounts as columns: a nonce and a balance beside each key, in the slots that the key index hands out.
 
-An account that holds nothing and has sent nothing has no slot. An account never ceases to exist once it is
-there (spending raises its nonce), so slots are only given back by undo, last first: `truncate` relies on it.
+An account exists while its balance is not zero. One that was emptied keeps its slot and its last nonce, for
+undo and for the earlier heights that can still be proven; the tree has no leaf of it, and readers do not see
+it. Slots are only given back by undo, last first, as `truncate` relies on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from actors.storage.prefetch import prefetch
 
 VALUE_BYTES = 16
 _AHEAD = 16  # rows between a prefetch and its use
+Columns = tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -67,7 +69,7 @@ class Accounts:
 
     @property
     def count(self) -> int:
-        """Accounts that exist."""
+        """Slots in use, those of emptied accounts among them."""
         return self.index.count
 
     def reserve(self, extra: int) -> None:
@@ -113,6 +115,13 @@ class Accounts:
         self.nonces[kept : index.count] = 0
         self.balances[kept : index.count] = 0
         index.count = kept
+
+
+def without_empty(columns: Columns) -> Columns:
+    """(keys, nonces, balances) of the accounts that exist."""
+    keys, nonces, balances = columns
+    exist = balances != 0
+    return columns if exist.all() else (keys[exist], nonces[exist], balances[exist])
 
 
 def encode_values(nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> NDArray[np.uint8]:

@@ -65,11 +65,15 @@ class History:
         self.bytes_used = 0
 
     def update(
-        self, slots: NDArray[np.int64], values: NDArray[np.uint8], new_keys: NDArray[np.uint8]
+        self,
+        slots: NDArray[np.int64],
+        values: NDArray[np.uint8],
+        new_keys: NDArray[np.uint8],
+        present: NDArray[np.bool_],
     ) -> TreeUndo:
         """As `StateTree.update`, for the next block."""
         with self.tree_lock:
-            log = self._tree.update(slots, values, new_keys)
+            log = self._tree.update(slots, values, new_keys, present)
             self._logs.append(LoggedUpdate(log))
             self._tree_height += 1
             while self._tree_height - len(self._logs) < self.oldest:

@@ -15,6 +15,7 @@ from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
 from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
 from actors.ledger.signing import SIGNATURE_BYTES
+from actors.storage.accounts import without_empty
 from actors.storage.chain import Chain
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import height_key
@@ -49,7 +50,7 @@ class Reader:
                 "hash": chain.head.hash.hex(),
                 "state_root": chain.head_state_root.hex(),
                 "transactions": chain.head.transactions,
-                "accounts": chain.state.committed_count(),
+                "accounts": chain.state.committed_existing(),
                 "executed_height": chain.state.executed_height,
                 "persisted_height": chain.persisted_height,
             }
@@ -65,7 +66,8 @@ class Reader:
         """All accounts whose mempool shard this is: height, keys (m, 32), nonces, balances (m,)."""
         if not 0 <= shard < shards:
             raise FormatError("shard", shard, f"0 to {shards - 1}")
-        height, (keys, nonces, balances) = self._chain.state.committed_columns()
+        height, columns = self._chain.state.committed_columns()
+        keys, nonces, balances = without_empty(columns)
         if shards > 1:
             mine = shard_of(keys, shards) == shard
             keys, nonces, balances = keys[mine], nonces[mine], balances[mine]

@@ -2,17 +2,23 @@
 
 Nothing is served before the state root has been recomputed from the accounts and equals the last committed
 header's (the genesis' at height 0).
+
+Slots of emptied accounts are given up here, once they are EMPTY_MIN and as many as the accounts that exist:
+all pages are written anew in one synced batch. The undo logs of earlier heights, which name slots, go with
+them, so those heights cannot be proven here any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from actors.ledger.block import HEADER_BYTES, decode_header
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.storage import pages
-from actors.storage.accounts import Accounts
+from actors.storage.accounts import Accounts, without_empty
 from actors.storage.disk import HEAD_KEY, Disk
 from actors.storage.errors import AllocationError, CorruptionError
 from actors.storage.formats import (
@@ -30,6 +36,8 @@ from actors.storage.pages import PAGE_ACCOUNTS, Checkpointer
 from actors.storage.state import State, build_tree
 
 BASE_KEY = b"base"
+EMPTY_MIN = 65_536
+_REWRITTEN_MAX = 4_000_000  # accounts: what one batch may hold, 200 MB
 
 
 def recover(
@@ -54,7 +62,11 @@ def recover(
     checkpoint = pages.load(disk, accounts)
     checkpointer = Checkpointer(disk, checkpoint)
     _replay(disk, accounts, checkpoint, head, checkpointer)
-    state = State(accounts, head.height, hash_rows, retention)
+    existing = int(np.count_nonzero(accounts.balances[: accounts.count]))
+    if max(existing, EMPTY_MIN) <= accounts.count - existing and existing <= _REWRITTEN_MAX:
+        accounts = _without_empty_slots(disk, accounts, head, seed)
+        checkpointer = Checkpointer(disk, Checkpoint(head.height, accounts.count))
+    state = State(accounts, head.height, genesis.prices, hash_rows, retention)
     expected = head_root(disk, genesis, head)
     if state.tree.root != expected:
         raise CorruptionError(
@@ -69,6 +81,9 @@ def create(disk: Disk, genesis: Genesis, allocation: Allocation, hash_rows: Hash
     """Write the genesis state. The directory counts as new until the last, synced write."""
     nonces = allocation.balances * 0
     root = build_tree(allocation.keys, nonces, allocation.balances, hash_rows).root
+    least = int(allocation.balances.min()) if len(allocation.balances) else genesis.balance_min
+    if least < genesis.balance_min:
+        raise AllocationError("balances", least, f"at least {genesis.balance_min}")
     for field, found, wanted in (
         ("accounts", len(allocation.keys), genesis.accounts),
         ("supply", allocation.supply(), genesis.supply),
@@ -99,6 +114,26 @@ def _replay(
         delta = decode_delta(body)
         slots = accounts.put(delta.keys, delta.nonces, delta.balances)
         checkpointer.touch(slots)
+
+
+def _without_empty_slots(disk: Disk, accounts: Accounts, head: Head, seed: int) -> Accounts:
+    """The accounts that exist, in their order, in slots without gaps; here and on disk."""
+    used = slice(0, accounts.count)
+    keys, nonces, balances = without_empty(
+        (accounts.keys_at(used), accounts.nonces[used], accounts.balances[used])
+    )
+    kept = Accounts(len(keys), seed)
+    kept.put(keys, nonces, balances)
+    batch = disk.batch()
+    pages_before, pages_after = (-(-count // PAGE_ACCOUNTS) for count in (accounts.count, kept.count))
+    for page in range(pages_after):
+        part = slice(page * PAGE_ACCOUNTS, (page + 1) * PAGE_ACCOUNTS)
+        batch.put("accounts", height_key(page), encode_page(keys[part], nonces[part], balances[part]))
+    batch.delete_range("accounts", height_key(pages_after), height_key(pages_before))
+    batch.delete_range("history", height_key(0), height_key(2**64 - 1))
+    batch.put("meta", b"checkpoint", Checkpoint(head.height, kept.count).encode())
+    batch.write(sync=True)
+    return kept
 
 
 def head_root(disk: Disk, genesis: Genesis, head: Head) -> bytes:

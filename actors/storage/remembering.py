@@ -82,7 +82,9 @@ def remember(disk: Disk, state: State, hash_rows: Hasher, root_of: RootOf, stop:
         if stop():
             return 0
         values = encode_values(new_nonces, new_balances)
-        found.append(Remembered(undo, tree.update(undo.slots, values, keys[undo.count : after])))
+        found.append(
+            Remembered(undo, tree.update(undo.slots, values, keys[undo.count : after], new_balances != 0))
+        )
         height += 1
         _require_root(height, tree.root, root_of)
     return state.remember(found, newest)

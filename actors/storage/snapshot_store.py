@@ -19,6 +19,7 @@ from actors.ledger.block import SealedHeader, decode_sealed_header
 from actors.ledger.genesis import Genesis, exact_sum
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import FormatError
+from actors.storage.accounts import without_empty
 from actors.storage.disk import HEAD_KEY, Batch, Disk
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import (
@@ -98,6 +99,8 @@ class SnapshotStore:
         """
         with self._lock:
             columns, paths = state.columns_at(height)
+            exist = columns[2] != 0
+            columns, paths = without_empty(columns), paths if exist.all() else paths[exist]
             entries, written = [], set(self._chunks())
             for entry, body in chunks_of(columns, paths, self._hash_rows):
                 entries.append(entry)

@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from actors.ledger import merkle
 from actors.ledger.genesis import exact_sum
 from actors.ledger.hashing import Hasher, sha256_rows
+from actors.ledger.prices import Prices
 from actors.ledger.rows import LEAF_PREFIX, Batch
 from actors.ledger.rules import RECEIPT_WORDS
-from actors.storage.accounts import Accounts, encode_values
+from actors.storage.accounts import Accounts, Columns, encode_values
 from actors.storage.errors import HeightError, SpeculationLimitError
 from actors.storage.history import History, Remembered, Retention
 from actors.storage.transition import AccountUndo, Applied, Conflicts, apply_batch, undo_batch
@@ -37,7 +38,6 @@ from actors.storage.tree import StateTree, TreeUndo
 
 SPECULATIVE_BLOCKS_MAX = 128
 RECEIPT_BYTES = 8 * RECEIPT_WORDS
-Columns = tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,8 @@ class Executed:
     """A block that was executed: the rows that passed, and everything its header must say.
 
     receipts: (n, 4) uint64. keys, nonces, balances: the accounts it touched as they are after it, in
-    ascending order of slot. undo, tree_undo: the way back.
+    ascending order of slot; one of balance 0 is removed, and the nonce is the next after its last. undo,
+    tree_undo: the way back.
     """
 
     height: int
@@ -83,6 +84,7 @@ class State:
         self,
         accounts: Accounts,
         height: int,
+        prices: Prices,
         hash_rows: Hasher = sha256_rows,
         retention: Retention = Retention(),
     ) -> None:
@@ -92,6 +94,7 @@ class State:
         self.blocks: list[Executed] = []
         self._undos: list[AccountUndo] = []
         self._hash_rows = hash_rows
+        self.prices = prices
         self.tree = build_tree(*self.columns(slice(0, accounts.count)), hash_rows)
         self.history = History(self.tree, height, retention)
 
@@ -127,7 +130,7 @@ class State:
             raise SpeculationLimitError(len(self.blocks), SPECULATIVE_BLOCKS_MAX)
         started = clock_ns()
         with self.lock:
-            applied = apply_batch(self.accounts, batch, chain_tag, height, proposer)
+            applied = apply_batch(self.accounts, batch, chain_tag, height, proposer, self.prices)
             failed = bool(applied.verdicts.any())
             if strict and failed:
                 undo_batch(self.accounts, applied.undo)
@@ -161,7 +164,7 @@ class State:
         receipts_root = merkle.root(self._hash_rows(_rows(applied.receipts), LEAF_PREFIX), self._hash_rows)
         receipted = clock_ns()
         fresh = int(np.searchsorted(slots, applied.undo.count))
-        tree_undo = self.history.update(slots, encode_values(nonces, balances), keys[fresh:])
+        tree_undo = self.history.update(slots, encode_values(nonces, balances), keys[fresh:], balances != 0)
         done = clock_ns()
         block = Executed(
             height, proposer, batch, applied.receipts, applied.fees, self.tree.root, receipts_root,
@@ -200,8 +203,17 @@ class State:
             return block
 
     def committed_count(self) -> int:
-        """Accounts in the committed state."""
+        """Slots in use in the committed state."""
         return self._undos[0].count if self._undos else self.accounts.count
+
+    def committed_existing(self) -> int:
+        """Accounts that exist in the committed state."""
+        with self.lock:
+            balances = self.accounts.balances[: self.committed_count()].copy()
+            for undo in reversed(self._undos):
+                there = int(np.searchsorted(undo.slots, len(balances)))
+                balances[undo.slots[:there]] = undo.values[:there, 1]
+        return int(np.count_nonzero(balances))
 
     def committed_columns(self, start: int = 0, stop: int | None = None) -> tuple[int, Columns]:
         """(height, (keys, nonces, balances)) of the committed slots in start..stop-1, as copies."""
@@ -218,7 +230,7 @@ class State:
             return self.height, (keys, nonces, balances)
 
     def columns_at(self, height: int) -> tuple[Columns, NDArray[np.uint8]]:
-        """((keys, nonces, balances), (n, 32) paths of the keys) at a committed height.
+        """((keys, nonces, balances), (n, 32) paths of the keys) of the slots in use at a committed height.
 
         Keys and paths of committed slots never change, so these are views; the rest are copies. Raises
         NotRetainedError.
@@ -250,8 +262,10 @@ class State:
                 at = int(np.searchsorted(undo.slots, slot))
                 if at < len(undo.slots) and undo.slots[at] == slot:
                     nonce, balance = undo.values[at]
-                    return self.height, int(nonce), int(balance)
-            return self.height, int(self.accounts.nonces[slot]), int(self.accounts.balances[slot])
+                    break
+            else:
+                nonce, balance = self.accounts.nonces[slot], self.accounts.balances[slot]
+            return self.height, int(nonce) if balance else 0, int(balance)
 
     def values_at(self, slots: list[int], height: int) -> list[tuple[bytes, bytes]]:
         """(key, value in the tree) of slots that existed at a committed height. Raises NotRetainedError."""
@@ -280,10 +294,10 @@ def build_tree(
     balances: NDArray[np.uint64],
     hash_rows: Hasher = sha256_rows,
 ) -> StateTree:
-    """The tree over accounts in slots 0..n-1, from nothing."""
+    """The tree over accounts in slots 0..n-1, from nothing; those that hold nothing have no leaf."""
     tree = StateTree(hash_rows)
     if len(keys):
-        tree.update(np.arange(len(keys)), encode_values(nonces, balances), keys)
+        tree.update(np.arange(len(keys)), encode_values(nonces, balances), keys, balances != 0)
     return tree
 
 

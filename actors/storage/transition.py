@@ -1,8 +1,10 @@
 """The state transition over columns, compiled: the fast twin of `rules.apply_batch`.
 
-Rules, in the order that decides which verdict a row gets: static checks, total of fees, nonce, balance of
-the sender, balance of the recipient. Rows apply in block order, a row that fails changes nothing, and the
-fees go to the proposer after the last row.
+Rules, in the order that decides which verdict a row gets: static checks, total of fees, nonce used, whether
+there is a sender, nonce too high, balance of the sender, balance of the recipient, what either may have at
+least. Rows apply in block order, a row that fails changes nothing, and the fees go to the proposer after the
+last row. An account exists while its balance is not zero (ledger/prices.py); the slot of one that was emptied
+stays, with its last nonce, and is taken up again when the account is made anew.
 
 Theory of operation: one pass over the rows. The first time a row writes an account, the account's slot and
 old values go to the undo log, so the log holds each touched account once. Slots for new accounts are taken
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.checks import static_verdicts
 from actors.ledger.index import KEY_WORDS, find_slot, home_of, insert_slot
+from actors.ledger.prices import FREE, Prices, first_nonce
 from actors.ledger.rows import (
     KIND_TRANSFER,
     ROW_DTYPE,
@@ -49,6 +52,8 @@ _NONCE_REUSED = int(Verdict.NONCE_REUSED)
 _NONCE_GAP = int(Verdict.NONCE_GAP)
 _INSUFFICIENT = int(Verdict.INSUFFICIENT_BALANCE)
 _OVERFLOW = int(Verdict.BALANCE_OVERFLOW)
+_RECIPIENT_BELOW = int(Verdict.RECIPIENT_BELOW_MINIMUM)
+_SENDER_BELOW = int(Verdict.SENDER_BELOW_MINIMUM)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 FAR, NEAR = 24, 12
 PARTIES = (WORD_SENDER, WORD_RECIPIENT)
@@ -105,29 +110,35 @@ def _insert(words, i, at, table, keys, count, home):  # type: ignore[no-untyped-
     )
 
 
-@njit(cache=True, inline="always")
-def _to_self(words, i):  # type: ignore[no-untyped-def]
-    same = True
-    for w in range(4):
-        same &= words[i, WORD_SENDER + w] == words[i, WORD_RECIPIENT + w]
-    return same
-
-
 @njit(cache=True)
-def _judge(words, i, fees, sender, recipient, nonces, balances):  # type: ignore[no-untyped-def]
+def _judge(words, i, fees, sender, recipient, nonces, balances, first_nonce, balance_min):  # type: ignore[no-untyped-def]
     """Verdict of row i, which passed the static checks (so amount + fee does not wrap)."""
     fee, amount = words[i, WORD_FEE], words[i, WORD_AMOUNT]
     if fees + fee < fees:
         return _OVERFLOW
-    nonce, balance = _ZERO, _ZERO
+    nonce, balance = first_nonce, _ZERO
     if sender >= 0:
         nonce, balance = nonces[sender], balances[sender]
+        if balance == _ZERO:
+            nonce = max(nonce, first_nonce)
+    if words[i, WORD_NONCE] < nonce:
+        return _NONCE_REUSED
+    if balance == _ZERO:
+        return _INSUFFICIENT
     if words[i, WORD_NONCE] != nonce:
-        return _NONCE_REUSED if words[i, WORD_NONCE] < nonce else _NONCE_GAP
+        return _NONCE_GAP
     if balance < amount + fee:
         return _INSUFFICIENT
-    if recipient >= 0 and recipient != sender and balances[recipient] + amount < amount:
-        return _OVERFLOW
+    left = balance - fee
+    if recipient != sender:
+        left -= amount
+        held = balances[recipient] if recipient >= 0 else _ZERO
+        if held + amount < amount:
+            return _OVERFLOW
+        if held == _ZERO and amount < balance_min:
+            return _RECIPIENT_BELOW
+    if left != _ZERO and left < balance_min:
+        return _SENDER_BELOW
     return _OK
 
 
@@ -146,6 +157,8 @@ def _run(  # type: ignore[no-untyped-def]
     log_values,
     receipts,
     widths,
+    first_nonce,
+    balance_min,
 ):
     """Apply the rows whose verdict is 0, fees aside. Returns (count, logged, passed, fees).
 
@@ -158,47 +171,48 @@ def _run(  # type: ignore[no-untyped-def]
             continue
         sender = _find(words, i, WORD_SENDER, table, keys, homes[i, 0])
         recipient = _find(words, i, WORD_RECIPIENT, table, keys, homes[i, 1])
-        verdicts[i] = _judge(words, i, fees, sender, recipient, nonces, balances)
+        verdicts[i] = _judge(words, i, fees, sender, recipient, nonces, balances, first_nonce, balance_min)
         if verdicts[i] != _OK:
             continue
         fee, amount = words[i, WORD_FEE], words[i, WORD_AMOUNT]
-        if sender < 0:
-            sender = _insert(words, i, WORD_SENDER, table, keys, count, homes[i, 0])
-            count += 1
-        # A recipient that gets nothing and was not there before still is not there.
-        if recipient < 0 and amount != _ZERO:
+        if recipient < 0:
             recipient = _insert(words, i, WORD_RECIPIENT, table, keys, count, homes[i, 1])
-            if recipient == count:
-                count += 1
-        if _to_self(words, i):
-            recipient = sender
-        wave = waves[sender]
-        if recipient >= 0:
-            wave = max(wave, waves[recipient])
-        wave += 1
+            count += 1
+        wave = max(waves[sender], waves[recipient]) + 1
         widths[wave] += 1
         logged = _log(sender, nonces, balances, waves, log_slots, log_values, logged)
         waves[sender] = wave
         nonces[sender] += _ONE
         balances[sender] -= amount + fee
-        held = _ZERO
-        if recipient >= 0:
-            logged = _log(recipient, nonces, balances, waves, log_slots, log_values, logged)
-            waves[recipient] = wave
-            balances[recipient] += amount
-            held = balances[recipient]
+        logged = _log(recipient, nonces, balances, waves, log_slots, log_values, logged)
+        waves[recipient] = wave
+        if balances[recipient] == _ZERO and recipient != sender:
+            nonces[recipient] = max(nonces[recipient], first_nonce)
+        balances[recipient] += amount
         fees += fee
         receipts[passed, 0] = _ZERO
         receipts[passed, 1] = fee
         receipts[passed, 2] = balances[sender]
-        receipts[passed, 3] = held
+        receipts[passed, 3] = balances[recipient]
         passed += 1
     return count, logged, passed, fees
 
 
 @njit(cache=True, nogil=True)
 def _pay(  # type: ignore[no-untyped-def]
-    proposer, fees, table, keys, count, hash_key, nonces, balances, waves, log_slots, log_values, logged
+    proposer,
+    fees,
+    table,
+    keys,
+    count,
+    hash_key,
+    nonces,
+    balances,
+    waves,
+    log_slots,
+    log_values,
+    logged,
+    first_nonce,
 ):
     """Give the fees to the proposer. Returns (count, logged, whether they do not fit the balance)."""
     home = home_of(table, hash_key, proposer[0, 0], proposer[0, 1], proposer[0, 2], proposer[0, 3])
@@ -209,6 +223,8 @@ def _pay(  # type: ignore[no-untyped-def]
             earner = _insert(proposer, 0, 0, table, keys, count, home)
             count += 1
         logged = _log(earner, nonces, balances, waves, log_slots, log_values, logged)
+        if balances[earner] == _ZERO:
+            nonces[earner] = max(nonces[earner], first_nonce)
         balances[earner] += fees
     for k in range(logged):
         waves[log_slots[k]] = 0
@@ -251,13 +267,15 @@ class Applied:
     conflicts: Conflicts
 
 
-def apply_batch(accounts: Accounts, batch: Batch, chain_tag: int, height: int, proposer: bytes) -> Applied:
+def apply_batch(
+    accounts: Accounts, batch: Batch, chain_tag: int, height: int, proposer: bytes, prices: Prices
+) -> Applied:
     """Apply a batch to `accounts` exactly as `rules.apply_batch` does to a dictionary.
 
     Raises OverflowError, with `accounts` as before, when the fees do not fit the proposer's balance.
     """
     rows = len(batch)
-    verdicts = static_verdicts(batch, chain_tag, height)
+    verdicts = static_verdicts(batch, chain_tag, height, prices)
     accounts.reserve(2 * rows + 1)
     before, index = accounts.count, accounts.index
     log_slots = np.empty(2 * rows + 1, dtype=np.int64)
@@ -266,15 +284,16 @@ def apply_batch(accounts: Accounts, batch: Batch, chain_tag: int, height: int, p
     earner = np.frombuffer(proposer, dtype=np.uint64).reshape(1, KEY_WORDS)
     columns = (accounts.nonces, accounts.balances, accounts.waves)
     widths = np.zeros(rows + 2, dtype=np.int32)
+    first = np.uint64(first_nonce(height))
     homes = np.empty((rows, 2), dtype=np.uint64)
     _find_homes(batch.words, index.table, index.hash_key, homes)
     count, logged, passed, fees = _run(
         batch.words, verdicts, index.table, index.keys, before, homes, *columns,
-        log_slots, log_values, receipts, widths,
+        log_slots, log_values, receipts, widths, first, np.uint64(prices.balance_min),
     )  # fmt: skip
     index.count, logged, overflows = _pay(
         earner, np.uint64(fees), index.table, index.keys, count, index.hash_key, *columns,
-        log_slots, log_values, logged,
+        log_slots, log_values, logged, first,
     )  # fmt: skip
     order = np.argsort(log_slots[:logged])
     undo = AccountUndo(before, log_slots[:logged][order], log_values[:logged][order])
@@ -300,7 +319,9 @@ def warm() -> None:
         rows["version"], rows["kind"] = ROW_VERSION, KIND_TRANSFER
         rows.flags.writeable = writeable
         accounts = Accounts(16, 0)
-        undo_batch(accounts, apply_batch(accounts, Batch(rows, np.empty(0, np.uint8)), 0, 0, bytes(32)).undo)
+        undo_batch(
+            accounts, apply_batch(accounts, Batch(rows, np.empty(0, np.uint8)), 0, 0, bytes(32), FREE).undo
+        )
         keys, column = rows["sender"].copy(), np.ones(1, dtype=np.uint64)
         keys.flags.writeable = writeable
         accounts.put(keys, column, column)

@@ -1,7 +1,9 @@
 """The state tree, kept up to date: the fast twin of `ledger.smt`.
 
 Rules are those of `ledger.smt`. A leaf belongs to an account's slot; slots arrive in order and never change
-key, so the tree only grows, and undo takes the last ones away again.
+key, so the structure only grows, and undo takes the last ones away again. A slot whose account does not exist
+has the hash of an empty subtree, and a node above a single leaf has that leaf's hash: the structure may be
+deeper than the tree that it stands for, and `resolved` says where that one ends.
 
 Theory of operation. An update goes in four steps: hash values and leaves, one `hash_rows` call each; hang
 new leaves into the structure; walk from the touched leaves towards the root, up to the first node already
@@ -64,13 +66,14 @@ class StateTree:
 
     __slots__ = (
         "_children", "_hash_rows", "_hashes", "_leaf_places", "_marks", "_paths", "_ups",
-        "each", "leaves", "nodes",
+        "each", "leaves", "nodes", "sparse",
     )  # fmt: skip
 
     def __init__(self, hash_rows: Hasher = sha256_rows) -> None:
         self._hash_rows = hash_rows
         self.each: Each = in_turn
         self.leaves, self.nodes = 0, 1
+        self.sparse = False  # whether a slot was ever without an account
         self._paths = aligned_zeros((16, DIGEST_BYTES), np.uint8)
         self._leaf_places = np.zeros(16, dtype=np.int32)
         self._children = np.zeros((2 * DEPTH_MAX, 2), dtype=np.int32)
@@ -90,17 +93,26 @@ class StateTree:
         return sum(getattr(self, name).nbytes for name in columns)
 
     def update(
-        self, slots: NDArray[np.int64], values: NDArray[np.uint8], new_keys: NDArray[np.uint8]
+        self,
+        slots: NDArray[np.int64],
+        values: NDArray[np.uint8],
+        new_keys: NDArray[np.uint8],
+        present: NDArray[np.bool_] | None = None,
     ) -> TreeUndo:
         """Set the values of `slots` and return how to undo it.
 
         slots: (m,) ascending, and the new ones (the last k) follow on from `leaves` without a gap. values:
-        (m, L) uint8. new_keys: (k, 32) uint8 keys of the new slots.
+        (m, L) uint8. new_keys: (k, 32) uint8 keys of the new slots. present: (m,) slots whose accounts exist,
+        all by default.
         """
-        return self.update_paths(slots, self._hash_rows(values), self._hash_rows(new_keys))
+        return self.update_paths(slots, self._hash_rows(values), self._hash_rows(new_keys), present)
 
     def update_paths(
-        self, slots: NDArray[np.int64], value_hashes: NDArray[np.uint8], new_paths: NDArray[np.uint8]
+        self,
+        slots: NDArray[np.int64],
+        value_hashes: NDArray[np.uint8],
+        new_paths: NDArray[np.uint8],
+        present: NDArray[np.bool_] | None = None,
     ) -> TreeUndo:
         """As `update`, with (m, 32) value hashes and (k, 32) paths. Raises ValueError for a path twice."""
         first, nodes = self.leaves, self.nodes
@@ -112,7 +124,11 @@ class StateTree:
         log_at, log_ref = self._insert(first, fresh)
         leaf_hashes = np.empty((len(slots), _WORDS), dtype=np.uint64)
         leaf_places = self._leaf_places[slots]
-        kernels.exchange(self._hashes, leaf_places, self._leaf_rows(slots, value_hashes), leaf_hashes)
+        new_hashes = self._leaf_rows(slots, value_hashes)
+        if present is not None and not present.all():
+            new_hashes[~present] = 0
+            self.sparse = True
+        kernels.exchange(self._hashes, leaf_places, new_hashes, leaf_hashes)
         dirty, places, offsets = kernels.dirty_nodes(
             self._ups, self._leaf_places, slots, self._marks, self.nodes
         )
@@ -140,12 +156,27 @@ class StateTree:
 
         The slot is -1 if the place is empty. With the value's hash this is an `smt.StateProof`.
         """
-        siblings, ref, depth = [], self.ref(0, 0), 0
+        siblings, ref, depth = [], self.resolved(self.ref(0, 0)), 0
         while ref > 0:
             side = path[depth >> 3] >> (7 - (depth & 7)) & 1
             siblings.append(self.hash_of(self.ref(ref, 1 - side)))
-            ref, depth = self.ref(ref, side), depth + 1
+            ref, depth = self.resolved(self.ref(ref, side)), depth + 1
         return tuple(siblings), -ref - 1
+
+    def resolved(self, ref: int) -> int:
+        """What a reference stands for: 0 for a subtree without leaves, the leaf for one of a single leaf."""
+        if not self.sparse:
+            return ref
+        own = self.hash_of(ref)
+        if own == EMPTY:
+            return 0
+        while ref > 0:
+            children = self.ref(ref, 0), self.ref(ref, 1)
+            left, right = map(self.hash_of, children)
+            if EMPTY not in (left, right) or own not in (left, right):
+                break
+            ref = children[own == right]
+        return ref
 
     def prove(self, key: bytes, value_at: Callable[[int], bytes]) -> StateProof:
         """Existence or absence proof of a key in the tree as it is. value_at: the value in a slot."""
@@ -197,8 +228,10 @@ class StateTree:
         def rehash(piece: slice) -> None:
             rows = np.empty((piece.stop - piece.start, 2 * _WORDS), dtype=np.uint64)
             kernels.gather_children(self._hashes, dirty[piece], rows)
-            digests = self._hash_rows(rows.view(np.uint8), NODE_PREFIX)
-            kernels.exchange(self._hashes, places[piece], _words(digests), old[piece])
+            digests = _words(self._hash_rows(rows.view(np.uint8), NODE_PREFIX))
+            if self.sparse:
+                kernels.collapse(self._children, self._hashes, dirty[piece], rows, digests)
+            kernels.exchange(self._hashes, places[piece], digests, old[piece])
 
         for level in np.flatnonzero(np.diff(offsets)):
             start, stop = int(offsets[level]), int(offsets[level + 1])
@@ -238,3 +271,4 @@ def warm() -> None:
     log = tree.update(np.arange(3), np.zeros((3, 16), dtype=np.uint8), keys)
     tree.update(np.arange(3), np.ones((3, 16), dtype=np.uint8), keys[:0])
     tree.undo(log)
+    tree.update(np.arange(3), np.ones((3, 16), dtype=np.uint8), keys, np.array([True, False, True]))

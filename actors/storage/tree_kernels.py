@@ -169,6 +169,41 @@ def gather_children(hashes, dirty, pairs):  # type: ignore[no-untyped-def]
             pairs[i, 4 + w] = hashes[left + 1, w]
 
 
+@njit(cache=True, inline="always")
+def _empty(words, i, at):  # type: ignore[no-untyped-def]
+    return (words[i, at] | words[i, at + 1] | words[i, at + 2] | words[i, at + 3]) == np.uint64(0)
+
+
+@njit(cache=True, inline="always")
+def _equal(hashes, a, b):  # type: ignore[no-untyped-def]
+    same = True
+    for w in range(4):
+        same &= hashes[a, w] == hashes[b, w]
+    return same
+
+
+@njit(cache=True, nogil=True)
+def collapse(children, hashes, dirty, pairs, digests):  # type: ignore[no-untyped-def]
+    """Correct digests[i] of dirty[i], whose children have the hashes pairs[i], above one leaf or nothing.
+
+    An inner node has the hash of one of its children only if nothing is below the other and a single leaf
+    below that one, since it takes a collision of SHA-256 otherwise.
+    """
+    for i in range(len(dirty)):
+        left, right = _empty(pairs, i, 0), _empty(pairs, i, 4)
+        if not left and not right:
+            continue
+        at = 2 * np.int64(dirty[i]) + (1 if left else 0)
+        below = np.int64(children[dirty[i], 1 if left else 0])
+        single = left and right
+        if below > 0 and not single:
+            for side in range(2):
+                single |= _equal(hashes, at, 2 * below + side) and _empty(hashes, 2 * below + 1 - side, 0)
+        if below < 0 or single:
+            for w in range(4):
+                digests[i, w] = hashes[at, w]
+
+
 @njit(cache=True, nogil=True)
 def gather_leaves(paths, slots, value_hashes, rows):  # type: ignore[no-untyped-def]
     """rows[i] = path of slots[i] ‖ value_hashes[i]; all as words: (n, 4), (m,), (m, 4), (m, 8) uint64."""

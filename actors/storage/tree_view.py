@@ -3,7 +3,8 @@
 Rules. Slots and inner nodes are only added, so what the tree held at an earlier height has the numbers it has
 now, and `leaves` and `nodes` of the first update since then tell old from new. A place (node, side) that now
 holds a new leaf was empty; one that now holds a new inner node held what the oldest insertion there replaced.
-A hash is the old hash in the oldest log that has one, or else the present one.
+A hash is the old hash in the oldest log that has one, or else the present one. Where accounts were removed,
+the structure is deeper than the tree, and hashes say where that one ends (tree.py).
 
 The caller keeps the tree still while a view is in use, and sorts the logs before (`LoggedUpdate.sorted`).
 """
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.hashing import DIGEST_BYTES
-from actors.ledger.smt import path_bit
+from actors.ledger.smt import EMPTY, path_bit
 from actors.storage.tree import StateTree, TreeUndo
 
 BELOW, ABOVE = 0, 1
@@ -68,19 +69,46 @@ class TreeView:
             side = path_bit(path, len(steps))
             steps.append((ref, side))
             ref = self.ref(ref, side)
-        return steps, ref
+        return self._cut(steps, ref) if self._tree.sparse else (steps, ref)
+
+    def _cut(self, steps: list[tuple[int, int]], end: int) -> tuple[list[tuple[int, int]], int]:
+        """A way down the structure as far as the tree goes."""
+        along = [*(node for node, _ in steps), end]
+        beside = [self.ref(node, 1 - side) for node, side in steps]
+        hashes = self.hashes([*along, *beside])
+        own, other = hashes[: len(along)], hashes[len(along) :]
+        for depth, (ref, digest) in enumerate(zip(along, own, strict=True)):
+            if digest == EMPTY:
+                return steps[:depth], 0
+            if (
+                ref > 0
+                and EMPTY in (own[depth + 1], other[depth])
+                and digest in (own[depth + 1], other[depth])
+            ):
+                return steps[:depth], self._outermost(ref, BELOW)
+        return steps, end
+
+    def _outermost(self, ref: int, side: int) -> int:
+        """The leaf next to one end of a subtree that has leaves."""
+        while ref > 0:
+            near, far = self.ref(ref, side), self.ref(ref, 1 - side)
+            ref = near if self._has_leaves([near])[0] else far
+        return ref
+
+    def _has_leaves(self, refs: list[int]) -> list[bool]:
+        if not self._tree.sparse:
+            return [ref != 0 for ref in refs]
+        return [digest != EMPTY for digest in self.hashes(refs)]
 
     def neighbour(self, path: bytes, side: int) -> int:
         """Slot of the leaf next BELOW or ABOVE a path at which there is no leaf; -1 without one."""
         steps, ref = self.walk(path)
         if ref < 0 and (self._tree.path_of(-ref - 1) > path) == (side == ABOVE):
             return -ref - 1
-        for node, taken in reversed(steps):
-            ref = self.ref(node, side)
-            if taken != side and ref:
-                while ref > 0:
-                    ref = self.ref(ref, 1 - side) or self.ref(ref, side)
-                return -ref - 1
+        aside = [self.ref(node, side) for node, taken in reversed(steps) if taken != side]
+        for ref, there in zip(aside, self._has_leaves(aside), strict=True):
+            if there:
+                return -self._outermost(ref, 1 - side) - 1
         return -1
 
     def siblings(self, path: bytes) -> tuple[bytes, ...]:

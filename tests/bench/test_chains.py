@@ -37,7 +37,9 @@ def test_every_workload_makes_valid_blocks(chain: BenchChain) -> None:
     for height, workload in enumerate((*WORKLOADS, *WORKLOADS), start=1):
         encoded, signature, batch = chain.block(workload, ROWS)
         header = decode_header(encoded)
-        outcome = rules.apply_batch(state, batch, directory.genesis.chain_tag, height, header.proposer)
+        outcome = rules.apply_batch(
+            state, batch, directory.genesis.chain_tag, height, header.proposer, directory.genesis.prices
+        )
         assert not any(outcome.verdicts)
         assert (header.height, header.parent_hash, header.transaction_count) == (height, parent, ROWS)
         assert header.state_root == rules.state_root(state)

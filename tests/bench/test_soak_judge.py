@@ -54,7 +54,9 @@ class World:
 
     def _sealed(self, height: int, parent: bytes, batch: Batch) -> SealedHeader:
         proposer = MEMBERS[height % 3]
-        outcome = rules.apply_batch(self.state, batch, self.genesis.chain_tag, height, proposer.public_key)
+        outcome = rules.apply_batch(
+            self.state, batch, self.genesis.chain_tag, height, proposer.public_key, self.genesis.prices
+        )
         assert set(outcome.verdicts) == {0}
         roots = root(batch.ids()), rules.state_root(self.state), rules.receipts_root(outcome.receipts)
         header = Header(height, 1, 0, len(batch), 0, parent, *roots, proposer.public_key)

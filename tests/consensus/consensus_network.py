@@ -341,7 +341,7 @@ class FakeNetwork:
         self.settings = ConsensusSettings(log_retain_entries=retain_entries)
         self.signers = [Signer(bytes([number]) * 32) for number in range(1, COUNT + 1)]
         members = [Member(f"node-{n}", s.public_key.hex()) for n, s in enumerate(self.signers, 1)]
-        self.genesis = Genesis(1, "test", 0, members, 1, 1, bytes(32).hex(), 10, 10)
+        self.genesis = Genesis(2, "test", 0, members, 1, 1, bytes(32).hex(), 10, 10, 0, 1)
         self.members = [FakeMember(self, number) for number in range(1, COUNT + 1)]
 
     def others(self, member: FakeMember) -> list[FakeMember]:

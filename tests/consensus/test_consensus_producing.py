@@ -15,7 +15,7 @@ from actors.consensus.producing import AT_HAND_ROWS_MAX, DRAW_WAIT_S, Producer
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
 
-GENESIS = Genesis(1, "test", 0, [], 0, 0, "00" * 32, 1000, 1000)
+GENESIS = Genesis(2, "test", 0, [], 0, 0, "00" * 32, 1000, 1000, 0, 1)
 
 
 class Shard:

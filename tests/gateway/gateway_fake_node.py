@@ -17,7 +17,7 @@ from actors.gateway.service import Service
 from actors.ledger import merkle, rules
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.checks import static_verdicts
-from actors.ledger.genesis import Genesis, Member
+from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.rows import ROW_BYTES, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
@@ -31,7 +31,7 @@ PROPOSER = Signer(b"p" * 32)
 
 def genesis_of(state: rules.State) -> Genesis:
     return Genesis(
-        version=1,
+        version=GENESIS_VERSION,
         network="test",
         created_ms=0,
         members=[Member(name="a", identity=PROPOSER.public_key.hex())],
@@ -40,6 +40,8 @@ def genesis_of(state: rules.State) -> Genesis:
         state_root=rules.state_root(state).hex(),
         block_transactions_max=1000,
         block_payload_bytes_max=1 << 20,
+        fee_min=0,
+        balance_min=1,
     )
 
 
@@ -66,7 +68,9 @@ class FakeShard:
         self.calls.append((len(rows), durable))
         self.sources |= {sources[place] for place in origins}
         batch = Batch(rows, payloads)
-        verdicts = static_verdicts(batch, self.node.genesis.chain_tag, self.node.height + 1)
+        verdicts = static_verdicts(
+            batch, self.node.genesis.chain_tag, self.node.height + 1, self.node.genesis.prices
+        )
         for index in range(len(batch)):
             single = batch.take(np.array([index]))
             if verdicts[index] == Verdict.OK:
@@ -137,7 +141,7 @@ class FakeNode:
             shard.pending = []
         self.height += 1
         outcome = rules.apply_batch(
-            self.state, batch, self.genesis.chain_tag, self.height, PROPOSER.public_key
+            self.state, batch, self.genesis.chain_tag, self.height, PROPOSER.public_key, self.genesis.prices
         )
         assert set(outcome.verdicts) <= {Verdict.OK}
         ids = batch.ids()

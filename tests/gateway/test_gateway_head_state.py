@@ -47,7 +47,8 @@ def test_what_is_known_is_what_the_chain_says(steps: list[Any], run_max: int) ->
     last: dict[bytes, tuple[int, int]] = {}
     for what, changes, name in steps:
         if what in ("block", "lost"):
-            chain.append({**chain[-1], **changes})
+            there = {each: pair if pair[1] else (0, 0) for each, pair in changes.items()}
+            chain.append({**chain[-1], **there})
             if what == "block":
                 publish(state, len(chain) - 1, last := changes)
         elif what == "twice" and state.top is not None:

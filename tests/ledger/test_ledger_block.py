@@ -171,7 +171,7 @@ def test_a_block_whose_counts_disagree_with_its_body_is_refused() -> None:
 
 def genesis(**changes: object) -> Genesis:
     values: dict[str, object] = {
-        "version": 1,
+        "version": 2,
         "network": "test",
         "created_ms": 1,
         "members": [Member("node-1", SIGNERS[0].public_key.hex())],
@@ -180,6 +180,8 @@ def genesis(**changes: object) -> Genesis:
         "state_root": "00" * 32,
         "block_transactions_max": 10,
         "block_payload_bytes_max": 10,
+        "fee_min": 0,
+        "balance_min": 1,
     }
     return Genesis(**(values | changes))  # type: ignore[arg-type]
 
@@ -193,15 +195,20 @@ def test_genesis_survives_the_round_trip_and_its_hash_covers_every_field() -> No
         genesis(created_ms=2),
         genesis(supply=1),
         genesis(block_transactions_max=11),
+        genesis(fee_min=1),
+        genesis(balance_min=2),
     ]
-    assert len({document.hash(), *(other.hash() for other in changed)}) == 5
+    assert len({document.hash(), *(other.hash() for other in changed)}) == 7
     assert document.chain_tag == int.from_bytes(document.hash()[:8], "little")
 
 
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"version": 2}, r"genesis\.version"),
+        ({"version": 3}, r"genesis\.version: got 3, expected 2"),
+        ({"fee_min": -1}, r"genesis\.fee_min"),
+        ({"balance_min": 0}, r"genesis\.balance_min"),
+        ({"block_transactions_max": 2**19 + 1}, r"genesis\.block_transactions_max"),
         ({"members": []}, r"genesis\.members"),
         ({"members": [Member("a", "00")]}, "identity"),
         ({"members": [Member("a", "00" * 32), Member("b", "00" * 32)]}, "twice"),
@@ -212,6 +219,17 @@ def test_genesis_survives_the_round_trip_and_its_hash_covers_every_field() -> No
 def test_genesis_names_what_is_wrong(changes: dict[str, object], field: str) -> None:
     with pytest.raises(FormatError, match=field):
         decode_genesis(msgspec.json.encode(genesis(**changes)))
+
+
+def test_a_document_of_an_earlier_release_is_refused_in_one_sentence_that_says_what_to_do() -> None:
+    """It lacks fields of today's, and still its version is what is said to be wrong."""
+    document = msgspec.json.decode(genesis(version=1).encode())
+    del document["fee_min"], document["balance_min"]
+    with pytest.raises(
+        FormatError, match=r"keep running that network with the release .* empty --data-dir"
+    ) as told:
+        decode_genesis(msgspec.json.encode(document))
+    assert (told.value.field, told.value.got) == ("genesis.version", 1)
 
 
 @given(st.binary(max_size=300))

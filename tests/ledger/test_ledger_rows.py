@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.ledger import rules
 from actors.ledger.checks import static_verdicts
+from actors.ledger.prices import Prices
 from actors.ledger.rows import (
     BATCH_HEADER_BYTES,
     PAYLOAD_BYTES_MAX,
@@ -31,6 +32,7 @@ from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.ledger.verdict import Verdict, explain
 from tests.ledger.strategies import CHAIN_TAG, batches
 
+PRICES = Prices(1, 1)
 LIMITS = {"rows_max": 1_000, "payload_bytes_max": 1 << 20}
 
 
@@ -50,10 +52,10 @@ def test_a_signed_row_is_accepted_by_an_independent_library() -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     signer = Signer(b"\x07" * 32)
-    batch = sign_transfer(signer, CHAIN_TAG, Transfer(b"\x01" * 32, 5, 0, payload=b"memo"))
+    batch = sign_transfer(signer, CHAIN_TAG, Transfer(b"\x01" * 32, 5, 0, fee=1, payload=b"memo"))
     raw = batch.rows.tobytes()
     Ed25519PublicKey.from_public_bytes(signer.public_key).verify(raw[SIGNED_BYTES:], raw[:SIGNED_BYTES])
-    assert not static_verdicts(batch, CHAIN_TAG, 1).any()
+    assert not static_verdicts(batch, CHAIN_TAG, 1, PRICES).any()
 
 
 def test_a_signer_never_shows_its_seed() -> None:
@@ -122,8 +124,8 @@ def test_take_keeps_payloads_with_their_rows() -> None:
 
 @given(batches, st.sampled_from([1, 5, 6, 7]))
 def test_static_checks_equal_the_plain_rules(batch: Batch, height: int) -> None:
-    expected = [rules.static_verdict(tx, CHAIN_TAG, height) for tx in rules.unpack(batch)]
-    assert list(static_verdicts(batch, CHAIN_TAG, height)) == expected
+    expected = [rules.static_verdict(tx, CHAIN_TAG, height, PRICES) for tx in rules.unpack(batch)]
+    assert list(static_verdicts(batch, CHAIN_TAG, height, PRICES)) == expected
 
 
 @pytest.mark.parametrize("at", [0, 2, 4])
@@ -136,6 +138,7 @@ def test_static_checks_equal_the_plain_rules(batch: Batch, height: int) -> None:
         ("chain_tag", CHAIN_TAG + 1, Verdict.WRONG_CHAIN),
         ("expiry_height", 4, Verdict.EXPIRED),
         ("amount", 2**64 - 1, Verdict.AMOUNT_OVERFLOW),
+        ("fee", 0, Verdict.FEE_BELOW_MINIMUM),
         ("nonce", 2**64 - 1, Verdict.NONCE_LIMIT),
         ("payload_bytes", PAYLOAD_BYTES_MAX + 1, Verdict.BAD_PAYLOAD),
         ("payload_hash", [0] * 31 + [1], Verdict.BAD_PAYLOAD),
@@ -152,7 +155,7 @@ def test_one_row_that_is_not_plain_among_plain_ones(at: int, field: str, value: 
     rows.flags.writeable = False
     expected = [Verdict.OK] * 5
     expected[at] = Verdict(verdict)
-    assert list(static_verdicts(Batch(rows, np.empty(0, np.uint8)), CHAIN_TAG, 5)) == expected
+    assert list(static_verdicts(Batch(rows, np.empty(0, np.uint8)), CHAIN_TAG, 5, PRICES)) == expected
 
 
 @pytest.mark.parametrize(("size", "damage"), [(1, 0), (7, 1), (PAYLOAD_BYTES_MAX, 0)])
@@ -160,7 +163,7 @@ def test_payload_hashes_are_checked(size: int, damage: int) -> None:
     batch = sign_transfer(Signer(bytes(32)), CHAIN_TAG, Transfer(bytes(32), 1, 0, payload=b"x" * size))
     payloads = batch.payloads.copy()
     payloads[0] ^= damage
-    verdict = static_verdicts(Batch(batch.rows, payloads), CHAIN_TAG, 1)[0]
+    verdict = static_verdicts(Batch(batch.rows, payloads), CHAIN_TAG, 1, PRICES)[0]
     assert verdict == (Verdict.BAD_PAYLOAD if damage else Verdict.OK)
 
 
@@ -168,7 +171,7 @@ def test_a_payload_above_the_bound_is_refused() -> None:
     rows = sign_transfer(Signer(bytes(32)), CHAIN_TAG, Transfer(bytes(32), 1, 0, payload=b"x")).rows.copy()
     rows["payload_bytes"] = PAYLOAD_BYTES_MAX + 1
     big = Batch(rows, np.zeros(PAYLOAD_BYTES_MAX + 1, dtype=np.uint8))
-    assert static_verdicts(big, CHAIN_TAG, 1)[0] == Verdict.BAD_PAYLOAD
+    assert static_verdicts(big, CHAIN_TAG, 1, PRICES)[0] == Verdict.BAD_PAYLOAD
 
 
 def test_every_verdict_has_words_and_unknown_ones_raise() -> None:

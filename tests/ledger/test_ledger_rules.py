@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from actors.ledger import rules
 from actors.ledger.index import KeyIndex, key_words
+from actors.ledger.prices import FREE, first_nonce
 from actors.ledger.rows import Batch
 from actors.ledger.rules import Account
 from actors.ledger.verdict import Verdict
 from tests.ledger.strategies import CHAIN_TAG, KEYS, RowPlan, batches, rows_of
 
 A, B, PROPOSER = KEYS[0], KEYS[1], KEYS[7]
+FIRST = first_nonce(1)
 
 
 def transfer(nonce: int, amount: int, fee: int = 0, sender: bytes = A, recipient: bytes = B) -> RowPlan:
@@ -21,14 +23,14 @@ def transfer(nonce: int, amount: int, fee: int = 0, sender: bytes = A, recipient
 
 
 def apply(state: rules.State, *plans: RowPlan) -> rules.Outcome:
-    return rules.apply_batch(state, rows_of(list(plans)), CHAIN_TAG, 1, PROPOSER)
+    return rules.apply_batch(state, rows_of(list(plans)), CHAIN_TAG, 1, PROPOSER, FREE)
 
 
 def test_a_transfer_moves_the_amount_and_pays_the_fee_to_the_proposer() -> None:
     state = {A: Account(0, 10)}
     outcome = apply(state, transfer(0, 6, 1))
     assert outcome.verdicts == [Verdict.OK]
-    assert state == {A: Account(1, 3), B: Account(0, 6), PROPOSER: Account(0, 1)}
+    assert state == {A: Account(1, 3), B: Account(FIRST, 6), PROPOSER: Account(FIRST, 1)}
 
 
 def test_each_refusal_leaves_the_state_alone() -> None:
@@ -38,7 +40,8 @@ def test_each_refusal_leaves_the_state_alone() -> None:
         (transfer(5, 11), Verdict.INSUFFICIENT_BALANCE),
         (transfer(5, 10, 1), Verdict.INSUFFICIENT_BALANCE),
         (transfer(5, 5, recipient=KEYS[2]), Verdict.BALANCE_OVERFLOW),
-        (transfer(0, 1, sender=KEYS[3]), Verdict.INSUFFICIENT_BALANCE),
+        (transfer(0, 1, sender=KEYS[3]), Verdict.NONCE_REUSED),
+        (transfer(FIRST, 1, sender=KEYS[3]), Verdict.INSUFFICIENT_BALANCE),
     ):
         state = {A: Account(5, 10), KEYS[2]: Account(0, 2**64 - 3)}
         before = dict(state)
@@ -52,17 +55,19 @@ def test_a_self_transfer_costs_the_fee_and_a_nonce() -> None:
     assert state == {A: Account(1, 10)}
 
 
-def test_an_account_that_received_nothing_does_not_exist() -> None:
+def test_an_account_cannot_be_made_of_nothing_and_one_that_is_emptied_is_gone() -> None:
     state = {A: Account(0, 1)}
-    apply(state, transfer(0, 0))
-    assert state == {A: Account(1, 1)}
+    assert apply(state, transfer(0, 0)).verdicts == [Verdict.RECIPIENT_BELOW_MINIMUM]
+    assert state == {A: Account(0, 1)}
+    apply(state, transfer(0, 1))
+    assert state == {B: Account(FIRST, 1)}
 
 
 def test_chains_within_a_block_see_what_came_before() -> None:
     state = {A: Account(0, 5)}
-    outcome = apply(state, transfer(0, 5), transfer(0, 5, sender=B, recipient=KEYS[2]), transfer(1, 1))
-    assert outcome.verdicts == [Verdict.OK, Verdict.OK, Verdict.INSUFFICIENT_BALANCE]
-    assert state[KEYS[2]] == Account(0, 5)
+    outcome = apply(state, transfer(0, 5), transfer(FIRST, 5, sender=B, recipient=KEYS[2]), transfer(1, 1))
+    assert outcome.verdicts == [Verdict.OK, Verdict.OK, Verdict.NONCE_REUSED]
+    assert state == {KEYS[2]: Account(FIRST, 5)}
 
 
 small_states = st.dictionaries(
@@ -73,7 +78,7 @@ small_states = st.dictionaries(
 @given(small_states, batches)
 def test_supply_is_conserved_whatever_comes(state: rules.State, batch: Batch) -> None:
     before = rules.supply(state)
-    outcome = rules.apply_batch(state, batch, CHAIN_TAG, 5, PROPOSER)
+    outcome = rules.apply_batch(state, batch, CHAIN_TAG, 5, PROPOSER, FREE)
     assert rules.supply(state) == before
     assert len(outcome.receipts) == outcome.verdicts.count(Verdict.OK)
 

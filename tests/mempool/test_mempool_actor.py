@@ -22,7 +22,7 @@ from actors.mempool.retry import UnavailableError
 from actors.settings import LogSettings, MempoolSettings
 from actors.shell import ActorContext
 
-GENESIS = Genesis(1, "test", 0, [], 0, 0, "00" * 32, 100, 1 << 20)
+GENESIS = Genesis(2, "test", 0, [], 0, 0, "00" * 32, 100, 1 << 20, 0, 1)
 SIGNERS = [Signer(bytes([i]) * 32) for i in range(1, 5)]
 
 

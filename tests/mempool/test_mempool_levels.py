@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch, FormatError
 from actors.ledger.verdict import Verdict
 from actors.mempool import pool as pool_module
@@ -140,7 +141,7 @@ def test_arrivals_are_renumbered_before_they_overflow() -> None:
 
 def test_payload_bytes_are_bounded_by_a_setting() -> None:
     bounds = pool_module.PoolBounds(16, 4, 16, payload_bytes_max=256)
-    pool = pool_module.Pool(bounds, TAG, seed=1)
+    pool = pool_module.Pool(bounds, TAG, seed=1, prices=FREE)
     settle(pool, 1, {0: (0, 100)})
     batch = made([(0, nonce, 1) for nonce in range(3)])
     batch.rows["payload_bytes"] = 128
@@ -151,7 +152,7 @@ def test_payload_bytes_are_bounded_by_a_setting() -> None:
 
 def test_payloads_of_rows_that_cannot_be_drawn_make_way() -> None:
     bounds = pool_module.PoolBounds(16, 4, 16, payload_bytes_max=512)
-    pool = pool_module.Pool(bounds, TAG, seed=1)
+    pool = pool_module.Pool(bounds, TAG, seed=1, prices=FREE)
     settle(pool, 1, {0: (0, 2**40), 1: (0, 2**40)})
 
     def offered(rows: list[tuple[int, int, int]], size: int) -> list[str]:

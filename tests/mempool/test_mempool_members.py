@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.verdict import Verdict
 from actors.mempool.outbox import Again, Outbox
@@ -78,7 +79,7 @@ class World:
             member.settle_one()
 
     def _member(self, number: int) -> Member:
-        pool = Pool(PoolBounds(24, 4, 8, age_blocks=5), TAG, seed=number)
+        pool = Pool(PoolBounds(24, 4, 8, age_blocks=5), TAG, seed=number, prices=FREE)
         outbox = Outbox(8, 64)
         return Member(pool, outbox, Again(pool, 1.0, 6, 0.25))
 

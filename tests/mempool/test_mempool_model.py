@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from actors.ledger.prices import Prices
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.rules import payload_hash
 from actors.ledger.verdict import Verdict
@@ -28,6 +29,7 @@ SOURCES = ["", "known:client", "member:node"]
 OVERDUE = 4
 KEYS = [bytes([who + 1]) * 32 for who in range(4)]
 U64_MAX = 2**64 - 1
+PRICES = Prices(0, 3)
 EXECUTION_VERDICTS = [
     Verdict.OK,
     Verdict.NONCE_GAP,
@@ -128,16 +130,21 @@ class Model:
         committed, balance = self.accounts.get(entry.sender, (0, 0))
         if entry.nonce < committed:
             return Verdict.NONCE_REUSED
+        if not balance:
+            return Verdict.INSUFFICIENT_BALANCE
         if entry.nonce - committed >= WINDOW:
             full = self.ready_end(entry.sender) - committed == WINDOW
             return Verdict.SENDER_LIMIT if full else Verdict.NONCE_GAP
         known = self.rows.get(entry.sender, {}).get(entry.nonce)
         if known is not None:
             return self.compare(known, entry, lowered, balance)
-        if sum(e.cost for e in self.chain(entry.sender)) + entry.cost > balance:
-            before = sum(e.cost for e in self.chain(entry.sender) if e.nonce < entry.nonce)
-            if entry.nonce != self.ready_end(entry.sender) or before + entry.cost > balance:
+        spend, ready = sum(e.cost for e in self.chain(entry.sender)), self.ready_end(entry.sender)
+        if spend + entry.cost > balance:
+            spend = sum(e.cost for e in self.chain(entry.sender) if e.nonce < entry.nonce)
+            if entry.nonce != ready or spend + entry.cost > balance:
                 return Verdict.INSUFFICIENT_BALANCE
+        if entry.nonce == ready and 0 < balance - spend - entry.cost < PRICES.balance_min:
+            return Verdict.SENDER_BELOW_MINIMUM
         if self.fits(entry):
             return Verdict.OK
         victim, rank = self.victim(), entry.rank(lowered)
@@ -278,6 +285,9 @@ class Model:
                 if entry.nonce < nonce:
                     del self.rows[sender][entry.nonce]
                     self.committed += 1
+            if not balance:
+                for entry in self.chain(sender):
+                    self.lose(entry, Verdict.INSUFFICIENT_BALANCE)
             self.lose_unaffordable(sender)
         for sender in self.rows:
             while self.chain(sender) and self.expired(self.chain(sender)[0]):
@@ -325,7 +335,9 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         chunks = CHUNKS * arena.CHUNK_BYTES
-        self.pool = Pool(PoolBounds(CAPACITY, 2, WINDOW, chunks, FEE_UNIT, AGE_BLOCKS), TAG, seed=3)
+        self.pool = Pool(
+            PoolBounds(CAPACITY, 2, WINDOW, chunks, FEE_UNIT, AGE_BLOCKS), TAG, seed=3, prices=PRICES
+        )
         self.model = Model()
         self.waiting: tuple[list[Entry], Batch, np.ndarray[Any, Any], list[Verdict], int] | None = None
         self.drawn: dict[int, list[Entry]] = {}

@@ -20,7 +20,7 @@ from actors.peer.sync import Header as Known
 
 MEMBERS = [Signer(bytes([n]) * 32) for n in (1, 2, 3)]
 GENESIS = Genesis(
-    version=1,
+    version=2,
     network="test",
     created_ms=1,
     members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(MEMBERS)],
@@ -29,6 +29,8 @@ GENESIS = Genesis(
     state_root="00" * 32,
     block_transactions_max=10,
     block_payload_bytes_max=100,
+    fee_min=0,
+    balance_min=1,
 )
 BODY = sign_transfer(MEMBERS[0], GENESIS.chain_tag, Transfer(bytes(32), 1, 0, payload=b"memo"))
 

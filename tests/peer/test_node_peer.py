@@ -25,7 +25,7 @@ from tests.peer.test_actor import Remote, eventually_connected
 
 MEMBERS = [Signer(bytes([n]) * 32) for n in (1, 2)]
 GENESIS = Genesis(
-    version=1,
+    version=2,
     network="test",
     created_ms=1,
     members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(MEMBERS)],
@@ -34,6 +34,8 @@ GENESIS = Genesis(
     state_root="00" * 32,
     block_transactions_max=10,
     block_payload_bytes_max=100,
+    fee_min=0,
+    balance_min=1,
 )
 BODY = sign_transfer(MEMBERS[0], GENESIS.chain_tag, Transfer(bytes(32), 1, 0, payload=b"memo"))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from actors.gateway.head_state import HeadState
 from actors.ledger.index import KeyIndex
 from actors.ledger.multilinear import MultilinearHash, scaled
+from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, row_words
 from actors.ledger.siphash import siphash_rows
 from actors.mempool.pool import Pool, PoolBounds
@@ -97,7 +98,7 @@ def test_a_block_to_aimed_recipients_spreads_and_comes_back() -> None:
     accounts.put(sender, np.zeros(1, dtype=np.uint64), np.array([2**60], dtype=np.uint64))
     batch = transfers(np.repeat(sender.view(np.uint64), len(keys), axis=0), keys)
     batch.rows["nonce"] = np.arange(len(keys))
-    applied = apply_batch(accounts, batch, 1, 1, bytes(32))
+    applied = apply_batch(accounts, batch, 1, 1, bytes(32), FREE)
     assert not applied.verdicts.any()
     assert longest_probe(accounts.index) <= PROBE_MAX
     undo_batch(accounts, applied.undo)
@@ -106,7 +107,7 @@ def test_a_block_to_aimed_recipients_spreads_and_comes_back() -> None:
 
 def test_the_mempools_index_spreads_aimed_senders() -> None:
     keys = aimed_keys()
-    pool = Pool(PoolBounds(1 << 15, 1 << 10, 16), chain_tag=1, seed=SEEDS[2])
+    pool = Pool(PoolBounds(1 << 15, 1 << 10, 16), chain_tag=1, seed=SEEDS[2], prices=FREE)
     batch = transfers(keys, keys[::-1])
     funds = np.full(len(keys), 2**40, dtype=np.uint64)
     pool.settle(1, batch.rows["sender"], np.zeros(len(keys), dtype=np.uint64), funds)

@@ -41,11 +41,12 @@ def accounts_of(state: State, seed: int = 5) -> Accounts:
 
 
 def state_of(accounts: Accounts) -> State:
-    """The dictionary that the columns hold."""
+    """The dictionary of the accounts that exist in the columns."""
     keys = accounts.keys_at(slice(0, accounts.count))
     return {
         keys[i].tobytes(): Account(int(accounts.nonces[i]), int(accounts.balances[i]))
         for i in range(accounts.count)
+        if accounts.balances[i]
     }
 
 

@@ -28,7 +28,9 @@ def make_genesis(accounts: int = 20, network: str = "test") -> tuple[Genesis, Al
     balances = np.full(accounts, BALANCE, dtype=np.uint64)
     root = build_tree(keys, balances * np.uint64(0), balances).root
     member = Member("one", SIGNER.public_key.hex())
-    genesis = Genesis(1, network, 0, [member], accounts, accounts * BALANCE, root.hex(), 20_000, 1 << 20)
+    genesis = Genesis(
+        2, network, 0, [member], accounts, accounts * BALANCE, root.hex(), 20_000, 1 << 20, 0, 1
+    )
     return genesis, Allocation(keys, balances)
 
 

@@ -39,7 +39,9 @@ def plain_state(chain):
     state = {key(i): Account(0, BALANCE) for i in range(ACCOUNTS)}
     for height in range(1, chain.head.height + 1):
         block = chain.block(height)
-        rules.apply_batch(state, block.batch, GENESIS.chain_tag, height, block.header.proposer)
+        rules.apply_batch(
+            state, block.batch, GENESIS.chain_tag, height, block.header.proposer, GENESIS.prices
+        )
     return state
 
 

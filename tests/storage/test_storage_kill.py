@@ -56,7 +56,9 @@ def test_nothing_acknowledged_is_lost(tmp_path):
             assert chain.hash_at(height) == digest, where
         for height in range(applied + 1, chain.head.height + 1):
             block = chain.block(height)
-            rules.apply_batch(state, block.batch, genesis.chain_tag, height, block.header.proposer)
+            rules.apply_batch(
+                state, block.batch, genesis.chain_tag, height, block.header.proposer, genesis.prices
+            )
         applied = chain.head.height
         assert chain.head_state_root == rules.state_root(state), where
         audit = Reader(chain).audit()

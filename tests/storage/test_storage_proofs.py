@@ -7,20 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from storage_batches import key
-from storage_network import SIGNER, Driver, make_genesis, open_chain
+from storage_batches import batch_of, key
+from storage_network import BALANCE, SIGNER, Driver, make_genesis, open_chain
 
-from actors.ledger import ics23, smt
+from actors.ledger import ics23, rules, smt
 from actors.ledger.hashing import sha256, sha256_rows
 from actors.ledger.ics23 import Existence
-from actors.ledger.rows import FormatError
+from actors.ledger.prices import FREE
+from actors.ledger.rows import Batch, FormatError
+from actors.storage import recovery
 from actors.storage.accounts import Accounts
 from actors.storage.chain import Chain
+from actors.storage.check import check
 from actors.storage.disk import Disk
 from actors.storage.errors import NotRetainedError
 from actors.storage.history import Retention
 from actors.storage.proofs import prove
 from actors.storage.reads import Reader
+from actors.storage.snapshot_store import SnapshotStore, sealed_header
 from actors.storage.state import State
 
 ACCOUNTS = 20
@@ -30,10 +34,10 @@ def values(state: State) -> dict[bytes, bytes]:
     """The committed state as the dictionary that the plain tree takes."""
     _, (keys, nonces, balances) = state.committed_columns()
     pairs = np.stack((nonces, balances), axis=1)
-    return {keys[i].tobytes(): pairs[i].tobytes() for i in range(len(keys))}
+    return {keys[i].tobytes(): pairs[i].tobytes() for i in range(len(keys)) if balances[i]}
 
 
-def check(state: State, wanted: bytes, height: int, model: dict[bytes, bytes]) -> None:
+def compare(state: State, wanted: bytes, height: int, model: dict[bytes, bytes]) -> None:
     proven, root = prove(state, wanted, height), smt.root(model)
     assert proven.proof == smt.prove(model, wanted)
     assert proven.value == model.get(wanted)
@@ -69,10 +73,10 @@ def test_every_height_is_proven_as_the_plain_tree_of_that_height(chain):
     wanted = [*(key(i) for i in range(0, 120, 3)), sha256(b"nobody"), sha256(b"no one"), bytes(32)]
     for height, model in enumerate(models):
         for each in wanted:
-            check(chain.state, each, height, model)
+            compare(chain.state, each, height, model)
     assert len(models[0]) < len(models[6]) < len(models[-1])
     chain.rollback(driver.epoch, chain.head.height)
-    check(chain.state, key(0), len(models) - 1, models[-1])
+    compare(chain.state, key(0), len(models) - 1, models[-1])
     with pytest.raises(NotRetainedError, match="heights 0 to 10"):
         prove(chain.state, key(0), 11)
     with pytest.raises(FormatError):
@@ -85,6 +89,78 @@ def pay_to_first(driver: Driver, accounts: int, count: int):
     for row, number in zip(batch.rows, driver.rng.integers(0, accounts, count), strict=True):
         row["recipient"] = np.frombuffer(key(int(number)), dtype=np.uint8)
     return driver.chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
+
+
+def come_and_go(chain: Chain, state: rules.State, height: int, rng: np.random.Generator) -> Batch:
+    """Transfers among 40 keys, of which most take all that their sender has; applied to `state` as well."""
+    preview, rows = dict(state), []
+    for sender, recipient in rng.integers(0, 40, (16, 2)).tolist():
+        held = rules.account_at(preview, key(sender), height)
+        if held.balance:
+            amount = held.balance if rng.random() < 0.7 else held.balance // 3
+            fields = {"sender": key(sender), "recipient": key(recipient), "nonce": held.nonce}
+            rows.append({**fields, "amount": amount})
+            one = batch_of(rows[-1:], chain.genesis.chain_tag)
+            rules.apply_transaction(preview, rules.unpack(one)[0], height, chain.genesis.prices)
+    batch = batch_of(rows, chain.genesis.chain_tag)
+    rules.apply_batch(state, batch, chain.genesis.chain_tag, height, SIGNER.public_key, chain.genesis.prices)
+    return batch
+
+
+def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_has_them(
+    tmp_path, monkeypatch
+):
+    genesis, allocation = make_genesis(ACCOUNTS)
+    chain = open_chain(tmp_path / "db", genesis, allocation)
+    driver, rng = Driver(chain, ACCOUNTS), np.random.default_rng(3)
+    state = {key(i): rules.Account(0, BALANCE) for i in range(ACCOUNTS)}
+    models = [values(chain.state)]
+    for height in range(1, 31):
+        before = chain.state.tree.root
+        chain.execute(
+            driver.epoch, height, True, SIGNER.public_key, come_and_go(chain, dict(state), height, rng)
+        )
+        chain.rollback(driver.epoch, height - 1)
+        assert chain.state.tree.root == before
+        batch = come_and_go(chain, state, height, rng)
+        executed = chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
+        assert executed.state_root == rules.state_root(state)
+        driver.persist(executed)
+        models.append({each: account.encode() for each, account in state.items()})
+        assert values(chain.state) == models[-1]
+    wanted = [*(key(i) for i in range(0, 42, 2)), sha256(b"nobody"), bytes(32)]
+    removed = [each for each in wanted if each not in models[-1] and any(each in model for model in models)]
+    assert len(removed) > 3
+    for height in range(0, 31, 6):
+        for each in wanted:
+            compare(chain.state, each, height, models[height])
+    reader = Reader(chain)
+    assert reader.account(removed[0]) == {"nonce": 0, "balance": 0, "height": 30}
+    assert reader.head()["accounts"] == len(models[-1])
+    assert set(map(bytes, reader.shard_accounts(0, 1)["keys"])) == set(models[-1])
+    assert reader.audit()["roots_agree"]
+    store = SnapshotStore(chain.disk, genesis, sha256_rows)
+    manifest = store.make(chain.state, 30, sealed_header(chain.disk, 30), chain.head)
+    assert manifest.accounts == len(models[-1])
+    chain.disk.close()
+    again = open_chain(tmp_path / "db", genesis, allocation)
+    assert values(again.state) == models[-1]
+    compare(again.state, removed[0], 30, models[-1])
+    again.disk.close()
+    monkeypatch.setattr(recovery, "EMPTY_MIN", 8)
+    assert again.state.accounts.count - len(models[-1]) >= max(len(models[-1]), 8)
+    compact = open_chain(tmp_path / "db", genesis, allocation)
+    assert compact.state.accounts.count == len(models[-1])
+    driver = Driver(compact, ACCOUNTS)
+    for height in (31, 32):
+        batch = come_and_go(compact, state, height, rng)
+        driver.persist(compact.execute(driver.epoch, height, True, SIGNER.public_key, batch).block)
+    compact.disk.close()
+    disk = Disk(tmp_path / "db")
+    found = check(disk, genesis, lambda: allocation, sha256_rows)
+    disk.close()
+    assert found["ok"], found["problems"]
+    assert (found["accounts"], found["state_root"]) == (len(state), rules.state_root(state).hex())
 
 
 @pytest.mark.parametrize("retention", [Retention(heights_max=3), Retention(bytes_max=5_000)])
@@ -105,7 +181,7 @@ def test_the_oldest_heights_are_forgotten_at_the_bound(tmp_path, retention):
 
 
 def test_an_empty_state_has_a_proof_but_none_in_ics23():
-    state = State(Accounts(16, 1), 0)
+    state = State(Accounts(16, 1), 0, FREE)
     proven = prove(state, key(1))
     assert (proven.value, proven.proof, proven.ics23) == (None, smt.StateProof((), None, None), None)
     assert smt.verify(state.tree.root, key(1), None, proven.proof)

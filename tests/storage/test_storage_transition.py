@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from storage_batches import CHAIN_TAG, accounts_of, batch_of, key, state_of
 
 from actors.ledger import rules
+from actors.ledger.prices import FREE, Prices, first_nonce
 from actors.ledger.rules import U64_MAX, Account
 from actors.ledger.verdict import Verdict
 from actors.storage import transition
 
 HEIGHT = 10
 KEYS = [key(i) for i in range(6)]
+FIRST = first_nonce(HEIGHT)
 edges = st.sampled_from([0, 1, 2, 3, 5, U64_MAX, U64_MAX - 1, U64_MAX // 2, U64_MAX // 2 + 1])
 row = st.fixed_dictionaries(
     {
         "sender": st.sampled_from(KEYS),
         "recipient": st.sampled_from(KEYS),
-        "nonce": st.sampled_from([0, 0, 0, 1, 1, 2, 3, U64_MAX - 1, U64_MAX]),
+        "nonce": st.sampled_from([0, 0, 0, 1, 1, 2, 3, FIRST, FIRST, FIRST + 1, U64_MAX - 1, U64_MAX]),
         "amount": st.one_of(edges, st.integers(0, 4)),
         "fee": st.one_of(st.integers(0, 2), edges),
         "expiry_height": st.sampled_from([HEIGHT - 1, HEIGHT, HEIGHT + 1, U64_MAX, U64_MAX]),
@@ -32,27 +34,33 @@ row = st.fixed_dictionaries(
     }
 )
 account = st.builds(Account, st.sampled_from([0, 0, 1, U64_MAX - 1]), st.one_of(edges, st.integers(0, 9)))
-states = st.dictionaries(st.sampled_from(KEYS), account.filter(lambda a: a != Account()), max_size=6)
+any_prices = st.builds(Prices, st.integers(0, 2), st.integers(1, 5))
+states = st.dictionaries(st.sampled_from(KEYS), account.filter(lambda a: a.balance > 0), max_size=6)
 
 
-def run_both(state, batch, proposer):
+def run_both(state, batch, proposer, prices=FREE):
     """Outcome of the rules (None if they overflow) and of the twin on equal states."""
     plain, columns = copy.deepcopy(state), accounts_of(state)
     try:
-        outcome = rules.apply_batch(plain, batch, CHAIN_TAG, HEIGHT, proposer)
+        outcome = rules.apply_batch(plain, batch, CHAIN_TAG, HEIGHT, proposer, prices)
     except OverflowError:
         with pytest.raises(OverflowError):
-            transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer)
+            transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices)
         assert state_of(columns) == state
         return None, None, plain, columns
-    return outcome, transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer), plain, columns
+    return (
+        outcome,
+        transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices),
+        plain,
+        columns,
+    )
 
 
 @settings(max_examples=50, deadline=None)
-@given(states, st.lists(row, max_size=12), st.sampled_from(KEYS))
-def test_equals_the_rules_on_adversarial_batches(state, rows, proposer):
+@given(states, st.lists(row, max_size=12), st.sampled_from(KEYS), any_prices)
+def test_equals_the_rules_on_adversarial_batches(state, rows, proposer, prices):
     batch = batch_of(rows)
-    outcome, applied, plain, columns = run_both(state, batch, proposer)
+    outcome, applied, plain, columns = run_both(state, batch, proposer, prices)
     if outcome is None:
         return
     assert applied.verdicts.tolist() == outcome.verdicts
@@ -63,20 +71,20 @@ def test_equals_the_rules_on_adversarial_batches(state, rows, proposer):
     transition.undo_batch(columns, applied.undo)
     assert state_of(columns) == state
     columns.index.rebuild()
-    again = transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer)
+    again = transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices)
     assert state_of(columns) == plain
     assert np.array_equal(again.verdicts, applied.verdicts)
     assert np.array_equal(columns.index.table, table)
 
 
 @settings(max_examples=40, deadline=None)
-@given(states, st.lists(st.lists(row, max_size=6), min_size=1, max_size=4), st.sampled_from(KEYS))
-def test_blocks_undone_last_first_restore_every_state_between(state, blocks, proposer):
+@given(states, st.lists(st.lists(row, max_size=6), min_size=1, max_size=4), st.sampled_from(KEYS), any_prices)
+def test_blocks_undone_last_first_restore_every_state_between(state, blocks, proposer, prices):
     columns, undone = accounts_of(state), []
     for rows in blocks:
         before = state_of(columns)
         try:
-            applied = transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, proposer)
+            applied = transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, proposer, prices)
         except OverflowError:
             assert state_of(columns) == before
             continue
@@ -91,7 +99,10 @@ def test_blocks_undone_last_first_restore_every_state_between(state, blocks, pro
 
 def chain(links):
     """Account i pays everything to i + 1, which exists only through that payment."""
-    return [{"sender": key(i), "recipient": key(i + 1), "amount": 50} for i in range(links)]
+    return [
+        {"sender": key(i), "recipient": key(i + 1), "amount": 50, "nonce": FIRST if i else 0}
+        for i in range(links)
+    ]
 
 
 def test_a_chain_of_dependent_spends_passes_in_order_only():
@@ -99,26 +110,27 @@ def test_a_chain_of_dependent_spends_passes_in_order_only():
     outcome, applied, plain, columns = run_both(state, batch_of(chain(5)), key(9))
     assert applied.verdicts.tolist() == [0] * 5 == outcome.verdicts
     assert state_of(columns) == plain
-    assert plain[key(5)] == Account(0, 50)
+    assert plain == {key(5): Account(FIRST, 50)}
     _, backwards, _, _ = run_both(state, batch_of(reversed(chain(5))), key(9))
     assert backwards.verdicts.tolist() == [Verdict.INSUFFICIENT_BALANCE] * 4 + [0]
 
 
-def test_nothing_sent_by_nobody_makes_the_sender_exist_and_not_the_recipient():
-    _, applied, plain, columns = run_both({}, batch_of([{"sender": key(1), "recipient": key(2)}]), key(9))
-    assert applied.verdicts.tolist() == [0]
-    assert state_of(columns) == plain == {key(1): Account(1, 0)}
+def test_nothing_sent_by_nobody_is_refused():
+    rows = [{"sender": key(1), "recipient": key(2), "nonce": nonce} for nonce in (0, FIRST, FIRST + 1)]
+    _, applied, plain, columns = run_both({}, batch_of(rows), key(9))
+    assert applied.verdicts.tolist() == [Verdict.NONCE_REUSED] + 2 * [Verdict.INSUFFICIENT_BALANCE]
+    assert state_of(columns) == plain == {}
 
 
 def test_fees_reach_the_proposer_after_the_last_row():
     state = {key(1): Account(0, 10)}
     rows = [
         {"sender": key(1), "recipient": key(2), "amount": 1, "fee": 5},
-        {"sender": key(9), "recipient": key(2), "amount": 5},
+        {"sender": key(9), "recipient": key(2), "amount": 5, "nonce": FIRST},
     ]
     _, applied, _, columns = run_both(state, batch_of(rows), key(9))
     assert applied.verdicts.tolist() == [0, Verdict.INSUFFICIENT_BALANCE]
-    assert state_of(columns)[key(9)] == Account(0, 5)
+    assert state_of(columns)[key(9)] == Account(FIRST, 5)
 
 
 def test_growth_inside_many_blocks_is_undone_exactly():
@@ -129,7 +141,7 @@ def test_growth_inside_many_blocks_is_undone_exactly():
             {"sender": key(0), "recipient": key(1 + 20 * block + i), "amount": 1, "nonce": 20 * block + i}
             for i in range(20)
         ]
-        logs.append(transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, key(0)).undo)
+        logs.append(transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, key(0), FREE).undo)
     assert columns.count == 801
     for log in reversed(logs):
         transition.undo_batch(columns, log)
@@ -159,7 +171,7 @@ def test_conflicts_are_counted_as_the_definition_says(pairs, proposer):
         rows.append({"sender": sender, "recipient": recipient, "amount": 1, "nonce": nonces[sender]})
         nonces[sender] += 1
     columns = accounts_of(state)
-    applied = transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, proposer)
+    applied = transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, proposer, FREE)
     waves = waves_of(rows)
     alone = sum(waves.count(wave) == 1 for wave in set(waves))
     assert applied.conflicts == transition.Conflicts(len(rows) - alone, alone, max(waves, default=0))
@@ -169,5 +181,93 @@ def test_conflicts_are_counted_as_the_definition_says(pairs, proposer):
 def test_a_hot_account_leaves_nothing_to_run_beside_it():
     state = {key(i): Account(0, 50) for i in range(30)}
     rows = [{"sender": key(i), "recipient": key(99), "amount": 1} for i in range(30)]
-    applied = transition.apply_batch(accounts_of(state), batch_of(rows), CHAIN_TAG, HEIGHT, key(0))
+    applied = transition.apply_batch(accounts_of(state), batch_of(rows), CHAIN_TAG, HEIGHT, key(0), FREE)
     assert applied.conflicts == transition.Conflicts(0, 30, 30)
+
+
+def histories():
+    """Blocks of rows as (sender, recipient, amount, fee, whether its nonce was used before)."""
+    amount = st.one_of(st.integers(0, 12), st.just("all"))
+    party = st.integers(0, 4)
+    one = st.tuples(party, party, amount, st.integers(0, 3), st.sampled_from([False] * 5 + [True]))
+    return st.lists(st.lists(one, max_size=8), min_size=1, max_size=12)
+
+
+def rows_of_history(state, block, height, used):
+    """The rows of a block, each as if those before it passed; some repeat an earlier row as it was."""
+    preview, rows = copy.deepcopy(state), []
+    for sender, recipient, amount, fee, again in block:
+        if again and used:
+            rows.append(used[(sender + recipient) % len(used)])
+            continue
+        held = rules.account_at(preview, KEYS[sender], height)
+        sent = max(held.balance - fee, 0) if amount == "all" else amount
+        fields = {"amount": sent, "fee": fee, "nonce": held.nonce}
+        rows.append({"sender": KEYS[sender], "recipient": KEYS[recipient], **fields})
+        for tx in rules.unpack(batch_of(rows[-1:])):
+            rules.apply_transaction(preview, tx, height, Prices(0, 1))
+    return rows
+
+
+@settings(max_examples=80, deadline=None)
+@given(histories(), st.builds(Prices, st.integers(0, 2), st.integers(1, 6)), st.integers(0, 5))
+def test_accounts_come_and_go_alike_and_no_signed_row_passes_twice(blocks, prices, proposer):
+    """The oracle, the twin and its undo, over histories that make, empty and make again the same accounts."""
+    state = {KEYS[0]: Account(0, 40), KEYS[1]: Account(0, 25)}
+    columns, passed, total = accounts_of(state), set(), 65
+    for height, block in enumerate(blocks, start=1):
+        rows = rows_of_history(state, block, height, [dict(row) for row in sorted(passed, key=str)])
+        batch, before = batch_of(rows), copy.deepcopy(state)
+        outcome = rules.apply_batch(state, batch, CHAIN_TAG, height, KEYS[proposer], prices)
+        applied = transition.apply_batch(columns, batch, CHAIN_TAG, height, KEYS[proposer], prices)
+        assert applied.verdicts.tolist() == outcome.verdicts
+        assert applied.receipts.tobytes() == b"".join(outcome.receipts)
+        assert state_of(columns) == state
+        assert rules.supply(state) == total
+        below = [k for k, account in state.items() if account.balance < prices.balance_min]
+        assert set(below) <= {KEYS[proposer]}
+        for row, verdict in zip(rows, outcome.verdicts, strict=True):
+            if verdict == Verdict.OK:
+                signed = tuple(sorted(row.items()))
+                assert signed not in passed
+                passed.add(signed)
+        transition.undo_batch(columns, applied.undo)
+        assert state_of(columns) == before
+        transition.apply_batch(columns, batch, CHAIN_TAG, height, KEYS[proposer], prices)
+        assert state_of(columns) == state
+
+
+def test_what_is_below_the_minimum_is_refused_and_says_which_side():
+    prices, state = Prices(1, 10), {key(0): Account(0, 100), key(1): Account(0, 10)}
+
+    def verdict(sender, recipient, amount, fee=1):
+        rows = [{"sender": key(sender), "recipient": key(recipient), "amount": amount, "fee": fee}]
+        outcome, applied, _, _ = run_both(state, batch_of(rows), key(9), prices)
+        assert applied.verdicts.tolist() == outcome.verdicts
+        return outcome.verdicts[0]
+
+    assert verdict(0, 1, 5, fee=0) == Verdict.FEE_BELOW_MINIMUM
+    assert verdict(0, 2, 9) == Verdict.RECIPIENT_BELOW_MINIMUM
+    assert verdict(0, 2, 0) == Verdict.RECIPIENT_BELOW_MINIMUM
+    assert verdict(0, 2, 10) == Verdict.OK
+    assert verdict(0, 1, 90) == Verdict.SENDER_BELOW_MINIMUM
+    assert verdict(0, 1, 89) == Verdict.OK
+    assert verdict(0, 1, 99) == Verdict.OK
+    assert verdict(1, 1, 0) == Verdict.SENDER_BELOW_MINIMUM
+    assert verdict(1, 1, 0, fee=10) == Verdict.OK
+    assert verdict(1, 0, 9) == Verdict.OK
+
+
+def test_an_account_made_twice_in_a_block_goes_on_with_its_nonces():
+    """Otherwise the row that emptied it the first time could empty it again."""
+    state = {key(0): Account(0, 100)}
+    rows = [
+        {"sender": key(0), "recipient": key(1), "amount": 20},
+        {"sender": key(1), "recipient": key(0), "amount": 20, "nonce": FIRST},
+        {"sender": key(0), "recipient": key(1), "amount": 20, "nonce": 1},
+        {"sender": key(1), "recipient": key(0), "amount": 20, "nonce": FIRST},
+        {"sender": key(1), "recipient": key(0), "amount": 20, "nonce": FIRST + 1},
+    ]
+    outcome, applied, plain, columns = run_both(state, batch_of(rows), key(9))
+    assert applied.verdicts.tolist() == outcome.verdicts == [0, 0, 0, Verdict.NONCE_REUSED, 0]
+    assert state_of(columns) == plain == {key(0): Account(2, 100)}
