@@ -26,6 +26,7 @@ from actors.gateway.options import (
     public_key_of,
     show,
     trusting,
+    unknown_if_unanswered,
 )
 from actors.gateway.proof import ProofError
 from actors.ledger.rows import FormatError
@@ -100,7 +101,9 @@ def scale(
     A node that asks for keys wants an administrator's, in the environment variable RAYCHAIN_API_KEY.
     """
     with opened(url) as client:
-        emit(client.scale(validators), as_json)
+        with unknown_if_unanswered("node.py status"):
+            answer = client.scale(validators)
+        emit(answer, as_json)
 
 
 @app.command()

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from actors.console import UserError, emit, explained
+from actors.console import emit, explained
 from actors.gateway.client import ApiError
-from actors.gateway.options import DEFAULT_URL, Json, Url, opened
+from actors.gateway.options import DEFAULT_URL, Json, Url, opened, unknown_if_unanswered
 
 DISKS = {
     "changed": "speaks from a new disk, and has no vote with it",
@@ -42,10 +42,8 @@ def _change(action: str) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         with opened(url) as client:
-            try:
+            with unknown_if_unanswered("node.py members"):
                 answer = client.change_member(action, name)
-            except ApiError as error:
-                raise UserError(str(error)) from None
             emit(answer, as_json)
 
     return command
@@ -76,8 +74,6 @@ def readmit(
     or what it signed together with a member that is away now, may be replaced by other blocks.
     """
     with opened(url) as client:
-        try:
+        with unknown_if_unanswered("node.py members"):
             answer = client.change_member("readmit", name, accept_risk=accept_risk)
-        except ApiError as error:
-            raise UserError(str(error)) from None
         emit(answer, as_json)

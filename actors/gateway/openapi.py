@@ -34,6 +34,8 @@ def api_description() -> str:
         "2^53-1 only, so request bodies may carry them as decimal strings. Keys, ids, hashes and signatures "
         "are hexadecimal. Errors are RFC 9457 problem details (`application/problem+json`) with `field`, "
         "`limit`, and for a refused transaction `code` and `verdict`; 429 and 503 carry `Retry-After`. "
+        "Every answer of a gateway carries `raychain-network`, the first 16 digits of the genesis hash: one "
+        "without it is of a proxy or something else between, and says nothing of what was submitted. "
         "Submitting the same transaction again is harmless: before signing a nonce anew, ask for the "
         "transaction by its id, since it may have committed although no answer arrived.\n\n"
         "| code | verdict | status | field | advice |\n|---|---|---|---|---|\n" + "\n".join(rows)

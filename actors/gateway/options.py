@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from actors.console import UserError, emit
+from actors.console import UserError, console, emit
 from actors.directory import read_signer
 from actors.gateway.client import (
     AddressError,
@@ -200,3 +201,17 @@ def trusting(url: str, genesis: Path | None = None) -> Iterator[tuple[Client, Tr
             yield client, trust
         except UnavailableApiError as error:
             raise UserError(trust.explained(url, error)) from None
+
+
+@contextlib.contextmanager
+def unknown_if_unanswered(look: str) -> Iterator[None]:
+    """For what changes a node and is not repeated: an answer that is none leaves open whether it was done,
+    and the command ends with 1. `look`: what to find out with."""
+    try:
+        yield
+    except UnavailableApiError as error:
+        if error.nothing_taken:
+            raise
+        hint = f"whether it was done is not known; look with `{look}`"
+        console.print(f"[bold yellow]unknown[/] {escape(str(error))}; {hint}", soft_wrap=True)
+        raise typer.Exit(1) from None

@@ -164,6 +164,16 @@ def test_a_service_that_is_no_gateway_is_one_sentence(monkeypatch: pytest.Monkey
             assert "200, text/html" in text
 
 
+def test_a_change_of_the_node_that_a_proxy_answers_for_is_unknown(served: Served) -> None:
+    for lie in ("504", "success of nobody"):
+        with Between(served.url, posts(lies(served.node)[lie])) as proxy:
+            for change in (("scale", "--validators", "3"), ("members", "remove", "node-1")):
+                code, shown, text = node_py(*change, "--url", proxy.url)
+                assert (code, shown) == (1, {})
+                assert "not known" in text
+    assert served.node.validators == 2
+
+
 def test_reads_pass_over_an_idle_connection_that_was_closed(served: Served) -> None:
     """As a balancer does: it closes the connection just when a request is on its way."""
     numbers = count()

@@ -129,7 +129,7 @@ async function transactionPage(id) {
       const steps = await checkProof(tx, proof, genesis), proven = steps.every((step) => step.passed);
       outcome.dataset.proven = proven;
       outcome.replaceChildren(
-        el("p", { class: proven ? "good" : "bad" }, proven ? "Proven: this transaction is in a final block." : "Not proven."),
+        el("p", { class: proven ? "good" : "bad" }, proven ? "Proven: this transaction is in a final block of the network whose genesis this gateway serves. `node.py tx` judges it by a genesis that you trust." : "Not proven."),
         el("ol", { class: "checks" }, ...steps.map((step) => el("li", {}, el("strong", { class: step.passed ? "good" : "bad" }, step.passed ? "✓ " : "✗ "), step.name, el("br"), el("span", { class: "soft" }, step.detail)))),
       );
     } catch (error) { outcome.replaceChildren(el("p", { class: "bad" }, error.message)); }
