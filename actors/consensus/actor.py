@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ import ray
 from ray.exceptions import RayError
 
 from actors.consensus.bodies import Bodies, Body
-from actors.consensus.certifier import Certifier
 from actors.consensus.clocks import Clocks
 from actors.consensus.membership import (
     change_here,
@@ -34,15 +32,15 @@ from actors.consensus.participation import RETRY_PAUSE_S, Neighbourhood, Partici
 from actors.consensus.pipeline import BlockRefusedError, Work
 from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, RAFT_CHANNEL, NodePorts
 from actors.consensus.producing import DRAW_TIMEOUT_S, Producer
+from actors.consensus.proving import Proving
 from actors.consensus.publishing import Publisher
 from actors.consensus.raft import TraceRecord, to_ndjson
 from actors.consensus.replica import LogRecord
 from actors.consensus.stages import StageTimes
-from actors.consensus.witness import Evidence, Witness
-from actors.ledger.block import HEADER_BYTES, Header, decode_block, decode_header
+from actors.ledger.block import Header, decode_block, decode_header
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
-from actors.ledger.signing import SIGNATURE_BYTES, Signer
+from actors.ledger.signing import Signer
 from actors.line import Exchange, Spoken
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
@@ -52,7 +50,6 @@ from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 from actors.validator.crew.actor import Crew
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
-_TERM = struct.Struct("<Q")
 
 
 class Consensus(Shell):
@@ -78,11 +75,9 @@ class Consensus(Shell):
         self._peer: Any = None
         self._shards = len(shards)
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
-        self._network = genesis.hash()
-        self._witness = Witness(self._network)
+        self._proving = Proving(genesis, self._heed, self.log)
         self._exchange = Exchange(self._on_line)
         await self._exchange.start()
-        self._certifier = Certifier(self._network, genesis.member_keys, self._on_vote)
         self._producer = Producer(
             shards,
             genesis,
@@ -111,13 +106,13 @@ class Consensus(Shell):
             store=self._store,
             pool=self._pool,
             signer=self._signer,
-            network=self._network,
+            network=self._proving.network,
             peer=lambda: self._peer,
             say=self._exchange.send,
             to_record=_to_record,
             published=self._committed,
             others=self._others,
-            add_proof=self._add_proof,
+            add_proof=self._proving.answered,
             unreachable=(RayError,),
         )
         return Neighbourhood(
@@ -126,7 +121,8 @@ class Consensus(Shell):
             signer=self._signer,
             storage=self._storage,
             ports=ports,
-            certifier=self._certifier,
+            certifier=self._proving.certifier,
+            convictions=self._proving.convictions,
             bodies=self._bodies,
             producer=self._producer,
             times=self._times,
@@ -187,7 +183,8 @@ class Consensus(Shell):
             "mempool_shards": self._shards,
             "recoveries": self._part.recoveries,
             **self._part.trouble(),
-            "evidence": len(self._witness.evidence),
+            "evidence": len(self._proving.convictions.describe()),
+            "refused_leaders": self._refused_leaders(),
             "event_ms_max": round(self._event_us_max / 1000, 2),
             "queues": self._depths(),
             "stages_us_per_tx": self._times.us_per_transaction(),
@@ -238,7 +235,7 @@ class Consensus(Shell):
             if channel == RAFT_CHANNEL:
                 self._deliver(identity, body)
             elif channel == CERTIFICATE_CHANNEL:
-                self._take_certificate(body)
+                self._proving.announced(body)
 
     async def deliver(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Replica messages, as (identity of the sender, bytes)."""
@@ -257,7 +254,7 @@ class Consensus(Shell):
         reference where they are large."""
         body = _body(block)
         self._bodies.put(body.header.hash(), body)
-        self._report(self._witness.header(body.header, body.signature))
+        self._proving.proposed(body.header, body.signature)
 
     def _read_body(self, raw: bytes) -> Body | None:
         """A small block that rode on a message of the leader."""
@@ -267,50 +264,31 @@ class Consensus(Shell):
         except FormatError as error:
             self.log.warning("a block on a message is malformed: {}", error)
             return None
-        self._report(self._witness.header(block.header, block.signature))
+        self._proving.proposed(block.header, block.signature)
         return Body(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
 
     async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Certificates that a leader announced: the header, then the certificate."""
         for _, message in messages:
-            self._take_certificate(message)
+            self._proving.announced(message)
 
-    def _take_certificate(self, message: bytes) -> None:
-        try:
-            header = decode_header(message[:HEADER_BYTES])
-        except FormatError as error:
-            self.log.warning("an announced certificate is malformed: {}", error)
-            return
-        self._certifier.add_certificate(header, message[HEADER_BYTES:])
+    def _heed(self, header: Header) -> None:
+        self._part.heed(header)
 
     async def prove(self, height: int, digest: bytes) -> bytes:
         """This node's certificate of a block, or its term and vote if it may give one, or nothing."""
-        certificate = self._certifier.certificate(digest)
-        if certificate or self._part.engine is None:
-            return certificate
-        vote = self._part.engine.ballots.again(digest)
-        if vote is not None:
-            return _TERM.pack(vote.term) + vote.signature
-        found = await self._storage.stored_block.remote(height, digest)
-        return found[1] if found is not None else b""
-
-    def _on_vote(self, identity: bytes, header: Header, term: int, signature: bytes) -> None:
-        self._report(self._witness.vote(identity, header, term, signature))
-
-    def _report(self, evidence: Evidence | None) -> None:
-        if evidence is not None:
-            self.log.critical("a member signed two blocks: {}", evidence.describe())
+        stored = self._storage.stored_block.remote
+        return await self._proving.prove(height, digest, self._part.engine, stored)
 
     async def evidence(self) -> list[dict[str, object]]:
-        """What convicts members of signing two blocks at one height and term; see `witness.py`."""
-        return [found.describe() for found in self._witness.evidence]
+        """What convicts members: two signed blocks of one height and term, or a block refused here."""
+        return self._proving.convictions.describe()
 
-    def _add_proof(self, identity: bytes, header: Header, answer: bytes) -> None:
-        if len(answer) == _TERM.size + SIGNATURE_BYTES:
-            (term,) = _TERM.unpack_from(answer)
-            self._certifier.add_vote(identity, header, term, answer[_TERM.size :])
-        elif answer:
-            self._certifier.add_certificate(header, answer)
+    def _refused_leaders(self) -> list[dict[str, object]]:
+        avoided = self._proving.convictions.avoided(self._clocks.monotonic_us() // 1000)
+        return [
+            {"identity": who.hex(), "for_ms": for_ms, "reason": why} for who, (for_ms, why) in avoided.items()
+        ]
 
     # --- what this node's actors ask -----------------------------------------------------------------------
 
@@ -383,11 +361,16 @@ class Consensus(Shell):
             )
             outcomes.append(await self._part.pipeline.submit(work))
         results: list[dict[str, object]] = []
-        for outcome in await asyncio.gather(*outcomes, return_exceptions=True):
+        for block, outcome in zip(
+            blocks, await asyncio.gather(*outcomes, return_exceptions=True), strict=True
+        ):
             if isinstance(outcome, Header):
                 results.append({"height": outcome.height, "hash": outcome.hash().hex()})
             elif isinstance(outcome, BlockRefusedError):
-                self.log.warning("{}", outcome)
+                if outcome.misplaced or not block[2]:
+                    self.log.warning("{}", outcome)
+                else:
+                    self._part.halt(f"a certified block is not valid here: {outcome}")
                 results.append({"height": outcome.height, "refused": outcome.reason, "row": outcome.row})
             else:
                 results.append({"refused": str(outcome), "row": None})
@@ -405,6 +388,7 @@ class Consensus(Shell):
             "state_root": header.state_root.hex(),
             "time_ms": header.time_ms,
         }
+        self._proving.convictions.committed(header.height, digest)
         await self._neighbours.looked.wait()
         await self._publisher.publish(header.height, delta)
 

@@ -23,12 +23,13 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from actors.consensus.ballots import Ballots, Sign, ride
 from actors.consensus.certifier import Certifier
+from actors.consensus.engine_ports import Ports
 from actors.consensus.pipeline import Sealed
 from actors.consensus.raft import (
     Effects,
@@ -47,6 +48,11 @@ from actors.consensus.raft.messages import (
     BODIES_PER_MESSAGE_MAX,
     BODY_BYTES_MAX,
     AppendRequest,
+    HeartbeatRequest,
+    PreVoteRequest,
+    SnapshotRequest,
+    TransferRequest,
+    VoteRequest,
 )
 from actors.consensus.replica import LogRecord, Replica, encode_write
 from actors.ledger.block import Certificate, Header
@@ -58,43 +64,18 @@ APPENDS_MAX = 256
 COMMIT_TIMES_MAX = 4096
 CERTIFICATE_WAIT_S = 0.25
 RIDING_MAX = 64
+_OF_LEADERS = (
+    AppendRequest,
+    HeartbeatRequest,
+    SnapshotRequest,
+    TransferRequest,
+    PreVoteRequest,
+    VoteRequest,
+)
 
 
 class OvertakenError(RuntimeError):
     """A block that was on its way into the log was overtaken by another leader's."""
-
-
-class Ports(Protocol):
-    """The other actors, as the engine sees them."""
-
-    def send(self, messages: list[tuple[bytes, bytes]]) -> None:
-        """Hand (identity, body) pairs to the wire; nothing is promised."""
-        ...
-
-    def announce(self, header: Header, certificate: bytes) -> None:
-        """Tell the other members of a certificate; nothing is promised."""
-        ...
-
-    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
-        """Make a block (if any) and a record durable; with a certificate the block is committed too.
-        Answers a reference to the block's delta."""
-        ...
-
-    async def commit(self, height: int, certificate: bytes) -> Any:
-        """Commit a durable block; answers a reference to its delta."""
-        ...
-
-    async def publish(self, height: int, digest: bytes, delta: Any) -> None:
-        """Tell this node's actors that a block is final."""
-        ...
-
-    async def compact(self, record: LogRecord) -> None:
-        """Drop from the disk what the log has forgotten."""
-        ...
-
-    async def find_certificate(self, header: Header) -> None:
-        """Ask the other members for their votes, or for the certificate; answers go to the certifier."""
-        ...
 
 
 @dataclass(slots=True)
@@ -130,7 +111,8 @@ class Engine:
         self._reads: dict[int, asyncio.Future[int]] = {}
         self._reads_asked = 0
         self._known = (replica.raft.role, replica.raft.leader, replica.raft.term)
-        self.appends: asyncio.Queue[AppendRequest] = asyncio.Queue(APPENDS_MAX)
+        self.avoids: Callable[[bytes], bool] = lambda _: False
+        self.appends: asyncio.Queue[AppendRequest | None] = asyncio.Queue(APPENDS_MAX)
         self.interrupted: AppendRequest | None = None
         self.snapshot_offer: SnapshotOffer | None = None
         self.changed = asyncio.Event()
@@ -158,14 +140,23 @@ class Engine:
         """Call `look` at every tick of this engine, at most TICK_MS_MAX after anything happened."""
         self._watch = look
 
+    @property
+    def now_ms(self) -> int:
+        """By the replica's monotonic clock."""
+        return self._clock_ms()
+
     # --- inputs ------------------------------------------------------------------------------------------
 
     def deliver(self, identity: bytes, body: bytes) -> None:
-        """One message of another member. What is malformed or not its sender's is counted and dropped."""
+        """One message of another member. What is malformed or not its sender's is counted and dropped, and so
+        is what a member says as a leader or candidate, or of a later term, that this node refuses as such."""
         try:
             message = decode(body)
             if self.replica.identity(message.sender) != identity:
                 raise IndexError(f"a message of member {message.sender} came from another identity")
+            if self.avoids(identity) and self._leads_on(message):
+                self.messages_refused += 1
+                return
             self._heard_ms[identity] = self._clock_ms()
             if isinstance(message, AppendRequest):
                 self._queue_append(message)
@@ -173,6 +164,19 @@ class Engine:
                 self.step(message)
         except (RaftError, IndexError):
             self.messages_refused += 1
+
+    def _leads_on(self, message: Message) -> bool:
+        return isinstance(message, _OF_LEADERS) or message.term > self.replica.raft.term
+
+    def forsake(self, member: int) -> None:
+        """This member proved to be no leader to follow: drop what it has sent, and let another be elected."""
+        kept = [self.appends.get_nowait() for _ in range(self.appends.qsize())]
+        for request in (self.interrupted, *kept):
+            if request is not None and request.sender != member:
+                self.appends.put_nowait(request)
+        self.interrupted = None
+        self.replica.raft.forsake(member, self._clock_ms())
+        self.pump()
 
     def _queue_append(self, request: AppendRequest) -> None:
         """Entries wait for their blocks. At the bound they are dropped, and the leader sends them again."""

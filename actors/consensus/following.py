@@ -27,8 +27,18 @@ from actors.ledger.block import Header
 PUSHED_WAIT_S = 0.15
 FETCH_PAUSE_S = 0.1
 AHEAD_BLOCKS_MAX = 64
+# How long the block that a leader names may fail to arrive: from the one heard, and from one beside it.
+MISSING_MS_MAX, MISSING_BESIDE_MS_MAX = 30_000, 1_000
 Fetch = Callable[[int, bytes, bytes], Awaitable[Body | None]]
 ReadBody = Callable[[bytes], Body | None]
+
+
+class LeaderRefusedError(RuntimeError):
+    """`member` put forward, as leader, a block that this node found invalid, or that does not arrive."""
+
+    def __init__(self, member: int, refusal: BlockRefusedError) -> None:
+        super().__init__(str(refusal))
+        self.member, self.refusal = member, refusal
 
 
 class RestandError(RuntimeError):
@@ -57,11 +67,14 @@ class Following:
         self._requests: dict[bytes, AppendRequest] = {}
 
     async def run(self) -> None:
-        """Take requests until cancelled. Raises RestandError, or BlockRefusedError for a block that the
-        leader proposed and this node found invalid."""
+        """Take requests until cancelled. Raises RestandError, or LeaderRefusedError for a block that the
+        leader put forward and this node found invalid."""
         engine = self._engine
         while True:
             request = engine.interrupted or await engine.appends.get()
+            if request is None:  # a block was refused, and perhaps nothing else comes that would show it
+                await self._drain()
+                continue
             engine.interrupted = request
             if self._raft.role is Role.LEADER or request.term < self._raft.term:
                 engine.step(request)
@@ -118,11 +131,11 @@ class Following:
         return (last.index, last.term) == (part.prev_index, part.prev_term)
 
     async def _drain(self) -> None:
-        """Wait until nothing is under way. Raises RestandError or BlockRefusedError if something failed."""
+        """Wait until nothing is under way. Raises RestandError or LeaderRefusedError if something failed."""
         pending, self._pending = self._pending, []
         for outcome in await asyncio.gather(*(future for _, future in pending), return_exceptions=True):
-            if isinstance(outcome, BlockRefusedError) and outcome.height:
-                raise outcome
+            if isinstance(outcome, BlockRefusedError) and outcome.header is not None:
+                raise LeaderRefusedError(self._requests[outcome.header.hash()].sender, outcome)
             if isinstance(outcome, BaseException):
                 raise RestandError from outcome
 
@@ -152,15 +165,28 @@ class Following:
             signature=body.signature,
         )
         self._requests[entry.digest] = part
-        self._pending.append((entry, await self._pipeline.submit(work)))
+        outcome = await self._pipeline.submit(work)
+        outcome.add_done_callback(self._notice)
+        self._pending.append((entry, outcome))
         self._height = height
         return True
+
+    def _notice(self, outcome: asyncio.Future[Header | None]) -> None:
+        """See to it that a refusal is looked at; requests that wait already will bring that about, too."""
+        appends = self._engine.appends
+        if not outcome.cancelled() and isinstance(outcome.exception(), BlockRefusedError) and appends.empty():
+            appends.put_nowait(None)
 
     async def _body(self, part: AppendRequest, digest: bytes, height: int) -> Body | None:
         trails = part.commit >= part.prev_index + 1  # what is committed already is not pushed any more
         leader = self._engine.replica.identity(part.sender)
         body = await self._bodies.take(digest, 0 if trails else PUSHED_WAIT_S)
+        began_ms = self._engine.now_ms
         while body is None and self._raft.term <= part.term:
+            beside = self._raft.leader not in (None, part.sender)
+            if self._engine.now_ms - began_ms > (MISSING_BESIDE_MS_MAX if beside else MISSING_MS_MAX):
+                reason = f"nobody has the block {digest.hex()} that its leader names"
+                raise LeaderRefusedError(part.sender, BlockRefusedError(height, reason))
             body = await self._fetch(height, digest, leader)
             if body is None:
                 body = await self._bodies.take(digest, FETCH_PAUSE_S)

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
+from actors.consensus.convictions import Convictions
 from actors.consensus.engine import Engine, OvertakenError
-from actors.consensus.following import Fetch, Following, ReadBody, RestandError
-from actors.consensus.pipeline import BlockRefusedError, Pipeline, PipelineBrokenError, Position, Sealed
+from actors.consensus.following import Fetch, Following, LeaderRefusedError, ReadBody, RestandError
+from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, Sealed
 from actors.consensus.ports import NodePorts
 from actors.consensus.producing import Producer
 from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
@@ -57,6 +58,7 @@ class Neighbourhood:
     storage: Any
     ports: NodePorts
     certifier: Certifier
+    convictions: Convictions
     bodies: Bodies
     producer: Producer
     times: StageTimes
@@ -82,6 +84,7 @@ class Participation:
         self.head: dict[str, Any] = {}
         self.ready = asyncio.Event()
         self.halted = ""
+        self._halting = asyncio.Event()
         self.recoveries = 0
         self._elections_before = 0
         self._failures: tuple[type[Exception], ...] = (*_OWN_FAILURES, *node.unreachable)
@@ -98,14 +101,33 @@ class Participation:
         return self._elections_before + (self.engine.elections if self.engine else 0)
 
     async def run(self) -> None:
-        """Take part until a block that the log holds is invalid here; then stop, loudly."""
-        while not self.halted:
+        """Take part until a certificate contradicts what this node computed; then stop."""
+        part, halting = (asyncio.create_task(each) for each in (self._keep_on(), self._halting.wait()))
+        try:
+            await asyncio.wait([part, halting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            part.cancel()
+            halting.cancel()
+            await asyncio.gather(part, halting, return_exceptions=True)
+        await self._close()
+
+    def halt(self, reason: str) -> None:
+        """This node's own state is wrong, as a certificate proves: stop, loudly, once."""
+        if not self.halted:
+            self.halted = reason
+            self._log.critical("this node stops, for its own state is wrong: {}", reason)
+            self._halting.set()
+
+    def heed(self, header: Header) -> None:
+        """A certificate of this header was proven: hold it against what this node did."""
+        if contradiction := self._node.convictions.contradiction(header):
+            self.halt(contradiction)
+
+    async def _keep_on(self) -> None:
+        while True:
             try:
                 await self._recover()
                 await self._take_part()
-            except BlockRefusedError as refusal:
-                self.halted = str(refusal)
-                self._log.critical("this node stops: {}", refusal)
             except self._failures as error:
                 self.recoveries += 1
                 self._log.warning("recovering after {}: {}", type(error).__name__, first_line(error))
@@ -113,7 +135,6 @@ class Participation:
                 self.recoveries += 1
                 self._log.exception("recovering after an unexpected error: {}", first_line(error))
             await asyncio.sleep(RETRY_PAUSE_S)
-        await self._close()
 
     # --- recover -----------------------------------------------------------------------------------------
 
@@ -140,6 +161,7 @@ class Participation:
             )
             self.engine.on_silence = self._log.info
             self.engine.watch(Standing(node.genesis, replica.raft, self._log.info, self._log.warning).look)
+            self.engine.avoids = lambda who: node.convictions.avoids(who, self._clock_ms())
         else:
             self.pipeline = self._new_pipeline(_position(head))
         self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
@@ -226,6 +248,25 @@ class Participation:
             except RestandError as error:
                 below = error.below
                 self._log.info("{} after {!r}", error, error.__cause__)
+            except LeaderRefusedError as error:
+                self._refuse(error)
+
+    def _clock_ms(self) -> int:
+        return self._node.clock_us() // 1000
+
+    def _refuse(self, error: LeaderRefusedError) -> None:
+        """A leader's block is not valid here: refuse the leader for a while, unless a certificate says that
+        it is this node that is wrong."""
+        node, engine, refusal = self._node, self.engine, error.refusal
+        if engine is None:
+            return
+        leader, header = engine.replica.identity(error.member), refusal.header
+        for_ms = node.convictions.refuse(leader, header, refusal.signature, str(refusal), self._clock_ms())
+        name = node.genesis.members[error.member - 1].name
+        self._log.critical("{} is refused as a leader for {} s: {}", name, for_ms // 1000, refusal)
+        engine.forsake(error.member)
+        if header is not None and node.certifier.certificate(header.hash()):
+            self.heed(header)
 
     async def _stand(self, engine: Engine, below: int | None) -> None:
         """A pipeline on the last block of the log (under index `below`), with nothing else executed."""

@@ -62,7 +62,15 @@ class Stages(Protocol):
 
 
 class BlockRefusedError(ValueError):
-    """A block that is not valid. Names the height, the reason, and the row where there is one."""
+    """A block that is not valid. Names the height, the reason, and the row where there is one.
+
+    header and signature are the block's where it came with them. misplaced: it only did not follow the last
+    one.
+    """
+
+    header: Header | None = None
+    signature = b""
+    misplaced = False
 
     def __init__(self, height: int, reason: str, row: int | None = None, proposer: bytes = b"") -> None:
         where = f" in row {row}" if row is not None else ""
@@ -317,7 +325,9 @@ class Pipeline:
 
     def _compare_links(self, header: Header) -> None:
         if header.height != self._sealed_height + 1:
-            raise self._refusal(header, f"height follows {self._sealed_height}")
+            refusal = self._refusal(header, f"height follows {self._sealed_height}")
+            refusal.misplaced = True
+            raise refusal
         if header.proposer not in self._members:
             raise self._refusal(header, "the proposer is no member of the genesis")
         if header.term < self._parent_term:
@@ -343,6 +353,7 @@ class Pipeline:
             self._generation += 1
             await self._stages.rollback(self._sealed_height)
             self._executed_height = self._sealed_height
+        refusal.header, refusal.signature = work.header, work.signature
         self._finish(work, error=refusal)
 
     # persist lane

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.certifier import Certifier
+from actors.consensus.convictions import Convictions
 from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
 from actors.consensus.ports import Gate
@@ -177,7 +178,7 @@ class FakePorts:
 
     def announce(self, header: Header, certificate: bytes) -> None:
         for other in self._member.network.others(self._member):
-            other.certifier.add_certificate(header, certificate)
+            other.take(header, certificate)
 
     async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
         await asyncio.sleep(0)
@@ -210,6 +211,7 @@ class FakePorts:
 
     async def publish(self, height: int, digest: bytes, delta: Any) -> None:
         assert self._headers.pop(height).hash() == digest
+        self._member.convictions.committed(height, digest)
 
     async def take_proven(self, sealed: Sealed) -> None:
         await self.write(sealed, sealed.certificate, LogRecord())
@@ -224,7 +226,7 @@ class FakePorts:
         height, digest, certifier = header.height, header.hash(), self._member.certifier
         for other in self._member.network.others(self._member):
             if other.disk.height >= height and other.disk.hash_at(height) == digest:
-                certifier.add_certificate(header, other.disk.certificates[height])
+                self._member.take(header, other.disk.certificates[height])
             elif other.part.engine and (vote := other.part.engine.ballots.again(digest)):
                 certifier.add_vote(other.identity, header, vote.term, vote.signature)
 
@@ -263,6 +265,7 @@ class FakeMember:
     def start(self) -> None:
         genesis = self.network.genesis
         self.bodies, self.certifier = Bodies(), Certifier(genesis.hash(), genesis.member_keys)
+        self.convictions = Convictions(genesis.hash())
         loop = asyncio.get_running_loop()
         node: Any = Neighbourhood(
             settings=self.network.settings,
@@ -271,6 +274,7 @@ class FakeMember:
             storage=self.disk,
             ports=FakePorts(self),  # type: ignore[arg-type]
             certifier=self.certifier,
+            convictions=self.convictions,
             bodies=self.bodies,
             producer=FakeProducer(self),  # type: ignore[arg-type]
             times=StageTimes(),
@@ -285,6 +289,10 @@ class FakeMember:
         )
         self.part = Participation(node, logger.bind(node=f"node-{self.number}"))
         self.task = asyncio.create_task(self.part.run())
+
+    def take(self, header: Header, certificate: bytes) -> None:
+        if self.certifier.add_certificate(header, certificate):
+            self.part.heed(header)
 
     async def crash(self) -> None:
         self.task.cancel()

@@ -47,6 +47,17 @@ class Election(Identity):
         self._timeouts_without_leader = 0
         self._reset_election_timer()
 
+    def forsake(self, leader: int, now_ms: int) -> None:
+        """The shell found this leader's entries invalid: follow it no longer, and let another one be elected.
+
+        To keep it from being followed again is the shell's: it drops what the liar says, as if it were lost.
+        """
+        self._advance_clock(now_ms)
+        if self.leader == leader and self.role is not Role.LEADER:
+            self._become_follower(self.term, None)
+            self._loyal_until_ms = self.now_ms
+            self._reset_election_timer()
+
     # --- campaigning -------------------------------------------------------------------------------------
 
     def _pre_campaign(self) -> None:
