@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
+from functools import lru_cache
 
 from actors.peer.config import PeerLimits
 from actors.peer.errors import ProtocolError
@@ -29,6 +30,7 @@ RESERVE = 4
 IPV6_SOURCE_BITS = 64
 
 
+@lru_cache(maxsize=SOURCES_MAX)
 def source_of(host: str) -> str:
     """What one owner is taken to send from: an IPv4 address, an IPv6 /64, the loopback, a name by itself."""
     try:
@@ -43,6 +45,7 @@ def source_of(host: str) -> str:
     return str(parsed)
 
 
+@lru_cache(maxsize=SOURCES_MAX)
 def is_loopback(host: str) -> bool:
     """Whether a host leads back to the machine that reads it."""
     try:

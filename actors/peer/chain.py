@@ -4,7 +4,8 @@ Rules
 1. A header is believed for its proposer's signature and its certificate of a majority of the genesis members,
    a body for the counts and the transaction root in its header. Nothing is believed for its sender.
 2. What passes goes to Consensus in order and is validated there again by this node's own computation.
-3. An announcement is a sealed header; it is relayed only if it proves itself, so noise does not travel.
+3. An announcement is a sealed header; it is relayed only if it proves itself and is higher than all before:
+   neither noise travels, nor what was true long ago, nor a second certificate of the same block.
 The calls into Storage and Consensus are given as plain functions; this file knows no Ray.
 """
 
@@ -50,6 +51,7 @@ class NodeChain:
         self._genesis, self._calls, self._hash_rows = genesis, calls, hash_rows
         self._network, self._members = genesis.hash(), genesis.member_keys
         self.served_headers = self.served_bodies = 0
+        self._announced = 0
 
     # what others are served
 
@@ -94,6 +96,20 @@ class NodeChain:
         if wrong := sealed.verify(self._network, self._members):
             raise ProtocolError(f"header_{wrong}", f"height {sealed.header.height}")
         return sealed
+
+    def is_news(self, encoded: bytes) -> bool:
+        """Whether an announcement is higher than all that proved themselves before; only then it is verified.
+
+        Raises ProtocolError for one that does not prove itself.
+        """
+        try:
+            height = decode_sealed_header(encoded).header.height
+        except FormatError as error:
+            raise ProtocolError("header_form", str(error)) from error
+        if height <= self._announced:
+            return False
+        self._announced = self.proven(encoded).header.height
+        return True
 
     def verify_body(self, header: Header, body: bytes) -> bool:
         """Whether counts and transaction root are those of the header."""

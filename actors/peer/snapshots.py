@@ -117,36 +117,67 @@ async def _ask(network: Network, peer: bytes) -> tuple[bytes, bytes] | None:
 
 @dataclass(slots=True)
 class _Fetch:
+    """One snapshot's chunks on their way. A chunk that nobody is asked for comes first; when there is none
+    left, one that others have been asked for is asked for again, so that who says nothing holds up nobody."""
+
     network: Network
     sink: SnapshotSink
     missing: deque[bytes]
     bytes_fetched: int
+    asked: dict[bytes, set[bytes]] = field(default_factory=dict)
     sources: dict[bytes, int] = field(default_factory=dict)
     failures: dict[bytes, int] = field(default_factory=dict)
 
     async def run(self, peers: list[bytes]) -> None:
         """Have every peer work off the missing chunks, until none is missing or nobody is left."""
-        async with asyncio.TaskGroup() as group:
-            for peer in peers:
-                for _ in range(REQUESTS_PER_PEER):
-                    group.create_task(self._work(peer))
+        tasks = {asyncio.create_task(self._work(peer)) for peer in peers for _ in range(REQUESTS_PER_PEER)}
+        waiting = set(tasks)
+        try:
+            while waiting and (self.missing or self.asked):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if left := len(self.missing) + len(self.asked):
+            raise SnapshotUnavailableError(f"{left} chunks of the snapshot were not to be had")
+
+    def _next(self, peer: bytes) -> bytes | None:
         if self.missing:
-            raise SnapshotUnavailableError(f"{len(self.missing)} chunks of the snapshot were not to be had")
+            digest = self.missing.popleft()
+            self.asked[digest] = {peer}
+            return digest
+        again = [digest for digest, others in self.asked.items() if peer not in others]
+        if not again:
+            return None
+        digest = min(again, key=lambda digest: len(self.asked[digest]))
+        self.asked[digest].add(peer)
+        return digest
 
     async def _work(self, peer: bytes) -> None:
-        while self.missing and self.failures.get(peer, 0) < FAILURES_MAX:
-            digest = self.missing.popleft()
+        while self.failures.get(peer, 0) < FAILURES_MAX and (digest := self._next(peer)) is not None:
             try:
                 chunk = await self.network.request(peer, CHUNK_METHOD, digest, CHUNK_DEADLINE_S)
-                self.sink.take(digest, chunk)
+                if digest in self.asked:
+                    self.sink.take(digest, chunk)
             except RequestError:
-                self.missing.append(digest)
-                self.failures[peer] = self.failures.get(peer, 0) + 1
+                self._failed(peer, digest, 1)
             except (NotConnectedError, ProtocolError) as error:
-                self.missing.append(digest)
-                self.failures[peer] = FAILURES_MAX
+                self._failed(peer, digest, FAILURES_MAX)
                 if isinstance(error, ProtocolError):
                     self.network.links.penalise(peer, error.reason)
             else:
-                self.bytes_fetched += len(chunk)
-                self.sources[peer] = self.sources.get(peer, 0) + 1
+                if self.asked.pop(digest, None) is not None:
+                    self.bytes_fetched += len(chunk)
+                    self.sources[peer] = self.sources.get(peer, 0) + 1
+
+    def _failed(self, peer: bytes, digest: bytes, weight: int) -> None:
+        self.failures[peer] = self.failures.get(peer, 0) + weight
+        others = self.asked.get(digest)
+        if others is not None:
+            others.discard(peer)
+            if not others:
+                del self.asked[digest]
+                self.missing.append(digest)

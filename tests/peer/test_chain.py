@@ -117,3 +117,17 @@ def test_blocks_are_handed_on_and_a_refusal_is_loud() -> None:
     assert taken[0][1].rows.tobytes() == BODY.rows.tobytes()
     with pytest.raises(ChainRefusedError, match="state_root"):
         asyncio.run(chain([{"height": 1, "refused": "state_root"}]).append([(header, encode_batch(BODY))]))
+
+
+def test_an_announcement_is_news_once_and_only_upwards() -> None:
+    """What was true long ago, or is proven by other votes, is not relayed again and costs no verification."""
+    node = chain()
+    assert node.is_news(sealed(height=5).encode())
+    assert not node.is_news(sealed(height=5).encode())
+    assert not node.is_news(sealed(height=4).encode())
+    assert not node.is_news(sealed(height=3, voters=0).encode())
+    with pytest.raises(ProtocolError):
+        node.is_news(sealed(height=9, voters=0).encode())
+    assert node.is_news(sealed(height=6).encode())
+    with pytest.raises(ProtocolError, match="header_form"):
+        node.is_news(b"junk")

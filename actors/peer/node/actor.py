@@ -264,13 +264,14 @@ class NodePeer(Shell, Peer):
         verdicts = []
         for item in items:
             try:
-                self._chain.proven(item.body)
+                news = self._chain.is_news(item.body)
             except ProtocolError as error:
                 self.log.warning("announcement of {} refused: {}", item.peer.hex()[:16], error)
                 verdicts.append(Verdict.REJECT)
-            else:
+                continue
+            if news:
                 self._behind.set()
-                verdicts.append(Verdict.ACCEPT)
+            verdicts.append(Verdict.ACCEPT if news else Verdict.IGNORE)
         return verdicts
 
     async def _live(self) -> None:
