@@ -232,7 +232,10 @@ def running_network(
     With `join` there is one node, an observer of an existing network.
     """
     from actors.bootstrap import begin
+    from actors.gateway.edge import exposed_without_keys
 
+    if serve and settings.node.gateways and (refusal := exposed_without_keys(settings.gateway)):
+        raise UserError(refusal)
     with scratch_dir() as scratch, console.status("starting") as status:
         started = time.monotonic()
 

@@ -5,12 +5,23 @@ Defaults live here; a profile, the environment and `--set` override them (see `c
 
 from __future__ import annotations
 
-from typing import Literal
+import ipaddress
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 WORKERS_MAX = 256
 VALIDATORS_UNASKED_MAX = 2
+
+
+def _network_address(text: str) -> str:
+    """An IP address or a CIDR, as it is. Raises ValueError for anything else."""
+    ipaddress.ip_network(text, strict=False)
+    return text
+
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+NetworkAddress = Annotated[str, AfterValidator(_network_address)]
 
 
 class Section(BaseModel):
@@ -73,7 +84,31 @@ class GatewaySettings(Section):
     api_keys_file: str = Field("", description="SHA256-HEX ROLE NAME a line; empty: no key is needed")
     tls_certificate_file: str = Field("", description="PEM chain: serve https alone; needs tls_key_file")
     tls_key_file: str = Field("", description="PEM private key of the certificate")
-    allowed_origins: list[str] = Field([], max_length=64, description="web origins that may read the API")
+    allowed_origins: list[str] = Field(
+        [], max_length=64, description="web origins whose pages may read and submit, never administer"
+    )
+    allowed_hosts: list[HostName] = Field(
+        [], max_length=64, description="names that this node answers to, besides localhost and IP addresses"
+    )
+    trusted_proxies: list[NetworkAddress] = Field(
+        [], max_length=64, description="addresses or CIDRs of proxies whose word on the client's is taken"
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded", "x-real-ip"] = Field(
+        "x-forwarded-for", description="the header in which those proxies, and nobody before, say it"
+    )
+    connections_max: int = Field(
+        8_192, ge=16, le=65_536, description="open connections; a client has half of what is left at most"
+    )
+    keep_alive_s: int = Field(
+        75, ge=1, le=3600, description="an idle connection is closed then; more than the 60 s of balancers"
+    )
+    head_timeout_s: int = Field(10, ge=1, le=600, description="a request's line and headers are here by then")
+    transfer_bytes_per_s_min: int = Field(
+        4_096, ge=1, le=1 << 20, description="bodies that arrive, and answers that are read, more slowly end"
+    )
+    heavy_reads_max: int = Field(
+        64, ge=2, le=1_024, description="proofs, status and the like answered at a time; half by one client"
+    )
     subscribers_max: int = Field(4_096, ge=0, le=65_536, description="open event streams; then 503")
     staleness_max_ms: int = Field(
         1_000, ge=0, le=60_000, description="age of the head that reads are answered from unless asked else"

@@ -19,18 +19,21 @@ from ray.exceptions import RayActorError, RayError
 
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
-from actors.gateway.limits import read_api_keys
+from actors.gateway.edge import exposed_without_keys
+from actors.gateway.limits import KeyFile
 from actors.gateway.membership import Membership
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.server import HttpServer, bind_kept, read_tls
 from actors.gateway.service import Service
 from actors.ledger.genesis import Genesis
+from actors.ledger.rows import FormatError
 from actors.settings import GatewaySettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
 from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
 DROPS_PAUSE_S, DROPS_WAIT_S = 0.25, 10.0
+KEYS_LOOK_S = 1.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000}
 
 
@@ -84,7 +87,7 @@ class _ForwardedLogs(logging.Handler):
     """What uvicorn logs, into the actor's own log."""
 
     def __init__(self, log: Any) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.ERROR)  # below it are faults of clients, one a request
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -125,8 +128,13 @@ class Gateway(Shell):
             select(kernel_choice, kernel_cache_dir()).hash_rows,
             self._neighbours({"storage": storage, "consensus": consensus, "peer": peer}),
             replica.method("read_index"),
+            members=replica.method("members"),
         )
-        keys = read_api_keys(Path(settings.api_keys_file).read_text()) if settings.api_keys_file else None
+        if refusal := exposed_without_keys(settings):
+            raise ValueError(refusal)
+        self._key_file = KeyFile(Path(settings.api_keys_file)) if settings.api_keys_file else None
+        self._keys_problem = ""
+        keys = self._key_file.changed() if self._key_file else None
         membership = Membership(replica.method("members"), replica.method("change_member"))
         self._app = create_app(self._service, self._report, settings, keys, membership)
         self._tls = read_tls(settings.tls_certificate_file, settings.tls_key_file)
@@ -159,9 +167,12 @@ class Gateway(Shell):
         port = self._settings.port if self._number == 0 else 0
         kept = Path(self.context.data_dir) / f"gateway-{self._number}.port"
         listener = await bind_kept(self._settings.host, port, kept)
-        server = HttpServer(self._app, listener, self._tls)
+        server = HttpServer(self._app, listener, self._tls, self._settings)
         await server.started()
         self._watchers = [asyncio.create_task(self._watch_drops(*each)) for each in enumerate(self._shards)]
+        self._watchers.append(asyncio.create_task(self._service.readiness.watch()))
+        if self._key_file is not None:
+            self._watchers.append(asyncio.create_task(self._watch_keys(self._key_file)))
         for watcher in self._watchers:
             watcher.add_done_callback(self._watcher_ended)
         freeze_long_lived()
@@ -193,10 +204,25 @@ class Gateway(Shell):
                 self._service.dropped(ids, verdicts)
             await asyncio.sleep(DROPS_PAUSE_S)
 
+    async def _watch_keys(self, file: KeyFile) -> None:
+        """Have other keys count soon after the file changed; a file that cannot be read changes nothing."""
+        while True:
+            await asyncio.sleep(KEYS_LOOK_S)
+            try:
+                keys = file.changed()
+            except (OSError, ValueError, FormatError) as error:
+                self._keys_problem = f"the keys of before count on: {error}"
+                self.log.error("{}: {}", self._settings.api_keys_file, self._keys_problem)
+                continue
+            if keys is not None:
+                self._keys_problem = ""
+                self._app.gate.replace_keys(keys)
+                self.log.info("{} API keys count from now on", len(keys))
+
     def _watcher_ended(self, watcher: asyncio.Task[None]) -> None:
         error = None if watcher.cancelled() else watcher.exception()
         if isinstance(error, Exception):
-            self._report("watching a mempool shard", error)
+            self._report("a watcher of the gateway", error)
 
     async def committed(self, delta: dict[str, Any]) -> None:
         """A block is final. Takes Storage's delta; any order, and twice, is fine."""
@@ -210,6 +236,8 @@ class Gateway(Shell):
             **self.process_health(),
             "url": None if server is None else server.url,
             "connections": 0 if server is None else server.connections,
+            "connections_by_bound": {} if server is None else server.table.figures(),
+            "api_keys_problem": self._keys_problem,
             **self._service.figures(),
             **self._app.figures(),
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -19,18 +19,20 @@ from actors.gateway.answers import NETWORK_HEADER, network_mark
 from actors.gateway.backend import Backend, BusyError, UnavailableError
 from actors.gateway.batch_route import BatchRoute
 from actors.gateway.body import (
+    BODY_BYTES_HELD_MAX,
+    BodyBudget,
     DisconnectError,
     Receive,
     Report,
     Scope,
     Send,
-    read_body,
+    refuse_stream,
     send_answer,
     send_problem,
     size_of_body,
 )
 from actors.gateway.chain_routes import chain_routes
-from actors.gateway.events_route import EVENTS_PATH, EventsRoute, refuse
+from actors.gateway.events_route import EVENTS_PATH, EventsRoute
 from actors.gateway.explorer_route import ExplorerRoute
 from actors.gateway.gate import Gate
 from actors.gateway.limits import ApiKeys
@@ -39,7 +41,8 @@ from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
 from actors.gateway.proof_routes import proof_routes
-from actors.gateway.transaction_routes import transaction_routes
+from actors.gateway.roles import CALLER_KEY, Guarded, Role, RoledRoute, needs
+from actors.gateway.transaction_routes import json_response, transaction_routes
 from actors.ledger.rows import FormatError
 from actors.settings import GatewaySettings
 
@@ -71,11 +74,17 @@ class Api:
     ) -> None:
         self.typed = _typed_app(backend, report, membership)
         self._backend, self._report = backend, report
-        self._batch = BatchRoute(backend, report)
-        self._explorer = ExplorerRoute()
-        self.gate = Gate(self._route, settings, keys)
+        # Twice the longest body, so that one client alone has room for one.
+        held_max = max(BODY_BYTES_HELD_MAX, 2 * backend.limits.body_bytes_max)
+        self._budget = BodyBudget(held_max, settings.transfer_bytes_per_s_min)
+        self._batch = Guarded(BatchRoute(backend, report, self._budget))
+        self._files = ExplorerRoute()
+        self._explorer = Guarded(self._files)
+        self._metrics = Guarded(self._answer_metrics)
+        self.gate = Gate(self._route, settings, keys, stale=backend.stale)
         self._mark = NETWORK_HEADER.encode(), network_mark(backend.genesis).encode()
         self.events = EventsRoute(backend, report, settings.subscribers_max)
+        self._events = Guarded(self.events)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def marked(message: MutableMapping[str, Any]) -> None:
@@ -89,7 +98,8 @@ class Api:
         """What the HTTP face itself counts."""
         return {**self.gate.figures(), **self.events.figures()}
 
-    async def _metrics(self, send: Send) -> None:
+    @needs(Role.READ, heavy=True)
+    async def _answer_metrics(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """GET /metrics: this gateway's figures, and those of the node while it answers."""
         status = await self._backend.status()
         up = not status["node"]["away"]
@@ -97,42 +107,42 @@ class Api:
         await send_answer(send, 200, metrics.MEDIA_TYPE, metrics.exposition(figures).encode(), [])
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == BATCH_PATH:
+        elif path == BATCH_PATH:
             await self._batch(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == METRICS_PATH and scope["method"] == "GET":
-            await self._metrics(send)
-        elif scope["method"] == "GET" and self._explorer.takes(scope["path"]):
-            await self._explorer(scope, send)
-        elif scope["type"] == "http" and scope["method"] == "POST":
+        elif scope["method"] == "POST":
             await self._bounded(scope, receive, send)
+        elif scope["method"] == "GET" and path == METRICS_PATH:
+            await self._metrics(scope, receive, send)
+        elif scope["method"] == "GET" and self._files.takes(path):
+            await self._explorer(scope, receive, send)
         else:
             await self.typed(scope, receive, send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == EVENTS_PATH:
-            await self.events(scope, receive, send)
+            await self._events(scope, receive, send)
             return
         await receive()
-        await refuse(send, ProblemError("not-found", f"the stream of events is {EVENTS_PATH}"))
+        await refuse_stream(send, ProblemError("not-found", f"the stream of events is {EVENTS_PATH}"))
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body within its bound before FastAPI sees the request."""
         try:
             size = size_of_body(dict(scope["headers"]), JSON_BODY_BYTES_MAX)
-            body = await read_body(receive, size)
+            async with self._budget.body(receive, size, scope[CALLER_KEY].client) as body:
+                unread = [{"type": "http.request", "body": body, "more_body": False}]
+
+                async def replay() -> MutableMapping[str, Any]:
+                    return unread.pop() if unread else await receive()
+
+                await self.typed(scope, replay, send)
         except DisconnectError:
             return
-        except ProblemError as error:
-            await send_problem(send, error)
-            return
-        unread = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def replay() -> MutableMapping[str, Any]:
-            return unread.pop() if unread else await receive()
-
-        await self.typed(scope, replay, send)
+        except (ProblemError, BusyError) as error:
+            await send_problem(send, of_error(error))
 
 
 class _TypedApp(FastAPI):
@@ -153,7 +163,8 @@ def create_app(
 ) -> Api:
     """The application over a backend. `report` is told of every failure that is answered with 500.
 
-    Without `keys` everybody may read and submit.
+    Without `keys` everybody may read and submit, and who asks from this machine administer. Raises
+    UndeclaredRoleError for a route that does not say what its callers must be.
     """
     return Api(backend, report, settings or GatewaySettings(), keys, membership)
 
@@ -164,17 +175,21 @@ def _typed_app(backend: Backend, report: Report, membership: Membership | None) 
         version="1",
         summary="Submit transactions, read committed state with proofs.",
         description=api_description(),
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,  # or its route would be one without a role
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False},
     )
-    app.include_router(transaction_routes(backend), prefix="/v1", tags=["transactions"])
-    app.include_router(chain_routes(backend), prefix="/v1", tags=["chain"])
-    app.include_router(proof_routes(backend), prefix="/v1", tags=["chain"])
-    app.include_router(node_routes(backend), prefix="/v1", tags=["node"])
-    app.include_router(membership_routes(backend.genesis, membership), prefix="/v1", tags=["node"])
+    for router, tag in (
+        (transaction_routes(backend), "transactions"),
+        (chain_routes(backend), "chain"),
+        (proof_routes(backend), "chain"),
+        (node_routes(backend), "node"),
+        (membership_routes(backend.genesis, membership), "node"),
+        (_document_routes(app), "node"),
+    ):
+        app.include_router(router, tags=[tag])
 
     async def typed_error(_request: Request, error: Exception) -> Response:
         return problem_response(of_error(error))
@@ -189,6 +204,18 @@ def _typed_app(backend: Backend, report: Report, membership: Membership | None) 
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, unexpected)
     return app
+
+
+def _document_routes(app: FastAPI) -> APIRouter:
+    """GET /openapi.json."""
+    router = APIRouter(prefix="/v1", route_class=RoledRoute)
+
+    @router.get("/openapi.json", include_in_schema=False)
+    @needs(Role.READ)
+    async def openapi() -> Response:
+        return json_response(app.openapi())
+
+    return router
 
 
 def problem_response(problem: ProblemError) -> Response:

@@ -1,9 +1,9 @@
 """POST /v1/transactions/batch as a raw ASGI application: the hot route beneath the typed surface.
 
 The body's length is compared with the bound before a byte of it is read; a body without Content-Length is
-read until the bound and refused there; bodies held at a time are bounded in sum. Answers are JSON (only the
-refused rows listed), or with `Accept: application/octet-stream` one verdict byte a row, the height in the
-header `Raychain-Height`.
+read until the bound and refused there; bytes of bodies held at a time are bounded, a client and in sum.
+Answers are JSON (only the refused rows listed), or with `Accept: application/octet-stream` one verdict byte
+a row, the height in the header `Raychain-Height`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ import numpy as np
 
 from actors.gateway.backend import SOURCE_KEY, Backend, BusyError, Submission, UnavailableError, Wait
 from actors.gateway.body import (
-    BODY_BYTES_HELD_MAX,
     BodyBudget,
     DisconnectError,
     Receive,
     Report,
     Scope,
     Send,
-    read_body,
     send_answer,
     send_problem,
     size_of_body,
 )
 from actors.gateway.problem import ProblemError, of_error, of_verdict, refused_rows
+from actors.gateway.roles import CALLER_KEY, Role, needs
 from actors.ledger.rows import FormatError, decode_batch
 from actors.ledger.verdict import Verdict
 
@@ -35,12 +34,12 @@ BINARY = "application/octet-stream"
 _MEMPOOL_AWAY = (Verdict.UNAVAILABLE, Verdict.POOL_FULL)
 
 
+@needs(Role.SUBMIT)
 class BatchRoute:
     """The ASGI application of the route."""
 
-    def __init__(self, backend: Backend, report: Report) -> None:
-        self._backend, self._report = backend, report
-        self._budget = BodyBudget(max(BODY_BYTES_HELD_MAX, backend.limits.body_bytes_max))
+    def __init__(self, backend: Backend, report: Report, budget: BodyBudget) -> None:
+        self._backend, self._report, self._budget = backend, report, budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -70,8 +69,7 @@ class BatchRoute:
             raise ProblemError("unsupported-media-type", f"a batch is {BINARY}", field="content-type")
         limits = self._backend.limits
         size = size_of_body(headers, limits.body_bytes_max)
-        with self._budget.hold(size):
-            data = await read_body(receive, size)
+        async with self._budget.body(receive, size, scope[CALLER_KEY].client) as data:
             batch = decode_batch(data, limits.rows_max, limits.payload_bytes_max)
             return await self._backend.submit(batch, wait, scope.get(SOURCE_KEY, "")), wait
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
@@ -19,11 +20,14 @@ from actors.gateway.models import (
 )
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
+from actors.gateway.roles import Role, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES, decode_block, decode_header
 
 PAGE_TRANSACTIONS_MAX = 500
 PAGE_HEADERS_MAX = 100
+PAGE_READS_AT_ONCE = 8
+QUERY_FIELDS_MAX = 64
 
 AccountKey = Annotated[
     str, Path(pattern="^[0-9a-fA-F]{64}$", description="Ed25519 public key, 64 hexadecimal digits")
@@ -74,9 +78,20 @@ async def proven_account(backend: Backend, key: str, height: str) -> dict[str, A
     return record
 
 
+def _at_a_height(query: bytes) -> bool:
+    """Whether an account is asked for at a height, which Storage answers with a proof."""
+    if b"height" not in query and b"%" not in query:
+        return False
+    try:
+        asked = dict(parse_qsl(query.decode("latin-1"), max_num_fields=QUERY_FIELDS_MAX))
+    except ValueError:
+        return True
+    return asked.get("height", "latest") != "latest"
+
+
 def chain_routes(backend: Backend) -> APIRouter:
     """GET /accounts/{key}, /blocks/..., /genesis."""
-    router = APIRouter()
+    router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @router.get(
         "/accounts/{key}",
@@ -84,6 +99,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=AccountOut,
         responses=problems(404, 422, 503),
     )
+    @needs(Role.READ, heavy=_at_a_height)
     async def account(
         key: AccountKey, height: AccountHeight = "latest", consistency: Consistency = "bounded"
     ) -> Response:
@@ -100,6 +116,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=BlockPageOut,
         responses=problems(422, 503),
     )
+    @needs(Role.READ, heavy=True)
     async def blocks(
         before: Annotated[
             int | None, Query(ge=0, le=2**63 - 1, description="cursor: heights below it; `next` of a page")
@@ -109,8 +126,11 @@ def chain_routes(backend: Backend) -> APIRouter:
         head = int((await backend.head())["height"])
         newest = head if before is None else min(head, before - 1)
         heights = range(newest, max(0, newest - limit), -1)
-        found = await asyncio.gather(*(backend.block(height) for height in heights))
-        headers = [render.header(decode_header(data[:HEADER_BYTES])) for data in found if data is not None]
+        headers = []
+        for start in range(0, len(heights), PAGE_READS_AT_ONCE):
+            some = heights[start : start + PAGE_READS_AT_ONCE]
+            found = await asyncio.gather(*(backend.block(height) for height in some))
+            headers += [render.header(decode_header(data[:HEADER_BYTES])) for data in found if data]
         last = headers[-1]["height"] if headers else 0
         return json_response({"blocks": headers, "next": last if last > 1 else None})
 
@@ -120,6 +140,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=BlockOut,
         responses=problems(404, 422, 503),
     )
+    @needs(Role.READ, heavy=True)
     async def block(
         height: BlockHeight,
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
@@ -136,6 +157,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_class=Response,
         responses={**_BINARY, **problems(404, 422, 503)},
     )
+    @needs(Role.READ, heavy=True)
     async def raw(height: BlockHeight) -> Response:
         return Response(await _block_bytes(backend, height), media_type="application/octet-stream")
 
@@ -145,6 +167,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=CertificateOut,
         responses=problems(404, 422, 503),
     )
+    @needs(Role.READ)
     async def certificate(height: BlockHeight) -> Response:
         wanted = await _height(backend, height)
         data = await backend.certificate(wanted) if wanted else None
@@ -158,6 +181,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=ReceiptPageOut,
         responses=problems(404, 422, 503),
     )
+    @needs(Role.READ, heavy=True)
     async def receipts(
         height: BlockHeight,
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
@@ -170,6 +194,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         return json_response({"height": wanted, **render.receipts(data, offset, limit)})
 
     @router.get("/genesis", summary="The genesis document, in its canonical form", responses=problems(503))
+    @needs(Role.READ)
     async def genesis() -> Response:
         return Response(backend.genesis.encode(), media_type="application/json")
 

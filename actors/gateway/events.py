@@ -7,6 +7,9 @@ socket buffers hold, and delays nobody.
 
 Subscriptions to blocks get every height. Those to accounts or keys get the heights whose delta touches one of
 theirs, and every height whose delta never came, since nobody knows what such a block touched.
+
+A subscription is private to its subscriber: where one begins, or how far one has come, is its own `after` and
+moves nothing that others share. `newest` of the hub follows the deltas of this node alone.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from actors.ledger.multilinear import MultilinearHash
 
 PENDING_MAX = 100
 FACTS_KEPT = 256
-SKIPPED_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,28 @@ class Pending:
 
 
 class Subscription:
-    """Heights that one subscriber has not been sent yet."""
+    """Heights that one subscriber has not been sent yet. after: up to it he has, or wants, nothing more."""
 
-    def __init__(self, topics: Topics) -> None:
-        self.topics = topics
+    def __init__(self, topics: Topics, after: int = 0) -> None:
+        self.topics, self.after = topics, after
         self._heights: deque[int] = deque()
         self._lagged: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self._heights)
+
+    def offer_all(self, heights: range) -> bool:
+        """Several heights in a row concern this subscriber. True if it begins to lag by them."""
+        began, over = False, len(heights) - PENDING_MAX
+        if over > 0:  # these would be pushed out one by one, with all that waits
+            began = self._lagged is None
+            waiting = self._heights[0] if self._heights else heights[0]
+            self._heights.clear()
+            self._lagged = (waiting if self._lagged is None else self._lagged[0], heights[over - 1])
+            heights = heights[over:]
+        for height in heights:
+            began |= self.offer(height)
+        return began
 
     def offer(self, height: int) -> bool:
         """A height concerns this subscriber. True if it begins to lag by it."""
@@ -105,30 +120,26 @@ class EventHub:
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, subscription: Subscription, height: int) -> list[Subscription]:
-        """Begin to offer what is above `height`, a committed height that the subscriber knows of.
-
-        Returns older subscriptions that have something to send now: the deltas up to there are late.
-        """
-        late = self._skip(range((height if self.newest is None else self.newest) + 1, height + 1))
-        self.newest = max(height, self.newest or 0)
+    def add(self, subscription: Subscription) -> None:
+        """Begin to offer what is above `subscription.after`, which lies not below the newest delta."""
+        if self.newest is not None and subscription.after < self.newest:
+            raise ValueError(f"a subscription after {subscription.after}, below the newest {self.newest}")
         self._all.add(subscription)
         for key in subscription.topics.watched:
             self._watchers.setdefault(key, set()).add(subscription)
         self._watched = None
-        return late
 
-    def _skip(self, heights: range) -> list[Subscription]:
-        """Offer heights without a delta to everybody; who got some."""
-        if not heights:
-            return []
+    def _skip(self, height: int) -> set[Subscription]:
+        """Before the delta of `height`: offer the heights whose deltas did not come; who got some."""
+        woken = set()
         for subscription in self._all:
-            for height in heights[-SKIPPED_MAX:]:
-                self._offer(subscription, height)
-        return list(self._all)
-
-    def _offer(self, subscription: Subscription, height: int) -> None:
-        self.lagged += subscription.offer(height)
+            first = (
+                subscription.after + 1 if self.newest is None else max(self.newest, subscription.after) + 1
+            )
+            if first < height:
+                self.lagged += subscription.offer_all(range(first, height))
+                woken.add(subscription)
+        return woken
 
     def remove(self, subscription: Subscription) -> None:
         """Offer nothing more to it; one that is not there is passed over."""
@@ -156,13 +167,14 @@ class EventHub:
             self._facts.popitem(last=False)
         if self.newest is not None and height <= self.newest:
             return []
-        woken = set(self._skip(range((height - 1 if self.newest is None else self.newest) + 1, height)))
+        woken = set() if self.newest is not None and height == self.newest + 1 else self._skip(height)
         self.newest = height
         concerned = {one for one in self._all if one.topics.blocks}
         for key in facts.touched:
             concerned |= self._watchers.get(key, set())
+        concerned = {one for one in concerned if one.after < height}
         for subscription in concerned:
-            self._offer(subscription, height)
+            self.lagged += subscription.offer(height)
         return list(woken | concerned)
 
     def _read(self, height: int, delta: dict[str, Any]) -> BlockFacts:

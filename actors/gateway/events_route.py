@@ -1,15 +1,19 @@
 """GET /v1/events: a WebSocket of what becomes final. One JSON object a message, with `type` and `height`.
 
 Query: `topic=blocks`, `account=KEY` (its transactions), `key=KEY` (its state), the last two up to KEYS_MAX in
-sum, and `from_height=H` to be sent every block from H on before the live ones; H may lie up to RESUME_MAX
-blocks back, and what is older is reported as lagged.
+sum, and `from_height=H` to be sent every block from H on before the live ones. H may lie up to RESUME_MAX
+blocks back, and what is older is reported as lagged; or up to AHEAD_MAX blocks ahead of this node's head, as
+after a fail-over from a node that was further, and is then waited for.
 
 Messages: `hello` (the head at the beginning), `block`, `transaction`, `state` (also once at the beginning,
 for each key), and `lagged` with `from_height` and `to_height` of what was left out because this reader was
-too slow. The stream takes no messages. A reader that does not answer pings is disconnected.
+too slow, or because this node does not have those blocks any more. The stream takes no messages. A reader
+that does not answer pings is disconnected.
 
 Refused before the stream begins: 422 for a bad query, 403 for a foreign Origin, 503 at the bound of
-subscribers. Afterwards the connection ends with 1011 if the node stops answering; resume with `from_height`.
+subscribers or at this client's share of it, or of the accounts and keys that are watched. Afterwards the
+connection ends with 1011 if the node stops answering (resume with `from_height`), 1013 where `from_height` is
+too far ahead, 3000 when the API key that opened it is revoked; the reason is in words.
 """
 
 from __future__ import annotations
@@ -18,24 +22,40 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import msgspec
 import numpy as np
 
 from actors.gateway import render
 from actors.gateway.backend import BusyError, UnavailableError
-from actors.gateway.body import Receive, Report, Scope, Send, send_problem
+from actors.gateway.body import Receive, Report, Scope, Send, refuse_stream
 from actors.gateway.events import BlockFacts, EventHub, Subscription, Topics
 from actors.gateway.problem import ProblemError, of_error
+from actors.gateway.roles import CALLER_KEY, Role, needs
+from actors.gateway.shares import ClientShares, FairTurns
+from actors.gateway.streams import REVOKED
 from actors.ledger.block import Block, Header, decode_block
 from actors.ledger.genesis import Genesis
 
 EVENTS_PATH = "/v1/events"
 KEYS_MAX = 64
 RESUME_MAX = 10_000
+AHEAD_MAX = 1_000
+WATCHED_MAX = 65_536
+CATCHING_UP_MAX = 16
 QUERY_FIELDS_MAX = 128
 Message = dict[str, Any]
+
+
+_ENDS = {
+    "websocket.receive": (1008, "the stream takes no messages"),
+    REVOKED: (3000, "the API key is revoked"),
+}
+
+
+class _TooFarAheadError(Exception):
+    """The subscriber asks for what this node will not have for long."""
 
 
 class EventSource(Protocol):
@@ -54,16 +74,25 @@ class EventSource(Protocol):
     async def block(self, height: int) -> bytes | None: ...
 
 
+@needs(Role.READ)
 class EventsRoute:
     """The ASGI application of the stream. `published` is called with every delta."""
 
     def __init__(self, source: EventSource, report: Report, subscribers_max: int) -> None:
-        self._source, self._report, self._subscribers_max = source, report, subscribers_max
+        self._source, self._report = source, report
         self.hub = EventHub(source.hash_seed)
+        self._shares = ClientShares("event streams", subscribers_max)
+        self._watched = ClientShares("accounts and keys watched by event streams", WATCHED_MAX)
+        self._turns = FairTurns("event streams that catch up", CATCHING_UP_MAX)
         self._wakes: dict[Subscription, asyncio.Event] = {}
         self._decoded: tuple[int, Block] | None = None
         self._encoded: tuple[int, str] = 0, ""
-        self.open = self.sent = 0
+        self.sent = 0
+
+    @property
+    def open(self) -> int:
+        """Open streams."""
+        return self._shares.held
 
     def published(self, delta: dict[str, Any]) -> None:
         """A block is final: wake whom it concerns."""
@@ -76,65 +105,79 @@ class EventsRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        client = scope[CALLER_KEY].client
         try:
             topics, resume_height = _read_query(scope)
-            if self.open >= self._subscribers_max:
-                raise BusyError("subscribers", self._subscribers_max)
+            self._shares.take(client)
+            try:
+                self._watched.take(client, len(topics.watched))
+            except BusyError:
+                self._shares.give(client)
+                raise
         except (ProblemError, BusyError) as error:
-            await refuse(send, of_error(error))
+            await refuse_stream(send, of_error(error))
             return
-        self.open += 1
         try:
             await send({"type": "websocket.accept"})
-            code = await self._stream(topics, resume_height, receive, send)
+            messages = self._messages(topics, resume_height, client)
+            code, reason = await self._stream(messages, receive, send)
             if code:
-                await send({"type": "websocket.close", "code": code})
+                await send({"type": "websocket.close", "code": code, "reason": reason})
         except OSError:
             return  # the client is gone, or the connection was closed by the server
         finally:
-            self.open -= 1
+            self._shares.give(client)
+            self._watched.give(client, len(topics.watched))
 
     async def _stream(
-        self, topics: Topics, resume_height: int | None, receive: Receive, send: Send
-    ) -> int | None:
-        """Send until the client goes away (None), or the code to close with."""
-        sender = asyncio.ensure_future(self._send_all(topics, resume_height, send))
+        self, messages: AsyncIterator[Message | str], receive: Receive, send: Send
+    ) -> tuple[int, str]:
+        """Send until the client goes away (0), or the code and the reason to close with."""
+        sender = asyncio.ensure_future(self._send_all(messages, send))
         listener = asyncio.ensure_future(receive())
         try:
             await asyncio.wait({sender, listener}, return_when=asyncio.FIRST_COMPLETED)
             if listener.done():
-                return 1008 if listener.result()["type"] == "websocket.receive" else None
+                return _ENDS.get(listener.result()["type"], (0, ""))
             await sender
+        except _TooFarAheadError as error:
+            return 1013, str(error)
         except (UnavailableError, BusyError):
-            return 1011
+            return 1011, "the node does not answer at the moment: resume with from_height"
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 - the outermost boundary: reported, and the stream is closed
             self._report("event stream", error)
-            return 1011
+            return 1011, "the gateway failed; the fault is logged"
         finally:
             for task in (sender, listener):
                 task.cancel()
             await asyncio.gather(sender, listener, return_exceptions=True)
-        return None
+        return 0, ""
 
-    async def _send_all(self, topics: Topics, resume_height: int | None, send: Send) -> None:
-        async for message in self._messages(topics, resume_height):
+    async def _send_all(self, messages: AsyncIterator[Message | str], send: Send) -> None:
+        async for message in messages:
             text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
             await send({"type": "websocket.send", "text": text})
             self.sent += 1
 
-    async def _messages(self, topics: Topics, resume_height: int | None) -> AsyncIterator[Message | str]:
+    async def _messages(
+        self, topics: Topics, resume_height: int | None, client: str
+    ) -> AsyncIterator[Message | str]:
         head = int((await self._source.head())["height"])
         yield {"type": "hello", "height": head, "chain_id": self._source.genesis.hash().hex()}
         next_height = head + 1
         if resume_height is not None:
+            if resume_height > head + AHEAD_MAX:
+                raise _TooFarAheadError(
+                    f"from_height is more than {AHEAD_MAX} ahead of the head {head}: ask later, or elsewhere"
+                )
             next_height = max(1, resume_height, head - RESUME_MAX)
             if next_height > max(1, resume_height):
                 yield _lagged(max(1, resume_height), next_height - 1)
         # Blocks that become final while older ones are read belong to the catching up.
         while next_height <= max(head, self.hub.newest or 0):
-            async for message in self._of_block(topics, next_height, live=False):
+            for message in await self._in_turn(topics, next_height, client):
                 yield message
             next_height += 1
         with self._subscribed(topics, next_height - 1) as (subscription, wake):
@@ -147,24 +190,30 @@ class EventsRoute:
                 if pending.lagged is not None:
                     yield _lagged(*pending.lagged)
                 for height in pending.heights:
-                    if height >= next_height:
-                        async for message in self._of_block(topics, height, live=True):
-                            yield message
+                    for message in await self._of_block(topics, height, live=True):
+                        yield message
+
+    async def _in_turn(self, topics: Topics, height: int, client: str) -> list[Message | str]:
+        """A block's messages for a reader who catches up: readers of other clients come in between."""
+        await self._turns.enter(client)
+        try:
+            return await self._of_block(topics, height, live=False)
+        finally:
+            self._turns.leave(client)
 
     @contextlib.contextmanager
     def _subscribed(self, topics: Topics, height: int) -> Any:
-        subscription = Subscription(topics)
+        subscription = Subscription(topics, height)
         self._wakes[subscription] = wake = asyncio.Event()
-        for late in self.hub.add(subscription, height):
-            self._wakes[late].set()
+        self.hub.add(subscription)
         try:
             yield subscription, wake
         finally:
             self.hub.remove(subscription)
             del self._wakes[subscription]
 
-    async def _of_block(self, topics: Topics, height: int, live: bool) -> AsyncIterator[Message | str]:
-        """A block's messages in the order block, transactions, states; a height without a block has none.
+    async def _of_block(self, topics: Topics, height: int, live: bool) -> list[Message | str]:
+        """A block's messages in the order block, transactions, states; `lagged` where the node lacks it.
 
         What a delta touched is known for the keys that were watched when it came, thus to live readers only.
         """
@@ -172,24 +221,24 @@ class EventsRoute:
         block: Block | None = None
         if facts is None or (topics.accounts and not topics.accounts.isdisjoint(facts.touched)):
             block = await self._block(height)
-        if topics.blocks and (facts or block):
-            yield self._block_text(facts) if facts else _header_message(block.header)  # type: ignore[union-attr]
+            if block is None:
+                return [_lagged(height, height)]
+        messages: list[Message | str] = []
+        if topics.blocks:
+            messages.append(
+                self._block_text(facts) if facts else _header_message(block.header)  # type: ignore[union-attr]
+            )
         if block is not None:
-            for message in _transactions(block, topics.accounts):
-                yield message
+            messages += _transactions(block, topics.accounts)
         if facts is not None:
             for key in sorted(topics.keys & facts.touched.keys()):
                 nonce, balance = facts.touched[key]
-                yield {
-                    "type": "state",
-                    "key": key.hex(),
-                    "nonce": nonce,
-                    "balance": balance,
-                    "height": height,
-                }
+                state = {"nonce": nonce, "balance": balance, "height": height}
+                messages.append({"type": "state", "key": key.hex(), **state})
         elif block is not None:
             for key in sorted(topics.keys & _touched(block)):
-                yield {"type": "state", "key": key.hex(), **await self._source.account(key)}
+                messages.append({"type": "state", "key": key.hex(), **await self._source.account(key)})
+        return messages
 
     def _block_text(self, facts: BlockFacts) -> str:
         """The message of a block, encoded once for all who are told of it at the same time."""
@@ -209,10 +258,6 @@ class EventsRoute:
 
 
 def _read_query(scope: Scope) -> tuple[Topics, int | None]:
-    headers = dict(scope["headers"])
-    origin, host = headers.get(b"origin"), headers.get(b"host", b"")
-    if origin is not None and urlsplit(origin.decode("latin-1")).netloc != host.decode("latin-1"):
-        raise ProblemError("forbidden", "pages of other origins may not subscribe", field="origin")
     try:
         query = parse_qs(
             scope.get("query_string", b"").decode("latin-1"),
@@ -247,15 +292,6 @@ def _keys(query: dict[str, list[str]], name: str) -> frozenset[bytes]:
             raise ProblemError("invalid", "a key is 64 hexadecimal digits", field=name)
         keys.add(key)
     return frozenset(keys)
-
-
-async def refuse(send: Send, problem: ProblemError) -> None:
-    """Problem details in place of the stream, as ASGI's extension websocket.http.response writes them."""
-
-    async def as_websocket(message: Any) -> None:
-        await send({**message, "type": message["type"].replace("http.", "websocket.http.")})
-
-    await send_problem(as_websocket, problem)
 
 
 def _lagged(first: int, last: int) -> Message:

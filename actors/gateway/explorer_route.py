@@ -9,8 +9,9 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
-from actors.gateway.body import Scope, Send, send_answer, send_problem
+from actors.gateway.body import Receive, Scope, Send, send_answer, send_problem
 from actors.gateway.problem import ProblemError
+from actors.gateway.roles import Role, needs
 
 EXPLORER_PATH = "/explorer/"
 _FOLDER = Path(__file__).parent / "explorer"
@@ -27,6 +28,7 @@ _HEADERS = [
 ]
 
 
+@needs(Role.READ)
 class ExplorerRoute:
     """The ASGI application of /explorer/; `/` leads there."""
 
@@ -40,7 +42,7 @@ class ExplorerRoute:
         """Whether a path is the explorer's."""
         return path in ("/", EXPLORER_PATH[:-1]) or path.startswith(EXPLORER_PATH)
 
-    async def __call__(self, scope: Scope, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         if scope["path"] in ("/", EXPLORER_PATH[:-1]):
             await send_answer(send, 307, "text/plain", b"", [(b"location", EXPLORER_PATH.encode())])
             return

@@ -1,94 +1,77 @@
-"""What every HTTP request passes before the API: identity, limits, the cache of final answers, metrics.
+"""What every request passes before the API: origin, caller, limits, the cache of answers.
 
 In this order, each a raw ASGI step beneath the typed surface
-  * a request id: the client's own `X-Request-Id` if it is a plain word, otherwise a new one, on every answer;
-  * with an API key file, `Authorization: Bearer KEY`, and the role that the path needs (401, 403);
+  * the path, the Host and the Origin (`edge.py`): 400 and 421;
+  * a request id: the client's own `X-Request-Id` if it is a plain word, otherwise a new one, on each answer;
+  * who asks: with API keys `Authorization: Bearer KEY` (401), otherwise the client's address; what he may do
+    is left in the scope, and each endpoint compares it with its own role (`roles.py`);
   * the client's rate (429 + Retry-After) and requests in flight (503 + Retry-After), before anything is read;
   * final answers (numbered blocks, committed transactions, their proofs, the genesis) from a bounded LRU of
     whole responses, with a strong ETag, `immutable` caching and 304 where the client has it already;
-  * gzip for JSON of GZIP_BYTES_MIN and more where the client takes it (final answers are compressed once);
-  * cross-origin readers: none, except the origins of `gateway.allowed_origins`.
+  * gzip for JSON of GZIP_BYTES_MIN and more where the client takes it (final answers are compressed once).
 
-Liveness and readiness pass without key and limits, so that a supervisor sees a busy gateway as alive.
+HEAD is answered as GET is, without the body. Pages of other origins read nothing; those of
+`gateway.allowed_origins` read and submit; none administers. Without keys, whoever asks from this machine,
+with no proxy between, administers. Liveness and readiness pass without key, under a rate of their own, so
+that a supervisor sees a busy gateway as alive.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-import zlib
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from hashlib import blake2b
 from typing import Any
 
-from actors.gateway.backend import SOURCE_KEY
-from actors.gateway.body import Receive, Scope, Send, send_answer, send_problem
-from actors.gateway.limits import ApiKeys, ClientLimits, Role
-from actors.gateway.problem import ProblemError
+from actors.gateway.backend import SOURCE_KEY, BusyError
+from actors.gateway.body import Receive, Scope, Send, refuse_stream, send_answer, send_problem
+from actors.gateway.edge import EdgeRules, Origin, client_name, forwarded, is_loopback, path_problem
+from actors.gateway.final_answers import (
+    PART_BYTES,
+    AnswerCache,
+    Captured,
+    FinalAnswer,
+    compresses,
+    send_final,
+    takes_gzip,
+    zipped_bytes,
+)
+from actors.gateway.limits import ApiKeys, ClientLimits, digest_of
+from actors.gateway.problem import ProblemError, of_error
+from actors.gateway.roles import CALLER_KEY, TURNS_KEY, Caller, Role
+from actors.gateway.shares import ClientShares, FairTurns
+from actors.gateway.streams import KeyedStreams
 from actors.settings import GatewaySettings
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-ANSWERS_BYTES_MAX, ANSWERS_MAX = 64 << 20, 20_000
-GZIP_BYTES_MIN = 1024
 SOURCE_CHARS_MAX = 128  # the mempool's bound of a source's name
-FINAL_CACHE = b"public, max-age=31536000, immutable"
+LIGHT_READS_MAX = 256
+OUTGOING_BYTES_MAX = 256 << 20
+STALE_CHARS_MAX = 200
+HEALTH_PATH, READY_PATH = "/v1/health", "/v1/ready"
 _FINAL = re.compile(
-    r"^/v1/(genesis|blocks/[0-9]{1,20}(/raw|/certificate|/header|/receipts)?"
-    r"|transactions/[0-9a-fA-F]{64}(/proof|/receipt)?)$"
+    r"/v1/(genesis|blocks/[0-9]{1,20}(/raw|/certificate|/header|/receipts)?"
+    r"|transactions/[0-9a-fA-F]{64}(/proof|/receipt)?)"
 )
-_WORD = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
-_ALWAYS = ("/v1/health", "/v1/ready")
-_ADMIN_PATHS = ("/v1/validators", "/v1/members")
-_LOOPBACK = ("127.0.0.1", "::1")
+_WORD = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _KINDS = ("transactions", "blocks", "accounts", "status", "events", "genesis", "health", "ready")
-
-
-@dataclass(frozen=True, slots=True)
-class FinalAnswer:
-    """A whole answer that never changes, plain and compressed."""
-
-    media: bytes
-    etag: bytes
-    body: bytes
-    zipped: bytes | None
-
-
-class AnswerCache:
-    """Final answers by path and query; the least recently used leave at the bounds."""
-
-    def __init__(self, bytes_max: int = ANSWERS_BYTES_MAX, entries_max: int = ANSWERS_MAX) -> None:
-        self._bytes_max, self._entries_max = bytes_max, entries_max
-        self._answers: OrderedDict[tuple[str, bytes], FinalAnswer] = OrderedDict()
-        self.bytes = self.hits = self.misses = 0
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    def get(self, key: tuple[str, bytes]) -> FinalAnswer | None:
-        answer = self._answers.get(key)
-        if answer is None:
-            return None
-        self.hits += 1
-        self._answers.move_to_end(key)
-        return answer
-
-    def put(self, key: tuple[str, bytes], answer: FinalAnswer) -> None:
-        """Keep an answer; one that is larger than the whole cache is not kept."""
-        if (old := self._answers.pop(key, None)) is not None:
-            self.bytes -= _size(old)
-        if _size(answer) > self._bytes_max:
-            return
-        self._answers[key] = answer
-        self.bytes += _size(answer)
-        while self.bytes > self._bytes_max or len(self._answers) > self._entries_max:
-            self.bytes -= _size(self._answers.popitem(last=False)[1])
+_WITHHELD = {
+    Origin.ALLOWED: (Role.SUBMIT, "pages of other origins may not administer a node"),
+    Origin.FOREIGN: (Role.READ, "pages of other origins may not submit: see gateway.allowed_origins"),
+}
+_PREFLIGHT: Headers = [
+    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (b"access-control-allow-headers", b"content-type, authorization, x-request-id"),
+    (b"access-control-max-age", b"600"),
+]
 
 
 class Gate:
-    """The outermost ASGI application of a gateway."""
+    """The outermost ASGI application of a gateway. stale: why what it reads may be old, or ""."""
 
     def __init__(
         self,
@@ -96,95 +79,163 @@ class Gate:
         settings: GatewaySettings,
         keys: ApiKeys | None = None,
         clock: Callable[[], float] = time.monotonic,
+        stale: Callable[[], str] = str,
     ) -> None:
-        self._app, self._keys, self._clock = app, keys, clock
-        self._origins = {origin.encode() for origin in settings.allowed_origins}
+        self._app, self._keys, self._clock, self._stale = app, keys, clock, stale
+        self.edge = EdgeRules(settings)
         self._limits = ClientLimits(
             settings.client_rate_max, settings.client_inflight_max, settings.requests_inflight_max
         )
+        self.turns = (
+            FairTurns("reads", LIGHT_READS_MAX),
+            FairTurns("heavy reads", settings.heavy_reads_max),
+        )
+        self._streams = KeyedStreams()
+        self._outgoing = ClientShares("bytes of answers that are being read", OUTGOING_BYTES_MAX)
+        self._final_cache = b"public, " if keys is None else b"private, "
         self.answers = AnswerCache()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.seconds: Counter[str] = Counter()
         self._started, self._count = f"{time.time_ns():x}".encode(), 0
 
+    def replace_keys(self, keys: ApiKeys) -> None:
+        """Other keys count from now on; streams that were opened with one that is gone end."""
+        self._keys = keys
+        self._streams.end_without(keys)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._websocket(scope, receive, send)
+        headers = dict(scope["headers"])
+        if scope["type"] == "websocket":
+            await self._websocket(scope, headers, receive, send)
             return
-        began, headers, kind = self._clock(), dict(scope["headers"]), _kind(scope["path"])
+        began, kind, without_body = self._clock(), _kind(scope["path"]), scope["method"] == "HEAD"
+        if without_body:
+            scope = {**scope, "method": "GET"}
+        origin = self.edge.origin(headers)
         extra: Headers = [(b"x-request-id", self._request_id(headers))]
-        extra += self._cors(headers)
+        if self.edge.shares_reads:
+            extra.append((b"vary", b"Origin"))
+        if origin is Origin.ALLOWED:
+            extra.append((b"access-control-allow-origin", headers[b"origin"]))
+        if stale := self._stale():
+            extra.append((b"x-raychain-stale", _header_text(stale)))
 
         async def answer(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 self.requests[kind, message["status"]] += 1
                 message["headers"] = [*message.get("headers", []), *extra]
+            elif without_body:
+                message["body"] = b""
             await send(message)
 
         try:
-            if scope["path"] in _ALWAYS:
-                await self._app(scope, receive, answer)
-            elif scope["method"] == "OPTIONS" and len(extra) > 1:
-                await send_answer(answer, 204, "text/plain", b"", _PREFLIGHT)
-            else:
-                await self._admitted(scope, headers, receive, answer)
+            await self._checked(scope, headers, origin, receive, answer)
+        except (ProblemError, BusyError) as error:
+            await send_problem(answer, of_error(error))
         finally:
             self.seconds[kind] += self._clock() - began  # type: ignore[assignment]
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            self._client(scope, dict(scope["headers"]))
-        except ProblemError as error:
-            await receive()
-            code = {401: 3000, 403: 3003}.get(error.status, 1008)
-            await send({"type": "websocket.close", "code": code, "reason": str(error)})
-            return
-        await self._app(scope, receive, send)
+    async def _checked(
+        self, scope: Scope, headers: dict[bytes, bytes], origin: Origin, receive: Receive, send: Send
+    ) -> None:
+        self._refuse_spelling(scope, headers)
+        path, method = scope["path"], scope["method"]
+        if path in (HEALTH_PATH, READY_PATH):
+            await self._probed(scope, receive, send)
+        elif method == "OPTIONS" and origin is Origin.ALLOWED:
+            await send_answer(send, 204, "text/plain", b"", _PREFLIGHT)
+        else:
+            if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+                detail = "bodies are read as they are: send them without Content-Encoding"
+                raise ProblemError("unsupported-media-type", detail, field="content-encoding")
+            await self._admitted(scope, headers, origin, receive, send)
 
-    async def _admitted(
+    def _refuse_spelling(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        """Raise ProblemError for a path or Host that is refused; liveness is answered under any name."""
+        problem = path_problem(scope)
+        if problem is None and scope["path"] != HEALTH_PATH:
+            problem = self.edge.host_problem(scope, headers)
+        if problem is not None:
+            raise problem
+
+    async def _probed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        probe = f"probe:{client_name(self.edge.address(scope))}"
+        self._enter(probe)
+        scope[CALLER_KEY] = Caller(probe, Role.PUBLIC)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._limits.leave(probe)
+
+    async def _websocket(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         try:
-            name = self._client(scope, headers)
-            refused = self._limits.enter(name, self._clock())
-            if refused is not None:
-                what, limit = refused
-                problem = "too-many-requests" if what.endswith("second") else "busy"
-                raise ProblemError(problem, f"{what} reached the bound of {limit}", limit=limit)
+            self._refuse_spelling(scope, headers)
+            origin = self.edge.origin(headers)
+            if origin is Origin.FOREIGN:
+                raise ProblemError("forbidden", "pages of other origins may not subscribe", field="origin")
+            caller = scope[CALLER_KEY] = self._caller(scope, headers, origin)
+            self._enter(caller.client)
+            self._limits.leave(caller.client)  # streams have a share of their own
         except ProblemError as error:
-            await send_problem(send, error)
+            await receive()
+            await refuse_stream(send, error)
             return
-        source = f"anonymous:{name}" if self._keys is None else f"known:{name.removeprefix('key:')}"
+        if not caller.key:
+            await self._app(scope, receive, send)
+            return
+        with self._streams.of_key(caller.key, receive) as receive_until_revoked:
+            await self._app(scope, receive_until_revoked, send)
+
+    def _enter(self, client: str) -> None:
+        """Count a request in. Raises ProblemError 429 or 503."""
+        refused = self._limits.enter(client, self._clock())
+        if refused is not None:
+            what, limit = refused
+            problem = "too-many-requests" if what.endswith("second") else "busy"
+            raise ProblemError(problem, f"{what} reached the bound of {limit}", limit=limit)
+
+    async def _admitted(
+        self, scope: Scope, headers: dict[bytes, bytes], origin: Origin, receive: Receive, send: Send
+    ) -> None:
+        caller = self._caller(scope, headers, origin)
+        client = caller.client
+        self._enter(client)
+        source = f"known:{client.removeprefix('key:')}" if caller.key else f"anonymous:{client}"
         scope[SOURCE_KEY] = source[:SOURCE_CHARS_MAX]
+        scope[CALLER_KEY], scope[TURNS_KEY] = caller, self.turns
         try:
             await self._cached(scope, headers, receive, send)
         finally:
-            self._limits.leave(name)
+            self._limits.leave(client)
 
-    def _client(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
-        """Who asks. Raises ProblemError: 401 without a valid key where one is needed, 403 below the role."""
-        address = (scope.get("client") or ("",))[0]
-        posts = scope.get("method") == "POST"
-        administers = posts and scope["path"] in _ADMIN_PATHS
-        if administers and b"origin" in headers and headers[b"origin"] not in self._origins:
-            raise ProblemError("forbidden", "other origins may not administer a node", field="origin")
+    def _caller(self, scope: Scope, headers: dict[bytes, bytes], origin: Origin) -> Caller:
+        """Who asks. Raises ProblemError 401 without a valid key where one is needed."""
         if self._keys is None:
-            if administers and address not in _LOOPBACK:
-                raise ProblemError("forbidden", "without API keys, administer the node on its machine")
-            return str(address)
-        scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        found = self._keys.find(text.strip()) if scheme.lower() == "bearer" else None
-        if found is None:
-            problem = ProblemError("unauthorized", "send Authorization: Bearer KEY", field="authorization")
-            problem.headers["WWW-Authenticate"] = "Bearer"
-            raise problem
-        name, role = found
-        needed = Role.ADMIN if administers else Role.SUBMIT if posts else Role.READ
-        if role < needed:
-            raise ProblemError(
-                "forbidden", f"this needs the role {needed.name.lower()}", field="authorization"
-            )
-        return f"key:{name}"
+            client, key, role, withheld = self._anonymous(scope, headers)
+        else:
+            scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+            key = digest_of(text.strip()) if scheme.lower() == "bearer" else ""
+            found = self._keys.find(key)
+            if found is None:
+                problem = ProblemError(
+                    "unauthorized", "send Authorization: Bearer KEY", field="authorization"
+                )
+                problem.headers["WWW-Authenticate"] = "Bearer"
+                raise problem
+            client, role, withheld = f"key:{found[0]}", found[1], ""
+        highest, why = _WITHHELD.get(origin, (Role.ADMIN, ""))
+        if role > highest:
+            role, withheld = highest, why
+        return Caller(client, role, withheld, key)
+
+    def _anonymous(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[str, str, Role, str]:
+        address = self.edge.address(scope)
+        client = client_name(address)
+        if is_loopback(address) and not forwarded(headers):
+            return client, "", Role.ADMIN, ""
+        return client, "", Role.SUBMIT, "without API keys, administer the node on its machine, by no proxy"
 
     async def _cached(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
@@ -192,43 +243,70 @@ class Gate:
             return
         key = scope["path"], scope.get("query_string", b"")
         if (known := self.answers.get(key)) is not None:
-            await _send_final(send, known, headers)
+            if len(known.body) <= PART_BYTES:
+                await send_final(send, known, headers, self._final_cache)
+                return
+            with self._held(scope, len(known.body)):
+                await send_final(send, known, headers, self._final_cache)
             return
-        final = _FINAL.match(scope["path"]) is not None
+        final = _FINAL.fullmatch(scope["path"]) is not None
         self.answers.misses += final
-        captured = _Captured(send)
+        captured = Captured(send)
         await self._app(scope, receive, captured)
         if not captured.whole:
             return
+        with self._held(scope, len(captured.body)):
+            await self._release(key, final, captured, headers, send)
+
+    @contextlib.contextmanager
+    def _held(self, scope: Scope, size: int) -> Iterator[None]:
+        """Count a large answer while its client reads it. Raises ShareError at the client's share."""
+        if size <= PART_BYTES:
+            yield
+            return
+        client = scope[CALLER_KEY].client
+        self._outgoing.take(client, size)
+        try:
+            yield
+        finally:
+            self._outgoing.give(client, size)
+
+    async def _release(
+        self,
+        key: tuple[str, bytes],
+        final: bool,
+        captured: Captured,
+        headers: dict[bytes, bytes],
+        send: Send,
+    ) -> None:
         media = dict(captured.headers).get(b"content-type", b"")
         if final and captured.status == 200:
-            zipped = _zipped(captured.body) if _compresses(media, captured.body) else None
+            zipped = zipped_bytes(captured.body) if compresses(media, captured.body) else None
             etag = b'"' + blake2b(captured.body, digest_size=16).hexdigest().encode() + b'"'
             known = FinalAnswer(media, etag, captured.body, zipped)
-            self.answers.put(key, known)
-            await _send_final(send, known, headers)
+            if not key[1]:  # or one client's variations of the query would push out what others ask for
+                self.answers.put(key, known)
+            await send_final(send, known, headers, self._final_cache)
         else:
-            await captured.release(_takes_gzip(headers) and _compresses(media, captured.body))
+            await captured.release(takes_gzip(headers) and compresses(media, captured.body))
 
     def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
         given = headers.get(b"x-request-id")
-        if given is not None and _WORD.match(given):
+        if given is not None and _WORD.fullmatch(given):
             return given
         self._count += 1
         return self._started + b"-%x" % self._count
 
-    def _cors(self, headers: dict[bytes, bytes]) -> Headers:
-        origin = headers.get(b"origin")
-        if origin is None or origin not in self._origins:
-            return []
-        return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
-
     def figures(self) -> dict[str, object]:
         """Requests by kind and status, seconds by kind, the cache of answers."""
+        light, heavy = self.turns
         return {
             "requests": {f"{kind} {status}": count for (kind, status), count in self.requests.items()},
             "request_seconds": {kind: round(spent, 3) for kind, spent in self.seconds.items()},
             "requests_inflight": self._limits.inflight,
+            "reads_waiting": light.waiting,
+            "heavy_reads_waiting": heavy.waiting,
+            "api_keys": None if self._keys is None else len(self._keys),
             "answers_cached": len(self.answers),
             "answers_bytes": self.answers.bytes,
             "answers_hits": self.answers.hits,
@@ -236,79 +314,10 @@ class Gate:
         }
 
 
-_PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, POST"),
-    (b"access-control-allow-headers", b"content-type, authorization, x-request-id"),
-    (b"access-control-max-age", b"600"),
-]
-
-
-class _Captured:
-    """Holds an answer back until it is whole; one that comes in several parts passes through as it is."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._start: MutableMapping[str, Any] | None = None
-        self.status, self.headers, self.body, self.whole = 0, [], b"", False  # type: ignore[var-annotated]
-
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self._start = message
-            self.status, self.headers = message["status"], list(message.get("headers", []))
-        elif self._start is not None and not message.get("more_body"):
-            self.body, self.whole = message.get("body", b""), True
-        else:
-            if self._start is not None:
-                await self._send(self._start)
-                self._start = None
-            await self._send(message)
-
-    async def release(self, zipped: bool) -> None:
-        """Send what was held back, compressed if asked."""
-        body, headers = self.body, self.headers
-        if zipped:
-            body = _zipped(body)
-            headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
-            length = str(len(body)).encode()
-            headers += [(b"content-length", length), (b"content-encoding", b"gzip")]
-            headers += [(b"vary", b"Accept-Encoding")]
-        await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
-
-
-async def _send_final(send: Send, answer: FinalAnswer, headers: dict[bytes, bytes]) -> None:
-    caching = [(b"etag", answer.etag), (b"cache-control", FINAL_CACHE), (b"vary", b"Accept-Encoding")]
-    known = headers.get(b"if-none-match")
-    if known is not None and (known.strip() == b"*" or answer.etag in known):
-        await send({"type": "http.response.start", "status": 304, "headers": caching})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    body = answer.body
-    if answer.zipped is not None and b"accept-encoding" in headers and _takes_gzip(headers):
-        body = answer.zipped
-        caching.append((b"content-encoding", b"gzip"))
-    length = str(len(body)).encode()
-    caching += ((b"content-type", answer.media), (b"content-length", length))
-    await send({"type": "http.response.start", "status": 200, "headers": caching})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _takes_gzip(headers: dict[bytes, bytes]) -> bool:
-    offered = headers.get(b"accept-encoding", b"").lower()
-    return b"gzip" in offered and b"gzip;q=0" not in offered.replace(b" ", b"")
-
-
-def _compresses(media: bytes, body: bytes) -> bool:
-    return len(body) >= GZIP_BYTES_MIN and (b"json" in media or media.startswith(b"text/"))
-
-
-def _zipped(body: bytes) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()
-
-
-def _size(answer: FinalAnswer) -> int:
-    return len(answer.body) + len(answer.zipped or b"") + 256
+def _header_text(text: str) -> bytes:
+    """A reason as a header may carry it."""
+    plain = "".join(character if " " <= character <= "~" else " " for character in text[:STALE_CHARS_MAX])
+    return plain.strip().encode()
 
 
 def _kind(path: str) -> str:

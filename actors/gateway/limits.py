@@ -9,21 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import IntEnum
+from pathlib import Path
 
+from actors.gateway.roles import Role
 from actors.ledger.rows import FormatError
 
 CLIENTS_MAX = 10_000
 API_KEYS_MAX = 10_000
 API_KEY_FILE_BYTES_MAX = 4 << 20
-
-
-class Role(IntEnum):
-    """What a key may do; each role includes those before it."""
-
-    READ = 1
-    SUBMIT = 2
-    ADMIN = 3
 
 
 @dataclass(slots=True)
@@ -34,7 +27,10 @@ class _Client:
 
 
 class ClientLimits:
-    """Requests a second and in flight of each client. A rate of 0 means no bound on the rate."""
+    """Requests a second and in flight of each client. A rate of 0 means no bound on the rate.
+
+    Of the requests in flight a client has no more than are left for others, whatever its own bound.
+    """
 
     def __init__(self, rate_max: int, inflight_max: int, total_max: int) -> None:
         self._rate_max, self._inflight_max, self._total_max = rate_max, inflight_max, total_max
@@ -51,7 +47,7 @@ class ClientLimits:
             self._forget()
         else:
             self._clients.move_to_end(name)
-        if client.inflight >= self._inflight_max:
+        if client.inflight >= min(self._inflight_max, self._total_max - self.inflight):
             return "your requests in flight", self._inflight_max
         if self._rate_max:
             client.tokens = min(self._rate_max, client.tokens + (now - client.at) * self._rate_max)
@@ -80,9 +76,50 @@ class ApiKeys:
     def __init__(self, roles: dict[str, tuple[str, Role]]) -> None:
         self._roles = roles
 
-    def find(self, key: str) -> tuple[str, Role] | None:
-        """Name and role of a key, or None. Its digest is looked up: the time tells nothing of keys."""
-        return self._roles.get(hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest())
+    def __len__(self) -> int:
+        return len(self._roles)
+
+    def find(self, digest: str) -> tuple[str, Role] | None:
+        """Name and role of a key by its digest, or None. The time of a look-up tells nothing of keys."""
+        return self._roles.get(digest)
+
+
+class KeyFile:
+    """The file of keys, read again when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+
+    def changed(self) -> ApiKeys | None:
+        """Its keys, if it is another file than at the last call.
+
+        Raises FormatError naming the line, OSError or UnicodeDecodeError where it cannot be read; each once.
+        """
+        stamp = self._look()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        with self._path.open("rb") as file:
+            return read_api_keys(file.read(API_KEY_FILE_BYTES_MAX + 1).decode())
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            if self._stamp == _MISSING:
+                return _MISSING
+            self._stamp = _MISSING
+            raise
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+_MISSING = (-1, -1, -1)
+
+
+def digest_of(key: str) -> str:
+    """SHA-256 of a key's text, in hexadecimal, as the file of keys has it."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_api_keys(text: str) -> ApiKeys:
@@ -97,7 +134,7 @@ def read_api_keys(text: str) -> ApiKeys:
         parts = line.partition("#")[0].split()
         if not parts:
             continue
-        names = {role.name.lower(): role for role in Role}
+        names = {role.name.lower(): role for role in Role if role is not Role.PUBLIC}
         valid = len(parts) == 3 and len(parts[0]) == 64 and parts[1] in names
         if not valid or set(parts[0]) - set("0123456789abcdef"):
             expected = "64 lower-case hex digits, read, submit or admin, and a name"

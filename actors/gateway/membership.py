@@ -17,6 +17,7 @@ from actors.gateway.backend import UnavailableError
 from actors.gateway.models import MemberOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
+from actors.gateway.roles import Role, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.genesis import Genesis
 
@@ -75,12 +76,13 @@ class ChangedOut(BaseModel):
 
 def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRouter:
     """GET and POST /members."""
-    router = APIRouter()
+    router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @router.get(
         "/members", summary="Who votes for blocks, and who leads", response_model=MembersOut,
         responses=problems(503),
     )  # fmt: skip
+    @needs(Role.READ, heavy=True)
     async def members() -> Response:
         if membership is None:
             raise UnavailableError("consensus")
@@ -96,6 +98,7 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
         response_model=ChangedOut,
         responses=problems(400, 403, 408, 409, 413, 422, 503),
     )
+    @needs(Role.ADMIN)
     async def change(wanted: ChangeIn) -> Response:
         if membership is None:
             raise UnavailableError("consensus")

@@ -347,7 +347,8 @@ class HealthOut(BaseModel):
 
 
 class ReadyOut(BaseModel):
-    """Whether the parts of the node answer."""
+    """Whether the node serves what it says. parts: which answer. reasons: what speaks against it."""
 
     ready: bool
     parts: dict[str, bool]
+    reasons: list[str] = []

@@ -20,6 +20,10 @@ class Neighbours:
     def __init__(self, health: Mapping[str, Health], peers: Peers | None, scale: Scale | None = None) -> None:
         self._health, self._peers, self._scale = dict(health), peers, scale
 
+    def asking(self, name: str) -> Health | None:
+        """How one actor's health is asked for; None for one that is not known."""
+        return self._health.get(name)
+
     async def actors(self) -> dict[str, dict[str, Any] | None]:
         """Health of every actor; None for one that does not answer within ANSWER_TIMEOUT_S."""
         answers = await asyncio.gather(*(self._ask(health) for health in self._health.values()))

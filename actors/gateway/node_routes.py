@@ -19,18 +19,20 @@ from actors.gateway.models import (
     ValidatorsOut,
 )
 from actors.gateway.openapi import problems
+from actors.gateway.roles import Role, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 
 
 def node_routes(backend: Backend) -> APIRouter:
     """GET /status, /actors, /mempool, /peers, /validators, /health, /ready."""
-    router = APIRouter()
+    router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @router.get(
         "/status",
         summary="The network, its head, the limits and figures of this node",
         response_model=StatusOut,
     )
+    @needs(Role.READ, heavy=True)
     async def status() -> Response:
         genesis, limits = backend.genesis, backend.limits
         answer = {
@@ -47,10 +49,12 @@ def node_routes(backend: Backend) -> APIRouter:
         return json_response(answer)
 
     @router.get("/actors", summary="What each actor of the node says of itself", response_model=ActorsOut)
+    @needs(Role.READ, heavy=True)
     async def actors() -> Response:
         return json_response({"actors": render.plain(await backend.actors())})
 
     @router.get("/mempool", summary="Pending transactions, a shard at a time", response_model=MempoolOut)
+    @needs(Role.READ, heavy=True)
     async def mempool() -> Response:
         every = await backend.actors()
         shards = [
@@ -70,6 +74,7 @@ def node_routes(backend: Backend) -> APIRouter:
         response_model=PeersOut,
         responses=problems(503),
     )
+    @needs(Role.READ, heavy=True)
     async def peers() -> Response:
         return json_response({"peers": render.plain(await backend.peers())})
 
@@ -79,6 +84,7 @@ def node_routes(backend: Backend) -> APIRouter:
         response_model=ValidatorsOut,
         responses=problems(503),
     )
+    @needs(Role.READ, heavy=True)
     async def validators() -> Response:
         return json_response(render.plain(await backend.validators()))
 
@@ -89,23 +95,26 @@ def node_routes(backend: Backend) -> APIRouter:
         response_model=ScaledOut,
         responses=problems(400, 403, 408, 413, 422, 503),
     )
+    @needs(Role.ADMIN)
     async def scale(wanted: ScaleIn) -> Response:
         return json_response(render.plain(await backend.scale_validators(wanted.validators)))
 
     @router.get("/health", summary="Liveness: the process answers", response_model=HealthOut)
+    @needs(Role.PUBLIC)
     async def health() -> Response:
         return json_response({"status": "ok"})
 
     @router.get(
         "/ready",
-        summary="Readiness: the parts behind it answer too",
+        summary="Readiness: the parts behind it answer, and it takes part in the network",
         response_model=ReadyOut,
-        responses={503: {"model": ReadyOut, "description": "A part does not answer"}},
+        responses={503: {"model": ReadyOut, "description": "Not ready, and why"}},
     )
+    @needs(Role.PUBLIC)
     async def ready() -> Response:
-        parts = await backend.ready()
-        everything = all(parts.values())
-        headers = None if everything else {"Retry-After": str(RETRY_AFTER_S)}
-        return json_response({"ready": everything, "parts": parts}, 200 if everything else 503, headers)
+        parts, reasons = await backend.ready()
+        headers = {"Retry-After": str(RETRY_AFTER_S)} if reasons else None
+        answer = {"ready": not reasons, "parts": parts, **({"reasons": reasons} if reasons else {})}
+        return json_response(answer, 503 if reasons else 200, headers)
 
     return router

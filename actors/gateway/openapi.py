@@ -14,11 +14,14 @@ _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS + "ProblemOut"}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that answers these statuses with problem details."""
+    """The `responses` of a route that answers these statuses with problem details; any may answer 400."""
     titles: dict[int, list[str]] = {}
     for status, title in TITLES.values():
         titles.setdefault(status, []).append(title)
-    return {status: {"description": "; or ".join(titles[status]), "content": _PROBLEM} for status in statuses}
+    return {
+        status: {"description": "; or ".join(titles[status]), "content": _PROBLEM}
+        for status in sorted({400, *statuses})
+    }
 
 
 def api_description() -> str:

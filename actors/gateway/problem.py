@@ -29,6 +29,7 @@ TITLES: dict[str, tuple[int, str]] = {
     "request-timeout": (408, "The body did not arrive in time"),
     "conflict": (409, "The transaction does not fit the state of its sender"),
     "membership-conflict": (409, "The members do not allow this change now"),
+    "misdirected": (421, "This node does not answer to that name"),
     "too-large": (413, "The body exceeds its bound"),
     "unsupported-media-type": (415, "The body has another media type than this route reads"),
     "invalid": (422, "A value is not what it must be"),

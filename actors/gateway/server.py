@@ -1,7 +1,6 @@
 """uvicorn inside a running event loop: the listening socket, start and graceful stop.
 
-Bounds: CONNECTIONS_MAX connections, beyond them requests are answered 503 by uvicorn itself; a request whose
-line and headers exceed HEAD_BYTES_MAX before they end is answered 400 and its connection closed.
+What connections may cost is bounded in `connections.py` (how many, whose) and `protocol.py` (heads, rates).
 """
 
 from __future__ import annotations
@@ -16,58 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from actors.gateway.connections import ConnectionTable
+from actors.gateway.edge import EdgeRules
+from actors.gateway.protocol import HttpBounds, http_protocol, websocket_protocol
+from actors.settings import GatewaySettings
 
 BACKLOG = 2048
 BIND_RETRY_S = 0.1
 BIND_TIMEOUT_S = 20.0
 REBIND_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5
-KEEP_ALIVE_S = 60
-CONNECTIONS_MAX = 8192
-HEAD_BYTES_MAX = 64 << 10
 WEBSOCKET_BYTES_MAX = 4096
-WEBSOCKET_BUFFER_BYTES = 64 << 10
 PING_INTERVAL_S, PING_TIMEOUT_S = 20.0, 20.0
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with a bound on the request's head, which httptools would buffer without end."""
-
-    _head_bytes = 0
-    _head_open = False
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._head_open:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
-            self.send_400_response("Request line and headers are too long.")
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_open, self._head_bytes = True, 0
-
-    def on_headers_complete(self) -> None:
-        self._head_open = False
-        super().on_headers_complete()
-
-
-class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's protocol with small buffers, so that a reader who never reads is noticed and costs little."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.transport.set_write_buffer_limits(high=WEBSOCKET_BUFFER_BYTES)
-        connection = self.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER_BYTES)
-
-    def keepalive_timeout(self) -> None:
-        """Close at once: what such a reader has not read would keep the connection open for ever."""
-        super().keepalive_timeout()
-        self.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -157,12 +117,27 @@ def read_tls(certificate_file: str, key_file: str) -> Tls | None:
 class HttpServer:
     """One uvicorn server, served by a task of the running loop."""
 
-    def __init__(self, app: object, listener: socket.socket, tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        app: object,
+        listener: socket.socket,
+        tls: Tls | None = None,
+        settings: GatewaySettings | None = None,
+    ) -> None:
+        settings = settings or GatewaySettings()
+        self.table: ConnectionTable[asyncio.Transport] = ConnectionTable(settings.connections_max)
+        bounds = HttpBounds(
+            self.table,
+            EdgeRules(settings).is_proxy,
+            settings.head_timeout_s,
+            settings.keep_alive_s,
+            settings.transfer_bytes_per_s_min,
+        )
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
-            http=_Protocol,
+            http=http_protocol(bounds),
             loop="none",
-            ws=_WebSocket,
+            ws=websocket_protocol(self.table),
             ws_max_size=WEBSOCKET_BYTES_MAX,
             ws_ping_interval=PING_INTERVAL_S,
             ws_ping_timeout=PING_TIMEOUT_S,
@@ -173,8 +148,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
             ssl_certfile=None if tls is None else tls.certificate_file,
             ssl_keyfile=None if tls is None else tls.key_file,
@@ -194,7 +168,7 @@ class HttpServer:
     @property
     def connections(self) -> int:
         """Open connections."""
-        return len(self._server.server_state.connections)
+        return len(self.table)
 
     async def stop(self) -> None:
         """Finish the requests at hand (up to STOP_TIMEOUT_S) and close the socket; idempotent."""

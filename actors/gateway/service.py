@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from actors.gateway.backend import BusyError, Limits, ShareError, Submission, UnavailableError, Wait
 from actors.gateway.head_state import AccountState, HeadState
 from actors.gateway.neighbours import Neighbours
+from actors.gateway.readiness import Readiness
 from actors.gateway.reads import Reads, SharedCalls, StorageReads
 from actors.gateway.submit import Admit, Gatherer, Origins, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
@@ -59,6 +60,7 @@ class Service:
         neighbours: Neighbours | None = None,
         read_index: Callable[[], Coroutine[Any, Any, int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        members: Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]] | None = None,
     ) -> None:
         self.genesis, self.hash_seed = genesis, hash_seed
         self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
@@ -73,6 +75,10 @@ class Service:
         self._hash_rows = hash_rows
         self._neighbours = neighbours or Neighbours({}, None)
         self._read_index, self._clock = read_index, clock
+        storage_health, peer_health = self._neighbours.asking("storage"), self._neighbours.asking("peer")
+        self.readiness = Readiness(
+            self._node, storage_health or self._reads.head, peer_health, members, clock
+        )
         self._accounts = HeadState(hash_seed)
         self._staleness_max_s = settings.staleness_max_ms / 1000
         self._current_at_s = float("-inf")
@@ -366,24 +372,21 @@ class Service:
         """Have `count` Validators: their number, who was added and removed. Raises UnavailableError."""
         return await self._neighbours.scale_validators(count)
 
-    async def ready(self) -> dict[str, bool]:
-        """Whether storage and consensus answer."""
+    async def ready(self) -> tuple[dict[str, bool], tuple[str, ...]]:
+        """Which parts answer, and the reasons that speak against this node; see `readiness.py`."""
+        return await self.readiness.now()
 
-        async def answers(call: Awaitable[Any]) -> bool:
-            try:
-                await call
-            except (UnavailableError, BusyError):
-                return False
-            return True
-
-        storage, consensus = await asyncio.gather(answers(self._reads.head()), answers(self._node()))
-        return {"storage": storage, "consensus": consensus}
+    def stale(self) -> str:
+        """Why what is read here may be old, or ""."""
+        return self.readiness.stale
 
     def figures(self) -> dict[str, object]:
         """Counters, what is in flight, and the caches."""
         blocks = self._reads.blocks
         return {
             "rows": dict(self.counters),
+            "ready": not self.readiness.reasons,
+            "unready_reasons": list(self.readiness.reasons),
             "inflight_rows": self.inflight_rows,
             "awaited_rows": len(self._waits),
             "reads_inflight": self._reads.inflight,

@@ -13,6 +13,7 @@ from actors.gateway.backend import SOURCE_KEY, Backend, Wait
 from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError, of_verdict
+from actors.gateway.roles import Role, RoledRoute, needs
 from actors.ledger.hashing import sha256
 from actors.ledger.rows import LEAF_PREFIX
 from actors.ledger.verdict import Verdict
@@ -29,7 +30,7 @@ def json_response(document: Any, status: int = 200, headers: dict[str, str] | No
 
 def transaction_routes(backend: Backend) -> APIRouter:
     """POST /transactions, GET /transactions/{id} and its proof."""
-    router = APIRouter()
+    router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @router.post(
         "/transactions",
@@ -41,6 +42,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
             **problems(400, 409, 413, 422, 429, 503, 504),
         },
     )
+    @needs(Role.SUBMIT)
     async def submit(
         transaction: TransactionIn, request: Request, wait: Annotated[Wait, Query()] = Wait.ACCEPTED
     ) -> Response:
@@ -64,6 +66,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
         response_model=TransactionOut,
         responses=problems(404, 422, 503),
     )
+    @needs(Role.READ)
     async def read(id: TransactionId) -> Response:
         height = None
         if (record := await backend.transaction(bytes.fromhex(id))) is None:
@@ -80,6 +83,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
         response_model=ReceiptOut,
         responses=problems(404, 422, 503),
     )
+    @needs(Role.READ)
     async def receipt(id: TransactionId) -> Response:
         record = await backend.transaction(bytes.fromhex(id))
         if record is None:
@@ -92,6 +96,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
         response_model=ProofOut,
         responses=problems(404, 422, 503),
     )
+    @needs(Role.READ, heavy=True)
     async def prove(id: TransactionId) -> Response:
         record = await backend.inclusion_proof(bytes.fromhex(id))
         if record is None:

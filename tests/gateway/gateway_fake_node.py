@@ -169,6 +169,11 @@ class FakeNode:
             self.publish(self.height)
         return block
 
+    def commit_one(self) -> int:
+        """A block of one new transaction of account 4, which no gateway hears of yet; its height."""
+        self.shards[0].pending = [self.transfer(4, self.state[SENDERS[4].public_key].nonce)]
+        return self.commit(publish=False).header.height
+
     def publish(self, height: int) -> None:
         self.service.committed(self.delta(height))
 

@@ -27,7 +27,7 @@ def talk(scenario: Talk, node: FakeNode | None = None) -> None:
     async def run() -> None:
         served = node or FakeNode()
         transport = httpx.ASGITransport(create_app(served.service, unexpected))
-        async with httpx.AsyncClient(transport=transport, base_url="http://node") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             await scenario(http, served)
 
     asyncio.run(run())

@@ -216,7 +216,7 @@ def test_a_body_that_does_not_arrive_is_408(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def scenario() -> None:
         with pytest.raises(body.ProblemError) as caught:
-            await body.read_body(never, 10)
+            await body.read_body(never, 10, 1)
         assert caught.value.status == 408
 
     asyncio.run(scenario())
@@ -230,7 +230,7 @@ class Fuzzed:
         self.node.service._commit_timeout_s = 0.001
         self.faults: list[Any] = []
         app = create_app(self.node.service, lambda *fault: self.faults.append(fault))
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node")
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
 
 @functools.cache
@@ -345,12 +345,27 @@ def test_verdict_bytes_are_what_the_rows_got() -> None:
 
 
 def test_bodies_held_at_a_time_are_bounded_in_sum() -> None:
-    budget = body.BodyBudget(10)
-    with budget.hold(6), budget.hold(4):
-        with pytest.raises(BusyError), budget.hold(1):
-            pytest.fail("held more than the bound")
-        assert budget.held_bytes == 10
-    assert budget.held_bytes == 0
+    budget = body.BodyBudget(12, 1)
+
+    def sent(size: int) -> Any:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": bytes(size), "more_body": False}
+
+        return receive
+
+    async def scenario() -> None:
+        async with budget.body(sent(6), 12, "a"):
+            with pytest.raises(BusyError):
+                async with budget.body(sent(1), 12, "a"):
+                    pytest.fail("held more than his share")
+            async with budget.body(sent(3), 12, "b"):
+                assert budget.held_bytes == 9
+                with pytest.raises(BusyError):
+                    async with budget.body(sent(2), 12, "b"):
+                        pytest.fail("held more than his share")
+        assert budget.held_bytes == 0
+
+    asyncio.run(scenario())
 
 
 def test_a_body_longer_than_it_declares_is_refused() -> None:

@@ -325,7 +325,7 @@ def test_an_api_key_goes_with_every_request(monkeypatch: pytest.MonkeyPatch) -> 
             assert (await client.submit(node.transfer(0, 0))).accepted == 1
         with pytest.raises(ApiError) as refused:
             await anext(follow(served.url))
-        assert refused.value.status == 403  # a WebSocket that is refused before it opens
+        assert refused.value.status == 401
         stream = follow(served.url, api_key="secret")
         assert (await anext(stream))["type"] == "hello"
         await stream.aclose()  # type: ignore[attr-defined]

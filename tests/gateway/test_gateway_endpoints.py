@@ -18,6 +18,7 @@ from actors.gateway.api import create_app
 from actors.gateway.client import AsyncClient, Client, UnavailableApiError
 from actors.gateway.endpoints import Endpoints
 from actors.gateway.wallet import Wallet
+from actors.settings import GatewaySettings
 
 ALICE, BOB = SENDERS[0], SENDERS[1].public_key
 URLS = ["http://a", "http://b", "http://c"]
@@ -142,7 +143,10 @@ class Network(httpx.AsyncBaseTransport):
     """Hosts by name; requests and answers get lost, and hosts that are down refuse connections."""
 
     def __init__(self, nodes: dict[str, FakeNode], rng: random.Random, loss: float) -> None:
-        apps = {host: create_app(node.service, self._fault) for host, node in nodes.items()}
+        apps = {
+            host: create_app(node.service, self._fault, GatewaySettings(allowed_hosts=[host]))
+            for host, node in nodes.items()
+        }
         self._hosts = {host: httpx.ASGITransport(app) for host, app in apps.items()}
         self._rng, self._loss, self.down = rng, loss, ""
 

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from actors.gateway import events as events_module
-from actors.gateway import events_route, server
+from actors.gateway import events_route, protocol
 from actors.gateway.api import Api, create_app
 from actors.gateway.client import ApiError
 from actors.gateway.events import PENDING_MAX, EventHub, Subscription, Topics
@@ -145,7 +145,7 @@ def test_resuming_too_far_back_is_told_as_lag(monkeypatch: pytest.MonkeyPatch) -
 def test_a_reader_that_stops_reading_delays_nobody_and_is_told_that_it_lagged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "WEBSOCKET_BUFFER_BYTES", 2048)
+    monkeypatch.setattr(protocol, "WEBSOCKET_BUFFER_BYTES", 2048)
     monkeypatch.setattr(events_module, "PENDING_MAX", 10)
 
     async def scenario(stream: Stream) -> None:
@@ -279,8 +279,8 @@ KEYS = [bytes([n]) * 32 for n in range(5)]
 def test_each_subscription_gets_exactly_what_concerns_it(blocks: list[tuple[int, set[bytes]]]) -> None:
     hub, watched = EventHub(1), frozenset(KEYS[:2])
     everything, some = Subscription(BLOCKS), Subscription(Topics(False, watched, frozenset()))
-    hub.add(everything, 0)
-    hub.add(some, 0)
+    hub.add(everything)
+    hub.add(some)
     height, expected_all, expected_some = 0, [], []
     for step, touched in blocks:
         skipped = list(range(height + 1, height + step))

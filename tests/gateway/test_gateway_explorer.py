@@ -151,7 +151,7 @@ def tx_id(explored: Explored) -> str:
 def test_the_explorer_is_served_from_its_folder_alone() -> None:
     async def scenario() -> None:
         transport = httpx.ASGITransport(Explored().api)
-        async with httpx.AsyncClient(transport=transport, base_url="http://node") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             assert (await http.get("/")).headers["location"] == "/explorer/"
             page = await http.get("/explorer/")
             assert "default-src 'none'" in page.headers["content-security-policy"]

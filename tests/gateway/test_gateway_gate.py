@@ -30,7 +30,7 @@ def talk(scenario: Scenario, keys: ApiKeys | None = None, **settings: Any) -> No
     async def run() -> None:
         node, faults = FakeNode(), []
         api = create_app(node.service, lambda *fault: faults.append(fault), GatewaySettings(**settings), keys)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://node") as http:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://localhost") as http:
             await scenario(http, node, api)
         assert faults == []
 
@@ -197,7 +197,7 @@ def test_only_an_administrator_scales() -> None:
 
     async def without_keys(http: httpx.AsyncClient, node: FakeNode, api: Api) -> None:
         elsewhere = httpx.ASGITransport(app=api, client=("203.0.113.7", 1))
-        async with httpx.AsyncClient(transport=elsewhere, base_url="http://node") as stranger:
+        async with httpx.AsyncClient(transport=elsewhere, base_url="http://localhost") as stranger:
             assert (await stranger.post("/v1/validators", json={"validators": 1})).status_code == 403
         lured = await http.post(
             "/v1/validators", json={"validators": 1}, headers={"origin": "https://e.example"}

@@ -96,7 +96,7 @@ def talk(scenario: Any, **settings: Any) -> None:
     async def run() -> None:
         node = FakeNode(**settings)
         app = create_app(node.service, lambda *_: None, node.settings)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as http:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
             await scenario(http, node)
 
     asyncio.run(run())

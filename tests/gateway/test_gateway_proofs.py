@@ -140,7 +140,7 @@ def talk(scenario: Callable[[httpx.AsyncClient, ProvingNode], Awaitable[None]]) 
         node.grow(4)
         app = create_app(node.service, lambda _what, error: faults.append(error))
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://node") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             await scenario(http, node)
         assert faults == []
 

@@ -1,0 +1,133 @@
+"""Whether this node serves what it says, and if not, why. What is asked of others comes in as calls.
+
+A node is ready when its parts answer, it takes part in a network (a member that knows a leader, or an
+observer that follows through a peer), and nothing has stopped it. Whatever makes it unready also makes what
+is read here old sooner or later: the reasons stand in `/v1/ready`, under `gateway` in `/v1/status`, and in a
+header of every answer.
+
+Parts are asked in the background, LOOK_S apart, however many ask for readiness. What is normal for a moment
+(an election, a peer that reconnects) is a reason only after PATIENCE_S.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from actors.gateway.backend import BusyError, UnavailableError
+
+LOOK_S, ANSWER_TIMEOUT_S = 1.0, 2.0
+PATIENCE_S = 3.0
+REASON_CHARS_MAX = 300
+Facts = Mapping[str, Any]
+Ask = Callable[[], Coroutine[Any, Any, Any]]
+NOT_LOOKED = "this node is starting"
+
+
+class Readiness:
+    """What the last look at the node's parts found.
+
+    status: of Consensus. storage, peer: health of those actors; peer is None for a node without one. members:
+    rows as `Consensus.members` gives them.
+    """
+
+    def __init__(
+        self,
+        status: Ask,
+        storage: Ask | None,
+        peer: Ask | None = None,
+        members: Ask | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._status, self._storage, self._peer, self._members = status, storage, peer, members
+        self._clock = clock
+        self._since: dict[str, float] = {}
+        self._watched = False
+        self.reasons: tuple[str, ...] = (NOT_LOOKED,)
+        self.parts: dict[str, bool] = {"storage": False, "consensus": False}
+
+    async def watch(self) -> None:
+        """Look again and again; from now on nobody else needs to."""
+        self._watched = True
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def now(self) -> tuple[dict[str, bool], tuple[str, ...]]:
+        """Parts, and the reasons that speak against this node; looks by itself where nobody watches."""
+        if not self._watched:
+            await self.look()
+        return self.parts, self.reasons
+
+    @property
+    def stale(self) -> str:
+        """The reasons in one line; "" for a node that is ready, or has not been looked at yet."""
+        return "" if self.reasons == (NOT_LOOKED,) else "; ".join(self.reasons)
+
+    async def look(self) -> None:
+        """Ask all parts at once."""
+        calls = _answer(self._status), _answer(self._storage), _answer(self._peer)
+        status, storage, peer = await asyncio.gather(*calls)
+        self.parts = {"storage": storage is not None, "consensus": status is not None}
+        members = None
+        if status is not None and _lacks_leader(status):
+            members = await _answer(self._members)
+        found = [f"{name} does not answer" for name, answers in self.parts.items() if not answers]
+        found += _of_storage(storage or {})
+        found += self._of_network(status, peer, members) if status is not None else []
+        self.reasons = tuple(reason[:REASON_CHARS_MAX] for reason in dict.fromkeys(found))
+
+    def _of_network(self, status: Facts, peer: Facts | None, members: Any) -> list[str]:
+        """What Consensus and Peer say, and what has lasted too long."""
+        found = [f"halted: {status['halted']}"] if status.get("halted") else []
+        if reason := str(status.get("reason") or ""):
+            found.append(reason)
+        role, observes = status.get("role"), status.get("role") == "observer"
+        if role == "starting":
+            found.append("this node's consensus is starting")
+        if _removed(status, members):
+            return [*found, "this node is not a member of the network any more"]
+        cut_off = observes and peer is not None and not peer.get("peers", 1)
+        lasting = {
+            "no leader is known": _lacks_leader(status),
+            "peer does not answer": observes and self._peer is not None and peer is None,
+            "no peer is connected, so nothing can be followed": cut_off,
+        }
+        if observes and peer is not None and peer.get("halted"):
+            found.append(f"this node does not follow any more: {peer['halted']}")
+        return found + [reason for reason, holds in lasting.items() if self._lasts(reason, holds)]
+
+    def _lasts(self, reason: str, holds: bool) -> bool:
+        if not holds:
+            self._since.pop(reason, None)
+            return False
+        now_s = self._clock()
+        return now_s - self._since.setdefault(reason, now_s) >= PATIENCE_S
+
+
+async def _answer(ask: Ask | None) -> Any:
+    """What a part says; None where it does not, or not in time."""
+    if ask is None:
+        return None
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return await ask()
+    except (UnavailableError, BusyError, TimeoutError):
+        return None
+
+
+def _lacks_leader(status: Facts) -> bool:
+    return status.get("role") not in ("leader", "observer", "starting") and not status.get("leader")
+
+
+def _removed(status: Facts, members: Any) -> bool:
+    return any(
+        row.get("identity") == status.get("identity") and row.get("role") == "out" for row in members or ()
+    )
+
+
+def _of_storage(health: Facts) -> list[str]:
+    found = [f"the disk is full: {health['read_only']}"] if health.get("read_only") else []
+    return found + ([f"storage: {health['background_error']}"] if health.get("background_error") else [])
