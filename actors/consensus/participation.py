@@ -27,6 +27,7 @@ from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, S
 from actors.consensus.ports import NodePorts
 from actors.consensus.producing import Producer
 from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
+from actors.consensus.raft.terms import term_ceiling
 from actors.consensus.replica import Head, Replica, StoredLog, installation
 from actors.consensus.stages import StageTimes
 from actors.consensus.standing import Standing, describe_standing
@@ -160,11 +161,22 @@ class Participation:
                 headers,
             )
             self.engine.on_silence = self._log.info
-            self.engine.watch(Standing(node.genesis, replica.raft, self._log.info, self._log.warning).look)
+            self._watch(replica, Standing(node.genesis, replica.raft, self._log.info, self._log.warning))
             self.engine.avoids = lambda who: node.convictions.avoids(who, self._clock_ms())
         else:
             self.pipeline = self._new_pipeline(_position(head))
         self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
+
+    def _watch(self, replica: Replica, standing: Standing) -> None:
+        node = self._node
+
+        def look() -> None:
+            replica.raft.term_ceiling = term_ceiling(node.wall_ms() - node.genesis.created_ms)
+            standing.look()
+
+        look()
+        if self.engine is not None:
+            self.engine.watch(look)
 
     async def _close(self) -> None:
         pipeline, self.pipeline = self.pipeline, None

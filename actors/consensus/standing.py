@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.consensus.raft import Raft, Role
-from actors.consensus.raft.records import AWAITED, TERM_MAX
+from actors.consensus.raft.records import AWAITED
 from actors.ledger.genesis import Genesis
 
 
 def describe_standing(genesis: Genesis, raft: Raft) -> str:
     """Why this member cannot vote or the network makes no blocks yet; empty if all is well."""
-    if raft.term >= TERM_MAX:
+    if raft.term >= raft.term_ceiling:
         return (
             f"this member's term is {raft.term}, which no network reaches: stop it and run "
             "`node.py members repair-term`"

@@ -41,7 +41,7 @@ from .messages import (
 from .options import RaftOptions
 from .progress import FollowerStatus
 from .quorum import VoteOutcome, vote_outcome
-from .records import TERM_MAX, BlockVote, DurableState, Proposal
+from .records import BlockVote, DurableState, Proposal
 from .signing import signable_index
 from .trace import TraceRecord
 
@@ -113,13 +113,11 @@ class Raft(Founding):
         self._advance_clock(now_ms)
         if message.to != self.id or message.sender == self.id:
             raise ProtocolViolationError(f"message from {message.sender} to {message.to} reached {self.id}")
-        if message.term > TERM_MAX:
-            raise ProtocolViolationError(f"{message.sender} speaks of term {message.term}")
         heard = self._hears(message)
         if isinstance(message, ConfigurationRequest):  # a removed member learns so that it is out
             self._on_configuration_request(message)
             return
-        if not heard:
+        if not heard or message.term > self.term_ceiling:
             self.messages_ignored += 1
             return
         self._note_origin(message)
@@ -204,10 +202,6 @@ class Raft(Founding):
         if kind is PreVoteRequest or (kind is PreVoteResponse and getattr(message, "granted", False)):
             return True  # speaks of a term that nobody has entered
         if isinstance(message, VoteRequest) and not message.transfer and self._is_loyal():
-            return False
-        if message.term > self.term + self.options.term_jump_max:
-            if isinstance(message, (*_FROM_LEADER, VoteRequest)):
-                self._become_follower(self.term + self.options.term_jump_max, None)
             return False
         self._become_follower(message.term, message.sender if isinstance(message, _FROM_LEADER) else None)
         return True

@@ -7,11 +7,8 @@ old may not know its leader: one that has heard no leader for a while asks all m
 later committed configuration, believes a member's answer as far as hearing goes, and then hears that leader.
 It never counts votes or acknowledgements by what it was told, only by its own log.
 
-Terms. Election, heartbeat and entries of a later term take a replica into that term, but by no more than
-`term_jump_max` a message. What leads further is dropped; if it comes from a leader or asks for a vote that
-nothing forbids, the term rises by that much first, and the sender's next message by as much again, so that a
-member that was away for long follows within seconds. An answer or a forwarded proposal of a term further
-ahead changes nothing. No message has a term above TERM_MAX. A durable term up there ends a replica's
+Terms. A message of a term above `term_ceiling`, which the shell raises with the age of the network (see
+terms.py), changes nothing either, and nobody campaigns beyond it. A durable term up there ends a replica's
 campaigns; `node.py members repair-term` brings it back to what its log supports.
 
 Disks. A voter is a member *and* the disk on which it remembers what it voted for and acknowledged. `disk` is
@@ -46,7 +43,7 @@ from .messages import (
     VoteRequest,
 )
 from .progress import Progress
-from .records import TERM_MAX, Configuration
+from .records import Configuration
 from .state import RaftState
 
 # What is heard from the named disk alone: what candidates and leaders say, and who is a member.
@@ -162,7 +159,7 @@ class Identity(RaftState):
         counted in the one before: those may be the only ones whose logs are complete enough to win, though
         they work for a configuration without themselves (Raft dissertation, section 4.2.2).
         """
-        if self.term >= TERM_MAX or (self.founded_elsewhere and not self.configuration.disks):
+        if self.term >= self.term_ceiling or (self.founded_elsewhere and not self.configuration.disks):
             return False
         if self.configuration.is_voter(self.id):
             return self._is_named(self.configuration)

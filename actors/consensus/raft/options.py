@@ -39,8 +39,6 @@ class RaftOptions(msgspec.Struct, frozen=True):
     # A snapshot that a follower did not report is offered again after this long.
     snapshot_retry_ms: int = 2000
 
-    # Most that one message raises the term; what leads further raises it by as much at a time, or not at all.
-    term_jump_max: int = 1024
     # The founding entry must be acknowledged by every voter before anything is committed, or, if false, by a
     # majority: then a network whose first blocks were made without a member can be founded a second time, by
     # that member and a majority that has lost its disks.

@@ -28,7 +28,7 @@ from .messages import VOTES_PER_MESSAGE_MAX, Message
 from .options import RaftOptions
 from .progress import Progress
 from .quorum import agreed
-from .records import BlockVote, Configuration, DurableState, Entry, HardState, SnapshotMeta
+from .records import TERM_MAX, BlockVote, Configuration, DurableState, Entry, HardState, SnapshotMeta
 
 NO_EFFECTS = Effects()
 
@@ -75,13 +75,14 @@ class RaftState(ABC):
         self.handed_index = self.commit_index
         self.durable_index = self.written_index = self.log.last_index
         self.proposals_dropped = self.messages_ignored = 0
+        self.term_ceiling = TERM_MAX  # the shell's, see terms.py
         self.founded_elsewhere = False  # a member's log names disks, and this one's does not
         # Members that an operator lets count from whatever disk, with the disk that was named for them.
         self.readmitted: dict[int, bytes | None] = {}
         self._founded = not disk
         self._heard: dict[int, frozenset[bytes]] | None = None  # see identity.py; None: to be drawn up anew
         self._told: Configuration | None = None
-        self._told_index = self._timeouts_without_leader = 0
+        self._told_index = self._timeouts_without_leader = self._ask_again_ms = self._round = 0
 
         self._rng = rng
         self._on_trace = on_trace
@@ -99,12 +100,8 @@ class RaftState(ABC):
 
         self._progress: dict[int, Progress] = {}
         self._votes: dict[int, bool] = {}
-        self._ask_again_ms = 0
         self._gave_way = self._stubborn = False
-        self._round = 0
-        self._round_due = False
-        self._lease_forgone = False
-        self._replication_due = False
+        self._round_due = self._lease_forgone = self._replication_due = False
         self._heartbeat_deadline_ms = now_ms
         self._uncommitted_bytes = 0
         # A replica that has forgotten whom it heard must respect a lease that it may have helped to give.
