@@ -46,8 +46,8 @@ def _lost_its_vote(raft: Raft) -> bool:
 
 
 def _missing(genesis: Genesis, raft: Raft) -> str:
-    if raft.role is not Role.LEADER:
-        return "the leader knows who is missing" if raft.leader else "no majority is there"
+    if raft.role is Role.FOLLOWER:
+        return "its leader knows who is missing" if raft.leader else "they are being asked"
     waiting = ", ".join(genesis.members[member - 1].name for member in raft.founding_waits_for)
     return f"waiting for {waiting or 'their answers'}"
 

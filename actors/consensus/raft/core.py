@@ -213,7 +213,7 @@ class Raft(Founding):
         elif isinstance(message, PreVoteRequest):
             self._reply(PreVoteResponse(self.id, message.sender, self.term, False))
         elif isinstance(message, VoteRequest):
-            self._send_after_write(VoteResponse(self.id, message.sender, self.term, False))
+            self._send_after_write(VoteResponse(self.id, message.sender, self.term, False, message.disk))
 
     def _on_forward_request(self, m: ForwardRequest) -> None:
         for proposal in m.proposals:

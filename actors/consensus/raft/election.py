@@ -66,7 +66,7 @@ class Election(Identity):
         self._stubborn, self._gave_way = self._gave_way, False
         self._votes = {self.id: True}
         self._reset_election_timer()
-        if vote_outcome(self.configuration, self._votes) is VoteOutcome.WON:
+        if self._outcome() is VoteOutcome.WON:
             self._campaign(transfer=False)
             return
         self._ask_for_pre_votes()
@@ -84,7 +84,7 @@ class Election(Identity):
         self.role = Role.CANDIDATE
         self.leader = None
         self.term += 1
-        self.vote = self.id
+        self.vote, self._vote_disk = self.id, self.disk
         self._votes = {}
         self._reset_election_timer()
         self._emit(trace.BECOME_CANDIDATE)
@@ -105,7 +105,7 @@ class Election(Identity):
 
     def _count_vote(self, member: int, granted: bool) -> None:
         self._votes.setdefault(member, granted)
-        outcome = vote_outcome(self.configuration, self._votes)
+        outcome = self._outcome()
         if outcome is VoteOutcome.WON:
             if self.role is Role.PRE_CANDIDATE:
                 self._campaign(transfer=False)
@@ -113,6 +113,16 @@ class Election(Identity):
                 self._become_leader()
         elif outcome is VoteOutcome.LOST:
             self._become_follower(self.term, None)
+
+    def _outcome(self) -> VoteOutcome:
+        """How the election stands. Who founds a network needs every vote: while no disks are named, one that
+        lost its own would be counted twice in a term."""
+        outcome = vote_outcome(self.configuration, self._votes)
+        founds = self.disk and not self.configuration.disks and self.options.founded_by_all
+        if founds and outcome is VoteOutcome.WON:
+            voters = {*self.configuration.voters, *self.configuration.outgoing}
+            return outcome if all(self._votes.get(voter) for voter in voters) else VoteOutcome.PENDING
+        return outcome
 
     def _become_leader(self) -> None:
         self.role = Role.LEADER
@@ -178,15 +188,16 @@ class Election(Identity):
     def _on_vote_request(self, m: VoteRequest) -> None:
         if self._is_loyal() and not m.transfer:
             return
-        free = self.vote == m.sender or (self.vote == 0 and self.leader is None)
+        same = (self.vote, self._vote_disk) == (m.sender, m.disk)
+        free = same or (self.vote == 0 and self.leader is None)
         granted = free and self.log.is_up_to_date(m.last_index, m.last_term)
         if granted:
-            self.vote = m.sender
+            self.vote, self._vote_disk = m.sender, m.disk
             self._reset_election_timer()
-        self._send_after_write(VoteResponse(self.id, m.sender, self.term, granted))
+        self._send_after_write(VoteResponse(self.id, m.sender, self.term, granted, m.disk))
 
     def _on_vote_response(self, m: VoteResponse) -> None:
-        if self.counts(m.sender, m.disk):
+        if m.candidate == self.disk and self.counts(m.sender, m.disk):
             self._count_vote(m.sender, m.granted)
 
     def _on_transfer_request(self, m: TransferRequest) -> None:

@@ -4,7 +4,8 @@ Founding. At the first start nobody knows anybody's disk, and a member that lost
 told from one that starts for the first time: 1 and 2 found the network while 3 is away, 2 is emptied, and 2
 and 3 found it again. So the first entry of the log, the founding entry, names the disks of all voters, and
 
-- the leader writes it once it has heard from every voter, and nobody's log names disks already;
+- whoever founds it is elected by every voter, so that two cannot be in one term, even if somebody forgets
+  that it voted; it writes the entry once nobody's log names disks already;
 - nothing is committed, and no block proposed, before every voter has acknowledged it from the disk that it
   names (or a majority, if the operator has asked for that: `founded_by_all`).
 
@@ -52,9 +53,11 @@ class Founding(Reconfiguration):
 
     @property
     def founding_waits_for(self) -> tuple[int, ...]:
-        """Voters that this leader has not heard from, or that have not acknowledged the founding entry."""
-        if self.is_founded or self.role is not Role.LEADER:
+        """Voters that have not voted for this candidate, or not acknowledged this leader's founding entry."""
+        if self.is_founded or self.role is Role.FOLLOWER:
             return ()
+        if self.role is not Role.LEADER:
+            return tuple(m for m in self.configuration.voters if m not in self._votes)
         index = self.log.last_index or 1
         return tuple(m for m in self.configuration.voters if self._match_of(m) < index)
 

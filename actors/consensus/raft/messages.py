@@ -85,9 +85,10 @@ class VoteRequest(Message, frozen=True, tag=3):
 
 
 class VoteResponse(Message, frozen=True, tag=4):
-    """A vote, durable before it is sent."""
+    """A vote, durable before it is sent. It is for the candidate's disk that asked, and for no copy."""
 
     granted: bool
+    candidate: Disk = b""
 
 
 class AppendRequest(Message, frozen=True, tag=5):
@@ -120,11 +121,12 @@ class AppendResponse(Message, frozen=True, tag=6):
 
 
 class HeartbeatRequest(Message, frozen=True, tag=7):
-    """A sign of life. `commit` never exceeds what this follower has acknowledged."""
+    """A sign of life. `commit` never exceeds what this follower has acknowledged from disk `acknowledged`."""
 
     commit: Index
     round: Count
     sent_ms: Count
+    acknowledged: Disk = b""
 
 
 class HeartbeatResponse(Message, frozen=True, tag=8):
@@ -158,6 +160,7 @@ class ReadResponse(Message, frozen=True, tag=12):
     incarnation: Count
     read_id: Count
     index: Index
+    reader: Disk = b""  # that asked
 
 
 class ForwardRequest(Message, frozen=True, tag=13):

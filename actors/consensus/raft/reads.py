@@ -26,10 +26,11 @@ from .replication import Replication
 class PendingRead:
     """A read that waits for its leader to be confirmed."""
 
-    __slots__ = ("incarnation", "index", "member", "read_id", "round")
+    __slots__ = ("incarnation", "index", "member", "read_id", "reader", "round")
 
-    def __init__(self, member: int, incarnation: int, read_id: int) -> None:
+    def __init__(self, member: int, incarnation: int, read_id: int, reader: bytes) -> None:
         self.member = member
+        self.reader = reader
         self.incarnation = incarnation
         self.read_id = read_id
         self.index = 0
@@ -52,7 +53,7 @@ class Reads(Replication):
         if self.role is Role.LEADER:
             if len(self._reads_waiting) + len(self._reads_pending) >= self.options.reads_max:
                 raise LimitReachedError("reads_max", self.options.reads_max)
-            self._admit_read(PendingRead(self.id, self.incarnation, read_id))
+            self._admit_read(PendingRead(self.id, self.incarnation, read_id, self.disk))
         elif self.leader is not None:
             self._send(ReadRequest(self.id, self.leader, self.term, self.incarnation, read_id))
         else:
@@ -61,10 +62,10 @@ class Reads(Replication):
     def _on_read_request(self, m: ReadRequest) -> None:
         """A leader that is full drops the request; the asker asks again."""
         if len(self._reads_waiting) + len(self._reads_pending) < self.options.reads_max:
-            self._admit_read(PendingRead(m.sender, m.incarnation, m.read_id))
+            self._admit_read(PendingRead(m.sender, m.incarnation, m.read_id, m.disk))
 
     def _on_read_response(self, m: ReadResponse) -> None:
-        if m.incarnation == self.incarnation:
+        if (m.incarnation, m.reader) == (self.incarnation, self.disk):
             self._reads.append(ReadReady(m.read_id, m.index))
 
     def _admit_read(self, read: PendingRead) -> None:
@@ -114,7 +115,7 @@ class Reads(Replication):
             self._reads.append(ReadReady(read.read_id, read.index))
         else:
             response = ReadResponse(
-                self.id, read.member, self.term, read.incarnation, read.read_id, read.index
+                self.id, read.member, self.term, read.incarnation, read.read_id, read.index, read.reader
             )
             self._send(response)
 

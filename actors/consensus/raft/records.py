@@ -110,10 +110,11 @@ class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What must never be forgotten: the latest term seen and the vote cast in it (0 for none)."""
+    """What must never be forgotten: the latest term seen and the vote in it (0: none), for which disk."""
 
     term: Term = 0
     vote: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
+    disk: Disk = b""
 
 
 class BlockVote(msgspec.Struct, frozen=True, array_like=True, gc=False):

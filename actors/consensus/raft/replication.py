@@ -79,7 +79,11 @@ class Replication(Election):
         for member, progress in self._progress.items():
             if member != self.id:
                 commit = min(progress.match, self.commit_index)
-                self._send(HeartbeatRequest(self.id, member, self.term, commit, self._round, self.now_ms))
+                self._send(
+                    HeartbeatRequest(
+                        self.id, member, self.term, commit, self._round, self.now_ms, progress.disk or b""
+                    )
+                )
 
     def _feed(self, member: int, progress: Progress) -> None:
         """Sends `member` all that its window has room for."""
@@ -272,7 +276,8 @@ class Replication(Election):
 
     def _on_heartbeat_request(self, m: HeartbeatRequest) -> None:
         self._follow(m.sender)
-        self._commit_to(min(m.commit, self.log.last_index))
+        if m.acknowledged == self.disk:  # another disk's log may hold other entries up there
+            self._commit_to(min(m.commit, self.log.last_index))
         self._reply(HeartbeatResponse(self.id, m.sender, self.term, m.round, m.sent_ms, self._take_votes()))
 
     # --- snapshots ---------------------------------------------------------------------------------------

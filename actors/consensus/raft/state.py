@@ -64,7 +64,7 @@ class RaftState(ABC):
         self.now_ms = now_ms
         self.incarnation = incarnation
         self.term = durable.hard_state.term
-        self.vote = durable.hard_state.vote
+        self.vote, self._vote_disk = durable.hard_state.vote, durable.hard_state.disk
         self.role = Role.FOLLOWER
         self.leader: int | None = None
         self.log = Log(durable)
@@ -162,7 +162,7 @@ class RaftState(ABC):
             return
         if term > self.term:
             self.term = term
-            self.vote = 0
+            self.vote, self._vote_disk = 0, b""
         self.role = Role.FOLLOWER
         self.leader = leader
         self._reset_election_timer()
@@ -311,9 +311,9 @@ class RaftState(ABC):
 
     def _hard_state(self) -> HardState:
         written = self._written_hard
-        if written.term == self.term and written.vote == self.vote:
+        if (written.term, written.vote, written.disk) == (self.term, self.vote, self._vote_disk):
             return written
-        return HardState(self.term, self.vote)
+        return HardState(self.term, self.vote, self._vote_disk)
 
     def _take_write(self) -> Write | None:
         hard_state = self._hard_state()

@@ -9,6 +9,7 @@ import pytest
 from actors.consensus.raft import (
     Configuration,
     DurableState,
+    Entry,
     EntryKind,
     HardState,
     MembershipError,
@@ -73,11 +74,10 @@ def test_nothing_is_final_while_a_member_is_missing() -> None:
     network = Disks()
     network.cut = {3}
     network.run(1000)
-    leader = network.leader()
-    assert leader.founding_waits_for == (1, 2, 3)  # there is no entry yet that they could acknowledge
-    with pytest.raises(FoundingError, match="waiting"):
-        leader.propose(proposal(1), network.now_ms)
-    assert leader.commit_index == 0
+    assert all(network[member].role is not Role.LEADER for member in (1, 2))
+    network[1].tick(network.now_ms + 1000)
+    assert 3 in network[1].founding_waits_for
+    assert 1 not in network[1].founding_waits_for
     network.cut = set()
     network.run(1000)
     network.propose(network.leader().id, 1)
@@ -93,6 +93,8 @@ def test_an_entry_that_not_all_acknowledge_founds_nothing() -> None:
     assert leader.founding_waits_for == (3,)
     assert not leader.is_founded
     assert leader.commit_index == 0
+    with pytest.raises(FoundingError, match="waiting for 3"):
+        leader.propose(proposal(1), network.now_ms)
 
 
 def test_a_member_that_loses_its_disk_meanwhile_is_named_anew() -> None:
@@ -209,6 +211,42 @@ def test_an_old_backup_is_another_disk() -> None:
     assert network.digests(3)[-2:] == [1, 2]
 
 
+def test_a_heartbeat_for_one_disk_commits_nothing_on_another() -> None:
+    network = founded()
+    follower = next(m for m in (1, 2, 3) if m != network.leader().id)
+    raft, leader = network[follower], network.leader()
+    network.cut = {1, 2, 3}
+    tail = Entry(raft.log.last_index + 1, leader.term, EntryKind.BLOCK, b"\x07" * 32)
+    append = wire.AppendRequest(
+        leader.id,
+        follower,
+        leader.term,
+        raft.log.last_index,
+        raft.log.last_term,
+        0,
+        1,
+        (tail,),
+        disk=disk(leader.id),
+        named=True,
+    )
+    raft.step(append, network.now_ms)
+    for life in (1, 0):
+        before = raft.commit_index
+        sign = wire.HeartbeatRequest(
+            leader.id,
+            follower,
+            leader.term,
+            tail.index,
+            1,
+            0,
+            disk(follower, life),
+            disk=disk(leader.id),
+            named=True,
+        )
+        raft.step(sign, network.now_ms)
+        assert (raft.commit_index > before) is (life == 0)
+
+
 def test_of_two_copies_the_named_one_counts() -> None:
     network = founded()
     leader = network.leader()
@@ -225,7 +263,7 @@ def test_of_two_copies_the_named_one_counts() -> None:
 def answers(sender: int, to: int, term: int, life: int) -> list[Message]:
     from_disk = {"disk": disk(sender, life), "named": True}
     return [
-        wire.VoteResponse(sender, to, term, True, **from_disk),
+        wire.VoteResponse(sender, to, term, True, disk(to), **from_disk),
         wire.PreVoteResponse(sender, to, term + 1, True, **from_disk),
     ]
 

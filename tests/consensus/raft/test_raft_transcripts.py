@@ -43,7 +43,18 @@ def told_message(m: Message) -> str:
             f"rejected at {m.index}, hint {m.hint_term}/{m.hint_index}" if m.rejected else f"match {m.index}"
         )
     else:
-        hidden = {"sender", "to", "term", "sent_ms", "votes", "disk", "named"}
+        hidden = {
+            "sender",
+            "to",
+            "term",
+            "sent_ms",
+            "votes",
+            "disk",
+            "named",
+            "candidate",
+            "acknowledged",
+            "reader",
+        }
         shown = [name for name in m.__struct_fields__ if name not in hidden]
         fields += [f"{name} {getattr(m, name)}" for name in shown]
     return f"{m.sender} -> {m.to} {type(m).__name__}: {', '.join(fields)}"
