@@ -13,6 +13,7 @@ from gateway_fake_node import FakeNode, until
 from actors.gateway.api import create_app
 from actors.gateway.limits import ApiKeys
 from actors.gateway.server import HttpServer, bind
+from actors.settings import GatewaySettings
 
 
 class Served:
@@ -28,7 +29,9 @@ class Served:
         self.url = self.server.url
 
     async def _serve(self, port: int = 0) -> HttpServer:
-        app = create_app(self.node.service, lambda _what, error: self.faults.append(error), None, self._keys)
+        settings = GatewaySettings(allowed_hosts=["gateway.example"])
+        faults = self.faults
+        app = create_app(self.node.service, lambda _what, error: faults.append(error), settings, self._keys)
         committed = self.node.service.committed
 
         def published(delta: dict[str, Any]) -> None:
