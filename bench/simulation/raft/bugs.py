@@ -23,6 +23,7 @@ from actors.consensus.raft.messages import (
 )
 from actors.consensus.raft.quorum import agreed
 from actors.consensus.raft.reads import PendingRead
+from actors.consensus.raft.records import TERM_MAX
 
 
 def _rewired(kind: type[Message], handler: Callable[[Any, Any], None]) -> dict[Any, dict[Any, Any]]:
@@ -249,6 +250,66 @@ class SignWithoutVote(Raft):
         return self.durable_index if self.log.term_at(self.durable_index) == self.term else 0
 
 
+class DiskNotChecked(Raft):
+    """Counts whoever speaks with a member's key, from whatever disk: a voter that forgot votes on."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._founded = True
+
+    def _note_origin(self, m: Message) -> None:
+        return
+
+    def _hears(self, m: Message) -> bool:
+        return m.sender in self._whom_to_hear()
+
+    def counts(self, member: int, disk: bytes) -> bool:
+        return True
+
+    def _is_named(self, configuration: Configuration) -> bool:
+        return True
+
+
+class FoundedByMajority(Raft):
+    """Makes the first block when a majority is there."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.options = msgspec.structs.replace(self.options, founded_by_all=False)
+
+
+class CountsUnnamedDisk(Raft):
+    """Counts acknowledgements of a disk that is not the one that is named."""
+
+    def _match_of(self, member: int) -> int:
+        progress = self._progress.get(member)
+        return progress.match if progress else 0
+
+
+class HeartbeatForAnyDisk(Raft):
+    """Takes the commit index of a heartbeat that was meant for another disk."""
+
+    def _on_any_heartbeat(self, m: HeartbeatRequest) -> None:
+        self._on_heartbeat_request(msgspec.structs.replace(m, acknowledged=self.disk))
+
+    _HEARS = _rewired(HeartbeatRequest, _on_any_heartbeat)
+
+
+class RemovedMemberCounts(Raft):
+    """Hears everybody whose key the network has ever known."""
+
+    def _hears(self, m: Message) -> bool:
+        return True
+
+
+class TermsUnbounded(Raft):
+    """Follows a message into whatever term it claims."""
+
+    def step(self, message: Message, now_ms: int) -> None:
+        self.term_ceiling = TERM_MAX
+        super().step(message, now_ms)
+
+
 # Each with the features of a schedule under which it hides worst.
 PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
     (VoteNotPersisted, frozenset(("turncoat", "crowded", "rash"))),
@@ -274,4 +335,10 @@ PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
     (SignWhateverTerm, frozenset(("figure-8", "tight"))),
     (SignAtElection, frozenset(("figure-8", "tight"))),
     (SignWithoutVote, frozenset(("membership", "assassin"))),
+    (DiskNotChecked, frozenset(("wipe", "backup", "crash"))),
+    (FoundedByMajority, frozenset(("refound",))),
+    (CountsUnnamedDisk, frozenset(("wipe", "crash"))),
+    (HeartbeatForAnyDisk, frozenset(("backup", "assassin"))),
+    (RemovedMemberCounts, frozenset(("outcast",))),
+    (TermsUnbounded, frozenset(("outcast",))),
 )

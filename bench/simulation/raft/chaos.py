@@ -11,6 +11,7 @@ from random import Random
 
 from actors.consensus.raft import Raft, RaftError, RaftOptions
 
+from .amnesia import MEMORY_FAULTS, Amnesia
 from .linearizability import Operation, is_linearizable
 from .nemesis import ATTACKS, Nemesis
 from .network import Faults
@@ -19,12 +20,13 @@ from .violation import ViolationError
 from .world import World
 
 PROGRESS_MS_MAX = 6000.0
+LOST_MS = 1500.0  # watched after healing where progress is not promised
 CLOCK_ERROR_MAX = 0.2
 LEASE_CLOCK_ERROR = 0.05
 FAULTS = ("loss", "duplicate", "straggle", "partition", "crash", "pause", "drift", "slow-disk")
 OPERATIONS = ("snapshot", "transfer", "membership")
-SETTINGS = ("lease", "tight", "crowded", "rash")
-FEATURES = FAULTS + OPERATIONS + SETTINGS + ATTACKS
+SETTINGS = ("lease", "tight", "crowded", "rash", "founding")
+FEATURES = FAULTS + OPERATIONS + SETTINGS + ATTACKS + MEMORY_FAULTS
 
 
 def _rash(raft_type: type[Raft]) -> type[Raft]:
@@ -57,6 +59,7 @@ class Schedule:
             faults=self._faults(),
             clock_error=error if "drift" in self.enabled else 0.0,
             over_the_wire=rng.random() < 0.1,
+            founded=not self.enabled & {"founding", "refound"},
         )
         self.world.write_ms_max = rng.choice((1.0, 4.0, 20.0))
         if "slow-disk" in self.enabled:
@@ -95,9 +98,13 @@ class Schedule:
         world = self.world
         self._plan_storm()
         Nemesis(world, self.rng, self.enabled, self.chaos_ms)
+        amnesia = Amnesia(world, self.rng, self.enabled, self.chaos_ms)
         world.run_until(self.chaos_ms)
         self._heal()
-        self._await_progress()
+        if amnesia.may_be_stuck:
+            world.run_until(world.now_ms + LOST_MS)
+        else:
+            self._await_progress()
         if not is_linearizable(world.history):
             raise ViolationError("linearizability: no order of the operations explains the reads")
         return world.history
@@ -125,6 +132,8 @@ class Schedule:
     def _heal(self) -> None:
         world = self.world
         world.network.heal_all()
+        for member in tuple(world.twins):
+            world.end_twin(member)
         world.slow_write_chance = 0.0
         world.write_ms_max = 2.0
         for replica in world.replicas.values():

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from actors.consensus.raft import Configuration, Entry, EntryKind, Raft, Role, SnapshotMeta
 from actors.consensus.raft.membership import configuration_of
 from actors.consensus.raft.quorum import agreed
 
 from .certification import Certification
-from .disk import State
+from .disk import Disk, State
 from .violation import ViolationError
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ class Invariants:
     def __init__(self, configuration: Configuration, members: int) -> None:
         """members: how many the genesis names, those included that join later."""
         self.certification = Certification(members)
-        self.leaders: dict[int, int] = {}
+        self.disks: dict[bytes, Disk] = {}  # by identity, the lost ones too
+        self.leaders: dict[int, tuple[int, bytes]] = {}
         self.entries: dict[tuple[int, int], tuple[bytes, int | None]] = {}
         self.committed: list[tuple[int, bytes]] = []  # term and digest, from index 1 on
         self.commit_terms: list[int] = []  # the term of whoever committed it first
@@ -59,8 +62,8 @@ class Invariants:
         self.certification.sign(replica, replicas)
 
     def _check_leader(self, raft: Raft) -> None:
-        other = self.leaders.setdefault(raft.term, raft.id)
-        if other != raft.id:
+        other = self.leaders.setdefault(raft.term, (raft.id, raft.disk))
+        if other != (raft.id, raft.disk):
             raise ViolationError(f"election safety: {other} and {raft.id} lead term {raft.term}")
         index = len(self.committed)
         while index and self.commit_terms[index - 1] >= raft.term:
@@ -86,7 +89,7 @@ class Invariants:
         if raft.role is Role.LEADER:
             held = agreed(
                 raft.configuration,
-                lambda member: int(replicas[member].disk.holds(entry.index, entry.term)),
+                lambda member: int(self._holds(raft.configuration, replicas[member], entry)),
             )
             if not held:
                 raise ViolationError(f"durability: entry {entry.index} is committed without a majority")
@@ -119,10 +122,18 @@ class Invariants:
         if snapshot.index > len(self.committed) or self.committed[snapshot.index - 1][0] != snapshot.term:
             raise ViolationError(f"state-machine safety: snapshot {snapshot.index} was not committed")
         expected = next(found for at, found in reversed(self.configurations) if at <= snapshot.index)
-        if snapshot.configuration != expected:
+        # A disk that was emptied begins with a genesis that names none.
+        unnamed = msgspec.structs.replace(self.configurations[0][1], disks=())
+        begins = expected is self.configurations[0][1] and snapshot.configuration == unnamed
+        if snapshot.configuration != expected and not begins:
             raise ViolationError(f"membership: snapshot {snapshot.index} has another configuration")
 
     def check_state(self, index: int, state: State) -> None:
         """When a replica has applied `index`."""
         if self.states.setdefault(index, state) != state:
             raise ViolationError(f"state-machine safety: states differ at {index}")
+
+    def _holds(self, configuration: Configuration, replica: Replica, entry: Entry) -> bool:
+        """Whether a member's named disk has the entry, or had it when it was lost."""
+        disk = self.disks.get(configuration.disk_of(replica.id) or replica.disk_id)
+        return disk is not None and disk.holds(entry.index, entry.term)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 
 from actors.consensus.raft import (
-    Configuration,
     Effects,
     Entry,
     EntryKind,
@@ -13,7 +12,6 @@ from actors.consensus.raft import (
     Raft,
     RaftOptions,
     SnapshotMeta,
-    genesis,
 )
 
 from .disk import Disk, State
@@ -48,10 +46,10 @@ class Clock:
 class Replica:
     """Everything of one member. `raft` is None while it is down."""
 
-    def __init__(self, member: int, configuration: Configuration, clock: Clock) -> None:
+    def __init__(self, member: int, disk: Disk, clock: Clock, disk_id: bytes) -> None:
         self.id = member
         self.clock = clock
-        self.disk = Disk(genesis(configuration.voters, configuration.learners))
+        self.disk, self.disk_id = disk, disk_id
         self.raft: Raft | None = None
         self.incarnation = 0
         self.paused_until_ms = 0.0
@@ -75,10 +73,17 @@ class Replica:
         durable = self.disk.durable_state()
         self.incarnation += 1
         self.raft = raft_type(
-            self.id, durable, rng, self.clock.read(now_ms), options, incarnation=self.incarnation
+            self.id,
+            durable,
+            rng,
+            self.clock.read(now_ms),
+            options,
+            incarnation=self.incarnation,
+            disk=self.disk_id,
         )
         self.state = self.disk.snapshot_state
         self.applied_index = self.checked_commit = durable.applied_index
+        self.checked_durable = 0
         self.led_term = 0
         self.signed_term = self.signed_index = 0
         self.next_read_id = 0

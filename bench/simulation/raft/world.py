@@ -25,14 +25,18 @@ from actors.consensus.raft import (
     Write,
     decode,
     encode,
+    genesis,
 )
+from actors.consensus.raft.terms import TERM_MS
 
-from .disk import State
+from .disk import Disk, State
 from .invariants import Invariants
 from .linearizability import Operation
 from .network import Faults, Network
 from .replica import CRASHED_TICK_MS, Clock, Replica
 from .violation import ViolationError
+
+TERMS_AT_START = 100_000
 
 
 class World:
@@ -48,6 +52,7 @@ class World:
         faults: Faults | None = None,
         clock_error: float = 0.0,
         over_the_wire: bool = False,
+        founded: bool = True,
     ) -> None:
         self.rng = rng
         self.options = options
@@ -63,16 +68,42 @@ class World:
         self.slow_write_chance = 0.0
         self.on_leader: Callable[[Replica], None] | None = None
         self.on_vote: Callable[[Replica], None] | None = None
-        configuration = Configuration(tuple(range(1, voters + 1)))
-        self.invariants = Invariants(configuration, voters + spares)
+        self.voters = tuple(range(1, voters + 1))
+        self.twins: dict[int, Replica] = {}  # second copies, by the member that they speak for
+        self.deaf_until_ms: dict[int, float] = {}  # members whose copy alone is reached
+        self._disks_made = 0
+        disks = {member: self.new_disk() for member in range(1, voters + spares + 1)}
+        named = tuple((member, disks[member]) for member in self.voters) if founded else ()
+        self.first_disks = frozenset(disks.values())
+        self.invariants = Invariants(Configuration(self.voters, disks=named), voters + spares)
         self.replicas = {
-            member: Replica(member, configuration, Clock(rng.random() * 1e6, self.draw_rate()))
-            for member in range(1, voters + spares + 1)
+            member: Replica(member, Disk(genesis(self.voters, (), named)), self.clock(), disks[member])
+            for member in disks
         }
+        for replica in self.replicas.values():
+            self.invariants.disks[replica.disk_id] = replica.disk
         self._queue: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._sequence = 0
         for replica in self.replicas.values():
             self.restart(replica)
+
+    def clock(self) -> Clock:
+        """A clock of somebody's own."""
+        return Clock(self.rng.random() * 1e6, self.draw_rate())
+
+    def new_disk(self) -> bytes:
+        """An identity that no disk has had."""
+        self._disks_made += 1
+        return self._disks_made.to_bytes(16, "big")
+
+    def put_disk(self, replica: Replica, disk: Disk) -> None:
+        """Give a replica another memory, which has an identity of its own."""
+        replica.disk, replica.disk_id = disk, self.new_disk()
+        self.invariants.disks[replica.disk_id] = disk
+
+    def term_ceiling(self) -> int:
+        """As the shell gives it to a core, by a genesis of this world's time 0."""
+        return TERMS_AT_START + int(self.now_ms) // TERM_MS
 
     def draw_rate(self) -> float:
         """A rate for a clock, within the error that this schedule's clocks have."""
@@ -100,12 +131,29 @@ class World:
     # --- inputs of a core --------------------------------------------------------------------------------
 
     def _deliver(self, message: Message) -> None:
-        replica = self.replicas[message.to]
+        self._take(self._reached(message.to), message)
+
+    def _reached(self, member: int) -> Replica:
+        """Of two copies of a member, one at random."""
+        twin = self.twins.get(member)
+        if twin is None:
+            return self.replicas[member]
+        deaf = self.deaf_until_ms.get(member, 0.0) > self.now_ms
+        return twin if deaf or self.rng.random() < 0.5 else self.replicas[member]
+
+    def end_twin(self, member: int) -> None:
+        """The second copy of a member is stopped for good."""
+        twin = self.twins.pop(member, None)
+        if twin is not None:
+            self.crash(twin)
+
+    def _take(self, replica: Replica, message: Message) -> None:
         if replica.raft is None:
             return
         if replica.paused_until_ms > self.now_ms:
-            self.at(replica.paused_until_ms, self._deliver, message)
+            self.at(replica.paused_until_ms, self._take, replica, message)
             return
+        replica.raft.term_ceiling = self.term_ceiling()
         replica.raft.step(message, replica.clock.read(self.now_ms))
         self.settle(replica)
 
@@ -118,6 +166,7 @@ class World:
             return
         local_ms = replica.clock.read(self.now_ms)
         if local_ms >= replica.raft.next_deadline_ms:
+            replica.raft.term_ceiling = self.term_ceiling()
             replica.raft.tick(local_ms)
             self.settle(replica)
         else:
@@ -235,7 +284,8 @@ class World:
         """Starts a replica that is down, from its disk."""
         if replica.raft is None:
             self.invariants.check_snapshot(replica.disk.snapshot)
-            replica.start(self.raft_type, self.options, self.rng, self.now_ms)
+            raft = replica.start(self.raft_type, self.options, self.rng, self.now_ms)
+            raft.term_ceiling = self.term_ceiling()
             self.settle(replica)
 
     def snapshot(self, replica: Replica, retain_entries: int) -> None:
