@@ -14,24 +14,49 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+
+def _leave_while_importing() -> None:
+    """Until a command is under way a signal ends this process at once: `up` with 0, as when it is asked to
+    stop later, others as shells expect. First of all, since the imports take a second or two."""
+    wanted = sys.argv[1:2] == ["up"]
+
+    def leave(number: int, _frame: object) -> None:
+        if wanted and "--json" in sys.argv:
+            os.write(1, b'{"stopped":"while it started"}\n')
+        os._exit(0 if wanted else 128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
+if __name__ == "__main__":
+    _leave_while_importing()
+
 # First, since `actors` has compiled code kept: what comes after it is imported faster.
-from actors.console import UserError, console, explained, undisturbed
+from actors.machine import stopping
 
 # isort: split
 
 import typer
 
-from actors.cluster.actor import RayCluster
+from actors.cluster.actor import RayCluster, lost
+from actors.console import UserError, console, explained
 from actors.directory import DirectoryError, NetworkDirectory, NodeFolder, join_network, open_network
 from actors.ledger.rows import FormatError
+from actors.machine.limits import TooLittleMemoryError, read_limits, require_memory
+from actors.machine.patience import Patience
+from actors.machine.processes import cpu_seconds
 from actors.machine.runtime import keep_private, scratch_dir
+from actors.machine.stopping import undisturbed
 from actors.settings import Settings
 from actors.shell import ActorContext, first_line
 from config.effective import ConfigurationError
@@ -39,6 +64,8 @@ from config.options import config_app
 
 Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
+STOP_EARLY_TIMEOUT_S = 5  # of a node that never was up
+START_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +106,16 @@ class Node:
 
         return ray.get(getattr(self.actors[actor], method).remote(*args), timeout=timeout_s)
 
+    def status(self) -> dict[str, Any] | None:
+        """What Consensus says of the node; None while it does not answer."""
+        from ray.exceptions import GetTimeoutError, RayError
+
+        try:
+            told: dict[str, Any] = self.call("consensus", "status", timeout_s=2)
+        except (RayError, GetTimeoutError):
+            return None
+        return told
+
     def find_validators(self) -> None:
         """Bring `actors` up to date: Validators come and go while the node runs."""
         from actors.validator.actor import with_validators
@@ -113,20 +150,29 @@ class Node:
         return pids
 
 
-def stop_nodes(nodes: list[Node]) -> None:
-    """Stop in the order of the flow: no new submissions, last blocks committed, disks closed."""
+def stop_nodes(nodes: list[Node], limit_s: float = STOP_TIMEOUT_S) -> None:
+    """Stop in the order of the flow: no new submissions, last blocks committed, disks closed.
+
+    Within `limit_s`; what has not stopped by then is killed, which disks bear.
+    """
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
-    for node in nodes:
-        node.find_validators()
+    deadline = time.monotonic() + limit_s
+    for node in nodes if not lost() else ():
+        with suppress(RayError, GetTimeoutError):
+            node.find_validators()
     for kind in ("gateway", "consensus", "mempool", "peer", "validator", "storage"):
+        if lost():  # there is nobody left to close, nor to ask Ray to kill
+            return
         handles = [handle for node in nodes for handle in node.named(kind)]
-        try:
-            ray.get([handle.stop.remote() for handle in handles], timeout=STOP_TIMEOUT_S)
-        except (RayError, GetTimeoutError) as error:
-            console.print(f"{kind} did not stop cleanly: {first_line(error)}", markup=False)
-        for handle in handles:
+        calls = [handle.stop.remote() for handle in handles]
+        ray.wait(calls, num_returns=len(calls), timeout=max(0.5, deadline - time.monotonic()))
+        for call, handle in zip(calls, handles, strict=True):
+            try:
+                ray.get(call, timeout=0)
+            except (RayError, GetTimeoutError) as error:
+                console.print(f"{kind} did not stop cleanly: {first_line(error)}", markup=False)
             ray.kill(handle)
 
 
@@ -165,7 +211,7 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
     store = create("storage", storage, storage.Storage, settings.storage, genesis, allocation, chosen)
     workers = [
         create(f"validator-{n}", validator, validator.Validator, settings.validator)
-        for n in range(count.validator_count(len(directory.nodes), os.cpu_count() or 1))
+        for n in range(count.validator_count(len(directory.nodes), read_limits().whole_cpus))
     ]
     alike = {**validator.OPTIONS, "num_cpus": settings.validator.scheduler_cpus, **spread}
     several = len(genesis.members) > 1
@@ -189,25 +235,34 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
 
 
 def _await_start(nodes: list[Node], progress: Progress) -> None:
-    """Wait until every actor has answered `start`. Raises UserError naming those that have not."""
+    """Wait until every actor has answered `start`. Raises UserError naming those that have not, once nothing
+    has moved for node.start_timeout_s, and KeyboardInterrupt when told to stop."""
     import ray
     from ray.exceptions import RayError
 
     limit_s = nodes[0].settings.node.start_timeout_s
     waiting = {handle.start.remote(): (node, name) for node in nodes for name, handle in node.actors.items()}
-    count, deadline = len(waiting), time.monotonic() + limit_s
+    count, patience = len(waiting), Patience(limit_s, time.monotonic())
     while waiting:
-        done, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+        done, _ = ray.wait(list(waiting), timeout=START_LOOK_S)
+        stopping.check()
         if not done:
-            missing = ", ".join(f"{node.folder.name}/{name}" for node, name in waiting.values())
-            raise UserError(f"not up after node.start_timeout_s={limit_s}: {missing}")
+            patience.used(cpu_seconds(), time.monotonic())
+            if patience.is_over(time.monotonic()):
+                missing = ", ".join(f"{node.folder.name}/{name}" for node, name in waiting.values())
+                raise UserError(f"no progress for node.start_timeout_s={limit_s}, waiting for {missing}")
+            continue
         node, name = waiting.pop(done[0])
         try:
             node.facts[name] = ray.get(done[0]) or {}
         except RayError as error:
             cause = getattr(error, "cause", None) or error
-            raise UserError(f"{name} did not start: {cause}; see {node.folder.path / 'logs'}") from None
-        progress(f"{count - len(waiting)}/{count} actors up ({node.folder.name}/{name})")
+            text = f"{name} did not start: {first_line(cause)}; see {node.folder.path / 'logs'}"
+            raise UserError(text) from None
+        patience.came_up(time.monotonic())
+        others = sorted({name for _, name in waiting.values()})
+        missing = f"; waiting for {', '.join(others)}" if others else ""
+        progress(f"{count - len(waiting)}/{count} actors up ({node.folder.name}/{name}){missing}")
 
 
 def warm_kernels(progress: Progress) -> None:
@@ -236,7 +291,7 @@ def running_network(
 
     if serve and settings.node.gateways and (refusal := exposed_without_keys(settings.gateway)):
         raise UserError(refusal)
-    with scratch_dir() as scratch, console.status("starting") as status:
+    with ExitStack() as stack, console.status("starting") as status:
         started = time.monotonic()
 
         def progress(text: str) -> None:
@@ -244,17 +299,20 @@ def running_network(
             if not console.is_terminal:
                 console.print(f"{time.monotonic() - started:5.1f} s  {text}", markup=False)
 
-        path = data_dir or Path(scratch)
+        path = data_dir or stack.enter_context(scratch_dir())
         if join is None:
             directory = open_network(path, settings.network, nodes, progress)
         else:
             directory = join_network(path, join.genesis, join.name)
+        if settings.node.check_memory and not settings.cluster.address:
+            require_memory(len(directory.nodes), read_limits())
         warm_kernels(progress)
         begun = begin(settings, directory, progress) if join else None
         progress(
             "starting Ray" if not settings.cluster.address else f"joining Ray at {settings.cluster.address}"
         )
         cluster = RayCluster(settings)
+        stopping.serving()
         try:
             with started_nodes(settings, directory, progress, serve) as running:
                 status.stop()
@@ -273,17 +331,19 @@ def started_nodes(
 ) -> Iterator[list[Node]]:
     """All nodes of a network in the Ray cluster that this process is connected to."""
     running: list[Node] = []
+    limit_s: float = STOP_EARLY_TIMEOUT_S
     try:
         for number, folder in enumerate(directory.nodes):
-            running.append(create_node(_settings_of(settings, number), directory, folder, serve))
+            running.append(create_node(settings.of_node(number), directory, folder, serve))
         _await_start(running, progress)
         if serve:
             introduce(running)
+        limit_s = settings.node.stop_timeout_s / 2
         yield running
     finally:
         with undisturbed():
             console.print("stopping")
-            stop_nodes(running)
+            stop_nodes(running, limit_s)
 
 
 @contextmanager
@@ -295,23 +355,6 @@ def running_node(
         raise UserError(f"--nodes {nodes}: this command runs networks of one node")
     with running_network(settings, data_dir, 1, serve) as (cluster, running):
         yield cluster, running[0]
-
-
-def _settings_of(settings: Settings, number: int) -> Settings:
-    """A node's own settings: ports and files that it shares with no other."""
-    gateway, consensus = settings.gateway, settings.consensus
-    if not number:
-        return settings
-    port = gateway.port + number * settings.node.gateways if gateway.port else 0
-    trace = f"{consensus.trace_file}.{number + 1}" if consensus.trace_file else ""
-    peer_port = settings.peer.port + number if settings.peer.port else 0
-    return settings.model_copy(
-        update={
-            "gateway": gateway.model_copy(update={"port": port}),
-            "consensus": consensus.model_copy(update={"trace_file": trace}),
-            "peer": settings.peer.model_copy(update={"port": peer_port}),
-        }
-    )
 
 
 def introduce(nodes: Sequence[Any]) -> None:
@@ -334,12 +377,13 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks; each prints ratios measured in one run.")
 
-_MISTAKES = (ConfigurationError, DirectoryError, FormatError)
+_MISTAKES = (ConfigurationError, DirectoryError, FormatError, TooLittleMemoryError)
 
 
 def main() -> None:
     """Entry point of `node.py` and `raychain`."""
     from actors import offline
+    from actors.doctor.command import doctor
     from actors.gateway import commands
     from actors.up import up
     from bench import demo, hunts, registry
@@ -347,9 +391,11 @@ def main() -> None:
     from bench.soak import commands as soak_commands
 
     keep_private()
+    stopping.interrupt_on_signals()
     app.command()(explained(*_MISTAKES)(up))
     app.command("demo")(explained(*_MISTAKES)(demo.command_demo))
     app.command("attack")(explained(*_MISTAKES)(command_attack))
+    app.command()(doctor)
     app.add_typer(config_app, name="config")
     app.add_typer(bench_app, name="bench")
     app.add_typer(commands.app)

@@ -12,13 +12,35 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
+import tempfile
 from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Where what was compiled is kept between starts: a folder of this user alone."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raychain"
+    """Where what was compiled is kept between starts: a folder of this user alone.
+
+    XDG_CACHE_HOME, else .cache at home, else, where there is no home or it takes no files, a folder among the
+    temporary ones that is this user's own: what is compiled there is run.
+    """
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "raychain"
+    home = Path(os.path.expanduser("~"))
+    if home.is_absolute() and home != Path("/") and os.access(home, os.W_OK | os.X_OK):
+        return home / ".cache" / "raychain"
+    for base in dict.fromkeys((os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp", "/dev/shm")):
+        path = Path(base) / f"raychain-cache-{os.getuid()}"
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+            found = path.lstat()
+        except OSError:
+            continue
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            return path
+    # Somebody else was there first: one of this process and those that it starts.
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="raychain-")
+    return Path(os.environ["XDG_CACHE_HOME"]) / "raychain"
 
 
 def _numba_cache_dir() -> Path:

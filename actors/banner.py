@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -19,6 +19,8 @@ from actors.settings import NetworkSettings
 _REFRESH_S = 1.0
 _PLAIN_EVERY_S = 10.0
 _SHOWN_ACCOUNTS = 3
+SILENT_S_MAX = 60
+_SAME_WISH_S = 0.3
 
 
 class Watched(Protocol):
@@ -30,6 +32,8 @@ class Watched(Protocol):
 
     @property
     def url(self) -> str: ...
+
+    def status(self) -> dict[str, Any] | None: ...
 
     def call(self, actor: str, method: str, *args: Any, timeout_s: float = 60) -> Any: ...
 
@@ -59,21 +63,38 @@ def print_banner(console: Console, nodes: Sequence[Watched], network: NetworkSet
     console.print(Panel(text, title="raychain", expand=False))
 
 
-def watch(console: Console, nodes: Sequence[Watched], stop: threading.Event) -> dict[str, Any]:
-    """Show a status line a node until `stop` is set; returns the last status of the first node."""
+def watch(
+    console: Console, nodes: Sequence[Watched], stop: threading.Event, lost: Callable[[], str]
+) -> tuple[dict[str, Any], str]:
+    """Show a status line a node until `stop` is set, or until the nodes cannot go on.
+
+    Returns the last status of the first node, and why they cannot, empty if they can: `lost` names what of
+    the cluster has died, or no actor has answered for SILENT_S_MAX.
+    """
     lines = [_NodeLine(node) for node in nodes]
-    plain_at = 0.0
+    plain_at, answered_at, reason = 0.0, time.monotonic(), ""
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        while not stop.wait(_REFRESH_S):
+        while not reason:
+            stopping = stop.wait(_REFRESH_S)
+            if stopping:  # whoever told this process to stop may have told its cluster as well
+                time.sleep(_SAME_WISH_S)
+            if dead := lost():
+                reason = f"Ray's {dead} has died"
+            if reason or stopping:
+                break
             shown = Text("\n").join(line.refresh() for line in lines)
             now = time.monotonic()
+            if any(line.answers for line in lines):
+                answered_at = now
+            elif now - answered_at > SILENT_S_MAX:
+                reason = f"no actor has answered for {SILENT_S_MAX} s"
             if console.is_terminal:
                 live.update(shown)
             elif now >= plain_at:
                 plain_at = now + _PLAIN_EVERY_S
                 console.print(shown)
-    status = nodes[0].call("consensus", "status")
-    return {key: status[key] for key in ("height", "hash", "state_root", "blocks", "transactions")}
+    status = (None if reason else nodes[0].status()) or lines[0].status
+    return {key: status[key] for key in ("height", "hash", "state_root", "blocks", "transactions")}, reason
 
 
 class _NodeLine:
@@ -81,15 +102,17 @@ class _NodeLine:
 
     def __init__(self, node: Watched) -> None:
         self._node = node
-        self._status = node.call("consensus", "status")
-        self._at, self._counted = time.monotonic(), self._status["transactions"]
+        self.status = node.call("consensus", "status")
+        self._at, self._counted = time.monotonic(), self.status["transactions"]
+        self.answers = True
 
     def refresh(self) -> Text:
         """The line as of now; what does not answer is red, and its figures are the last known."""
         health = self._node.health()
+        self.answers = any(answer is not None for answer in health.values())
         if health.get("consensus") is not None:
-            self._status = self._node.call("consensus", "status")
-        status, now = self._status, time.monotonic()
+            self.status = self._node.status() or self.status
+        status, now = self.status, time.monotonic()
         tps = max((status["transactions"] - self._counted) / (now - self._at), 0.0)
         self._at, self._counted = now, status["transactions"]
         depth = sum(int(h.get("depth", 0)) for name, h in health.items() if h and name.startswith("mempool"))

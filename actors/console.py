@@ -7,11 +7,8 @@ names the thing and the way out, and exit code 2; a check that did not hold in e
 from __future__ import annotations
 
 import functools
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -72,16 +69,3 @@ def explained(*mistakes: type[Exception]) -> Callable[[Command], Command]:
         return run  # type: ignore[return-value]
 
     return decorate
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let a clean-up finish even if Ctrl-C is pressed again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,17 +1,20 @@
 """A network's data directory: genesis, allocation, and a folder a node with its key. Knows no Ray.
 
-DATA_DIR/genesis.json  allocation.bin        the network
+DATA_DIR/genesis.json  allocation.bin        the network; genesis.json comes last and whole, so that it says
+                                             that all else is there
 DATA_DIR/node-1/node.key                     32-byte Ed25519 seed in hex, mode 0600
 DATA_DIR/node-1/{db,journal,logs}            what the actors of that node write
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +29,24 @@ from actors.ledger.genesis import (
     decode_allocation,
     decode_genesis,
 )
+from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
+from actors.machine.runtime import PRIVATE_MODE
 from actors.settings import NetworkSettings
 
 GENESIS_FILE, ALLOCATION_FILE, KEY_FILE = "genesis.json", "allocation.bin", "node.key"
+NEW = ".new"  # ends the name of a file until it is whole
 NEW_MEMBERS = 3
+_ADVICE = {
+    errno.ENOSPC: "free some space there, or choose another; what is there already is kept",
+    errno.EDQUOT: "the user's quota is used up; what is there already is kept",
+    errno.EROFS: "choose one on a file system that takes files",
+    errno.EACCES: "choose one that this user may write to",
+    errno.EPERM: "choose one that is this user's own",
+    errno.ENOTDIR: "that is a file; choose a folder",
+    errno.EEXIST: "that is a file; choose a folder",
+    errno.ENAMETOOLONG: "choose a shorter one",
+}
 Progress = Callable[[str], None]
 
 
@@ -68,13 +84,48 @@ class NetworkDirectory:
 
 
 def write_secret(path: Path, seed: bytes) -> None:
-    """Write a seed in hex to a new file of mode 0600. Raises FileExistsError rather than overwrite."""
+    """Write a seed in hex to a new file of mode 0600, whole or not at all. Raises FileExistsError rather than
+    overwrite."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}{NEW}")
+    new.unlink(missing_ok=True)
+    _write_new(new, (seed.hex() + "\n").encode())
+    try:
+        os.link(new, path)
+        new.unlink()
+    except PermissionError:  # a file system without links
+        if path.exists():
+            raise
+        new.rename(path)
+    except FileExistsError:
+        new.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there with all of its bytes, synced, or as it was before."""
+    new = path.with_name(f"{path.name}{NEW}")
+    new.unlink(missing_ok=True)
+    _write_new(new, data)
+    new.rename(path)
+    _sync_folder(path.parent)
+
+
+def _write_new(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(seed.hex() + "\n")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_signer(path: Path) -> Signer:
@@ -100,20 +151,74 @@ def read_seed(path: Path) -> bytes:
     return seed
 
 
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What the file system says of a data directory, as a DirectoryError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        advice = _ADVICE.get(error.errno or 0, "see that it is there, and this user's to write")
+        raise DirectoryError(f"--data-dir {path}: {where}: {error.strerror or error}; {advice}") from None
+
+
 def open_network(path: Path, settings: NetworkSettings, nodes: int, progress: Progress) -> NetworkDirectory:
-    """Open the network in `path`, or found one there. Raises DirectoryError if it is another's."""
-    if (path / GENESIS_FILE).exists():
-        return _existing(path, settings, nodes)
-    if path.exists() and any(path.iterdir()):
-        raise DirectoryError(f"{path} is not empty and holds no {GENESIS_FILE}; choose another --data-dir")
-    return _found(path, settings, nodes, progress)
+    """Open the network in `path`, or found one there; a founding that was interrupted is completed.
+
+    Raises DirectoryError if it is another's, or cannot be used.
+    """
+    with _explained(path):
+        if _has(path, GENESIS_FILE):
+            return _existing(path, settings, nodes)
+        if path.exists() and any(path.iterdir()):
+            if not is_half_founded(path):
+                raise DirectoryError(
+                    f"{path} is not empty and holds no {GENESIS_FILE}; restore that from a backup, "
+                    "or choose another --data-dir"
+                )
+            progress("completing a founding that was interrupted")
+        return _found(path, settings, nodes, progress)
+
+
+def _has(path: Path, name: str) -> bool:
+    """Whether a folder has a file. Raises OSError for what is no folder, or cannot be looked into."""
+    try:
+        (path / name).stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_half_founded(path: Path) -> bool:
+    """Whether all that a folder holds is what founding writes before the genesis: no node ever ran on it."""
+    first = {ALLOCATION_FILE, f"{ALLOCATION_FILE}{NEW}", f"{GENESIS_FILE}{NEW}"}
+    for entry in path.iterdir():
+        of_node = entry.name.startswith("node-") and entry.is_dir()
+        inside = {each.name for each in entry.iterdir()} if of_node else {"?"}
+        if entry.name not in first and not inside <= {KEY_FILE, f"{KEY_FILE}{NEW}"}:
+            return False
+    return True
 
 
 def members_in(path: Path | None) -> int:
-    """Members of the network in a data directory; NEW_MEMBERS where there is none yet."""
-    if path is None or not (path / GENESIS_FILE).exists():
+    """Members of the network in a data directory; NEW_MEMBERS where there is none yet. Errors as
+    `open_network`."""
+    if path is None:
         return NEW_MEMBERS
-    return len(decode_genesis((path / GENESIS_FILE).read_bytes()).members)
+    with _explained(path):
+        if not _has(path, GENESIS_FILE):
+            return NEW_MEMBERS
+        return len(genesis_in(path).members)
+
+
+def genesis_in(path: Path) -> Genesis:
+    """The genesis of a folder. Raises OSError without one, DirectoryError for one that cannot be read."""
+    try:
+        return decode_genesis((path / GENESIS_FILE).read_bytes())
+    except FormatError as error:
+        raise DirectoryError(
+            f"{path / GENESIS_FILE}: {error}; it is no genesis of this version: restore it from a backup"
+        ) from None
 
 
 def join_network(path: Path, source: Path, name: str) -> NetworkDirectory:
@@ -123,26 +228,29 @@ def join_network(path: Path, source: Path, name: str) -> NetworkDirectory:
     """
     if not (source / GENESIS_FILE).exists():
         raise DirectoryError(f"--genesis {source}: no {GENESIS_FILE} there; give a network's data directory")
-    genesis = decode_genesis((source / GENESIS_FILE).read_bytes())
-    created = not (path / GENESIS_FILE).exists()
-    if created:
-        path.mkdir(parents=True, exist_ok=True)
-        for file in (ALLOCATION_FILE, GENESIS_FILE):
-            (path / file).write_bytes((source / file).read_bytes())
-    own = decode_genesis((path / GENESIS_FILE).read_bytes())
-    if own.hash() != genesis.hash():
-        raise DirectoryError(
-            f"{path} belongs to chain {own.hash().hex()[:16]}, --genesis names {genesis.hash().hex()[:16]}"
-        )
-    folder = path / name
-    if not (folder / KEY_FILE).exists():
-        write_secret(folder / KEY_FILE, secrets.token_bytes(SEED_BYTES))
-    identity = read_signer(folder / KEY_FILE).public_key
-    return NetworkDirectory(path, own, [NodeFolder(name, folder, identity)], created)
+    genesis = genesis_in(source)
+    with _explained(path):
+        created = not _has(path, GENESIS_FILE)
+        if created:
+            path.mkdir(parents=True, exist_ok=True)
+            for file in (ALLOCATION_FILE, GENESIS_FILE):
+                write_whole(path / file, (source / file).read_bytes())
+        own = genesis_in(path)
+        if own.hash() != genesis.hash():
+            raise DirectoryError(
+                f"{path} belongs to chain {own.hash().hex()[:16]}, "
+                f"--genesis names {genesis.hash().hex()[:16]}"
+            )
+        folder = path / name
+        if not _has(folder, KEY_FILE):
+            write_secret(folder / KEY_FILE, secrets.token_bytes(SEED_BYTES))
+        folder.chmod(PRIVATE_MODE)
+        identity = read_signer(folder / KEY_FILE).public_key
+        return NetworkDirectory(path, own, [NodeFolder(name, folder, identity)], created)
 
 
 def _existing(path: Path, settings: NetworkSettings, nodes: int) -> NetworkDirectory:
-    genesis = decode_genesis((path / GENESIS_FILE).read_bytes())
+    genesis = genesis_in(path)
     if genesis.network != settings.name:
         raise DirectoryError(
             f"{path} belongs to network {genesis.network!r} (chain {genesis.hash().hex()[:16]}), "
@@ -152,11 +260,18 @@ def _existing(path: Path, settings: NetworkSettings, nodes: int) -> NetworkDirec
         raise DirectoryError(f"{path}: its genesis has {len(genesis.members)} members, --nodes says {nodes}")
     folders = []
     for member in genesis.members:
+        if not (path / member.name / KEY_FILE).exists():
+            raise DirectoryError(
+                f"{path / member.name / KEY_FILE} is missing: restore the key of {member.name} from a "
+                "backup, since the genesis knows no other, or follow as an observer: "
+                f"node.py up --node NAME --join HOST:PORT --genesis {path} --data-dir ANOTHER"
+            )
         signer = read_signer(path / member.name / KEY_FILE)
         if signer.public_key.hex() != member.identity:
             raise DirectoryError(
                 f"{path / member.name / KEY_FILE}: not the key of {member.name} in the genesis"
             )
+        (path / member.name).chmod(PRIVATE_MODE)
         folders.append(NodeFolder(member.name, path / member.name, signer.public_key))
     return NetworkDirectory(path, genesis, folders, created=False)
 
@@ -168,12 +283,18 @@ def _found(path: Path, settings: NetworkSettings, nodes: int, progress: Progress
     allocation, folders = development_allocation(settings), []
     for number in range(1, nodes + 1):
         name = f"node-{number}"
-        seed = secrets.token_bytes(SEED_BYTES)
-        write_secret(path / name / KEY_FILE, seed)
-        folders.append(NodeFolder(name, path / name, Signer(seed).public_key))
+        key = path / name / KEY_FILE
+        try:
+            signer = read_signer(key)  # of a founding that was interrupted
+        except DirectoryError:
+            key.unlink(missing_ok=True)
+            write_secret(key, secrets.token_bytes(SEED_BYTES))
+            signer = read_signer(key)
+        key.parent.chmod(PRIVATE_MODE)
+        folders.append(NodeFolder(name, path / name, signer.public_key))
     genesis = build_genesis(settings, allocation, folders, time.time_ns() // 1_000_000)
-    (path / ALLOCATION_FILE).write_bytes(allocation.encode())
-    (path / GENESIS_FILE).write_bytes(genesis.encode())
+    write_whole(path / ALLOCATION_FILE, allocation.encode())
+    write_whole(path / GENESIS_FILE, genesis.encode())
     return NetworkDirectory(path, genesis, folders, created=True)
 
 

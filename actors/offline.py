@@ -13,9 +13,16 @@ import typer
 from rich.progress import Progress
 
 from actors.console import UserError, console, emit, explained
-from actors.directory import ALLOCATION_FILE, GENESIS_FILE, KEY_FILE, DirectoryError, join_network
+from actors.directory import (
+    ALLOCATION_FILE,
+    GENESIS_FILE,
+    KEY_FILE,
+    DirectoryError,
+    genesis_in,
+    join_network,
+)
 from actors.gateway.trust import GENESIS_VARIABLE, TrustError, read_genesis
-from actors.ledger.genesis import Genesis, decode_genesis
+from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.storage.errors import StorageError
 
@@ -62,7 +69,7 @@ def place_of(data_dir: Path, node: str) -> Place:
         raise UserError(f"{data_dir} holds the nodes {', '.join(names) or '(none)'}; choose one with --node")
     if node and node not in names:
         raise UserError(f"{data_dir} holds no node {node!r}, but {', '.join(names) or 'none at all'}")
-    genesis = decode_genesis((data_dir / GENESIS_FILE).read_bytes())
+    genesis = genesis_in(data_dir)
     return Place(genesis, data_dir / ALLOCATION_FILE, data_dir / (node or names[0]) / "db")
 
 

@@ -39,7 +39,13 @@ class NodeSettings(Section):
     mempool_shards: int = Field(1, ge=1, le=64, description="mempool shards, by sender")
     gateways: int = Field(1, ge=0, le=16, description="HTTP gateways; the first listens on gateway.port")
     data_dir: str = Field("data", description="where keys, genesis, blocks and journals live")
-    start_timeout_s: int = Field(120, ge=5, le=3600, description="give up if the actors are not up by then")
+    start_timeout_s: int = Field(
+        120, ge=5, le=3600, description="give up a start that has made no progress for this long"
+    )
+    check_memory: bool = Field(True, description="refuse to start where the machine has too little memory")
+    stop_timeout_s: int = Field(
+        40, ge=5, le=600, description="after this long a stop is over: what is left is killed"
+    )
 
     def validator_count(self, nodes: int, cores: int) -> int:
         """Validators of each of `nodes` nodes that share a machine of `cores`."""
@@ -306,3 +312,18 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     cluster: ClusterSettings = ClusterSettings()
     demo: DemoSettings = DemoSettings()
+
+    def of_node(self, number: int) -> Settings:
+        """Those of the node of this number, from 0, of a network in one place: its own ports and files."""
+        if not number:
+            return self
+        gateway, consensus, peer = self.gateway, self.consensus, self.peer
+        port = gateway.port + number * self.node.gateways if gateway.port else 0
+        trace = f"{consensus.trace_file}.{number + 1}" if consensus.trace_file else ""
+        return self.model_copy(
+            update={
+                "gateway": gateway.model_copy(update={"port": port}),
+                "consensus": consensus.model_copy(update={"trace_file": trace}),
+                "peer": peer.model_copy(update={"port": peer.port + number if peer.port else 0}),
+            }
+        )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import functools
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -13,6 +13,10 @@ from actors.banner import print_banner, watch
 from actors.console import UserError, console, emit
 from actors.directory import members_in
 from actors.gateway.trust import remember_own
+from actors.machine.processes import end_all
+from actors.machine.runtime import close_sessions
+from actors.machine.stopping import StopListener
+from actors.peer.config import ConfigError, parse_address
 from config.effective import load
 from config.options import DataDir, Json, Nodes, Overrides, Profile
 
@@ -34,6 +38,7 @@ def up(
     makes it one. With --join it is an observer: it follows the network of that peer, validates every block
     itself, and proposes none.
     """
+    from actors.cluster.actor import lost
     from node import Join, running_network
 
     overrides = list(overrides or [])
@@ -45,14 +50,38 @@ def up(
         overrides.append(f'peer.seeds=["{seed}"]')
     join = Join(name, genesis) if genesis is not None else None
     settings = load(profile, overrides).settings
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    for each in settings.peer.seeds:
+        try:
+            parse_address(each)
+        except ConfigError as error:
+            raise UserError(f"--join {each}: {error}; give HOST:PORT, as in 127.0.0.1:7001") from None
     path = data_dir or Path(settings.node.data_dir)
-    with running_network(settings, path, nodes or members_in(path), join=join) as (_, running):
-        print_banner(console, running, settings.network)
-        remember_own({node.url: node.directory.path for node in running}, running[0].directory.genesis)
-        last = watch(console, running, stop)
-        if begun := running[0].facts.get("begun"):
-            last = {**last, "begun_with_snapshot": begun}
+    leave = functools.partial(_leave, as_json)
+    with StopListener(leave, settings.node.stop_timeout_s, lost) as stop:
+        try:
+            network = running_network(settings, path, nodes or members_in(path), join=join)
+            with network as (_, running):
+                print_banner(console, running, settings.network)
+                addresses = {node.url: node.directory.path for node in running}
+                remember_own(addresses, running[0].directory.genesis)
+                last, reason = watch(console, running, stop.requested, lost)
+                if reason and stop.requested.is_set():
+                    _leave(as_json, 0, f"{reason}: told to stop as well; the next start recovers")
+                if reason:
+                    _leave(as_json, 1, f"{reason}: this node cannot go on; start it again")
+                if begun := running[0].facts.get("begun"):
+                    last = {**last, "begun_with_snapshot": begun}
+        except KeyboardInterrupt:
+            last = {"stopped": "while it started"}
     emit(last, as_json)
+
+
+def _leave(as_json: bool, code: int, sentence: str) -> NoReturn:
+    """End this process and all below it now."""
+    console.show_cursor()
+    console.print(sentence, markup=False)
+    end_all(0)
+    close_sessions()
+    if code == 0:
+        emit({"stopped": sentence}, as_json)
+    os._exit(code)

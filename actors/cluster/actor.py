@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.console import UserError
+from actors.machine.limits import object_store_mb, read_limits
 from actors.machine.processes import adopt_orphans, children, end_all, family
 from actors.machine.runtime import RuntimeFolderError, Session, keep_private
+from actors.machine.stopping import check, take_back
 
 if TYPE_CHECKING:
     import psutil
@@ -30,7 +33,11 @@ _ENVIRONMENT = {
     # The object store costs a message 2 ms of CPU whatever its size; 1,000 rows in the call cost less.
     "RAY_max_direct_call_object_size": str(512 << 10),
     "RAY_prestart_worker_first_driver": "0",  # no process that no actor asked for
+    # A busy machine is slow and not stuck; node.start_timeout_s decides.
+    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_worker_register_timeout_seconds": "600",
 }
+_CARRIERS = ("raylet", "gcs_server")
 # Ray's only word for "this machine alone": all its servers then listen on loopback.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -69,6 +76,30 @@ def open_session(runtime_dir: str = "") -> Session:
     return session
 
 
+_closing: list[RayCluster] = []
+_die_with_parent: list[Callable[[], None]] = []
+
+
+def _apart() -> None:
+    """What Ray's processes do before they begin, in place of Ray's own part of it: also leave this process's
+    group, so that a signal to the group, as of a terminal, reaches who stops them in order."""
+    _die_with_parent[0]()
+    os.setpgrp()
+
+
+def lost() -> str:
+    """Which of the processes that carry this process's local cluster has died; empty while all live, and once
+    they are being stopped."""
+    import ray
+
+    if _closing:
+        return ""
+
+    node = ray._private.worker._global_node
+    dead = node.dead_processes() if node is not None and node.is_head() else []
+    return ", ".join(sorted({str(kind) for kind, _ in dead if kind in _CARRIERS}))
+
+
 class RayCluster:
     """A local Ray cluster of this process, or a connection to one that runs elsewhere."""
 
@@ -80,13 +111,20 @@ class RayCluster:
         self._others = children()
         if self._session is not None:
             adopt_orphans()
-            options |= {"include_dashboard": False, "object_store_memory": cluster.object_store_mb << 20}
+            store_mb = object_store_mb(cluster.object_store_mb, read_limits())
+            options |= {"include_dashboard": False, "object_store_memory": store_mb << 20}
             options["_temp_dir"] = str(self._session.ray_dir)
         else:
             prepare()
         import ray
 
         self._ray = ray
+        utils: Any = ray._private.utils
+        # Ray would exit by SIGTERM's number from within whatever the main thread is doing.
+        utils.set_sigterm_handler = lambda _handler: None
+        if utils.set_kill_on_parent_death_linux is not _apart:
+            _die_with_parent.append(utils.set_kill_on_parent_death_linux)
+            utils.set_kill_on_parent_death_linux = _apart
         self._mute_native_stderr()
         try:
             self._start(options | {"namespace": f"{cluster.namespace}-{os.getpid()}"})
@@ -100,9 +138,11 @@ class RayCluster:
                 self._ray.init(**options, log_to_driver=False, logging_level="ERROR")
             except Exception as error:  # bare is what Ray raises when a busy machine is late
                 self._ray.shutdown()
+                check()
                 if attempt == STARTS_MAX:
                     raise UserError(f"Ray did not start in {attempt} attempts: {error}") from error
             else:
+                take_back()
                 return
 
     def _mute_native_stderr(self) -> None:
@@ -137,8 +177,10 @@ class RayCluster:
 
     def close(self) -> None:
         """Leave or stop the cluster; no process of a local one stays behind, and no file."""
+        _closing.append(self)
         self._ray.shutdown()
         if self._session is not None:
             end_all(CLOSE_TIMEOUT_S, self._others)
             self._session.close()
         self._restore_native_stderr()
+        _closing.remove(self)

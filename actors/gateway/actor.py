@@ -249,7 +249,8 @@ class Gateway(Shell):
         return task.result()
 
     async def stop(self) -> None:
-        """Finish the requests at hand and close the port; idempotent."""
+        """Finish the requests at hand, with 503 those that wait for a commit, close the port; idempotent."""
+        self._service.stop()
         for watcher in self._watchers:
             watcher.cancel()
         server = self._server()

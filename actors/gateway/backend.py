@@ -52,6 +52,16 @@ class NoMempoolError(UnavailableError):
         super().__init__("a mempool (this node observes; submit to a member)")
 
 
+class StoppingError(UnavailableError):
+    """This gateway is being stopped; what was submitted may be on its way to a block."""
+
+    def __init__(self) -> None:
+        Exception.__init__(
+            self, "this node is stopping; ask again elsewhere, or later: requests are idempotent"
+        )
+        self.part = "gateway"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one binary batch."""

@@ -10,7 +10,7 @@ import typer
 
 from actors.console import UserError, emit, explained
 from actors.directory import DirectoryError, read_signer, write_secret
-from actors.gateway import doctor, membership_commands, network_commands, proof_commands, send_commands
+from actors.gateway import membership_commands, network_commands, proof_commands, send_commands, top
 from actors.gateway.client import ApiError
 from actors.gateway.options import (
     DEFAULT_KEYS,
@@ -38,7 +38,7 @@ app.add_typer(proof_commands.app)
 app.add_typer(send_commands.app)
 app.add_typer(membership_commands.app, name="members")
 app.add_typer(network_commands.app, name="networks")
-doctor.register(app)
+top.register(app)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys on this machine, one file each, mode 0600.")
 app.add_typer(keys_app, name="keys")
 

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.gateway.backend import BusyError, Limits, ShareError, Submission, UnavailableError, Wait
+from actors.gateway.backend import (
+    BusyError,
+    Limits,
+    ShareError,
+    StoppingError,
+    Submission,
+    UnavailableError,
+    Wait,
+)
 from actors.gateway.head_state import AccountState, HeadState
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.readiness import Readiness
@@ -86,6 +94,7 @@ class Service:
         self._expected: int | None = None  # the height whose delta should come next
         self._skipped: set[int] = set()
         self._catching_up: asyncio.Task[None] | None = None
+        self._stopping = False
         self.counters = {"accepted": 0, "refused": 0, "committed": 0, "timed_out": 0, "busy": 0}
 
     @property
@@ -126,6 +135,8 @@ class Service:
         client: str,
         admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]],
     ) -> Submission:
+        if self._stopping:
+            raise StoppingError
         shares = self._inflight
         if not shares.take(client, len(batch)):
             self.counters["busy"] += 1
@@ -164,6 +175,13 @@ class Service:
             return Submission(ticket.verdicts, ticket.pending(), ticket.height)
         finally:
             self._waits.cancel(ticket)
+
+    def stop(self) -> None:
+        """Answer whoever waits for a commit, and whoever submits from now on, that this node stops (503)."""
+        self._stopping = True
+        for ticket in self._waits.tickets():
+            if not ticket.owner.done():
+                ticket.owner.set_exception(StoppingError())
 
     # -- what the node publishes ------------------------------------------------------------------------
 

@@ -77,6 +77,10 @@ class CommitWaits(Generic[Owner]):
         """Rows that are waited for."""
         return self._count - self._dead
 
+    def tickets(self) -> list[Ticket[Owner]]:
+        """All that wait, in the order they came."""
+        return list(self._tickets.values())
+
     def register(self, ids: NDArray[np.uint8], shards: NDArray[np.int64], owner: Owner) -> Ticket[Owner]:
         """Wait for (n, 32) ids, of rows for (n,) mempool shards. Raises BusyError when the table would exceed
         its bound."""

@@ -49,6 +49,16 @@ def end_all(patience_s: float, besides: Set[int] = frozenset()) -> int:
     return killed
 
 
+def cpu_seconds() -> float:
+    """CPU time that the living family has used."""
+    used = 0.0
+    for process in family():
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
+
+
 def kill(processes: list[psutil.Process]) -> None:
     """SIGKILL all of them, and wait a moment until they are gone."""
     for process in processes:

@@ -29,6 +29,7 @@ RUNTIME_PATH_BYTES_MAX = SOCKET_PATH_BYTES_MAX - RAY_SOCKET_BYTES - len("/r") - 
 BASES = ("/tmp", "/var/tmp", "/dev/shm")
 SOCKETS_VARIABLE = "RAYCHAIN_SOCKETS"
 PRIVATE_MODE, PRIVATE_UMASK = 0o700, 0o077
+_open: list[Session] = []
 _LOCK, _TOKEN, _RAY, _SOCKETS = "lock", "token", "r", "s"
 
 
@@ -123,7 +124,9 @@ class Session:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
         (path / _SOCKETS).mkdir(mode=PRIVATE_MODE)
-        return cls(path, lock)
+        session = cls(path, lock)
+        _open.append(session)
+        return session
 
     @property
     def ray_dir(self) -> Path:
@@ -144,6 +147,13 @@ class Session:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+            _open.remove(self)
+
+
+def close_sessions() -> None:
+    """Close what this process has open, once nothing of it runs."""
+    for session in list(_open):
+        session.close()
 
 
 def dead_sessions(runtime: Path) -> list[Path]:
@@ -170,9 +180,12 @@ def sessions(runtime: Path) -> list[tuple[Path, bool]]:
     return found
 
 
-def scratch_dir(prefix: str = "raychain-") -> tempfile.TemporaryDirectory[str]:
+@contextlib.contextmanager
+def scratch_dir() -> Iterator[Path]:
     """A new private folder for a network that is not kept, wherever this host lets one be made."""
     try:
-        return tempfile.TemporaryDirectory(prefix=prefix)
-    except FileNotFoundError:
-        return tempfile.TemporaryDirectory(prefix=prefix, dir=runtime_dir())
+        folder = tempfile.TemporaryDirectory(prefix="raychain-")
+    except FileNotFoundError:  # no TMPDIR, /tmp or /var/tmp that takes files
+        folder = tempfile.TemporaryDirectory(dir=runtime_dir())
+    with folder as path:
+        yield Path(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from actors.storage.errors import (
     CorruptionError,
     DirectoryInUseError,
     DiskFullError,
+    NoSpaceError,
     SchemaError,
     WrongNetworkError,
 )
@@ -48,6 +50,7 @@ LOG_FILES_MAX = 4
 FILES_OPEN_MAX = 256
 """Tables and blobs held open; RocksDB would keep all of them, and a chain has more every hour."""
 HEAD_KEY = b"head"
+_NO_SPACE = "No space left"  # what RocksDB says of ENOSPC, in words alone
 BLOB_GC_AGE, _BLOB_GC_AGE = 0.25, "blob_garbage_collection_age_cutoff"
 Item = TypeVar("Item")
 
@@ -90,7 +93,7 @@ class Disk:
     blobs held open, those used last; a few more while they are being read.
 
     Raises DirectoryInUseError while another process holds it, SchemaError for a schema of another version,
-    CorruptionError when RocksDB cannot open it.
+    NoSpaceError when there is no room to open it, CorruptionError when RocksDB cannot.
     """
 
     def __init__(
@@ -150,6 +153,8 @@ class Disk:
             families = {name: _options() for name in names}
             opened = Rdict(path, options, column_families=families, access_type=access)
         except Exception as error:  # the only type that rocksdict raises
+            if _NO_SPACE in str(error):
+                raise NoSpaceError(self.directory, shutil.disk_usage(self.directory).free) from None
             raise CorruptionError("rocksdb", "", str(error)) from error
         self._db = opened
         self._families = {name: opened.get_column_family(name) for name in names}
@@ -329,7 +334,7 @@ class Disk:
             try:
                 each.close()
             except Exception as error:  # the only type that rocksdict raises
-                if "No space left" not in str(error):
+                if _NO_SPACE not in str(error):
                     raise
                 self.alarm(f"{self.directory} is closed without its last tables: {error}")
         if self._view is not None:

@@ -48,6 +48,12 @@ class DiskFullError(StorageError):
     TEMPLATE = "{} is read-only: {} bytes are free, {} are needed; free some space and it goes on by itself"
 
 
+class NoSpaceError(StorageError):
+    """The directory cannot be opened, since its disk is full. Args: directory, bytes free."""
+
+    TEMPLATE = "{} cannot be opened: the disk is full ({} bytes free); free some space and start again"
+
+
 class AllocationError(StorageError):
     """The allocation file does not match the genesis. Args: field, in the file, in the genesis."""
 

@@ -1,0 +1,178 @@
+"""What a node needs of its machine. Imports no Ray."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from actors import cache_dir
+from actors.doctor.check import Check
+from actors.machine.limits import Limits, memory_need_mb, read_limits
+from actors.machine.runtime import RuntimeFolderError, dead_sessions, runtime_dir
+
+FILES_MIN = 4_096
+SHARED_MEMORY_BYTES_MIN = 512 << 20
+DISK_BYTES_MIN = 1 << 30
+SYNC_MS_MAX = 20.0
+SYNCS = 20
+CLOCK_YEAR_MIN = 2026
+THREADS_CLUSTER, THREADS_NODE = 250, 250
+
+
+def fitness(data_dir: Path, port: int, nodes: int, root: Path = Path("/")) -> Iterator[Check]:
+    """Everything that a network of `nodes` needs of its machine. `root` stands for "/" in tests."""
+    yield _python()
+    yield _ray()
+    yield _files()
+    yield _shared_memory()
+    limits = read_limits(root)
+    yield _memory(limits, nodes)
+    yield _processors(limits)
+    yield _processes(limits, nodes)
+    yield _home()
+    yield _cache()
+    yield _runtime()
+    yield _port(port)
+    yield _disk_space(data_dir)
+    yield _disk_speed(data_dir)
+    yield _clock()
+
+
+def _memory(limits: Limits, nodes: int) -> Check:
+    need = memory_need_mb(nodes)
+    advice = f"{nodes} node(s) need {need} MB: raise the container's limit, or take fewer --nodes"
+    return Check("Memory", limits.memory_mb >= need, f"{limits.memory_mb} MB", advice)
+
+
+def _processors(limits: Limits) -> Check:
+    advice = "a node works with less than one processor, but slowly: raise the container's cpu limit"
+    return Check("Processors", limits.cpus >= 1, f"{limits.cpus:g}", advice, required=False)
+
+
+def _processes(limits: Limits, nodes: int) -> Check:
+    need = THREADS_CLUSTER + THREADS_NODE * nodes
+    found = "unlimited" if limits.processes >= 1 << 30 else str(limits.processes)
+    return Check("Processes", limits.processes >= need, found, f"raise the container's pids limit to {need}")
+
+
+def _home() -> Check:
+    home = os.environ.get("HOME", "")
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = "no entry in the password file"
+    found = f"user {os.getuid()} ({name}), HOME {home or 'not set'}"
+    return Check("User", True, found, "")
+
+
+def _cache() -> Check:
+    path = cache_dir()
+    if not _writable(path):
+        return Check("Cache", False, f"{path} is not writable", "set XDG_CACHE_HOME to a folder that is")
+    return Check("Cache", True, str(path), "")
+
+
+def _writable(path: Path) -> bool:
+    return os.access(existing(path), os.W_OK | os.X_OK)
+
+
+def _runtime() -> Check:
+    try:
+        path = runtime_dir()
+    except RuntimeFolderError as error:
+        return Check(
+            "Runtime folder", False, str(error), "set TMPDIR, or cluster.runtime_dir, to a short path"
+        )
+    dead = len(dead_sessions(path))
+    left = f", {dead} session(s) left behind, which the next start removes" if dead else ""
+    return Check("Runtime folder", True, f"{path}{left}", "")
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Check("Python", sys.version_info >= (3, 11), found, "use Python 3.11 or newer")
+
+
+def _ray() -> Check:
+    try:
+        found = version("ray")
+    except PackageNotFoundError:
+        return Check("Ray", False, "not installed", "install the project's dependencies: uv sync")
+    return Check("Ray", found.startswith("2."), found, "the node is tested with Ray 2.60")
+
+
+def _files() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Check(
+        "Open files", soft >= FILES_MIN, f"{soft} (at most {hard})", f"ulimit -n {max(FILES_MIN, 65_536)}"
+    )
+
+
+def _shared_memory() -> Check:
+    folder = Path("/dev/shm")
+    if not folder.exists():
+        return Check("/dev/shm", False, "missing", "mount a tmpfs there: Ray keeps its object store in it")
+    free = shutil.disk_usage(folder).free
+    advice = "give containers --shm-size=1g, or lower cluster.object_store_mb"
+    return Check("/dev/shm", free >= SHARED_MEMORY_BYTES_MIN, f"{free >> 20} MB free", advice)
+
+
+def _port(port: int) -> Check:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            advice = "a node may run there already; or choose another: --set gateway.port=0"
+            return Check(f"Port {port}", False, error.strerror or str(error), advice)
+    return Check(f"Port {port}", True, "free", "")
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that there is."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _disk_space(data_dir: Path) -> Check:
+    free = shutil.disk_usage(existing(data_dir)).free
+    return Check(
+        "Disk space", free >= DISK_BYTES_MIN, f"{free >> 20} MB free", "free some, or move --data-dir"
+    )
+
+
+def _disk_speed(data_dir: Path) -> Check:
+    """Median of SYNCS small synced appends: what a commit in mode `sync` waits for."""
+    times_ms = []
+    try:
+        with tempfile.TemporaryFile(dir=existing(data_dir)) as file:
+            for _ in range(SYNCS):
+                began = time.perf_counter()
+                file.write(bytes(4096))
+                file.flush()
+                os.fsync(file.fileno())
+                times_ms.append((time.perf_counter() - began) * 1000)
+    except OSError as error:
+        return Check(
+            "Disk speed", False, error.strerror or str(error), "choose a --data-dir that you may write to"
+        )
+    median_ms = sorted(times_ms)[SYNCS // 2]
+    advice = "use a local SSD, or accept storage.durability=interval"
+    return Check("Disk speed", median_ms <= SYNC_MS_MAX, f"{median_ms:.2f} ms a sync", advice)
+
+
+def _clock() -> Check:
+    now = time.gmtime()
+    found = time.strftime("%Y-%m-%d %H:%M:%S UTC", now)
+    return Check("Clock", now.tm_year >= CLOCK_YEAR_MIN, found, "set the clock and run an NTP service")
