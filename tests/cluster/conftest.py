@@ -93,6 +93,7 @@ class Up:
     def __init__(self, data_dir: Path, *options: str) -> None:
         self.log = data_dir.parent / f"up-{len(list(data_dir.parent.glob('up-*')))}.log"
         command = [*NODE, "up", "--json", "--data-dir", str(data_dir), "--set", "gateway.port=0", *options]
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
