@@ -20,7 +20,7 @@ from actors.doctor.check import Check
 from actors.machine.runtime import PRIVATE_MODE, RuntimeFolderError, runtime_dir
 from actors.settings import Settings
 
-_OPEN_TO_OTHERS = 0o077
+_OPEN_TO_OTHERS, _WRITABLE_BY_OTHERS = 0o077, 0o022
 _NAMED_MAX = 5
 _NODE_WORDS = ("gcs_server", "raylet", "node.py", "ray::")
 
@@ -30,7 +30,8 @@ def exposure(data_dir: Path, settings: Settings, profile: str) -> Iterator[Check
     yield ports()
     yield private_files("Keys", key_files(data_dir), "run chmod 600 on them")
     yield private_folders("Node folders", node_folders(data_dir), "run chmod 700 on them")
-    yield private_folders("Cache folder", [cache_dir()], "run chmod 700 on it: what is compiled there is run")
+    advice = "run chmod 700 on it: what is compiled there is run"
+    yield _private("Cache folder", [cache_dir()], advice, _WRITABLE_BY_OTHERS)
     yield sessions_are_private()
     yield from _gateway(settings, profile)
 
@@ -88,13 +89,13 @@ def private_folders(name: str, paths: list[Path], advice: str) -> Check:
     return _private(name, paths, advice)
 
 
-def _private(name: str, paths: list[Path], advice: str) -> Check:
+def _private(name: str, paths: list[Path], advice: str, refused: int = _OPEN_TO_OTHERS) -> Check:
     wrong = []
     there = [path for path in paths if path.exists()]
     for path in there:
         found = path.stat()
         mode = stat.S_IMODE(found.st_mode)
-        if mode & _OPEN_TO_OTHERS:
+        if mode & refused:
             wrong.append(f"{path} has mode {mode:04o}")
         elif found.st_uid not in (os.getuid(), 0):
             wrong.append(f"{path} belongs to user {found.st_uid}")

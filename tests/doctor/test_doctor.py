@@ -42,6 +42,7 @@ def report(tmp_path: Path, *options: str) -> tuple[int, dict[str, dict[str, obje
         port = str(probe.getsockname()[1])
     arguments = ["--port", port, "--data-dir", str(tmp_path / "data"), "--nodes", "1", "--json", *options]
     result = CliRunner().invoke(app, arguments)
+    assert result.stdout, (result.output, result.exception)
     told = json.loads(result.stdout.splitlines()[-1])
     for check in told["checks"]:
         assert set(check) == {"name", "ok", "found", "advice", "required"}
