@@ -267,14 +267,14 @@ def _await_start(nodes: list[Node], progress: Progress) -> None:
 
 def warm_kernels(progress: Progress) -> None:
     """Compile once, before many actors would each compile the same."""
-    from actors.mempool import pool
+    from actors.mempool import warming
     from actors.shell import kernel_cache_dir
     from actors.storage import checksum, journal, transition, tree
     from actors.validator.kernels import select
 
     progress("compiling kernels (first start only)")
     select("auto", kernel_cache_dir())
-    for core in (pool, checksum, journal, transition, tree):
+    for core in (warming, checksum, journal, transition, tree):
         core.warm()
 
 

@@ -84,6 +84,9 @@ class GatewaySettings(Section):
     )
     single_wait_ms: int = Field(2, ge=0, le=1000, description="how long single submissions gather to a batch")
     commit_timeout_s: int = Field(30, ge=1, le=600, description="longest wait for ?wait=committed; then 504")
+    gap_grace_ms: int = Field(
+        1_000, ge=0, le=60_000, description="how long a row with a missing nonce before it is waited for"
+    )
     client_rate_max: int = Field(5_000, ge=0, description="requests a second of one client; then 429; 0: any")
     client_inflight_max: int = Field(1_024, ge=1, description="open requests of one client; then 503")
     requests_inflight_max: int = Field(4_096, ge=1, description="open requests of all clients; then 503")
@@ -149,6 +152,21 @@ class MempoolSettings(Section):
     age_blocks: int = Field(100, ge=1, le=1_000_000, description="blocks of waiting that lift a row a level")
     spread_rows: int = Field(
         64, ge=1, le=1024, description="places a row may move in a draw so that neighbours share no account"
+    )
+    source_share: float = Field(
+        0.5, ge=0.01, le=0.99, description="part of a shard that rows of one client alone may take"
+    )
+    member_share: float = Field(
+        0.75, ge=0.01, le=0.99, description="the same for what one other member passes on of its clients"
+    )
+    parked_share: float = Field(
+        0.25,
+        ge=0.01,
+        le=1,
+        description="part of a shard for rows that wait for a missing nonce; then NONCE_GAP",
+    )
+    parked_s_max: int = Field(
+        600, ge=1, le=86_400, description="how long a row waits for a missing nonce; then it is dropped"
     )
     outbox_rows: int = Field(16_384, ge=16, le=65_536, description="admitted rows kept for gossip")
     journal_bytes_max: int = Field(

@@ -36,17 +36,20 @@ class Shares:
         self._held: dict[str, int] = {}
         self.held = 0
 
-    def allows(self, who: str, amount: int) -> bool:
-        """Whether `who` may take that much more now. What is free as a whole is one's for the asking."""
+    def allows(self, who: str, amount: int, reach: int | None = None) -> bool:
+        """Whether `who` may take that much more now. What is free as a whole is one's for the asking.
+
+        reach: another multiple than the usual one (`reach_of`), for one who speaks for many.
+        """
         free = self.total - self.held - amount
         if free < 0:
             return False
         mine = self._held.get(who, 0) + amount
-        return self.held == 0 or mine * REACH_UNIT <= self._reach * free
+        return self.held == 0 or mine * REACH_UNIT <= (reach or self._reach) * free
 
-    def take(self, who: str, amount: int) -> bool:
+    def take(self, who: str, amount: int, reach: int | None = None) -> bool:
         """Take it, if that is allowed."""
-        if not self.allows(who, amount):
+        if not self.allows(who, amount, reach):
             return False
         self._held[who] = self._held.get(who, 0) + amount
         self.held += amount
@@ -129,6 +132,12 @@ class FairQueue(Generic[Item]):
         self._queue(flow, entry)
         self._forget()
         return flow, item
+
+    def pop(self) -> Item:
+        """The item whose turn it is. Raises LookupError if there is none."""
+        if (turn := self.take()) is None:
+            raise LookupError("nobody waits whose flow is not paused")
+        return turn[1]
 
     def take_next_of(self, flow: str) -> Item | None:
         """Take one more item of a flow in the same turn; its flow pays for it. None if it has no more."""

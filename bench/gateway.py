@@ -72,8 +72,9 @@ def _gateway_app() -> Any:
     from actors.gateway.service import Service
     from actors.ledger.block import Block, Header
     from actors.ledger.rows import Batch, decode_batch
-    from actors.mempool.pool import Pool, PoolBounds, warm
+    from actors.mempool.pool import Pool, PoolBounds
     from actors.mempool.tally import Tally
+    from actors.mempool.warming import warm
     from actors.settings import GatewaySettings
     from bench.load import SignPlan, build_transfers
     from bench.mempool import BALANCE, fund
@@ -82,8 +83,7 @@ def _gateway_app() -> Any:
 
     genesis = _genesis()
     rows = build_transfers(SignPlan("", "bench", genesis.chain_tag, BLOCK_ROWS, 0, BLOCK_ROWS))
-    batch = Batch(rows, np.empty(0, dtype=np.uint8))
-    digest = bytes(32)
+    batch, digest = Batch(rows, np.empty(0, dtype=np.uint8)), bytes(32)
 
     class _Storage:
         async def head(self) -> dict[str, Any]:
@@ -94,14 +94,9 @@ def _gateway_app() -> Any:
             return Block(header, bytes(64), batch).encode() if 1 <= height <= BLOCKS else None
 
     senders = rows_to_submit(genesis.chain_tag)
-    pool = Pool(
-        PoolBounds(2 * PENDING_NONCES * len(senders), 16_384, 1_024),
-        genesis.chain_tag,
-        seed=1,
-        prices=genesis.prices,
-    )
+    bounds = PoolBounds(2 * PENDING_NONCES * len(senders), 16_384, 1_024)
+    pool, tally = Pool(bounds, genesis.chain_tag, seed=1, prices=genesis.prices), Tally()
     fund(pool, senders)
-    tally = Tally()
 
     def took(stage: str, since: float, count: int) -> float:
         now = time.perf_counter()

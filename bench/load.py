@@ -62,6 +62,7 @@ _AGAIN = frozenset(
         Verdict.SENDER_LIMIT,
         Verdict.NONCE_GAP,
         Verdict.DUPLICATE,
+        Verdict.PARKED,
         Verdict.INSUFFICIENT_BALANCE,
     )
 )

@@ -44,7 +44,8 @@ def command(
     import numpy as np
 
     from actors.ledger.prices import FREE
-    from actors.mempool.pool import Pool, PoolBounds, warm
+    from actors.mempool.pool import Pool, PoolBounds
+    from actors.mempool.warming import warm
 
     warm()
     rng = np.random.default_rng(1)

@@ -21,6 +21,7 @@ from actors.consensus.ordering import merge_by_rank, split_by_draw
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Work
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
+from actors.ledger.rows import PAYLOAD_BYTES_MAX
 
 UNCOMMITTED_BLOCKS_MAX = 16
 DRAW_TIMEOUT_S = 5.0
@@ -30,6 +31,14 @@ DRAW_WAIT_S = 0.5
 FOUNDING_LOOK_S = 0.01
 IDLE_PAUSE_US_MIN, IDLE_PAUSE_US_MAX = 25_000, 100_000
 AWAY_US_MAX = 1_000_000
+
+
+def payload_shares(bytes_max: int, shards: int, height: int) -> list[int]:
+    """Payload bytes that each shard may give to a block. Shares that would be smaller than the longest
+    payload take turns: one shard has the whole block, or its row with such a payload would never be drawn."""
+    if bytes_max // shards >= PAYLOAD_BYTES_MAX:
+        return [bytes_max // shards] * shards
+    return [bytes_max if shard == height % shards else 0 for shard in range(shards)]
 
 
 class Producer:
@@ -51,7 +60,7 @@ class Producer:
         self._no_draw: tuple[type[Exception], ...] = (*unreachable, TimeoutError)
         count = max(len(self._shards), 1)
         self._rows_share = -(-genesis.block_transactions_max // count)
-        self._payload_share = genesis.block_payload_bytes_max // count
+        self._payload_bytes_max = genesis.block_payload_bytes_max
         self.paused = self._answered = False
         self._away_since_us: int | None = None
 
@@ -120,7 +129,13 @@ class Producer:
             return False
         began_us = self._clock_us()
         height = pipeline.next_height
-        draws = await asyncio.gather(*(self._draw(shard, height, wait_s) for shard in self._shards))
+        payloads = payload_shares(self._payload_bytes_max, len(self._shards), height)
+        draws = await asyncio.gather(
+            *(
+                self._draw(shard, size, height, wait_s)
+                for shard, size in zip(self._shards, payloads, strict=True)
+            )
+        )
         filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
         if not filled:
             return False
@@ -138,10 +153,12 @@ class Producer:
         await pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
         return True
 
-    async def _draw(self, shard: Any, height: int, wait_s: float) -> tuple[Any, Any, Any] | None:
+    async def _draw(
+        self, shard: Any, payload_bytes_max: int, height: int, wait_s: float
+    ) -> tuple[Any, Any, Any] | None:
         """Ranked rows of one shard, many of them by reference; None if it has none or is restarting."""
         summary, rows, payloads = shard.draw.options(num_returns=3).remote(
-            self._rows_share, self._payload_share, height, wait_s
+            self._rows_share, payload_bytes_max, height, wait_s
         )
         try:
             async with asyncio.timeout(DRAW_TIMEOUT_S):

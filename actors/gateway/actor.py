@@ -129,6 +129,7 @@ class Gateway(Shell):
             self._neighbours({"storage": storage, "consensus": consensus, "peer": peer}),
             replica.method("read_index"),
             members=replica.method("members"),
+            pending=[shard.method("pending") for shard in self._shards],
         )
         if refusal := exposed_without_keys(settings):
             raise ValueError(refusal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -82,11 +82,14 @@ class Submission:
     verdicts: (n,) uint8, 0 where the row reached what was waited for, or is still on the way to its block.
     pending: (p,) int64 indices of rows that were accepted but did not commit in time; empty unless the wait
     was for the commit. height: the highest block that holds one of the rows, None unless one committed.
+    parked: (q,) int64 indices of rows that were accepted and wait for a nonce before them that is missing;
+    where the commit was waited for, their verdict says so instead.
     """
 
     verdicts: NDArray[np.uint8]
     pending: NDArray[np.int64]
     height: int | None = None
+    parked: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 class Backend(Protocol):
@@ -109,6 +112,8 @@ class Backend(Protocol):
     async def submit(self, batch: Batch, wait: Wait, source: str = "") -> Submission: ...
 
     async def submit_single(self, batch: Batch, wait: Wait, source: str = "") -> Submission: ...
+
+    async def pending(self, key: bytes) -> dict[str, Any]: ...
 
     async def account(self, key: bytes, linearizable: bool = False) -> dict[str, Any]: ...
 

@@ -109,6 +109,7 @@ async def _send_submission(send: Send, submission: Submission, wait: Wait, binar
         return
     answer = {
         "accepted": int(np.count_nonzero(verdicts == Verdict.OK)),
+        "parked": submission.parked.tolist(),
         "rejected": refused_rows(verdicts),
         "wait": wait.value,
         "height": submission.height,

@@ -16,6 +16,7 @@ from actors.gateway.models import (
     BlockOut,
     BlockPageOut,
     CertificateOut,
+    PendingOut,
     ReceiptPageOut,
 )
 from actors.gateway.openapi import problems
@@ -109,6 +110,17 @@ def chain_routes(backend: Backend) -> APIRouter:
             proven = await proven_account(backend, key, height)
             record = {field: proven[field] for field in ("nonce", "balance", "height")}
         return json_response({"key": key.lower(), **render.plain(record)})
+
+    @router.get(
+        "/accounts/{key}/pending",
+        summary="Pending transactions of an account at this node",
+        response_model=PendingOut,
+        responses=problems(422, 503),
+    )
+    @needs(Role.READ, heavy=True)
+    async def pending(key: AccountKey) -> Response:
+        record = await backend.pending(bytes.fromhex(key))
+        return json_response({"key": key.lower(), **render.pending(record)})
 
     @router.get(
         "/blocks",

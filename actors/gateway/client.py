@@ -223,6 +223,10 @@ class Client(_Base):
         """Submit a batch in the binary form; refused rows are listed in the receipt, not raised."""
         return self._known(requests.submit(batch, wait))
 
+    def pending(self, key: bytes) -> dict[str, Any]:
+        """Pending transactions of an account at this node: key, nonce, next_nonce, height, transactions."""
+        return self._known(requests.pending(key))
+
     def submit_one(self, batch: Batch, wait: WaitLevel = "accepted") -> dict[str, Any]:
         """Submit a batch of one row as JSON. Returns id, status, height; a refusal raises ApiError."""
         return self._known(requests.submit_one(batch, wait))

@@ -10,7 +10,14 @@ import typer
 
 from actors.console import UserError, emit, explained
 from actors.directory import DirectoryError, read_signer, write_secret
-from actors.gateway import membership_commands, network_commands, proof_commands, send_commands, top
+from actors.gateway import (
+    membership_commands,
+    network_commands,
+    pending_commands,
+    proof_commands,
+    send_commands,
+    top,
+)
 from actors.gateway.client import ApiError
 from actors.gateway.options import (
     DEFAULT_KEYS,
@@ -36,6 +43,7 @@ from actors.settings import WORKERS_MAX
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(proof_commands.app)
 app.add_typer(send_commands.app)
+app.add_typer(pending_commands.app)
 app.add_typer(membership_commands.app, name="members")
 app.add_typer(network_commands.app, name="networks")
 top.register(app)

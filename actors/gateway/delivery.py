@@ -28,6 +28,7 @@ from actors.gateway.requests import WaitLevel
 from actors.ledger.rows import Batch
 
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 2.0
+_KEPT = frozenset({"DUPLICATE", "PARKED"})
 _PASSING = frozenset({"UNAVAILABLE", "POOL_FULL", "SENDER_LIMIT"})
 
 
@@ -69,7 +70,7 @@ class _Delivery:
         """What a gateway's own refusal, or failure, makes of it."""
         if error.verdict == "DUPLICATE" and self._wait == "accepted":
             return Outcome(self._id, "accepted")
-        if error.status >= 500 or error.verdict == "DUPLICATE":
+        if error.status >= 500 or error.verdict in _KEPT:
             self._unsure = True
         elif error.verdict not in _PASSING:
             found = self._looked_up() if self._unsure or error.verdict == "NONCE_REUSED" else None

@@ -90,11 +90,44 @@ class TransactionIn(BaseModel):
 
 
 class Submitted(BaseModel):
-    """A transaction that got as far as was waited for. height: of its block, when it is committed."""
+    """A transaction that got as far as was waited for. height: of its block, when it is committed.
+
+    state: where it stands: pending, parked (it waits for a nonce before it that is missing:
+    waits_for_nonce) or committed. Submitting the same transaction again answers with it too.
+    """
 
     id: str
     status: str
     height: U64Out | None
+    state: str
+    waits_for_nonce: U64Out | None
+
+
+class PendingRowOut(BaseModel):
+    """One pending transaction. state: ready, in-block (its fate is being decided) or parked."""
+
+    id: str
+    nonce: U64Out
+    amount: U64Out
+    fee: U64Out
+    expiry_height: U64Out
+    recipient: str
+    state: str
+
+
+class PendingOut(BaseModel):
+    """Pending transactions of an account at this node, by nonce.
+
+    nonce: what its next committed transaction must carry. next_nonce: the first one from there on that no
+    pending transaction has; parked ones wait for it. height: that expiry is judged by; the next block's is
+    one more.
+    """
+
+    key: str
+    nonce: U64Out
+    next_nonce: U64Out
+    height: U64Out
+    transactions: list[PendingRowOut]
 
 
 class RefusedRow(BaseModel):
@@ -108,9 +141,14 @@ class RefusedRow(BaseModel):
 
 
 class BatchSubmitted(BaseModel):
-    """Outcome of a batch: only the refused rows are listed. height: highest block with one of its rows."""
+    """Outcome of a batch: only the refused rows are listed. height: highest block with one of its rows.
+
+    parked: accepted rows that wait for a nonce before them that is missing, by index; a row whose commit is
+    waited for is among the rejected ones instead, with the verdict PARKED, and is kept.
+    """
 
     accepted: int
+    parked: list[int]
     rejected: list[RefusedRow]
     wait: str
     height: U64Out | None

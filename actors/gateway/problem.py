@@ -28,6 +28,7 @@ TITLES: dict[str, tuple[int, str]] = {
     "method-not-allowed": (405, "This resource has other methods"),
     "request-timeout": (408, "The body did not arrive in time"),
     "conflict": (409, "The transaction does not fit the state of its sender"),
+    "parked": (409, "The transaction is kept, and waits for another one"),
     "membership-conflict": (409, "The members do not allow this change now"),
     "misdirected": (421, "This node does not answer to that name"),
     "too-large": (413, "The body exceeds its bound"),
@@ -54,6 +55,7 @@ _CONFLICTS = frozenset(
     }
 )
 _OTHERS = {
+    Verdict.PARKED: "parked",
     Verdict.SENDER_LIMIT: "too-many",
     Verdict.POOL_FULL: "busy",
     Verdict.UNAVAILABLE: "unavailable",
@@ -87,12 +89,12 @@ def kind_of_verdict(verdict: Verdict) -> str:
     return "conflict" if verdict in _CONFLICTS else _OTHERS.get(verdict, "invalid-transaction")
 
 
-def of_verdict(code: int, prices: Prices | None = None) -> ProblemError:
-    """The problem of one refused transaction, with the figures of `prices`."""
+def of_verdict(code: int, prices: Prices | None = None, **members: Any) -> ProblemError:
+    """The problem of one refused transaction, with the figures of `prices` and further members."""
     field, advice = explain(code, prices)
     verdict = Verdict(code)
     return ProblemError(
-        kind_of_verdict(verdict), advice, field=field or None, code=code, verdict=verdict.name
+        kind_of_verdict(verdict), advice, field=field or None, code=code, verdict=verdict.name, **members
     )
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.block import Block, Header, decode_certificate
-from actors.ledger.hashing import sha256
-from actors.ledger.rows import LEAF_PREFIX, ROW_DTYPE
+from actors.ledger.hashing import sha256, sha256_rows
+from actors.ledger.rows import LEAF_PREFIX, ROW_DTYPE, row_matrix
 
+PENDING_STATES = ("ready", "in-block", "parked")
+"""By the numbers that mempool shards give them (actors/mempool/pool.py)."""
 _RECEIPT = struct.Struct("<QQQQ")
 _NUMBERS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")
 _HEXES = ("sender", "recipient", "payload_hash", "signature")
@@ -37,6 +39,24 @@ def stored_transaction(record: dict[str, Any]) -> dict[str, Any]:
     """One transaction as Storage answers it."""
     row = np.frombuffer(record["row"], dtype=ROW_DTYPE, count=1)
     return transaction(row, record["payload"], record["height"], record["position"], record["receipt"])
+
+
+def pending(record: dict[str, Any]) -> dict[str, Any]:
+    """A sender's pending transactions as a mempool shard answers them."""
+    rows, states = record["rows"], record["states"]
+    ids = sha256_rows(row_matrix(rows), LEAF_PREFIX)
+    fields = ("nonce", "amount", "fee", "expiry_height")
+    transactions = [
+        {
+            "id": tx_id.tobytes().hex(),
+            **{field: int(row[field]) for field in fields},
+            "recipient": row["recipient"].tobytes().hex(),
+            "state": PENDING_STATES[state],
+        }
+        for row, tx_id, state in zip(rows, ids, states.tolist(), strict=True)
+    ]
+    numbers = {name: int(record[name]) for name in ("nonce", "next_nonce", "height")}
+    return {**numbers, "transactions": transactions}
 
 
 def _receipt(data: bytes) -> dict[str, int]:

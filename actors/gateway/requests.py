@@ -183,6 +183,11 @@ def _is_u64(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 64
 
 
+def pending(key: bytes) -> Request[dict[str, Any]]:
+    """Pending transactions of an account at the node that answers."""
+    return Request("GET", f"/v1/accounts/{key.hex()}/pending", read_object)
+
+
 def submit(batch: Batch, wait: WaitLevel) -> Request[BatchReceipt]:
     """A batch in the binary form."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 from actors.gateway.backend import (
     BusyError,
     Limits,
+    NoMempoolError,
     ShareError,
     StoppingError,
     Submission,
     UnavailableError,
     Wait,
 )
+from actors.gateway.fates import Fates, Owner
 from actors.gateway.head_state import AccountState, HeadState
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.readiness import Readiness
@@ -44,10 +47,9 @@ STATUS_TIMEOUT_S = 5.0
 READ_INDEX_TIMEOUT_S = 5.0
 APPLY_POLL_S = 0.005
 SKIPPED_HEIGHTS_MAX = 256
+UNSEEN_HEIGHTS = 16  # newest blocks to look at while no delta has come since the gateway started
 SKIPPED_GRACE_S = 0.5
 ABANDON_AFTER_S = 3.0
-
-_Owner = asyncio.Future[None]
 
 
 class Service:
@@ -69,15 +71,18 @@ class Service:
         read_index: Callable[[], Coroutine[Any, Any, int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         members: Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]] | None = None,
+        pending: Sequence[Callable[[bytes], Awaitable[Any]]] = (),
     ) -> None:
         self.genesis, self.hash_seed = genesis, hash_seed
         self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
         self._inflight = Shares(settings.inflight_rows_max, settings.client_rows_share)
-        self._commit_timeout_s = float(settings.commit_timeout_s)
         self._splitter, self._shards = Splitter(shards, ADMIT_TIMEOUT_S), max(len(shards), 1)
         wait_s = settings.single_wait_ms / 1000
         self._gatherers = {durable: Gatherer(self._splitter, durable, wait_s) for durable in (False, True)}
-        self._waits: CommitWaits[_Owner] = CommitWaits(settings.inflight_rows_max)
+        self._waits: CommitWaits[Owner] = CommitWaits(settings.inflight_rows_max)
+        grace_s = settings.gap_grace_ms / 1000
+        self._fates = Fates(self._waits, self._catch_up_with_head, settings.commit_timeout_s, grace_s, clock)
+        self._pending = list(pending)
         self._reads = Reads(storage, settings.cache_blocks)
         self._status, self._shared = status, SharedCalls()
         self._hash_rows = hash_rows
@@ -145,10 +150,12 @@ class Service:
             raise ShareError("your rows in flight", shares.most(client))
         try:
             if wait is Wait.COMMITTED:
-                submission = await self._submit_and_wait(batch, admit)
+                submission = await self._submit_and_wait(batch, client, admit)
             else:
                 verdicts = await admit(batch, wait is Wait.DURABLE)
-                submission = Submission(verdicts, np.empty(0, dtype=np.int64))
+                parked = np.flatnonzero(verdicts == Verdict.PARKED)
+                verdicts = np.where(verdicts == Verdict.PARKED, Verdict.OK, verdicts).astype(np.uint8)
+                submission = Submission(verdicts, np.empty(0, dtype=np.int64), parked=parked)
         finally:
             shares.give(client, len(batch))
         refused = int(np.count_nonzero(submission.verdicts))
@@ -157,20 +164,18 @@ class Service:
         return submission
 
     async def _submit_and_wait(
-        self, batch: Batch, admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]]
+        self, batch: Batch, client: str, admit: Callable[[Batch, bool], Awaitable[NDArray[np.uint8]]]
     ) -> Submission:
-        done: _Owner = asyncio.get_running_loop().create_future()
+        done: Owner = asyncio.get_running_loop().create_future()
         places = shard_of(batch.rows["sender"], self._shards)
         ticket = self._waits.register(batch.ids(self._hash_rows), places, done)
         try:
             verdicts = await admit(batch, False)
             self._waits.close(ticket, ~waits_on(verdicts), verdicts)
             if ticket.waiting:
-                try:
-                    async with asyncio.timeout(self._commit_timeout_s):
-                        await done
-                except TimeoutError:
-                    await self._read_skipped()
+                await self._fates.wait(ticket, batch, verdicts, partial(self._offer_again, client))
+            if ticket.waiting:
+                await self._read_skipped()
             self.counters["timed_out"] += ticket.waiting
             return Submission(ticket.verdicts, ticket.pending(), ticket.height)
         finally:
@@ -182,6 +187,20 @@ class Service:
         for ticket in self._waits.tickets():
             if not ticket.owner.done():
                 ticket.owner.set_exception(StoppingError())
+
+    async def _offer_again(self, client: str, batch: Batch) -> NDArray[np.uint8]:
+        return await self._splitter.admit(batch, False, Origins.same(client, len(batch)))
+
+    async def pending(self, key: bytes) -> dict[str, Any]:
+        """What a mempool shard holds of one sender: nonce, next_nonce, height, rows and their states.
+
+        Raises NoMempoolError at a node without one.
+        """
+        if not self._pending:
+            raise NoMempoolError
+        sender = np.frombuffer(key, dtype=np.uint8).reshape(1, 32)
+        answer: dict[str, Any] = await self._pending[int(shard_of(sender, len(self._pending))[0])](key)
+        return answer
 
     # -- what the node publishes ------------------------------------------------------------------------
 
@@ -255,6 +274,16 @@ class Service:
                     data, self.genesis.block_transactions_max, self.genesis.block_payload_bytes_max
                 ).batch
                 self._settle(height, batch.ids(self._hash_rows))
+
+    async def _catch_up_with_head(self) -> None:
+        """Settle every block that Storage has committed by now. Raises UnavailableError."""
+        height = int((await self._reads.head())["height"])
+        expected = height + 1 - UNSEEN_HEIGHTS if self._expected is None else self._expected
+        self._skipped.update(range(max(expected, height + 1 - SKIPPED_HEIGHTS_MAX, 1), height + 1))
+        self._expected = max(expected, height + 1)
+        await self._read_skipped()
+        if self._skipped and min(self._skipped) <= height:
+            raise UnavailableError("storage")
 
     # -- reads ------------------------------------------------------------------------------------------
 

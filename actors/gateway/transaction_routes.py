@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.backend import SOURCE_KEY, Backend, Wait
+from actors.gateway.backend import SOURCE_KEY, Backend, BusyError, UnavailableError, Wait
 from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError, of_verdict
@@ -53,12 +53,27 @@ def transaction_routes(backend: Backend) -> APIRouter:
             detail = "accepted but not committed yet; ask for it by id"
             raise ProblemError("commit-timeout", detail, id=tx_id)
         verdict = int(submission.verdicts[0])
-        if verdict != Verdict.OK:
-            raise of_verdict(verdict, backend.genesis.prices)
+        parked = verdict == Verdict.PARKED or len(submission.parked) > 0
+        missing = await _missing_nonce(batch.rows["sender"].tobytes()) if parked else None
+        if verdict not in (Verdict.OK, Verdict.DUPLICATE):
+            raise of_verdict(verdict, backend.genesis.prices, id=tx_id, waits_for_nonce=missing)
         committed = submission.height is not None
         status = Wait.COMMITTED if committed else wait
-        answer = {"id": tx_id, "status": status.value, "height": submission.height}
+        state = "committed" if committed else "parked" if parked else "pending"
+        answer = {
+            "id": tx_id,
+            "status": status.value,
+            "height": submission.height,
+            "state": state,
+            "waits_for_nonce": missing,
+        }
         return json_response(answer, 200 if committed else 202)
+
+    async def _missing_nonce(sender: bytes) -> int | None:
+        try:
+            return int((await backend.pending(sender))["next_nonce"])
+        except (UnavailableError, BusyError):
+            return None
 
     @router.get(
         "/transactions/{id}",

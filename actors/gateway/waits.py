@@ -227,4 +227,4 @@ class CommitWaits(Generic[Owner]):
 
 def waits_on(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(n,) rows that may still commit: those taken now, and those that were pending already."""
-    return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)
+    return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE) | (verdicts == Verdict.PARKED)

@@ -35,6 +35,8 @@ class Verdict(IntEnum):
     FEE_BELOW_MINIMUM = 18
     RECIPIENT_BELOW_MINIMUM = 19
     SENDER_BELOW_MINIMUM = 20
+    PARKED = 21
+    PAYLOAD_LIMIT = 22
 
 
 _WORDS: dict[Verdict, tuple[str, str]] = {
@@ -56,7 +58,10 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
         "nonce",
         "the sender has used this nonce; unless this id is committed, sign again with the account's next",
     ),
-    Verdict.NONCE_GAP: ("nonce", "the nonce is too far ahead; submit the missing nonces first"),
+    Verdict.NONCE_GAP: (
+        "nonce",
+        "a nonce before this one is missing; submit that one first, then this again",
+    ),
     Verdict.INSUFFICIENT_BALANCE: (
         "amount",
         "amount + fee exceeds what the sender can still spend, or the sender has no account",
@@ -64,7 +69,7 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
     Verdict.BALANCE_OVERFLOW: ("recipient", "the recipient's balance would exceed 2^64-1"),
     Verdict.BAD_SIGNATURE: ("signature", "not a strict Ed25519 signature of the first 144 bytes by sender"),
     Verdict.DUPLICATE: ("id", "this very transaction is pending already; nothing to do"),
-    Verdict.POOL_FULL: ("", "the mempool shard is at its bound; retry later"),
+    Verdict.POOL_FULL: ("", "the mempool shard, or your share of it, is at its bound; retry later"),
     Verdict.SENDER_LIMIT: ("sender", "the sender has too many pending transactions; wait for some to commit"),
     Verdict.UNAVAILABLE: ("", "the mempool shard is restarting; retry, submitting is idempotent"),
     Verdict.NONCE_LIMIT: ("nonce", "the nonce 2^64-1 cannot be used"),
@@ -77,6 +82,11 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
         "amount",
         "would leave too little: leave nothing, or at least the network's balance_min{balance_min}",
     ),
+    Verdict.PARKED: (
+        "nonce",
+        "kept, and waits for a nonce before it that is missing; submit that one, and ask for this by its id",
+    ),
+    Verdict.PAYLOAD_LIMIT: ("payload", "longer than all payloads of a block of this network may be"),
 }
 
 

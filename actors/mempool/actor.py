@@ -27,6 +27,7 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import LEAF_PREFIX, Batch, row_matrix, shard_of
 from actors.ledger.verdict import Verdict
+from actors.mempool.admission import Admission
 from actors.mempool.deltas import DeltaQueue
 from actors.mempool.doorbell import Doorbell, nothing_drawn
 from actors.mempool.journal import JournalHeader
@@ -43,10 +44,11 @@ from actors.mempool.journal_file import (
 from actors.mempool.lost import LostLog
 from actors.mempool.news import News
 from actors.mempool.outbox import Again, Outbox
+from actors.mempool.pending import ArrivalLog
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
 from actors.mempool.sources import Origins
-from actors.mempool.tally import Tally, kept
+from actors.mempool.tally import Tally
 from actors.mempool.verifier import Verifier
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
@@ -60,8 +62,6 @@ OUTBOX_PAYLOAD_BYTES_PER_ROW = 256
 OUTBOX_ROWS_MAX, NEWS_WAIT_MAX_S = 4_096, 10.0
 OFFER_AGAIN_S, OFFER_AGAIN_PAUSE_S = 5.0, 0.1
 _TRANSIENT = (RayError, OSError)
-# The pool of Validators tries for long by itself, and says with a RuntimeError that nobody answered.
-_VERIFY_TRANSIENT, _VERIFY_ATTEMPTS = (RayError, OSError, RuntimeError), 2
 
 
 class MempoolShard(Shell):
@@ -88,6 +88,10 @@ class MempoolShard(Shell):
             settings.level_fee_per_kib,
             settings.age_blocks,
             settings.spread_rows,
+            settings.source_share,
+            settings.member_share,
+            max(1, int(settings.capacity_rows * settings.parked_share)),
+            genesis.block_payload_bytes_max,
         )
         seed, tag = int.from_bytes(os.urandom(16), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
@@ -103,12 +107,16 @@ class MempoolShard(Shell):
         self._resync: asyncio.Task[None] | None = None
         self._bell = Doorbell(lambda: any(self._pool.depth_by_queue()))
         self._deltas = DeltaQueue()
-        self._admitting_rows = 0
+        self._arrivals = ArrivalLog(settings.parked_s_max)
         self._tally = Tally()
         self._lost = LostLog(LOST_KEPT)
         self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
         self._outgoing, self._dropping = News(), News()
         self._again = Again(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
+        self._admission = Admission(
+            settings, self._pool, self._journal, validators, self._outbox, self._outgoing, self._tally,
+            time.perf_counter, self._bury, self._failed, _TRANSIENT,
+        )  # fmt: skip
 
     # Life
 
@@ -139,7 +147,8 @@ class MempoolShard(Shell):
             "depth": pool.depth,
             "inflight": pool.inflight,
             "capacity": self._settings.capacity_rows,
-            "admitting": self._admitting_rows,
+            "admitting": self._admission.rows,
+            "parked": pool.parked,
             "committed": pool.committed,
             "replaced": pool.replaced,
             "senders_by_level": pool.depth_by_queue(),
@@ -162,13 +171,13 @@ class MempoolShard(Shell):
         origins: NDArray[np.uint16] | None = None,
         relayed: bool = False,
     ) -> NDArray[np.uint8]:
-        """(n,) verdicts. With `durable`, OK and DUPLICATE mean that the row is in the synced journal.
+        """(n,) verdicts. With `durable`, OK, DUPLICATE and PARKED mean that the row is in the synced journal.
 
         Row i is handed in by sources[origins[i]], all by sources[0] without `origins`: "member:...",
         "known:..." or "anonymous:..." (see sources.py). `relayed`: by another node, which passes the rows on
         to others itself. Raises FormatError when any of this or the batch is malformed, or the batch holds
-        another shard's sender. Rows being admitted are bounded by capacity_rows; above it everything is
-        POOL_FULL.
+        another shard's sender. Rows being admitted are bounded, in all and for each source; above it they are
+        POOL_FULL. PARKED rows are held and wait for a nonce before them; relayed ones are just OK.
         """
         batch = Batch(np.array(rows), np.array(payloads))
         self._pool.check_form(batch)
@@ -176,13 +185,7 @@ class MempoolShard(Shell):
         source.check(len(batch))
         if not await self._usable():
             return self._tally.answered(np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8))
-        if self._admitting_rows + len(batch) > self._settings.capacity_rows:
-            return self._tally.answered(np.full(len(batch), Verdict.POOL_FULL, dtype=np.uint8))
-        self._admitting_rows += len(batch)
-        try:
-            return self._tally.answered(await self._admit(batch, durable, source, relayed))
-        finally:
-            self._admitting_rows -= len(batch)
+        return self._tally.answered(await self._admission.admit(batch, durable, source, relayed))
 
     @ray.method(num_returns=3)
     async def draw(
@@ -247,6 +250,8 @@ class MempoolShard(Shell):
         With none it waits `wait_s` for some, at most NEWS_WAIT_MAX_S. LOST_KEPT are kept; the number of an
         earlier incarnation reads from the beginning.
         """
+        self._pool.expire(self._arrivals.look(time.monotonic(), self._pool.arrivals))
+        self._bury()
         if since == self._lost.total and wait_s > 0:
             await self._dropping.wait(min(wait_s, NEWS_WAIT_MAX_S))
         return self._lost.since(since)
@@ -269,71 +274,14 @@ class MempoolShard(Shell):
         told = {"next": out.next, "missed": out.missed, "kinds": out.kinds, "incarnation": self._incarnation}
         return told, out.batch.rows, out.batch.payloads
 
+    async def pending(self, sender: bytes) -> dict[str, Any]:
+        """What is held of one sender, by nonce: see Pool.pending."""
+        return {**self._pool.pending(sender), "height": self._pool.height}
+
     async def offer_anew(self) -> None:
         """Others have lost what they were offered: put all rows of this node's clients into the outbox."""
         self._again.anew()
         self._outgoing.tell()
-
-    # Admission
-
-    async def _admit(self, batch: Batch, durable: bool, origins: Origins, relayed: bool) -> NDArray[np.uint8]:
-        since = time.perf_counter()
-        verdicts = self._pool.static(batch)
-        since = self._took("static", since, len(batch))
-        self._pool.screen(batch, verdicts, self._pool.sources.slots(origins))
-        self._took("screen", since, len(batch))
-        if durable and not self._journal_fits(batch):
-            verdicts[kept(verdicts)] = Verdict.POOL_FULL
-        await self._check_signatures(batch, verdicts)
-        if durable and not self._journal_fits(batch):
-            verdicts[kept(verdicts)] = Verdict.POOL_FULL
-        since = time.perf_counter()
-        slots = self._pool.sources.slots(origins)
-        taken = self._pool.insert(batch, verdicts, durable, slots, own=not relayed)
-        self._took("insert", since, len(batch))
-        if not relayed:
-            self._offer(batch, taken, origins.kinds(len(batch)))
-        self._bury()
-        if durable and kept(verdicts).any():
-            await self._journal_rows(batch.take(kept(verdicts)), verdicts)
-        return verdicts
-
-    async def _check_signatures(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
-        chosen = np.flatnonzero(verdicts == Verdict.OK)
-        if not len(chosen):
-            return
-        rows = batch.rows if len(chosen) == len(batch) else np.ascontiguousarray(batch.rows[chosen])
-        since = time.perf_counter()
-        try:
-            verify = self._validators.verify
-            genuine = await retried(
-                "signatures", lambda: verify(rows), _VERIFY_TRANSIENT, self._failed, _VERIFY_ATTEMPTS
-            )
-        except UnavailableError:
-            verdicts[chosen] = Verdict.UNAVAILABLE
-            return
-        self._took("signatures", since, len(chosen))
-        verdicts[chosen[~np.asarray(genuine, dtype=np.bool_)]] = Verdict.BAD_SIGNATURE
-
-    def _offer(self, batch: Batch, taken: NDArray[np.int64], kinds: NDArray[np.uint8]) -> None:
-        """Put newly admitted rows into the outbox."""
-        if len(taken):
-            self._outbox.add(batch if len(taken) == len(batch) else batch.take(taken), kinds[taken])
-            self._outgoing.tell()
-
-    def _journal_fits(self, batch: Batch) -> bool:
-        held = self._pool.durable_rows, self._pool.durable_bytes
-        return self._journal.fits(len(batch), len(batch.payloads), *held)
-
-    async def _journal_rows(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
-        since = time.perf_counter()
-        self._journal.append(batch)
-        try:
-            await self._journal.sync()
-        except JournalError as error:
-            self.log.error("durable rows refused: {}", error)
-            verdicts[kept(verdicts)] = Verdict.UNAVAILABLE
-        self._took("journal", since, len(batch))
 
     # Recovery
 
@@ -388,11 +336,11 @@ class MempoolShard(Shell):
         batch = batch.take(mine)
         verdicts = self._pool.static(batch)
         self._pool.screen(batch, verdicts)
-        await self._check_signatures(batch, verdicts)
+        await self._admission.check_signatures(batch, verdicts)
         if (verdicts == Verdict.UNAVAILABLE).any():
             raise UnavailableError("the journal cannot be replayed without Validators")
         taken = self._pool.insert(batch, verdicts, durable=True)
-        self._offer(batch, taken, np.zeros(len(batch), dtype=np.uint8))
+        self._admission.offer(batch, taken, np.zeros(len(batch), dtype=np.uint8))
         self._tally.events["journal_rows_replayed"] += int((verdicts == Verdict.OK).sum())
 
     # Settling

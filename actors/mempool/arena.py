@@ -62,7 +62,11 @@ HEAP_DTYPE = np.dtype([("first", "u8"), ("second", "u4"), ("who", "i4")])
 SOURCE_DTYPE = np.dtype(
     [
         ("score", "f8"),  # see sources.py
-        ("rows", "i8"),  # held now
+        ("rows", "i8"),  # held now; so the next three
+        ("chunks", "i8"),
+        ("parked", "i8"),
+        ("durable_bytes", "i8"),
+        ("reach", "i8"),  # its share of the pool: see shares.py
         ("committed", "i8"),  # since the score was last brought up to date; so the next three
         ("expired", "i8"),
         ("replaced", "i8"),
@@ -79,8 +83,8 @@ CHUNKS_LIVE, CHUNKS_TOUCHED, CHUNKS_LIMIT, CHUNKS_FREE = 4, 5, 6, 7
 EVICT_SIZE, ARRIVALS, INFLIGHT, REPLACED = 8, 9, 10, 11
 DURABLE_ROWS, DURABLE_BYTES, LOST, LOST_UNTOLD, COMMITTED, WINDOW = 12, 13, 14, 15, 16, 17
 HEIGHT, FEE_UNIT, AGE_BLOCKS, SWEEP_AT = 18, 19, 20, 21
-BALANCE_MIN = 22
-READY_SIZE = 23  # and the QUEUES - 1 behind it
+BALANCE_MIN, PARKED, PARKED_MAX, ROWS_MAX, CHUNKS_MAX = 22, 23, 24, 25, 26
+READY_SIZE = 27  # and the QUEUES - 1 behind it
 TOTALS = READY_SIZE + QUEUES
 
 
@@ -148,6 +152,7 @@ class Arena:
         totals = np.zeros(TOTALS, dtype=np.int64)
         totals[ROWS_LIMIT], totals[CHUNKS_LIMIT] = self.rows_initial, self.chunks_initial
         totals[ROWS_FREE] = totals[CHUNKS_FREE] = NONE
+        totals[ROWS_MAX], totals[CHUNKS_MAX] = rows_max, chunks_max
         places = [np.zeros(senders, dtype=np.int32) for _ in range(2)]
         self.senders_used = 0
         self.columns = Columns(

@@ -8,6 +8,7 @@ Rules
   the one that arrived later goes first.
 - At the bounds of rows and of payload the lowest-ranked rows make way, one after the other, for one that
   ranks higher. A row that came behind a gap displaces nothing.
+- A source holds its share of the pool and of the rows behind gaps at most (shares.py).
 - A pending row makes way for another one of the same sender and nonce that offers at least 10 % more fee (of
   nothing: anything more), and whose own rank is not lower. The client of the first is told NONCE_REUSED. A
   row in flight is not replaced.
@@ -62,6 +63,7 @@ from actors.mempool.compiled import inlined_kernel, kernel
 from actors.mempool.heap import ROOT, heap_drop, heap_set
 from actors.mempool.levels import level_of, queue_of, rank_of
 from actors.mempool.payloads import chunks_of, free_payload, payload_bytes, store_payload
+from actors.mempool.shares import count_parked, set_floor, share_of_source
 
 OK = int(Verdict.OK)
 NONCE_REUSED, NONCE_GAP = int(Verdict.NONCE_REUSED), int(Verdict.NONCE_GAP)
@@ -149,11 +151,11 @@ def refresh(p, s):  # type: ignore[no-untyped-def]
         if p.words[slot, WORD_NONCE] == expected:
             expected += ONE
             floor = min(floor, own_rank(p, slot))
-            p.links[slot].floor = floor
+            set_floor(p, slot, floor)
             if cursor < 0 and p.links[slot].draw == 0:
                 cursor = slot
         else:
-            p.links[slot].floor = ZERO
+            set_floor(p, slot, ZERO)
         slot = np.int64(p.links[slot].next)
     p.senders[s].ready_end = expected
     p.senders[s].stale = 0
@@ -174,13 +176,18 @@ def remove(p, slot):  # type: ignore[no-untyped-def]
         p.links[after].prev = before
     else:
         p.senders[s].tail = before
-    p.sources[p.links[slot].source].rows -= 1
+    source, size = p.links[slot].source, payload_bytes(p.words, slot)
+    p.sources[source].rows -= 1
+    p.sources[source].chunks -= chunks_of(size)
+    if p.links[slot].floor == ZERO:
+        count_parked(p, slot, -1)
     p.senders[s].spend -= p.words[slot, WORD_AMOUNT] + p.words[slot, WORD_FEE]
     if p.links[slot].draw != 0:
         p.totals[INFLIGHT] -= 1
     if p.links[slot].durable != 0:
         p.totals[DURABLE_ROWS] -= 1
-        p.totals[DURABLE_BYTES] -= ROW_BYTES + payload_bytes(p.words, slot)
+        p.totals[DURABLE_BYTES] -= ROW_BYTES + size
+        p.sources[source].durable_bytes -= ROW_BYTES + size
     free_payload(p, slot)
     p.links[slot].draw = 0
     p.links[slot].next = p.totals[ROWS_FREE]
@@ -243,7 +250,7 @@ def lowest_sender(p):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
+def judge(p, s, words, i, source, lowered, hopeful):  # type: ignore[no-untyped-def]
     """Verdict of row i by the state and the pool: (verdict, slot before it, slot with its nonce, floor).
 
     A sender without a slot (-1) or without a balance has no account, and what it sends can never be paid: an
@@ -285,7 +292,8 @@ def judge(p, s, words, i, lowered, hopeful):  # type: ignore[no-untyped-def]
             floor = min(floor, p.links[before].floor)
     elif hopeful:
         floor = rank
-    return _room(p, floor, size), before, same, floor
+    share = share_of_source(p, source, chunks_of(size), floor == ZERO)
+    return (_room(p, floor, size) if share == OK else share), before, same, floor
 
 
 @inlined_kernel
@@ -395,6 +403,9 @@ def link_row(p, s, words, i, before, floor, source, lowered, own, payloads, star
     p.links[slot].size = payload_bytes(words, i)
     p.links[slot].source, p.links[slot].level = source, level_of(p, words, i, lowered)
     p.sources[source].rows += 1
+    p.sources[source].chunks += chunks_of(payload_bytes(words, i))
+    if floor == ZERO:
+        count_parked(p, slot, 1)
     p.senders[s].spend += words[i, WORD_AMOUNT] + words[i, WORD_FEE]
     if floor != ZERO:
         _extend_ready(p, s, slot)
@@ -410,7 +421,7 @@ def _extend_ready(p, s, slot):  # type: ignore[no-untyped-def]
     while slot >= 0 and p.words[slot, WORD_NONCE] == expected:
         expected += ONE
         floor = min(floor, own_rank(p, slot))
-        p.links[slot].floor = floor
+        set_floor(p, slot, floor)
         if cursor < 0 and p.links[slot].draw == 0:
             cursor = np.int64(slot)
             set_cursor(p, s, cursor)

@@ -57,11 +57,11 @@ _RANK_SHIFT, _FEE_MAX = np.uint64(FEE_RANK_BITS), np.uint64(2**FEE_RANK_BITS - 1
 
 
 @kernel
-def screen(p, slots, words, lowered, verdicts):  # type: ignore[no-untyped-def]
+def screen(p, slots, words, sources, lowered, verdicts):  # type: ignore[no-untyped-def]
     """Fill in verdicts of rows that still have none, each against the pool as it is; inserts nothing."""
     for i in range(len(words)):
         if verdicts[i] == OK:
-            verdicts[i] = judge(p, slots[i], words, i, np.int64(lowered[i]), True)[0]
+            verdicts[i] = judge(p, slots[i], words, i, sources[i], np.int64(lowered[i]), True)[0]
 
 
 @kernel
@@ -83,7 +83,7 @@ def insert(  # type: ignore[no-untyped-def]
             continue
         s = slots[i]
         source, fall = sources[i], np.int64(lowered[i])
-        verdict, before, same, floor = judge(p, s, words, i, fall, False)
+        verdict, before, same, floor = judge(p, s, words, i, source, fall, False)
         if known:
             verdicts[i] = UNAVAILABLE if verdict == OK else verdict
         else:
@@ -106,7 +106,9 @@ def insert(  # type: ignore[no-untyped-def]
         if durable and slot >= 0 and p.links[slot].durable == 0:
             p.links[slot].durable = 1
             p.totals[DURABLE_ROWS] += 1
-            p.totals[DURABLE_BYTES] += ROW_BYTES + payload_bytes(p.words, slot)
+            size = ROW_BYTES + payload_bytes(p.words, slot)
+            p.totals[DURABLE_BYTES] += size
+            p.sources[p.links[slot].source].durable_bytes += size
     return count
 
 

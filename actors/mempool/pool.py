@@ -22,8 +22,16 @@ from numpy.typing import NDArray
 
 from actors.ledger.checks import static_verdicts
 from actors.ledger.index import KEY_WORDS, KeyIndex, key_words
-from actors.ledger.prices import FREE, Prices
-from actors.ledger.rows import ROW_DTYPE, ROW_WORDS, Batch, FormatError, row_matrix, shard_of
+from actors.ledger.prices import Prices
+from actors.ledger.rows import (
+    PAYLOAD_BYTES_MAX,
+    ROW_DTYPE,
+    ROW_WORDS,
+    WORD_NONCE,
+    Batch,
+    FormatError,
+    shard_of,
+)
 from actors.ledger.verdict import Verdict
 from actors.mempool import kernels
 from actors.mempool.arena import (
@@ -40,6 +48,8 @@ from actors.mempool.arena import (
     INFLIGHT,
     LOST,
     LOST_UNTOLD,
+    PARKED,
+    PARKED_MAX,
     QUEUES,
     READY_SIZE,
     REPLACED,
@@ -51,6 +61,8 @@ from actors.mempool.arena import (
     Columns,
 )
 from actors.mempool.heap import ROOT
+from actors.mempool.pending import lose_parked, pending_of
+from actors.mempool.shares import tell_parked
 from actors.mempool.sources import Sources
 from actors.mempool.spread import spread
 
@@ -70,6 +82,8 @@ class PoolBounds:
     payload_bytes_max: payloads of all rows, each rounded up to chunks of CHUNK_BYTES. fee_unit: fee per KiB
     that lifts a row out of the lowest level. age_blocks: waiting that lifts a row by one level.
     spread_rows: places that a row may be moved so that neighbours touch different accounts (spread.py).
+    source_share, member_share: see sources.py. parked_rows_max: rows behind gaps; 0: as many as all rows.
+    block_payload_bytes_max: of the genesis: a row with more can be in no block, and is refused.
     """
 
     capacity_rows: int
@@ -79,6 +93,10 @@ class PoolBounds:
     fee_unit: int = 4
     age_blocks: int = 100
     spread_rows: int = 1
+    source_share: float = 0.0
+    member_share: float = 0.0
+    parked_rows_max: int = 0
+    block_payload_bytes_max: int = PAYLOAD_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +129,8 @@ class Pool:
         self.arena = Arena(bounds.initial_rows, bounds.capacity_rows, chunks_max, self._index.capacity)
         self._p.totals[WINDOW], self._p.totals[FEE_UNIT] = bounds.sender_rows_max, bounds.fee_unit
         self._p.totals[AGE_BLOCKS], self._p.totals[BALANCE_MIN] = bounds.age_blocks, prices.balance_min
-        self.sources = Sources(self._p.sources)
+        self._p.totals[PARKED_MAX] = bounds.parked_rows_max or bounds.capacity_rows
+        self.sources = Sources(self._p.sources, bounds.source_share, bounds.member_share)
         self._next_draw = max(first_draw, 1)
         self._open: dict[int, NDArray[np.int64]] = {}
         self._senders_checked = 0
@@ -125,6 +144,11 @@ class Pool:
     def depth(self) -> int:
         """Rows held, in flight or not."""
         return int(self._p.totals[ROWS_LIVE])
+
+    @property
+    def parked(self) -> int:
+        """Rows behind a gap in the nonces of their sender."""
+        return int(self._p.totals[PARKED])
 
     @property
     def inflight(self) -> int:
@@ -186,14 +210,18 @@ class Pool:
 
     def static(self, batch: Batch) -> NDArray[np.uint8]:
         """(n,) verdicts without the state, for inclusion in the block after `height`."""
-        return static_verdicts(batch, self._chain_tag, self.height + 1, self._prices)
+        verdicts = static_verdicts(batch, self._chain_tag, self.height + 1, self._prices)
+        if self.bounds.block_payload_bytes_max < PAYLOAD_BYTES_MAX:
+            long = batch.rows["payload_bytes"] > self.bounds.block_payload_bytes_max
+            verdicts[long & (verdicts == Verdict.OK)] = Verdict.PAYLOAD_LIMIT
+        return verdicts
 
     def screen(self, batch: Batch, verdicts: NDArray[np.uint8], source: Source = 0) -> None:
         """Complete static verdicts by those of state and pool, each row against the pool as it is."""
         self._reserve(batch)
         slots = self._index.find(key_words(batch.rows["sender"]))
-        _, lowered = self._standing(source, len(batch))
-        kernels.screen(self._p, slots, batch.words, lowered, verdicts)
+        slot_of_row, lowered = self._standing(source, len(batch))
+        kernels.screen(self._p, slots, batch.words, slot_of_row, lowered, verdicts)
 
     def insert(
         self,
@@ -226,6 +254,12 @@ class Pool:
         )  # fmt: skip
         self.arena.note_peak()
         return taken[:count]
+
+    def tell_parked(self, batch: Batch, verdicts: NDArray[np.uint8]) -> None:
+        """Make the verdict of rows that are held, and wait for a nonce before them, PARKED."""
+        if self.parked:
+            slots = self._index.find(key_words(batch.rows["sender"]))
+            tell_parked(self._p, slots, batch.words, verdicts, WORD_NONCE)
 
     def _standing(self, source: Source, rows: int) -> tuple[NDArray[np.uint16], NDArray[np.int8]]:
         """(n,) slots of the rows' sources, and (n,) levels that each row loses for it."""
@@ -347,6 +381,20 @@ class Pool:
         size = int((words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
         return self._gather(slots, size)
 
+    def pending(self, sender: bytes) -> dict[str, Any]:
+        """What is held of one sender: see pending.py."""
+        key = np.frombuffer(sender, dtype=np.uint8).reshape(1, 32)
+        return pending_of(self._p, int(self._index.find(key_words(key))[0]), self.bounds.sender_rows_max)
+
+    def expire(self, parked_arrival_max: int = 0) -> None:
+        """Drop what waits in vain, though no block comes: rows that have expired, and parked ones that
+        arrived up to that number."""
+        used = self.arena.senders_used
+        if self.depth:
+            kernels.sweep(self._p, used, used)
+        if self.parked and parked_arrival_max:
+            lose_parked(self._p, used, parked_arrival_max)
+
     def own_rows(
         self, rows_max: int, arrival_max: int, senders_left: int
     ) -> tuple[Batch, NDArray[np.uint8], int]:
@@ -391,23 +439,3 @@ class Pool:
 def _mark(draw: int) -> int:
     """What a row in flight remembers of its draw: never 0, and the same again only after 2^32-1 draws."""
     return draw % ARRIVAL_MAX + 1
-
-
-def warm() -> None:
-    """Compile every kernel on a tiny pool."""
-    pool = Pool(PoolBounds(16, 16, 4, spread_rows=2), chain_tag=1, seed=0, prices=FREE)
-    rows = np.zeros(2, dtype=ROW_DTYPE)
-    rows["version"] = rows["kind"] = rows["chain_tag"] = 1
-    row_matrix(rows)[1, 48] = 1
-    batch = Batch(rows, np.empty(0, dtype=np.uint8))
-    verdicts, ones = np.zeros(2, dtype=np.uint8), np.ones(2, dtype=np.uint64)
-    pool.settle(0, rows["sender"], ones - ones, ones)
-    pool.screen(batch, verdicts)
-    pool.insert(batch, verdicts, durable=True)
-    drawn = pool.draw(2, 0, 0)
-    pool.resolve(drawn.draw, np.zeros(len(drawn.batch), dtype=np.uint8))
-    pool.release()
-    pool.journalled()
-    pool.own_rows(2, ARRIVAL_MAX, 1)
-    kernels.renumber(pool.arena.columns, np.empty(0, dtype=np.int64), 0)
-    pool.settle(1, rows["sender"], ones, ones)

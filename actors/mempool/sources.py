@@ -11,6 +11,9 @@ A score starts at 0, lies between -SCORE_MAX and SCORE_MAX, and fades by 1/1024 
 Standing, in levels that its rows lose at admission (levels.py): a member -1, a known one 0, an anonymous one
 1; one less from a score of EARNED on, one more below LOST, two more below ABUSIVE.
 
+A source has a share of the pool (shares.py), a larger one if its name after the colon begins with "member-":
+what a member passes on is what its clients sent.
+
 At most SOURCES_MAX sources have a score of their own; then the one without rows whose score is nearest 0
 makes way, and if all have rows, the newcomer shares the score of its kind.
 """
@@ -25,9 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import FormatError
+from actors.sharing import REACH_UNIT, reach_of
 
 KINDS = ("anonymous", "known", "member")
 LOWERED_BY_KIND = (1, 0, -1)
+MEMBER_PREFIX = "member-"
 NAME_CHARS_MAX = 128
 NAMES_MAX = 65_535
 SCORE_MAX = 10_000.0
@@ -75,14 +80,22 @@ class Origins:
         return np.full(rows, kinds[0]) if self.of_row is None else kinds[self.of_row]
 
 
+def speaks_for_many(source: str) -> bool:
+    """Whether a source is a member that passes on what its clients sent."""
+    return source.partition(":")[2].startswith(MEMBER_PREFIX)
+
+
 class Sources:
     """Names of the slots of `table` (SOURCE_DTYPE); the first slots are the shared ones of each kind.
 
-    kinds: index into KINDS of each slot.
+    kinds: index into KINDS of each slot. share, member_share: the part of the pool that one source alone may
+    hold; 0: there is no bound.
     """
 
-    def __init__(self, table: NDArray[Any]) -> None:
+    def __init__(self, table: NDArray[Any], share: float = 0.0, member_share: float = 0.0) -> None:
         self._table = table
+        self._reaches = tuple(reach_of(part) if part else 0 for part in (share, member_share))
+        self._table["reach"][: len(KINDS)] = self._reaches[0]
         self.kinds = np.zeros(len(table), dtype=np.uint8)
         self.kinds[: len(KINDS)] = range(len(KINDS))
         self._names = ["" for _ in KINDS]
@@ -106,6 +119,7 @@ class Sources:
             self._names[slot] = source
         self._slots[source] = slot
         self._table[slot] = 0
+        self._table["reach"][slot] = self._reaches[speaks_for_many(source)]
         self.kinds[slot] = kind
         return slot
 
@@ -129,6 +143,28 @@ class Sources:
         score = float(self._table["score"][slot])
         step = -1 if score >= EARNED else (score < LOST) + (score < ABUSIVE)
         return LOWERED_BY_KIND[self.kinds[slot]] + step
+
+    def suspects(self, slot: int) -> bool:
+        """Whether what became of this source's rows makes its unverified ones wait for those of others."""
+        return float(self._table["score"][slot]) < LOST
+
+    def beyond_journal(
+        self,
+        slots: NDArray[np.uint16],
+        row_bytes: NDArray[np.int64],
+        journal_bytes: int,
+        journal_bytes_max: int,
+    ) -> NDArray[np.bool_]:
+        """(n,) rows of sources that may not keep that much more in a journal of so many bytes. An empty one
+        is anybody's."""
+        beyond = np.zeros(len(slots), dtype=np.bool_)
+        free = max(journal_bytes_max - journal_bytes - int(row_bytes.sum()), 0)
+        for slot in np.unique(slots):
+            mine = slots == slot
+            held = int(self._table["durable_bytes"][slot]) + int(row_bytes[mine].sum())
+            reach = int(self._table["reach"][slot])
+            beyond[mine] = bool(reach and journal_bytes) and held * REACH_UNIT > reach * free
+        return beyond
 
     def forged(self, slot: int, rows: int) -> None:
         """Rows of this source had false signatures; that tells at once."""

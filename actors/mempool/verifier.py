@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 
 class Verifier(Protocol):
-    """The pool of Validators as admission calls it. `verify` raises RuntimeError when nobody answers."""
+    """The pool of Validators as admission calls it. `verify` raises RuntimeError when nobody answers.
 
-    async def verify(self, rows: NDArray[Any]) -> NDArray[np.bool_]: ...
+    flow: whose rows they are; those of one flow wait behind each other, and flows take turns.
+    """
+
+    async def verify(self, rows: NDArray[Any], *, flow: str = "") -> NDArray[np.bool_]: ...
 
     def set_workers(self, workers: list[Any]) -> None: ...
 

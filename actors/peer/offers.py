@@ -85,7 +85,8 @@ def decode_offer(body: bytes) -> tuple[str, Batch]:
 
 def source_of(identity: bytes, member: bool, standing: str) -> str:
     """How the mempool calls who hands in an offer: by the standing that a member vouches for."""
-    return f"{standing if member else STANDINGS[0]}:peer-{identity.hex()}"
+    kind, who = (standing, "member") if member else (STANDINGS[0], "peer")
+    return f"{kind}:{who}-{identity.hex()}"
 
 
 def outcome(verdicts: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.bool_]]:

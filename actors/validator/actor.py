@@ -257,8 +257,11 @@ class ValidatorPool:
 
     # Signatures
 
-    async def verify(self, rows: Any, count: int | None = None) -> NDArray[np.bool_]:
-        """(n,) bool of valid signatures. `rows` is a row array, or a reference to one with its `count`."""
+    async def verify(self, rows: Any, count: int | None = None, flow: str = "") -> NDArray[np.bool_]:
+        """(n,) bool of valid signatures. `rows` is a row array, or a reference to one with its `count`.
+
+        flow: who asks; see chunks.py.
+        """
         if not self._runners:
             self.refresh()
         total = len(rows) if count is None else count
@@ -269,10 +272,10 @@ class ValidatorPool:
             return np.zeros(0, dtype=np.bool_)
         future = asyncio.get_running_loop().create_future
         if count is None and ranges[0][1] <= _INLINE_ROWS_MAX:  # the first is as long as any
-            chunks = [Chunk(rows[start:stop], 0, stop - start, future()) for start, stop in ranges]
+            chunks = [Chunk(rows[start:stop], 0, stop - start, future(), flow) for start, stop in ranges]
         else:
             source = ray.put(rows) if count is None else rows
-            chunks = [Chunk(source, start, stop, future()) for start, stop in ranges]
+            chunks = [Chunk(source, start, stop, future(), flow) for start, stop in ranges]
         for chunk in chunks:
             self._queue.put(chunk)
         return np.concatenate(await asyncio.gather(*(chunk.result for chunk in chunks)))

@@ -2,8 +2,10 @@
 
 Rules
 - A chunk's result is set once; whatever answers later changes nothing.
-- Whoever asks gets the chunk that has waited longest. A chunk that its holder has had for `limit_s` is
-  overdue: it waits again, before all others, and its holder is named, so that somebody looks after him.
+- Whoever asks gets a chunk of the flow that has had least work done (actors/sharing.py), and of that the one
+  that has waited longest: who asks for much waits behind his own. A chunk that its holder has had for
+  `limit_s` is overdue: it waits again, before all others, and its holder is named, so that somebody looks
+  after him.
 - A chunk that failed ATTEMPTS_MAX times is its owner's to do.
 
 What is overdue is learned: see `Patience`. The queue has no bound of its own: it holds what the pool's
@@ -19,6 +21,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from actors.sharing import FairQueue
 
 ATTEMPTS_MAX = 2
 FIRST_LIMIT_S = 1.0
@@ -48,12 +52,17 @@ class Patience:
 
 
 class Chunk:
-    """Rows start..stop-1 of `rows`. result: (stop - start,) bool, set by the first who answers."""
+    """Rows start..stop-1 of `rows`. result: (stop - start,) bool, set by the first who answers.
 
-    __slots__ = ("attempts", "given_s", "holder", "result", "rows", "start", "stop")
+    flow: whose they are.
+    """
 
-    def __init__(self, rows: Any, start: int, stop: int, result: asyncio.Future[NDArray[np.bool_]]) -> None:
-        self.rows, self.start, self.stop, self.result = rows, start, stop, result
+    __slots__ = ("attempts", "flow", "given_s", "holder", "result", "rows", "start", "stop")
+
+    def __init__(
+        self, rows: Any, start: int, stop: int, result: asyncio.Future[NDArray[np.bool_]], flow: str = ""
+    ) -> None:
+        self.rows, self.start, self.stop, self.result, self.flow = rows, start, stop, result, flow
         self.attempts, self.given_s = 0, 0.0
         self.holder: Any = None
 
@@ -64,13 +73,14 @@ class ChunkQueue:
     def __init__(self, overdue_s: float, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._patience = Patience(overdue_s)
-        self._waiting: deque[Chunk] = deque()
+        self._first: deque[Chunk] = deque()
+        self._waiting: FairQueue[Chunk] = FairQueue()
         self._held: dict[Chunk, None] = {}
         self._filled, self._given = asyncio.Event(), asyncio.Event()
         self.overdue = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._first) + len(self._waiting)
 
     @property
     def held(self) -> int:
@@ -86,14 +96,17 @@ class ChunkQueue:
         """Let the next free worker have it, or before all others; nothing happens to one that is answered."""
         self._held.pop(chunk, None)
         if not chunk.result.done():
-            (self._waiting.appendleft if first else self._waiting.append)(chunk)
+            if first:
+                self._first.appendleft(chunk)
+            else:
+                self._waiting.put(chunk.flow, chunk, chunk.stop - chunk.start)
             self._filled.set()
 
     async def take(self, holder: Any) -> Chunk:
         """The next chunk; waits until there is one."""
         while True:
-            while self._waiting:
-                chunk = self._waiting.popleft()
+            while len(self):
+                chunk = self._first.popleft() if self._first else self._waiting.pop()
                 if not chunk.result.done():
                     chunk.holder, chunk.given_s = holder, self._clock()
                     self._held[chunk] = None

@@ -11,11 +11,19 @@ from consensus_network import small_body
 
 from actors.consensus import producing
 from actors.consensus.pipeline import Work
-from actors.consensus.producing import AT_HAND_ROWS_MAX, DRAW_WAIT_S, Producer
+from actors.consensus.producing import AT_HAND_ROWS_MAX, DRAW_WAIT_S, Producer, payload_shares
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
+from actors.ledger.rows import PAYLOAD_BYTES_MAX
 
 GENESIS = Genesis(2, "test", 0, [], 0, 0, "00" * 32, 1000, 1000, 0, 1)
+
+
+def test_the_longest_payload_fits_some_block_of_every_shard() -> None:
+    assert payload_shares(3 * PAYLOAD_BYTES_MAX, 3, 7) == [PAYLOAD_BYTES_MAX] * 3
+    turns = [payload_shares(PAYLOAD_BYTES_MAX, 3, height) for height in range(3)]
+    assert [sum(shares) for shares in turns] == [PAYLOAD_BYTES_MAX] * 3
+    assert {shares.index(PAYLOAD_BYTES_MAX) for shares in turns} == {0, 1, 2}
 
 
 class Shard:

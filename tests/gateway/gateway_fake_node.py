@@ -18,7 +18,7 @@ from actors.ledger import merkle, rules
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.checks import static_verdicts
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
-from actors.ledger.rows import ROW_BYTES, SIGNED_BYTES, Batch, concatenate
+from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
@@ -54,6 +54,7 @@ class FakeShard:
         self.calls: list[tuple[int, bool]] = []
         self.sources: set[str] = set()
         self.away = False
+        self.parks = False  # takes rows behind a gap, though it forgets them
 
     async def __call__(
         self,
@@ -83,6 +84,14 @@ class FakeShard:
             raise UnavailableError("mempool shard")
         return {"actor": "mempool", "depth": len(self.pending), "inflight": 0, "capacity": 100}
 
+    async def pending_of(self, key: bytes) -> dict[str, Any]:
+        own = [single.rows for single in self.pending if single.rows["sender"].tobytes() == key]
+        rows = np.concatenate(own) if own else np.empty(0, dtype=ROW_DTYPE)
+        nonce = self.node.state.get(key, rules.Account()).nonce
+        states = np.zeros(len(rows), dtype=np.uint8)
+        numbers = {"nonce": nonce, "next_nonce": nonce + len(rows), "height": self.node.height}
+        return {**numbers, "rows": rows, "states": states}
+
     def _admit(self, single: Batch) -> Verdict:
         raw = single.rows.tobytes()
         sender, nonce = single.rows["sender"].tobytes(), int(single.rows["nonce"][0])
@@ -94,6 +103,8 @@ class FakeShard:
             return Verdict.DUPLICATE
         own = sum(other.rows["sender"].tobytes() == sender for other in self.pending)
         expected = self.node.state.get(sender, rules.Account()).nonce + own
+        if self.parks and nonce > expected:
+            return Verdict.PARKED
         if nonce != expected:
             return Verdict.NONCE_REUSED if nonce < expected else Verdict.NONCE_GAP
         self.pending.append(single)
@@ -117,7 +128,9 @@ class FakeNode:
         self.reads = 0
         self.validators = 2
         self.shards = [FakeShard(self) for _ in range(shards)]
-        self.settings = GatewaySettings(**{"single_wait_ms": 0, "commit_timeout_s": 60, **settings})
+        self.settings = GatewaySettings(
+            **{"single_wait_ms": 0, "commit_timeout_s": 60, "gap_grace_ms": 1, **settings}
+        )
         health = {f"mempool-{i}": shard.health for i, shard in enumerate(self.shards)}
         self.service = Service(
             self.settings,
@@ -128,6 +141,7 @@ class FakeNode:
             1,
             neighbours=Neighbours({**health, "storage": self.health}, self.peers, self.scale_validators),
             read_index=self.read_index,
+            pending=[shard.pending_of for shard in self.shards],
         )
 
     def transfer(self, sender: int, nonce: int, amount: int = 5, **fields: Any) -> Batch:

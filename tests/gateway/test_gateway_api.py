@@ -52,7 +52,8 @@ def test_a_transaction_is_accepted_then_read_with_its_receipt() -> None:
         answer = await http.post("/v1/transactions", json=transaction_json(batch))
         tx_id = batch.ids()[0].tobytes().hex()
         assert answer.status_code == 202
-        assert answer.json() == {"id": tx_id, "status": "accepted", "height": None}
+        answered = {"id": tx_id, "status": "accepted", "height": None}
+        assert answer.json() == {**answered, "state": "pending", "waits_for_nonce": None}
         problem_of(await http.get(f"/v1/transactions/{tx_id}"), 404)
         node.commit()
         record = (await http.get(f"/v1/transactions/{tx_id}")).json()
@@ -123,13 +124,47 @@ def test_a_refused_transaction_names_field_and_verdict(
     talk(scenario)
 
 
+def test_asking_again_for_the_same_transaction_answers_where_it_stands() -> None:
+    async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
+        body = transaction_json(node.transfer(0, 0))
+        first, again = [await http.post("/v1/transactions", json=body) for _ in range(2)]
+        assert (first.status_code, again.status_code) == (202, 202)
+        pending = {"status": "accepted", "height": None, "state": "pending", "waits_for_nonce": None}
+        assert first.json() == again.json() == {"id": first.json()["id"], **pending}
+        node.commit()
+        done = await http.post("/v1/transactions", json=body)
+        assert (done.status_code, done.json()["state"], done.json()["height"]) == (200, "committed", 1)
+
+    talk(scenario)
+
+
+def test_a_transaction_behind_a_gap_says_which_nonce_it_waits_for() -> None:
+    async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
+        for shard in node.shards:
+            shard.parks = True
+        ahead = transaction_json(node.transfer(0, 2))
+        taken = (await http.post("/v1/transactions", json=ahead)).json()
+        assert (taken["state"], taken["waits_for_nonce"]) == ("parked", 0)
+        late = await http.post("/v1/transactions?wait=committed", json=ahead)
+        problem = problem_of(late, 409)
+        assert problem["type"].endswith(":parked")
+        assert (problem["verdict"], problem["waits_for_nonce"], problem["id"]) == ("PARKED", 0, taken["id"])
+        account = SENDERS[0].public_key.hex()
+        listed = (await http.get(f"/v1/accounts/{account}/pending")).json()
+        assert (listed["nonce"], listed["next_nonce"], listed["transactions"]) == (0, 0, [])
+        await http.post("/v1/transactions", json=transaction_json(node.transfer(0, 0)))
+        (row,) = (await http.get(f"/v1/accounts/{account}/pending")).json()["transactions"]
+        assert (row["nonce"], row["amount"], row["state"]) == (0, 5, "ready")
+
+    talk(scenario)
+
+
 def test_conflicts_with_the_state_are_409() -> None:
     async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
         gap = problem_of(await http.post("/v1/transactions", json=transaction_json(node.transfer(0, 3))), 409)
         assert gap["verdict"] == "NONCE_GAP"
         body = transaction_json(node.transfer(0, 0))
         assert (await http.post("/v1/transactions", json=body)).status_code == 202
-        assert problem_of(await http.post("/v1/transactions", json=body), 409)["verdict"] == "DUPLICATE"
         other = transaction_json(node.transfer(0, 0, amount=6))
         assert problem_of(await http.post("/v1/transactions", json=other), 409)["verdict"] == "NONCE_REUSED"
 
@@ -214,7 +249,7 @@ def test_a_shard_that_is_away_is_503_and_others_go_on() -> None:
 
 def test_a_commit_that_does_not_come_is_504_and_says_it_is_pending() -> None:
     async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
-        node.service._commit_timeout_s = 0.01
+        node.service._fates.timeout_s = 0.01
         body = transaction_json(node.transfer(0, 0))
         document = problem_of(await http.post("/v1/transactions?wait=committed", json=body), 504)
         assert len(document["id"]) == 64
@@ -314,6 +349,7 @@ def test_the_openapi_document_has_every_route_and_resolves_every_reference() -> 
             "/v1/transactions/{id}",
             "/v1/transactions/{id}/proof",
             "/v1/accounts/{key}",
+            "/v1/accounts/{key}/pending",
             "/v1/accounts/{key}/proof",
             "/v1/blocks/{height}",
             "/v1/blocks/{height}/header",

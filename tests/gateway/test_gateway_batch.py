@@ -84,14 +84,20 @@ def test_durable_and_empty_batches() -> None:
         assert [call for shard in node.shards for call in shard.calls] == [(1, True)]
         empty = encode_batch(concatenate([]))
         answer = await http.post(PATH + "?wait=committed", content=empty, headers=BINARY)
-        assert answer.json() == {"accepted": 0, "rejected": [], "wait": "committed", "height": None}
+        assert answer.json() == {
+            "accepted": 0,
+            "parked": [],
+            "rejected": [],
+            "wait": "committed",
+            "height": None,
+        }
 
     talk(scenario)
 
 
 def test_a_commit_timeout_lists_what_is_pending() -> None:
     async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
-        node.service._commit_timeout_s = 0.01
+        node.service._fates.timeout_s = 0.01
         batch = concatenate([node.transfer(0, 0), node.transfer(1, 5), node.transfer(2, 0)])
         answer = await http.post(PATH + "?wait=committed", content=encode_batch(batch), headers=BINARY)
         document = problem_of(answer, 504)
@@ -227,7 +233,7 @@ class Fuzzed:
 
     def __init__(self) -> None:
         self.runner, self.node = asyncio.Runner(), FakeNode()
-        self.node.service._commit_timeout_s = 0.001
+        self.node.service._fates.timeout_s = 0.001
         self.faults: list[Any] = []
         app = create_app(self.node.service, lambda *fault: self.faults.append(fault))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")

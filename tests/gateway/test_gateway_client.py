@@ -108,7 +108,7 @@ def test_typed_errors_of_an_absent_and_a_slow_node(served: Served, client: Clien
         client.account(bytes(32))
     assert (caught.value.status, caught.value.retry_after_s) == (503, 1.0)
     assert not client.ready()
-    served.node.service._commit_timeout_s = 0.01
+    served.node.service._fates.timeout_s = 0.01
     with pytest.raises(CommitTimeoutError) as late:
         client.submit(served.node.transfer(0, 0), wait="committed")
     assert late.value.problem["pending"] == [0]

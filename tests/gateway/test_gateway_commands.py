@@ -48,6 +48,19 @@ def test_many_transfers_are_sent_and_committed(served: Served) -> None:
     blocks.cancel()
 
 
+def test_pending_transactions_are_listed_and_only_those_can_be_cancelled(served: Served) -> None:
+    where = ("--url", served.url)
+    to = ("--from", "development:0", "--to", "development:1", "--wait", "accepted")
+    (sent,) = lines_of("send", "5", *to, "--fee", "10", *where)
+    (found,) = lines_of("pending", "development:0", *where)
+    assert (found["nonce"], found["next_nonce"]) == (0, 1)
+    ((row,),) = (found["transactions"],)
+    assert (row["id"], row["nonce"], row["fee"], row["state"]) == (sent["id"], 0, 10, "ready")
+    assert lines_of("cancel", "1", "--from", "development:0", *where, code=2) == []
+    served.node.commit()
+    assert lines_of("cancel", "0", "--from", "development:0", *where, code=2) == []
+
+
 def test_watching_prints_a_line_each_time_until_it_is_interrupted(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,7 @@ def test_transfers_over_failing_and_lagging_nodes_are_executed_once(
         nodes = {"a": leader, "b": Follower(leader), "c": Follower(leader)}
         network = Network(nodes, rng, 0.05)
         for node in nodes.values():
-            node.service._commit_timeout_s = 0.02
+            node.service._fates.timeout_s = 0.02
 
         async def make_blocks() -> None:
             while True:

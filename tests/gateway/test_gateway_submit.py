@@ -359,7 +359,7 @@ def test_a_delta_that_never_came_is_made_up_from_storage(
     async def scenario() -> None:
         node = FakeNode()
         node.commit()
-        node.service._commit_timeout_s = timeout_s
+        node.service._fates.timeout_s = timeout_s
         submitted = asyncio.ensure_future(node.service.submit(node.transfer(0, 0), Wait.COMMITTED))
         await until(lambda: any(shard.pending for shard in node.shards))
         node.commit(publish=False)

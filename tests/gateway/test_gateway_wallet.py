@@ -53,7 +53,7 @@ def talk(scenario: Scenario, seed: int = 0, loss: float = 0.0, forget: float = 0
 
     async def run() -> None:
         app = create_app(node.service, lambda what, error: pytest.fail(f"{what}: {error!r}"))
-        node.service._commit_timeout_s = 0.05
+        node.service._fates.timeout_s = 0.05
         async with AsyncClient("http://localhost", transport=Lossy(app, rng, loss)) as client:
             blocks = asyncio.create_task(make_blocks())
             try:

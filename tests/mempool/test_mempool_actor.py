@@ -82,7 +82,7 @@ class FakeValidators:
         self.failures, self.hold, self.calls = 0, asyncio.Event(), 0
         self.hold.set()
 
-    async def verify(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    async def verify(self, rows: np.ndarray[Any, Any], *, flow: str = "") -> np.ndarray[Any, Any]:
         self.calls += 1
         await self.hold.wait()
         if self.failures:
@@ -137,7 +137,7 @@ def test_a_draw_waits_for_rows_and_a_release_ends_it(tmp_path: Path) -> None:
         assert (await shard.draw(10, 1000, 1, 0.001))[0]["count"] == 0
         behind_a_gap = transfers(1, [1])
         waiting = asyncio.create_task(shard.draw(10, 1000, 1, 60))
-        assert names(await shard.admit(behind_a_gap.rows, behind_a_gap.payloads)) == ["OK"]
+        assert names(await shard.admit(behind_a_gap.rows, behind_a_gap.payloads)) == ["PARKED"]
         await asyncio.sleep(0)
         assert not waiting.done()
         batch = transfers(0, [0])
@@ -372,8 +372,10 @@ def test_rows_dropped_after_acceptance_are_named(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         shard = setup.shard(capacity_rows=2, initial_rows=2)
         low, high = transfers(0, range(2), fee=1), transfers(1, range(2), fee=9)
-        assert names(await shard.admit(low.rows, low.payloads)) == ["OK"] * 2
-        assert names(await shard.admit(high.rows, high.payloads)) == ["OK"] * 2
+        each = np.arange(2, dtype=np.uint16)  # handed in by a source of its own
+        sources = [("known:a", "known:b"), ("known:c", "known:d"), ("known:e",)]
+        assert names(await shard.admit(low.rows, low.payloads, False, sources[0], each)) == ["OK"] * 2
+        assert names(await shard.admit(high.rows, high.payloads, False, sources[1], each)) == ["OK"] * 2
         number, ids, verdicts = await shard.dropped(0)
         assert {i.tobytes() for i in ids} == {i.tobytes() for i in low.ids()}
         assert names(verdicts) == ["POOL_FULL"] * 2
@@ -383,7 +385,7 @@ def test_rows_dropped_after_acceptance_are_named(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
         higher = transfers(2, [0], fee=90)
-        await shard.admit(higher.rows, higher.payloads)
+        await shard.admit(higher.rows, higher.payloads, False, sources[2])
         for number, ids, _ in await asyncio.gather(*waiting):
             assert (number, len(ids)) == (3, 1)
 

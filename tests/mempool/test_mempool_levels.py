@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch, FormatError
+from actors.ledger.rules import payload_hash
 from actors.ledger.verdict import Verdict
 from actors.mempool import pool as pool_module
 from actors.mempool.arena import ARRIVALS
@@ -48,6 +49,37 @@ def test_false_signatures_sink_a_source_at_once_and_time_forgives() -> None:
     for height in range(2, 202):
         settle(pool, height, {7: (0, 1)})
     assert pool.sources.lowered(slot) == 0
+
+
+def test_a_source_has_its_share_of_rows_payload_and_rows_behind_gaps_and_a_member_more() -> None:
+    bounds = pool_module.PoolBounds(
+        1_024, 4, 64, payload_bytes_max=64 * 128, source_share=0.5, member_share=0.75, parked_rows_max=64
+    )
+    pool = pool_module.Pool(bounds, TAG, seed=1, prices=FREE)
+    settle(pool, 1, {who: (0, 2**62) for who in range(64)})
+
+    def taken(source: str, rows: list[tuple[int, int, int]], payload: bytes = b"") -> int:
+        count = 0
+        for row in rows:
+            batch = made([row])
+            if payload:
+                batch.rows["payload_bytes"] = len(payload)
+                batch.rows["payload_hash"] = np.frombuffer(payload_hash(payload), dtype=np.uint8)
+                batch = Batch(batch.rows, np.frombuffer(payload, dtype=np.uint8))
+            count += offer(pool, batch, source) == ["OK"]
+        return count
+
+    assert taken("anonymous:a", [(who, 9, 1) for who in range(64)]) == 32
+    assert offer(pool, made([(63, 9, 1)]), "anonymous:a") == ["NONCE_GAP"]
+    assert taken("anonymous:member-b", [(who, 9, 1) for who in range(32, 64)]) == 24
+    assert taken("anonymous:a", [(0, nonce, 1) for nonce in range(64)], b"x") == 32
+    assert taken("anonymous:c", [(1, nonce, 1) for nonce in range(64)], b"x") == 16
+    assert taken("anonymous:a", [(who, nonce, 1) for who in range(2, 30) for nonce in range(20)]) == 428
+    assert taken("anonymous:d", [(63, 0, 1)]) == 1
+    settle(pool, 2, {who: (64, 2**62) for who in range(64)})
+    assert (pool.depth, pool.parked) == (0, 0)
+    assert not pool.arena.columns.sources["chunks"].any()
+    assert taken("anonymous:a", [(who, 64, 1) for who in range(64)]) == 64
 
 
 def test_committed_rows_earn_trust_and_expired_ones_cost_it() -> None:

@@ -454,6 +454,9 @@ class PoolMachine(RuleBasedStateMachine):
         assert int((ready_at >= 0).sum()) == sum(self.pool.depth_by_queue())
         assert int((evict_at >= 0).sum()) == totals[arena.EVICT_SIZE]
         assert int(p.sources["rows"].sum()) == self.pool.depth
+        assert int(p.sources["chunks"].sum()) == totals[arena.CHUNKS_LIVE]
+        parked = [e for e in self.model.everything() if e.nonce > self.model.ready_end(e.sender)]
+        assert int(p.sources["parked"].sum()) == self.pool.parked == len(parked)
         free, slot = 0, totals[arena.ROWS_FREE]
         while slot >= 0:
             free, slot = free + 1, p.links[slot]["next"]

@@ -91,7 +91,7 @@ def test_bounds_and_versions_are_named() -> None:
 
 
 def test_a_member_vouches_for_a_standing_and_nobody_else_does() -> None:
-    assert source_of(b"\x01\x02", True, "known") == "known:peer-0102"
+    assert source_of(b"\x01\x02", True, "known") == "known:member-0102"
     assert source_of(b"\x01\x02", False, "member") == "anonymous:peer-0102"
 
 

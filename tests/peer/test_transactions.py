@@ -87,8 +87,8 @@ def test_rows_reach_nodes_behind_others_and_never_come_back() -> None:
             batch = rows_of(list(range(1_000)))
             a.hand_in(batch)
             await eventually(lambda: len(c.pool) == 1_000)
-            assert b.sources == {f"known:peer-{identity_of(0).hex()}"}
-            assert c.sources == {f"known:peer-{identity_of(1).hex()}"}
+            assert b.sources == {f"known:member-{identity_of(0).hex()}"}
+            assert c.sources == {f"known:member-{identity_of(1).hex()}"}
             c.hand_in(concatenate([batch, rows_of([1_000])]), kind=2)
             await eventually(lambda: len(a.pool) == 1_001)
             assert f"anonymous:peer-{identity_of(2).hex()}" in b.sources

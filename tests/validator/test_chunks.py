@@ -46,6 +46,25 @@ async def learn(queue: ChunkQueue, clock: Clock, wait_s: float = 0.001) -> None:
         queue.answer(known, YES, wait_s)
 
 
+def test_a_chunk_waits_behind_those_of_its_own_flow() -> None:
+    async def scenario(queue: ChunkQueue, _clock: Clock) -> None:
+        def of(flow: str, rows: int) -> Chunk:
+            return Chunk(None, 0, rows, asyncio.get_running_loop().create_future(), flow)
+
+        flood = [of("flood", 1_000) for _ in range(50)]
+        for each in flood:
+            queue.put(each)
+        assert await queue.take("a") is flood[0]
+        small = of("small", 10)
+        queue.put(small)
+        assert await queue.take("b") is small
+        assert await queue.take("c") is flood[1]
+        queue.fail(flood[0], "a")
+        assert await queue.take("d") is flood[0]  # what failed comes before all others
+
+    inside(scenario)
+
+
 def test_patience_is_the_timer_of_rfc_6298() -> None:
     patience = Patience(FLOOR_S)
     assert patience.limit_s == FIRST_LIMIT_S
