@@ -27,7 +27,15 @@ PROFILES_DIR = Path(__file__).parent
 ENVIRONMENT_PREFIX = "RAYCHAIN_"
 # What commands and tests read themselves: who exports these for clients starts nodes with them as well.
 NOT_CONFIGURATION = frozenset(
-    ("RAYCHAIN_URL", "RAYCHAIN_KEYS", "RAYCHAIN_API_KEY", "RAYCHAIN_SOAK", "RAYCHAIN_SOCKETS")
+    (
+        "RAYCHAIN_URL",
+        "RAYCHAIN_KEYS",
+        "RAYCHAIN_API_KEY",
+        "RAYCHAIN_SOAK",
+        "RAYCHAIN_SOCKETS",
+        "RAYCHAIN_HOME",
+        "RAYCHAIN_GENESIS",
+    )
 )
 
 

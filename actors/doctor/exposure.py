@@ -15,8 +15,10 @@ from pathlib import Path
 import psutil
 
 from actors import cache_dir
+from actors.console import UserError
 from actors.directory import KEY_FILE
 from actors.doctor.check import Check
+from actors.gateway.options import DEFAULT_KEYS, keys_folder
 from actors.machine.runtime import PRIVATE_MODE, RuntimeFolderError, runtime_dir
 from actors.settings import Settings
 
@@ -70,8 +72,12 @@ def _listening() -> Iterator[tuple[str, str, int]]:
 
 def key_files(data_dir: Path) -> list[Path]:
     """Keys of nodes in a data directory, and of this user's wallet."""
-    wallet = Path(os.environ.get("RAYCHAIN_KEYS") or Path("~/.raychain/keys").expanduser())
-    return [*data_dir.glob(f"*/{KEY_FILE}"), *wallet.glob("*.key")]
+    of_nodes = list(data_dir.glob(f"*/{KEY_FILE}"))
+    try:
+        wallet = keys_folder(Path(os.environ.get("RAYCHAIN_KEYS") or DEFAULT_KEYS))
+    except UserError:  # a user without a home has none
+        return of_nodes
+    return [*of_nodes, *wallet.glob("*.key")]
 
 
 def node_folders(data_dir: Path) -> list[Path]:

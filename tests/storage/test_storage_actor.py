@@ -11,6 +11,7 @@ from storage_batches import key
 from storage_network import SIGNER, Driver, make_genesis
 
 from actors.ledger.block import sign_proposal
+from actors.ledger.prices import first_nonce
 from actors.ledger.rows import FormatError
 from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
@@ -90,7 +91,7 @@ def test_the_life_of_a_block(shell):
     assert (health["height"], health["transactions"], health["blocks"]) == (1, 20, 1)
     assert health["stages_us"].keys() >= {"decode", "transition", "ids", "write"}
     fees = storage.account(SIGNER.public_key)
-    assert fees == {"nonce": 0, "balance": 20, "height": 1}
+    assert fees == {"nonce": first_nonce(1), "balance": 20, "height": 1}
 
 
 def test_order_picks_and_reorders_rows_of_all_draws(shell):
