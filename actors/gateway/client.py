@@ -384,6 +384,10 @@ class AsyncClient(_Base):
         """See `Client.transaction`."""
         return await self._send(requests.transaction(tx_id))
 
+    async def pending(self, key: bytes) -> dict[str, Any]:
+        """See `Client.pending`."""
+        return await self._known(requests.pending(key))
+
     async def find(self, tx_id: bytes) -> Found:
         """See `Client.find`."""
         return await self._known(requests.find(tx_id))

@@ -389,4 +389,4 @@ class ReadyOut(BaseModel):
 
     ready: bool
     parts: dict[str, bool]
-    reasons: list[str] = []
+    reasons: list[str]

@@ -114,7 +114,7 @@ def node_routes(backend: Backend) -> APIRouter:
     async def ready() -> Response:
         parts, reasons = await backend.ready()
         headers = {"Retry-After": str(RETRY_AFTER_S)} if reasons else None
-        answer = {"ready": not reasons, "parts": parts, **({"reasons": reasons} if reasons else {})}
+        answer = {"ready": not reasons, "parts": parts, "reasons": list(reasons)}
         return json_response(answer, 503 if reasons else 200, headers)
 
     return router

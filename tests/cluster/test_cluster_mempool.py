@@ -76,7 +76,7 @@ def test_transactions_travel_between_the_node_and_a_peer(running: Running) -> No
         return [Verdict.ACCEPT] * len(items)
 
     async def peer() -> None:
-        seed, nowhere = bytes(31) + b"\x05", "0.0.0.0:1"  # nobody shall dial this peer later
+        seed, nowhere = bytes(31) + b"\x05", "127.0.0.1:1"  # nobody shall reach this peer later
         network = Network(PeerConfig(seed, genesis.hash(), advertise_address=nowhere))
         spread = Spread(network)
         spread.register_judge(TRANSACTIONS, judge)

@@ -307,6 +307,7 @@ def test_status_genesis_health_and_readiness() -> None:
         assert (await http.get("/v1/ready")).json() == {
             "ready": True,
             "parts": {"storage": True, "consensus": True},
+            "reasons": [],
         }
         node.away = True
         ready = await http.get("/v1/ready")

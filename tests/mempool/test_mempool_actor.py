@@ -372,10 +372,11 @@ def test_rows_dropped_after_acceptance_are_named(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         shard = setup.shard(capacity_rows=2, initial_rows=2)
         low, high = transfers(0, range(2), fee=1), transfers(1, range(2), fee=9)
-        each = np.arange(2, dtype=np.uint16)  # handed in by a source of its own
         sources = [("known:a", "known:b"), ("known:c", "known:d"), ("known:e",)]
-        assert names(await shard.admit(low.rows, low.payloads, False, sources[0], each)) == ["OK"] * 2
-        assert names(await shard.admit(high.rows, high.payloads, False, sources[1], each)) == ["OK"] * 2
+        for batch, by in ((low, sources[0]), (high, sources[1])):
+            for at, source in enumerate(by):  # one by one: two under way are the bound
+                row = batch.rows[at : at + 1]
+                assert names(await shard.admit(row, batch.payloads, False, (source,))) == ["OK"]
         number, ids, verdicts = await shard.dropped(0)
         assert {i.tobytes() for i in ids} == {i.tobytes() for i in low.ids()}
         assert names(verdicts) == ["POOL_FULL"] * 2

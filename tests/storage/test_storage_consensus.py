@@ -17,6 +17,7 @@ from test_storage_calls import ACCOUNTS, GENESIS, Handle, open_storage, until
 
 from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
+from actors.consensus.convictions import Convictions
 from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import Work
 from actors.consensus.ports import NodePorts
@@ -62,6 +63,7 @@ def participation(handle, store, producer):
         store=store,
         pool=None,
         signer=SIGNER,
+        network=GENESIS.hash(),
         peer=lambda: None,
         say=lambda _: True,
         to_record=lambda record: RaftRecord(**dataclasses.asdict(record)),
@@ -76,7 +78,8 @@ def participation(handle, store, producer):
         signer=SIGNER,
         storage=handle,
         ports=ports,
-        certifier=Certifier(GENESIS.member_keys),
+        certifier=Certifier(GENESIS.hash(), GENESIS.member_keys),
+        convictions=Convictions(GENESIS.hash()),
         bodies=Bodies(),
         producer=producer,
         times=StageTimes(),
