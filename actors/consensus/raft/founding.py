@@ -10,8 +10,9 @@ and 3 found it again. So the first entry of the log, the founding entry, names t
   names (or a majority, if the operator has asked for that: `founded_by_all`).
 
 From then on each voter's own log tells it whom to believe, so that no set of members that lost their disks
-can begin a second history with one that did not. A block in a log says that founding was over. While it goes
-on, a voter whose disk is another than the one in an unfinished founding entry is named in the next one.
+can begin a second history with one that did not. A block in a log, or a change of members, says that
+founding was over. While it goes on, a voter whose disk is another than the one in an unfinished founding
+entry is named in the next one.
 
 Readmission. A voter that speaks from another disk than the one that is named has forgotten what it promised.
 The leader makes it a learner by an ordinary change of membership, whose majorities it takes no part in, and a
@@ -48,7 +49,9 @@ class Founding(Reconfiguration):
             log = self.log
             at = next(index for index, known in log.configurations if known.disks)
             later = log.entries[max(at - log.base_index, 0) :]
-            self._founded = at <= self.commit_index or any(e.kind is EntryKind.BLOCK for e in later)
+            changed = any(known.disks and known.is_joint for _, known in log.configurations)
+            block = any(entry.kind is EntryKind.BLOCK for entry in later)
+            self._founded = at <= self.commit_index or changed or block
         return self._founded
 
     @property

@@ -187,7 +187,9 @@ class Identity(RaftState):
             is_alive = known.counted and silent_ms <= self.options.election_timeout_ms_max
             if is_alive and not self.counts(m.sender, m.disk):
                 return None
-            known = self._progress[m.sender] = Progress(self.log.last_index + 1, self.now_ms)
+            # From the last entry on, so that there is something to ask with, should nothing else be said.
+            first = max(self.log.last_index, self.log.base_index + 1)
+            known = self._progress[m.sender] = Progress(first, self.now_ms)
         known.disk = m.disk
         known.counted = self.counts(m.sender, m.disk)
         return known

@@ -30,6 +30,7 @@ class Amnesia:
     def __init__(self, world: World, rng: Random, enabled: set[str], end_ms: float) -> None:
         self.world, self.rng, self.end_ms = world, rng, end_ms
         self.lost = False
+        self._losses_early = 0
         self._backups: dict[int, Disk] = {}
         storms = {"wipe": self._wipe, "backup": self._back_up, "twin": self._run_twice, "outcast": self._lie}
         for name, storm in storms.items():
@@ -60,7 +61,7 @@ class Amnesia:
         """A copy of a member's disk is started elsewhere, while the member runs on."""
         world, rng = self.world, self.rng
         replica = rng.choice(list(world.replicas.values()))
-        if replica.id in world.twins:
+        if replica.id in world.twins or self._is_last_to_know(replica):
             return
         copy = deepcopy(replica.disk)
         copy.pending.clear()
@@ -89,11 +90,16 @@ class Amnesia:
         world.at(world.now_ms + rng.choice((1.0, 30.0, 400.0)) * rng.random(), world.restart, replica)
 
     def _is_last_to_know(self, victim: Replica) -> bool:
-        """Whether nobody else knows that this network, not founded yet, has begun: then another begins."""
-        if any(configuration.disks for configuration in self._configurations()):
-            return False
-        first = [self.world.replicas[m] for m in self.world.voters if m != victim.id]
-        return not any(replica.disk_id in self.world.first_disks for replica in first)
+        """Whether nobody would be left who knows this network: what begins then is another, and not judged.
+
+        Before it is founded one loss is enough; it may need an operator if a founding was under way.
+        """
+        if not self.world.invariants.committed:
+            self._losses_early += 1
+            self.lost = True
+            return self._losses_early > 1
+        halves = [(c, half) for c in self._configurations() for half in (c.voters, c.outgoing) if half]
+        return not all(any(self._is_kept(c, member, victim) for member in half) for c, half in halves)
 
     @property
     def may_be_stuck(self) -> bool:

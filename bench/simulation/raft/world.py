@@ -74,7 +74,6 @@ class World:
         self._disks_made = 0
         disks = {member: self.new_disk() for member in range(1, voters + spares + 1)}
         named = tuple((member, disks[member]) for member in self.voters) if founded else ()
-        self.first_disks = frozenset(disks.values())
         self.invariants = Invariants(Configuration(self.voters, disks=named), voters + spares)
         self.replicas = {
             member: Replica(member, Disk(genesis(self.voters, (), named)), self.clock(), disks[member])

@@ -345,3 +345,17 @@ def test_a_new_voter_is_named_when_it_is_promoted() -> None:
     network.settle()
     with pytest.raises(MembershipError, match="not answered"):
         leader.change_membership((1, 2, 3))
+
+
+def test_a_disk_that_comes_back_is_asked_for_its_log_though_nothing_is_final() -> None:
+    network = Disks()
+    network.lost = lambda m: m.to == 3 and isinstance(m, wire.AppendRequest)
+    network.run(1000)
+    leader = network.leader()
+    leader.take_effects()
+    now_ms = network.now_ms + 400  # the named disk has been silent for long enough
+    for life in (9, 0):
+        answer = wire.HeartbeatResponse(3, leader.id, leader.term, 0, 0, disk=disk(3, life))
+        leader.step(answer, now_ms)
+    asked = [m for m in leader.take_effects().messages if isinstance(m, wire.AppendRequest)]
+    assert [m.to for m in asked] == [3]
