@@ -1,5 +1,9 @@
-# The image of config/kuberay-soak.yaml: Ray's own, with raychain and what it depends on.
-FROM rayproject/ray:2.60.0-py311
+# The image of config/kuberay-soak.yaml: Ray's own, with raychain and what it depends on, each file by its hash.
+# Name the base by its digest where it matters: --build-arg BASE=rayproject/ray@sha256:...
+ARG BASE=rayproject/ray:2.60.0-py311
+FROM ${BASE}
+USER ray
 COPY --chown=ray . /home/ray/raychain
-RUN pip install --no-cache-dir /home/ray/raychain
+RUN pip install --no-cache-dir --require-hashes -r /home/ray/raychain/config/requirements.txt \
+    && pip install --no-cache-dir --no-deps /home/ray/raychain
 WORKDIR /home/ray/raychain
