@@ -11,6 +11,7 @@ import pytest
 from consensus.consensus_network import FakeMember, FakeNetwork, small_body
 
 from actors.consensus.convictions import REFUSED_MS_MAX, REFUSED_MS_MIN, Convictions
+from actors.consensus.pipeline import Position, Work
 from actors.consensus.raft import Entry, EntryKind, encode
 from actors.consensus.raft.messages import AppendRequest
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
@@ -170,6 +171,50 @@ def test_a_certificate_for_another_block_than_the_one_committed_stops_the_node()
         await network.until(lambda: member.part.engine is None, "it stopped")
 
     run(35, scenario)
+
+
+def test_an_observer_refuses_what_is_not_valid_and_goes_on_with_what_is() -> None:
+    """A block that comes without a proof, or that fails, is answered for, and the next one is taken."""
+
+    async def scenario(network: FakeNetwork) -> None:
+        leader, (member, _) = await at_work(network)
+        await member.crash()  # or its own pipeline would execute on the same state
+        node, disk = member.part._node, member.disk
+        disk._fence()
+        pipeline = member.part._new_pipeline(Position(disk.height, disk.hash_at(disk.height), 0))
+        taken: list[Any] = []
+
+        async def take(sealed: Any) -> None:
+            taken.append(sealed)
+
+        node.ports.persist_stage = take
+        tip = pipeline.tip
+        rows, payloads = small_body(7)
+        proposer, right = leader.identity, bytes([(tip.height + 1) % 251, 7]) * 16
+        for state_root, valid in ((bytes(32), False), (right, True)):
+            header = Header(
+                tip.height + 1,
+                99,
+                5,
+                1,
+                0,
+                tip.digest,
+                bytes([7]) * 32,
+                state_root,
+                bytes(32),
+                proposer,
+            )
+            signature = sign_proposal(leader.signer, network.genesis.hash(), header.hash())
+            work = Work((rows, payloads), 1, header=header, signature=signature)
+            async with asyncio.timeout(60):
+                (outcome,) = await asyncio.gather(await pipeline.submit(work), return_exceptions=True)
+            assert isinstance(outcome, Header) is valid
+            if not valid:
+                assert "state_root is" in str(outcome)
+        assert len(taken) == 1
+        await pipeline.close()
+
+    run(36, scenario)
 
 
 def test_a_leader_is_refused_longer_each_time_and_never_for_good() -> None:
