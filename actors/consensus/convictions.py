@@ -66,7 +66,7 @@ class Convictions:
         self.witness = Witness(network)
         self.refusals: deque[Refusal] = deque(maxlen=REFUSALS_MAX)
         self._avoided: dict[bytes, _Avoided] = {}
-        self._refused: OrderedDict[bytes, tuple[str, bytes]] = OrderedDict()
+        self._refused: OrderedDict[bytes, str] = OrderedDict()
         self._committed: OrderedDict[int, bytes] = OrderedDict()
 
     @property
@@ -84,18 +84,10 @@ class Convictions:
         the leader; for how many ms."""
         if header is not None:
             self.refusals.append(Refusal(leader, header, signature, reason))
-            self._remember(header.hash(), reason, b"")
+            self._refused[header.hash()] = reason
+            if len(self._refused) > REFUSALS_MAX:
+                self._refused.popitem(last=False)
         return self._avoid(leader, reason, now_ms)
-
-    def refuse_clock(self, leader: bytes, header: Header, reason: str, now_ms: int) -> int:
-        """The block's time is too far ahead of this node's clock: refuse the leader; for how many ms."""
-        self._remember(header.hash(), "", leader)
-        return self._avoid(leader, reason, now_ms)
-
-    def _remember(self, digest: bytes, reason: str, clock_of: bytes) -> None:
-        self._refused[digest] = reason, clock_of
-        if len(self._refused) > REFUSALS_MAX:
-            self._refused.popitem(last=False)
 
     def _avoid(self, leader: bytes, reason: str, now_ms: int) -> int:
         known = self._avoided.get(leader)
@@ -124,14 +116,9 @@ class Convictions:
             self._committed.popitem(last=False)
 
     def contradiction(self, header: Header) -> str:
-        """A proven certificate names this header: what that says against this node's own state, or nothing.
-
-        A leader whose time was refused is heard again: the network found it good.
-        """
+        """A proven certificate names this header: what that says against this node, or nothing."""
         digest = header.hash()
-        reason, clock_of = self._refused.pop(digest, ("", b""))
-        if clock_of:
-            self._avoided.pop(clock_of, None)
+        reason = self._refused.pop(digest, "")
         if reason:
             return f"block {header.height}, {digest.hex()}, is certified, and this node refused it: {reason}"
         own = self._committed.get(header.height, digest)

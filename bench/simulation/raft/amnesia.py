@@ -31,7 +31,6 @@ class Amnesia:
         self.world, self.rng, self.end_ms = world, rng, end_ms
         self.lost = False
         self._losses_early = 0
-        self._backups: dict[int, Disk] = {}
         storms = {"wipe": self._wipe, "backup": self._back_up, "twin": self._run_twice, "outcast": self._lie}
         for name, storm in storms.items():
             if name in enabled:
