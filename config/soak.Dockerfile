@@ -3,7 +3,7 @@
 ARG BASE=rayproject/ray:2.60.0-py311
 FROM ${BASE}
 USER ray
-COPY --chown=ray . /home/ray/raychain
-RUN pip install --no-cache-dir --require-hashes -r /home/ray/raychain/config/requirements.txt \
-    && pip install --no-cache-dir --no-deps /home/ray/raychain
-WORKDIR /home/ray/raychain
+COPY --chown=ray . raychain
+WORKDIR raychain
+RUN pip install --no-cache-dir --require-hashes -r config/requirements.txt \
+    && pip install --no-cache-dir --no-deps .
