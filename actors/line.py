@@ -185,6 +185,7 @@ class Desk:
         self.name = _new_name()
         self._answer = answer
         self._closed = False
+        self._bell, self._closes = socket.socketpair()  # whoever closes rings; the thread alone has the rest
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._door.bind(self.name)
         self._door.listen()
@@ -195,23 +196,27 @@ class Desk:
     def close(self) -> None:
         """Listen no more, and hang up; a request under way is finished first."""
         self._closed = True
-        self._door.shutdown(socket.SHUT_RDWR)
+        self._closes.close()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def _serve(self) -> None:
         frames = Frames()
         events = select.poll()
+        events.register(self._bell, select.POLLIN)
         events.register(self._door, select.POLLIN)
         while not self._closed:
             ready = {number for number, _ in events.poll()}
+            if self._closed:
+                break
             if self._door.fileno() in ready:
-                if not self._closed and self._let_in(events):
+                if self._let_in(events):
                     frames = Frames()
             elif not self._attend(frames):
                 self._hang_up(events)
         self._hang_up(events)
         self._door.close()
+        self._bell.close()
         _forget(self.name)
 
     def _let_in(self, events: select.poll) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from types import SimpleNamespace
@@ -306,3 +307,13 @@ def test_a_stopped_desk_is_gone():
             await call(desk.name, lambda _: None)
 
     asyncio.run(scenario())
+
+
+def test_a_desk_whose_thread_has_ended_closes_all_the_same():
+    desk = Desk(lambda request: request, "desk")
+    desk._closed = True  # as when a caller comes between the word to close and the bell
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(desk.name)
+        desk._thread.join(10)
+    assert not desk._thread.is_alive()
+    desk.close()
