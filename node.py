@@ -303,7 +303,7 @@ def running_network(
         if join is None:
             directory = open_network(path, settings.network, nodes, progress)
         else:
-            directory = join_network(path, join.genesis, join.name)
+            directory = join_network(path, join.genesis, join.name, settings.node.key_file)
         if settings.node.check_memory and not settings.cluster.address:
             require_memory(len(directory.nodes), read_limits())
         warm_kernels(progress)

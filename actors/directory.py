@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from actors.ledger.genesis import (
 )
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
+from actors.machine.private import opened
 from actors.machine.runtime import PRIVATE_MODE
 from actors.settings import NetworkSettings
 
@@ -56,16 +56,17 @@ class DirectoryError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class NodeFolder:
-    """One node's part of the data directory."""
+    """One node's part of the data directory. key_file: its key, where that lies elsewhere."""
 
     name: str
     path: Path
     identity: bytes
+    key_file: Path | None = None
 
     @property
     def key_path(self) -> Path:
         """Where the node's seed is."""
-        return self.path / KEY_FILE
+        return self.key_file or self.path / KEY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +137,14 @@ def read_signer(path: Path) -> Signer:
 def read_seed(path: Path) -> bytes:
     """The seed in a key file. Raises DirectoryError if it is missing, malformed or open to others."""
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        problem = opened(path.stat())
         text = path.read_text().strip()
     except OSError as error:
         raise DirectoryError(f"key file {path}: {error.strerror}; make one with `node.py keys new`") from None
-    if mode & 0o077:
-        raise DirectoryError(f"key file {path}: mode is {mode:04o}, must be 0600; run chmod 600 on it")
+    except UnicodeDecodeError:
+        text = ""
+    if problem:
+        raise DirectoryError(f"key file {path}: {problem}, must be 0600; run chmod 600 on it")
     try:
         seed = bytes.fromhex(text)
     except ValueError:
@@ -221,10 +224,11 @@ def genesis_in(path: Path) -> Genesis:
         ) from None
 
 
-def join_network(path: Path, source: Path, name: str) -> NetworkDirectory:
+def join_network(path: Path, source: Path, name: str, key_file: str = "") -> NetworkDirectory:
     """Open or make the directory of an observer `name` of the network whose genesis is in folder `source`.
 
-    Raises DirectoryError when `path` belongs to another network or `source` holds none.
+    `key_file` is node.key_file; empty: a key in the folder, made if need be. Raises DirectoryError when
+    `path` belongs to another network or `source` holds none.
     """
     if not (source / GENESIS_FILE).exists():
         raise DirectoryError(f"--genesis {source}: no {GENESIS_FILE} there; give a network's data directory")
@@ -241,12 +245,13 @@ def join_network(path: Path, source: Path, name: str) -> NetworkDirectory:
                 f"{path} belongs to chain {own.hash().hex()[:16]}, "
                 f"--genesis names {genesis.hash().hex()[:16]}"
             )
-        folder = path / name
-        if not _has(folder, KEY_FILE):
-            write_secret(folder / KEY_FILE, secrets.token_bytes(SEED_BYTES))
+        folder, mounted = path / name, Path(key_file).absolute() if key_file else None
+        folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(PRIVATE_MODE)
-        identity = read_signer(folder / KEY_FILE).public_key
-        return NetworkDirectory(path, own, [NodeFolder(name, folder, identity)], created)
+        if mounted is None and not _has(folder, KEY_FILE):
+            write_secret(folder / KEY_FILE, secrets.token_bytes(SEED_BYTES))
+        identity = read_signer(mounted or folder / KEY_FILE).public_key
+        return NetworkDirectory(path, own, [NodeFolder(name, folder, identity, mounted)], created)
 
 
 def _existing(path: Path, settings: NetworkSettings, nodes: int) -> NetworkDirectory:

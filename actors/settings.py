@@ -39,6 +39,9 @@ class NodeSettings(Section):
     mempool_shards: int = Field(1, ge=1, le=64, description="mempool shards, by sender")
     gateways: int = Field(1, ge=0, le=16, description="HTTP gateways; the first listens on gateway.port")
     data_dir: str = Field("data", description="where keys, genesis, blocks and journals live")
+    key_file: str = Field(
+        "", description="key of a node that joins, as a mounted secret; empty: in its folder of the data"
+    )
     start_timeout_s: int = Field(
         120, ge=5, le=3600, description="give up a start that has made no progress for this long"
     )

@@ -50,6 +50,8 @@ def up(
         overrides.append(f'peer.seeds=["{seed}"]')
     join = Join(name, genesis) if genesis is not None else None
     settings = load(profile, overrides).settings
+    if settings.node.key_file and join is None:
+        raise UserError("node.key_file is the key of one node, which joins: give --join and --genesis, too")
     for each in settings.peer.seeds:
         try:
             parse_address(each)

@@ -19,10 +19,11 @@ from actors.console import UserError
 from actors.directory import KEY_FILE
 from actors.doctor.check import Check
 from actors.gateway.options import DEFAULT_KEYS, keys_folder
+from actors.machine.private import OPEN_TO_OTHERS, opened
 from actors.machine.runtime import PRIVATE_MODE, RuntimeFolderError, runtime_dir
 from actors.settings import Settings
 
-_OPEN_TO_OTHERS, _WRITABLE_BY_OTHERS = 0o077, 0o022
+_WRITABLE_BY_OTHERS = 0o022
 _NAMED_MAX = 5
 _NODE_WORDS = ("gcs_server", "raylet", "node.py", "ray::")
 
@@ -30,7 +31,8 @@ _NODE_WORDS = ("gcs_server", "raylet", "node.py", "ray::")
 def exposure(data_dir: Path, settings: Settings, profile: str) -> Iterator[Check]:
     """Everything that could let others in, of a data directory, this user's folders and a profile."""
     yield ports()
-    yield private_files("Keys", key_files(data_dir), "run chmod 600 on them")
+    keys = [*key_files(data_dir), *([Path(settings.node.key_file)] if settings.node.key_file else [])]
+    yield private_files("Keys", keys, "run chmod 600 on them")
     yield private_folders("Node folders", node_folders(data_dir), "run chmod 700 on them")
     advice = "run chmod 700 on it: what is compiled there is run"
     yield _private("Cache folder", [cache_dir()], advice, _WRITABLE_BY_OTHERS)
@@ -95,14 +97,13 @@ def private_folders(name: str, paths: list[Path], advice: str) -> Check:
     return _private(name, paths, advice)
 
 
-def _private(name: str, paths: list[Path], advice: str, refused: int = _OPEN_TO_OTHERS) -> Check:
+def _private(name: str, paths: list[Path], advice: str, refused: int = OPEN_TO_OTHERS) -> Check:
     wrong = []
     there = [path for path in paths if path.exists()]
     for path in there:
         found = path.stat()
-        mode = stat.S_IMODE(found.st_mode)
-        if mode & refused:
-            wrong.append(f"{path} has mode {mode:04o}")
+        if mode := opened(found, refused):
+            wrong.append(f"{path} has {mode}")
         elif found.st_uid not in (os.getuid(), 0):
             wrong.append(f"{path} belongs to user {found.st_uid}")
     return Check(name, not wrong, _named(wrong) or f"{len(there)}, private", advice)
