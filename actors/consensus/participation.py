@@ -222,7 +222,7 @@ class Participation:
                 header = decode_header(header_bytes)
                 node.ports.remember(header)
                 headers.append(header)
-                position = Position(header.height, header.hash(), header.term)
+                position = Position(header.height, header.hash(), header.term, header.time_ms)
         return position, headers
 
     def _new_pipeline(self, position: Position) -> Pipeline:
@@ -424,4 +424,4 @@ async def _drained(engine: Engine) -> None:
 
 
 def _position(head: dict[str, Any]) -> Position:
-    return Position(int(head["height"]), bytes.fromhex(head["hash"]), 0)
+    return Position(int(head["height"]), bytes.fromhex(head["hash"]), 0, int(head["time_ms"]))

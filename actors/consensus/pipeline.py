@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import Block, Header, verify_proposal
+from actors.ledger.block_time import time_fault, time_of_block
 from actors.ledger.rows import Batch, concatenate
 from actors.ledger.verdict import Verdict
 
@@ -127,15 +128,16 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The block to build on: its height, hash and term. Height 0 is the genesis, of term 0."""
+    """The block to build on: its height, hash, term and time. Height 0 is the genesis, of term 0."""
 
     height: int
     digest: bytes
     term: int
+    time_ms: int
 
 
 class Pipeline:
-    """See the module's text. `clock_us` is monotonic, `wall_ms` is what headers say of the time."""
+    """See the module's text. `clock_us` is monotonic, `wall_ms` is what a proposer takes for the time."""
 
     def __init__(
         self,
@@ -154,7 +156,7 @@ class Pipeline:
         self._clock_us, self._wall_ms = clock_us, wall_ms
         self._parent_term = self._own_term = position.term
         self._executed_height = self._sealed_height = position.height
-        self._parent = position.digest
+        self._parent, self._parent_ms = position.digest, position.time_ms
         self._generation = 0
         self._slots = asyncio.Semaphore(inflight_max)
         self._state_turn = asyncio.Lock()
@@ -171,7 +173,7 @@ class Pipeline:
     @property
     def tip(self) -> Position:
         """The last block that was sealed or found valid."""
-        return Position(self._sealed_height, self._parent, self._parent_term)
+        return Position(self._sealed_height, self._parent, self._parent_term, self._parent_ms)
 
     @property
     def is_clean(self) -> bool:
@@ -273,7 +275,7 @@ class Pipeline:
             await self._refuse(work, refusal)
             return
         self._sealed_height, self._parent = sealed.header.height, sealed.digest
-        self._parent_term = sealed.header.term
+        self._parent_term, self._parent_ms = sealed.header.term, sealed.header.time_ms
         await self._to_persist.put((work, sealed))
 
     async def _seal(self, work: Work) -> Sealed:
@@ -286,7 +288,7 @@ class Pipeline:
         header = Header(
             height=work.height,
             term=self._own_term,
-            time_ms=self._wall_ms(),
+            time_ms=time_of_block(self._wall_ms(), self._parent_ms),
             transaction_count=execution["count"],
             payload_bytes=execution["payload_bytes"],
             parent_hash=self._parent,
@@ -334,6 +336,8 @@ class Pipeline:
             raise self._refusal(header, f"term {header.term} is older than {self._parent_term}")
         if header.parent_hash != self._parent:
             raise self._refusal(header, f"parent hash is not {self._parent.hex()}")
+        if fault := time_fault(header.time_ms, self._parent_ms):
+            raise self._refusal(header, fault)
 
     @staticmethod
     def _refusal(header: Header, reason: str, row: int | None = None) -> BlockRefusedError:

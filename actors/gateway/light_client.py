@@ -33,6 +33,7 @@ from actors.ledger.block import (
     decode_header,
     verify_proposal,
 )
+from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256
 from actors.ledger.merkle import root, verify_inclusion
@@ -115,13 +116,7 @@ def verify_chain(genesis: Genesis, blocks: list[GivenBlock]) -> None:
     if not blocks:
         raise ProofError("block", "none is given")
     members, network = genesis.member_keys, genesis.hash()
-    if blocks[0].header.height == 1 and blocks[0].header.parent_hash != network:
-        raise ProofError("chain", "block 1 does not follow this genesis")
-    for before, after in pairwise(blocks):
-        if after.header.height != before.header.height + 1:
-            raise ProofError("chain", f"block {after.header.height} given after {before.header.height}")
-        if after.header.parent_hash != before.header.hash():
-            raise ProofError("chain", f"block {after.header.height} has another parent")
+    _require_links(genesis, [block.header for block in blocks])
     for block in blocks:
         header, at = block.header, f"block {block.header.height}"
         if header.proposer not in members:
@@ -134,6 +129,21 @@ def verify_chain(genesis: Genesis, blocks: list[GivenBlock]) -> None:
             raise ProofError("body", f"{at}: the transactions are not those of the header")
     if blocks[-1].certificate is None:
         raise ProofError("certificate", f"block {blocks[-1].header.height} came without one")
+
+
+def _require_links(genesis: Genesis, headers: list[Header]) -> None:
+    """Each header follows the one before it, and block 1 the genesis. Raises ProofError."""
+    if headers[0].height == 1 and headers[0].parent_hash != genesis.hash():
+        raise ProofError("chain", "block 1 does not follow this genesis")
+    if headers[0].height == 1 and (fault := time_fault(headers[0].time_ms, genesis.created_ms)):
+        raise ProofError("chain", f"block 1: {fault}")
+    for before, after in pairwise(headers):
+        if after.height != before.height + 1:
+            raise ProofError("chain", f"block {after.height} given after {before.height}")
+        if after.parent_hash != before.hash():
+            raise ProofError("chain", f"block {after.height} has another parent")
+        if fault := time_fault(after.time_ms, before.time_ms):
+            raise ProofError("chain", f"block {after.height}: {fault}")
 
 
 def verify(genesis: Genesis, blocks: list[bytes], proof: bytes, account: bytes | None) -> dict[str, Any]:

@@ -48,6 +48,14 @@ U64 = Annotated[
     ),
 ]
 U64Out = Annotated[int, Field(ge=0, le=U64_MAX, json_schema_extra={"format": "uint64"})]
+BlockTimeOut = Annotated[
+    U64Out,
+    Field(
+        description="Milliseconds since 1970, as the block's proposer took the time: never before the "
+        "parent's, and when it was voted for at most consensus.clock_ahead_ms_max ahead of the clocks of a "
+        "majority. It does not say how long ago the block was made."
+    ),
+]
 Hex32 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$")]
 Hex64 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{128}$")]
 HexPayload = Annotated[
@@ -228,7 +236,7 @@ class HeaderOut(BaseModel):
     hash: str
     height: U64Out
     term: U64Out
-    time_ms: U64Out
+    time_ms: BlockTimeOut
     transaction_count: int
     payload_bytes: int
     parent_hash: str

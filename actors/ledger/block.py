@@ -39,7 +39,7 @@ CERTIFICATE_VOTES_MAX = 1024
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the members sign. time_ms is the proposer's clock and decides nothing."""
+    """What the members sign. What time_ms promises is in `block_time.py`; the state depends on no time."""
 
     height: int
     term: int

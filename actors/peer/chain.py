@@ -17,6 +17,7 @@ from typing import Any
 
 from actors.ledger import merkle
 from actors.ledger.block import SealedHeader, decode_sealed_header
+from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError, decode_batch
@@ -77,15 +78,17 @@ class NodeChain:
         """The last block committed here; the genesis if there is none."""
         head = await self._calls.head()
         digest = bytes.fromhex(head["hash"])
-        return Header(int(head["height"]), digest, b"", b"")
+        return Header(int(head["height"]), digest, b"", b"", int(head["time_ms"]))
 
     def verify_header(self, parent: Header, encoded: bytes) -> Header:
-        """Check form, link, signature and certificate. Raises ProtocolError naming what fails."""
+        """Check form, link, time, signature and certificate. Raises ProtocolError naming what fails."""
         sealed = self.proven(encoded)
         header = sealed.header
         if header.height != parent.height + 1 or header.parent_hash != parent.hash:
             raise ProtocolError("header_order", f"height {header.height} does not follow {parent.height}")
-        return Header(header.height, header.hash(), header.parent_hash, encoded)
+        if fault := time_fault(header.time_ms, parent.time_ms):
+            raise ProtocolError("header_time", f"height {header.height}: {fault}")
+        return Header(header.height, header.hash(), header.parent_hash, encoded, header.time_ms)
 
     def proven(self, encoded: bytes) -> SealedHeader:
         """Read a sealed header that proves itself. Raises ProtocolError."""

@@ -44,12 +44,14 @@ BODY_BYTES_PER_S_MIN = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A verified header. `hash` and `parent_hash` are 32 bytes; `encoded` is what the peer sent."""
+    """A verified header. `hash` and `parent_hash` are 32 bytes; `encoded` is what the peer sent; time_ms is
+    the block's."""
 
     height: int
     hash: bytes
     parent_hash: bytes
     encoded: bytes
+    time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_block, decode_certificate, decode_header
+from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError
@@ -39,7 +40,7 @@ from actors.storage.history import Retention
 from actors.storage.places import Places
 from actors.storage.preparing import Entries, Preparer
 from actors.storage.raft_log import RaftLog, RaftRecord
-from actors.storage.recovery import base_of, head_root, recover
+from actors.storage.recovery import base_of, head_root, head_time_ms, recover
 from actors.storage.state import Executed, Execution
 from actors.storage.tx_index import Run
 
@@ -99,6 +100,7 @@ class Chain:
         self.places = Places(disk, self.head.height)
         self.raft_log = RaftLog(disk)
         self.head_state_root = head_root(disk, genesis, self.head)
+        self.head_time_ms = head_time_ms(disk, genesis, self.head)
         self.base = base_of(disk)
         self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")
         self._clock_ns = clock_ns
@@ -336,6 +338,9 @@ class Chain:
             if got != executed:
                 named = (v.hex() if isinstance(v, bytes) else v for v in (got, executed))
                 raise HeaderError(field, *named)
+        parent_ms = self._persisted[-1].delta.time_ms if self._persisted else self.head_time_ms
+        if time_fault(header.time_ms, parent_ms):
+            raise HeaderError("time_ms", header.time_ms, f"at least {parent_ms}, its parent's")
 
     def _put_block(self, batch: DiskBatch, header: Header, entries: Entries) -> None:
         key = height_key(header.height)
@@ -386,6 +391,7 @@ class Chain:
         with self.state.lock:
             block = self.state.commit()
             self.head, self.head_state_root = head, persisted.delta.state_root
+            self.head_time_ms = persisted.delta.time_ms
             del self._persisted[0]
             # Under the same lock: a checkpoint that promises this height must know these pages.
             self.checkpointer.touch(block.undo.slots)

@@ -33,6 +33,7 @@ from actors.ledger.block import (
     decode_certificate,
     decode_header,
 )
+from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Allocation, Genesis, exact_sum
 from actors.ledger.hashing import Hasher, prefixes, sha256
 from actors.ledger.rows import FormatError
@@ -168,10 +169,10 @@ class _Check:
         start, first = self._base.headers, self._base.bodies
         self._found.height, self._found.transactions = head.height, head.transactions
         self._state = self._first_state(first - 1)
-        parent = self._genesis.hash() if start == 1 else b""
+        parent, parent_ms = (self._genesis.hash(), self._genesis.created_ms) if start == 1 else (b"", 0)
         for height in range(start, head.height + 1):
-            header = self._header(height, parent)
-            parent = header.hash()
+            header = self._header(height, parent, parent_ms)
+            parent, parent_ms = header.hash(), header.time_ms
             self._found.headers += 1
             if height >= first:
                 self._block(height, header)
@@ -222,7 +223,7 @@ class _Check:
                     raise CorruptionError("snapshots", (b"c" + entry.hash).hex(), what)
                 self._progress("checking snapshots", height)
 
-    def _header(self, height: int, parent: bytes) -> Header:
+    def _header(self, height: int, parent: bytes, parent_ms: int) -> Header:
         """The header at a height, proven. Raises CorruptionError naming what does not hold."""
         key = height_key(height)
         body, certificate = self._disk.get("headers", key), self._disk.get("certificates", key)
@@ -232,6 +233,8 @@ class _Check:
         sealed = SealedHeader(header, body[HEADER_BYTES:], decode_certificate(certificate))
         if header.height != height or (parent and header.parent_hash != parent):
             raise CorruptionError("headers", key.hex(), "does not follow the header before it")
+        if fault := time_fault(header.time_ms, parent_ms):
+            raise CorruptionError("headers", key.hex(), fault)
         if wrong := sealed.verify(self._genesis.hash(), self._members):
             family = "certificates" if wrong == "certificate" else "headers"
             raise CorruptionError(family, key.hex(), f"the {wrong} does not verify")

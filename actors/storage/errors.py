@@ -67,9 +67,9 @@ class HeightError(StorageError):
 
 
 class HeaderError(StorageError):
-    """A header does not describe the block that was executed. Args: field, in the header, as executed."""
+    """A header does not describe the block that was executed. Args: field, in the header, as it must be."""
 
-    TEMPLATE = "header.{}: got {}, executed {}"
+    TEMPLATE = "header.{}: got {}, must be {}"
 
 
 class ConflictError(StorageError):

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger import merkle
-from actors.ledger.block import HEADER_BYTES, Block, decode_header
+from actors.ledger.block import HEADER_BYTES, Block, Header, decode_header
+from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
 from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
@@ -49,6 +50,7 @@ class Reader:
                 "height": chain.head.height,
                 "hash": chain.head.hash.hex(),
                 "state_root": chain.head_state_root.hex(),
+                "time_ms": chain.head_time_ms,
                 "transactions": chain.head.transactions,
                 "accounts": chain.state.committed_existing(),
                 "executed_height": chain.state.executed_height,
@@ -253,15 +255,17 @@ class Reader:
     def _walk(self, height: int) -> tuple[int, str]:
         start = self._chain.base.bodies
         parent = self._chain.hash_at(start - 1)
+        parent_ms = self._chain.genesis.created_ms if start == 1 else 0
         for at in range(start, height + 1):
             try:
-                parent = self._check_block(at, parent)
+                header = self._check_block(at, parent, parent_ms)
+                parent, parent_ms = header.hash(), header.time_ms
             except (CorruptionError, HeightError, FormatError) as error:
                 return at - start, f"block {at}: {error}"
         return height - start + 1, ""
 
-    def _check_block(self, height: int, parent: bytes) -> bytes:
-        """Hash of a block that is what its header says; raises CorruptionError naming the field."""
+    def _check_block(self, height: int, parent: bytes, parent_ms: int) -> Header:
+        """Header of a block that is what it says; raises CorruptionError naming the field."""
         chain, key = self._chain, height_key(height)
         block = chain.block(height)
         header = block.header
@@ -271,13 +275,14 @@ class Reader:
             ("headers", chain.disk.get("headers", key), header.encode() + block.signature),
             ("height", header.height, height),
             ("parent_hash", header.parent_hash, parent),
+            ("time_ms", time_fault(header.time_ms, parent_ms), ""),
             ("transaction_root", header.transaction_root, self._root(block.batch.ids(chain.hash_rows))),
             ("receipts_root", header.receipts_root, self._root(leaves)),
             ("certificate", chain.disk.get("certificates", key) is not None, True),
         ):
             if stored != found:
                 raise CorruptionError("blocks", key.hex(), f"{field} does not agree")
-        return header.hash()
+        return header
 
     def _root(self, leaves: NDArray[np.uint8]) -> bytes:
         return merkle.root(leaves, self._chain.hash_rows)

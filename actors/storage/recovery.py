@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from actors.ledger.block import HEADER_BYTES, decode_header
+from actors.ledger.block import HEADER_BYTES, Header, decode_header
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.storage import pages
@@ -138,12 +138,19 @@ def _without_empty_slots(disk: Disk, accounts: Accounts, head: Head, seed: int) 
 
 def head_root(disk: Disk, genesis: Genesis, head: Head) -> bytes:
     """The state root that the head's header carries."""
-    if head.height == 0:
-        return bytes.fromhex(genesis.state_root)
+    return _header(disk, head).state_root if head.height else bytes.fromhex(genesis.state_root)
+
+
+def head_time_ms(disk: Disk, genesis: Genesis, head: Head) -> int:
+    """The head's time; the genesis was made at its own."""
+    return _header(disk, head).time_ms if head.height else genesis.created_ms
+
+
+def _header(disk: Disk, head: Head) -> Header:
     body = disk.get("headers", height_key(head.height))
     if body is None:
         raise CorruptionError("headers", height_key(head.height).hex(), "missing")
-    return decode_header(body[:HEADER_BYTES]).state_root
+    return decode_header(body[:HEADER_BYTES])
 
 
 def base_of(disk: Disk) -> Base:

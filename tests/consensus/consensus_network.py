@@ -82,7 +82,8 @@ class FakeDisk:
         return self.blocks[height][0].hash() if height else self.genesis_hash
 
     def _head(self) -> dict[str, Any]:
-        return {"height": self.height, "hash": self.hash_at(self.height).hex()}
+        time_ms = self.blocks[self.height][0].time_ms if self.height else 0
+        return {"height": self.height, "hash": self.hash_at(self.height).hex(), "time_ms": time_ms}
 
     def _fence(self) -> tuple[int, dict[str, Any]]:
         self.epoch, self.executed = self.epoch + 1, self.height

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,9 +97,9 @@ class FakeStages:
         return sign_proposal(SIGNER, GENESIS, header.hash())
 
 
-def pipeline(stages: FakeStages, inflight_max: int = 4) -> Pipeline:
+def pipeline(stages: FakeStages, inflight_max: int = 4, wall_ms: Callable[[], int] = lambda: 5) -> Pipeline:
     ticks = iter(range(10**9))
-    position = Position(0, GENESIS, 1)
+    position = Position(0, GENESIS, 1, 4)
     return Pipeline(
         stages,
         position,
@@ -108,7 +108,7 @@ def pipeline(stages: FakeStages, inflight_max: int = 4) -> Pipeline:
         [SIGNER.public_key],
         inflight_max,
         lambda: next(ticks),
-        lambda: 5,
+        wall_ms,
         StageTimes(),
     )
 
@@ -143,6 +143,19 @@ def test_proposals_become_a_chain_in_order() -> None:
         assert [sealed.header.parent_hash for sealed in stages.persisted] == parents[:-1]
         assert stages.overlap > 1, "no two blocks were ever under way together"
         assert stages.sealed == [b""] * 7
+        await pipe.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_proposer_whose_clock_is_behind_repeats_the_time_of_the_parent() -> None:
+    async def scenario() -> None:
+        stages, clock_ms = FakeStages(), [9, 2, 7, 11]
+        pipe = pipeline(stages, wall_ms=lambda: clock_ms.pop(0))
+        for number in range(1, 5):
+            await (await pipe.submit(Work((number, None), 3, order=np.arange(3))))
+        assert [sealed.header.time_ms for sealed in stages.persisted] == [9, 9, 9, 11]
+        assert pipe.tip.time_ms == 11
         await pipe.close()
 
     asyncio.run(scenario())
@@ -195,6 +208,7 @@ def test_valid_blocks_of_others_are_committed() -> None:
         ({"parent_hash": bytes(32)}, "parent hash"),
         ({"at": 2}, "height"),
         ({"term": 0}, "term"),
+        ({"time_ms": 3}, "time 3 ms is before its parent's, 4"),
         ({"proposer": Signer(b"\x02" * 32).public_key}, "no member"),
     ],
 )

@@ -231,6 +231,7 @@ def test_every_forgery_fails_at_the_check_that_it_breaks(node: ProvingNode) -> N
         ("chain", [sealed, node.sealed(3)], document),
         ("chain", [forged_block(node, node.blocks[3], PROPOSER, PROPOSER, time_ms=7), sealed], document),
         ("chain", [forged_block(node, node.blocks[1], PROPOSER, PROPOSER, parent_hash=bytes(32))], document),
+        ("chain", [node.sealed(3), forged_block(node, block, PROPOSER, PROPOSER, time_ms=7)], document),
         ("signature", [forged_block(node, block, STRANGER, PROPOSER)], document),
         (
             "signature",

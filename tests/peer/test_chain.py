@@ -35,11 +35,13 @@ GENESIS = Genesis(
 BODY = sign_transfer(MEMBERS[0], GENESIS.chain_tag, Transfer(bytes(32), 1, 0, payload=b"memo"))
 
 
-def sealed(height: int = 1, voters: int = 2, parent: bytes | None = None, body: Batch = BODY) -> SealedHeader:
+def sealed(
+    height: int = 1, voters: int = 2, parent: bytes | None = None, body: Batch = BODY, time_ms: int = 1
+) -> SealedHeader:
     header = Header(
         height=height,
         term=1,
-        time_ms=1,
+        time_ms=time_ms,
         transaction_count=len(body),
         payload_bytes=len(body.payloads),
         parent_hash=GENESIS.hash() if parent is None else parent,
@@ -56,7 +58,7 @@ def sealed(height: int = 1, voters: int = 2, parent: bytes | None = None, body: 
 
 def chain(answers: list[dict[str, Any]] | None = None, taken: list[Any] | None = None) -> NodeChain:
     async def head() -> dict[str, Any]:
-        return {"height": 0, "hash": GENESIS.hash().hex()}
+        return {"height": 0, "hash": GENESIS.hash().hex(), "time_ms": GENESIS.created_ms}
 
     async def nothing(*_: int) -> list[bytes]:
         return []
@@ -83,11 +85,12 @@ def test_a_proven_header_that_follows_is_taken() -> None:
         (sealed(voters=1), "header_certificate"),
         (sealed(height=2), "header_order"),
         (sealed(parent=bytes(32)), "header_order"),
+        (sealed(time_ms=0), "header_time"),
         (SealedHeader(sealed().header, bytes(64), sealed().certificate), "header_signature"),
     ],
 )
 def test_a_header_that_does_not_prove_itself_is_refused(header: SealedHeader, reason: str) -> None:
-    tip = Known(0, GENESIS.hash(), b"", b"")
+    tip = Known(0, GENESIS.hash(), b"", b"", GENESIS.created_ms)
     with pytest.raises(ProtocolError) as raised:
         chain().verify_header(tip, header.encode())
     assert raised.value.reason == reason

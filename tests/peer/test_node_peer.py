@@ -57,7 +57,7 @@ class Storage:
         self._block = block
 
     async def _head(self) -> dict[str, Any]:
-        return {"height": 0, "hash": GENESIS.hash().hex()}
+        return {"height": 0, "hash": GENESIS.hash().hex(), "time_ms": GENESIS.created_ms}
 
     async def _nothing(self, *_: int) -> list[bytes]:
         return []

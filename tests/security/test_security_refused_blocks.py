@@ -181,7 +181,7 @@ def test_an_observer_refuses_what_is_not_valid_and_goes_on_with_what_is() -> Non
         await member.crash()  # or its own pipeline would execute on the same state
         node, disk = member.part._node, member.disk
         disk._fence()
-        pipeline = member.part._new_pipeline(Position(disk.height, disk.hash_at(disk.height), 0))
+        pipeline = member.part._new_pipeline(Position(disk.height, disk.hash_at(disk.height), 0, 5))
         taken: list[Any] = []
 
         async def take(sealed: Any) -> None:

@@ -217,6 +217,18 @@ def test_persist_wants_the_header_of_what_was_executed(chain, driver):
     assert chain.head.height == 1
 
 
+def test_a_block_before_its_parent_is_not_persisted(chain, driver):
+    first, second, third = (driver.execute(10) for _ in range(3))
+    driver.persist(first, time_ms=50)
+    parent = driver.header(second, time_ms=50).hash()
+    driver.persist(second, certify=False, time_ms=50)
+    with pytest.raises(errors.HeaderError, match="time_ms: got 49, must be at least 50"):
+        driver.persist(third, parent=parent, time_ms=49)
+    assert chain.head_time_ms == 50
+    driver.persist(third, certify=False, parent=parent, time_ms=51)
+    assert chain.persisted_height == 3
+
+
 def test_persist_is_in_order_and_idempotent_and_committed_blocks_do_not_change(chain, driver):
     first, second = driver.execute(10), driver.execute(10)
     parent = driver.header(first).hash()

@@ -15,6 +15,7 @@ from actors.ledger.hashing import sha256_rows
 from actors.storage import formats
 from actors.storage.check import check
 from actors.storage.disk import FAMILIES, Disk
+from actors.storage.reads import Reader
 
 GENESIS, ALLOCATION = make_genesis(20)
 BLOCKS = 20
@@ -168,3 +169,19 @@ def test_the_command_names_a_damaged_file_and_exits_with_1(tmp_path):
     report = json.loads(done.stdout.splitlines()[-1])
     assert (done.exit_code, report["ok"], report["problem"]["family"]) == (1, False, "blocks")
     assert "orrupt" in report["problem"]["what"]
+
+
+def test_a_block_that_is_before_its_parent_is_found(tmp_path, monkeypatch):
+    chain = open_chain(tmp_path / "late", GENESIS, ALLOCATION)
+    driver = Driver(chain, 20)
+    driver.run(2)
+    monkeypatch.setattr("actors.storage.chain.time_fault", lambda *_: "")  # as software before the rule
+    driver.persist(driver.execute(10), time_ms=1001)
+    driver.run(1)
+    audit = Reader(chain).audit()
+    assert audit["problem"].startswith("block 3: ")
+    assert "time_ms does not agree" in audit["problem"]
+    problem = checked(chain.disk)["problem"]
+    assert (problem["family"], problem["key"]) == ("headers", formats.height_key(3).hex())
+    assert problem["what"] == "time 1001 ms is before its parent's, 1002"
+    chain.disk.close()

@@ -110,7 +110,7 @@ async function blockPage(height, before) {
   view.replaceChildren(
     el("h1", {}, `Block ${many(at)}`),
     el("section", { class: "card" }, facts([
-      ["Time", new Date(Number(header.time_ms)).toLocaleString()], ["Transactions", many(count)], ["Hash", el("code", {}, header.hash)],
+      ["Time (its proposer's clock, never before the parent's)", new Date(Number(header.time_ms)).toLocaleString()], ["Transactions", many(count)], ["Hash", el("code", {}, header.hash)],
       ["Parent", at > 1 ? link(`#/block/${at - 1}`, el("code", {}, header.parent_hash)) : el("code", {}, header.parent_hash)],
       ["Transaction root", el("code", {}, header.transaction_root)], ["State root", el("code", {}, header.state_root)],
       ["Proposer", el("code", {}, header.proposer)], ["Term", many(header.term)],
