@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -66,6 +67,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels once, before the worker processes would each compile the same."""
+    signal.signal(
+        signal.SIGHUP, signal.SIG_DFL
+    )  # which `nohup` and its like leave ignored, for children, too
     config.addinivalue_line("markers", "slow_trial: runs with --trials all only")
     if not hasattr(config, "workerinput"):
         from node import warm_kernels

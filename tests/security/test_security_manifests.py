@@ -212,3 +212,10 @@ def test_every_option_of_a_command_exists(path: Path) -> None:
         wide = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
         told = subprocess.run(command, env=wide, capture_output=True, text=True, check=True).stdout
         assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", told))
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_the_cluster_runs_the_ray_that_the_image_is_made_from(path: Path) -> None:
+    (cluster,) = of_kind(path, "RayCluster")
+    version = cluster["spec"]["rayVersion"]
+    assert f"rayproject/ray:{version}-" in (CONFIG / "soak.Dockerfile").read_text()
