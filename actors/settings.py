@@ -91,6 +91,12 @@ class GatewaySettings(Section):
         1_000, ge=0, le=60_000, description="how long a row with a missing nonce before it is waited for"
     )
     client_rate_max: int = Field(5_000, ge=0, description="requests a second of one client; then 429; 0: any")
+    client_connections_rate_max: int = Field(
+        1_000, ge=0, description="connections a second of one client, over TLS a quarter; then 429; 0: any"
+    )
+    client_streams_rate_max: int = Field(
+        100, ge=0, description="event streams that one client opens a second; then 429; 0: any"
+    )
     client_inflight_max: int = Field(1_024, ge=1, description="open requests of one client; then 503")
     requests_inflight_max: int = Field(4_096, ge=1, description="open requests of all clients; then 503")
     api_keys_file: str = Field("", description="SHA256-HEX ROLE NAME a line; empty: no key is needed")

@@ -17,6 +17,7 @@ from typing import Any
 
 from ray.exceptions import RayActorError, RayError
 
+from actors.gateway.answers import network_mark
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.edge import exposed_without_keys
@@ -168,7 +169,9 @@ class Gateway(Shell):
         port = self._settings.port if self._number == 0 else 0
         kept = Path(self.context.data_dir) / f"gateway-{self._number}.port"
         listener = await bind_kept(self._settings.host, port, kept)
-        server = HttpServer(self._app, listener, self._tls, self._settings)
+        server = HttpServer(
+            self._app, listener, self._tls, self._settings, network_mark(self._service.genesis)
+        )
         await server.started()
         self._watchers = [asyncio.create_task(self._watch_drops(*each)) for each in enumerate(self._shards)]
         self._watchers.append(asyncio.create_task(self._service.readiness.watch()))
@@ -237,7 +240,7 @@ class Gateway(Shell):
             **self.process_health(),
             "url": None if server is None else server.url,
             "connections": 0 if server is None else server.connections,
-            "connections_by_bound": {} if server is None else server.table.figures(),
+            "connections_by_bound": {} if server is None else server.figures(),
             "api_keys_problem": self._keys_problem,
             **self._service.figures(),
             **self._app.figures(),

@@ -2,6 +2,7 @@
 
 The body's length is compared with the bound before a byte of it is read; a body without Content-Length is
 read until the bound and refused there; bytes of bodies held at a time are bounded, a client and in sum.
+What has arrived is read in its client's turn.
 Answers are JSON (only the refused rows listed), or with `Accept: application/octet-stream` one verdict byte
 a row, the height in the header `Raychain-Height`.
 """
@@ -26,11 +27,12 @@ from actors.gateway.body import (
     size_of_body,
 )
 from actors.gateway.problem import ProblemError, of_error, of_verdict, refused_rows
-from actors.gateway.roles import CALLER_KEY, Role, needs
+from actors.gateway.roles import CALLER_KEY, STARTS_KEY, Role, needs
 from actors.ledger.rows import FormatError, decode_batch
 from actors.ledger.verdict import Verdict
 
 BINARY = "application/octet-stream"
+START_BYTES = 64 << 10  # of a batch, whose reading and hashing cost about as much as a small request
 _MEMPOOL_AWAY = (Verdict.UNAVAILABLE, Verdict.POOL_FULL)
 
 
@@ -69,7 +71,10 @@ class BatchRoute:
             raise ProblemError("unsupported-media-type", f"a batch is {BINARY}", field="content-type")
         limits = self._backend.limits
         size = size_of_body(headers, limits.body_bytes_max)
-        async with self._budget.body(receive, size, scope[CALLER_KEY].client) as data:
+        client = scope[CALLER_KEY].client
+        async with self._budget.body(receive, size, client) as data:
+            if (starts := scope.get(STARTS_KEY)) is not None:
+                await starts.enter(client, 1 + len(data) // START_BYTES)
             batch = decode_batch(data, limits.rows_max, limits.payload_bytes_max)
             return await self._backend.submit(batch, wait, scope.get(SOURCE_KEY, "")), wait
 

@@ -1,7 +1,8 @@
 """Who may ask how often: token buckets and requests in flight, a client and in total. The time comes in.
 
-A client is its API key's name, or else its address. Buckets of the CLIENTS_MAX most recent clients are kept;
-one that was forgotten starts with a full bucket again, so the bound costs accuracy and never memory.
+A client is its API key's name, or else its address; before a request is read, its address. Buckets of the
+CLIENTS_MAX most recent clients are kept; one that was forgotten starts with a full bucket again, so the bound
+costs accuracy and never memory.
 """
 
 from __future__ import annotations
@@ -20,10 +21,35 @@ API_KEY_FILE_BYTES_MAX = 4 << 20
 
 
 @dataclass(slots=True)
-class _Client:
+class _Bucket:
     tokens: float
     at: float
-    inflight: int = 0
+
+
+class ClientRates:
+    """What each client may do a second, and as much of it at once. A rate of 0 means no bound."""
+
+    def __init__(self, rate_max: int) -> None:
+        self.rate_max = rate_max
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def take(self, name: str, now_s: float, cost: int = 1) -> bool:
+        """Whether a client may; then it is counted."""
+        if not self.rate_max:
+            return True
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = _Bucket(float(self.rate_max), now_s)
+            while len(self._buckets) > CLIENTS_MAX:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(name)
+        bucket.tokens = min(self.rate_max, bucket.tokens + (now_s - bucket.at) * self.rate_max)
+        bucket.at = now_s
+        if bucket.tokens < cost:
+            return False
+        bucket.tokens -= cost
+        return True
 
 
 class ClientLimits:
@@ -33,41 +59,31 @@ class ClientLimits:
     """
 
     def __init__(self, rate_max: int, inflight_max: int, total_max: int) -> None:
-        self._rate_max, self._inflight_max, self._total_max = rate_max, inflight_max, total_max
-        self._clients: OrderedDict[str, _Client] = OrderedDict()
+        self._rates, self._inflight_max, self._total_max = ClientRates(rate_max), inflight_max, total_max
+        self._held: dict[str, int] = {}
         self.inflight = 0
 
-    def enter(self, name: str, now: float) -> tuple[str, int] | None:
+    def enter(self, name: str, now_s: float) -> tuple[str, int] | None:
         """Count a request in. Otherwise the bound that it meets and its value, and nothing is counted."""
         if self.inflight >= self._total_max:
             return "requests in flight", self._total_max
-        client = self._clients.get(name)
-        if client is None:
-            client = self._clients[name] = _Client(float(self._rate_max), now)
-            self._forget()
-        else:
-            self._clients.move_to_end(name)
-        if client.inflight >= min(self._inflight_max, self._total_max - self.inflight):
+        held = self._held.get(name, 0)
+        if held >= min(self._inflight_max, self._total_max - self.inflight):
             return "your requests in flight", self._inflight_max
-        if self._rate_max:
-            client.tokens = min(self._rate_max, client.tokens + (now - client.at) * self._rate_max)
-            client.at = now
-            if client.tokens < 1:
-                return "your requests a second", self._rate_max
-            client.tokens -= 1
-        client.inflight += 1
+        if not self._rates.take(name, now_s):
+            return "your requests a second", self._rates.rate_max
+        self._held[name] = held + 1
         self.inflight += 1
         return None
 
     def leave(self, name: str) -> None:
         """A request that `enter` counted is answered."""
         self.inflight -= 1
-        if (client := self._clients.get(name)) is not None:
-            client.inflight = max(0, client.inflight - 1)
-
-    def _forget(self) -> None:
-        while len(self._clients) > CLIENTS_MAX:
-            self._clients.popitem(last=False)
+        held = self._held.get(name, 0)
+        if held > 1:
+            self._held[name] = held - 1
+        else:
+            self._held.pop(name, None)
 
 
 class ApiKeys:

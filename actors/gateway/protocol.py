@@ -5,7 +5,10 @@
     after its first byte; otherwise 400 and 408. Requests ahead of their answers are PIPELINED_MAX at most.
   * An answer that its client does not read at the least rate ends the connection, so does one that is unread
     when the connection is to be closed.
-  * What httptools cannot read is answered with problem details, as every other error.
+  * A WebSocket costs its handshake, of which a client may begin so many a second (429); those begin in the
+    turn of their clients.
+  * What httptools cannot read is answered with problem details, as every other error; answers that no
+    application makes name the network, as every other answer.
 
 Timers exist only where something is incomplete: a request that arrives whole sets none but the keep-alive's.
 """
@@ -14,17 +17,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
 
+from actors.gateway.answers import NETWORK_HEADER
 from actors.gateway.backend import BusyError
 from actors.gateway.connections import ConnectionTable
-from actors.gateway.edge import client_name
+from actors.gateway.edge import EdgeRules, client_name
+from actors.gateway.limits import ClientRates
 from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
+from actors.gateway.shares import FairStarts
 
 HEAD_BYTES_MAX = 32 << 10
 HEADERS_MAX = 128
@@ -33,14 +40,18 @@ HEAD_BYTES_OPEN = 1024  # of a head that is not whole: what is none of its heade
 PIPELINED_MAX = 16
 WRITE_LOOK_S, LINGER_S = 10.0, 1.0
 WEBSOCKET_BUFFER_BYTES = 64 << 10
+HANDSHAKE_COST = 8  # of a small request
 
 
 @dataclass(frozen=True, slots=True)
 class HttpBounds:
-    """What all connections of a server share. is_proxy: whether an address is a trusted proxy's."""
+    """What all connections of a server share. network: the mark of answers, "" for none."""
 
     table: ConnectionTable[asyncio.Transport]
-    is_proxy: Callable[[str], bool]
+    rules: EdgeRules
+    starts: FairStarts
+    handshakes: ClientRates
+    network: str
     head_timeout_s: float
     keep_alive_s: float
     bytes_per_s_min: int
@@ -51,17 +62,31 @@ def http_protocol(bounds: HttpBounds) -> type[HttpToolsProtocol]:
     return type("BoundedHttp", (_Http,), {"bounds": bounds})
 
 
-def websocket_protocol(table: ConnectionTable[asyncio.Transport]) -> type[WebSocketsSansIOProtocol]:
+def websocket_protocol(bounds: HttpBounds) -> type[WebSocketsSansIOProtocol]:
     """The protocol of its WebSockets."""
-    return type("BoundedWebSocket", (_WebSocket,), {"table": table})
+    return type("BoundedWebSocket", (_WebSocket,), {"bounds": bounds})
+
+
+def answer_without_request(problem: ProblemError, network: str) -> bytes:
+    """An HTTP/1.1 answer, after which the connection ends, to what has not become a request."""
+    body = problem.body()
+    head = [f"HTTP/1.1 {problem.status} {problem.document['title']}", f"content-type: {MEDIA_TYPE}"]
+    head += [f"{name.lower()}: {value}" for name, value in problem.headers.items()]
+    head += [f"{NETWORK_HEADER}: {network}"] if network else []
+    head += [f"content-length: {len(body)}", "connection: close", "", ""]
+    return "\r\n".join(head).encode() + body
 
 
 class _Http(HttpToolsProtocol):
-    """See the module's rules. `_ended` is set once the connection is being closed with a problem."""
+    """See the module's rules.
+
+    `_ended` is set once the connection is being closed with a problem, `_upgrades` once it is to be a
+    WebSocket.
+    """
 
     bounds: ClassVar[HttpBounds]
     _head_bytes = _came_bytes = _heads_begun = 0
-    _head_open = _ended = False
+    _head_open = _ended = _upgrades = False
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _unread_bytes = 0
@@ -70,7 +95,9 @@ class _Http(HttpToolsProtocol):
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
         try:
-            ended = self.bounds.table.opened(transport, client_name(address), self.bounds.is_proxy(address))
+            ended = self.bounds.table.opened(
+                transport, client_name(address), self.bounds.rules.is_proxy(address)
+            )
         except BusyError as error:
             self._end(of_error(error), linger=False)
             return
@@ -85,13 +112,13 @@ class _Http(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._ended:
+        if self._ended or self._upgrades:
             return
         waited = self._head_open
         rested = not waited and (self.cycle is None or self.cycle.response_complete)
         self._heads_begun = 0
         super().data_received(data)
-        if self._ended or self.transport.is_closing() or self.transport.get_protocol() is not self:
+        if self._ended or self._upgrades or self.transport.is_closing():
             return
         if self._head_open:
             # What is not a whole header yet lies in the parser: count what came, if it is all of this head.
@@ -105,6 +132,25 @@ class _Http(HttpToolsProtocol):
                 self._head_timer = self.loop.call_later(self.bounds.head_timeout_s, self._head_is_late)
         elif self.cycle is None or self.cycle.response_complete:
             self._rest()  # line ends between requests are not the beginning of one
+
+    def handle_websocket_upgrade(self) -> None:
+        """Refuse what is above the client's rate; the rest waits for its turn, before it costs much."""
+        if self._ended:
+            return
+        bounds, client = self.bounds, client_name(self.bounds.rules.address(dict(self.scope)))
+        if not bounds.handshakes.take(client, self.loop.time()):
+            limit = bounds.handshakes.rate_max
+            detail = f"event streams that you open a second reached the bound of {limit}"
+            self._end(ProblemError("too-many-requests", detail, limit=limit), linger=False)
+            return
+        self._upgrades = True
+        self.transport.pause_reading()  # a client has nothing to say before he is answered
+        bounds.starts.begin(client, HANDSHAKE_COST, self._upgrade)
+
+    def _upgrade(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            super().handle_websocket_upgrade()
 
     def _rest(self) -> None:
         if self.timeout_keep_alive_task is None:
@@ -170,12 +216,8 @@ class _Http(HttpToolsProtocol):
         """Answer a connection without a request, and close it; linger: once its client has read that."""
         self._ended = True
         self._stop_timers()
-        body = problem.body()
-        head = [f"HTTP/1.1 {problem.status} {problem.document['title']}", f"content-type: {MEDIA_TYPE}"]
-        head += [f"{name.lower()}: {value}" for name, value in problem.headers.items()]
-        head += [f"content-length: {len(body)}", "connection: close", "", ""]
         if not self.transport.is_closing():
-            self.transport.write("\r\n".join(head).encode() + body)
+            self.transport.write(answer_without_request(problem, self.bounds.network))
             if not linger or not self.transport.can_write_eof():
                 self.transport.close()
                 return
@@ -229,17 +271,31 @@ def _head_too_large() -> ProblemError:
 class _WebSocket(WebSocketsSansIOProtocol):
     """uvicorn's protocol with small buffers, so that a reader who never reads is noticed and costs little."""
 
-    table: ClassVar[ConnectionTable[asyncio.Transport]]
+    bounds: ClassVar[HttpBounds]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.conn.reject = self._rejected  # type: ignore[method-assign]
         self.transport.set_write_buffer_limits(high=WEBSOCKET_BUFFER_BYTES)
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.table.closed(self.transport)
+        self.bounds.table.closed(self.transport)
         super().connection_lost(exc)
+
+    def _rejected(self, status: int, text: str) -> Response:
+        """What the library answers by itself: a handshake that it cannot read, or 500."""
+        response = ServerProtocol.reject(self.conn, status, text)
+        if self.bounds.network:
+            response.headers[NETWORK_HEADER] = self.bounds.network
+        return response
+
+    async def send(self, message: Any) -> None:
+        """As uvicorn does. A refusal ends the handshake, too: uvicorn would report each as a fault."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         """Close at once: what such a reader has not read would keep the connection open for ever."""

@@ -23,6 +23,7 @@ from actors.gateway.shares import FairTurns
 
 CALLER_KEY = "raychain.caller"
 TURNS_KEY = "raychain.turns"
+STARTS_KEY = "raychain.starts"
 _ROLE, _HEAVY = "raychain_role", "raychain_heavy"
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Query = bytes

@@ -1,6 +1,7 @@
 """uvicorn inside a running event loop: the listening socket, start and graceful stop.
 
-What connections may cost is bounded in `connections.py` (how many, whose) and `protocol.py` (heads, rates).
+What connections may cost is bounded in `listener.py` (how many a second), `connections.py` (how many, whose)
+and `protocol.py` (heads, rates); what they ask for begins in the turn of its client (`shares.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,20 @@ from pathlib import Path
 
 import uvicorn
 
+from actors.gateway.body import Receive, Scope, Send
 from actors.gateway.connections import ConnectionTable
-from actors.gateway.edge import EdgeRules
-from actors.gateway.protocol import HttpBounds, http_protocol, websocket_protocol
+from actors.gateway.edge import EdgeRules, client_name
+from actors.gateway.limits import ClientRates
+from actors.gateway.listener import RatedListener
+from actors.gateway.problem import ProblemError
+from actors.gateway.protocol import (
+    HttpBounds,
+    answer_without_request,
+    http_protocol,
+    websocket_protocol,
+)
+from actors.gateway.roles import STARTS_KEY, App
+from actors.gateway.shares import FairStarts
 from actors.settings import GatewaySettings
 
 BACKLOG = 2048
@@ -28,6 +40,8 @@ REBIND_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5
 WEBSOCKET_BYTES_MAX = 4096
 PING_INTERVAL_S, PING_TIMEOUT_S = 20.0, 20.0
+STARTS_EACH_PASS = 16
+TLS_CONNECTION_COST = 4  # of a plain one: its handshake is a signature
 
 
 class _Server(uvicorn.Server):
@@ -115,29 +129,37 @@ def read_tls(certificate_file: str, key_file: str) -> Tls | None:
 
 
 class HttpServer:
-    """One uvicorn server, served by a task of the running loop."""
+    """One uvicorn server, served by a task of the running loop.
+
+    network: the mark that answers carry which no application makes (`answers.network_mark`).
+    """
 
     def __init__(
         self,
-        app: object,
+        app: App,
         listener: socket.socket,
         tls: Tls | None = None,
         settings: GatewaySettings | None = None,
+        network: str = "",
     ) -> None:
         settings = settings or GatewaySettings()
         self.table: ConnectionTable[asyncio.Transport] = ConnectionTable(settings.connections_max)
+        self.starts, rules = FairStarts(STARTS_EACH_PASS), EdgeRules(settings)
         bounds = HttpBounds(
             self.table,
-            EdgeRules(settings).is_proxy,
+            rules,
+            self.starts,
+            ClientRates(settings.client_streams_rate_max),
+            network,
             settings.head_timeout_s,
             settings.keep_alive_s,
             settings.transfer_bytes_per_s_min,
         )
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type]
+            _in_turn(app, rules, self.starts),
             http=http_protocol(bounds),
             loop="none",
-            ws=websocket_protocol(self.table),
+            ws=websocket_protocol(bounds),
             ws_max_size=WEBSOCKET_BYTES_MAX,
             ws_ping_interval=PING_INTERVAL_S,
             ws_ping_timeout=PING_TIMEOUT_S,
@@ -155,7 +177,16 @@ class HttpServer:
         )
         self.url = url_of(listener, tls is not None)
         self._server = _Server(config)
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
+        rate = settings.client_connections_rate_max
+        too_many = ProblemError("too-many-requests", "you open more connections a second", limit=rate)
+        self._listener = RatedListener(
+            listener,
+            ClientRates(rate),
+            lambda address: None if rules.is_proxy(address) else client_name(address),
+            1 if tls is None else TLS_CONNECTION_COST,
+            answer_without_request(too_many, network) if tls is None else b"",
+        )
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[self._listener]))
 
     async def started(self) -> None:
         """Return once it accepts connections. Raises what made it fail."""
@@ -170,7 +201,27 @@ class HttpServer:
         """Open connections."""
         return len(self.table)
 
+    def figures(self) -> dict[str, int]:
+        """Connections refused, for lack of room and by rate, and closed for others; starts that wait."""
+        return {
+            **self.table.figures(),
+            "refused_by_rate": self._listener.refused,
+            "starts_waiting": self.starts.waiting,
+        }
+
     async def stop(self) -> None:
         """Finish the requests at hand (up to STOP_TIMEOUT_S) and close the socket; idempotent."""
         self._server.should_exit = True
         await self._task
+
+
+def _in_turn(app: App, rules: EdgeRules, starts: FairStarts) -> App:
+    """The application, each request of which begins in the turn of its client."""
+
+    async def begin(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":  # a WebSocket had its turn before its handshake
+            await starts.enter(client_name(rules.address(scope)), 1)
+        scope[STARTS_KEY] = starts
+        await app(scope, receive, send)
+
+    return begin

@@ -2,7 +2,8 @@
 
 `ClientShares` divides amounts (streams, bytes) as `actors/sharing.py` says: one client alone gets half of the
 total, and something is free whoever came before. `FairTurns` divides work: clients that wait are served round
-robin, so that who asks for much waits behind his own requests and not before those of others.
+robin, so that who asks for much waits behind his own requests and not before those of others. `FairStarts`
+divides the event loop: so much begins in each pass of it, in the turn of its clients.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 
 from actors.gateway.backend import BusyError, ShareError
-from actors.sharing import Shares
+from actors.sharing import FairQueue, Shares
 
 TURN_TIMEOUT_S = 10.0
 SHARE_ALONE = 0.5
@@ -122,3 +124,63 @@ class FairTurns:
             if not ours.done():
                 self._begin(client)
                 ours.set_result(None)
+
+
+class FairStarts:
+    """Begins at most `each_pass` units of work in a pass of the event loop; what waits, in its clients' turn.
+
+    So a pass stays short however much one client sends at once, and others have their turn in the next one.
+    A unit is about what a small request costs. Who is alone waits for nothing: passes follow one another.
+    How many may wait is bounded by whoever counts connections.
+    """
+
+    def __init__(self, each_pass: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._each_pass = self._left = each_pass
+        self._waiting: FairQueue[tuple[Callable[[], None], int]] = FairQueue()
+        self._looks = False
+
+    @property
+    def waiting(self) -> int:
+        """What has not begun yet."""
+        return len(self._waiting)
+
+    def begin(self, client: str, cost: int, start: Callable[[], None]) -> None:
+        """Call `start` when it is the client's turn, at once where nobody waits. cost: units, 1 at least."""
+        if self._at_once(cost):
+            start()
+        else:
+            self._waiting.put(client, (start, cost), cost)
+
+    async def enter(self, client: str, cost: int) -> None:
+        """Return when it is the client's turn."""
+        if self._at_once(cost):
+            return
+        ours: asyncio.Future[None] = self._loop.create_future()
+
+        def start() -> None:
+            if not ours.done():
+                ours.set_result(None)
+
+        self._waiting.put(client, (start, cost), cost)
+        await ours
+
+    def _at_once(self, cost: int) -> bool:
+        if self._left <= 0 or len(self._waiting):
+            return False
+        self._left -= cost
+        if not self._looks:
+            self._looks = True
+            self._loop.call_soon(self._pass)
+        return True
+
+    def _pass(self) -> None:
+        """Once in each pass of the loop, until nothing waits and nothing is owed."""
+        self._left = min(self._each_pass, self._left + self._each_pass)
+        while self._left > 0 and (turn := self._waiting.take()) is not None:
+            start, cost = turn[1]
+            self._left -= cost
+            self._loop.call_soon(start)
+        self._looks = self._left < self._each_pass
+        if self._looks:
+            self._loop.call_soon(self._pass)

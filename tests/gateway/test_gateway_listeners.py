@@ -12,6 +12,7 @@ from actors.gateway.api import create_app
 from actors.gateway.events import PENDING_MAX
 from actors.gateway.server import HttpServer, bind
 from actors.ledger.rows import PAYLOAD_BYTES_MAX
+from actors.settings import GatewaySettings
 from bench.listeners import listen, listen_many, may_open_files
 
 LISTENERS, BLOCKS_MAX = 1_000, 2_000
@@ -27,7 +28,8 @@ def test_one_that_never_reads_is_told_that_it_lagged_and_delays_nobody(
     async def scenario() -> None:
         node = FakeNode()
         app = create_app(node.service, lambda what, error: pytest.fail(f"{what}: {error!r}"))
-        server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
+        settings = GatewaySettings(client_streams_rate_max=2 * LISTENERS)
+        server = HttpServer(app, await bind("127.0.0.1", 0, 1.0), None, settings)
         await server.started()
         idle = await listen_many(server.url, LISTENERS, keys=[bytes(32)])
         silent = await listen(server.url, accounts=[SENDERS[0].public_key], small_buffers=True)

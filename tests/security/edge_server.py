@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from gateway_fake_node import FakeNode, membership_of
 
+from actors.gateway.answers import network_mark
 from actors.gateway.api import Api, create_app
 from actors.gateway.limits import ApiKeys, read_api_keys
 from actors.gateway.server import HttpServer, bind
@@ -61,7 +62,7 @@ def serve(scenario: Callable[[Edge], Awaitable[None]], keys: ApiKeys | None = No
         chosen = GatewaySettings(**settings)
         membership = membership_of(node.genesis)
         api = create_app(node.service, lambda *fault: faults.append(fault), chosen, keys, membership)
-        server = HttpServer(api, await bind("127.0.0.1", 0, 1.0), None, chosen)
+        server = HttpServer(api, await bind("127.0.0.1", 0, 1.0), None, chosen, network_mark(node.genesis))
         await server.started()
         try:
             await asyncio.wait_for(scenario(Edge(node, api, server)), 60)

@@ -1,0 +1,163 @@
+"""Floods of one client at the HTTP edge: refused before they cost much, and nobody waits behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from typing import Any
+
+import pytest
+from gateway_fake_node import until
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from actors.gateway.answers import NETWORK_HEADER, network_mark
+from actors.gateway.limits import ClientRates
+from actors.gateway.server import STARTS_EACH_PASS
+from actors.gateway.shares import FairStarts
+from tests.security.edge_server import ATTACKER, HONEST, Edge, serve
+
+FLOOD = 96
+
+
+def _said(edge: Edge, source: str, text: bytes) -> socket.socket:
+    """A connection that is open, and has said something, before the server's loop sees it."""
+    connection = socket.create_connection(edge.address, source_address=(source, 0))
+    connection.sendall(text)
+    connection.setblocking(False)
+    return connection
+
+
+def _stream(edge: Edge) -> bytes:
+    return (
+        f"GET /v1/events?topic=blocks HTTP/1.1\r\nhost: {edge.host}\r\nupgrade: websocket\r\n"
+        "connection: Upgrade\r\nsec-websocket-version: 13\r\n"
+        "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    ).encode()
+
+
+async def _head(connection: socket.socket) -> bytes:
+    """The first that is answered; "" where the connection ended."""
+    try:
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection, 4096), 20)
+    except ConnectionError:
+        return b""
+    finally:
+        connection.close()
+
+
+def _status(head: bytes) -> int:
+    return int(head.split(b" ")[1]) if head else 0
+
+
+def _order_of_starts(edge: Edge) -> list[str]:
+    """Who begins when, as the API's routes see it."""
+    order: list[str] = []
+    route = edge.api.gate._app
+
+    async def seen(scope: Any, receive: Any, send: Any) -> None:
+        order.append(scope["client"][0])
+        await route(scope, receive, send)
+
+    edge.api.gate._app = seen
+    return order
+
+
+@pytest.mark.parametrize("kind", ["streams", "requests"])
+def test_nobody_waits_behind_a_flood_of_another(kind: str) -> None:
+    async def scenario(edge: Edge) -> None:
+        order = _order_of_starts(edge)
+        request = f"GET /v1/nothing HTTP/1.1\r\nhost: {edge.host}\r\n\r\n".encode()
+        text = _stream(edge) if kind == "streams" else request
+        flood = [_said(edge, ATTACKER, b"") for _ in range(FLOOD)]
+        honest = _said(edge, HONEST, b"")
+        await until(lambda: len(edge.server.table) == FLOOD + 1)
+        for connection in (*flood, honest):
+            connection.sendall(text)
+        wanted = 101 if kind == "streams" else 404
+        assert _status(await _head(honest)) == wanted
+        assert Counter(map(_status, await asyncio.gather(*map(_head, flood)))) == {wanted: FLOOD}
+        # What the first pass of the loop reads begins as it is read; after that others have their turn.
+        assert order.index(HONEST) <= 2 * STARTS_EACH_PASS
+
+    serve(scenario)
+
+
+def test_streams_are_opened_at_the_clients_rate_and_refused_before_their_handshake() -> None:
+    async def scenario(edge: Edge) -> None:
+        order = _order_of_starts(edge)
+        heads = await asyncio.gather(*[_head(_said(edge, ATTACKER, _stream(edge))) for _ in range(40)])
+        seen = Counter(map(_status, heads))
+        assert set(seen) == {101, 429}
+        assert seen[429] >= 25
+        assert len(order) == seen[101]
+        mark = f"{NETWORK_HEADER}: {network_mark(edge.node.genesis)}".encode()
+        assert all(mark in head for head in heads)
+        assert _status(await _head(_said(edge, HONEST, _stream(edge)))) == 101
+        await until(lambda: edge.api.events.open == 0)
+
+    serve(scenario, client_streams_rate_max=5)
+
+
+def test_a_refused_stream_is_no_fault_of_the_gateway(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(edge: Edge) -> None:
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(edge.url.replace("http", "ws") + "/v1/events?topic=nothing", proxy=None)
+        assert caught.value.response.status_code == 422
+
+    serve(scenario)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_client_opens_connections_at_his_rate() -> None:
+    async def scenario(edge: Edge) -> None:
+        request = f"GET /v1/health HTTP/1.1\r\nhost: {edge.host}\r\n\r\n".encode()
+        heads = await asyncio.gather(*[_head(_said(edge, ATTACKER, request)) for _ in range(60)])
+        seen = Counter(map(_status, heads))
+        assert seen[200] <= 30
+        # Bytes that came too early take the refusal back.
+        assert set(seen) <= {200, 429, 0}
+        assert edge.server.figures()["refused_by_rate"] == 60 - seen[200]
+        assert _status(await _head(_said(edge, HONEST, request))) == 200
+
+    serve(scenario, client_connections_rate_max=10)
+
+
+def test_a_handshake_that_cannot_be_read_names_the_network() -> None:
+    async def scenario(edge: Edge) -> None:
+        for text in (_stream(edge).replace(b"version: 13", b"version: 7"), b"\x16\x03\x01\r\n\r\n"):
+            head = await _head(_said(edge, ATTACKER, text))
+            assert _status(head) in (400, 426)
+            assert network_mark(edge.node.genesis).encode() in head
+
+    serve(scenario)
+
+
+def test_starts_are_bounded_in_each_pass_and_fair() -> None:
+    async def scenario() -> None:
+        starts, order = FairStarts(4), []
+        for number in range(20):
+            starts.begin("many", 1, lambda number=number: order.append(f"many {number}"))
+        for who, cost in (("few", 1), ("heavy", 8), ("few", 1)):
+            starts.begin(who, cost, lambda who=who: order.append(who))
+        assert order == [f"many {number}" for number in range(4)], "what fits begins at once"
+        assert starts.waiting == 19
+        before = len(order)
+        while starts.waiting:
+            await asyncio.sleep(0)
+            assert len(order) - before <= 4
+            before = len(order)
+        assert order.index("few") < 8
+        assert order.index("heavy") < 10
+        late = asyncio.ensure_future(starts.enter("late", 1))
+        await asyncio.wait_for(late, 5)
+
+    asyncio.run(scenario())
+
+
+def test_rates_forget_nobody_who_is_recent() -> None:
+    rates = ClientRates(2)
+    assert [rates.take("a", 0.0) for _ in range(3)] == [True, True, False]
+    assert (rates.take("b", 0.0, 2), rates.take("b", 0.4), rates.take("b", 0.5)) == (True, False, True)
+    assert all(ClientRates(0).take("a", 0.0) for _ in range(100))
