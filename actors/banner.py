@@ -50,6 +50,8 @@ def print_banner(console: Console, nodes: Sequence[Watched], network: NetworkSet
         text.append(f"{node.folder.name:<11} {node.url}   documentation at {node.url}/docs\n")
         text.append(f"            peers {facts['peer']['address']}   role {facts['consensus']['role']}")
         text.append(f"   identity {node.folder.identity.hex()}\n")
+        if trouble := _trouble(node.status() or {}):
+            text.append(f"            {trouble}\n", "bold red")
     text.append(f"network     {genesis.network}\n")
     text.append(f"chain id    {genesis.hash().hex()}\n")
     text.append(f"data        {directory.path.resolve()}\n\n")
@@ -61,6 +63,11 @@ def print_banner(console: Console, nodes: Sequence[Watched], network: NetworkSet
     text.append("In another shell:  node.py keys new me    node.py send --from development:0 --to me 100\n")
     text.append("Ctrl-C stops everything cleanly.")
     console.print(Panel(text, title="raychain", expand=False))
+
+
+def _trouble(status: dict[str, Any]) -> str:
+    """Why a node has not its full part in the network, in its own words; empty if it has."""
+    return str(status.get("halted") or status.get("standing") or "")
 
 
 def watch(
@@ -120,4 +127,6 @@ class _NodeLine:
         text.append(f"  {tps:,.0f} TPS  mempool {depth:,}  ")
         for name, answer in health.items():
             text.append(f"{name} ", "green" if answer is not None else "bold red")
+        if trouble := _trouble(status):
+            text.append(f"\n  {trouble}", "bold red")
         return text

@@ -131,6 +131,9 @@ class GatewaySettings(Section):
     staleness_max_ms: int = Field(
         1_000, ge=0, le=60_000, description="age of the head that reads are answered from unless asked else"
     )
+    lag_max_s: int = Field(
+        30, ge=1, le=3_600, description="an observer that takes longer to reach the known head is not ready"
+    )
     cache_blocks: int = Field(64, ge=1, le=100_000, description="final blocks kept decoded for reads")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)

@@ -1,12 +1,13 @@
 """Whether this node serves what it says, and if not, why. What is asked of others comes in as calls.
 
-A node is ready when its parts answer, it takes part in a network (a member that knows a leader, or an
-observer that follows through a peer), and nothing has stopped it. Whatever makes it unready also makes what
-is read here old sooner or later: the reasons stand in `/v1/ready`, under `gateway` in `/v1/status`, and in a
-header of every answer.
+A node is ready when its parts answer, it takes part in a network (a member that knows a leader and has its
+vote, or an observer that follows through a peer and keeps up), and nothing has stopped it. Whatever makes it
+unready also makes what is read here old sooner or later: the reasons stand in `/v1/ready`, under `gateway` in
+`/v1/status`, and in a header of every answer.
 
 Parts are asked in the background, LOOK_S apart, however many ask for readiness. What is normal for a moment
-(an election, a peer that reconnects) is a reason only after PATIENCE_S.
+(an election, a peer that reconnects) is a reason only after PATIENCE_S. An observer keeps up if it reaches
+what members say they have within `gateway.lag_max_s`, and is LAG_BLOCKS_MAX behind for no longer than that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from actors.gateway.backend import BusyError, UnavailableError
 
 LOOK_S, ANSWER_TIMEOUT_S = 1.0, 2.0
 PATIENCE_S = 3.0
+LAG_BLOCKS_MAX = 256
 REASON_CHARS_MAX = 300
 Facts = Mapping[str, Any]
 Ask = Callable[[], Coroutine[Any, Any, Any]]
@@ -40,9 +42,11 @@ class Readiness:
         peer: Ask | None = None,
         members: Ask | None = None,
         clock: Callable[[], float] = time.monotonic,
+        lag_max_s: float = 30.0,
     ) -> None:
         self._status, self._storage, self._peer, self._members = status, storage, peer, members
-        self._clock = clock
+        self._clock, self._lag_max_s = clock, lag_max_s
+        self._aim: tuple[int, float] | None = None  # a height to reach, and since when it is known
         self._since: dict[str, float] = {}
         self._watched = False
         self.reasons: tuple[str, ...] = (NOT_LOOKED,)
@@ -82,8 +86,8 @@ class Readiness:
     def _of_network(self, status: Facts, peer: Facts | None, members: Any) -> list[str]:
         """What Consensus and Peer say, and what has lasted too long."""
         found = [f"halted: {status['halted']}"] if status.get("halted") else []
-        if reason := str(status.get("reason") or ""):
-            found.append(reason)
+        if standing := str(status.get("standing") or ""):
+            found.append(standing)
         role, observes = status.get("role"), status.get("role") == "observer"
         if role == "starting":
             found.append("this node's consensus is starting")
@@ -95,9 +99,21 @@ class Readiness:
             "peer does not answer": observes and self._peer is not None and peer is None,
             "no peer is connected, so nothing can be followed": cut_off,
         }
+        if observes and peer is not None:
+            found += self._lag(int(status.get("height", 0)), int(peer.get("known_head", 0)))
         if observes and peer is not None and peer.get("halted"):
             found.append(f"this node does not follow any more: {peer['halted']}")
         return found + [reason for reason, holds in lasting.items() if self._lasts(reason, holds)]
+
+    def _lag(self, height: int, known: int) -> list[str]:
+        """Whether a height that was known long ago is not reached yet, or much is missing."""
+        now_s = self._clock()
+        if self._aim is None or height >= self._aim[0]:
+            self._aim = (known, now_s) if known > height else None
+        far = self._lasts("far behind", known - height > LAG_BLOCKS_MAX)
+        if self._aim is None or not (far or now_s - self._aim[1] >= self._lag_max_s):
+            return []
+        return [f"this node is at height {height}, {known - height} blocks behind the members' {known}"]
 
     def _lasts(self, reason: str, holds: bool) -> bool:
         if not holds:

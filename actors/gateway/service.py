@@ -90,7 +90,7 @@ class Service:
         self._read_index, self._clock = read_index, clock
         storage_health, peer_health = self._neighbours.asking("storage"), self._neighbours.asking("peer")
         self.readiness = Readiness(
-            self._node, storage_health or self._reads.head, peer_health, members, clock
+            self._node, storage_health or self._reads.head, peer_health, members, clock, settings.lag_max_s
         )
         self._accounts = HeadState(hash_seed)
         self._staleness_max_s = settings.staleness_max_ms / 1000

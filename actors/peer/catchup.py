@@ -190,6 +190,7 @@ class _CatchUp:
             self._network.links.penalise(peer, error.reason)
         else:
             self._told = True
+            self._standings.of(peer).height = status.height
             self._planner.peer_status(peer, status.height, member=peer in self._network.links.members)
 
     async def _fetch(self, wanted: Wanted) -> None:

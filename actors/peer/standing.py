@@ -8,6 +8,7 @@ after a rest one more failure is enough. At `SOURCES_MAX` the one not spoken of 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 FAILURES_MAX = 3
@@ -21,8 +22,9 @@ RATE_WEIGHT = 0.3  # of the latest answer in the mean
 
 @dataclass(slots=True)
 class Standing:
-    """One source. `rates`: mean items or bytes a second by what was asked for."""
+    """One source. `rates`: mean items or bytes a second by what was asked for. height: its latest claim."""
 
+    height: int | None = None
     failures: int = 0
     rests: int = 0
     rests_until_s: float = 0.0
@@ -60,6 +62,15 @@ class Standings:
 
     def __len__(self) -> int:
         return len(self._standings)
+
+    def known_head(self, members: Iterable[bytes]) -> int:
+        """The height that the lower half of these has come to by their own word; 0 where none said a word.
+
+        One who lies moves it no further than to what others say as well, where three or more are asked.
+        """
+        said = [known.height for who in members if (known := self._standings.get(who)) is not None]
+        heights = sorted(height for height in said if height is not None)
+        return heights[(len(heights) - 1) // 2] if heights else 0
 
     def of(self, peer: bytes) -> Standing:
         """The standing of a peer, a new one for a stranger."""

@@ -55,7 +55,7 @@ class Parts:
         ({"status": None}, "consensus does not answer"),
         ({"storage": None}, "storage does not answer"),
         ({"status": {**LEADER, "halted": "root differs"}}, "halted: root differs"),
-        ({"status": {**FOLLOWER, "reason": "it does not vote yet"}}, "it does not vote yet"),
+        ({"status": {**FOLLOWER, "standing": "it does not vote yet"}}, "it does not vote yet"),
         ({"status": {**FOLLOWER, "role": "starting"}}, "starting"),
         ({"status": {**FOLLOWER, "leader": ""}, "members": REMOVED}, "not a member of the network any more"),
         ({"storage": {**STORAGE, "read_only": "1 MB free"}}, "the disk is full: 1 MB free"),
@@ -88,6 +88,27 @@ def test_what_passes_is_a_reason_only_when_it_lasts(says: dict[str, Any], words:
     assert parts.look(status=FOLLOWER, peer=PEER) == (), "an election ends, a peer comes back"
     assert parts.look(PATIENCE_S, **says) == ()
     assert words in parts.look(PATIENCE_S)[0]
+
+
+def test_an_observer_that_does_not_reach_the_known_head_is_not_ready() -> None:
+    parts = Parts()
+
+    def at(height: int, known: int) -> dict[str, Any]:
+        return {"status": {**OBSERVER, "height": height}, "peer": {**PEER, "known_head": known}}
+
+    assert parts.look(**at(10, 10)) == ()
+    for step in range(1, 100):  # always a block behind, as who follows is
+        assert parts.look(1.0, **at(10 + step, 11 + step)) == ()
+    assert parts.look(10.0, **at(110, 120)) == ()
+    assert parts.look(15.0, **at(112, 140)) == ()
+    (reason,) = parts.look(15.0, **at(115, 150))
+    assert "height 115, 35 blocks behind the members' 150" in reason
+    assert parts.readiness.stale == reason
+    assert parts.look(1.0, **at(150, 151)) == ()
+    assert parts.look(1.0, **at(151, 50_000)) == ()
+    assert "49849 blocks behind" in parts.look(PATIENCE_S, **at(151, 50_000))[0], "much is missing"
+    assert parts.look(1.0, **at(50_000, 50_000)) == ()
+    assert parts.look(100.0, **at(50_000, 0)) == (), "nobody says a height"
 
 
 def test_a_node_that_was_never_looked_at_is_not_ready() -> None:

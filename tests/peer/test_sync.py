@@ -307,5 +307,9 @@ def test_a_silent_peer_does_not_hold_up_a_catch_up() -> None:
             mine, standings = Chain(), Standings()
             assert (await synchronise(fresh, mine, standings)).height == 250
             assert not standings.of(source.identity).failures
+            claims = [standings.known_head(who) for who in ([source.identity], [silent.identity], [])]
+            assert claims == [250, 0, 0]
+            standings.of(b"a").height, standings.of(b"liar").height = 240, 2**62
+            assert standings.known_head([source.identity, b"a", b"liar"]) == 250
 
     asyncio.run(scenario())

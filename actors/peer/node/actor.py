@@ -212,9 +212,13 @@ class NodePeer(Shell, Peer):
         self._write_book(self._book.reached(*addresses))
 
     async def health(self) -> dict[str, object]:
-        """Process facts, the wire's figures, how following goes, and the gossip of transactions."""
+        """Process facts, the wire's figures, how following goes, and the gossip of transactions.
+
+        known_head: of an observer, the height that members say they have; 0 while none has.
+        """
         own = {
             "follows": self._follows,
+            "known_head": self._known_head(),
             "synced_blocks": self._synced_blocks,
             "served_blocks": self._chain.served_bodies,
             "served_headers": self._chain.served_headers,
@@ -222,6 +226,12 @@ class NodePeer(Shell, Peer):
             "transactions": dict(self._transactions.counters),
         }
         return {**self.process_health(), **(await Peer.health(self)), **own}
+
+    def _known_head(self) -> int:
+        if self._network is None or not self._follows:
+            return 0
+        members = self._network.links.members
+        return self._standings.known_head(who for who in self._network.connected() if who in members)
 
     async def stop(self) -> None:
         """Stop following and offering, close every connection."""
