@@ -232,6 +232,13 @@ class ConsensusSettings(Section):
     log_retain_entries: int = Field(
         100_000, ge=16, le=500_000, description="log entries kept for members that were away"
     )
+    clock_ahead_ms_max: int = Field(
+        10_000,
+        ge=200,
+        le=3_600_000,
+        description="how far a block's time may be ahead of this member's clock to be voted for; of a clock "
+        "half as far from the network's the node warns, and does not propose by it",
+    )
     read_timeout_ms: int = Field(2_000, ge=10, le=60_000, description="longest wait for a linearizable read")
     trace_file: str = Field("", description="append every event of the replica to this file, as NDJSON")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")

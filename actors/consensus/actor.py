@@ -28,9 +28,10 @@ from actors.consensus.membership import (
     encode_change,
 )
 from actors.consensus.neighbours import Neighbours
+from actors.consensus.network_clock import NetworkClock
 from actors.consensus.participation import RETRY_PAUSE_S, Neighbourhood, Participation
 from actors.consensus.pipeline import BlockRefusedError, Work
-from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, RAFT_CHANNEL, NodePorts
+from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL, NodePorts
 from actors.consensus.producing import DRAW_TIMEOUT_S, Producer
 from actors.consensus.proving import Proving
 from actors.consensus.publishing import Publisher
@@ -75,6 +76,8 @@ class Consensus(Shell):
         self._peer: Any = None
         self._shards = len(shards)
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
+        clocks = self._clocks.wall_ms, self._clocks.monotonic_us
+        self._time = NetworkClock(genesis.member_keys, settings.clock_ahead_ms_max, *clocks)
         self._proving = Proving(genesis, self._heed, self.log)
         self._exchange = Exchange(self._on_line)
         await self._exchange.start()
@@ -133,7 +136,7 @@ class Consensus(Shell):
             on_trace=self._write_trace if self._trace_path else None,
             clock_us=self._clocks.monotonic_us,
             rng=random.SystemRandom(),
-            wall_ms=self._clocks.wall_ms,
+            time=self._time,
         )
 
     def _write_trace(self, record: TraceRecord) -> None:
@@ -183,6 +186,7 @@ class Consensus(Shell):
             "mempool_shards": self._shards,
             "recoveries": self._part.recoveries,
             **self._part.trouble(),
+            **self._part.timekeeper.describe(),
             "evidence": len(self._proving.convictions.describe()),
             "refused_leaders": self._refused_leaders(),
             "event_ms_max": round(self._event_us_max / 1000, 2),
@@ -236,6 +240,8 @@ class Consensus(Shell):
                 self._deliver(identity, body)
             elif channel == CERTIFICATE_CHANNEL:
                 self._proving.announced(body)
+            elif channel == CLOCK_CHANNEL:
+                self._part.timekeeper.hear(identity, body)
 
     async def deliver(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Replica messages, as (identity of the sender, bytes)."""
@@ -271,6 +277,11 @@ class Consensus(Shell):
         """Certificates that a leader announced: the header, then the certificate."""
         for _, message in messages:
             self._proving.announced(message)
+
+    async def offer_times(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """What other members' clocks say."""
+        for identity, body in messages:
+            self._part.timekeeper.hear(identity, body)
 
     def _heed(self, header: Header) -> None:
         self._part.heed(header)
@@ -389,6 +400,7 @@ class Consensus(Shell):
             "time_ms": header.time_ms,
         }
         self._proving.convictions.committed(header.height, digest)
+        self._time.certified(header.time_ms)
         await self._neighbours.looked.wait()
         await self._publisher.publish(header.height, delta)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-SKEW_MS_MAX = 86_400_000
+SKEW_MS_MAX, AHEAD_MS_MAX = 100 * 365 * 86_400_000, 86_400_000
 
 
 class Clocks:
@@ -22,15 +22,15 @@ class Clocks:
 
     def wall_ms(self) -> int:
         """For headers, since 1970."""
-        return time.time_ns() // 1_000_000 + self._skew_ms
+        return max(time.time_ns() // 1_000_000 + self._skew_ms, 0)
 
     def skew(self, wall_ms: int, ahead_ms: int = 0) -> None:
         """Set the wall clock apart from the machine's, and the monotonic one `ahead_ms` further ahead.
 
-        Raises ValueError beyond a day, or for a monotonic clock that would go back.
+        Raises ValueError beyond a hundred years of the one and a day of the other, or for a monotonic clock
+        that would go back.
         """
-        if abs(wall_ms) > SKEW_MS_MAX or not 0 <= ahead_ms <= SKEW_MS_MAX:
-            raise ValueError(
-                f"skew: {wall_ms} and {ahead_ms} ms, at most {SKEW_MS_MAX}, the second not below 0"
-            )
+        if abs(wall_ms) > SKEW_MS_MAX or not 0 <= ahead_ms <= AHEAD_MS_MAX:
+            bounds = f"at most {SKEW_MS_MAX} either way and {AHEAD_MS_MAX} forward"
+            raise ValueError(f"skew: {wall_ms} and {ahead_ms} ms, {bounds}")
         self._skew_ms, self._ahead_ms = wall_ms, self._ahead_ms + ahead_ms

@@ -7,10 +7,10 @@
   then it is heard again, and begins with the shortest time once it was good for as long as the longest. The
   others elect somebody else.
 - A time too far ahead of this node's clock is no proof of a lie: the leader is refused as long, nothing is
-  kept.
+  kept, and it is heard again as soon as a certificate says that it was right (`acquit`).
 
 A certificate overrules this node: for a block that it refused, or at a height where it committed another, the
-certificate says that its own state is wrong (`contradiction`). For a time that it refused, that its clock is.
+certificate says that its own state is wrong (`contradiction`).
 
 Refusals, hashes and leaders are bounded; the oldest go first.
 """
@@ -67,6 +67,7 @@ class Convictions:
         self.refusals: deque[Refusal] = deque(maxlen=REFUSALS_MAX)
         self._avoided: dict[bytes, _Avoided] = {}
         self._refused: OrderedDict[bytes, str] = OrderedDict()
+        self._too_early: OrderedDict[bytes, tuple[bytes, str]] = OrderedDict()
         self._committed: OrderedDict[int, bytes] = OrderedDict()
 
     @property
@@ -88,6 +89,22 @@ class Convictions:
             if len(self._refused) > REFUSALS_MAX:
                 self._refused.popitem(last=False)
         return self._avoid(leader, reason, now_ms)
+
+    def refuse_time(self, leader: bytes, header: Header, reason: str, now_ms: int) -> int:
+        """The block's time is too far ahead of this node's clock: refuse the leader; for how many ms."""
+        self._too_early[header.hash()] = leader, reason
+        if len(self._too_early) > REFUSALS_MAX:
+            self._too_early.popitem(last=False)
+        return self._avoid(leader, reason, now_ms)
+
+    def acquit(self, header: Header) -> bool:
+        """A proven certificate names this header: whether its time was refused here. Its leader is then heard
+        again, unless it was refused for something else meanwhile."""
+        leader, reason = self._too_early.pop(header.hash(), (b"", ""))
+        known = self._avoided.get(leader)
+        if known is not None and known.reason == reason:
+            del self._avoided[leader]
+        return bool(leader)
 
     def _avoid(self, leader: bytes, reason: str, now_ms: int) -> int:
         known = self._avoided.get(leader)

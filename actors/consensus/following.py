@@ -19,6 +19,7 @@ import msgspec
 
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.engine import Engine
+from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
 from actors.consensus.raft import Entry, EntryKind, Role
 from actors.consensus.raft.messages import AppendRequest
@@ -29,16 +30,20 @@ FETCH_PAUSE_S = 0.1
 AHEAD_BLOCKS_MAX = 64
 # How long the block that a leader names may fail to arrive: from the one heard, and from one beside it.
 MISSING_MS_MAX, MISSING_BESIDE_MS_MAX = 30_000, 1_000
+# How long a block whose time is ahead of this member's clock waits for that time, or to be proven final.
+EARLY_MS_MAX = 1_000
 Fetch = Callable[[int, bytes, bytes], Awaitable[Body | None]]
 ReadBody = Callable[[bytes], Body | None]
+Prove = Callable[[Header], Awaitable[None]]
 
 
 class LeaderRefusedError(RuntimeError):
-    """`member` put forward, as leader, a block that this node found invalid, or that does not arrive."""
+    """`member` put forward, as leader, a block that this node found invalid, or that does not arrive. early:
+    the header of one whose time alone is refused."""
 
-    def __init__(self, member: int, refusal: BlockRefusedError) -> None:
+    def __init__(self, member: int, refusal: BlockRefusedError, early: Header | None = None) -> None:
         super().__init__(str(refusal))
-        self.member, self.refusal = member, refusal
+        self.member, self.refusal, self.early = member, refusal, early
 
 
 class RestandError(RuntimeError):
@@ -53,16 +58,25 @@ class Following:
     """Takes requests from `engine.appends` into `pipeline`, which stands on the log's last block (or below).
 
     fetch(height, digest, leader) asks the other members for a block that did not arrive by itself;
-    read(bytes) decodes one that rode on a request, and answers None for a malformed one.
+    read(bytes) decodes one that rode on a request, and answers None for a malformed one. prove(header) asks
+    the other members for votes and certificate of a block.
     """
 
     def __init__(
-        self, engine: Engine, pipeline: Pipeline, bodies: Bodies, fetch: Fetch, read: ReadBody
+        self,
+        engine: Engine,
+        pipeline: Pipeline,
+        bodies: Bodies,
+        fetch: Fetch,
+        read: ReadBody,
+        prove: Prove,
+        clock: NetworkClock,
     ) -> None:
         self._engine, self._pipeline, self._bodies = engine, pipeline, bodies
         self._fetch, self._read = fetch, read
+        self._clock, self._prove = clock, prove
         self._raft = engine.replica.raft
-        self._height = pipeline.tip.height
+        self._height, self._time_ms = pipeline.tip.height, pipeline.tip.time_ms
         self._pending: list[tuple[Entry, asyncio.Future[Header | None]]] = []
         self._requests: dict[bytes, AppendRequest] = {}
 
@@ -145,7 +159,7 @@ class Following:
         below = replica.head.height + len(replica.tail(below=entry.index))
         if self._pipeline.tip.height != below:
             raise RestandError(entry.index)
-        self._height = below
+        self._height, self._time_ms = below, self._pipeline.tip.time_ms
 
     async def _submit(self, part: AppendRequest, entry: Entry) -> bool:
         """Put the block under way. False if a later leader made the request void meanwhile."""
@@ -158,6 +172,8 @@ class Following:
             await self._engine.advanced.wait()
         if body.certificate:
             self._engine.certifier.add_certificate(body.header, body.certificate)
+        if not await self._await_time(part, body.header):
+            return False
         work = Work(
             (body.rows, body.payloads),
             body.header.transaction_count,
@@ -168,7 +184,27 @@ class Following:
         outcome = await self._pipeline.submit(work)
         outcome.add_done_callback(self._notice)
         self._pending.append((entry, outcome))
-        self._height = height
+        self._height, self._time_ms = height, body.header.time_ms
+        return True
+
+    async def _await_time(self, part: AppendRequest, header: Header) -> bool:
+        """Hold a block back while its time is too far ahead of this member's clock. True once it is not, or
+        the others have certified the block; False if a later leader made the request void meanwhile.
+
+        Raises LeaderRefusedError after EARLY_MS_MAX.
+        """
+        certifier, digest = self._engine.certifier, header.hash()
+        began_ms = self._engine.now_ms
+        while fault := self._clock.fault(header.time_ms, self._time_ms):
+            if certifier.certificate(digest):
+                self._clock.certified(header.time_ms)
+                return True
+            if self._raft.term > part.term:
+                return False
+            if self._engine.now_ms - began_ms > EARLY_MS_MAX:
+                raise LeaderRefusedError(part.sender, BlockRefusedError(header.height, fault), header)
+            await self._prove(header)
+            await certifier.wait(digest, FETCH_PAUSE_S)
         return True
 
     def _notice(self, outcome: asyncio.Future[Header | None]) -> None:

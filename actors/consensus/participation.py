@@ -23,6 +23,7 @@ from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.engine import Engine, OvertakenError
 from actors.consensus.following import Fetch, Following, LeaderRefusedError, ReadBody, RestandError
+from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, Sealed
 from actors.consensus.ports import NodePorts
 from actors.consensus.producing import Producer
@@ -31,6 +32,7 @@ from actors.consensus.raft.terms import term_ceiling
 from actors.consensus.replica import Head, Replica, StoredLog, installation
 from actors.consensus.stages import StageTimes
 from actors.consensus.standing import Standing, describe_standing
+from actors.consensus.timekeeping import Timekeeper
 from actors.ledger.block import Header, decode_header, sign_vote
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES
@@ -50,7 +52,7 @@ class Neighbourhood:
     """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down.
 
     read_body decodes a block that rode on a message. catch_up takes proven blocks from other nodes.
-    clock_us is monotonic, wall_ms is what headers say.
+    clock_us is monotonic, time is what headers say.
     """
 
     settings: ConsensusSettings
@@ -69,7 +71,7 @@ class Neighbourhood:
     unreachable: tuple[type[Exception], ...]
     on_trace: Callable[[TraceRecord], None] | None
     clock_us: Callable[[], int]
-    wall_ms: Callable[[], int]
+    time: NetworkClock
     rng: Random
 
 
@@ -88,6 +90,7 @@ class Participation:
         self._halting = asyncio.Event()
         self.recoveries = 0
         self._elections_before = 0
+        self.timekeeper = Timekeeper(node.time, node.ports, log.info, log.warning)
         self._failures: tuple[type[Exception], ...] = (*_OWN_FAILURES, *node.unreachable)
 
     def trouble(self) -> dict[str, str]:
@@ -103,13 +106,14 @@ class Participation:
 
     async def run(self) -> None:
         """Take part until a certificate contradicts what this node computed; then stop."""
-        part, halting = (asyncio.create_task(each) for each in (self._keep_on(), self._halting.wait()))
+        duties = self._keep_on(), self._halting.wait(), self.timekeeper.run()
+        part, halting, telling = (asyncio.create_task(each) for each in duties)
         try:
             await asyncio.wait([part, halting], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            part.cancel()
-            halting.cancel()
-            await asyncio.gather(part, halting, return_exceptions=True)
+            for task in (part, halting, telling):
+                task.cancel()
+            await asyncio.gather(part, halting, telling, return_exceptions=True)
         await self._close()
 
     def halt(self, reason: str) -> None:
@@ -121,6 +125,9 @@ class Participation:
 
     def heed(self, header: Header) -> None:
         """A certificate of this header was proven: hold it against what this node did."""
+        if self._node.convictions.acquit(header):
+            self._log.warning("block {} is final, whose time this member refused", header.height)
+        self._node.time.certified(header.time_ms)
         if contradiction := self._node.convictions.contradiction(header):
             self.halt(contradiction)
 
@@ -146,6 +153,7 @@ class Participation:
         node.ports.epoch, head = await node.storage.fence.remote()
         await node.producer.release()
         self.head = dict(head)
+        node.time.certified(int(head["time_ms"]))
         if self.member:
             stored = await node.storage.raft_state.remote(node.ports.epoch)
             replica = self._replica(stored, Head(head["height"], bytes.fromhex(head["hash"])))
@@ -171,7 +179,7 @@ class Participation:
         node = self._node
 
         def look() -> None:
-            replica.raft.term_ceiling = term_ceiling(node.wall_ms() - node.genesis.created_ms)
+            replica.raft.term_ceiling = term_ceiling(node.time.now_ms() - node.genesis.created_ms)
             standing.look()
 
         look()
@@ -235,7 +243,7 @@ class Participation:
             node.genesis.member_keys,
             node.settings.blocks_inflight_max,
             node.clock_us,
-            node.wall_ms,
+            node.time.now_ms,
             node.times,
         )
 
@@ -272,8 +280,12 @@ class Participation:
         node, engine, refusal = self._node, self.engine, error.refusal
         if engine is None:
             return
-        leader, header = engine.replica.identity(error.member), refusal.header
-        for_ms = node.convictions.refuse(leader, header, refusal.signature, str(refusal), self._clock_ms())
+        leader, header, now_ms = engine.replica.identity(error.member), refusal.header, self._clock_ms()
+        if error.early is not None:
+            header = error.early
+            for_ms = node.convictions.refuse_time(leader, header, str(refusal), now_ms)
+        else:
+            for_ms = node.convictions.refuse(leader, header, refusal.signature, str(refusal), now_ms)
         name = node.genesis.members[error.member - 1].name
         self._log.critical("{} is refused as a leader for {} s: {}", name, for_ms // 1000, refusal)
         engine.forsake(error.member)
@@ -351,7 +363,8 @@ class Participation:
             duty = asyncio.create_task(self._node.producer.run(engine, pipeline))
         else:
             node = self._node
-            following = Following(engine, pipeline, node.bodies, node.fetch, node.read_body)
+            ways = node.fetch, node.read_body, ports.find_certificate
+            following = Following(engine, pipeline, node.bodies, *ways, node.time)
             ports.persist_stage = following.accept
             duty = asyncio.create_task(following.run())
         self._log.info("{} in term {}", engine.replica.raft.role.value, engine.replica.raft.term)

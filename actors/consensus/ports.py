@@ -22,7 +22,8 @@ from actors.consensus.replica import LogRecord
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.signing import Signer
 
-RAFT_CHANNEL, CERTIFICATE_CHANNEL, CHANGE_METHOD = "raft", "certificate", "change_member"
+RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL = "raft", "certificate", "clock"
+CHANGE_METHOD = "change_member"
 
 
 class Gate:
@@ -181,6 +182,11 @@ class NodePorts:
         """A certificate to all other members, with the header that it proves."""
         said = header.encode() + certificate
         self._tell([(identity, CERTIFICATE_CHANNEL, said) for identity in self.others()])
+
+    def tell_time(self, body: bytes) -> None:
+        """What this member's clock says, to all other members."""
+        if others := self.others():
+            self._tell([(identity, CLOCK_CHANNEL, body) for identity in others])
 
     async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
         """One synced write of a block and a record."""

@@ -63,12 +63,16 @@ class Peer:
                 for registration in self._registrations:
                     self._register(*registration)
                 try:
-                    await network.start(time.time_ns() // 1_000_000)
+                    await network.start(self._record_sequence())
                 except OSError:
                     self._network = self._discovery = self._spread = None
                     raise
                 self._started_at_s = time.monotonic()
             return {"address": self._network.address, "identity": self._network.identity.hex()}
+
+    def _record_sequence(self) -> int:
+        """Of the record that this node signs of itself: higher than any before it."""
+        return time.time_ns() // 1_000_000
 
     async def health(self) -> dict[str, object]:
         """`ok`, `address` (bound), `advertised` (published; None for none, and then `advertise` says what to

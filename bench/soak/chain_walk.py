@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.block import SealedHeader
+from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes, sha256_rows
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import Batch
+from actors.ledger.rules import U64_MAX
 from bench.workload import occurrence
 
 PROBLEMS_KEPT = 5
@@ -51,14 +53,20 @@ class WalkedChain:
 
 
 class ChainWalk:
-    """Give it sealed headers and bodies in order of height, then ask for `finish`."""
+    """Give it sealed headers and bodies in order of height, then ask for `finish`. No block's time may be
+    after `latest_ms`."""
 
     def __init__(
-        self, node: str, genesis: Genesis, allocation: Allocation, hash_rows: Hasher = sha256_rows
+        self,
+        node: str,
+        genesis: Genesis,
+        allocation: Allocation,
+        hash_rows: Hasher = sha256_rows,
+        latest_ms: int = U64_MAX,
     ) -> None:
         self._genesis, self._hash_rows = genesis, hash_rows
         self._members = genesis.member_keys
-        self._parent = genesis.hash()
+        self._parent, self._parent_ms, self._latest_ms = genesis.hash(), genesis.created_ms, latest_ms
         keys = _as_keys(allocation.keys)
         order = np.argsort(keys)
         none = np.empty(0, dtype=np.uint64)
@@ -76,6 +84,10 @@ class ChainWalk:
             chain.problem(
                 "no_forks", f"{chain.node}: block {header.height} does not follow block {height - 1}"
             )
+        fault = time_fault(header.time_ms, self._parent_ms)
+        if fault or header.time_ms > self._latest_ms:
+            fault = fault or f"time {header.time_ms} ms has not come yet"
+            chain.problem("block_times", f"{chain.node}: block {height}: {fault}")
         wrong = sealed.verify(self._genesis.hash(), self._members)
         if wrong:
             chain.problem("certificates", f"{chain.node}: block {height}: {wrong}")
@@ -87,7 +99,8 @@ class ChainWalk:
         self._prefixes.append(prefixes(ids))
         self._apply(height, header.proposer, batch.rows)
         chain.hashes.append(digest)
-        chain.state_root, self._parent = header.state_root, digest
+        chain.state_root = header.state_root
+        self._parent, self._parent_ms = digest, header.time_ms
 
     def finish(self) -> WalkedChain:
         """The chain that was walked."""

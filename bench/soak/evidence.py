@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes
 from actors.ledger.rows import Batch, decode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
+from actors.settings import ConsensusSettings
 from bench.load import COMMITTED, DURABLE, LoadPlan
 from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts
 from bench.soak.sabotage import Blocks
@@ -48,7 +50,8 @@ def walk(node: Any, hash_rows: Hasher, tamper: Sequence[Callable[[Blocks], Block
     """Read and check a node's chain, and hold its accounts against it. `tamper` changes what is read."""
     directory = node.directory
     allocation: Allocation = read_allocation(directory.allocation_path)
-    walker = ChainWalk(node.folder.name, directory.genesis, allocation, hash_rows)
+    latest_ms = time.time_ns() // 1_000_000 + ConsensusSettings().clock_ahead_ms_max
+    walker = ChainWalk(node.folder.name, directory.genesis, allocation, hash_rows, latest_ms)
     blocks = blocks_of(node, directory.genesis)
     for change in tamper:
         blocks = change(blocks)

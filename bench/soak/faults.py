@@ -26,6 +26,8 @@ from bench.soak.outpost import Outpost
 from bench.soak.raylets import Raylets
 
 HOLD_S = 2.0
+HOUR_MS = 3_600_000
+YEAR_MS = 365 * 24 * HOUR_MS
 _DUTY_STOPPED_S, _DUTY_RUNNING_S = 0.08, 0.02
 Heal = Callable[[], None]
 
@@ -238,14 +240,14 @@ def _partition(both_ways: bool) -> Callable[[Target], Injected]:
 
 
 def _clock_skew(target: Target) -> Injected:
-    """A node's wall clock goes an hour wrong either way, its timers jump five seconds ahead."""
-    node, hour_ms = target.node(), 3_600_000
-    node.call("consensus", "skew_clocks", target.chance.choice((-hour_ms, hour_ms)), 5_000, timeout_s=20)
+    """A node's wall clock goes wrong by an hour or by ten years, either way; its timers jump five seconds."""
+    node, off_ms = target.node(), target.chance.choice((-10 * YEAR_MS, -HOUR_MS, HOUR_MS, 10 * YEAR_MS))
+    node.call("consensus", "skew_clocks", off_ms, 5_000, timeout_s=20)
 
     def heal() -> None:
         node.call("consensus", "skew_clocks", 0, timeout_s=20)
 
-    return Injected(str(node.folder.name), heal, HOLD_S)
+    return Injected(f"{node.folder.name}: {off_ms / HOUR_MS:+,.0f} h", heal, HOLD_S)
 
 
 def _membership_change(target: Target) -> Injected:

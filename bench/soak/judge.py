@@ -342,6 +342,10 @@ CHECKS: dict[str, tuple[str, Callable[[Evidence], str]]] = {
     "roots_agree": ("roots of transactions and state follow from the transactions", _roots_agree),
     "supply_conserved": ("balances sum to the genesis supply", _supply),
     "certificates": ("a majority of the members signed each block", lambda e: _noted(e, "certificates")),
+    "block_times": (
+        "no block is before its parent, or far ahead of the time",
+        lambda e: _noted(e, "block_times"),
+    ),
     "nonces": ("each sender's nonces come in order, without gaps", lambda e: _noted(e, "nonces")),
     "linearizable": ("some order of all operations explains what each client read", _linearizable),
     "elections": ("no term began without a fault before it", _elections),

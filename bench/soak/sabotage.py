@@ -72,6 +72,10 @@ def _fork(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
     return replace(sealed, header=replace(sealed.header, time_ms=sealed.header.time_ms + 1)), batch
 
 
+def _leap(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
+    return replace(sealed, header=replace(sealed.header, time_ms=2**62)), batch
+
+
 def _forge(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
     votes = [(identity, bytes(64)) for identity, _ in sealed.certificate.votes]
     return replace(sealed, certificate=replace(sealed.certificate, votes=tuple(votes))), batch
@@ -181,6 +185,7 @@ SABOTAGE: dict[str, Sabotage] = {
     "skew_root": Sabotage("roots_agree", "a state root is off by one bit", evidence=_skew_root),
     "mint": Sabotage("supply_conserved", "an account has one unit too many", evidence=_mint),
     "forge": Sabotage("certificates", "votes are forged", _at_first_full(_forge)),
+    "leap": Sabotage("block_times", "a block's time is far ahead", _at_first_full(_leap)),
     "gap": Sabotage("nonces", "a transaction is missing from a block", _at_first_full(_gap)),
     "stale_read": Sabotage("linearizable", "a reader answers with what it first saw"),
     "election": Sabotage("elections", "Consensus is killed, and nobody says so", act=_kill("consensus")),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
+from actors.consensus.network_clock import NetworkClock
 from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
 from actors.consensus.ports import Gate
@@ -177,6 +178,15 @@ class FakePorts:
     def push(self, sealed: Sealed) -> None:
         self._member.network.push(self._member, sealed)
 
+    def others(self) -> list[bytes]:
+        engine = self._member.part.engine
+        return engine.replica.others() if engine else []
+
+    def tell_time(self, body: bytes) -> None:
+        if self._member.network.clocks_told:
+            for other in self._member.network.others(self._member):
+                other.part.timekeeper.hear(self._member.identity, body)
+
     def announce(self, header: Header, certificate: bytes) -> None:
         for other in self._member.network.others(self._member):
             other.take(header, certificate)
@@ -261,6 +271,7 @@ class FakeMember:
         self.signer = network.signers[number - 1]
         self.identity = self.signer.public_key
         self.disk = FakeDisk(network.genesis)
+        self.time_ms = 5
         self.start()
 
     def start(self) -> None:
@@ -268,6 +279,7 @@ class FakeMember:
         self.bodies, self.certifier = Bodies(), Certifier(genesis.hash(), genesis.member_keys)
         self.convictions = Convictions(genesis.hash())
         loop = asyncio.get_running_loop()
+        clock_us = lambda: int(loop.time() * 1e6)  # noqa: E731
         node: Any = Neighbourhood(
             settings=self.network.settings,
             genesis=self.network.genesis,
@@ -284,8 +296,10 @@ class FakeMember:
             catch_up=self.catch_up,
             unreachable=(ConnectionError,),
             on_trace=None,
-            clock_us=lambda: int(loop.time() * 1e6),
-            wall_ms=lambda: 5,
+            clock_us=clock_us,
+            time=NetworkClock(
+                genesis.member_keys, self.network.settings.clock_ahead_ms_max, self.wall_ms, clock_us
+            ),
             rng=random.Random(self.network.rng.random()),
         )
         self.part = Participation(node, logger.bind(node=f"node-{self.number}"))
@@ -294,6 +308,10 @@ class FakeMember:
     def take(self, header: Header, certificate: bytes) -> None:
         if self.certifier.add_certificate(header, certificate):
             self.part.heed(header)
+
+    def wall_ms(self) -> int:
+        """The time of day stands still, unless a test says otherwise."""
+        return self.time_ms
 
     async def crash(self) -> None:
         self.task.cancel()
@@ -344,7 +362,7 @@ class FakeNetwork:
         self.rng = random.Random(seed)
         self.loss, self.delay_s_max = loss, 0.002
         self.cut: set[int] = set()
-        self.producing = True
+        self.producing = self.clocks_told = True
         self.small_blocks = False
         self.pushes = self.fetches = 0
         self.settings = ConsensusSettings(log_retain_entries=retain_entries)

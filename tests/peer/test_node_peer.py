@@ -80,7 +80,7 @@ class Consensus:
         self.got: list[tuple[bytes, Any]] = []
         self.heard: list[tuple[bytes, bytes]] = []
         self.offer_block = Remote(self._take)
-        self.deliver = self.offer_certificates = Remote(self._hear)
+        self.deliver = self.offer_certificates = self.offer_times = Remote(self._hear)
         self.prove = Remote(self._prove)
         self.line = Remote(self._line)
         self.hear_change = Remote(self._change)
@@ -308,9 +308,28 @@ def test_a_restarted_peer_keeps_its_port_and_finds_the_others_again(
     run(scenario)
 
 
+def test_a_peer_that_restarts_with_a_clock_set_back_is_still_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with members(tmp_path, monkeypatch, Storage()) as (peer,):
+            await peer.start()
+            before = decode_address_book(peer._book_path.read_bytes()).sequence
+            await peer.stop()
+            monkeypatch.setattr("actors.peer.node.actor.time.time_ns", lambda: 0)
+            again = open_peer(tmp_path, 0, Storage())
+            await again.start()
+            record = again._running().links.record
+            await again.stop()
+            assert record is not None
+            assert (before > 0, record.sequence) == (True, before + 1)
+
+    run(scenario)
+
+
 def test_the_address_book_is_bounded_and_refuses_what_is_no_book(tmp_path: Path) -> None:
-    book = AddressBook().bound(7).reached("a:1", "b:2").reached("a:1")
-    assert book == AddressBook(7, ("b:2", "a:1"))
+    book = AddressBook().bound(7, 9).reached("a:1", "b:2").reached("a:1")
+    assert book == AddressBook(7, ("b:2", "a:1"), 9)
     assert decode_address_book(book.encode()) == book
     full = book.reached(*(f"c:{port}" for port in range(1, 100)))
     assert len(full.addresses) == ADDRESSES_MAX

@@ -59,7 +59,8 @@ from actors.validator.kernels import select
 from actors.validator.kernels.interface import Choice
 
 # The names under which Consensus sends (actors/consensus/ports.py).
-RAFT_CHANNEL, CERTIFICATE_CHANNEL, CHANGE_METHOD = "raft", "certificate", "change_member"
+RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL = "raft", "certificate", "clock"
+CHANGE_METHOD = "change_member"
 PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
@@ -90,6 +91,7 @@ class NodePeer(Shell, Peer):
         seed = bytes.fromhex(Path(identity_path).read_text().strip())
         self._book_path = Path(context.data_dir) / FILE_NAME
         self._book = self._read_book()
+        self._sequence = self._book.sequence
         Peer.__init__(self, _peer_config(settings, genesis, seed, self._book))
         self._settings, self._storage, self._consensus = settings, storage, consensus
         self._shards = list(shards)
@@ -140,8 +142,13 @@ class NodePeer(Shell, Peer):
             if self._shards:
                 self._spread.register_judge(TRANSACTIONS, self._transactions.judge, apart=True)
         self._outgoing.start(network)
-        self._write_book(self._book.bound(parse_address(str(told["address"]))[1]))
+        self._write_book(self._book.bound(parse_address(str(told["address"]))[1], self._sequence))
         return told
+
+    def _record_sequence(self) -> int:
+        """Also with a clock that was set back others take the new record for the old one."""
+        self._sequence = max(time.time_ns() // 1_000_000, self._book.sequence + 1)
+        return self._sequence
 
     def _join_consensus(self, network: Network) -> None:
         """What other members say to this one's Consensus, and what they may ask it."""
@@ -165,6 +172,7 @@ class NodePeer(Shell, Peer):
         for channel, method in (
             (RAFT_CHANNEL, consensus.deliver),
             (CERTIFICATE_CHANNEL, consensus.offer_certificates),
+            (CLOCK_CHANNEL, consensus.offer_times),
         ):
             network.register_channel(channel, passed_on(channel, method))
         if self._line_kept is None or self._line_kept.done():  # ended with the network of an earlier start

@@ -20,19 +20,21 @@ FILE_NAME = "peers.json"
 
 
 class AddressBook(Struct, frozen=True):
-    """`port` 0 when none was bound yet; `addresses` as host:port, the last confirmed last."""
+    """`port` 0 when none was bound yet; `addresses` as host:port, the last confirmed last; `sequence` of the
+    last record that this node signed of itself."""
 
     port: Annotated[int, Meta(ge=0, le=PORT_MAX)] = 0
     addresses: Annotated[tuple[str, ...], Meta(max_length=ADDRESSES_MAX)] = ()
+    sequence: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
-    def bound(self, port: int) -> AddressBook:
-        """The book with this node's own port."""
-        return AddressBook(port, self.addresses)
+    def bound(self, port: int, sequence: int) -> AddressBook:
+        """The book with this node's own port, and the sequence of its record."""
+        return AddressBook(port, self.addresses, sequence)
 
     def reached(self, *addresses: str) -> AddressBook:
         """The book with these as the last confirmed."""
         kept = [known for known in self.addresses if known not in addresses]
-        return AddressBook(self.port, (*kept, *dict.fromkeys(addresses))[-ADDRESSES_MAX:])
+        return AddressBook(self.port, (*kept, *dict.fromkeys(addresses))[-ADDRESSES_MAX:], self.sequence)
 
     def encode(self) -> bytes:
         """JSON."""
