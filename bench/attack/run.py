@@ -1,6 +1,8 @@
 """Runs attacks on a network of three, an honest client beside each, and judges whether the network held.
 
-For each attack: the honest client alone, then beside the attack, then alone until it is served. It held if
+For each attack: the honest client alone, once the network is quiet, then beside the attack, then alone until
+it is served. A network is quiet when the honest p99 is short, or neither falls any more nor is far from the
+best seen, so that the tail of one attack does not stand in the figures before the next. It held if
 
 1. the attack says so itself: it did not get what it wanted;
 2. every honest transfer was committed, and their p99 stayed within HONEST_MS_ALWAYS or HONEST_FACTOR_MAX
@@ -13,6 +15,7 @@ An attack that takes a member's place or key for good gets a network of its own.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -33,6 +36,7 @@ from bench.attack.registry import Attack, Outcome, Target
 
 MEMBERS = 3
 BEFORE_S, AFTER_S_MAX, LATE_S_MAX = 5.0, 60.0, 90.0
+QUIET_LOOK_S, QUIET_S_MAX, QUIET_MS, QUIET_FACTOR, ENDED_SHARE_MIN = 3.0, 45.0, 200.0, 1.5, 0.9
 HONEST_TPS, HONEST_KEYS, HONEST_FEE = 20.0, 64, 1
 HONEST_MS_ALWAYS, HONEST_FACTOR_MAX = 1_500.0, 10.0
 GROWTH_MB_MAX = 400.0
@@ -51,6 +55,7 @@ class _Honest:
         self._process.stdin.write(msgspec.json.encode(plan))
         self._process.stdin.close()
         self.payments: list[Payment] = []
+        self.looks_ms: list[float] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -66,6 +71,17 @@ class _Honest:
                 return True
             time.sleep(0.1)
         return False
+
+    def await_quiet(self, until_s: float) -> list[float]:
+        """The p99 of each look until the network was quiet, or until then."""
+        first = len(self.looks_ms)
+        while True:
+            began_s = time.monotonic()
+            time.sleep(QUIET_LOOK_S)
+            looked = self.between(began_s - QUIET_LOOK_S, began_s)
+            self.looks_ms.append(_p99_of_all_ms(looked, QUIET_LOOK_S * HONEST_TPS))
+            if _is_quiet(self.looks_ms, first) or time.monotonic() >= until_s:
+                return self.looks_ms[first:]
 
     def between(self, first_s: float, last_s: float) -> list[Payment]:
         """Transfers that were due in this time and have ended."""
@@ -119,6 +135,8 @@ def run_attacks(settings: Settings, chosen: list[Attack], seconds: float, log: L
         with _network(settings) as (nodes, honest):
             for each in together:
                 log(f"attack {each.name}")
+                looks_ms = honest.await_quiet(time.monotonic() + QUIET_S_MAX)
+                log(f"  honest p99 before it: {', '.join(f'{ms:,.0f}' for ms in looks_ms)} ms")
                 row = _one(nodes, honest, each, seconds)
                 log(f"  {'held' if row['held'] else 'NOT HELD'}: {row['detail']}")
                 rows.append(row)
@@ -222,6 +240,21 @@ def _p99_ms(payments: list[Payment]) -> float:
     """99th percentile (nearest rank) of those that were committed; 0 if none was."""
     taken = sorted(payment.latency_ms for payment in payments if not payment.error)
     return round(taken[-(-99 * len(taken) // 100) - 1], 1) if taken else 0.0
+
+
+def _p99_of_all_ms(payments: list[Payment], due: float) -> float:
+    """As `_p99_ms`; without end where too few of those that were due have ended well."""
+    ended = sum(not payment.error for payment in payments)
+    return _p99_ms(payments) if ended >= ENDED_SHARE_MIN * due else math.inf
+
+
+def _is_quiet(looks_ms: list[float], first: int) -> bool:
+    """Whether the last of these p99 is that of a network at rest; those before `first` are earlier."""
+    last = looks_ms[-1]
+    if last <= QUIET_MS:
+        return True
+    fell = len(looks_ms) - first < 2 or last * QUIET_FACTOR < looks_ms[-2]
+    return not fell and last < math.inf and last <= QUIET_FACTOR * min(looks_ms)
 
 
 def _of_chain(nodes: list[Any]) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import wraps
 
 from actors.ledger.genesis import decode_genesis
 from actors.peer import messages
@@ -19,7 +21,7 @@ from actors.peer.wire.connection import Connection
 from actors.peer.wire.frames import Message, Priority
 from actors.peer.wire.handshake import Handshake, LocalIdentity
 from actors.peer.wire.queues import SendQueue
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import Outcome, Run, Target, attack
 
 HOARDERS = 12
 HALF_OPEN = 300
@@ -87,7 +89,7 @@ class _Attacker:
     def __init__(self, target: Target, stack: AsyncExitStack) -> None:
         self.host, self.port = target.wires[0]
         self.genesis_hash = decode_genesis(target.genesis_path.read_bytes()).hash()
-        self.until_s = time.monotonic() + target.seconds
+        self.seconds, self.until_s = target.seconds, time.monotonic() + target.seconds
         self._stack = stack
 
     @property
@@ -122,30 +124,39 @@ class _Attacker:
         return problem
 
 
+def _over_the_wire(run: Callable[[_Attacker], Awaitable[Outcome]]) -> Run:
+    """The attack of an `_Attacker`, whose sockets are closed at the end."""
+
+    async def attacked(target: Target) -> Outcome:
+        async with AsyncExitStack() as stack:
+            return await run(_Attacker(target, stack))
+
+    @wraps(run)
+    def start(target: Target) -> Outcome:
+        return asyncio.run(attacked(target))
+
+    return start
+
+
 @attack("hello-flood", kind="wire")
-def hello_flood(target: Target) -> Outcome:
+@_over_the_wire
+async def hello_flood(attacker: _Attacker) -> Outcome:
     """One hello again and again, and fresh ones of one address: few are answered, and others are let in."""
-    return asyncio.run(_hello_flood(target))
-
-
-async def _hello_flood(target: Target) -> Outcome:
-    async with AsyncExitStack() as stack:
-        attacker = _Attacker(target, stack)
-        identity = LocalIdentity(os.urandom(32), attacker.genesis_hash)
-        hello = Handshake(identity, os.urandom(32), initiator=True).data_to_send()
-        sent = answered = replays_answered = 0
-        while attacker.goes_on:
-            replay = sent % 2 == 0
-            fresh = Handshake(identity, os.urandom(32), initiator=True).data_to_send()
-            said = await _say_once(attacker, hello if replay else fresh, f"127.0.66.{1 + sent % 2}")
-            answered += said
-            replays_answered += said and replay
-            sent += 1
-        problem = await attacker.honest()
-        allowed = 64 + 16 * (target.seconds + PATIENCE_S)
-        held = not problem and replays_answered <= 1 and answered <= allowed
-        detail = f"{sent} hellos, {answered} answered, {replays_answered} of them replays"
-        return Outcome(held, "; ".join(filter(None, (detail, problem))))
+    identity = LocalIdentity(os.urandom(32), attacker.genesis_hash)
+    hello = Handshake(identity, os.urandom(32), initiator=True).data_to_send()
+    sent = answered = replays_answered = 0
+    while attacker.goes_on:
+        replay = sent % 2 == 0
+        fresh = Handshake(identity, os.urandom(32), initiator=True).data_to_send()
+        said = await _say_once(attacker, hello if replay else fresh, f"127.0.66.{1 + sent % 2}")
+        answered += said
+        replays_answered += said and replay
+        sent += 1
+    problem = await attacker.honest()
+    allowed = 64 + 16 * (attacker.seconds + PATIENCE_S)
+    held = not problem and replays_answered <= 1 and answered <= allowed
+    detail = f"{sent} hellos, {answered} answered, {replays_answered} of them replays"
+    return Outcome(held, "; ".join(filter(None, (detail, problem))))
 
 
 async def _say_once(attacker: _Attacker, data: bytes, source: str) -> bool:
@@ -162,102 +173,82 @@ async def _say_once(attacker: _Attacker, data: bytes, source: str) -> bool:
 
 
 @attack("half-open", kind="wire")
-def half_open(target: Target) -> Outcome:
+@_over_the_wire
+async def half_open(attacker: _Attacker) -> Outcome:
     """Hundreds of connections that begin a handshake and never end it, opened again as they are closed."""
-    return asyncio.run(_half_open(target))
-
-
-async def _half_open(target: Target) -> Outcome:
-    async with AsyncExitStack() as stack:
-        attacker = _Attacker(target, stack)
-        opened, problem = 0, ""
-        while attacker.goes_on:
-            for number in range(HALF_OPEN // 10):
-                with suppress(OSError, TimeoutError):
-                    _, writer = await attacker.open(f"127.0.67.{1 + number % 10}")
-                    writer.write(b"RYCH")
-                    opened += 1
-            problem = problem or await attacker.honest()
-            await asyncio.sleep(0.2)
-        return Outcome(not problem, "; ".join(filter(None, (f"{opened} half-open connections", problem))))
+    opened, problem = 0, ""
+    while attacker.goes_on:
+        for number in range(HALF_OPEN // 10):
+            with suppress(OSError, TimeoutError):
+                _, writer = await attacker.open(f"127.0.67.{1 + number % 10}")
+                writer.write(b"RYCH")
+                opened += 1
+        problem = problem or await attacker.honest()
+        await asyncio.sleep(0.2)
+    return Outcome(not problem, "; ".join(filter(None, (f"{opened} half-open connections", problem))))
 
 
 @attack("body-hoarders", kind="wire")
-def body_hoarders(target: Target) -> Outcome:
+@_over_the_wire
+async def body_hoarders(attacker: _Attacker) -> Outcome:
     """Twelve observers ask for bodies without end, read nothing and give no credit."""
-    return asyncio.run(_body_hoarders(target))
-
-
-async def _body_hoarders(target: Target) -> Outcome:
-    async with AsyncExitStack() as stack:
-        attacker = _Attacker(target, stack)
-        hoarders = [await attacker.observer(f"127.0.68.{index + 1}") for index in range(HOARDERS)]
-        asked, problem = 0, ""
-        while attacker.goes_on:
-            for index, hoarder in enumerate(hoarders):
-                span = messages.encode(Span(1 + (asked + index) % 8, 256))
-                request = messages.encode_parts(Request(asked + 1, "sync_bodies", span))
-                with suppress(OSError):
-                    if not hoarder.writer.is_closing():
-                        await hoarder.say(Priority.BLOCKS, *request)
-                asked += 1
-            await asyncio.sleep(0.01)
-            if asked % (100 * HOARDERS) == 0:
-                problem = problem or await attacker.honest()
-        problem = problem or await attacker.honest()
-        return Outcome(not problem, "; ".join(filter(None, (f"{asked} requests for bodies", problem))))
+    hoarders = [await attacker.observer(f"127.0.68.{index + 1}") for index in range(HOARDERS)]
+    asked, problem = 0, ""
+    while attacker.goes_on:
+        for index, hoarder in enumerate(hoarders):
+            span = messages.encode(Span(1 + (asked + index) % 8, 256))
+            request = messages.encode_parts(Request(asked + 1, "sync_bodies", span))
+            with suppress(OSError):
+                if not hoarder.writer.is_closing():
+                    await hoarder.say(Priority.BLOCKS, *request)
+            asked += 1
+        await asyncio.sleep(0.01)
+        if asked % (100 * HOARDERS) == 0:
+            problem = problem or await attacker.honest()
+    problem = problem or await attacker.honest()
+    return Outcome(not problem, "; ".join(filter(None, (f"{asked} requests for bodies", problem))))
 
 
 @attack("junk-gossip", kind="wire")
-def junk_gossip(target: Target) -> Outcome:
+@_over_the_wire
+async def junk_gossip(attacker: _Attacker) -> Outcome:
     """An observer floods items that are ignored and ids that it never delivers, against honest gossip."""
-    return asyncio.run(_junk_gossip(target))
-
-
-async def _junk_gossip(target: Target) -> Outcome:
-    async with AsyncExitStack() as stack:
-        attacker = _Attacker(target, stack)
-        listener = await attacker.observer("127.0.200.1")
-        flooder = await attacker.observer("127.0.69.1")
-        pushed, floods, got = 0, 1, 0
-        while attacker.goes_on:
-            junk = [LATER_VERSION + os.urandom(511) for _ in range(128)]
-            ids = [os.urandom(32) for _ in range(512)]
-            try:
-                for said in (Bodies("transactions", junk), Announce("transactions", ids)):
-                    async with asyncio.timeout(0.5):  # not being read is the node's defence
-                        await flooder.say(Priority.TRANSACTIONS, *messages.encode_parts(said))
-                pushed += len(junk)
-            except TimeoutError:
-                flooder.wire.queue.clear()
-            except OSError:
-                flooder, floods = await attacker.observer(f"127.0.69.{1 + floods % 250}"), floods + 1
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.01):
-                    await listener.hear()
-            got += sum(event.priority is Priority.TRANSACTIONS for event in listener.heard)
-            listener.heard.clear()
-        detail = f"{pushed} items of junk from {floods} observers, {got} honest messages heard meanwhile"
-        return Outcome(got > 0, detail)
+    listener = await attacker.observer("127.0.200.1")
+    flooder = await attacker.observer("127.0.69.1")
+    pushed, floods, got = 0, 1, 0
+    while attacker.goes_on:
+        junk = [LATER_VERSION + os.urandom(511) for _ in range(128)]
+        ids = [os.urandom(32) for _ in range(512)]
+        try:
+            for said in (Bodies("transactions", junk), Announce("transactions", ids)):
+                async with asyncio.timeout(0.5):  # not being read is the node's defence
+                    await flooder.say(Priority.TRANSACTIONS, *messages.encode_parts(said))
+            pushed += len(junk)
+        except TimeoutError:
+            flooder.wire.queue.clear()
+        except OSError:
+            flooder, floods = await attacker.observer(f"127.0.69.{1 + floods % 250}"), floods + 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await listener.hear()
+        got += sum(event.priority is Priority.TRANSACTIONS for event in listener.heard)
+        listener.heard.clear()
+    detail = f"{pushed} items of junk from {floods} observers, {got} honest messages heard meanwhile"
+    return Outcome(got > 0, detail)
 
 
 @attack("observer-crowd", kind="wire")
-def observer_crowd(target: Target) -> Outcome:
+@_over_the_wire
+async def observer_crowd(attacker: _Attacker) -> Outcome:
     """More observers of one subnet than a node has places for: others still get one."""
-    return asyncio.run(_observer_crowd(target))
-
-
-async def _observer_crowd(target: Target) -> Outcome:
-    async with AsyncExitStack() as stack:
-        attacker = _Attacker(target, stack)
-        came, problem = 0, ""
-        for number in range(CROWD_ADDRESSES * CROWD_EACH):
-            if not attacker.goes_on:
-                break
-            with suppress(OSError, TimeoutError):
-                await attacker.observer(f"127.0.70.{1 + number % CROWD_ADDRESSES}")
-                came += 1
-            if number % 64 == 63:
-                problem = problem or await attacker.honest()
-        problem = problem or await attacker.honest()
-        return Outcome(not problem, "; ".join(filter(None, (f"{came} observers came", problem))))
+    came, problem = 0, ""
+    for number in range(CROWD_ADDRESSES * CROWD_EACH):
+        if not attacker.goes_on:
+            break
+        with suppress(OSError, TimeoutError):
+            await attacker.observer(f"127.0.70.{1 + number % CROWD_ADDRESSES}")
+            came += 1
+        if number % 64 == 63:
+            problem = problem or await attacker.honest()
+    problem = problem or await attacker.honest()
+    return Outcome(not problem, "; ".join(filter(None, (f"{came} observers came", problem))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from bench.attack import run as runner
 from bench.attack.honest import Payment
 from bench.attack.registry import Attack, Outcome, Target, attack, attacks, decode_target
-from bench.attack.run import _attack, _of_honest, _p99_ms
+from bench.attack.run import _attack, _is_quiet, _of_honest, _p99_ms, _p99_of_all_ms
 
 TARGET = Target(("http://127.0.0.1:1",), (("127.0.0.1", 2),), (Path("/n"),), Path("/g"), (3,), (4,), 1.0)
 
@@ -50,6 +51,33 @@ def test_honest_transfers_that_fail_or_take_too_long_are_problems() -> None:
     assert failed.startswith("1 of 2 honest transfers failed (503)")
     (unserved,) = _of_honest(quiet, quiet, served=False)
     assert "not served" in unserved
+
+
+@pytest.mark.parametrize(
+    ("looks_ms", "first", "quiet"),
+    [
+        ([150.0], 0, True),
+        ([900.0], 0, False),
+        ([2_000.0, 900.0], 0, False),
+        ([900.0, 850.0], 0, True),
+        ([400.0, 3_000.0], 1, False),
+        ([400.0, 3_000.0, 2_500.0], 1, False),
+        ([400.0, 3_000.0, 500.0], 1, False),
+        ([400.0, 3_000.0, 500.0, 450.0], 1, True),
+        ([400.0, math.inf], 1, False),
+        ([math.inf, math.inf], 0, False),
+    ],
+)
+def test_a_network_is_quiet_when_the_tail_of_an_attack_is_over(
+    looks_ms: list[float], first: int, quiet: bool
+) -> None:
+    assert _is_quiet(looks_ms, first) is quiet
+
+
+def test_a_look_at_which_transfers_are_missing_sees_no_quiet_network() -> None:
+    assert _p99_of_all_ms(payments(*[50.0] * 60), due=60) == 50.0
+    assert _p99_of_all_ms(payments(*[50.0] * 50), due=60) == math.inf
+    assert _p99_of_all_ms(payments(*[50.0] * 50) + payments(1.0, error="503") * 10, due=60) == math.inf
 
 
 def test_the_99th_percentile_is_the_nearest_rank_of_what_was_committed() -> None:

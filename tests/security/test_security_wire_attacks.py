@@ -2,7 +2,6 @@
 of them would tell a node that does not hold."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +12,13 @@ from actors.peer.catchup import serve_chain
 from actors.peer.config import PeerLimits
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.spread import TRANSACTIONS, Spread
-from bench.attack import wire
 from bench.attack.registry import Outcome, Target, attacks
 from tests.peer.chains import Chain
 from tests.peer.nodes import FAST, config_of, running
 from tests.peer.test_node_peer import GENESIS
 
-Attacked = Callable[[Target], Awaitable[Outcome]]
 
-
-async def attacked(run: Attacked, folder: Path, limits: PeerLimits) -> Outcome:
+async def attacked(name: str, folder: Path, limits: PeerLimits) -> Outcome:
     """Let an attack loose for a second on a member that serves a chain and gossips."""
     path = folder / "genesis.json"
     path.write_bytes(GENESIS.encode())
@@ -43,40 +39,34 @@ async def attacked(run: Attacked, folder: Path, limits: PeerLimits) -> Outcome:
         publisher = asyncio.create_task(publish())
         host, _, port = str(node.address).rpartition(":")
         try:
-            return await run(Target((), ((host, int(port)),), (), path, (), (), 1.0))
+            target = Target((), ((host, int(port)),), (), path, (), (), 1.0)
+            return await asyncio.to_thread(attacks()[name].run, target)
         finally:
             publisher.cancel()
 
 
-RUNS: dict[str, Attacked] = {
-    "hello-flood": wire._hello_flood,
-    "half-open": wire._half_open,
-    "body-hoarders": wire._body_hoarders,
-    "junk-gossip": wire._junk_gossip,
-    "observer-crowd": wire._observer_crowd,
-}
+NAMES = ("hello-flood", "half-open", "body-hoarders", "junk-gossip", "observer-crowd")
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_node_holds(name: str, tmp_path: Path) -> None:
-    assert name in attacks()
-    outcome = asyncio.run(attacked(RUNS[name], tmp_path, PeerLimits()))
+    outcome = asyncio.run(attacked(name, tmp_path, PeerLimits()))
     assert outcome.held, outcome.detail
 
 
 def test_a_node_without_a_rate_of_hellos_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Admission, "hello", lambda *_: None)
-    outcome = asyncio.run(attacked(RUNS["hello-flood"], tmp_path, PeerLimits()))
+    outcome = asyncio.run(attacked("hello-flood", tmp_path, PeerLimits()))
     assert not outcome.held, outcome.detail
 
 
 def test_a_node_without_a_share_of_places_is_told(tmp_path: Path) -> None:
     limits = PeerLimits(handshakes_pending_max=4, handshakes_pending_per_address_max=1_000)
-    outcome = asyncio.run(attacked(RUNS["half-open"], tmp_path, limits))
+    outcome = asyncio.run(attacked("half-open", tmp_path, limits))
     assert not outcome.held, outcome.detail
 
 
 def test_a_node_whose_places_are_all_taken_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.peer.table._crowd", lambda *_: [])
-    outcome = asyncio.run(attacked(RUNS["observer-crowd"], tmp_path, PeerLimits(connections_max=8)))
+    outcome = asyncio.run(attacked("observer-crowd", tmp_path, PeerLimits(connections_max=8)))
     assert not outcome.held, outcome.detail
