@@ -7,12 +7,13 @@ import json
 import resource
 import socket
 from collections.abc import AsyncIterator, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from actors.gateway.subscribe import events_url
 
 CONNECTING_AT_ONCE = 50
 SMALL_BUFFER_BYTES = 4096
+RETRY_AFTER_S, REFUSED_S_MAX = 1.0, 120.0
 
 
 class Listener:
@@ -49,6 +50,21 @@ async def listen(
 ) -> Listener:
     """Subscribe at a gateway; see `events_url` for the topics. With small buffers the kernel holds little."""
     address = urlsplit(events_url(url, blocks, accounts, keys))
+    async with asyncio.timeout(REFUSED_S_MAX):
+        while True:
+            reader, writer = await _shake_hands(address, small_buffers)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            if not answer.startswith(b"HTTP/1.1 429"):
+                break
+            writer.transport.abort()  # at this client's rate: as a client does, later
+            await asyncio.sleep(RETRY_AFTER_S)
+    assert answer.startswith(b"HTTP/1.1 101"), answer
+    return Listener(reader, writer)
+
+
+async def _shake_hands(
+    address: SplitResult, small_buffers: bool
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     connection = socket.socket()
     connection.setblocking(False)
     if small_buffers:
@@ -60,9 +76,7 @@ async def listen(
         "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         "Sec-WebSocket-Version: 13\r\n\r\n".encode()
     )
-    answer = await reader.readuntil(b"\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 101"), answer
-    return Listener(reader, writer)
+    return reader, writer
 
 
 async def listen_many(url: str, count: int, keys: Sequence[bytes]) -> list[Listener]:

@@ -57,6 +57,21 @@ def test_one_that_never_reads_is_told_that_it_lagged_and_delays_nobody(
     asyncio.run(asyncio.wait_for(scenario(), 240))
 
 
+def test_listeners_that_are_refused_at_their_rate_come_back() -> None:
+    async def scenario() -> None:
+        app = create_app(FakeNode().service, lambda what, error: pytest.fail(f"{what}: {error!r}"))
+        settings = GatewaySettings(client_streams_rate_max=5)
+        server = HttpServer(app, await bind("127.0.0.1", 0, 1.0), None, settings)
+        await server.started()
+        listeners = await listen_many(server.url, 12, keys=[bytes(32)])
+        assert app.events.open == 12
+        for listener in listeners:
+            listener.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
 async def _until_lagged(messages):  # type: ignore[no-untyped-def]
     async for message in messages:
         yield message
