@@ -36,7 +36,8 @@ def cache_dir() -> Path:
             found = path.lstat()
         except OSError:
             continue
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        private = found.st_uid == os.getuid() and not found.st_mode & 0o022
+        if stat.S_ISDIR(found.st_mode) and private and os.access(path, os.W_OK | os.X_OK):
             return path
     # Somebody else was there first: one of this process and those that it starts.
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="raychain-")

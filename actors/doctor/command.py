@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from actors.console import console, emit, explained
-from actors.directory import DirectoryError, members_in
+from actors.directory import NEW_MEMBERS, DirectoryError, members_in
 from actors.doctor.exposure import exposure
-from actors.doctor.fitness import fitness
+from actors.doctor.fitness import data_folder, fitness
 from config.effective import ConfigurationError, load
 from config.options import Json, Nodes, Overrides, Profile
 
@@ -34,8 +34,10 @@ def doctor(
     Exit code 0 only if all that is required holds.
     """
     settings = load(profile, overrides).settings
-    count = nodes or members_in(data_dir)
-    found = [*fitness(data_dir, port, count), *exposure(data_dir, settings, profile)]
+    place = data_folder(data_dir)
+    count = nodes or (members_in(data_dir) if place.ok else NEW_MEMBERS)
+    wanted_mb = settings.cluster.object_store_mb
+    found = [*fitness(data_dir, port, count, wanted_mb), place, *exposure(data_dir, settings, profile)]
     passed = all(check.ok for check in found if check.required)
     if as_json:
         emit({"passed": passed, "checks": [asdict(check) for check in found]}, True)

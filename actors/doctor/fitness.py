@@ -15,32 +15,39 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from actors import cache_dir
+from actors.directory import DirectoryError, members_in
 from actors.doctor.check import Check
-from actors.machine.limits import Limits, memory_need_mb, read_limits
-from actors.machine.runtime import RuntimeFolderError, dead_sessions, runtime_dir
+from actors.machine.limits import Limits, memory_need_mb, object_store_mb, read_limits
+from actors.machine.runtime import RuntimeFolderError, left_behind, runtime_dir
 
 FILES_MIN = 4_096
-SHARED_MEMORY_BYTES_MIN = 512 << 20
 DISK_BYTES_MIN = 1 << 30
 SYNC_MS_MAX = 20.0
 SYNCS = 20
 CLOCK_YEAR_MIN = 2026
+BUSY_PROCESSES_A_CPU = 2.0
 THREADS_CLUSTER, THREADS_NODE = 250, 250
+_NAMED_MAX = 5
 
 
-def fitness(data_dir: Path, port: int, nodes: int, root: Path = Path("/")) -> Iterator[Check]:
+def fitness(
+    data_dir: Path, port: int, nodes: int, object_store_wanted_mb: int, root: Path = Path("/")
+) -> Iterator[Check]:
     """Everything that a network of `nodes` needs of its machine. `root` stands for "/" in tests."""
     yield _python()
     yield _ray()
     yield _files()
-    yield _shared_memory()
     limits = read_limits(root)
+    yield _shared_memory(object_store_mb(object_store_wanted_mb, limits))
     yield _memory(limits, nodes)
+    yield _free_memory(limits, nodes)
     yield _processors(limits)
+    yield _load(limits)
     yield _processes(limits, nodes)
     yield _home()
     yield _cache()
     yield _runtime()
+    yield _left_behind()
     yield _port(port)
     yield _disk_space(data_dir)
     yield _disk_speed(data_dir)
@@ -51,6 +58,20 @@ def _memory(limits: Limits, nodes: int) -> Check:
     need = memory_need_mb(nodes)
     advice = f"{nodes} node(s) need {need} MB: raise the container's limit, or take fewer --nodes"
     return Check("Memory", limits.memory_mb >= need, f"{limits.memory_mb} MB", advice)
+
+
+def _free_memory(limits: Limits, nodes: int) -> Check:
+    need, free = memory_need_mb(nodes), limits.available_bytes >> 20
+    advice = f"{nodes} node(s) take up to {need} MB; something here may be killed: end what is not needed"
+    return Check("Free memory", free >= need, f"{free} MB", advice, required=False)
+
+
+def _load(limits: Limits) -> Check:
+    """How many processes want a processor, on average of the last minute."""
+    wanting, bearable = os.getloadavg()[0], BUSY_PROCESSES_A_CPU * limits.cpus
+    advice = "a start takes longer, and goes on as long as there is progress; members may change their leader"
+    found = f"{wanting:.1f} processes for {limits.cpus:g} processor(s)"
+    return Check("Load", wanting <= bearable, found, advice, required=False)
 
 
 def _processors(limits: Limits) -> Check:
@@ -92,9 +113,16 @@ def _runtime() -> Check:
         return Check(
             "Runtime folder", False, str(error), "set TMPDIR, or cluster.runtime_dir, to a short path"
         )
-    dead = len(dead_sessions(path))
-    left = f", {dead} session(s) left behind, which the next start removes" if dead else ""
-    return Check("Runtime folder", True, f"{path}{left}", "")
+    return Check("Runtime folder", True, str(path), "")
+
+
+def _left_behind() -> Check:
+    """What killed processes could not remove."""
+    left = left_behind()
+    size = sum(file.lstat().st_size for path in left for file in path.rglob("*") if not file.is_dir())
+    found = f"{len(left)} folder(s), {size >> 20} MB: {', '.join(map(str, left[:_NAMED_MAX]))}"
+    advice = "the next start removes them: node.py up, or demo"
+    return Check("Left behind", not left, found if left else "nothing", advice, required=False)
 
 
 def _python() -> Check:
@@ -117,13 +145,15 @@ def _files() -> Check:
     )
 
 
-def _shared_memory() -> Check:
+def _shared_memory(store_mb: int) -> Check:
+    """Where Ray keeps its object store, unless it does not fit: then among the temporary files."""
     folder = Path("/dev/shm")
-    if not folder.exists():
-        return Check("/dev/shm", False, "missing", "mount a tmpfs there: Ray keeps its object store in it")
-    free = shutil.disk_usage(folder).free
-    advice = "give containers --shm-size=1g, or lower cluster.object_store_mb"
-    return Check("/dev/shm", free >= SHARED_MEMORY_BYTES_MIN, f"{free >> 20} MB free", advice)
+    free_mb = shutil.disk_usage(folder).free >> 20 if folder.exists() else 0
+    advice = (
+        f"the object store, {store_mb} MB, will lie in a temporary file, and be slower: give containers "
+        "--shm-size=1g, or lower cluster.object_store_mb"
+    )
+    return Check("/dev/shm", free_mb >= store_mb, f"{free_mb} MB free", advice, required=False)
 
 
 def _port(port: int) -> Check:
@@ -137,10 +167,25 @@ def _port(port: int) -> Check:
     return Check(f"Port {port}", True, "free", "")
 
 
+def data_folder(path: Path) -> Check:
+    """Whether a network can live there, as `up` would say."""
+    try:
+        members_in(path)
+    except DirectoryError as error:
+        return Check("Data folder", False, "cannot be used", str(error))
+    there = existing(path)
+    if not _writable(path):
+        advice = "choose a --data-dir that this user may write to, on a file system that takes files"
+        return Check("Data folder", False, f"{there} takes no files of this user", advice)
+    return Check(
+        "Data folder", True, f"{path.absolute()}{'' if path.exists() else ', which is to be made'}", ""
+    )
+
+
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that there is."""
+    """The folder, or the nearest above it that there is and may be looked into."""
     folder = folder.absolute()
-    while not folder.exists():
+    while not os.path.isdir(folder):
         folder = folder.parent
     return folder
 
@@ -164,9 +209,9 @@ def _disk_speed(data_dir: Path) -> Check:
                 os.fsync(file.fileno())
                 times_ms.append((time.perf_counter() - began) * 1000)
     except OSError as error:
-        return Check(
-            "Disk speed", False, error.strerror or str(error), "choose a --data-dir that you may write to"
-        )
+        found = f"not measured: {error.strerror or error}"
+        advice = "free some space, or choose a --data-dir that this user may write to"
+        return Check("Disk speed", False, found, advice)
     median_ms = sorted(times_ms)[SYNCS // 2]
     advice = "use a local SSD, or accept storage.durability=interval"
     return Check("Disk speed", median_ms <= SYNC_MS_MAX, f"{median_ms:.2f} ms a sync", advice)

@@ -20,11 +20,13 @@ _UNLIMITED = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """memory_bytes: of all processes together. cpus: processors, or parts of one. processes: and threads."""
+    """memory_bytes: of all processes together. cpus: processors, or parts of one. processes: and threads.
+    available_bytes: of the memory, what is not taken now, or could be taken back."""
 
     memory_bytes: int
     cpus: float
     processes: int
+    available_bytes: int
 
     @property
     def memory_mb(self) -> int:
@@ -65,16 +67,18 @@ def read_limits(root: Path = Path("/")) -> Limits:
     """The tightest limit of each kind; what cannot be read does not limit."""
     return Limits(
         memory_bytes=min(
-            _total_memory(root), *_values(root, "memory", ("memory.max", "memory.limit_in_bytes"))
+            _memory(root, "MemTotal"), *_values(root, "memory", ("memory.max", "memory.limit_in_bytes"))
         ),
+        available_bytes=min(_memory(root, "MemAvailable"), *_unused(root)),
         cpus=min(len(os.sched_getaffinity(0)), *_quotas(root)),
         processes=min(_UNLIMITED, *_values(root, "pids", ("pids.max",))),
     )
 
 
-def _total_memory(root: Path) -> int:
+def _memory(root: Path, name: str) -> int:
+    """A line of proc(5)'s meminfo, in bytes."""
     for line in _text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemTotal:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) << 10
     return _UNLIMITED
 
@@ -95,6 +99,20 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
 def _values(root: Path, controller: str, names: tuple[str, ...]) -> list[int]:
     texts = (_text(folder / name).strip() for folder in _folders(root, controller) for name in names)
     return [int(text) for text in texts if text.isdigit()] + [_UNLIMITED]
+
+
+def _unused(root: Path) -> list[int]:
+    """What each memory cgroup leaves: its limit less its usage, of which files not in use are given back."""
+    left = [_UNLIMITED]
+    for folder in _folders(root, "memory"):
+        limit = _text(folder / "memory.max").strip() or _text(folder / "memory.limit_in_bytes").strip()
+        used = _text(folder / "memory.current").strip() or _text(folder / "memory.usage_in_bytes").strip()
+        if limit.isdigit() and used.isdigit():
+            names = (line.partition(" ") for line in _text(folder / "memory.stat").splitlines())
+            idle = {name: int(value) for name, _, value in names if value.isdigit()}
+            files = idle.get("total_inactive_file", idle.get("inactive_file", 0))
+            left.append(max(0, int(limit) - int(used) + files))
+    return left
 
 
 def _quotas(root: Path) -> list[float]:

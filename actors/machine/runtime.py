@@ -5,8 +5,9 @@ RUNTIME/SESSION/lock        held by the process that the session belongs to, for
 RUNTIME/SESSION/token       what Ray asks of whoever connects, mode 0600
 RUNTIME/SESSION/r           Ray's own folder: Ray opens it to everybody, so it lies below one that is closed
 RUNTIME/SESSION/s           sockets between actors
+TMPDIR/raychain-scratch-*   networks that are not kept, each locked while its process lives
 
-Whoever opens a session removes those whose owner is dead, and no others.
+Whoever opens a session, or makes a scratch folder, removes those whose owner is dead, and no others.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SOCKETS_VARIABLE = "RAYCHAIN_SOCKETS"
 PRIVATE_MODE, PRIVATE_UMASK = 0o700, 0o077
 _open: list[Session] = []
 _LOCK, _TOKEN, _RAY, _SOCKETS = "lock", "token", "r", "s"
+_SCRATCH = "raychain-scratch-"
 
 
 class RuntimeFolderError(RuntimeError):
@@ -114,7 +116,7 @@ class Session:
         """Make one, with a token, and remove those of dead processes. Errors as `runtime_dir`."""
         runtime = runtime_dir(chosen)
         with _alone(runtime):
-            for dead in dead_sessions(runtime):
+            for dead in (*left_behind(), *dead_sessions(runtime)):
                 shutil.rmtree(dead, ignore_errors=True)
             path = runtime / secrets.token_hex(NAME_BYTES)
             path.mkdir(mode=PRIVATE_MODE)
@@ -156,6 +158,24 @@ def close_sessions() -> None:
         session.close()
 
 
+def left_behind() -> list[Path]:
+    """Sessions and scratch folders of this user whose process has gone, wherever a start without settings
+    makes them: TMPDIR may have been another one then."""
+    bases = [Path(base) for base in dict.fromkeys((os.environ.get("TMPDIR", "/tmp"), *BASES))]
+    runtimes = [base / f"raychain-{os.getuid()}" for base in bases]
+    dead = [session for runtime in runtimes if _is_own(runtime) for session in dead_sessions(runtime)]
+    scratch = [path for base in bases for path in base.glob(f"{_SCRATCH}*") if _is_own(path)]
+    return [*dead, *(path for path in scratch if not _is_locked(path))]
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
 def dead_sessions(runtime: Path) -> list[Path]:
     """Sessions in a runtime folder whose process has gone."""
     return [path for path, alive in sessions(runtime) if not alive]
@@ -165,27 +185,36 @@ def sessions(runtime: Path) -> list[tuple[Path, bool]]:
     """(folder, whether its process lives) of every session in a runtime folder."""
     found = []
     for lock in sorted(runtime.glob(f"*/{_LOCK}")):
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            continue  # it ended just now
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            found.append((lock.parent, True))
-        else:
-            found.append((lock.parent, False))
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):  # it ended just now
+            found.append((lock.parent, _is_locked(lock)))
     return found
+
+
+def _is_locked(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def scratch_dir() -> Iterator[Path]:
     """A new private folder for a network that is not kept, wherever this host lets one be made."""
+    runtime = runtime_dir()
+    with _alone(runtime):
+        try:
+            folder = tempfile.TemporaryDirectory(prefix=_SCRATCH)
+        except FileNotFoundError:  # no TMPDIR, /tmp or /var/tmp that takes files
+            folder = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=runtime.parent)
+        lock = os.open(folder.name, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        folder = tempfile.TemporaryDirectory(prefix="raychain-")
-    except FileNotFoundError:  # no TMPDIR, /tmp or /var/tmp that takes files
-        folder = tempfile.TemporaryDirectory(dir=runtime_dir())
-    with folder as path:
-        yield Path(path)
+        with folder as path:
+            yield Path(path)
+    finally:
+        os.close(lock)

@@ -72,10 +72,10 @@ def test_a_taken_port_fails_with_advice(tmp_path: Path) -> None:
 
 
 def test_everything_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FILES_MIN", "SHARED_MEMORY_BYTES_MIN", "DISK_BYTES_MIN", "CLOCK_YEAR_MIN"):
+    for name in ("FILES_MIN", "DISK_BYTES_MIN", "CLOCK_YEAR_MIN"):
         monkeypatch.setattr(fitness, name, 1 << 62)
     monkeypatch.setattr(fitness, "SYNC_MS_MAX", -1.0)
-    failed = [check for check in fitness.fitness(Path("/nowhere/at/all"), 1, 1) if not check.ok]
+    failed = [check for check in fitness.fitness(Path("/nowhere/at/all"), 1, 1, 1 << 40) if not check.ok]
     assert {"Open files", "/dev/shm", "Disk space", "Disk speed", "Clock"} <= set(named(failed))
     assert all(check.advice for check in failed)
 
@@ -88,7 +88,7 @@ def test_a_small_container_fails_for_each_of_its_limits(tmp_path: Path) -> None:
     (group / "memory.max").write_text(str(1 << 30))
     (group / "cpu.max").write_text("50000 100000")
     (group / "pids.max").write_text("100")
-    checks = named(list(fitness.fitness(tmp_path, 1, 1, root=tmp_path)))
+    checks = named(list(fitness.fitness(tmp_path, 1, 1, 512, root=tmp_path)))
     assert (checks["Memory"].ok, checks["Memory"].found) == (False, "1024 MB")
     assert (checks["Processors"].ok, checks["Processors"].required) == (False, False)
     assert not checks["Processes"].ok
@@ -142,13 +142,13 @@ def test_no_home_and_no_name_are_borne(tmp_path: Path) -> None:
             "import os, sys",
             "sys.dont_write_bytecode = True",
             "import actors, actors.doctor.fitness as fitness",
-            "list(fitness.fitness(actors.Path('/tmp'), 1, 1))  # imports what another user may not read",
+            "list(fitness.fitness(actors.Path('/tmp'), 1, 1, 512))  # imports what another user may not read",
             "os.setgroups([]); os.setgid(61234); os.setuid(61234)",
             "from actors.machine.runtime import runtime_dir, Session",
             "path = actors.cache_dir()",
             "assert path.stat().st_uid == 61234 and path.stat().st_mode & 0o077 == 0, path",
             "Session.open().close()",
-            "checks = {check.name: check for check in fitness.fitness(path, 1, 1)}",
+            "checks = {check.name: check for check in fitness.fitness(path, 1, 1, 512)}",
             "assert 'no entry' in checks['User'].found",
             "assert checks['Cache'].ok and checks['Runtime folder'].ok",
         )

@@ -90,7 +90,8 @@ def test_a_folder_that_this_user_may_not_write_is_named(tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can be somebody else")
     place = Path("/tmp") / f"mistakes-{os.getpid()}"
-    place.mkdir(mode=0o755)
+    place.mkdir()
+    place.chmod(0o755)
     try:
         told = subprocess.run(
             [sys.executable, "-c", AS_NOBODY, str(place / "data")], cwd=ROOT, capture_output=True, check=True
