@@ -80,6 +80,11 @@ def _exercise(
         console.print("calibrating: what does the network take?")
         pool.extend(_WARM_UP_ROWS)
         warm_up = pool.load(leader.url, settings, "closed")
+        if not warm_up["accepted"]:
+            raise UserError(
+                f"none of {_WARM_UP_ROWS:,} transactions were taken: `node.py doctor` says whether this "
+                f"machine has the memory for it, {leader.folder.path / 'logs'} what its actors say"
+            )
         pool.extend(min(int(warm_up["tps"] * _CALIBRATION_S), _POOL_ROWS_MAX))
         calibration = pool.load(leader.url, settings, "closed")
         rate = settings.demo.rate_tps or calibration["tps"] * _OFFERED_SHARE

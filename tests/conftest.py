@@ -22,9 +22,10 @@ settings.register_profile(
 settings.load_profile("raychain")
 
 PROCESSES_MAX = 4
+NETWORKS_OF_THEIR_OWN = ("tests/cluster/test_cluster_up.py",)
 TRIALS = ("quick", "all")
 # What takes longest comes first, so that no process is left alone with it at the end.
-FOLDERS_FIRST = ("cluster", "simulation", "storage", "peer", "mempool", "validator", "gateway")
+FOLDERS_FIRST = ("cluster", "trials", "simulation", "storage", "peer", "mempool", "validator", "gateway")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,11 +40,12 @@ def folder_of(path: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run all tests in two processes or more; chosen ones in this process, unless `-n` says otherwise."""
+    """Run all tests in one process more than there are cores, since those that start networks wait half of
+    their time; chosen ones in this process, unless `-n` says otherwise."""
     option, whole = config.option, config.args_source is pytest.Config.ArgsSource.TESTPATHS
     chosen = hasattr(config, "workerinput") or option.usepdb or not whole
     if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and not chosen:
-        option.numprocesses = max(2, min(PROCESSES_MAX, os.cpu_count() or 1))
+        option.numprocesses = min(PROCESSES_MAX, 1 + len(os.sched_getaffinity(0)))
         option.dist = "loadscope"
 
 
@@ -57,7 +59,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             folder = folder_of(nodeid)
             if folder == "simulation":  # whose tests share nothing
                 return nodeid
-            return folder if folder == "cluster" else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return folder if folder == "cluster" and file not in NETWORKS_OF_THEIR_OWN else file
 
     if config.option.dist not in ("load", "loadscope"):
         return None  # asked for by name

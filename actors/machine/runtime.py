@@ -164,8 +164,14 @@ def left_behind() -> list[Path]:
     bases = [Path(base) for base in dict.fromkeys((os.environ.get("TMPDIR", "/tmp"), *BASES))]
     runtimes = [base / f"raychain-{os.getuid()}" for base in bases]
     dead = [session for runtime in runtimes if _is_own(runtime) for session in dead_sessions(runtime)]
-    scratch = [path for base in bases for path in base.glob(f"{_SCRATCH}*") if _is_own(path)]
-    return [*dead, *(path for path in scratch if not _is_locked(path))]
+    scratch = [path for base in bases for path in _scratch_folders(base) if _is_own(path)]
+    return [*dead, *(path for path in scratch if _is_locked(path) is False)]
+
+
+def _scratch_folders(base: Path) -> list[Path]:
+    with contextlib.suppress(OSError), os.scandir(base) as entries:  # may be missing, or closed to this user
+        return [Path(entry.path) for entry in entries if entry.name.startswith(_SCRATCH)]
+    return []
 
 
 def _is_own(path: Path) -> bool:
@@ -185,13 +191,17 @@ def sessions(runtime: Path) -> list[tuple[Path, bool]]:
     """(folder, whether its process lives) of every session in a runtime folder."""
     found = []
     for lock in sorted(runtime.glob(f"*/{_LOCK}")):
-        with contextlib.suppress(FileNotFoundError):  # it ended just now
-            found.append((lock.parent, _is_locked(lock)))
+        if (alive := _is_locked(lock)) is not None:
+            found.append((lock.parent, alive))
     return found
 
 
-def _is_locked(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+def _is_locked(path: Path) -> bool | None:
+    """None for what ended just now."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -75,7 +75,8 @@ def test_everything_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     for name in ("FILES_MIN", "DISK_BYTES_MIN", "CLOCK_YEAR_MIN"):
         monkeypatch.setattr(fitness, name, 1 << 62)
     monkeypatch.setattr(fitness, "SYNC_MS_MAX", -1.0)
-    failed = [check for check in fitness.fitness(Path("/nowhere/at/all"), 1, 1, 1 << 40) if not check.ok]
+    monkeypatch.setattr(fitness, "object_store_mb", lambda *_: 1 << 40)
+    failed = [check for check in fitness.fitness(Path("/nowhere/at/all"), 1, 1, 512) if not check.ok]
     assert {"Open files", "/dev/shm", "Disk space", "Disk speed", "Clock"} <= set(named(failed))
     assert all(check.advice for check in failed)
 

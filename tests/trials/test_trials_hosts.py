@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from actors.machine.limits import memory_need_mb
 from tests.trials.strange_hosts import ROOT, SOMEBODY, host, memory_group, needs_root
 
 Checks = dict[str, dict[str, Any]]
@@ -175,7 +176,7 @@ def test_a_network_runs_where_a_container_leaves_it_little(place: Path, home: st
 def test_a_network_that_a_host_cannot_bear_says_so_in_one_sentence(place: Path) -> None:
     with memory_group(1 << 30) as limited, contextlib.ExitStack() as stack:
         runs = {
-            "need 2600 MB of memory, this machine or container has 1024 MB": host(
+            f"need {memory_need_mb(3)} MB of memory, this machine or container has 1024 MB": host(
                 "up", "--data-dir", place / "data", mounts=limited, TMPDIR=place
             ),
             "cluster.runtime_dir=/proc/nothing: ": host(
