@@ -21,7 +21,7 @@ from actors.gateway.body import Receive, Scope, Send
 from actors.gateway.connections import ConnectionTable
 from actors.gateway.edge import EdgeRules, client_name
 from actors.gateway.limits import ClientRates
-from actors.gateway.listener import RatedListener
+from actors.gateway.listener import Acceptor, Admission
 from actors.gateway.problem import ProblemError
 from actors.gateway.protocol import (
     HttpBounds,
@@ -45,7 +45,27 @@ TLS_CONNECTION_COST = 4  # of a plain one: its handshake is a signature
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the process it is a guest in."""
+    """Has its connections from an acceptor, and leaves signals to the process it is a guest in."""
+
+    def __init__(self, config: uvicorn.Config, acceptor: Acceptor) -> None:
+        super().__init__(config)
+        self._acceptor = acceptor
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does, without its own way of listening."""
+        await super().startup(sockets=[])
+        self._acceptor.start(self._new_connection)
+
+    def _new_connection(self) -> asyncio.Protocol:
+        protocol = self.config.http_protocol_class
+        return protocol(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more; finish the requests at hand."""
+        self._acceptor.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -176,17 +196,18 @@ class HttpServer:
             ssl_keyfile=None if tls is None else tls.key_file,
         )
         self.url = url_of(listener, tls is not None)
-        self._server = _Server(config)
         rate = settings.client_connections_rate_max
         too_many = ProblemError("too-many-requests", "you open more connections a second", limit=rate)
-        self._listener = RatedListener(
-            listener,
+        admission = Admission(
             ClientRates(rate),
             lambda address: None if rules.is_proxy(address) else client_name(address),
             1 if tls is None else TLS_CONNECTION_COST,
             answer_without_request(too_many, network) if tls is None else b"",
         )
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[self._listener]))
+        config.load()
+        self._acceptor = Acceptor(listener, admission, config.ssl, settings.head_timeout_s)
+        self._server = _Server(config, self._acceptor)
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[]))
 
     async def started(self) -> None:
         """Return once it accepts connections. Raises what made it fail."""
@@ -202,10 +223,12 @@ class HttpServer:
         return len(self.table)
 
     def figures(self) -> dict[str, int]:
-        """Connections refused, for lack of room and by rate, and closed for others; starts that wait."""
+        """Connections refused, for lack of room and by rate, and closed for others; TLS handshakes under way;
+        starts that wait."""
         return {
             **self.table.figures(),
-            "refused_by_rate": self._listener.refused,
+            "refused_by_rate": self._acceptor.refused,
+            "handshakes_under_way": self._acceptor.handshakes,
             "starts_waiting": self.starts.waiting,
         }
 

@@ -6,20 +6,24 @@ import asyncio
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from gateway_fake_node import FakeNode
+from gateway_fake_node import FakeNode, until
 
+from actors.gateway import listener
 from actors.gateway.api import create_app
 from actors.gateway.client import AsyncClient, UnavailableApiError
 from actors.gateway.server import HttpServer, bind, read_tls
 from actors.gateway.subscribe import follow
+from actors.settings import GatewaySettings
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +76,42 @@ def test_requests_and_events_over_tls(files: tuple[str, str]) -> None:
         await server.stop()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("loop_factory", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_handshakes_that_one_client_never_ends_close_nobody_out(
+    files: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    monkeypatch.setattr(listener, "HANDSHAKES_MAX", 16)
+
+    async def scenario() -> None:
+        app = create_app(FakeNode().service, lambda what, error: pytest.fail(f"{what}: {error!r}"))
+        settings = GatewaySettings(head_timeout_s=2)
+        server = HttpServer(app, await bind("127.0.0.1", 0, 1.0), read_tls(*files), settings)
+        await server.started()
+        address = httpx.URL(server.url)
+        silent = [
+            await asyncio.open_connection(address.host, address.port, local_addr=("127.0.0.2", 0))
+            for _ in range(40)
+        ]
+        await until(lambda: server.figures()["refused_by_rate"] == 32)
+        assert server.figures()["handshakes_under_way"] == 8, "half of the places are for others"
+        transport = httpx.AsyncHTTPTransport(
+            local_address="127.0.0.3", verify=ssl.create_default_context(cafile=files[0])
+        )
+        async with httpx.AsyncClient(transport=transport, base_url=server.url, timeout=20) as http:
+            assert (await http.get("/v1/health")).status_code == 200
+        async with asyncio.timeout(30):
+            while server.figures()["handshakes_under_way"]:
+                await asyncio.sleep(0.05)
+        for _, writer in silent:
+            writer.close()
+        await server.stop()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scenario())
 
 
 def test_tls_needs_both_files_and_they_must_be_what_they_say(files: tuple[str, str], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import uvloop
 from gateway_fake_node import FakeNode, membership_of
 
 from actors.gateway.answers import network_mark
@@ -56,7 +57,14 @@ class Edge:
         return int(answer.split(b" ")[1])
 
 
-def serve(scenario: Callable[[Edge], Awaitable[None]], keys: ApiKeys | None = None, **settings: Any) -> None:
+def serve(
+    scenario: Callable[[Edge], Awaitable[None]],
+    keys: ApiKeys | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    **settings: Any,
+) -> None:
+    """Run a scenario against a server on the loop that gateways run on, or another one."""
+
     async def run() -> None:
         node, faults = FakeNode(), []
         chosen = GatewaySettings(**settings)
@@ -70,7 +78,8 @@ def serve(scenario: Callable[[Edge], Awaitable[None]], keys: ApiKeys | None = No
             await server.stop()
         assert faults == []
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run())
 
 
 def keys_of_all_roles() -> ApiKeys:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 from gateway_fake_node import until
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from actors.gateway import listener
 from actors.gateway.answers import NETWORK_HEADER, network_mark
 from actors.gateway.limits import ClientRates
 from actors.gateway.server import STARTS_EACH_PASS
@@ -110,7 +114,10 @@ def test_a_refused_stream_is_no_fault_of_the_gateway(caplog: pytest.LogCaptureFi
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_a_client_opens_connections_at_his_rate() -> None:
+@pytest.mark.parametrize("loop_factory", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_a_client_opens_connections_at_his_rate(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
     async def scenario(edge: Edge) -> None:
         request = f"GET /v1/health HTTP/1.1\r\nhost: {edge.host}\r\n\r\n".encode()
         heads = await asyncio.gather(*[_head(_said(edge, ATTACKER, request)) for _ in range(60)])
@@ -121,7 +128,34 @@ def test_a_client_opens_connections_at_his_rate() -> None:
         assert edge.server.figures()["refused_by_rate"] == 60 - seen[200]
         assert _status(await _head(_said(edge, HONEST, request))) == 200
 
-    serve(scenario, client_connections_rate_max=10)
+    serve(scenario, loop_factory=loop_factory, client_connections_rate_max=10)
+
+
+def test_connections_wait_while_no_descriptor_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "FULL_PAUSE_S", 0.05)
+
+    async def scenario(edge: Edge) -> None:
+        acceptor = edge.server._acceptor
+        plain, tries = acceptor._listener, []
+
+        class Full:
+            """A socket of a process that has too many open, three times."""
+
+            def accept(self) -> Any:
+                tries.append(1)
+                if len(tries) <= 3:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return plain.accept()
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(plain, name)
+
+        acceptor._listener = Full()  # type: ignore[assignment]
+        request = f"GET /v1/health HTTP/1.1\r\nhost: {edge.host}\r\n\r\n".encode()
+        assert _status(await _head(_said(edge, HONEST, request))) == 200
+        assert len(tries) > 3
+
+    serve(scenario)
 
 
 def test_a_handshake_that_cannot_be_read_names_the_network() -> None:
