@@ -32,20 +32,20 @@ LATER_VERSION = b"\x02"
 """Of an offer of transactions: what a node of today ignores, and blames nobody for."""
 
 
-class _Observer:
-    """A connection that has proved an identity of its own making."""
+class Visitor:
+    """A connection that has proved an identity: one of its own making, or a member's by its key."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, genesis_hash: bytes
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, local: LocalIdentity
     ) -> None:
         self.reader, self.writer = reader, writer
-        handshake = Handshake(LocalIdentity(os.urandom(32), genesis_hash), os.urandom(32), initiator=True)
+        handshake = Handshake(local, os.urandom(32), initiator=True)
         self.wire = Connection(handshake, SendQueue(4_096, QUEUE_BYTES), QUEUE_BYTES)
         self.heard: list[Message] = []
 
     async def introduce(self) -> None:
         """Shake hands and say hello. Raises `ConnectionError`."""
-        await self._flush()
+        await self.flush()
         while not self.wire.transcript_hash:
             await self.hear()
         hello = messages.encode(Hello(os.urandom(8), b"", "attack"))
@@ -55,7 +55,7 @@ class _Observer:
         """Send a message; credit of the other side is not waited for."""
         self.wire.queue.credit(priority, QUEUE_BYTES)
         self.wire.send(priority, body, head)
-        await self._flush()
+        await self.flush()
 
     async def hear(self) -> None:
         """Take what the node says next. Raises `ConnectionError` when it says nothing any more."""
@@ -78,7 +78,8 @@ class _Observer:
                 self.heard.clear()
                 await self.hear()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Send what waits, credit for what was heard among it."""
         self.writer.writelines(self.wire.data_to_send(QUEUE_BYTES))
         await self.writer.drain()
 
@@ -105,9 +106,10 @@ class _Attacker:
         self._stack.callback(writer.close)
         return reader, writer
 
-    async def observer(self, source: str) -> _Observer:
+    async def observer(self, source: str) -> Visitor:
         """An introduced observer. Raises `OSError` or `TimeoutError`."""
-        observer = _Observer(*await self.open(source), self.genesis_hash)
+        local = LocalIdentity(os.urandom(32), self.genesis_hash)
+        observer = Visitor(*await self.open(source), local)
         await observer.introduce()
         return observer
 
