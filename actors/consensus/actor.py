@@ -19,6 +19,7 @@ from ray.exceptions import RayError
 
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.clocks import Clocks
+from actors.consensus.installing import RETRY_PAUSE_S
 from actors.consensus.membership import (
     change_here,
     decode_answer,
@@ -29,7 +30,7 @@ from actors.consensus.membership import (
 )
 from actors.consensus.neighbours import Neighbours
 from actors.consensus.network_clock import NetworkClock
-from actors.consensus.participation import RETRY_PAUSE_S, Neighbourhood, Participation
+from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import BlockRefusedError, Work
 from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL, NodePorts
 from actors.consensus.producing import DRAW_TIMEOUT_S, Producer
@@ -50,6 +51,7 @@ from actors.storage.raft_log import RaftRecord
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 from actors.validator.crew.actor import Crew
 
+SEEK_TIMEOUT_S = 5.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
 
 
@@ -132,6 +134,7 @@ class Consensus(Shell):
             fetch=self._fetch,
             read_body=self._read_body,
             catch_up=self._catch_up,
+            seek_proof=self._seek_proof,
             unreachable=(RayError, ValidatorsUnavailableError, *FAILURES),
             on_trace=self._write_trace if self._trace_path else None,
             clock_us=self._clocks.monotonic_us,
@@ -415,6 +418,18 @@ class Consensus(Shell):
             await asyncio.sleep(RETRY_PAUSE_S)
             return
         await peer.catch_up.remote()
+
+    async def _seek_proof(self, height: int) -> None:
+        peer = self._peer
+        if peer is None:
+            return
+        try:
+            async with asyncio.timeout(SEEK_TIMEOUT_S):
+                sealed = await peer.ask_headers.remote(self._others(), max(height, 1), 2)
+        except (RayError, TimeoutError):
+            return  # whoever is refused is tried again later, and so is this
+        for header in sealed:
+            self._proving.shown(header)
 
     def _others(self) -> list[bytes]:
         return self._part.engine.replica.others() if self._part.engine else []

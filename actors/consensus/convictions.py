@@ -9,8 +9,8 @@
 - A time too far ahead of this node's clock is no proof of a lie: the leader is refused as long, nothing is
   kept, and it is heard again as soon as a certificate says that it was right (`acquit`).
 
-A certificate overrules this node: for a block that it refused, or at a height where it committed another, the
-certificate says that its own state is wrong (`contradiction`).
+A certificate overrules this node: for a block that it refused, or where it committed another one at that
+height or as its parent, the certificate says that its own state is wrong (`contradiction`).
 
 Refusals, hashes and leaders are bounded; the oldest go first.
 """
@@ -138,8 +138,14 @@ class Convictions:
         reason = self._refused.pop(digest, "")
         if reason:
             return f"block {header.height}, {digest.hex()}, is certified, and this node refused it: {reason}"
-        own = self._committed.get(header.height, digest)
-        if own != digest:
-            what = f"this node committed {own.hex()} at that height"
-            return f"block {header.height}, {digest.hex()}, is certified, and {what}"
+        return self.fork(header)
+
+    def fork(self, header: Header) -> str:
+        """What a proven header says against the blocks that this node committed, or nothing."""
+        digest = header.hash()
+        for height, certified in ((header.height, digest), (header.height - 1, header.parent_hash)):
+            own = self._committed.get(height, certified)
+            if own != certified:
+                what = f"this node committed {own.hex()} at height {height}, where that has {certified.hex()}"
+                return f"block {header.height}, {digest.hex()}, is certified, and {what}"
         return ""

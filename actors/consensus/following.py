@@ -21,7 +21,7 @@ from actors.consensus.bodies import Bodies, Body
 from actors.consensus.engine import Engine
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
-from actors.consensus.raft import Entry, EntryKind, Role
+from actors.consensus.raft import Entry, EntryKind, ProtocolViolationError, RaftError, Role
 from actors.consensus.raft.messages import AppendRequest
 from actors.ledger.block import Header
 
@@ -38,12 +38,17 @@ Prove = Callable[[Header], Awaitable[None]]
 
 
 class LeaderRefusedError(RuntimeError):
-    """`member` put forward, as leader, a block that this node found invalid, or that does not arrive. early:
-    the header of one whose time alone is refused."""
+    """`member` put forward, as leader, a block that this node found invalid, or that does not arrive, or it
+    said what no correct leader says. early: the header of one whose time alone is refused."""
 
     def __init__(self, member: int, refusal: BlockRefusedError, early: Header | None = None) -> None:
         super().__init__(str(refusal))
         self.member, self.refusal, self.early = member, refusal, early
+
+    @property
+    def contradicts(self) -> bool:
+        """True if what the leader said does not go with what is committed here: one of both is wrong."""
+        return isinstance(self.__cause__, ProtocolViolationError)
 
 
 class RestandError(RuntimeError):
@@ -82,7 +87,7 @@ class Following:
 
     async def run(self) -> None:
         """Take requests until cancelled. Raises RestandError, or LeaderRefusedError for a block that the
-        leader put forward and this node found invalid."""
+        leader put forward and this node found invalid, and for a request that the core refuses."""
         engine = self._engine
         while True:
             request = engine.interrupted or await engine.appends.get()
@@ -90,10 +95,16 @@ class Following:
                 await self._drain()
                 continue
             engine.interrupted = request
-            if self._raft.role is Role.LEADER or request.term < self._raft.term:
-                engine.step(request)
-            else:
-                await self._take(request)
+            try:
+                if self._raft.role is Role.LEADER or request.term < self._raft.term:
+                    engine.step(request)
+                else:
+                    await self._take(request)
+            except RaftError as error:  # it would be refused again and again
+                engine.interrupted = None
+                reason = f"its leader says what no correct one does: {error}"
+                refusal = BlockRefusedError(self._pipeline.tip.height + 1, reason)
+                raise LeaderRefusedError(request.sender, refusal) from error
             engine.interrupted = None
 
     async def accept(self, sealed: Sealed) -> None:
@@ -111,8 +122,9 @@ class Following:
                 await self._drain()
                 log = self._raft.log
                 fits = log.term_at(part.prev_index) == part.prev_term
-                if not fits or entry is None or log.term_at(entry.index) == entry.term:
-                    self._engine.step(part)
+                decided = entry is None or entry.index <= self._raft.commit_index
+                if not fits or entry is None or decided or log.term_at(entry.index) == entry.term:
+                    self._engine.step(part)  # which refuses what would replace a committed entry
                     if not fits:
                         return
                     continue

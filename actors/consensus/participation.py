@@ -23,13 +23,15 @@ from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.engine import Engine, OvertakenError
 from actors.consensus.following import Fetch, Following, LeaderRefusedError, ReadBody, RestandError
+from actors.consensus.installing import RETRY_PAUSE_S, Until, catch_up_until, drained
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, Sealed
 from actors.consensus.ports import NodePorts
 from actors.consensus.producing import Producer
 from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
 from actors.consensus.raft.terms import term_ceiling
-from actors.consensus.replica import Head, Replica, StoredLog, installation
+from actors.consensus.replica import Head, LogRecord, Replica, StoredLog, installation
+from actors.consensus.setbacks import Setbacks
 from actors.consensus.stages import StageTimes
 from actors.consensus.standing import Standing, describe_standing
 from actors.consensus.timekeeping import Timekeeper
@@ -43,7 +45,6 @@ from actors.shell import first_line
 if TYPE_CHECKING:
     from loguru import Logger
 
-RETRY_PAUSE_S = 0.1
 _OWN_FAILURES = (RaftError, PipelineBrokenError, OvertakenError, TimeoutError, ValueError)
 
 
@@ -52,6 +53,7 @@ class Neighbourhood:
     """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down.
 
     read_body decodes a block that rode on a message. catch_up takes proven blocks from other nodes.
+    seek_proof has others show what is certified at a height and the next, to be heeded.
     clock_us is monotonic, time is what headers say.
     """
 
@@ -68,6 +70,7 @@ class Neighbourhood:
     fetch: Fetch
     read_body: ReadBody
     catch_up: Callable[[], Awaitable[None]]
+    seek_proof: Callable[[int], Awaitable[None]]
     unreachable: tuple[type[Exception], ...]
     on_trace: Callable[[TraceRecord], None] | None
     clock_us: Callable[[], int]
@@ -86,7 +89,8 @@ class Participation:
         self.pipeline: Pipeline | None = None
         self.head: dict[str, Any] = {}
         self.ready = asyncio.Event()
-        self.halted = ""
+        self.halted = self._fork = ""
+        self._setbacks, self._worked = Setbacks(), ("", 0)
         self._halting = asyncio.Event()
         self.recoveries = 0
         self._elections_before = 0
@@ -98,6 +102,11 @@ class Participation:
         genesis, engine = self._node.genesis, self.engine
         standing = describe_standing(genesis, engine.replica.raft) if engine else ""
         return {"halted": self.halted, "standing": standing}
+
+    @property
+    def height(self) -> int:
+        """Of the last block that is committed here."""
+        return self.engine.replica.head.height if self.engine else int(self.head.get("height", 0))
 
     @property
     def elections(self) -> int:
@@ -114,7 +123,17 @@ class Participation:
             for task in (part, halting, telling):
                 task.cancel()
             await asyncio.gather(part, halting, telling, return_exceptions=True)
+        await self._keep_verdict()
         await self._close()
+
+    async def _keep_verdict(self) -> None:
+        """That a block committed here is proven wrong is kept on the disk, for `check` and the next start."""
+        if not self._fork:
+            return
+        try:
+            await self._node.ports.write(None, b"", LogRecord(halted=self._fork.encode()))
+        except self._failures as error:
+            self._log.warning("the next start will not know why this node stopped: {}", first_line(error))
 
     def halt(self, reason: str) -> None:
         """This node's own state is wrong, as a certificate proves: stop, loudly, once."""
@@ -128,7 +147,10 @@ class Participation:
         if self._node.convictions.acquit(header):
             self._log.warning("block {} is final, whose time this member refused", header.height)
         self._node.time.certified(header.time_ms)
-        if contradiction := self._node.convictions.contradiction(header):
+        convictions = self._node.convictions
+        if not self.halted:
+            self._fork = convictions.fork(header)
+        if contradiction := convictions.contradiction(header):
             self.halt(contradiction)
 
     async def _keep_on(self) -> None:
@@ -137,11 +159,18 @@ class Participation:
                 await self._recover()
                 await self._take_part()
             except self._failures as error:
+                failure = f"{type(error).__name__}: {first_line(error)}"
                 self.recoveries += 1
-                self._log.warning("recovering after {}: {}", type(error).__name__, first_line(error))
+                setback = self._setbacks.note(type(error).__name__, self.height)
+                if setback.told:
+                    self._log.warning("recovering after {} ({} in a row)", failure, setback.times)
+                await asyncio.sleep(setback.pause_s)
             except Exception as error:  # noqa: BLE001 -- a bug: say so, and go on from what is durable
                 self.recoveries += 1
-                self._log.exception("recovering after an unexpected error: {}", first_line(error))
+                setback = self._setbacks.note(type(error).__name__, self.height)
+                if setback.told:
+                    self._log.exception("recovering after an unexpected error: {}", first_line(error))
+                await asyncio.sleep(setback.pause_s)
             await asyncio.sleep(RETRY_PAUSE_S)
 
     # --- recover -----------------------------------------------------------------------------------------
@@ -154,8 +183,12 @@ class Participation:
         await node.producer.release()
         self.head = dict(head)
         node.time.certified(int(head["time_ms"]))
+        if head["height"]:
+            node.convictions.committed(head["height"], bytes.fromhex(head["hash"]))
         if self.member:
             stored = await node.storage.raft_state.remote(node.ports.epoch)
+            if stored.halted:
+                self.halt(f"{stored.halted.decode()}, as it found before")
             replica = self._replica(stored, Head(head["height"], bytes.fromhex(head["hash"])))
             position, headers = await self._replay(replica)
             self.pipeline = self._new_pipeline(position)
@@ -173,7 +206,8 @@ class Participation:
             self.engine.avoids = lambda who: node.convictions.avoids(who, self._clock_ms())
         else:
             self.pipeline = self._new_pipeline(_position(head))
-        self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
+        if self._setbacks.is_worth_telling:
+            self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
 
     def _watch(self, replica: Replica, standing: Standing) -> None:
         node = self._node
@@ -267,9 +301,14 @@ class Participation:
                 await self._work()
             except RestandError as error:
                 below = error.below
-                self._log.info("{} after {!r}", error, error.__cause__)
+                setback = self._setbacks.note(repr(error.__cause__), self.height)
+                if setback.told:
+                    self._log.info("{} after {!r} ({} in a row)", error, error.__cause__, setback.times)
+                await asyncio.sleep(setback.pause_s)
             except LeaderRefusedError as error:
                 self._refuse(error)
+                if error.contradicts:
+                    await self._node.seek_proof(self.height)
 
     def _clock_ms(self) -> int:
         return self._node.clock_us() // 1000
@@ -300,7 +339,7 @@ class Participation:
             return
         if pipeline is not None:
             await pipeline.close()
-        await _drained(engine)
+        await drained(engine)
         async with node.ports.gate.closed():
             node.ports.epoch, _ = await node.storage.fence.remote()
             position, _ = await self._replay(engine.replica, below)
@@ -314,35 +353,20 @@ class Participation:
         node, ports = self._node, self._node.ports
         if self.pipeline is not None:
             await self.pipeline.close()
-        await _drained(engine)
+        await drained(engine)
         async with ports.gate.closed():
             ports.epoch, head = await node.storage.fence.remote()
             self.pipeline = pipeline = self._new_pipeline(_position(head))
-            self._log.info("behind the leader's log: catching up from height {}", head["height"])
-            ports.persist_stage = stage = _Until(ports, snapshot.digest)
+            if self._setbacks.is_worth_telling:
+                self._log.info("behind the leader's log: catching up from height {}", head["height"])
+            ports.persist_stage = stage = Until(ports, snapshot.digest)
             if head["hash"] == snapshot.digest.hex():
                 stage.reached.set()
             while not stage.reached.is_set():
-                await self._catch_up(pipeline, stage.reached)
+                await node.seek_proof(pipeline.tip.height)
+                await catch_up_until(stage.reached, pipeline, node.catch_up)
             await pipeline.close()
         await ports.write(None, b"", installation(snapshot))
-
-    async def _catch_up(self, pipeline: Pipeline, reached: asyncio.Event) -> None:
-        """Take what others prove until `reached`, or until they have no more. Raises PipelineBrokenError."""
-        catching = asyncio.ensure_future(self._node.catch_up())
-        reaching = asyncio.ensure_future(reached.wait())
-        try:
-            ends: list[asyncio.Future[Any]] = [catching, reaching, pipeline.broken]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if pipeline.broken.done() and not reached.is_set():
-                pipeline.broken.result()
-            if catching.done() and not reached.is_set():
-                catching.result()
-                await asyncio.sleep(RETRY_PAUSE_S)
-        finally:
-            catching.cancel()
-            reaching.cancel()
-            await asyncio.gather(catching, reaching, return_exceptions=True)
 
     # --- work --------------------------------------------------------------------------------------------
 
@@ -367,7 +391,10 @@ class Participation:
             following = Following(engine, pipeline, node.bodies, *ways, node.time)
             ports.persist_stage = following.accept
             duty = asyncio.create_task(following.run())
-        self._log.info("{} in term {}", engine.replica.raft.role.value, engine.replica.raft.term)
+        working = engine.replica.raft.role.value, engine.replica.raft.term
+        if working != self._worked:
+            self._worked = working
+            self._log.info("{} in term {}", *working)
         if engine.replica.leads or len(engine.replica.members) > 1:
             self.ready.set()
         await self._until_changed(engine, pipeline, duty)
@@ -406,34 +433,6 @@ class Participation:
 
     def _vote(self, header: Header, term: int) -> bytes:
         return sign_vote(self._node.signer, self._node.ports.network, header, term)
-
-
-class _Until:
-    """A persist stage that takes proven blocks up to one, which `reached` tells of, and none after it."""
-
-    def __init__(self, ports: NodePorts, last: bytes) -> None:
-        self._ports, self._last = ports, last
-        self.reached = asyncio.Event()
-
-    async def __call__(self, sealed: Sealed) -> None:
-        if self.reached.is_set():
-            raise OvertakenError("the log goes on from here")
-        await self._ports.take_proven(sealed)
-        if sealed.digest == self._last:
-            self.reached.set()
-
-
-async def _drained(engine: Engine) -> None:
-    """Wait until all that was handed to the disk is on it. Raises what ended the engine, if it has ended."""
-    drained = asyncio.ensure_future(engine.drained.wait())
-    ends: list[asyncio.Future[Any]] = [drained, engine.failed]
-    try:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if engine.failed.done():
-            engine.failed.result()
-    finally:
-        drained.cancel()
-        await asyncio.gather(drained, return_exceptions=True)
 
 
 def _position(head: dict[str, Any]) -> Position:

@@ -14,7 +14,7 @@ from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.engine import Engine
 from actors.consensus.witness import Evidence
-from actors.ledger.block import HEADER_BYTES, Header, decode_header
+from actors.ledger.block import HEADER_BYTES, Header, decode_header, decode_sealed_header
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SIGNATURE_BYTES
@@ -43,6 +43,15 @@ class Proving:
             self._log.warning("an announced certificate is malformed: {}", error)
             return
         self._take(header, message[HEADER_BYTES:])
+
+    def shown(self, sealed_header: bytes) -> None:
+        """A header with all that proves it, which somebody was asked for."""
+        try:
+            sealed = decode_sealed_header(sealed_header)
+        except FormatError as error:
+            self._log.warning("a header that was asked for is malformed: {}", error)
+            return
+        self._take(sealed.header, sealed.certificate.encode())
 
     def answered(self, identity: bytes, header: Header, answer: bytes) -> None:
         """What a member answered who was asked to prove a block."""

@@ -44,6 +44,7 @@ class LogRecord:
     base: bytes = b""
     first_index: int = 0
     entries: tuple[bytes, ...] = ()
+    halted: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class StoredLog:
     base: bytes
     entries: tuple[bytes, ...]
     disk: bytes = b""  # which memory this is
+    halted: bytes = b""  # why this memory is proven wrong, as text
 
 
 @dataclass(frozen=True, slots=True)

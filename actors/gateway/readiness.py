@@ -99,6 +99,8 @@ class Readiness:
             "peer does not answer": observes and self._peer is not None and peer is None,
             "no peer is connected, so nothing can be followed": cut_off,
         }
+        for refused in status.get("refused_leaders") or ():
+            lasting[f"its leader is refused: {refused['reason']}"] = _lacks_leader(status)
         if observes and peer is not None:
             found += self._lag(int(status.get("height", 0)), int(peer.get("known_head", 0)))
         if observes and peer is not None and peer.get("halted"):

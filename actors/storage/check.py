@@ -43,6 +43,7 @@ from actors.storage.disk import FAMILIES, HEAD_KEY, Disk
 from actors.storage.errors import CorruptionError, StorageError
 from actors.storage.formats import Delta, Head, decode_delta, decode_head, height_key, seal, unseal
 from actors.storage.history import Retention
+from actors.storage.raft_log import FAMILY, halted
 from actors.storage.recovery import base_of, head_root
 from actors.storage.snapshot_store import SnapshotStore
 from actors.storage.snapshots import Columns, decode_manifest, open_chunk
@@ -112,7 +113,14 @@ def check(
         raise CorruptionError("meta", b"network".hex(), "missing: this directory holds no chain")
     found = Findings()
     checking = _Check(disk, genesis, read_allocation, hash_rows, found, progress)
-    for step in (checking.seals, checking.chain, checking.accounts, checking.index, checking.snapshots):
+    for step in (
+        checking.seals,
+        checking.verdict,
+        checking.chain,
+        checking.accounts,
+        checking.index,
+        checking.snapshots,
+    ):
         try:
             step()
         except CorruptionError as error:
@@ -162,6 +170,11 @@ class _Check:
             except CorruptionError as error:
                 self._found.add(Problem(*error.args))
             self._found.values[family] = count
+
+    def verdict(self) -> None:
+        """Whether this chain was proven wrong while it was in use."""
+        if why := halted(self._disk):
+            self._found.add(Problem(FAMILY, "halted", why.decode(errors="replace")))
 
     def chain(self) -> None:
         """Walk the committed chain; execute it again where there is a state to begin with."""

@@ -5,6 +5,7 @@ Column family `raft`:
     "h"             hard state: the term and the vote cast in it
     "s"             snapshot: the state that stands for the log up to its index
     "b"             index u64 of the last entry that compaction dropped, then the bytes that describe it
+    "x"             why the chain on this disk is proven wrong: the text with which Consensus stopped for good
     "d"             which memory this is, and the number of its last start, see disk_identity.py
     "e" + index     one entry; the index is big-endian, so that entries sort
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # Consensus imports this file for the record alone, and no da
     from actors.storage.disk import Batch, Disk
 
 FAMILY = "raft"
-_HARD_STATE, _SNAPSHOT, _BASE, _DISK, _ENTRY = b"h", b"s", b"b", b"d", b"e"
+_HARD_STATE, _SNAPSHOT, _BASE, _DISK, _ENTRY, _HALTED = b"h", b"s", b"b", b"d", b"e", b"x"
 _INDEX = struct.Struct(">Q")
 _AFTER_ALL_ENTRIES = _ENTRY + b"\xff" * 9
 
@@ -44,6 +45,7 @@ class RaftRecord:
     base: bytes = b""
     first_index: int = 0
     entries: tuple[bytes, ...] = ()
+    halted: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,16 @@ class RaftState:
     base: bytes
     entries: tuple[bytes, ...]
     disk: bytes = b""
+    halted: bytes = b""
 
 
 def _entry_key(index: int) -> bytes:
     return _ENTRY + _INDEX.pack(index)
+
+
+def halted(disk: Disk) -> bytes:
+    """Why the chain of an open directory is proven wrong; empty if it is not."""
+    return disk.get(FAMILY, _HALTED) or b""
 
 
 class RaftLog:
@@ -93,6 +101,7 @@ class RaftLog:
             base[_INDEX.size :],
             tuple(entries),
             (self.disk_identity() or b"")[:IDENTITY_BYTES],
+            halted(self._disk),
         )
 
     def disk_identity(self) -> bytes | None:
@@ -112,6 +121,8 @@ class RaftLog:
             batch.put(FAMILY, _SNAPSHOT, record.snapshot)
             batch.put(FAMILY, _BASE, _INDEX.pack(record.base_index), record.base)
             self._last_index = record.base_index
+        if record.halted:
+            batch.put(FAMILY, _HALTED, record.halted)
         if record.hard_state:
             batch.put(FAMILY, _HARD_STATE, record.hard_state)
         if not record.entries:

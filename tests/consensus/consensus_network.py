@@ -62,7 +62,7 @@ class FakeDisk:
         self.certificates: dict[int, bytes] = {}
         self.hard_state = b""
         self.entries: list[bytes] = []
-        self.snapshot = self.base = b""
+        self.snapshot = self.base = self.halted = b""
         self.base_index = 0
         self.epoch = self.executed = 0
         self.failing: set[str] = set()
@@ -92,7 +92,10 @@ class FakeDisk:
 
     def _raft_state(self, epoch: int) -> StoredLog:
         assert epoch == self.epoch
-        return StoredLog(self.hard_state, self.snapshot, self.base_index, self.base, tuple(self.entries))
+        entries = tuple(self.entries)
+        return StoredLog(
+            self.hard_state, self.snapshot, self.base_index, self.base, entries, halted=self.halted
+        )
 
     def _replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
         assert epoch == self.epoch
@@ -103,6 +106,7 @@ class FakeDisk:
 
     def write(self, record: LogRecord) -> None:
         self.hard_state = record.hard_state or self.hard_state
+        self.halted = record.halted or self.halted
         if record.snapshot:
             self.snapshot, self.base_index, self.base = record.snapshot, record.base_index, record.base
             self.entries = []
@@ -294,6 +298,7 @@ class FakeMember:
             fetch=self.fetch,
             read_body=self.read_body,
             catch_up=self.catch_up,
+            seek_proof=self.seek_proof,
             unreachable=(ConnectionError,),
             on_trace=None,
             clock_us=clock_us,
@@ -338,6 +343,13 @@ class FakeMember:
                 await future
             except PipelineBrokenError:
                 return
+
+    async def seek_proof(self, height: int) -> None:
+        await asyncio.sleep(0.001)
+        for other in self.network.others(self):
+            for at in (height, height + 1):
+                if other.disk.height >= at > 0:
+                    self.take(other.disk.blocks[at][0], other.disk.certificates[at])
 
     @staticmethod
     def read_body(raw: bytes) -> Body | None:

@@ -29,13 +29,13 @@ from actors.line import Line, Spoken, call
 from actors.peer import messages
 from actors.peer.actor import Peer
 from actors.peer.advertise import is_published_to
-from actors.peer.catchup import serve_chain, synchronise
+from actors.peer.catchup import HEADERS_METHOD, serve_chain, synchronise
 from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
 from actors.peer.config import Member, PeerConfig, PeerLimits, parse_address
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.kademlia.records import EndpointRecord
-from actors.peer.messages import BlockWanted
+from actors.peer.messages import BlockWanted, Span
 from actors.peer.network import ChannelHandler, Network
 from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book
 from actors.peer.node.blocks import BlockExchange, OfferedBlock
@@ -213,6 +213,17 @@ class NodePeer(Shell, Peer):
         calls = [self._running().request(identity, PROOF_METHOD, wanted, PROOF_DEADLINE_S) for identity in to]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         return [(who, said) for who, said in zip(to, answers, strict=True) if isinstance(said, bytes)]
+
+    async def ask_headers(self, to: list[bytes], height: int, count: int) -> list[bytes]:
+        """Ask members for the sealed headers from `height` on, as bytes that nobody has checked."""
+        wanted = messages.encode(Span(height, count))
+        calls = [self._running().request(who, HEADERS_METHOD, wanted, PROOF_DEADLINE_S) for who in to]
+        found: list[bytes] = []
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(answer, bytes):
+                with contextlib.suppress(ProtocolError):
+                    found += messages.decode_blobs(answer).items[:count]
+        return found
 
     async def add_seeds(self, addresses: list[str]) -> None:
         """As `Peer.add_seeds`; they are also remembered over the end of this process."""
