@@ -382,9 +382,9 @@ _MISTAKES = (ConfigurationError, DirectoryError, FormatError, TooLittleMemoryErr
 
 def main() -> None:
     """Entry point of `node.py` and `raychain`."""
-    from actors import offline
+    from actors import offline, repair
     from actors.doctor.command import doctor
-    from actors.gateway import commands
+    from actors.gateway import commands, membership_commands
     from actors.up import up
     from bench import demo, hunts, registry
     from bench.attack.commands import command_attack
@@ -400,6 +400,7 @@ def main() -> None:
     app.add_typer(bench_app, name="bench")
     app.add_typer(commands.app)
     app.add_typer(offline.app)
+    repair.register(membership_commands.app)
     app.add_typer(soak_commands.app)
     for name, hunt in hunts.APPS.items():
         app.add_typer(hunt, name=name)

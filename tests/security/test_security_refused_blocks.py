@@ -74,7 +74,7 @@ def test_a_false_block_of_a_higher_term_convicts_its_leader_and_halts_nobody(fal
         _, others = await at_work(network)
         liar = others[0]
         honest = [m for m in network.members if m is not liar]
-        await network.settle()  # or a block of the same index is committed first, and its header not looked at
+        await network.settle()  # or another block takes that index, and the false one is not looked at
         for _ in range(3):
             for victim in honest:
                 assert victim.part.engine is not None

@@ -1,0 +1,49 @@
+"""`members repair-term`: on the data directory of a member that is not running. Imports no Ray."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from actors.console import UserError, emit, explained
+from actors.directory import DirectoryError
+from actors.ledger.rows import FormatError
+from actors.offline import DataDir, Json, NodeName, opened, place_of
+from actors.storage.errors import StorageError
+
+
+def register(members_app: typer.Typer) -> None:
+    """Add the command to those of `members`."""
+    members_app.command("repair-term")(explained(DirectoryError, FormatError, StorageError)(repair_term))
+
+
+def repair_term(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: Json = False) -> None:
+    """Bring a stopped member's term back to what its log supports, where a lie lifted it beyond elections.
+
+    Only for a member whose `status` asks for it. Set the machine's clock right first: what elections can have
+    reached is told by the age of the network.
+    """
+    from actors.consensus.raft.terms import term_ceiling
+    from actors.consensus.replica import StoredLog
+    from actors.consensus.term_repair import TermRepairError
+    from actors.consensus.term_repair import repair_term as repaired
+    from actors.storage.raft_log import RaftLog, RaftRecord
+
+    place = place_of(data_dir, node)
+    disk = opened(place, read_only=False)
+    try:
+        log = RaftLog(disk)
+        stored = StoredLog(**asdict(log.read()))
+        repair = repaired(stored, term_ceiling(int(time.time() * 1000) - place.genesis.created_ms))
+        batch = disk.batch()
+        log.put(batch, RaftRecord(hard_state=repair.hard_state))
+        batch.write(sync=True)
+    except TermRepairError as error:
+        raise UserError(str(error)) from None
+    finally:
+        disk.close()
+    told = {name: value for name, value in asdict(repair).items() if name != "hard_state"}
+    emit({"node": place.database.parent.name, **told}, as_json, title="term repaired")
