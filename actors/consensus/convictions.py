@@ -136,9 +136,11 @@ class Convictions:
         """A proven certificate names this header: what that says against this node, or nothing."""
         digest = header.hash()
         reason = self._refused.pop(digest, "")
+        if fork := self.fork(header):
+            return fork
         if reason:
             return f"block {header.height}, {digest.hex()}, is certified, and this node refused it: {reason}"
-        return self.fork(header)
+        return ""
 
     def fork(self, header: Header) -> str:
         """What a proven header says against the blocks that this node committed, or nothing."""
