@@ -51,7 +51,6 @@ from actors.storage.raft_log import RaftRecord
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 from actors.validator.crew.actor import Crew
 
-SEEK_TIMEOUT_S = 5.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
 
 
@@ -118,6 +117,7 @@ class Consensus(Shell):
             published=self._committed,
             others=self._others,
             add_proof=self._proving.answered,
+            show=self._proving.shown,
             unreachable=(RayError,),
         )
         return Neighbourhood(
@@ -134,7 +134,6 @@ class Consensus(Shell):
             fetch=self._fetch,
             read_body=self._read_body,
             catch_up=self._catch_up,
-            seek_proof=self._seek_proof,
             unreachable=(RayError, ValidatorsUnavailableError, *FAILURES),
             on_trace=self._write_trace if self._trace_path else None,
             clock_us=self._clocks.monotonic_us,
@@ -418,18 +417,6 @@ class Consensus(Shell):
             await asyncio.sleep(RETRY_PAUSE_S)
             return
         await peer.catch_up.remote()
-
-    async def _seek_proof(self, height: int) -> None:
-        peer = self._peer
-        if peer is None:
-            return
-        try:
-            async with asyncio.timeout(SEEK_TIMEOUT_S):
-                sealed = await peer.ask_headers.remote(self._others(), max(height, 1), 2)
-        except (RayError, TimeoutError):
-            return  # whoever is refused is tried again later, and so is this
-        for header in sealed:
-            self._proving.shown(header)
 
     def _others(self) -> list[bytes]:
         return self._part.engine.replica.others() if self._part.engine else []

@@ -53,7 +53,6 @@ class Neighbourhood:
     """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down.
 
     read_body decodes a block that rode on a message. catch_up takes proven blocks from other nodes.
-    seek_proof has others show what is certified at a height and the next, to be heeded.
     clock_us is monotonic, time is what headers say.
     """
 
@@ -70,7 +69,6 @@ class Neighbourhood:
     fetch: Fetch
     read_body: ReadBody
     catch_up: Callable[[], Awaitable[None]]
-    seek_proof: Callable[[int], Awaitable[None]]
     unreachable: tuple[type[Exception], ...]
     on_trace: Callable[[TraceRecord], None] | None
     clock_us: Callable[[], int]
@@ -308,7 +306,7 @@ class Participation:
             except LeaderRefusedError as error:
                 self._refuse(error)
                 if error.contradicts:
-                    await self._node.seek_proof(self.height)
+                    await self._node.ports.seek_proof(self.height)
 
     def _clock_ms(self) -> int:
         return self._node.clock_us() // 1000
@@ -363,7 +361,7 @@ class Participation:
             if head["hash"] == snapshot.digest.hex():
                 stage.reached.set()
             while not stage.reached.is_set():
-                await node.seek_proof(pipeline.tip.height)
+                await ports.seek_proof(pipeline.tip.height)
                 await catch_up_until(stage.reached, pipeline, node.catch_up)
             await pipeline.close()
         await ports.write(None, b"", installation(snapshot))

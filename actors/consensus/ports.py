@@ -22,6 +22,7 @@ from actors.consensus.replica import LogRecord
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.signing import Signer
 
+SEEK_TIMEOUT_S = 5.0
 RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL = "raft", "certificate", "clock"
 CHANGE_METHOD = "change_member"
 
@@ -114,6 +115,7 @@ class NodePorts:
     published: Callable[[Header, bytes, Any], Awaitable[None]]
     others: Callable[[], list[bytes]]
     add_proof: Callable[[bytes, Header, bytes], None]
+    show: Callable[[bytes], None]
     unreachable: tuple[type[Exception], ...]
     epoch: int = 0
     gate: Gate = field(default_factory=Gate)
@@ -237,3 +239,15 @@ class NodePorts:
                 self.add_proof(identity, header, answer)
         except self.unreachable:
             await asyncio.sleep(0.1)
+
+    async def seek_proof(self, height: int) -> None:
+        """Have the others show what is certified at `height` and the next; the next time if they do not answer."""
+        peer = self.peer()
+        if peer is None:
+            return
+        try:
+            async with asyncio.timeout(SEEK_TIMEOUT_S):
+                for sealed_header in await peer.ask_headers.remote(self.others(), max(height, 1), 2):
+                    self.show(sealed_header)
+        except (*self.unreachable, TimeoutError):
+            return

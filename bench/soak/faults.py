@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -29,6 +31,7 @@ HOLD_S = 2.0
 HOUR_MS = 3_600_000
 YEAR_MS = 365 * 24 * HOUR_MS
 _DUTY_STOPPED_S, _DUTY_RUNNING_S = 0.08, 0.02
+_SURVIVES_A_WIPE = ("node.key", "journal", "logs")
 Heal = Callable[[], None]
 
 
@@ -134,6 +137,52 @@ def _kill_node(target: Target) -> Injected:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return Injected(f"{node.folder.name}: {len(pids)} processes")
+
+
+def _terminate(target: Target) -> Injected:
+    """A node's processes are asked to end, as a supervisor asks; each closes what it holds and comes back."""
+    node = target.node()
+    pids = [int(facts["pid"]) for facts in node.health().values() if facts is not None]
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    return Injected(f"{node.folder.name}: {len(pids)} processes")
+
+
+def _wipe_disk(target: Target) -> Injected:
+    """A member loses its chain, its log, all that it signed and whom it knew; key, logs and journal are
+    elsewhere, and so is what its configuration would say: where clients find its gateway. It has
+    healed when the others have given it its vote again, and it knows."""
+    node = target.node()
+    folder = Path(node.folder.path)
+    lost = folder.with_name(f"{folder.name}.lost-{time.monotonic_ns()}")
+    lost.mkdir()
+    pids = [int(facts["pid"]) for facts in node.health().values() if facts is not None]
+    for path in list(folder.iterdir()):
+        if path.name not in _SURVIVES_A_WIPE and path.suffix != ".port":
+            path.rename(lost / path.name)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(lost)
+
+    def heal() -> None:
+        name = str(node.folder.name)
+        row = next((row for row in _members(target) if row["name"] == name), {})
+        known = row.get("role"), row.get("disk")
+        standing = node.call("consensus", "status", timeout_s=20)["standing"]
+        if standing or known != ("voter", "named"):
+            raise LookupError(f"{name} is {known[0]}, its disk {known[1]}: {standing}")
+
+    return Injected(str(node.folder.name), heal)
+
+
+def _members(target: Target) -> list[dict[str, Any]]:
+    """As whoever leads sees them. Raises LookupError while nobody does."""
+    for node in filter(_leads, target.nodes):
+        rows: list[dict[str, Any]] = node.call("consensus", "members", timeout_s=20)
+        return rows
+    raise LookupError("nobody leads")
 
 
 def _rolling_restart(target: Target) -> Injected:
@@ -337,6 +386,8 @@ KINDS: dict[str, Kind] = {
     "kill_gateway": Kind("SIGKILL of a gateway", _kill("gateway")),
     "kill_peer": Kind("SIGKILL of a Peer", _kill("peer")),
     "kill_node": Kind("SIGKILL of all processes of a node", _kill_node, local_only=True),
+    "terminate_node": Kind("SIGTERM of all processes of a node", _terminate, local_only=True),
+    "wipe_disk": Kind("a member loses its chain and log", _wipe_disk, 3, local_only=True),
     "rolling_restart": Kind("every node or actor restarted in turn", _rolling_restart, local_only=True),
     "pause": Kind("SIGSTOP of an actor, then SIGCONT", _pause, local_only=True),
     "slow_disk": Kind("Storage stands still four fifths of the time", _slow_disk, local_only=True),

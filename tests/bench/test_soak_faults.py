@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
+from actors.directory import NodeFolder
 from bench.soak import driver as driving
 from bench.soak import faults
 from bench.soak.commands import app
@@ -205,6 +209,56 @@ class Leader(Node):
             return {"refused": "another change is under way"}
         self.role = {"remove": "out", "add": "learner", "promote": "voter"}[arguments[0]]
         return {"action": arguments[0]}
+
+
+class Wiped(Leader):
+    """A node in a folder, with one real process: a voter until they notice, then a learner for a while."""
+
+    actors: ClassVar[dict[str, Any]] = {"storage": None}
+
+    def __init__(self, path: Path, pid: int) -> None:
+        super().__init__(refusals=0)
+        self.pid, self.folder, self.looked = pid, NodeFolder("node-1", path, bytes(32)), 0
+
+    def health(self) -> dict[str, Any]:
+        return {"storage": {"pid": self.pid}}
+
+    def call(self, actor: str, method: str, *arguments: Any, **named: Any) -> Any:
+        if method == "status":
+            return {"role": "leader", "standing": "its disk is new" if self.looked < 3 else ""}
+        if method == "members":
+            self.looked += 1
+            role, disk = ("learner", "awaited") if self.looked == 2 else ("voter", "named")
+            return [{"name": "node-1", "role": role, "disk": disk}]
+        return super().call(actor, method, *arguments, **named)
+
+
+@pytest.mark.parametrize(
+    ("fault", "number"), [("wipe_disk", signal.SIGKILL), ("terminate_node", signal.SIGTERM)]
+)
+def test_a_whole_node_ends_and_a_wiped_one_has_nothing_but_its_key_and_journal(
+    tmp_path: Path, fault: str, number: int
+) -> None:
+    folder = tmp_path / "node-1"
+    for name in ("db", "journal", "logs"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "file").write_text("something")
+    for name in ("node.key", "acknowledged"):
+        (folder / name).write_text("something")
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    node = Wiped(folder, victim.pid)
+    injected = KINDS[fault].inject(Target([node], random.Random(1), 1, lambda _text: None))
+    assert victim.wait(timeout=60) == -number
+    left = {path.name for path in folder.iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} == {"node-1"}
+    if fault == "terminate_node":
+        assert left == {"db", "journal", "logs", "node.key", "acknowledged"}
+        return
+    assert left == {"journal", "logs", "node.key"}
+    for role, disk in (("voter", "named"), ("learner", "awaited")):
+        with pytest.raises(LookupError, match=f"node-1 is {role}, its disk {disk}: its disk is new"):
+            injected.heal()
+    injected.heal()
 
 
 def test_a_refused_change_of_members_is_asked_for_again(

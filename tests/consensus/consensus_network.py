@@ -56,8 +56,8 @@ class RemoteMethod:
 class FakeDisk:
     """What Storage would keep, and the calls of it that the loop makes. State roots are hashes of heights."""
 
-    def __init__(self, genesis: Genesis) -> None:
-        self.genesis_hash = genesis.hash()
+    def __init__(self, genesis: Genesis, identity: bytes = b"") -> None:
+        self.genesis_hash, self.identity = genesis.hash(), identity
         self.blocks: dict[int, tuple[Header, bytes]] = {}
         self.certificates: dict[int, bytes] = {}
         self.hard_state = b""
@@ -94,7 +94,7 @@ class FakeDisk:
         assert epoch == self.epoch
         entries = tuple(self.entries)
         return StoredLog(
-            self.hard_state, self.snapshot, self.base_index, self.base, entries, halted=self.halted
+            self.hard_state, self.snapshot, self.base_index, self.base, entries, self.identity, self.halted
         )
 
     def _replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
@@ -236,6 +236,13 @@ class FakePorts:
     async def compact(self, record: LogRecord) -> None:
         self._disk.compact(record)
 
+    async def seek_proof(self, height: int) -> None:
+        await asyncio.sleep(0.001)
+        for other in self._member.network.others(self._member):
+            for at in (height, height + 1):
+                if other.disk.height >= at > 0:
+                    self._member.take(other.disk.blocks[at][0], other.disk.certificates[at])
+
     async def find_certificate(self, header: Header) -> None:
         await asyncio.sleep(0)
         height, digest, certifier = header.height, header.hash(), self._member.certifier
@@ -274,7 +281,7 @@ class FakeMember:
         self.network, self.number = network, number
         self.signer = network.signers[number - 1]
         self.identity = self.signer.public_key
-        self.disk = FakeDisk(network.genesis)
+        self.disk = FakeDisk(network.genesis, network.new_identity())
         self.time_ms = 5
         self.start()
 
@@ -298,7 +305,6 @@ class FakeMember:
             fetch=self.fetch,
             read_body=self.read_body,
             catch_up=self.catch_up,
-            seek_proof=self.seek_proof,
             unreachable=(ConnectionError,),
             on_trace=None,
             clock_us=clock_us,
@@ -323,6 +329,12 @@ class FakeMember:
         await asyncio.gather(self.task, return_exceptions=True)
         await self.part._close()
 
+    async def wipe(self) -> None:
+        """Crash, and come back with nothing but the key."""
+        await self.crash()
+        self.disk = FakeDisk(self.network.genesis, self.network.new_identity())
+        self.start()
+
     @property
     def leads(self) -> bool:
         return self.part.engine is not None and self.part.engine.replica.leads
@@ -344,13 +356,6 @@ class FakeMember:
             except PipelineBrokenError:
                 return
 
-    async def seek_proof(self, height: int) -> None:
-        await asyncio.sleep(0.001)
-        for other in self.network.others(self):
-            for at in (height, height + 1):
-                if other.disk.height >= at > 0:
-                    self.take(other.disk.blocks[at][0], other.disk.certificates[at])
-
     @staticmethod
     def read_body(raw: bytes) -> Body | None:
         block = decode_block(raw, 10, 10)
@@ -370,7 +375,9 @@ class FakeMember:
 class FakeNetwork:
     """All members, and a wire that loses, delays and reorders by the seed."""
 
-    def __init__(self, seed: int, loss: float = 0.0, retain_entries: int = 1000) -> None:
+    def __init__(self, seed: int, loss: float = 0.0, retain_entries: int = 1000, disks: bool = False) -> None:
+        """disks: members' memories have identities, as real ones have, and the network has to be founded."""
+        self._disks_made, self._has_disks = 0, disks
         self.rng = random.Random(seed)
         self.loss, self.delay_s_max = loss, 0.002
         self.cut: set[int] = set()
@@ -382,6 +389,11 @@ class FakeNetwork:
         members = [Member(f"node-{n}", s.public_key.hex()) for n, s in enumerate(self.signers, 1)]
         self.genesis = Genesis(2, "test", 0, members, 1, 1, bytes(32).hex(), 10, 10, 0, 1)
         self.members = [FakeMember(self, number) for number in range(1, COUNT + 1)]
+
+    def new_identity(self) -> bytes:
+        """One that no disk has had; empty where disks have none."""
+        self._disks_made += 1
+        return self._disks_made.to_bytes(16, "big") if self._has_disks else b""
 
     def others(self, member: FakeMember) -> list[FakeMember]:
         return [other for other in self.members if other is not member and self._connected(member, other)]

@@ -1,6 +1,7 @@
 """The peer of a whole node, driven without Ray: blocks between members, and what a restart remembers."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from actors.line import Exchange, Spoken
 from actors.peer.config import ConfigError
 from actors.peer.errors import RequestError
 from actors.peer.node import actor as room
+from actors.peer.node import address_book
 from actors.peer.node.actor import NodePeer
 from actors.peer.node.address_book import ADDRESSES_MAX, AddressBook, decode_address_book
 from actors.settings import LogSettings, PeerSettings
@@ -288,15 +290,24 @@ def test_several_are_asked_at_once_and_the_silent_are_left_out(
     run(scenario)
 
 
+@pytest.mark.parametrize("emptied", [False, True])
 def test_a_restarted_peer_keeps_its_port_and_finds_the_others_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emptied: bool
 ) -> None:
+    """One that was emptied is found by the others, at the port that follows from its key."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(address_book, "USUAL_PORTS", range(port, port + 1))  # nobody else's in these tests
+
     async def scenario() -> None:
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
             before, other = await address_of(a), await address_of(b)
             await a.add_seeds([other])
             await eventually_connected(a, MEMBERS[1].public_key)
+            await eventually_connected(b, MEMBERS[0].public_key)
             await a.stop()
+            if emptied:
+                (tmp_path / "node-0" / "peers.json").unlink()
             again = open_peer(tmp_path, 0, Storage())
             assert (await again.start())["address"] == before
             await eventually_connected(again, MEMBERS[1].public_key)

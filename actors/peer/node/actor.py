@@ -37,7 +37,7 @@ from actors.peer.gossip import Delivery, Verdict
 from actors.peer.kademlia.records import EndpointRecord
 from actors.peer.messages import BlockWanted, Span
 from actors.peer.network import ChannelHandler, Network
-from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book
+from actors.peer.node.address_book import FILE_NAME, AddressBook, decode_address_book, usual_port
 from actors.peer.node.blocks import BlockExchange, OfferedBlock
 from actors.peer.outgoing import Outgoing, ShardCalls, Told
 from actors.peer.snapshots import serve_snapshots
@@ -444,7 +444,7 @@ def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes, book: Ad
         members=tuple(Member(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
         seeds=tuple(dict.fromkeys((*settings.seeds, *book.addresses))),
         listen_host=settings.host,
-        listen_port=settings.port or book.port,
+        listen_port=settings.port or book.port or usual_port(Signer(seed).public_key),
         advertise_address=settings.advertise or None,
         allow_observers=settings.allow_observers,
         limits=limits,

@@ -1,11 +1,13 @@
 """What a peer remembers over a restart: its own port, and where members were reached last.
 
 So a peer that was killed comes back where the others look for it and knows where to look for them, also
-when its configuration names neither (a network on loopback, where every port is a free one).
+when its configuration names neither (a network on loopback, where every port is a free one). One whose
+folder was emptied remembers nothing: it takes the port that follows from its key, where the others look.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 import msgspec
@@ -17,6 +19,8 @@ from actors.peer.errors import ConfigError
 ADDRESSES_MAX = 64
 """At the bound the one that was confirmed longest ago is forgotten."""
 FILE_NAME = "peers.json"
+USUAL_PORTS = range(20_000, 32_000)
+"""Above those of services and of Ray's workers, below those that systems give to outgoing connections."""
 
 
 class AddressBook(Struct, frozen=True):
@@ -39,6 +43,12 @@ class AddressBook(Struct, frozen=True):
     def encode(self) -> bytes:
         """JSON."""
         return msgspec.json.encode(self)
+
+
+def usual_port(identity: bytes) -> int:
+    """Where the node of this key listens if neither its configuration nor its book names a port; any free one
+    where that is taken."""
+    return USUAL_PORTS[int.from_bytes(hashlib.sha256(identity).digest()[:8], "big") % len(USUAL_PORTS)]
 
 
 def decode_address_book(data: bytes) -> AddressBook:

@@ -6,7 +6,7 @@ what the cores want (world.py, replica.py, network.py, disk.py), the invariants 
 (invariants.py), and what clients saw goes to a linearizability checker (linearizability.py). Cores with known
 bugs (bugs.py) show that it can fail.
 
-`simulate(seeds)` runs many; 1,000,000 of them take about two hours on one core.
+`simulate(seeds)` runs many, on all cores if asked to.
 """
 
 from .run import hunt, simulate, try_schedule

@@ -36,6 +36,11 @@ class Amnesia:
             if name in enabled:
                 for _ in range(rng.randint(1, 4)):
                     world.at(rng.uniform(100.0, end_ms), storm)
+        if "wipe" in enabled:
+            for _ in range(rng.randint(0, 3)):
+                world.at(rng.uniform(300.0, end_ms), self._side_with_the_deposed)
+        if {"wipe", "founding"} <= enabled:
+            world.at(rng.uniform(100.0, 700.0), self._wipe)
         if "refound" in enabled:
             world.at(1.0, self._found_without_one)
 
@@ -45,6 +50,43 @@ class Amnesia:
         """A member loses its disk while it is down."""
         replica = self.rng.choice(list(self.world.replicas.values()))
         self._replace(replica, self._empty())
+
+    def _side_with_the_deposed(self) -> None:
+        """A leader is cut off, and another one elected. Then one of those who elected it loses its disk, and
+        comes back at the side of the leader that was cut off, which may not have noticed."""
+        world = self.world
+        for leader in world.leaders()[:1]:
+            name = world.network.cut(self._between(leader, list(world.replicas)))
+            world.at(world.now_ms + 600.0, world.network.heal, name)
+            self._await_rival(leader, name, world.now_ms + 400.0)
+
+    def _between(self, replica: Replica, others: list[int]) -> frozenset[tuple[int, int]]:
+        pairs = [pair for m in others for pair in ((replica.id, m), (m, replica.id))]
+        return frozenset(pair for pair in pairs if pair[0] != pair[1])
+
+    def _await_rival(self, leader: Replica, cut: int, until_ms: float) -> None:
+        world, rng = self.world, self.rng
+        leaders = world.leaders()
+        if world.now_ms > until_ms or leader not in leaders:
+            return
+        if leaders[0] is leader:
+            world.at(world.now_ms + 3.0, self._await_rival, leader, cut, until_ms)
+            return
+        rival = leaders[0]
+        others = [r for r in world.replicas.values() if r not in (leader, rival)]
+        if not others:
+            return
+        turncoat = rng.choice(others)
+        world.write(rival)
+        after_ms = world.now_ms + rng.uniform(5.0, 40.0)
+        world.at(after_ms, self._replace, turncoat, self._empty(), False, 1.0)
+        world.at(after_ms, world.network.heal, cut)
+        apart = self._between(rival, list(world.replicas)) | self._between(
+            turncoat, [m for m in world.replicas if m != leader.id]
+        )
+        world.at(after_ms, self._part, apart, 400.0)
+        for _ in range(4):
+            world.at(after_ms + rng.uniform(50.0, 300.0), self._write_somewhere)
 
     def _empty(self) -> Disk:
         return Disk(genesis(self.world.voters))
@@ -76,7 +118,9 @@ class Amnesia:
         """The network leads to the copy alone for a while."""
         self.world.deaf_until_ms[replica.id] = self.world.now_ms + self.rng.uniform(50.0, 500.0)
 
-    def _replace(self, replica: Replica, disk: Disk, reckless: bool = False) -> None:
+    def _replace(
+        self, replica: Replica, disk: Disk, reckless: bool = False, down_ms_max: float = 0.0
+    ) -> None:
         world, rng = self.world, self.rng
         if world.now_ms > self.end_ms or self._is_last_to_know(replica):
             return
@@ -86,16 +130,16 @@ class Amnesia:
             self.lost = True
         world.crash(replica)
         world.put_disk(replica, disk)
-        world.at(world.now_ms + rng.choice((1.0, 30.0, 400.0)) * rng.random(), world.restart, replica)
+        down_ms = (down_ms_max or rng.choice((1.0, 30.0, 400.0))) * rng.random()
+        world.at(world.now_ms + down_ms, world.restart, replica)
 
     def _is_last_to_know(self, victim: Replica) -> bool:
         """Whether nobody would be left who knows this network: what begins then is another, and not judged.
 
-        Before it is founded one loss is enough; it may need an operator if a founding was under way.
+        Before it is founded it bears one loss, whatever stage the founding is in.
         """
         if not self.world.invariants.committed:
             self._losses_early += 1
-            self.lost = True
             return self._losses_early > 1
         halves = [(c, half) for c in self._configurations() for half in (c.voters, c.outgoing) if half]
         return not all(any(self._is_kept(c, member, victim) for member in half) for c, half in halves)
@@ -148,9 +192,9 @@ class Amnesia:
         for _ in range(6):
             world.at(then_ms + rng.uniform(300.0, 900.0), self._write_somewhere)
 
-    def _part(self, pairs: frozenset[tuple[int, int]]) -> None:
+    def _part(self, pairs: frozenset[tuple[int, int]], for_ms: float = 1000.0) -> None:
         name = self.world.network.cut(pairs)
-        self.world.at(self.world.now_ms + 1000.0, self.world.network.heal, name)
+        self.world.at(self.world.now_ms + for_ms, self.world.network.heal, name)
 
     def _write_somewhere(self) -> None:
         for leader in self.world.leaders():

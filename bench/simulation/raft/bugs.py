@@ -295,6 +295,21 @@ class HeartbeatForAnyDisk(Raft):
     _HEARS = _rewired(HeartbeatRequest, _on_any_heartbeat)
 
 
+class ReadmissionWithoutJoint(Raft):
+    """Names a voter's new disk by one entry for which that disk counts at once."""
+
+    def _readmit(self) -> None:
+        now = self.configuration
+        if not now.disks or now.is_joint or self.log.configuration_index > self.commit_index:
+            return
+        for member, known in self._progress.items():
+            if member in now.voters and known.disk and now.disk_of(member) != known.disk:
+                disks = {**dict(now.disks), member: known.disk}
+                named = msgspec.structs.replace(now, disks=tuple(sorted(disks.items())))
+                self._append_own(configuration_entry(self.log.last_index + 1, self.term, named))
+                return
+
+
 class RemovedMemberCounts(Raft):
     """Hears everybody whose key the network has ever known."""
 
@@ -339,6 +354,7 @@ PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
     (FoundedByMajority, frozenset(("refound",))),
     (CountsUnnamedDisk, frozenset(("wipe", "crash"))),
     (HeartbeatForAnyDisk, frozenset(("backup", "assassin"))),
+    (ReadmissionWithoutJoint, frozenset(("wipe", "straggle"))),
     (RemovedMemberCounts, frozenset(("outcast",))),
     (TermsUnbounded, frozenset(("outcast",))),
 )

@@ -50,6 +50,8 @@ class Certification:
             return
         if raft.term != replica.signed_term:
             replica.signed_term, replica.signed_index = raft.term, raft.commit_index
+        if raft.durable_index <= replica.signed_index:  # nobody signs what may be gone after a crash
+            return
         upto = raft.signable_index
         if upto <= replica.signed_index:
             return

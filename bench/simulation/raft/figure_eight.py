@@ -18,6 +18,7 @@ from .replica import Replica
 from .world import World
 
 ALONE_MS, PATIENCE_MS = 30.0, 1500.0
+GIVEN_UP = 5
 
 
 class FigureEight:
@@ -46,7 +47,7 @@ class FigureEight:
         elif self._step == 2 and replica is self._first:
             self._step = 3
             after_ms = self._rng.uniform(0.5, 4.0 + 2.0 * world.write_ms_max)
-            world.at(world.now_ms + after_ms, world.crash, replica)
+            world.at(world.now_ms + after_ms, self._crash, replica)
             world.at(world.now_ms + after_ms, self._return, self._second)
         elif self._step == 3 and replica is self._second:
             self._step = 4
@@ -63,7 +64,11 @@ class FigureEight:
         pairs = {(replica.id, other) for other in others} | {(other, replica.id) for other in others}
         self._cuts.append(self._world.network.cut(frozenset(pairs)))
         self._world.at(self._world.now_ms + 0.1, self._world.write, replica)
-        self._world.at(self._world.now_ms + ALONE_MS, self._world.crash, replica)
+        self._world.at(self._world.now_ms + ALONE_MS, self._crash, replica)
+
+    def _crash(self, replica: Replica) -> None:
+        if self._step < GIVEN_UP:  # nobody would bring it back once the attempt is given up
+            self._world.crash(replica)
 
     def _return(self, replica: Replica) -> None:
         if self._cuts:
@@ -71,7 +76,7 @@ class FigureEight:
         self._world.restart(replica)
 
     def _give_up(self) -> None:
-        self._step = 5
+        self._step = GIVEN_UP
         while self._cuts:
             self._world.network.heal(self._cuts.pop())
         for replica in (self._first, self._second):

@@ -23,7 +23,13 @@ from bench.simulation.raft.run import HUNT_SEEDS_MAX
 
 SEEDS = int(os.environ.get("RAYCHAIN_RAFT_SEEDS", "400"))
 # The rarest bugs take some hundred schedules to show; they are hunted in long runs, and by `simulate`.
-RARE = {bugs.VoteNotPersisted, bugs.VoteCountsUnwritten, bugs.CommitOlderTerm, bugs.SignWithoutVote}
+RARE = {
+    bugs.VoteNotPersisted,
+    bugs.VoteCountsUnwritten,
+    bugs.CommitOlderTerm,
+    bugs.SignWithoutVote,
+    bugs.ReadmissionWithoutJoint,
+}
 LONG = SEEDS >= 5000
 HUNTED = [raft_type for raft_type, _ in bugs.PLANTED if LONG or raft_type not in RARE]
 
@@ -128,6 +134,14 @@ def test_the_report_has_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report["violations"] == 0
     assert report["steps"] > 300
     assert report["planted_bugs"] == report["planted_bugs_found"] == 2
+
+
+def test_processes_that_share_the_work_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.simulation.raft.run.PLANTED", ())
+    told: list[tuple[int, int]] = []
+    shared = simulate(45, 700, lambda done, total: told.append((done, total)), processes=2)
+    assert shared == simulate(45, 700)
+    assert told == [(done, 45) for done in range(1, 46)]
 
 
 def test_a_violation_is_reported_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
