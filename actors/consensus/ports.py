@@ -241,7 +241,7 @@ class NodePorts:
             await asyncio.sleep(0.1)
 
     async def seek_proof(self, height: int) -> None:
-        """Have the others show what is certified at `height` and the next; the next time if they do not answer."""
+        """Have the others show what is certified at `height` and the next; nothing, if they do not answer."""
         peer = self.peer()
         if peer is None:
             return
@@ -249,5 +249,7 @@ class NodePorts:
             async with asyncio.timeout(SEEK_TIMEOUT_S):
                 for sealed_header in await peer.ask_headers.remote(self.others(), max(height, 1), 2):
                     self.show(sealed_header)
-        except (*self.unreachable, TimeoutError):
+        except self.unreachable:
+            return
+        except TimeoutError:
             return

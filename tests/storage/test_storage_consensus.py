@@ -70,6 +70,7 @@ def participation(handle, store, producer):
         published=producer.committed,
         others=list,
         add_proof=lambda *_: None,
+        show=lambda _sealed: None,
         unreachable=(ConnectionError,),
     )
     node = Neighbourhood(

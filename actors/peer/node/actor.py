@@ -220,9 +220,8 @@ class NodePeer(Shell, Peer):
         calls = [self._running().request(who, HEADERS_METHOD, wanted, PROOF_DEADLINE_S) for who in to]
         found: list[bytes] = []
         for answer in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(answer, bytes):
-                with contextlib.suppress(ProtocolError):
-                    found += messages.decode_blobs(answer).items[:count]
+            with contextlib.suppress(ProtocolError):
+                found += messages.decode_blobs(answer).items[:count] if isinstance(answer, bytes) else ()
         return found
 
     async def add_seeds(self, addresses: list[str]) -> None:
