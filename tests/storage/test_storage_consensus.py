@@ -18,6 +18,7 @@ from test_storage_calls import ACCOUNTS, GENESIS, Handle, open_storage, until
 from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
+from actors.consensus.network_clock import NetworkClock
 from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import Work
 from actors.consensus.ports import NodePorts
@@ -73,8 +74,9 @@ def participation(handle, store, producer):
         show=lambda _sealed: None,
         unreachable=(ConnectionError,),
     )
+    settings, clock_us = ConsensusSettings(), lambda: time.monotonic_ns() // 1000
     node = Neighbourhood(
-        settings=ConsensusSettings(),
+        settings=settings,
         genesis=GENESIS,
         signer=SIGNER,
         storage=handle,
@@ -89,8 +91,8 @@ def participation(handle, store, producer):
         catch_up=None,
         unreachable=(ConnectionError, *FAILURES),
         on_trace=None,
-        clock_us=lambda: time.monotonic_ns() // 1000,
-        wall_ms=lambda: 5,
+        clock_us=clock_us,
+        time=NetworkClock(GENESIS.member_keys, settings.clock_ahead_ms_max, lambda: 5, clock_us),
         rng=random.Random(1),
     )
     return Participation(node, logger.bind(node="one"))
