@@ -107,16 +107,21 @@ class Submitter:
         return offered, spent_s
 
     async def offer(self, seconds: float) -> tuple[int, float]:
-        """Rows answered for, and the seconds it took. Raises RuntimeError for an answer other than 200."""
+        """Rows answered for, and the seconds it took: at least one request a connection.
+
+        Raises RuntimeError for an answer other than 200.
+        """
         began, statuses, offered = time.perf_counter(), set[int](), 0
 
         async def work(request: bytearray, rows: Any) -> None:
             nonlocal offered
             connection = await connect(self._url)
-            while time.perf_counter() - began < seconds:
+            while True:
                 statuses.add(await connection.ask(bytes(request)))
                 rows["nonce"] += 1
                 offered += len(rows)
+                if time.perf_counter() - began >= seconds:
+                    break
             connection.close()
 
         await asyncio.gather(*(work(*request) for request in self._requests))

@@ -173,6 +173,7 @@ def test_a_network_runs_where_a_container_leaves_it_little(place: Path, home: st
     assert report["nothing_lost"] is True
 
 
+@pytest.mark.slow_trial
 def test_a_network_that_a_host_cannot_bear_says_so_in_one_sentence(place: Path) -> None:
     with memory_group(1 << 30) as limited, contextlib.ExitStack() as stack:
         runs = {

@@ -34,7 +34,8 @@ def test_an_up_is_private_and_stops_in_order_while_a_client_waits(tmp_path: Path
     up = Up(tmp_path / "data", *SMALL, "--set", "node.stop_timeout_s=20")
     url = up.url()
     family = family_of(up)
-    environment = psutil.Process(family[-1].pid).environ()
+    environments = [process.environ() for process in family]
+    environment = next(each for each in environments if "RAYCHAIN_SOCKETS" in each)
     session = Path(environment["RAYCHAIN_SOCKETS"]).parent
 
     listening = [
