@@ -22,7 +22,8 @@ settings.register_profile(
 settings.load_profile("raychain")
 
 PROCESSES_MAX = 4
-NETWORKS_OF_THEIR_OWN = ("tests/cluster/test_cluster_up.py",)
+# Files that start networks of their own: one after the other, as starting several at once overloads a host.
+OWN_NETWORKS = tuple(f"test_trials_{name}" for name in ("memory", "network", "process", "stopping", "time"))
 TRIALS = ("quick", "all")
 # What takes longest comes first, so that no process is left alone with it at the end.
 FOLDERS_FIRST = ("cluster", "trials", "simulation", "storage", "peer", "mempool", "validator", "gateway")
@@ -40,18 +41,17 @@ def folder_of(path: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run all tests in one process more than there are cores, since those that start networks wait half of
-    their time; chosen ones in this process, unless `-n` says otherwise."""
+    """Run all tests in two processes or more; chosen ones in this process, unless `-n` says otherwise."""
     option, whole = config.option, config.args_source is pytest.Config.ArgsSource.TESTPATHS
     chosen = hasattr(config, "workerinput") or option.usepdb or not whole
     if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and not chosen:
-        option.numprocesses = min(PROCESSES_MAX, 1 + len(os.sched_getaffinity(0)))
+        option.numprocesses = max(2, min(PROCESSES_MAX, len(os.sched_getaffinity(0))))
         option.dist = "loadscope"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One process has the Ray cluster and all its tests; the others take what is left, file by file."""
+    """One process has the Ray cluster and every network; the others take what is left, file by file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneCluster(LoadScopeScheduling):
@@ -60,7 +60,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             if folder == "simulation":  # whose tests share nothing
                 return nodeid
             file = nodeid.partition("::")[0]
-            return folder if folder == "cluster" and file not in NETWORKS_OF_THEIR_OWN else file
+            networks = folder == "cluster" or file.removesuffix(".py").endswith(OWN_NETWORKS)
+            return "cluster" if networks else file
 
     if config.option.dist not in ("load", "loadscope"):
         return None  # asked for by name
@@ -70,9 +71,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels once, before the worker processes would each compile the same."""
-    signal.signal(
-        signal.SIGHUP, signal.SIG_DFL
-    )  # which `nohup` and its like leave ignored, for children, too
+    # `nohup` and its like leave it ignored, for children, too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "slow_trial: runs with --trials all only")
     if not hasattr(config, "workerinput"):
         from node import warm_kernels
