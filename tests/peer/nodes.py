@@ -38,9 +38,13 @@ def config_of(index: int, members: int = 0, **changes: Any) -> PeerConfig:
 
 
 @asynccontextmanager
-async def running(*configs: PeerConfig) -> AsyncIterator[list[Network]]:
-    """Start these nodes, stop them at the end."""
+async def running(
+    *configs: PeerConfig, before: Callable[[Network], object] = lambda _: None
+) -> AsyncIterator[list[Network]]:
+    """Start these nodes, stop them at the end. before: called with each, before the first connects."""
     networks = [Network(config) for config in configs]
+    for network in networks:
+        before(network)
     try:
         for network in networks:
             await network.start(record_sequence=1)

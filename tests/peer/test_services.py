@@ -14,11 +14,14 @@ from tests.peer.nodes import config_of, eventually, joined, running
 
 def test_nodes_find_each_other_from_one_seed() -> None:
     async def scenario() -> None:
-        async with running(config_of(0, 3)) as (seed,):
-            seeds = (str(seed.address),)
-            Discovery(seed)
-            async with running(*(config_of(index, 3, seeds=seeds) for index in (1, 2, 3))) as others:
-                found = [Discovery(network) for network in others]
+        found: list[Discovery] = []
+
+        def discover(network: Network) -> None:
+            found.append(Discovery(network))
+
+        async with running(config_of(0, 3), before=Discovery) as (seed,):
+            configs = [config_of(index, 3, seeds=(str(seed.address),)) for index in (1, 2, 3)]
+            async with running(*configs, before=discover) as others:
                 everyone = {network.identity for network in (seed, *others)}
                 for network in (seed, *others):
                     await eventually(
