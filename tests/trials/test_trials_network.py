@@ -60,6 +60,9 @@ class Two:
         return connect(f"{self.url.replace('http', 'ws')}/v1/events?topic=blocks{query}", proxy=None)
 
 
+pytestmark = pytest.mark.slow_trial
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
     options = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]

@@ -30,6 +30,7 @@ def family_of(up: Up) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+@pytest.mark.slow_trial
 def test_an_up_is_private_and_stops_in_order_while_a_client_waits(tmp_path: Path) -> None:
     up = Up(tmp_path / "data", *SMALL, "--set", "node.stop_timeout_s=20")
     url = up.url()
