@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -448,3 +448,21 @@ class FakeNetwork:
     async def close(self) -> None:
         for member in self.members:
             await member.crash()
+
+
+def run(
+    seed: int,
+    scenario: Callable[[FakeNetwork], Awaitable[None]],
+    prepare: Callable[[FakeNetwork], None] = lambda _: None,
+) -> None:
+    """Run a scenario on a network of its own. prepare: called before anything else happens in it."""
+
+    async def whole() -> None:
+        network = FakeNetwork(seed)
+        prepare(network)
+        try:
+            await scenario(network)
+        finally:
+            await network.close()
+
+    asyncio.run(whole())

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from consensus.consensus_network import FakeMember, FakeNetwork
+from consensus.consensus_network import run as run_network
 
 from actors.consensus.convictions import REFUSED_MS_MIN, Convictions
 from actors.ledger.block import Header
@@ -16,17 +17,12 @@ NOON_MS, YEAR_MS = 1_800_000_000_000, 365 * 86_400_000
 
 
 def run(seed: int, scenario: Callable[[FakeNetwork], Awaitable[None]], told: bool = True) -> None:
-    async def whole() -> None:
-        network = FakeNetwork(seed)
+    def at_noon(network: FakeNetwork) -> None:
         network.clocks_told = told
         for member in network.members:
             member.time_ms = NOON_MS
-        try:
-            await scenario(network)
-        finally:
-            await network.close()
 
-    asyncio.run(whole())
+    run_network(seed, scenario, at_noon)
 
 
 async def at_work(network: FakeNetwork) -> tuple[FakeMember, list[FakeMember]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 import pytest
-from consensus.consensus_network import FakeMember, FakeNetwork
+from consensus.consensus_network import FakeMember, FakeNetwork, run
 from loguru import logger
 
 from actors.consensus.raft import Entry, EntryKind, HardState, encode
@@ -26,17 +26,6 @@ def lines() -> Iterator[list[str]]:
     sink = logger.add(lambda message: said.append(str(message)), format="{level} {message}")
     yield said
     logger.remove(sink)
-
-
-def run(seed: int, scenario: Callable[[FakeNetwork], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        network = FakeNetwork(seed)
-        try:
-            await scenario(network)
-        finally:
-            await network.close()
-
-    asyncio.run(whole())
 
 
 async def at_work(network: FakeNetwork) -> tuple[FakeMember, FakeMember, FakeMember]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from consensus.consensus_network import FakeMember, FakeNetwork, small_body
+from consensus.consensus_network import FakeMember, FakeNetwork, run, small_body
 
 from actors.consensus.convictions import REFUSED_MS_MAX, REFUSED_MS_MIN, Convictions
 from actors.consensus.pipeline import Position, Work
@@ -17,17 +16,6 @@ from actors.consensus.raft.messages import AppendRequest
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
-
-
-def run(seed: int, scenario: Callable[[FakeNetwork], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        network = FakeNetwork(seed)
-        try:
-            await scenario(network)
-        finally:
-            await network.close()
-
-    asyncio.run(whole())
 
 
 async def at_work(network: FakeNetwork) -> tuple[FakeMember, list[FakeMember]]:

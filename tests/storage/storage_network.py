@@ -94,6 +94,19 @@ class Driver:
         return [self.persist(self.execute(count))[0].hash for _ in range(blocks)]
 
 
+def stopped_node(data: Path, blocks: int, accounts: int = 20) -> tuple[Path, Chain]:
+    """The folder of a node with so many blocks in a data directory, and its chain, still open."""
+    genesis, allocation = make_genesis(accounts)
+    folder = data / "node-1"
+    folder.mkdir(parents=True)
+    (folder / "node.key").touch()
+    (data / "genesis.json").write_bytes(genesis.encode())
+    (data / "allocation.bin").write_bytes(allocation.encode())
+    chain = open_chain(folder / "db", genesis, allocation)
+    Driver(chain, accounts).run(blocks)
+    return folder, chain
+
+
 def certificate(header: Header, network: bytes = bytes(32)) -> bytes:
     """The certificate of the only member; Storage itself does not look at the network."""
     vote = sign_vote(SIGNER, network, header, header.term)

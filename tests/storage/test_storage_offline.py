@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from storage_network import Driver, make_genesis, open_chain
+from storage_network import Driver, make_genesis, open_chain, stopped_node
 from typer.testing import CliRunner
 
 from actors import offline
@@ -32,13 +32,7 @@ def run(*arguments: object) -> dict[str, object]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data directory with a stopped node of five blocks."""
-    folder = tmp_path / "data" / "node-1"
-    folder.mkdir(parents=True)
-    (folder / "node.key").touch()
-    (folder.parent / "genesis.json").write_bytes(GENESIS.encode())
-    (folder.parent / "allocation.bin").write_bytes(ALLOCATION.encode())
-    chain = open_chain(folder / "db", GENESIS, ALLOCATION)
-    Driver(chain, ACCOUNTS).run(5)
+    folder, chain = stopped_node(tmp_path / "data", 5, ACCOUNTS)
     chain.disk.close()
     return folder.parent
 

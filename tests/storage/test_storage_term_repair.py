@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import typer
-from storage_network import Driver, make_genesis, open_chain
+from storage_network import make_genesis, open_chain, stopped_node
 from typer.testing import CliRunner
 
 from actors import repair
@@ -26,13 +26,7 @@ repair.register(APP)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A node's folder in a data directory; it has three blocks, and a log that ends in term 9."""
-    folder = tmp_path / "data" / "node-1"
-    folder.mkdir(parents=True)
-    (folder / "node.key").touch()
-    (folder.parent / "genesis.json").write_bytes(GENESIS.encode())
-    (folder.parent / "allocation.bin").write_bytes(ALLOCATION.encode())
-    chain = open_chain(folder / "db", GENESIS, ALLOCATION)
-    Driver(chain, ACCOUNTS).run(3)
+    folder, chain = stopped_node(tmp_path / "data", 3, ACCOUNTS)
     put(chain, RaftRecord(first_index=1, entries=(msgspec.msgpack.encode(Entry(1, 9, EntryKind.NOOP)),)))
     chain.disk.close()
     return folder
