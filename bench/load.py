@@ -42,6 +42,8 @@ BATCHES_INFLIGHT_MAX = 4_096
 _CONNECTIONS_MAX = 512
 _REQUEST_TIMEOUT_S = 60.0
 _RETRY_PAUSE_S = (0.05, 1.0)
+# A parked row is kept: what it follows is on its way from another gateway. So it is always asked for again.
+_PARKED_S = 60.0
 _BINARY = "application/octet-stream"
 _CODE_MAX = max(Verdict)
 # What httpx lets through when a socket is lost right after it was connected.
@@ -245,16 +247,16 @@ class _Sender:
         durable = bool(plan.durable_every) and unit.number % plan.durable_every == 0
         wait, fate = (plan.durable_wait, DURABLE) if durable else (plan.wait, COMMITTED)
         tally.offered(unit)
-        pause_s, until = _RETRY_PAUSE_S[0], due + plan.retry_s
+        pause_s = _RETRY_PAUSE_S[0]
         for attempts in itertools.count(1):
             url = self._urls[(unit.number + attempts - 1) % len(self._urls)]
             verdicts = await self._attempt(url, unit, wait)
-            again = verdicts is None or bool(_AGAIN & set(verdicts[unit.kinds == VALID].tolist()))
-            if not again or (verdicts is not None and not plan.retry_s):
-                assert verdicts is not None
+            said = set() if verdicts is None else set(verdicts[unit.kinds == VALID].tolist())
+            patience_s = max(plan.retry_s, _PARKED_S if Verdict.PARKED in said else 0.0)
+            if verdicts is not None and (not said & _AGAIN or not patience_s):
                 tally.answered(unit, verdicts, due, attempts, fate)
                 return
-            if time.perf_counter() + pause_s > until:
+            if time.perf_counter() + pause_s > due + patience_s:
                 tally.given_up(unit, due, attempts)
                 return
             await asyncio.sleep(pause_s)

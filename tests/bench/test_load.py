@@ -252,6 +252,15 @@ def test_without_retries_a_failure_is_one(serve: Any, tmp_path: Path) -> None:
     assert set(fate[10:][kinds[10:] == VALID].tolist()) == {REFUSED}
 
 
+def test_what_is_parked_is_waited_for_without_retries_too(serve: Any, tmp_path: Path) -> None:
+    url, _ = serve([Verdict.PARKED, Verdict.NONCE_REUSED, Verdict.POOL_FULL])
+    result, batches, fate = load(url, tmp_path)
+    kinds = np.load(tmp_path / "pool.kinds.npy")
+    assert batches["attempts"].tolist() == [2, 1]
+    assert (result["failed"], result["errors"]) == (0, {"refused POOL_FULL": result["rejected"]})
+    assert set(fate[:10][kinds[:10] == VALID].tolist()) == {COMMITTED}
+
+
 def test_a_record_is_offered_again_at_its_times(serve: Any, tmp_path: Path) -> None:
     url, _ = serve([])
     genesis = SimpleNamespace(network="t", chain_tag=TAG)
