@@ -138,7 +138,8 @@ def run_attacks(settings: Settings, chosen: list[Attack], seconds: float, log: L
                 looks_ms = honest.await_quiet(time.monotonic() + QUIET_S_MAX)
                 log(f"  honest p99 before it: {', '.join(f'{ms:,.0f}' for ms in looks_ms)} ms")
                 row = _one(nodes, honest, each, seconds)
-                log(f"  {'held' if row['held'] else 'NOT HELD'}: {row['detail']}")
+                figures = f"honest p99 {row['honest_p99_ms_during']:,.0f} ms, {row['elections']} elections"
+                log(f"  {'held' if row['held'] else 'NOT HELD'}: {figures}; {row['detail']}")
                 rows.append(row)
     return rows
 
@@ -178,7 +179,7 @@ def _target(nodes: list[Any], seconds: float) -> Target:
 
 def _one(nodes: list[Any], honest: _Honest, each: Attack, seconds: float) -> dict[str, Any]:
     target = _target(nodes, seconds)
-    quiet_s = time.monotonic()
+    quiet_s, term = time.monotonic(), _term(nodes)
     time.sleep(BEFORE_S)
     memory, began_s = _Memory(target.pids), time.monotonic()
     outcome = _attack(each, target)
@@ -201,6 +202,7 @@ def _one(nodes: list[Any], honest: _Honest, each: Attack, seconds: float) -> dic
         "honest_p99_ms_during": _p99_ms(during),
         "memory_mb_max": round(memory.mb_max, 1),
         "seconds": round(ended_s - began_s, 1),
+        "elections": _term(nodes) - term,
         "detail": "; ".join([outcome.detail, *problems]),
     }
 
@@ -255,6 +257,11 @@ def _is_quiet(looks_ms: list[float], first: int) -> bool:
         return True
     fell = len(looks_ms) - first < 2 or last * QUIET_FACTOR < looks_ms[-2]
     return not fell and last < math.inf and last <= QUIET_FACTOR * min(looks_ms)
+
+
+def _term(nodes: list[Any]) -> int:
+    """As the first node has it, which no attack harms."""
+    return int(nodes[0].call("consensus", "status")["term"])
 
 
 def _of_chain(nodes: list[Any]) -> list[str]:
