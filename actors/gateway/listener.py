@@ -1,10 +1,10 @@
-"""Takes the connections of a listening socket some at a time, and of each client at his rate.
+"""Takes the connections of a listening socket, and begins each in its client's turn and at his rate.
 
-The system queues connections in the order in which they came, and an event loop takes all that wait at once:
-a flood of one client would have a whole pass to itself, again and again. Here what is above a client's rate
-is answered in a few microseconds and closed before anything is made for it, and of the others a few are taken
-in each pass. A TLS handshake costs memory before there is a connection that the server counts: of those under
-way each client has a share, and they end by time.
+The system queues connections in the order in which they came, and drops those for which its queue has no
+room, whose clients then try again after seconds: so what waits there is taken at once. What is above a
+client's rate, or his share of those that wait here, is answered in a few microseconds and closed before
+anything is made for it. A TLS handshake costs memory before there is a connection that the server counts: of
+those under way each client has a share, and they end by time.
 
 The loop only says that connections wait, so that it makes no difference which loop it is (uvloop accepts by
 itself whatever it is told to serve).
@@ -18,13 +18,16 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from loguru import logger
 
 from actors.gateway.limits import ClientRates
+from actors.gateway.shares import FairStarts
 from actors.sharing import Shares, reach_of
 
-ACCEPTED_AT_ONCE, REFUSED_AT_ONCE = 16, 256
+ACCEPTED_AT_ONCE = 256
+WAITING_MAX, WAITING_SHARE = 4096, 0.5
 HANDSHAKES_MAX, HANDSHAKES_SHARE = 1024, 0.5
 PROXY_REACH = reach_of(0.9)
 FULL_PAUSE_S = 1.0
@@ -33,7 +36,7 @@ FULL_PAUSE_S = 1.0
 @dataclass(frozen=True, slots=True)
 class Admission:
     """client_of: the name that an address is counted under, None for one that speaks for many. cost: units of
-    the rate a connection. answer: what is said to those who are refused, which may be nothing."""
+    the rate, and of the turns, a connection. answer: what those are told who are refused, or nothing."""
 
     rates: ClientRates
     client_of: Callable[[str], str | None]
@@ -45,9 +48,17 @@ class Acceptor:
     """Serves a listening socket, which it closes. tls: of the server, None for none."""
 
     def __init__(
-        self, listener: socket.socket, admission: Admission, tls: ssl.SSLContext | None, timeout_s: float
+        self,
+        listener: socket.socket,
+        admission: Admission,
+        starts: FairStarts,
+        tls: ssl.SSLContext | None,
+        timeout_s: float,
     ) -> None:
-        self._listener, self._admission, self._tls, self._timeout_s = listener, admission, tls, timeout_s
+        self._listener, self._admission, self._starts = listener, admission, starts
+        self._tls, self._timeout_s = tls, timeout_s
+        self._waiting = Shares(WAITING_MAX, WAITING_SHARE)
+        self._sockets: set[socket.socket] = set()
         self._handshakes = Shares(HANDSHAKES_MAX, HANDSHAKES_SHARE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resumes: asyncio.TimerHandle | None = None
@@ -57,6 +68,11 @@ class Acceptor:
     def handshakes(self) -> int:
         """TLS handshakes under way."""
         return self._handshakes.held
+
+    @property
+    def waiting(self) -> int:
+        """Connections that were taken, and have not begun."""
+        return len(self._sockets)
 
     def start(self, connected: Callable[[], asyncio.Protocol]) -> None:
         """Begin; each connection that is let in gets a protocol."""
@@ -71,13 +87,14 @@ class Acceptor:
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
             self._listener.close()
+        while self._sockets:
+            self._sockets.pop().close()
         for task in self._tasks:
             task.cancel()
 
     def _take_some(self) -> None:
         """One pass: what waits beyond it makes the loop call again."""
-        taken = 0
-        for _ in range(REFUSED_AT_ONCE):
+        for _ in range(ACCEPTED_AT_ONCE):
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -89,29 +106,33 @@ class Acceptor:
                 self._loop.remove_reader(self._listener)
                 self._resumes = self._loop.call_later(FULL_PAUSE_S, self._resume)
                 return
-            taken += self._begin(connection, str(address[0]))
-            if taken == ACCEPTED_AT_ONCE:
-                return
+            self._taken(connection, self._admission.client_of(str(address[0])))
 
     def _resume(self) -> None:
         self._loop.add_reader(self._listener, self._take_some)
 
-    def _begin(self, connection: socket.socket, address: str) -> bool:
-        """Whether a connection is let in."""
+    def _taken(self, connection: socket.socket, client: str | None) -> None:
+        """Refuse a connection, or let it begin in its turn."""
         asked = self._admission
-        client = asked.client_of(address)
-        in_time = client is None or asked.rates.take(client, time.monotonic(), asked.cost)
-        if not in_time or (self._tls is not None and not self._hold(client)):
-            self._refuse(connection)
-            return False
         connection.setblocking(False)
+        in_time = client is None or asked.rates.take(client, time.monotonic(), asked.cost)
+        if not in_time or not _hold(self._waiting, client):
+            self._refuse(connection)
+            return
+        self._sockets.add(connection)
+        self._starts.begin(client or "", asked.cost, partial(self._begin, connection, client))
+
+    def _begin(self, connection: socket.socket, client: str | None) -> None:
+        self._sockets.discard(connection)
+        self._waiting.give(client or "", 1)
+        if connection.fileno() < 0:
+            return  # closed while it waited
+        if self._tls is not None and not _hold(self._handshakes, client):
+            self._refuse(connection)
+            return
         task = self._loop.create_task(self._connect(connection, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
-
-    def _hold(self, client: str | None) -> bool:
-        return self._handshakes.take(client or "", 1, PROXY_REACH if client is None else None)
 
     async def _connect(self, connection: socket.socket, client: str | None) -> None:
         """Make a connection the server's, which counts it from then on."""
@@ -128,9 +149,13 @@ class Acceptor:
         self.refused += 1
         try:
             if self._admission.answer:
-                connection.setblocking(False)
                 connection.send(self._admission.answer)
         except OSError:  # he does not stay for the answer
             return
         finally:
             connection.close()
+
+
+def _hold(shares: Shares, client: str | None) -> bool:
+    """Count one in for a client, or for a proxy, who speaks for many."""
+    return shares.take(client or "", 1, PROXY_REACH if client is None else None)

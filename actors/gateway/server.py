@@ -205,7 +205,7 @@ class HttpServer:
             answer_without_request(too_many, network) if tls is None else b"",
         )
         config.load()
-        self._acceptor = Acceptor(listener, admission, config.ssl, settings.head_timeout_s)
+        self._acceptor = Acceptor(listener, admission, self.starts, config.ssl, settings.head_timeout_s)
         self._server = _Server(config, self._acceptor)
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[]))
 

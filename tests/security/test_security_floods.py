@@ -88,6 +88,31 @@ def test_nobody_waits_behind_a_flood_of_another(kind: str) -> None:
     serve(scenario)
 
 
+def test_nobody_waits_behind_the_connections_of_another() -> None:
+    async def scenario(edge: Edge) -> None:
+        order = _order_of_starts(edge)
+        request = f"GET /v1/nothing HTTP/1.1\r\nhost: {edge.host}\r\n\r\n".encode()
+        flood = [_said(edge, ATTACKER, request) for _ in range(3 * listener.ACCEPTED_AT_ONCE)]
+        honest = _said(edge, HONEST, request)
+        assert _status(await _head(honest)) == 404
+        assert order.index(HONEST) <= 2 * STARTS_EACH_PASS
+        assert Counter(map(_status, await asyncio.gather(*map(_head, flood)))) == {404: len(flood)}
+
+    serve(scenario)
+
+
+def test_connections_that_wait_for_their_turn_end_with_the_server() -> None:
+    async def scenario(edge: Edge) -> None:
+        flood = [_said(edge, ATTACKER, b"") for _ in range(2 * STARTS_EACH_PASS)]
+        acceptor = edge.server._acceptor
+        await until(lambda: acceptor.waiting > 0)
+        await edge.server.stop()
+        assert acceptor.waiting == 0
+        assert [await _head(connection) for connection in flood] == [b""] * len(flood)
+
+    serve(scenario)
+
+
 def test_streams_are_opened_at_the_clients_rate_and_refused_before_their_handshake() -> None:
     async def scenario(edge: Edge) -> None:
         order = _order_of_starts(edge)
