@@ -23,7 +23,7 @@ from actors.ledger.rows import (
     Batch,
     encode_batch,
 )
-from actors.ledger.signing import Transfer, development_signer, sign_rows, sign_transfer
+from actors.ledger.signing import Signer, Transfer, development_signer, sign_rows, sign_transfer
 from actors.ledger.verdict import Verdict
 from bench.attack.registry import Outcome, Target, attack
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ATTACKER, PROBE = "127.0.0.66", "127.0.0.67"
 KEYS, BATCH_ROWS, CONNECTIONS, FEE = 64, 1_000, 48, 1_000
+# Each attack has senders of its own: what one left in a mempool would answer the rows of the next.
+GAPS, FORGED, DUPLICATES, PROBES = (slice(KEYS * n, KEYS * (n + 1)) for n in range(4))
 ANSWER_S_MAX = 15.0  # after the attack's end: longer than a gateway waits for its mempool
 _BINARY = "application/octet-stream"
 _ANSWERED = "answers "
@@ -41,27 +43,30 @@ _REFUSED_SHARE_MAX = 0.1
 @attack("gap-rows", "submission")
 def gap_rows(target: Target) -> Outcome:
     """Rows whose first nonce is missing, waited for until they commit, again and again."""
-    return asyncio.run(_flood(target, 30, gap=1, wait="committed"))
+    return asyncio.run(_flood(target, GAPS, 30, gap=1, wait="committed"))
 
 
 @attack("forged-rows", "submission")
 def forged_rows(target: Target) -> Outcome:
     """Rows that could be next, with false signatures: each costs a check."""
-    return asyncio.run(_flood(target, 10, gap=0, wait="accepted", forged=True))
+    return asyncio.run(_flood(target, FORGED, 10, gap=0, wait="accepted", forged=True))
 
 
 @attack("duplicate-rows", "submission")
 def duplicate_rows(target: Target) -> Outcome:
     """Five batches of good rows, handed in over and over, before and after they are committed."""
-    return asyncio.run(_flood(target, 5, gap=0, wait="committed"))
+    return asyncio.run(_flood(target, DUPLICATES, 5, gap=0, wait="committed"))
 
 
-async def _flood(target: Target, batches: int, gap: int, wait: str, forged: bool = False) -> Outcome:
+async def _flood(
+    target: Target, keys: slice, batches: int, gap: int, wait: str, forged: bool = False
+) -> Outcome:
     genesis = decode_genesis(target.genesis_path.read_bytes())
+    signers = [development_signer(genesis.network, number) for number in target.development[keys]]
     seen, rows = Counter[str](), Counter[str]()
     async with _client(ATTACKER) as attacker, _client(PROBE) as probe:
-        nonces = await _nonces(attacker, target, genesis)
-        bodies = [_body(target, genesis, nonces, number, gap, forged) for number in range(batches)]
+        nonces = await _nonces(attacker, target, signers)
+        bodies = [_body(genesis, signers, nonces, number, gap, forged) for number in range(batches)]
         until_s = time.monotonic() + target.seconds
         probing = asyncio.create_task(_probe(probe, target, genesis, until_s))
 
@@ -87,20 +92,19 @@ def _client(address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(40.0), trust_env=False)
 
 
-async def _nonces(client: httpx.AsyncClient, target: Target, genesis: Genesis) -> NDArray[np.uint64]:
+async def _nonces(client: httpx.AsyncClient, target: Target, signers: list[Signer]) -> NDArray[np.uint64]:
     """(KEYS,) next nonces of the attacker's accounts."""
     found = []
-    for number in target.development[:KEYS]:
-        key = development_signer(genesis.network, number).public_key.hex()
-        found.append((await client.get(f"{target.urls[0]}/v1/accounts/{key}")).json()["nonce"])
+    for signer in signers:
+        url = f"{target.urls[0]}/v1/accounts/{signer.public_key.hex()}"
+        found.append((await client.get(url)).json()["nonce"])
     return np.array(found, dtype=np.uint64)
 
 
 def _body(
-    target: Target, genesis: Genesis, nonces: NDArray[np.uint64], number: int, gap: int, forged: bool
+    genesis: Genesis, signers: list[Signer], nonces: NDArray[np.uint64], number: int, gap: int, forged: bool
 ) -> bytes:
     """The batch that has this number: nonces of all keys go on from batch to batch, after a gap."""
-    signers = [development_signer(genesis.network, each) for each in target.development[:KEYS]]
     keys = np.frombuffer(b"".join(each.public_key for each in signers), dtype=np.uint8).reshape(-1, 32)
     index = np.arange(BATCH_ROWS) + number * BATCH_ROWS
     sender = index % KEYS
@@ -144,7 +148,7 @@ async def _probe(
     client: httpx.AsyncClient, target: Target, genesis: Genesis, until_s: float
 ) -> tuple[int, int]:
     """(asked, refused): good single rows of another client, which were refused for lack of room or turns."""
-    signer = development_signer(genesis.network, target.development[KEYS])
+    signer = development_signer(genesis.network, target.development[PROBES][0])
     url = target.urls[0]
     nonce = int((await client.get(f"{url}/v1/accounts/{signer.public_key.hex()}")).json()["nonce"])
     asked = refused = 0
