@@ -125,7 +125,7 @@ class GatewaySettings(Section):
         4_096, ge=1, le=1 << 20, description="bodies that arrive, and answers that are read, more slowly end"
     )
     heavy_reads_max: int = Field(
-        64, ge=2, le=1_024, description="proofs, status and the like answered at a time; half by one client"
+        16, ge=2, le=1_024, description="proofs, status and the like answered at a time; half by one client"
     )
     subscribers_max: int = Field(4_096, ge=0, le=65_536, description="open event streams; then 503")
     staleness_max_ms: int = Field(

@@ -28,8 +28,10 @@ def bad_block(target: Target) -> Outcome:
 async def _bad_block(target: Target) -> Outcome:
     async with AsyncExitStack() as stack:
         liar = LyingMember(target, stack)
+        if problem := liar.step_aside():
+            return Outcome(False, problem)
         proposed = 0
-        while liar.goes_on:
+        while liar.patient(proposed):
             for victim in liar.victims:
                 for heard in await liar.listen(victim):
                     if not isinstance(heard, AppendRequest) or not heard.entries:

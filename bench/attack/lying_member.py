@@ -29,6 +29,7 @@ from bench.attack.registry import Target
 from bench.attack.wire import PATIENCE_S, Visitor
 
 LISTEN_S = 0.05
+LATE_S = 20.0
 GROWTH_S_MAX, GROWTH_BLOCKS = 30.0, 3
 _ENDED = (OSError, TimeoutError, ProtocolError, NotConnectedError)
 
@@ -68,6 +69,10 @@ class LyingMember:
     def goes_on(self) -> bool:
         """Whether there is time left."""
         return time.monotonic() < self._until_s
+
+    def patient(self, done: int) -> bool:
+        """As `goes_on`, and LATE_S longer while nothing is done yet, as on a busy machine."""
+        return time.monotonic() < self._until_s + (0.0 if done else LATE_S)
 
     async def say(self, victim: int, message: Message) -> None:
         """Say something to a victim's consensus, if it is reached."""
@@ -135,6 +140,20 @@ class LyingMember:
                 )
             )
         return found
+
+    def step_aside(self) -> str:
+        """Have another member lead, since only who follows hears of blocks; what is wrong if none does."""
+        own = self.signer.public_key.hex()
+        if all(standing.leader != own for standing in self.standings()):
+            return ""
+        victim, url = next(iter(self._urls.items()))
+        with Client(url, genesis=self.genesis) as client:
+            try:
+                client.change_member("transfer", self.genesis.members[victim - 1].name)
+            except ApiError as error:
+                return f"the office was not handed over: {error}"
+        followed = self.await_all(lambda standing: standing.leader not in ("", own))
+        return "" if followed else "nobody else came to lead"
 
     def remove(self) -> str:
         """Have the others remove this member; why they refused, if they did."""
