@@ -187,6 +187,8 @@ def _beside_busy_client(nodes: list[Any], honest: _Honest, log: Log) -> float:
     honest.await_quiet(time.monotonic() + QUIET_S_MAX)
     began_s = time.monotonic()
     outcome = _attack(BUSY_CLIENT, _target(nodes, BUSY_S))
+    if not outcome.held:
+        raise RuntimeError(outcome.detail)
     honest.await_served(time.monotonic(), time.monotonic() + AFTER_S_MAX)
     busy_ms = _p99_ms(honest.between(began_s, began_s + BUSY_S))
     log(f"beside a busy client: honest p99 {busy_ms:,.0f} ms; {outcome.detail}")

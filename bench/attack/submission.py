@@ -139,7 +139,7 @@ def _body(
     rows["version"], rows["kind"], rows["chain_tag"] = ROW_VERSION, KIND_TRANSFER, genesis.chain_tag
     rows["nonce"] = nonces[sender] + (gap + index // len(signers)).astype(np.uint64)
     rows["amount"], rows["fee"], rows["expiry_height"] = 1, FEE, NEVER_EXPIRES_HEIGHT
-    rows["sender"], rows["recipient"] = keys[sender], keys[(sender + 1) % KEYS]
+    rows["sender"], rows["recipient"] = keys[sender], keys[(sender + 1) % len(keys)]
     if forged:
         rows["signature"] = np.random.default_rng(number).integers(1, 255, (BATCH_ROWS, 64), dtype=np.uint8)
     else:
