@@ -34,7 +34,7 @@ ATTACKER, PROBE = "127.0.0.66", "127.0.0.67"
 KEYS, BATCH_ROWS, CONNECTIONS, FEE = 64, 1_000, 48, 1_000
 # Each attack has senders of its own: what one left in a mempool would answer the rows of the next.
 GAPS, FORGED, DUPLICATES, PROBES, BUSY = (slice(KEYS * n, KEYS * (n + 1)) for n in range(5))
-BUSY_CONNECTIONS = 6
+BUSY_CONNECTIONS = 16  # as `demo` has
 ANSWER_S_MAX = 15.0  # after the attack's end: longer than a gateway waits for its mempool
 _BINARY = "application/octet-stream"
 _ANSWERED = "answers "
