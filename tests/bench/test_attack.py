@@ -10,7 +10,7 @@ import pytest
 
 from bench.attack import run as runner
 from bench.attack.honest import Payment
-from bench.attack.registry import Attack, Outcome, Target, attack, attacks, decode_target
+from bench.attack.registry import Outcome, Target, attack, attacks, decode_target
 from bench.attack.run import _attack, _is_quiet, _of_honest, _p99_ms, _p99_of_all_ms
 
 TARGET = Target(("http://127.0.0.1:1",), (("127.0.0.1", 2),), (Path("/n"),), Path("/g"), (3,), (4,), 1.0)
@@ -42,14 +42,16 @@ def test_a_target_reaches_the_process_of_an_attack_whole() -> None:
 
 def test_honest_transfers_that_fail_or_take_too_long_are_problems() -> None:
     quiet, bound = payments(*[50.0] * 20), runner.HONEST_MS_ALWAYS
-    assert _of_honest(quiet, payments(bound), served=True) == []
-    (slow,) = _of_honest(quiet, payments(bound + 1), served=True)
+    assert _of_honest(quiet, payments(bound), served=True, busy_ms=0.0) == []
+    (slow,) = _of_honest(quiet, payments(bound + 1), served=True, busy_ms=0.0)
     assert "honest p99" in slow
     busy = payments(*[bound] * 20)
-    assert _of_honest(busy, payments(bound * runner.HONEST_FACTOR_MAX), served=True) == []
-    (failed,) = _of_honest(quiet, payments(10.0) + payments(10.0, error="503"), served=True)
+    assert _of_honest(busy, payments(bound * runner.HONEST_FACTOR_MAX), served=True, busy_ms=0.0) == []
+    beside = 4 * bound
+    assert _of_honest(quiet, payments(beside * runner.BUSY_FACTOR_MAX), served=True, busy_ms=beside) == []
+    (failed,) = _of_honest(quiet, payments(10.0) + payments(10.0, error="503"), served=True, busy_ms=0.0)
     assert failed.startswith("1 of 2 honest transfers failed (503)")
-    (unserved,) = _of_honest(quiet, quiet, served=False)
+    (unserved,) = _of_honest(quiet, quiet, served=False, busy_ms=0.0)
     assert "not served" in unserved
 
 
@@ -88,6 +90,6 @@ def test_the_99th_percentile_is_the_nearest_rank_of_what_was_committed() -> None
 
 def test_an_attack_that_fails_by_itself_has_not_been_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    outcome = _attack(Attack("x", "test", lambda _target: Outcome(True, ""), False), TARGET)
+    outcome = _attack("no-such-attack", TARGET)
     assert not outcome.held
     assert "the attack failed" in outcome.detail
