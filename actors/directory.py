@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.ledger import rules
+from actors.ledger.accounts import Account, state_root
 from actors.ledger.genesis import (
     GENESIS_VERSION,
     Allocation,
@@ -321,7 +321,7 @@ def build_genesis(
 ) -> Genesis:
     """The genesis document of an allocation and its members."""
     state = {
-        key.tobytes(): rules.Account(0, int(balance))
+        key.tobytes(): Account(0, int(balance))
         for key, balance in zip(allocation.keys, allocation.balances, strict=True)
     }
     return Genesis(
@@ -331,7 +331,7 @@ def build_genesis(
         members=[Member(folder.name, folder.identity.hex()) for folder in folders],
         accounts=len(state),
         supply=allocation.supply(),
-        state_root=rules.state_root(state).hex(),
+        state_root=state_root(state).hex(),
         block_transactions_max=settings.block_transactions_max,
         block_payload_bytes_max=settings.block_payload_bytes_max,
         fee_min=settings.fee_min,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from actors.ledger.accounts import payload_hash
 from actors.ledger.rows import (
     KIND_TRANSFER,
     NEVER_EXPIRES_HEIGHT,
@@ -19,7 +20,6 @@ from actors.ledger.rows import (
     ROW_VERSION,
     Batch,
 )
-from actors.ledger.rules import payload_hash
 from actors.settings import WORKERS_MAX
 
 U64_MAX = 2**64 - 1

@@ -11,10 +11,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from actors.ledger.hashing import sha256
+from actors.ledger.kinds import KINDS
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
     KIND_TRANSFER,
-    KNOWN_KINDS,
     PAYLOAD_BYTES_MAX,
     ROW_VERSION,
     WORD_AMOUNT,
@@ -58,21 +58,38 @@ def static_verdicts(batch: Batch, chain_tag: int, height: int, prices: Prices) -
     fee_min = np.uint64(prices.fee_min)
     if _all_plain(batch.words, np.uint64(chain_tag), np.uint64(height), fee_min):
         return np.zeros(len(rows), dtype=np.uint8)
+    known, least, own = _of_kinds(batch, prices)
     failed = (
         (Verdict.BAD_VERSION, rows["version"] != ROW_VERSION),
-        (Verdict.UNKNOWN_KIND, ~np.isin(rows["kind"], KNOWN_KINDS)),
+        (Verdict.UNKNOWN_KIND, ~known),
         (Verdict.BAD_FLAGS, rows["flags"] != 0),
         (Verdict.WRONG_CHAIN, rows["chain_tag"] != np.uint64(chain_tag)),
         (Verdict.EXPIRED, rows["expiry_height"] < np.uint64(height)),
         (Verdict.AMOUNT_OVERFLOW, rows["amount"] > _U64_MAX - rows["fee"]),
-        (Verdict.FEE_BELOW_MINIMUM, rows["fee"] < fee_min),
+        (Verdict.FEE_BELOW_MINIMUM, rows["fee"] < least),
         (Verdict.NONCE_LIMIT, rows["nonce"] == _U64_MAX),
         (Verdict.BAD_PAYLOAD, _payload_wrong(batch)),
     )
-    verdicts = np.zeros(len(rows), dtype=np.uint8)
+    verdicts = own
     for code, mask in reversed(failed):
         verdicts[mask] = code
     return verdicts
+
+
+def _of_kinds(
+    batch: Batch, prices: Prices
+) -> tuple[NDArray[np.bool_], NDArray[np.uint64], NDArray[np.uint8]]:
+    """Of each row, by its kind: whether that is known, the least fee, and what its own checks say."""
+    rows = len(batch)
+    known, least = np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.uint64)
+    own = np.zeros(rows, dtype=np.uint8)
+    for kind in KINDS.values():
+        mine = batch.rows["kind"] == kind.number
+        if mine.any():
+            part = batch.take(mine)
+            known[mine], least[mine] = True, kind.fee_min_rows(part, prices)
+            own[mine] = kind.check_rows(part)
+    return known, least, own
 
 
 def _payload_wrong(batch: Batch) -> NDArray[np.bool_]:

@@ -31,7 +31,6 @@ if sys.byteorder != "little":
 
 ROW_VERSION = 1
 KIND_TRANSFER = 1
-KNOWN_KINDS = (KIND_TRANSFER,)
 
 ROW_DTYPE = np.dtype(
     [

@@ -42,7 +42,7 @@ class Verdict(IntEnum):
 _WORDS: dict[Verdict, tuple[str, str]] = {
     Verdict.OK: ("", "accepted"),
     Verdict.BAD_VERSION: ("version", "the row version is not 1; rebuild the transaction with a current SDK"),
-    Verdict.UNKNOWN_KIND: ("kind", "this network knows kind 1 (transfer) only"),
+    Verdict.UNKNOWN_KIND: ("kind", "this node knows no such kind of transaction; 1 is a transfer"),
     Verdict.BAD_FLAGS: ("flags", "no flag is defined; flags must be 0"),
     Verdict.WRONG_CHAIN: (
         "chain_tag",

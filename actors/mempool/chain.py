@@ -28,6 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from actors.ledger.rows import (
+    KIND_TRANSFER,
     ROW_BYTES,
     ROW_WORDS,
     WORD_AMOUNT,
@@ -77,6 +78,7 @@ U64_MAX = np.uint64(2**64 - 1)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 ARRIVAL_MAX = np.int64(2**32 - 1)
 EXPIRY_MAX = np.uint64(2**32 - 1)
+_KIND_MASK, _TRANSFER = np.uint64(0xFF00), np.uint64(KIND_TRANSFER << 8)
 _TEN = np.uint64(10)
 
 
@@ -298,7 +300,12 @@ def judge(p, s, words, i, source, lowered, hopeful):  # type: ignore[no-untyped-
 
 @inlined_kernel
 def _leaves_too_little(p, words, i, left):  # type: ignore[no-untyped-def]
-    """Whether a transfer to another one leaves a balance that may not stand, if earlier rows pass."""
+    """Whether a transfer to another one leaves a balance that may not stand, if earlier rows pass.
+
+    Other kinds may take less than amount and fee, so that what they leave is known only when they run.
+    """
+    if words[i, 0] & _KIND_MASK != _TRANSFER:
+        return False
     to_self = True
     for w in range(4):
         to_self &= words[i, WORD_SENDER + w] == words[i, WORD_RECIPIENT + w]

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger import merkle
+from actors.ledger.accounts import RECEIPT_WORDS
 from actors.ledger.genesis import exact_sum
 from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.prices import Prices
 from actors.ledger.rows import LEAF_PREFIX, Batch
-from actors.ledger.rules import RECEIPT_WORDS
 from actors.storage.accounts import Accounts, Columns, encode_values
 from actors.storage.errors import HeightError, SpeculationLimitError
 from actors.storage.history import History, Remembered, Retention

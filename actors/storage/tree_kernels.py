@@ -23,8 +23,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from actors.ledger.prefetch import prefetch
 from actors.ledger.smt import DEPTH_MAX
-from actors.storage.prefetch import prefetch
 
 PLACE, LEVEL = 0, 1
 MARKS = 64  # a word

@@ -16,9 +16,10 @@ import pytest
 import uvicorn
 
 from actors.console import UserError
+from actors.ledger.accounts import Account
 from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch
-from actors.ledger.rules import Account, apply_batch
+from actors.ledger.rules import apply_batch
 from actors.ledger.signing import development_signer
 from actors.ledger.verdict import Verdict
 from actors.validator.kernels.reference import verify

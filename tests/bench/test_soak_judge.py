@@ -10,6 +10,7 @@ import pytest
 
 from actors.directory import NodeFolder, build_genesis, development_allocation
 from actors.ledger import rules
+from actors.ledger.accounts import Account, state_root, supply
 from actors.ledger.block import Certificate, Header, SealedHeader, sign_proposal, sign_vote
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import prefixes
@@ -41,7 +42,7 @@ class World:
         plan = PoolPlan("", "judged", self.genesis.chain_tag, 10, ROWS * BLOCKS, shape="zipf")
         self.rows = build_pool(plan).rows
         self.state = {
-            development_signer("judged", n).public_key: rules.Account(0, NETWORK.development_balance)
+            development_signer("judged", n).public_key: Account(0, NETWORK.development_balance)
             for n in range(10)
         }
         self.blocks: Blocks = []
@@ -58,7 +59,7 @@ class World:
             self.state, batch, self.genesis.chain_tag, height, proposer.public_key, self.genesis.prices
         )
         assert set(outcome.verdicts) == {0}
-        roots = root(batch.ids()), rules.state_root(self.state), rules.receipts_root(outcome.receipts)
+        roots = root(batch.ids()), state_root(self.state), rules.receipts_root(outcome.receipts)
         header = Header(height, 1, 0, len(batch), 0, parent, *roots, proposer.public_key)
         network = self.genesis.hash()
         votes = tuple((s.public_key, sign_vote(s, network, header, 1)) for s in MEMBERS[:2])
@@ -84,8 +85,8 @@ class World:
                 blocks = sabotage.blocks(blocks) if number == 0 else blocks
             chains.append(self.walked(f"node-{number}", blocks))
         audit = {
-            "roots_agree": True, "supply": rules.supply(self.state),
-            "state_root_recomputed": rules.state_root(self.state).hex(),
+            "roots_agree": True, "supply": supply(self.state),
+            "state_root_recomputed": state_root(self.state).hex(),
         }  # fmt: skip
         ids = Batch(self.rows, np.empty(0, dtype=np.uint8)).ids()
         times = np.arange(0.0, 100.0, 0.1)

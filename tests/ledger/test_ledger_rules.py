@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.ledger import rules
+from actors.ledger.accounts import Account, State, supply
 from actors.ledger.index import KeyIndex, key_words
 from actors.ledger.prices import FREE, first_nonce
 from actors.ledger.rows import Batch
-from actors.ledger.rules import Account
 from actors.ledger.verdict import Verdict
 from tests.ledger.strategies import CHAIN_TAG, KEYS, RowPlan, batches, rows_of
 
@@ -22,7 +22,7 @@ def transfer(nonce: int, amount: int, fee: int = 0, sender: bytes = A, recipient
     return RowPlan(1, 1, 0, CHAIN_TAG, nonce, amount, fee, 2**64 - 1, sender, recipient)
 
 
-def apply(state: rules.State, *plans: RowPlan) -> rules.Outcome:
+def apply(state: State, *plans: RowPlan) -> rules.Outcome:
     return rules.apply_batch(state, rows_of(list(plans)), CHAIN_TAG, 1, PROPOSER, FREE)
 
 
@@ -76,10 +76,10 @@ small_states = st.dictionaries(
 
 
 @given(small_states, batches)
-def test_supply_is_conserved_whatever_comes(state: rules.State, batch: Batch) -> None:
-    before = rules.supply(state)
+def test_supply_is_conserved_whatever_comes(state: State, batch: Batch) -> None:
+    before = supply(state)
     outcome = rules.apply_batch(state, batch, CHAIN_TAG, 5, PROPOSER, FREE)
-    assert rules.supply(state) == before
+    assert supply(state) == before
     assert len(outcome.receipts) == outcome.verdicts.count(Verdict.OK)
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.ledger.accounts import payload_hash
 from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch, FormatError
-from actors.ledger.rules import payload_hash
 from actors.ledger.verdict import Verdict
 from actors.mempool import pool as pool_module
 from actors.mempool.arena import ARRIVALS

@@ -15,9 +15,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from actors.ledger.accounts import payload_hash
 from actors.ledger.prices import Prices
 from actors.ledger.rows import ROW_DTYPE, Batch
-from actors.ledger.rules import payload_hash
 from actors.ledger.verdict import Verdict
 from actors.mempool import arena, kernels
 from actors.mempool.heap import ROOT

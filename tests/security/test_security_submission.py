@@ -18,9 +18,9 @@ import pytest
 from actors.gateway import fates
 from actors.gateway.backend import ShareError, Wait
 from actors.gateway.pending_commands import replacement_fee
+from actors.ledger.accounts import payload_hash
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch
-from actors.ledger.rules import payload_hash
 from actors.ledger.verdict import Verdict
 from actors.mempool import actor as mempool_actor
 from actors.mempool.admission import SUSPECTS

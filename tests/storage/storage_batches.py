@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from actors.ledger.accounts import Account, State
 from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch
-from actors.ledger.rules import Account, State
 from actors.storage.accounts import Accounts
 
 CHAIN_TAG = 77

@@ -10,9 +10,9 @@ from storage_batches import batch_of, key, state_of
 from storage_network import BALANCE, SIGNER, Driver, certificate, make_genesis, open_chain
 
 from actors.ledger import merkle, rules
+from actors.ledger.accounts import Account
 from actors.ledger.block import Certificate, decode_certificate, decode_header
 from actors.ledger.rows import FormatError
-from actors.ledger.rules import Account
 from actors.ledger.verdict import Verdict
 from actors.storage import errors
 from actors.storage.formats import height_key

@@ -17,7 +17,7 @@ from storage_child import ACCOUNTS
 from storage_network import BALANCE, make_genesis, open_chain
 
 from actors.ledger import rules
-from actors.ledger.rules import Account
+from actors.ledger.accounts import Account, state_root
 from actors.storage.reads import Reader
 
 ROUNDS = int(os.environ.get("RAYCHAIN_KILL_ROUNDS", "1"))
@@ -60,7 +60,7 @@ def test_nothing_acknowledged_is_lost(tmp_path):
                 state, block.batch, genesis.chain_tag, height, block.header.proposer, genesis.prices
             )
         applied = chain.head.height
-        assert chain.head_state_root == rules.state_root(state), where
+        assert chain.head_state_root == state_root(state), where
         audit = Reader(chain).audit()
         assert audit["problem"] == "", where
         assert audit["supply_conserved"], where

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from storage_batches import CHAIN_TAG, accounts_of, batch_of, key, state_of
 
 from actors.ledger import rules
+from actors.ledger.accounts import U64_MAX, Account, account_at, supply, unpack
 from actors.ledger.prices import FREE, Prices, first_nonce
-from actors.ledger.rules import U64_MAX, Account
 from actors.ledger.verdict import Verdict
 from actors.storage import transition
 
@@ -200,11 +200,11 @@ def rows_of_history(state, block, height, used):
         if again and used:
             rows.append(used[(sender + recipient) % len(used)])
             continue
-        held = rules.account_at(preview, KEYS[sender], height)
+        held = account_at(preview, KEYS[sender], height)
         sent = max(held.balance - fee, 0) if amount == "all" else amount
         fields = {"amount": sent, "fee": fee, "nonce": held.nonce}
         rows.append({"sender": KEYS[sender], "recipient": KEYS[recipient], **fields})
-        for tx in rules.unpack(batch_of(rows[-1:])):
+        for tx in unpack(batch_of(rows[-1:])):
             rules.apply_transaction(preview, tx, height, Prices(0, 1))
     return rows
 
@@ -223,7 +223,7 @@ def test_accounts_come_and_go_alike_and_no_signed_row_passes_twice(blocks, price
         assert applied.verdicts.tolist() == outcome.verdicts
         assert applied.receipts.tobytes() == b"".join(outcome.receipts)
         assert state_of(columns) == state
-        assert rules.supply(state) == total
+        assert supply(state) == total
         below = [k for k, account in state.items() if account.balance < prices.balance_min]
         assert set(below) <= {KEYS[proposer]}
         for row, verdict in zip(rows, outcome.verdicts, strict=True):
