@@ -269,12 +269,12 @@ def warm_kernels(progress: Progress) -> None:
     """Compile once, before many actors would each compile the same."""
     from actors.mempool import warming
     from actors.shell import kernel_cache_dir
-    from actors.storage import checksum, journal, transition, tree
+    from actors.storage import transition, tree
     from actors.validator.kernels import select
 
     progress("compiling kernels (first start only)")
     select("auto", kernel_cache_dir())
-    for core in (warming, checksum, journal, transition, tree):
+    for core in (warming, transition, tree):
         core.warm()
 
 

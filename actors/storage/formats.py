@@ -26,10 +26,10 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
 from actors.ledger.rows import in_place
-from actors.storage.checksum import crc32
 from actors.storage.errors import CorruptionError
 
 SCHEMA_VERSION = 2

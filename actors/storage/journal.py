@@ -20,14 +20,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numba import njit
-from numpy.typing import NDArray
+import google_crc32c
 
 BLOCK_BYTES = 32 << 10
-_RECORD_BYTES = 7
+_RECORD = struct.Struct("<IHB")
+_CHECKED_AT = 6
 _MASK_DELTA = 0xA282EAD8
-_POLYNOMIAL = 0x82F63B78
 _MARK = struct.Struct("<QI")
 MARK_FILE = "acknowledged"
 
@@ -41,76 +39,25 @@ class BrokenRecord:
     bytes_after: int
 
 
-def _tables() -> NDArray[np.uint32]:
-    """(8, 256) tables of CRC-32C for eight bytes at a time."""
-    tables = np.zeros((8, 256), dtype=np.uint32)
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (_POLYNOMIAL if crc & 1 else 0)
-        tables[0, byte] = crc
-    for slice_ in range(1, 8):
-        before = tables[slice_ - 1]
-        tables[slice_] = (before >> 8) ^ tables[0][before & 0xFF]
-    return tables
-
-
-_TABLES = _tables()
-
-
-@njit(cache=True)
-def _crc32c(data, begin, end, tables):  # type: ignore[no-untyped-def]
-    crc = np.uint32(0xFFFFFFFF)
-    at = begin
-    while at + 8 <= end:
-        c0 = data[at] ^ (crc & np.uint32(0xFF))
-        c1 = data[at + 1] ^ ((crc >> np.uint32(8)) & np.uint32(0xFF))
-        c2 = data[at + 2] ^ ((crc >> np.uint32(16)) & np.uint32(0xFF))
-        c3 = data[at + 3] ^ (crc >> np.uint32(24))
-        crc = (
-            tables[7, c0] ^ tables[6, c1] ^ tables[5, c2] ^ tables[4, c3]
-            ^ tables[3, data[at + 4]] ^ tables[2, data[at + 5]] ^ tables[1, data[at + 6]]
-            ^ tables[0, data[at + 7]]
-        )  # fmt: skip
-        at += 8
-    while at < end:
-        crc = tables[0, (crc ^ np.uint32(data[at])) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))
-        at += 1
-    return crc ^ np.uint32(0xFFFFFFFF)
-
-
-@njit(cache=True)
-def _first_broken(data, tables):  # type: ignore[no-untyped-def]
-    """Offset of the first record that is not whole, or the size when all are."""
-    size, at = len(data), np.int64(0)
+def first_broken(data: bytes) -> int:
+    """Offset of the first record of a log that is not whole; its size when all are."""
+    size, at = len(data), 0
     while at < size:
         left = BLOCK_BYTES - at % BLOCK_BYTES
-        if left < _RECORD_BYTES:
+        if left < _RECORD.size:
             at += left
             continue
-        if at + _RECORD_BYTES > size:
+        if at + _RECORD.size > size:
             return at
-        stored = np.uint32(data[at]) | np.uint32(data[at + 1]) << np.uint32(8)
-        stored |= np.uint32(data[at + 2]) << np.uint32(16) | np.uint32(data[at + 3]) << np.uint32(24)
-        end = at + _RECORD_BYTES + np.int64(data[at + 4]) + (np.int64(data[at + 5]) << 8)
+        stored, length, _ = _RECORD.unpack_from(data, at)
+        end = at + _RECORD.size + length
         if end > size or end - at > left:
             return at
-        crc = _crc32c(data, at + 6, end, tables)
-        masked = ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(_MASK_DELTA)
-        if np.uint32(masked) != stored:
+        crc = google_crc32c.value(data[at + _CHECKED_AT : end])
+        if ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF != stored:
             return at
         at = end
     return size
-
-
-def first_broken(data: NDArray[np.uint8]) -> int:
-    """Offset of the first record of a log that is not whole; its size when all are."""
-    return int(_first_broken(data, _TABLES))
-
-
-def warm() -> None:
-    """Compile."""
-    first_broken(np.zeros(64, dtype=np.uint8))
 
 
 def broken_records(database: Path) -> list[BrokenRecord]:
@@ -118,7 +65,7 @@ def broken_records(database: Path) -> list[BrokenRecord]:
     found = []
     for path in sorted(database.glob("*.log")):
         if size := path.stat().st_size:
-            at = first_broken(np.fromfile(path, dtype=np.uint8))
+            at = first_broken(path.read_bytes())
             if at < size:
                 found.append(BrokenRecord(path.name, at, size - at))
     return found
