@@ -97,10 +97,10 @@ def check_directory(
     genesis that you give, or else by the directory's own, which proves nothing of a directory from elsewhere.
     """
     from actors.directory import read_allocation
+    from actors.kernels import select
     from actors.shell import kernel_cache_dir
     from actors.storage.check import check, unopened
     from actors.storage.errors import CorruptionError
-    from actors.validator.kernels import select
 
     place = place_of(data_dir, node)
     if genesis is not None and (trusted := read_genesis(genesis)).hash() != place.genesis.hash():
@@ -138,9 +138,9 @@ def _chain_of(place: Place) -> Iterator[Chain]:
     import time
 
     from actors.directory import read_allocation
+    from actors.kernels import select
     from actors.shell import kernel_cache_dir
     from actors.storage.chain import Chain
-    from actors.validator.kernels import select
 
     disk = opened(place, read_only=False)
     try:
@@ -243,11 +243,11 @@ def snapshot_restore(
     the data directory, if it holds the network already. The database is a new memory: a member that begins
     with it gets its vote back from the others.
     """
+    from actors.kernels import select
     from actors.shell import kernel_cache_dir
     from actors.storage.disk import Disk
     from actors.storage.snapshot_store import begin_with
     from actors.storage.snapshots import MANIFEST_BYTES_MAX
-    from actors.validator.kernels import select
 
     trusted, trust = _trusted(genesis, data_dir, source)
     hash_rows = select("auto", kernel_cache_dir()).hash_rows

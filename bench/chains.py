@@ -25,6 +25,7 @@ from actors.directory import (
     NodeFolder,
     write_secret,
 )
+from actors.kernels import Kernels
 from actors.ledger import merkle
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
@@ -34,7 +35,6 @@ from actors.ledger.signing import Signer, development_signer, sign_rows
 from actors.settings import NetworkSettings
 from actors.storage.accounts import Accounts
 from actors.storage.state import State
-from actors.validator.kernels import Kernels
 
 Workload = Literal["uniform", "zipf", "hot"]
 WORKLOADS: tuple[Workload, ...] = get_args(Workload)

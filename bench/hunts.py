@@ -79,7 +79,7 @@ def fuzz_ed25519(
 
     Exits with 1 at any disagreement; the rows are in the result.
     """
-    from actors.validator.kernels.fuzz import fuzz_signatures
+    from actors.kernels.fuzz import fuzz_signatures
 
     with Progress(console=console) as bar:
         task = bar.add_task("cases", total=None)

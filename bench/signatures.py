@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from actors.validator.kernels.verifier import CompiledVerifier
+    from actors.kernels.verifier import CompiledVerifier
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
     """
     from nacl.signing import VerifyKey
 
-    from actors.validator.kernels import select
+    from actors.kernels import select
 
     portable = select("portable")
     table = signed_rows(rows, signers)
@@ -118,9 +118,9 @@ def compile_and_load(name: str) -> tuple[CompiledVerifier, CompiledVerifier, flo
     import time
     from pathlib import Path
 
-    from actors.validator.kernels.compiled import host
-    from actors.validator.kernels.mulx import Mulx
-    from actors.validator.kernels.simd import Simd
+    from actors.kernels.compiled import host
+    from actors.kernels.mulx import Mulx
+    from actors.kernels.simd import Simd
 
     kind = Simd if name == "avx512ifma" else Mulx
     with tempfile.TemporaryDirectory() as directory:

@@ -43,8 +43,8 @@ def command(
     import resource
 
     from actors.console import console
+    from actors.kernels import select
     from actors.storage.sharing import sharing
-    from actors.validator.kernels import select
 
     chosen = select(kernels)  # type: ignore[arg-type]
     console.print(f"building a state of {accounts:,} accounts")

@@ -44,8 +44,8 @@ def command(
     from pathlib import Path
 
     from actors.console import console
+    from actors.kernels import select
     from actors.shell import kernel_cache_dir
-    from actors.validator.kernels import select
     from bench.storage_workload import found
 
     kernels = select("auto", kernel_cache_dir())

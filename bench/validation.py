@@ -237,8 +237,8 @@ def bench_node(rows: int, accounts: int, senders: int, kernels: str) -> Iterator
     """A node without mempool and gateway on a network of its own, for as long as the context lasts."""
 
     from actors.console import console
+    from actors.kernels import select
     from actors.shell import kernel_cache_dir
-    from actors.validator.kernels import select
     from bench.chains import BenchChain
     from config.effective import load
     from node import running_node

@@ -26,7 +26,7 @@ PROCESSES_MAX = 4
 OWN_NETWORKS = tuple(f"test_trials_{name}" for name in ("memory", "network", "process", "stopping", "time"))
 TRIALS = ("quick", "all")
 # What takes longest comes first, so that no process is left alone with it at the end.
-FOLDERS_FIRST = ("cluster", "trials", "simulation", "storage", "peer", "mempool", "validator", "gateway")
+FOLDERS_FIRST = ("cluster", "trials", "simulation", "storage", "peer", "mempool", "kernels", "gateway")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -26,12 +26,12 @@ from actors.gateway.membership import Membership
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.server import HttpServer, bind_kept, read_tls
 from actors.gateway.service import Service
+from actors.kernels import select
+from actors.kernels.interface import Choice
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.settings import GatewaySettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
-from actors.validator.kernels import select
-from actors.validator.kernels.interface import Choice
 
 DROPS_PAUSE_S, DROPS_WAIT_S = 0.25, 10.0
 KEYS_LOOK_S = 1.0

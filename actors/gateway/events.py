@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.multilinear import MultilinearHash
+from actors.kernels.multilinear import MultilinearHash
 
 PENDING_MAX = 100
 FACTS_KEPT = 256

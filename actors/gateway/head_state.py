@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.multilinear import MultilinearHash
+from actors.kernels.multilinear import MultilinearHash
 
 RUN_MAX = 256
 ROWS_MAX = 500_000

@@ -17,8 +17,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from actors.kernels.prefetch import prefetch
 from actors.ledger.index import find_slot, home_of, insert_slot
-from actors.ledger.prefetch import prefetch
 
 FAR, NEAR = 24, 12
 COUNT, LOGGED, PASSED, FEES = 0, 1, 2, 3

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
-from actors.ledger.siphash import hash_key_of, siphash
+from actors.kernels.siphash import hash_key_of, siphash
 
 KEY_WORDS = 4
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 3, 2

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from actors.kernels.numba_options import inlined_kernel, kernel
 from actors.ledger.rows import (
     KIND_TRANSFER,
     ROW_BYTES,
@@ -60,7 +61,6 @@ from actors.mempool.arena import (
     ROWS_TOUCHED,
     WINDOW,
 )
-from actors.mempool.compiled import inlined_kernel, kernel
 from actors.mempool.heap import ROOT, heap_drop, heap_set
 from actors.mempool.levels import level_of, queue_of, rank_of
 from actors.mempool.payloads import chunks_of, free_payload, payload_bytes, store_payload

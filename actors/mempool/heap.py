@@ -7,7 +7,7 @@ entries, so sifting touches one array. `second` is an int64 in 0 .. 2^32-1. All 
 
 from __future__ import annotations
 
-from actors.mempool.compiled import inlined_kernel, kernel
+from actors.kernels.numba_options import inlined_kernel, kernel
 
 WAYS = 4
 ROOT = WAYS - 1

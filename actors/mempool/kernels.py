@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from actors.kernels.numba_options import inlined_kernel, kernel
 from actors.ledger.rows import ROW_BYTES, ROW_WORDS, WORD_EXPIRY, WORD_FEE, WORD_NONCE
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import (
@@ -45,7 +46,6 @@ from actors.mempool.chain import (
     set_cursor,
     set_evictable,
 )
-from actors.mempool.compiled import inlined_kernel, kernel
 from actors.mempool.heap import ROOT, WAYS
 from actors.mempool.levels import FEE_RANK_BITS, best_queue, queue_of, share_of
 from actors.mempool.payloads import copy_payload, payload_bytes

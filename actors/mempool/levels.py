@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from actors.kernels.numba_options import inlined_kernel, kernel
 from actors.ledger.rows import ROW_BYTES, WORD_FEE
 from actors.mempool.arena import AGE_BLOCKS, FEE_UNIT, HEIGHT, LEVELS, OVERDUE, READY_SIZE
-from actors.mempool.compiled import inlined_kernel, kernel
 
 LOWEST = LEVELS - 1
 OVERDUE_SHARE, LEVEL_SHARE = 8, 16

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from actors.kernels.numba_options import inlined_kernel, kernel
 from actors.mempool.arena import CHUNK_BYTES, CHUNKS_FREE, CHUNKS_LIVE, CHUNKS_TOUCHED
-from actors.mempool.compiled import inlined_kernel, kernel
 
 _PAYLOAD_SHIFT = np.uint64(32)
 

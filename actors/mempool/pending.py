@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from actors.kernels.numba_options import kernel
 from actors.ledger.rows import ROW_DTYPE
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import LOST, LOST_ROWS_MAX, Columns
 from actors.mempool.chain import ZERO, lose_tail
-from actors.mempool.compiled import kernel
 
 NONCE_GAP = int(Verdict.NONCE_GAP)
 READY, IN_BLOCK, IS_PARKED = 0, 1, 2

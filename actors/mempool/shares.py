@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from actors.kernels.numba_options import inlined_kernel, kernel
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import (
     CHUNKS_LIVE,
@@ -26,7 +27,6 @@ from actors.mempool.arena import (
     ROWS_LIVE,
     ROWS_MAX,
 )
-from actors.mempool.compiled import inlined_kernel, kernel
 from actors.sharing import REACH_UNIT
 
 OK, DUPLICATE, PARKED_VERDICT = int(Verdict.OK), int(Verdict.DUPLICATE), int(Verdict.PARKED)

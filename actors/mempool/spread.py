@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from actors.kernels.siphash import siphash
 from actors.ledger.rows import WORD_RECIPIENT, WORD_SENDER
-from actors.ledger.siphash import siphash
 
 _HASH_BITS = 14
 _SHIFT = np.uint64(64 - _HASH_BITS)

@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from actors.kernels.prefetch import prefetch
 from actors.ledger.index import KEY_WORDS, KeyIndex, home_of, key_words
-from actors.ledger.prefetch import prefetch
 
 VALUE_BYTES = 16
 _AHEAD = 16  # rows between a prefetch and its use

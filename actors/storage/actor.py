@@ -25,6 +25,8 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from actors.kernels import select
+from actors.kernels.interface import Choice
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.line import Desk
 from actors.settings import StorageSettings
@@ -46,8 +48,6 @@ from actors.storage.raft_log import RaftRecord, RaftState
 from actors.storage.reads import Reader
 from actors.storage.sharing import sharing
 from actors.storage.writing import Done, Writer
-from actors.validator.kernels import select
-from actors.validator.kernels.interface import Choice
 
 OPTIONS: dict[str, Any] = {
     "max_restarts": -1,

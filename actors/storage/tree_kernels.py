@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from actors.ledger.prefetch import prefetch
+from actors.kernels.prefetch import prefetch
 from actors.ledger.smt import DEPTH_MAX
 
 PLACE, LEVEL = 0, 1

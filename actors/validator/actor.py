@@ -23,12 +23,12 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
+from actors.kernels import Kernels, select
 from actors.ledger.rows import LEAF_PREFIX, row_matrix
 from actors.settings import ValidatorSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived, kernel_cache_dir
 from actors.validator.chunking import ChunkSizer
 from actors.validator.chunks import Chunk, ChunkQueue
-from actors.validator.kernels import Kernels, select
 from actors.validator.remembered import Remembered
 from actors.validator.work import verify_rows
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.kernels.multilinear import MultilinearHash, scaled
 from actors.ledger.hashing import DIGEST_BYTES
-from actors.ledger.multilinear import MultilinearHash, scaled
 
 PLACES = 1 << 17  # 4 MiB
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.kernels import Kernels
 from actors.ledger.hashing import DIGEST_BYTES
 from actors.ledger.rows import SENDER_AT_BYTE, SIGNATURE_AT_BYTE, SIGNED_BYTES, row_matrix
-from actors.validator.kernels import Kernels
 
 
 def verify_rows(kernels: Kernels, rows: NDArray[Any]) -> NDArray[np.bool_]:

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.console import UserError
+from actors.kernels import select
 from actors.ledger.hashing import prefixes
 from actors.shell import kernel_cache_dir
-from actors.validator.kernels import select
 from bench.generators import Running, ceiling_tps, joined, run_plans
 from bench.load import REFUSED, LoadPlan
 from bench.saturation import LoadRun, LoadShape

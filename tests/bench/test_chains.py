@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from actors.directory import read_allocation, read_signer
+from actors.kernels import select
 from actors.ledger import merkle, rules
 from actors.ledger.block import decode_header, verify_proposal
 from actors.settings import NetworkSettings
-from actors.validator.kernels import select
 from bench.chains import WORKLOADS, BenchChain, earlier_uses
 
 ROWS = 60

@@ -16,13 +16,13 @@ import pytest
 import uvicorn
 
 from actors.console import UserError
+from actors.kernels.reference import verify
 from actors.ledger.accounts import Account
 from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch
 from actors.ledger.rules import apply_batch
 from actors.ledger.signing import development_signer
 from actors.ledger.verdict import Verdict
-from actors.validator.kernels.reference import verify
 from bench.attack.between import Between, http_answer
 from bench.generators import run_plans
 from bench.load import COMMITTED, DURABLE, HISTORY_DTYPE, OPEN, REFUSED, LoadPlan, run_load

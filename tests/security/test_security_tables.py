@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from actors.gateway.head_state import HeadState
+from actors.kernels.multilinear import MultilinearHash, scaled
+from actors.kernels.siphash import siphash_rows
 from actors.ledger.index import KeyIndex
-from actors.ledger.multilinear import MultilinearHash, scaled
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, row_words
-from actors.ledger.siphash import siphash_rows
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.spread import spread
 from actors.storage.accounts import Accounts

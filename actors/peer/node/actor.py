@@ -20,6 +20,8 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
+from actors.kernels import select
+from actors.kernels.interface import Choice
 from actors.ledger.block import SealedHeader
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, shard_of
@@ -55,8 +57,6 @@ from actors.shell import (
     kernel_cache_dir,
     retain_large_buffers,
 )
-from actors.validator.kernels import select
-from actors.validator.kernels.interface import Choice
 
 # The names under which Consensus sends (actors/consensus/ports.py).
 RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL = "raft", "certificate", "clock"

@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from actors.validator.kernels import ShapeError, fuzz, portable, reference
-from actors.validator.kernels.verifier import CompiledVerifier
+from actors.kernels import ShapeError, fuzz, portable, reference
+from actors.kernels.verifier import CompiledVerifier
 
 
 def columns(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from actors.validator.kernels import fuzz, key_tables, portable
-from actors.validator.kernels.key_tables import TABLE_BYTES, WAYS, KeyTables
-from actors.validator.kernels.verifier import CompiledVerifier
-from tests.validator.kernels.conftest import Make
+from actors.kernels import fuzz, key_tables, portable
+from actors.kernels.key_tables import TABLE_BYTES, WAYS, KeyTables
+from actors.kernels.verifier import CompiledVerifier
+from tests.kernels.conftest import Make
 
 IDENTITY = np.array([1, 0, 0], np.uint64)
 

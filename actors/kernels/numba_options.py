@@ -1,6 +1,6 @@
-"""How this room's kernels are compiled.
+"""How kernels are compiled that make no arrays.
 
-Kernels make no arrays: all memory is the arena's, and the caller holds it. Counting references to columns,
+All memory is that of the caller, who holds it. Counting references to columns,
 atomically, at each access took two thirds of the time of a draw, so they are compiled without (Numba refuses
 to compile a kernel that would need it).
 """

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.validator.kernels import Hasher, ShapeError, portable, sha256
+from actors.kernels import Hasher, ShapeError, portable, sha256
 
 
 def test_constants_are_those_of_the_standard() -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.multilinear import MultilinearHash, scaled
+from actors.kernels.multilinear import MultilinearHash, scaled
 
 from . import scratch
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.validator.kernels import curve as curves
-from actors.validator.kernels import field as fields
-from actors.validator.kernels import fuzz, multiply, reference
-from actors.validator.kernels import scalar as scalars
-from actors.validator.kernels.algebra import BoundError, Integers, Interval, Intervals
-from actors.validator.kernels.field import LIMBS, TIGHT_MAX, P
-from actors.validator.kernels.words import WideIntegers, WideIntervals
+from actors.kernels import curve as curves
+from actors.kernels import field as fields
+from actors.kernels import fuzz, multiply, reference
+from actors.kernels import scalar as scalars
+from actors.kernels.algebra import BoundError, Integers, Interval, Intervals
+from actors.kernels.field import LIMBS, TIGHT_MAX, P
+from actors.kernels.words import WideIntegers, WideIntervals
 
 TIGHT = [Interval(0, TIGHT_MAX)] * LIMBS
 OPERAND = [Interval(0, 2**52 - 1)] * LIMBS

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.validator.kernels import compiled, fuzz, mulx, portable, select, selection, sha256_ni
-from actors.validator.kernels.compiled import Host, host
-from actors.validator.kernels.interface import Kernels
-from actors.validator.kernels.sha256_ni import FEATURES, ShaExtensions
-from actors.validator.kernels.simd import Simd
+from actors.kernels import compiled, fuzz, mulx, portable, select, selection, sha256_ni
+from actors.kernels.compiled import Host, host
+from actors.kernels.interface import Kernels
+from actors.kernels.sha256_ni import FEATURES, ShaExtensions
+from actors.kernels.simd import Simd
 
 needs_avx512 = pytest.mark.skipif(bool(host().missing()), reason="this CPU lacks AVX-512 IFMA")
 needs_sha = pytest.mark.skipif(bool(host().missing(FEATURES)), reason="this CPU lacks the SHA extensions")

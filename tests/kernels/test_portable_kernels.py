@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from actors.validator.kernels import ShapeError, portable, select
+from actors.kernels import ShapeError, portable, select
 
 
 def row_table(rows: int, seed: int) -> np.ndarray:

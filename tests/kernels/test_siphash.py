@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ledger.multilinear import MultilinearHash, scaled
-from actors.ledger.siphash import hash_key_of, siphash_rows
+from actors.kernels.multilinear import MultilinearHash, scaled
+from actors.kernels.siphash import hash_key_of, siphash_rows
 
 U64 = 2**64 - 1
 words = st.integers(0, U64)

@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from actors.validator.kernels.interface import Verifier
-from actors.validator.kernels.trust import AUDITS_MAX, PEERS_MAX, TrustedVerifier, TrustPolicy
+from actors.kernels.interface import Verifier
+from actors.kernels.trust import AUDITS_MAX, PEERS_MAX, TrustedVerifier, TrustPolicy
 
 
 def columns(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

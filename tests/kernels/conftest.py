@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from actors.validator.kernels import Hasher, compiled, mulx
-from actors.validator.kernels.compiled import host
-from actors.validator.kernels.mulx import Mulx
-from actors.validator.kernels.sha256_ni import FEATURES, ShaExtensions
-from actors.validator.kernels.simd import Simd
-from actors.validator.kernels.verifier import CompiledVerifier
+from actors.kernels import Hasher, compiled, mulx
+from actors.kernels.compiled import host
+from actors.kernels.mulx import Mulx
+from actors.kernels.sha256_ni import FEATURES, ShaExtensions
+from actors.kernels.simd import Simd
+from actors.kernels.verifier import CompiledVerifier
 
 
 @pytest.fixture(scope="session")
