@@ -32,9 +32,11 @@ from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
 from actors.machine.private import opened
 from actors.machine.runtime import PRIVATE_MODE
+from actors.sdk.trust import HOME_VARIABLE
 from actors.settings import NetworkSettings
 
 GENESIS_FILE, ALLOCATION_FILE, KEY_FILE = "genesis.json", "allocation.bin", "node.key"
+DEFAULT_KEYS = Path("~/.raychain/keys")
 NEW = ".new"  # ends the name of a file until it is whole
 NEW_MEMBERS = 3
 _ADVICE = {
@@ -342,3 +344,16 @@ def build_genesis(
 def read_allocation(path: Path) -> Allocation:
     """The allocation file, checked."""
     return decode_allocation(path.read_bytes())
+
+
+def keys_folder(keys_dir: Path) -> Path:
+    """The folder of key files; the default one is in RAYCHAIN_HOME where that is set. Raises DirectoryError
+    for a user without a home."""
+    if keys_dir == DEFAULT_KEYS and (home := os.environ.get(HOME_VARIABLE)):
+        return Path(home) / keys_dir.name
+    try:
+        return keys_dir.expanduser()
+    except RuntimeError:
+        raise DirectoryError(
+            f"{keys_dir}: this user has no home; give --keys-dir, or set {HOME_VARIABLE}"
+        ) from None

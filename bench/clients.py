@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from actors.gateway.client import AsyncClient
-    from actors.gateway.wallet import Wallet
     from actors.ledger.signing import Signer
+    from actors.sdk.client import AsyncClient
+    from actors.sdk.wallet import Wallet
+    from actors.topology import Node
     from bench.listeners import Listener
-    from node import Node
 
 ACCOUNTS = 400
 BATCH_ROWS, BATCH_EVERY_S = 20, 0.05
@@ -38,8 +38,8 @@ def command(
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of each steady phase.")] = 5.0,
 ) -> dict[str, object]:
     """Start a network, measure, stop it."""
+    from actors.topology import running_network
     from config.effective import load
-    from node import running_network
 
     overrides = ["gateway.port=0", f"network.development_accounts={ACCOUNTS}", "node.validators=1"]
     settings = load("bench", overrides).settings
@@ -48,9 +48,9 @@ def command(
 
 
 async def _measure(nodes: list[Node], subscribers: int, transfers: int, seconds: float) -> dict[str, object]:
-    from actors.gateway.client import AsyncClient
-    from actors.gateway.wallet import Wallet
     from actors.ledger.signing import development_signer
+    from actors.sdk.client import AsyncClient
+    from actors.sdk.wallet import Wallet
     from bench.demo import await_leader
     from bench.listeners import listen, listen_many, may_open_files
 
@@ -170,7 +170,7 @@ async def _send_across_a_kill(wallet: Wallet, nodes: list[Node], leader: Node, c
 
     longest_gap_s: the longest time in which no transfer was reported committed.
     """
-    from actors.gateway.wallet import RefusedError, UnconfirmedError
+    from actors.sdk.wallet import RefusedError, UnconfirmedError
 
     pids = await asyncio.to_thread(leader.pids)
     victims = pids if len(nodes) > 1 else {"consensus": pids["consensus"]}

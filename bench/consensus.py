@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from node import Node
+    from actors.topology import Node
 
 ACCOUNTS = 16
 DEADLINE_S = 60.0
@@ -40,9 +40,9 @@ def command(
 ) -> dict[str, object]:
     """Run the benchmark."""
     from actors.console import UserError, console
+    from actors.topology import running_network
     from bench.demo import await_leader
     from config.effective import load
-    from node import running_network
 
     if kills and nodes < 3:
         raise UserError(f"--kills {kills} needs --nodes 3 or more, so that a majority is left; or --kills 0")
@@ -107,9 +107,9 @@ def _commit(leader: Node, blocks: int) -> dict[str, Any]:
     """Commit blocks of a few transfers, one after the other; nothing if another leads by the end."""
     import numpy as np
 
-    from actors.gateway.client import Client
     from actors.ledger.rows import Batch
     from actors.ledger.signing import development_signer
+    from actors.sdk.client import Client
     from bench.load import SignPlan, build_transfers
 
     genesis = leader.directory.genesis

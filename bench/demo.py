@@ -14,16 +14,16 @@ from typing import Annotated, Any
 
 import typer
 
+from actors.cli.config import DataDir, Json, Nodes, Overrides, Profile
 from actors.console import UserError, console, emit
 from actors.directory import members_in
-from actors.gateway.client import Client
-from actors.gateway.proof import ProofError
+from actors.sdk.client import Client
+from actors.sdk.inclusion_proof import ProofError
 from actors.settings import Settings
 from bench.generators import ceiling_tps, run_plans
 from bench.load import LoadPlan, SignPlan
 from bench.yardstick import libsodium_verifies_per_s
 from config.effective import load
-from config.options import DataDir, Json, Nodes, Overrides, Profile
 
 _YARDSTICK_S = 1.5
 _WARM_UP_ROWS = 60_000
@@ -47,7 +47,7 @@ def command_demo(
     as_json: Json = False,
 ) -> None:
     """Start a network, load it through its HTTP API, check what it committed, and stop it."""
-    from node import running_network
+    from actors.topology import running_network
 
     if kill not in KILLS:
         raise UserError(f"--kill {kill}: use leader or follower")

@@ -43,8 +43,8 @@ def command(
 ) -> dict[str, object]:
     """Run the benchmark."""
     from actors.console import console
+    from actors.topology import running_node
     from config.effective import load
-    from node import running_node
 
     overrides = ["network.development_accounts=200", f"mempool.sender_rows_max={window}"]
     settings = load("bench", overrides).settings
@@ -164,7 +164,7 @@ class Flood:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        from actors.gateway.client import ApiError, Client
+        from actors.sdk.client import ApiError, Client
 
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         began = time.monotonic()

@@ -116,13 +116,13 @@ def measure(genesis: Genesis, senders: NDArray[Any], balance: int, seconds: floa
     """binary_submit_real_tps, and CPU microseconds a transaction of both actors' processes."""
     import ray
 
+    from actors.cluster.actor import RayCluster
     from actors.gateway import actor as gateway
     from actors.mempool import actor as mempool
     from actors.settings import GatewaySettings, MempoolSettings
     from actors.shell import ActorContext
     from bench.submissions import BATCH_ROWS, Submitter
     from config.effective import load
-    from node import RayCluster
 
     settings = load("bench", []).settings
     cluster = RayCluster(settings)

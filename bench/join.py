@@ -32,8 +32,8 @@ def command(
     import tempfile
     from pathlib import Path
 
+    from actors.topology import running_network
     from config.effective import load
-    from node import running_network
 
     snapshot_blocks = blocks // 3
     overrides = [
@@ -69,8 +69,8 @@ def _commit(member: Any, blocks: int) -> None:
     """One small block after another, from a few accounts in turn."""
     import numpy as np
 
-    from actors.gateway.client import Client
     from actors.ledger.rows import Batch
+    from actors.sdk.client import Client
     from bench.load import SignPlan, build_transfers
 
     genesis, senders = member.directory.genesis, 20
@@ -150,7 +150,7 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str | None:
 
 
 def _at(url: str, height: int) -> dict[str, Any] | None:
-    from actors.gateway.client import Client
+    from actors.sdk.client import Client
 
     with Client(url) as client:
         status: dict[str, Any] = client.status()

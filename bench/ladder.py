@@ -60,10 +60,11 @@ def command(
     plot: Annotated[str, typer.Option(help="Write an HTML plot to this file.")] = "",
 ) -> dict[str, object]:
     """Climb the ladder."""
+    from actors.cluster.actor import RayCluster
     from actors.console import UserError, console
+    from actors.topology import warm_kernels
     from bench.yardstick import libsodium_verifies_per_s
     from config.effective import load
-    from node import RayCluster, warm_kernels
 
     ladder = steps(batch_rows, validators)
     wanted = only.split(",") if only else [step.name for step in ladder]
@@ -95,9 +96,9 @@ def command(
 
 def _climb(step: Step, rows: int) -> dict[str, Any]:
     from actors.directory import open_network
+    from actors.topology import started_nodes
     from bench.saturation import LoadRun, LoadShape
     from config.effective import load
-    from node import started_nodes
 
     given = [f"network.development_accounts={_ACCOUNTS}", "gateway.client_rate_max=0"]
     settings = load("bench", [*given, *step.overrides]).settings

@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from actors.gateway.subscribe import events_url
+from actors.sdk.subscribe import events_url
 
 CONNECTING_AT_ONCE = 50
 SMALL_BUFFER_BYTES = 4096

@@ -23,7 +23,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.gateway.proxies import http_options
 from actors.ledger.rows import (
     KIND_TRANSFER,
     NEVER_EXPIRES_HEIGHT,
@@ -34,6 +33,7 @@ from actors.ledger.rows import (
 )
 from actors.ledger.signing import development_signer, sign_rows
 from actors.ledger.verdict import Verdict
+from actors.sdk.proxies import http_options
 from bench.schedule import Segment, due_times_s
 from bench.workload import FALSE_SIGNATURE, REPETITION, VALID, Pool, PoolPlan, build_pool, open_pool
 

@@ -35,8 +35,8 @@ def command(
     body_bytes: Annotated[int, typer.Option(min=8, help="Bytes of a message.")] = 256,
 ) -> dict[str, object]:
     """Measure the latency of a message between members of one cluster."""
+    from actors.cluster.actor import RayCluster
     from config.effective import load
-    from node import RayCluster
 
     wire_ms = asyncio.run(_wire(messages, rate, body_bytes))
     cluster = RayCluster(load("bench", []).settings)
@@ -121,8 +121,8 @@ async def _paced(count: int, rate: int) -> Any:
 def _between_actors(messages: int, rate: int, body_bytes: int) -> dict[str, Any]:
     import ray
 
-    from actors.peer.actor import Peer
-    from actors.peer.node.actor import OPTIONS
+    from actors.peer.actor import OPTIONS
+    from actors.peer.wire_face import Peer
 
     remote = ray.remote(num_cpus=0, **OPTIONS)
     listener, speaker = remote(Listener).remote(), remote(Speaker).remote()

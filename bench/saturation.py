@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.console import UserError
-from actors.gateway.client import Client
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import development_signer
+from actors.sdk.client import Client
 from bench.generators import ceiling_tps, joined, run_plans
 from bench.load import LoadPlan
 from bench.schedule import Segment, constant, due_times_s, rows_due

@@ -137,7 +137,7 @@ async def status_of(url: str) -> Any:
     """What /v1/status says."""
     import httpx
 
-    from actors.gateway.proxies import http_options
+    from actors.sdk.proxies import http_options
 
     async with httpx.AsyncClient(base_url=url, **http_options([url], asynchronous=True)) as http:
         return (await http.get("/v1/status")).json()

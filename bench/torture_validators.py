@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:
-    from node import Node, RayCluster
+    from actors.cluster.actor import RayCluster
+    from actors.topology import Node
 
 _ACCOUNTS = 400
 _BATCH_ROWS = 200
@@ -30,8 +31,8 @@ def torture_validators(
 ) -> dict[str, Any]:
     """Run both phases on a fresh node; `passed` says whether everything held."""
     from actors.console import console
+    from actors.topology import running_node
     from config.effective import load
-    from node import running_node
 
     overrides = [
         "gateway.port=0",

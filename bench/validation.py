@@ -30,8 +30,8 @@ import typer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actors.topology import Node
     from bench.chains import BenchChain, SignedBlock, Workload
-    from node import Node
 
 _YARDSTICK_S = 1.0
 _WARM_UP_BLOCKS = 4
@@ -239,9 +239,9 @@ def bench_node(rows: int, accounts: int, senders: int, kernels: str) -> Iterator
     from actors.console import console
     from actors.kernels import select
     from actors.shell import kernel_cache_dir
+    from actors.topology import running_node
     from bench.chains import BenchChain
     from config.effective import load
-    from node import running_node
 
     overrides = [f"network.block_transactions_max={rows}", f"validator.kernels={kernels}"]
     settings = load("bench", [*overrides, "node.validators=1"]).settings

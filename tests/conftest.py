@@ -75,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "slow_trial: runs with --trials all only")
     if not hasattr(config, "workerinput"):
-        from node import warm_kernels
+        from actors.topology import warm_kernels
 
         warm_kernels(lambda _text: None)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from actors.banner import _NodeLine, print_banner
+from actors.cli.banner import _NodeLine, print_banner
 from actors.settings import Settings
 from tests.gateway.gateway_fake_node import FakeNode
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from actors.line import BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, Exchange, Line, Spoken, call
+from actors.local_socket import BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, Exchange, Line, Spoken, call
 
 SAID: list[Spoken] = [(b"\x01" * 32, "raft", b"body"), (b"\x02" * 32, "certificate", bytes(300_000))]
 

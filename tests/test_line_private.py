@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from actors import line as lines
-from actors.line import Desk, Exchange, Spoken, call
+from actors import local_socket as lines
+from actors.local_socket import Desk, Exchange, Spoken, call
 
 NOBODY = 65534
 SAID: list[Spoken] = [(b"\x01" * 32, "raft", b"body")]

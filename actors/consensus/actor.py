@@ -17,10 +17,19 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from actors.consensus.block_builder import DRAW_TIMEOUT_S, Producer
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.clocks import Clocks
 from actors.consensus.installing import RETRY_PAUSE_S
-from actors.consensus.membership import (
+from actors.consensus.neighbours import Neighbours
+from actors.consensus.network_clock import NetworkClock
+from actors.consensus.pipeline import BlockRefusedError, Work
+from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL, NodePorts
+from actors.consensus.proving import Proving
+from actors.consensus.publishing import Publisher
+from actors.consensus.raft import TraceRecord, to_ndjson
+from actors.consensus.raft_node.lifecycle import Neighbourhood, Participation
+from actors.consensus.raft_node.membership import (
     change_here,
     decode_answer,
     decode_change,
@@ -28,22 +37,13 @@ from actors.consensus.membership import (
     encode_answer,
     encode_change,
 )
-from actors.consensus.neighbours import Neighbours
-from actors.consensus.network_clock import NetworkClock
-from actors.consensus.participation import Neighbourhood, Participation
-from actors.consensus.pipeline import BlockRefusedError, Work
-from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL, NodePorts
-from actors.consensus.producing import DRAW_TIMEOUT_S, Producer
-from actors.consensus.proving import Proving
-from actors.consensus.publishing import Publisher
-from actors.consensus.raft import TraceRecord, to_ndjson
-from actors.consensus.replica import LogRecord
+from actors.consensus.raft_node.replica import LogRecord
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import Header, decode_block, decode_header
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Signer
-from actors.line import Exchange, Spoken
+from actors.local_socket import Exchange, Spoken
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
 from actors.storage.calls import FAILURES, StorageCalls

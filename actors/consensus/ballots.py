@@ -13,7 +13,7 @@ import msgspec
 
 from actors.consensus.raft import BlockVote, Entry, Message
 from actors.consensus.raft.messages import VOTES_PER_MESSAGE_MAX, AppendResponse
-from actors.consensus.replica import Replica
+from actors.consensus.raft_node.replica import Replica
 from actors.ledger.block import Header
 
 HEADERS_MAX = 4096

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from actors.consensus.witness import Evidence, Witness
+from actors.consensus.equivocation import Evidence, Witness
 from actors.ledger.block import Header
 
 REFUSED_MS_MIN, REFUSED_MS_MAX = 30_000, 600_000

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from actors.consensus.engine import Engine, OvertakenError
 from actors.consensus.pipeline import Pipeline, Sealed
 from actors.consensus.ports import NodePorts
+from actors.consensus.raft_node.engine import Engine, OvertakenError
 
 RETRY_PAUSE_S = 0.1
 

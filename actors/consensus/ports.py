@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.consensus.pipeline import Sealed
-from actors.consensus.replica import LogRecord
+from actors.consensus.raft_node.replica import LogRecord
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.signing import Signer
 

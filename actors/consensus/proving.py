@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
-from actors.consensus.engine import Engine
-from actors.consensus.witness import Evidence
+from actors.consensus.equivocation import Evidence
+from actors.consensus.raft_node.engine import Engine
 from actors.ledger.block import HEADER_BYTES, Header, decode_header, decode_sealed_header
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError

@@ -15,10 +15,8 @@ from pathlib import Path
 import psutil
 
 from actors import cache_dir
-from actors.console import UserError
-from actors.directory import KEY_FILE
+from actors.directory import DEFAULT_KEYS, KEY_FILE, DirectoryError, keys_folder
 from actors.doctor.check import Check
-from actors.gateway.options import DEFAULT_KEYS, keys_folder
 from actors.machine.private import OPEN_TO_OTHERS, opened
 from actors.machine.runtime import PRIVATE_MODE, RuntimeFolderError, runtime_dir
 from actors.settings import Settings
@@ -77,7 +75,7 @@ def key_files(data_dir: Path) -> list[Path]:
     of_nodes = list(data_dir.glob(f"*/{KEY_FILE}"))
     try:
         wallet = keys_folder(Path(os.environ.get("RAYCHAIN_KEYS") or DEFAULT_KEYS))
-    except UserError:  # a user without a home has none
+    except DirectoryError:  # a user without a home has none
         return of_nodes
     return [*of_nodes, *wallet.glob("*.key")]
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from ray.exceptions import RayActorError, RayError
 
-from actors.gateway.answers import network_mark
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.edge import exposed_without_keys
@@ -30,6 +29,7 @@ from actors.kernels import select
 from actors.kernels.interface import Choice
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
+from actors.sdk.answers import network_mark
 from actors.settings import GatewaySettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
 

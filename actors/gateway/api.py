@@ -15,7 +15,6 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from actors.gateway import metrics, render
-from actors.gateway.answers import NETWORK_HEADER, network_mark
 from actors.gateway.backend import Backend, BusyError, UnavailableError
 from actors.gateway.batch_route import BatchRoute
 from actors.gateway.body import (
@@ -39,11 +38,12 @@ from actors.gateway.limits import ApiKeys
 from actors.gateway.membership import Membership, membership_routes
 from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
-from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
+from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.proof_routes import proof_routes
 from actors.gateway.roles import CALLER_KEY, Guarded, Role, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response, transaction_routes
 from actors.ledger.rows import FormatError
+from actors.sdk.answers import NETWORK_HEADER, PROBLEM_TYPE, network_mark
 from actors.settings import GatewaySettings
 
 METRICS_PATH = "/metrics"
@@ -220,7 +220,7 @@ def _document_routes(app: FastAPI) -> APIRouter:
 
 def problem_response(problem: ProblemError) -> Response:
     """ProblemError details as a response."""
-    return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)
+    return Response(problem.body(), problem.status, problem.headers, PROBLEM_TYPE)
 
 
 async def _invalid_request(_request: Request, error: Exception) -> Response:

@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
-from actors.gateway.problem import MEDIA_TYPE, ProblemError
+from actors.gateway.problem import ProblemError
 from actors.gateway.shares import ClientShares
+from actors.sdk.answers import PROBLEM_TYPE
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -117,7 +118,7 @@ async def send_problem(send: Send, problem: ProblemError) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
     if problem.status in (408, 413, 415):
         headers.append((b"connection", b"close"))
-    await send_answer(send, problem.status, MEDIA_TYPE, problem.body(), headers)
+    await send_answer(send, problem.status, PROBLEM_TYPE, problem.body(), headers)
 
 
 async def send_answer(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from actors.gateway.models import BatchSubmitted, ProblemOut
-from actors.gateway.problem import MEDIA_TYPE, TITLES, kind_of_verdict
+from actors.gateway.problem import TITLES, kind_of_verdict
 from actors.ledger.verdict import Verdict, explain
+from actors.sdk.answers import PROBLEM_TYPE
 
 BATCH_PATH = "/v1/transactions/batch"
 _SCHEMAS = "#/components/schemas/"
-_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS + "ProblemOut"}}}
+_PROBLEM = {PROBLEM_TYPE: {"schema": {"$ref": _SCHEMAS + "ProblemOut"}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -16,9 +16,7 @@ from actors.gateway.backend import RETRY_AFTER_S, BusyError, NoMempoolError, Sha
 from actors.ledger.prices import Prices
 from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict, explain
-
-MEDIA_TYPE = "application/problem+json"
-TYPE_PREFIX = "urn:raychain:problem:"
+from actors.sdk.answers import TYPE_PREFIX
 
 TITLES: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request could not be read"),

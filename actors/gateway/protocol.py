@@ -25,13 +25,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
-from actors.gateway.answers import NETWORK_HEADER
 from actors.gateway.backend import BusyError
 from actors.gateway.connections import ConnectionTable
 from actors.gateway.edge import EdgeRules, client_name
 from actors.gateway.limits import ClientRates
-from actors.gateway.problem import MEDIA_TYPE, ProblemError, of_error
+from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.shares import FairStarts
+from actors.sdk.answers import NETWORK_HEADER, PROBLEM_TYPE
 
 HEAD_BYTES_MAX = 32 << 10
 HEADERS_MAX = 128
@@ -70,7 +70,7 @@ def websocket_protocol(bounds: HttpBounds) -> type[WebSocketsSansIOProtocol]:
 def answer_without_request(problem: ProblemError, network: str) -> bytes:
     """An HTTP/1.1 answer, after which the connection ends, to what has not become a request."""
     body = problem.body()
-    head = [f"HTTP/1.1 {problem.status} {problem.document['title']}", f"content-type: {MEDIA_TYPE}"]
+    head = [f"HTTP/1.1 {problem.status} {problem.document['title']}", f"content-type: {PROBLEM_TYPE}"]
     head += [f"{name.lower()}: {value}" for name, value in problem.headers.items()]
     head += [f"{NETWORK_HEADER}: {network}"] if network else []
     head += [f"content-length: {len(body)}", "connection: close", "", ""]

@@ -1,288 +1,450 @@
-"""The Ray shell of the peer room: one `Peer` a node, an async actor around `Network`, `Discovery`, `Spread`.
+"""The Ray shell that joins the wire to a node: one `NodePeer` a node.
 
-The class is plain; `node.py` wraps it with `ray.remote(Peer)` and gives it resources. Calls from one caller
-may be reordered (async actors do that), so whatever needs order carries its own sequence numbers. Other
-actors register with `listen`, `serve` and `judge`: their handle, and the name of their method that takes a
-batch. One call a class is under way at a time and the next batch gathers meanwhile, so a slow listener slows
-its own class of its own peers and nobody else.
+It serves the chain that Storage holds, announces what Consensus commits, and at an observer fetches what it
+lacks and hands it to Consensus. Bodies pass by reference. Where there are mempool shards, it gossips what
+clients hand in there, and offers them what peers gossip.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from actors.peer.advertise import NOT_PUBLISHED
-from actors.peer.channels import Channel, Lagged
-from actors.peer.config import PeerConfig
-from actors.peer.discovery import Discovery
-from actors.peer.errors import NotConnectedError, RequestError
-from actors.peer.faults import read_faults
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.exceptions import RayError
+
+from actors.kernels import select
+from actors.kernels.interface import Choice
+from actors.ledger.block import SealedHeader
+from actors.ledger.genesis import Genesis
+from actors.ledger.rows import Batch, shard_of
+from actors.ledger.signing import Signer
+from actors.ledger.verdict import Verdict as Judgement
+from actors.local_socket import Line, Spoken, call
+from actors.peer import messages
+from actors.peer.address_book import FILE_NAME, AddressBook, decode_address_book, usual_port
+from actors.peer.advertise import is_published_to
+from actors.peer.block_exchange import BlockExchange, OfferedBlock
+from actors.peer.catchup import HEADERS_METHOD, serve_chain, synchronise
+from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
+from actors.peer.config import Member, PeerConfig, PeerLimits, parse_address
+from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.kademlia.records import EndpointRecord
-from actors.peer.network import Network
-from actors.peer.spread import Spread
+from actors.peer.messages import BlockWanted, Span
+from actors.peer.network import ChannelHandler, Network
+from actors.peer.outgoing import Outgoing, ShardCalls, Told
+from actors.peer.snapshots import serve_snapshots
+from actors.peer.spread import BLOCKS, TRANSACTIONS
+from actors.peer.standing import Standings
 from actors.peer.table import Link
+from actors.peer.transactions import Transactions
 from actors.peer.wire.frames import Priority
+from actors.peer.wire_face import Peer
+from actors.settings import PeerSettings
+from actors.shell import (
+    ActorContext,
+    Shell,
+    first_line,
+    freeze_long_lived,
+    kernel_cache_dir,
+    retain_large_buffers,
+)
 
-PEERS_CHANNEL = "peers"
-NOT_STARTED = "this node's peer is not started"
-CHANNELS_MAX = 64
-POLL_WAIT_S_MAX = 30.0
+# The names under which Consensus sends (actors/consensus/ports.py).
+RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL = "raft", "certificate", "clock"
+CHANGE_METHOD = "change_member"
+PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
+OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
+
+ADMIT_TIMEOUT_S = 10.0
+LINE_PAUSE_S_MIN, LINE_PAUSE_S_MAX = 0.05, 5.0
 
 
-class Peer:
-    """A node's place on the network. Constructor, `start`, `health`, `stop`, then its own calls."""
+class NodePeer(Shell, Peer):
+    """The peer of a whole node: serves its chain, announces its commits, and, at an observer, follows.
 
-    def __init__(self, config: PeerConfig) -> None:
-        self._config = config
-        self._network: Network | None = None
-        self._discovery: Discovery | None = None
-        self._spread: Spread | None = None
-        self._channels: dict[str, Channel[Any]] = {}
-        self._registrations: list[tuple[str, str, Any, str, bool]] = []
-        self._started_at_s = 0.0
-        self._lock = asyncio.Lock()
+    Ray builds an async actor inside its loop, so the constructor begins to live there; that is how a
+    restarted peer comes back.
+    """
 
-    # -- life
+    def __init__(
+        self,
+        context: ActorContext,
+        settings: PeerSettings,
+        genesis: Genesis,
+        identity_path: str,
+        storage: Any,
+        consensus: Any,
+        shards: Sequence[Any] = (),
+        kernel_choice: Choice = "auto",
+    ) -> None:
+        Shell.__init__(self, context)
+        retain_large_buffers()
+        seed = bytes.fromhex(Path(identity_path).read_text().strip())
+        self._book_path = Path(context.data_dir) / FILE_NAME
+        self._book = self._read_book()
+        self._sequence = self._book.sequence
+        Peer.__init__(self, _peer_config(settings, genesis, seed, self._book))
+        self._settings, self._storage, self._consensus = settings, storage, consensus
+        self._shards = list(shards)
+        members = frozenset(bytes.fromhex(member.identity) for member in genesis.members)
+        self._transactions = Transactions(
+            self._admit, self._publish_offers, members, lambda: time.time_ns() // 1_000_000
+        )
+        calls_of = [ShardCalls(_outbox_of(shard), shard.offer_anew.remote) for shard in self._shards]
+        self._outgoing = Outgoing(calls_of, self._transactions, (RayError,))
+        self._follows = Signer(seed).public_key not in genesis.member_keys
+        calls = ChainCalls(
+            storage.head.remote, storage.sealed_headers.remote, storage.bodies.remote, self._append
+        )
+        hash_rows = select(kernel_choice, kernel_cache_dir(), tables_bytes_max=0).hash_rows
+        self._chain = NodeChain(genesis, calls, hash_rows)
+        self._blocks = BlockExchange(genesis, storage.stored_block.remote, ray.put)
+        self._behind = asyncio.Event()
+        self._standings = Standings()
+        self._synced_blocks = 0
+        self._halted = ""
+        self._line: Line | None = None
+        self._line_kept: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None] | None = None
+        with contextlib.suppress(RuntimeError):
+            self._life = asyncio.get_running_loop().create_task(self._live())
 
     async def start(self) -> dict[str, object]:
-        """Bind and begin to connect. Returns `address` and `identity` (hex); idempotent.
+        """As `Peer.start`; the chain is served from then on.
 
-        Raises `OSError` when the address is taken.
+        Without a configured port the one of the last start is bound again, if it is still free.
         """
-        async with self._lock:
-            if self._network is None:
-                network = Network(self._config)
-                self._discovery, self._spread = Discovery(network), Spread(network)
-                network.links.on_established.append(self._on_established)
-                network.links.on_gone.append(self._on_gone)
-                self._network = network
-                for registration in self._registrations:
-                    self._register(*registration)
-                try:
-                    await network.start(self._record_sequence())
-                except OSError:
-                    self._network = self._discovery = self._spread = None
-                    raise
-                self._started_at_s = time.monotonic()
-            return {"address": self._network.address, "identity": self._network.identity.hex()}
-
-    def _record_sequence(self) -> int:
-        """Of the record that this node signs of itself: higher than any before it."""
-        return time.time_ns() // 1_000_000
-
-    async def health(self) -> dict[str, object]:
-        """`ok`, `address` (bound), `advertised` (published; None for none, and then `advertise` says what to
-        set), `identity`, `uptime_s`, `event_loop` (uvloop in a node), `peers` (connected),
-        `reason` (why there are none; empty when there are), `failures` (what is wrong at which address),
-        `routes` (table size), `counters`."""
-        network = self._network
-        if network is None or self._discovery is None or self._spread is None:
-            return {
-                "ok": False,
-                "address": None,
-                "identity": None,
-                "uptime_s": 0.0,
-                "peers": 0,
-                "reason": NOT_STARTED,
-            }
-        return {
-            "ok": True,
-            "address": network.address,
-            "advertised": network.advertised,
-            "advertise": "" if network.advertised else NOT_PUBLISHED,
-            "identity": network.identity.hex(),
-            "uptime_s": time.monotonic() - self._started_at_s,
-            "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
-            "peers": len(network.connected()),
-            "reason": network.reason(),
-            "failures": network.links.failures.all(),
-            "routes": len(self._discovery.table),
-            "gossip": self._spread.core.held,
-            "counters": network.counters(),
-        }
-
-    async def stop(self) -> None:
-        """Close every connection and the listening socket; idempotent."""
-        async with self._lock:
-            network, self._network = self._network, None
-            self._discovery = self._spread = None
-            if network is not None:
-                await network.stop()
-
-    async def add_seeds(self, addresses: list[str]) -> None:
-        """Dial these `host:port` at once and keep trying; remembered over a stop and a start.
-
-        Raises `ConfigError` for a malformed address or too many, and then adds none.
-        """
-        if self._network is not None:
-            self._network.add_seeds(addresses)
-        seeds = tuple(dict.fromkeys((*self._config.seeds, *addresses)))
-        self._config = replace(self._config, seeds=seeds)
-
-    async def peers(self) -> list[dict[str, object]]:
-        """One row a known peer: `state`, `address`, `identity` (hex), `last_seen_s`, `rtt_ms`, `member`."""
-        return [] if self._network is None else self._network.peers()
-
-    async def connected(self) -> list[bytes]:
-        """Identities with an established connection."""
-        return [] if self._network is None else self._network.connected()
-
-    async def set_faults(self, faults: dict[str, Any]) -> None:
-        """Have the wire misbehave, for tests (see `faults.read_faults`); an empty document ends it.
-
-        Raises `ValueError` naming what is wrong with it.
-        """
-        self._running().links.faults = read_faults(faults)
-
-    # -- other actors listen; again after this actor may have restarted, which forgets them
-
-    async def listen(self, channel: str, handle: Any, method: str) -> None:
-        """Call `handle.method(list[(identity, body)])` with what peers send on `channel`."""
-        self._remember("listen", channel, handle, method, False)
-
-    async def serve(self, name: str, handle: Any, method: str, members_only: bool = False) -> None:
-        """Answer requests for `name` with `handle.method(identity, body) -> bytes`."""
-        self._remember("serve", name, handle, method, members_only)
-
-    async def judge(self, topic: str, handle: Any, method: str) -> None:
-        """Ask `handle.method(list[(identity, body)])`, which answers `accept`, `ignore` or `reject` each."""
-        self._remember("judge", topic, handle, method, False)
-
-    # -- other actors speak
-
-    async def send(self, messages: list[tuple[bytes, str, bytes]], priority: str = "consensus") -> list[bool]:
-        """Send a batch of (identity, channel, body) without waiting; says which were queued.
-
-        `priority`: `consensus`, `blocks` or `transactions`. What is not queued (not connected, or the queue
-        is at its bound) is dropped and counted. Who does not want to know calls it with `num_returns=0`.
-        """
-        network, level = self._running(), Priority[priority.upper()]
-        return [network.offer(identity, channel, body, level) for identity, channel, body in messages]
-
-    async def request(
-        self, identity: bytes, method: str, body: bytes, deadline_s: float | None = None
-    ) -> bytes:
-        """Ask a connected peer. Raises `NotConnectedError` or `RequestError`."""
-        return await self._running().request(identity, method, body, deadline_s)
-
-    async def ask(
-        self, identities: list[bytes], method: str, body: bytes, deadline_s: float | None = None
-    ) -> list[tuple[bytes, bytes]]:
-        """Ask several peers at once; (identity, answer) of those that answered in time, in order."""
+        try:
+            told = await Peer.start(self)
+        except OSError:
+            if self._settings.port or not self._config.listen_port:
+                raise
+            self._config = replace(self._config, listen_port=0)
+            told = await Peer.start(self)
         network = self._running()
-        answers = await asyncio.gather(
-            *(network.request(identity, method, body, deadline_s) for identity in identities),
-            return_exceptions=True,
-        )
-        told = []
-        for identity, answer in zip(identities, answers, strict=True):
-            if isinstance(answer, bytes):
-                told.append((identity, answer))
-            elif not isinstance(answer, RequestError | NotConnectedError):
-                raise answer
+        network.exchange.unreachable = (RayError,)  # what it asks is restarting
+        serve_chain(network, self._chain)
+        self._blocks.serve(network)
+        serve_snapshots(network, _SnapshotReads(self._storage))
+        if not self._follows:
+            self._join_consensus(network)
+        if self._spread is not None:
+            self._spread.register_judge(BLOCKS, self._judge_announcements)
+            if self._shards:
+                self._spread.register_judge(TRANSACTIONS, self._transactions.judge, apart=True)
+        self._outgoing.start(network)
+        self._write_book(self._book.bound(parse_address(str(told["address"]))[1], self._sequence))
         return told
 
-    async def publish(self, topic: str, bodies: list[bytes]) -> list[bytes]:
-        """Gossip items of this node's own, `transactions` or `blocks`; returns their ids."""
-        self._running()
-        return [] if self._spread is None else self._spread.publish(topic, bodies)
+    def _record_sequence(self) -> int:
+        """Also with a clock that was set back others take the new record for the old one."""
+        self._sequence = max(time.time_ns() // 1_000_000, self._book.sequence + 1)
+        return self._sequence
 
-    async def broadcast_block(
-        self, body: bytes, to: list[bytes] | None = None, deadline_s: float | None = None
+    def _join_consensus(self, network: Network) -> None:
+        """What other members say to this one's Consensus, and what they may ask it."""
+        consensus = self._consensus
+
+        def passed_on(channel: str, method: Any) -> ChannelHandler:
+            async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
+                members = network.links.members
+                known = [entry for entry in batch if entry[0] in members]
+                if self._line is not None and self._line.send([(who, channel, body) for who, body in known]):
+                    return
+                with contextlib.suppress(RayError):  # Consensus is restarting: messages may be lost
+                    await method.remote(known)
+
+            return on_batch
+
+        async def on_proof(_peer: bytes, body: bytes) -> bytes:
+            wanted = messages.decode_block_wanted(body)
+            return bytes(await consensus.prove.remote(wanted.height, wanted.hash))
+
+        for channel, method in (
+            (RAFT_CHANNEL, consensus.deliver),
+            (CERTIFICATE_CHANNEL, consensus.offer_certificates),
+            (CLOCK_CHANNEL, consensus.offer_times),
+        ):
+            network.register_channel(channel, passed_on(channel, method))
+        if self._line_kept is None or self._line_kept.done():  # ended with the network of an earlier start
+            self._line_kept = network.spawn(self._keep_line(network), "line to consensus")
+
+        async def on_change(_peer: bytes, body: bytes) -> bytes:
+            return bytes(await consensus.hear_change.remote(body))
+
+        network.register_method(PROOF_METHOD, on_proof, members_only=True)
+        network.register_method(CHANGE_METHOD, on_change, members_only=True)
+        self._blocks.taker = consensus.offer_block.remote
+
+    async def _keep_line(self, network: Network) -> None:
+        """Have a line to Consensus, and another one when it ends; on another machine there is none."""
+
+        def on_batch(batch: list[Spoken]) -> None:
+            for identity, channel, body in batch:
+                network.offer(identity, channel, body, Priority.CONSENSUS)
+
+        pause_s = LINE_PAUSE_S_MIN
+        while True:
+            try:
+                self._line = line = await call(await self._consensus.line.remote(), on_batch)
+            except (RayError, OSError):
+                pause_s = min(2 * pause_s, LINE_PAUSE_S_MAX)
+            else:
+                pause_s = LINE_PAUSE_S_MIN
+                try:
+                    await line.ended.wait()
+                finally:
+                    self._line = None
+                    line.close()
+            await asyncio.sleep(pause_s)
+
+    async def ask_proofs(self, to: list[bytes], height: int, digest: bytes) -> list[tuple[bytes, bytes]]:
+        """Ask members for a block's certificate or their vote; (identity, answer) of those that answered."""
+        wanted = messages.encode(BlockWanted(height, digest))
+        calls = [self._running().request(identity, PROOF_METHOD, wanted, PROOF_DEADLINE_S) for identity in to]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        return [(who, said) for who, said in zip(to, answers, strict=True) if isinstance(said, bytes)]
+
+    async def ask_headers(self, to: list[bytes], height: int, count: int) -> list[bytes]:
+        """Ask members for the sealed headers from `height` on, as bytes that nobody has checked."""
+        wanted = messages.encode(Span(height, count))
+        calls = [self._running().request(who, HEADERS_METHOD, wanted, PROOF_DEADLINE_S) for who in to]
+        found: list[bytes] = []
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            with contextlib.suppress(ProtocolError):
+                found += messages.decode_blobs(answer).items[:count] if isinstance(answer, bytes) else ()
+        return found
+
+    async def add_seeds(self, addresses: list[str]) -> None:
+        """As `Peer.add_seeds`; they are also remembered over the end of this process."""
+        await Peer.add_seeds(self, addresses)
+        self._write_book(self._book.reached(*addresses))
+
+    async def health(self) -> dict[str, object]:
+        """Process facts, the wire's figures, how following goes, and the gossip of transactions.
+
+        known_head: of an observer, the height that members say they have; 0 while none has.
+        """
+        own = {
+            "follows": self._follows,
+            "known_head": self._known_head(),
+            "synced_blocks": self._synced_blocks,
+            "served_blocks": self._chain.served_bodies,
+            "served_headers": self._chain.served_headers,
+            "halted": self._halted,
+            "transactions": dict(self._transactions.counters),
+        }
+        return {**self.process_health(), **(await Peer.health(self)), **own}
+
+    def _known_head(self) -> int:
+        if self._network is None or not self._follows:
+            return 0
+        members = self._network.links.members
+        return self._standings.known_head(who for who in self._network.connected() if who in members)
+
+    async def stop(self) -> None:
+        """Stop following and offering, close every connection."""
+        if self._life is not None:
+            self._life.cancel()
+        self._outgoing.stop()
+        await Peer.stop(self)
+
+    async def push_block(
+        self, to: list[bytes], body: NDArray[np.uint8], deadline_s: float | None = None
     ) -> list[dict[str, object]]:
-        """Send a block to all of `to` (connected members when None) at once, each with its own deadline.
+        """Send the bytes of a `Block`, (n,) uint8, to these members at once; the report is that of
+        `broadcast_block`."""
+        return await self.broadcast_block(body.tobytes(), to, deadline_s)
 
-        Waits for all; one row a peer: `identity` (hex), `ok`, `error`, `elapsed_ms`.
+    async def fetch_block(
+        self, identity: bytes, height: int, digest: bytes, deadline_s: float | None = None
+    ) -> OfferedBlock | None:
+        """Get a block that a member stores, committed or not, as `Consensus.validate_blocks` takes it.
+
+        With its certificate if it has one. None if it does not store it, does not answer, or answers another.
         """
-        self._running()
-        receipts = [] if self._spread is None else await self._spread.broadcast_block(body, to, deadline_s)
-        return [
-            {
-                "identity": receipt.identity.hex(),
-                "ok": not receipt.error,
-                "error": receipt.error,
-                "elapsed_ms": receipt.elapsed_ms,
-            }
-            for receipt in receipts
-        ]
-
-    # -- channels inside the node
-
-    async def publish_packets(self, channel: str, packets: list[Any]) -> int:
-        """Append packets to an in-node channel; returns the next sequence number. Never waits."""
-        ring = self._channel(channel)
-        for packet in packets:
-            ring.publish(packet)
-        return ring.next_sequence
-
-    async def poll(self, channel: str, sequence: int | None = None, wait_s: float = 0.0) -> dict[str, object]:
-        """Packets from `sequence` on (from now on when None), waiting up to `wait_s` for the first.
-
-        Returns `packets`, `next` (where to poll next) and `missed` (packets that went before they were
-        read; then `packets` is empty and `next` is the oldest that is left).
-        """
-        ring = self._channel(channel)
-        start = ring.next_sequence if sequence is None else sequence
         try:
-            async with asyncio.timeout(min(wait_s, POLL_WAIT_S_MAX)):
-                await ring.wait(start)
-        except TimeoutError:
-            return {"packets": (), "next": start, "missed": 0}
-        got = ring.read(start)
-        if isinstance(got, Lagged):
-            return {"packets": (), "next": got.resume, "missed": got.missed}
-        return {"packets": got.packets, "next": got.next_sequence, "missed": 0}
+            return await self._blocks.fetch(self._running(), identity, height, digest, deadline_s)
+        except (NotConnectedError, RequestError, ProtocolError) as error:
+            self.log.warning("block {} not fetched from {}: {}", height, identity.hex()[:16], error)
+            return None
 
-    # -- inside
+    async def committed(self, delta: dict[str, Any]) -> None:
+        """A block is final here: announce it to those who follow. Members hear of it from the log."""
+        if self._network is None or self._spread is None or self._follows:
+            return
+        members = self._network.links.members
+        if members.issuperset(self._network.connected()):
+            return
+        for sealed in await self._storage.sealed_headers.remote(int(delta["height"]), 1):
+            self._spread.publish(BLOCKS, [sealed], known_by=members)
 
-    def _running(self) -> Network:
-        if self._network is None:
-            raise NotConnectedError("this peer is not started")
-        return self._network
+    async def _judge_announcements(self, items: list[Delivery]) -> list[Verdict]:
+        verdicts = []
+        for item in items:
+            try:
+                news = self._chain.is_news(item.body)
+            except ProtocolError as error:
+                self.log.warning("announcement of {} refused: {}", item.peer.hex()[:16], error)
+                verdicts.append(Verdict.REJECT)
+                continue
+            if news:
+                self._behind.set()
+            verdicts.append(Verdict.ACCEPT if news else Verdict.IGNORE)
+        return verdicts
 
-    def _channel(self, name: str) -> Channel[Any]:
-        if name not in self._channels:
-            if len(self._channels) >= CHANNELS_MAX:
-                raise ValueError(f"channel: {CHANNELS_MAX} channels exist already")
-            self._channels[name] = Channel(self._config.limits.channel_packets_max)
-        return self._channels[name]
+    async def _live(self) -> None:
+        """Start, then follow the chain of others for as long as this node may not propose."""
+        await self.start()
+        freeze_long_lived()
+        while self._follows and not self._halted:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.sync_pause_s):
+                    await self._behind.wait()
+            self._behind.clear()
+            try:
+                await self._synchronise()
+            except ChainRefusedError as error:
+                self._halted = str(error)
+                self.log.critical("this node stops following: {}", error)
+            except RayError as error:
+                self.log.warning("catching up again after {}", first_line(error))
 
-    def _remember(self, kind: str, name: str, handle: Any, method: str, members_only: bool) -> None:
-        """Registrations outlive a stop and a start; one a kind and name."""
-        kept = [entry for entry in self._registrations if entry[:2] != (kind, name)]
-        self._registrations = [*kept, (kind, name, handle, method, members_only)]
-        if self._network is not None:
-            self._register(kind, name, handle, method, members_only)
+    async def _synchronise(self) -> None:
+        report = await synchronise(self._running(), self._chain, self._standings)
+        if report.blocks:
+            self.log.info("caught up with {} blocks to height {}", report.blocks, report.height)
 
-    def _register(self, kind: str, name: str, handle: Any, method: str, members_only: bool) -> None:
-        call = getattr(handle, method)
+    async def catch_up(self) -> None:
+        """Hand the proven blocks of others to Consensus, until there are no more or it takes no more."""
+        with contextlib.suppress(ChainRefusedError):
+            await self._synchronise()
 
-        async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
-            await call.remote(batch)
+    # Transactions
 
-        async def on_request(identity: bytes, body: bytes) -> bytes:
-            return bytes(await call.remote(identity, body))
+    def _publish_offers(self, offers: list[bytes], but: frozenset[bytes]) -> None:
+        if self._spread is not None:
+            self._spread.publish(TRANSACTIONS, offers, but)
 
-        async def on_items(items: list[Delivery]) -> list[Verdict]:
-            verdicts = await call.remote([(item.peer, item.body) for item in items])
-            return [Verdict(verdict) for verdict in verdicts]
+    async def _admit(self, batch: Batch, source: str) -> NDArray[np.uint8]:
+        """Verdicts of the shards; UNAVAILABLE for the rows of one that does not answer."""
+        verdicts = np.full(len(batch), Judgement.UNAVAILABLE, dtype=np.uint8)
+        place = shard_of(batch.rows["sender"], len(self._shards))
 
-        network = self._running()
-        if kind == "listen":
-            network.register_channel(name, on_batch)
-        elif kind == "serve":
-            network.register_method(name, on_request, members_only=members_only)
-        elif self._spread is not None:
-            self._spread.register_judge(name, on_items)
+        async def ask(number: int) -> None:
+            mine = place == number
+            part = batch if mine.all() else batch.take(mine)
+            rows, payloads = _owned(part.rows), _owned(part.payloads)
+            try:
+                async with asyncio.timeout(ADMIT_TIMEOUT_S):
+                    verdicts[mine] = await self._shards[number].admit.remote(
+                        rows, payloads, False, (source,), None, True
+                    )
+            except (RayError, TimeoutError) as error:
+                self.log.warning("offered rows refused by a shard: {}", first_line(error))
 
-    def _on_established(self, link: Link, _record: EndpointRecord | None) -> None:
-        self._channel(PEERS_CHANNEL).publish(
-            {"event": "joined", "identity": link.identity.hex(), "address": link.address}
-        )
+        await asyncio.gather(*(ask(int(number)) for number in np.unique(place)))
+        return verdicts
 
-    def _on_gone(self, identity: bytes) -> None:
-        self._channel(PEERS_CHANNEL).publish({"event": "left", "identity": identity.hex()})
+    # Following
+
+    async def _append(self, blocks: list[tuple[SealedHeader, Batch]]) -> list[dict[str, Any]]:
+        """Hand proven blocks to Consensus, bodies by reference."""
+        offered = [
+            (
+                sealed.header.encode(),
+                sealed.signature,
+                sealed.certificate.encode(),
+                ray.put(_owned(batch.rows)),
+                ray.put(_owned(batch.payloads)),
+            )
+            for sealed, batch in blocks
+        ]
+        answers: list[dict[str, Any]] = await self._consensus.validate_blocks.remote(offered)
+        self._synced_blocks += sum("refused" not in answer for answer in answers)
+        return answers
+
+    def _on_established(self, link: Link, record: EndpointRecord | None) -> None:
+        Peer._on_established(self, link, record)
+        if not link.member or record is None or record.address in self._book.addresses:
+            return
+        if is_published_to(record.host, link.host):
+            self._write_book(self._book.reached(record.address))
+
+    def _read_book(self) -> AddressBook:
+        try:
+            return decode_address_book(self._book_path.read_bytes())
+        except FileNotFoundError:
+            return AddressBook()
+        except (OSError, ConfigError) as error:
+            self.log.warning("{}: {}; starting without it", self._book_path, error)
+            return AddressBook()
+
+    def _write_book(self, book: AddressBook) -> None:
+        """Replace the file. Where it cannot be written the node works, and only remembers less."""
+        if book == self._book:
+            return
+        self._book = book
+        fresh = self._book_path.with_suffix(".new")
+        try:
+            fresh.write_bytes(book.encode())
+            fresh.replace(self._book_path)
+        except OSError as error:
+            self.log.warning("{}: {}", self._book_path, error)
+
+
+def _outbox_of(shard: Any) -> Callable[[int, float, int], Awaitable[Told]]:
+    call = shard.outbox.options(num_returns=3)
+
+    async def outbox(since: int, wait_s: float, incarnation: int) -> Told:
+        told, rows, payloads = await asyncio.gather(*call.remote(since, wait_s, incarnation))
+        return told, rows, payloads
+
+    return outbox
+
+
+class _SnapshotReads:
+    """Storage's snapshots, as the wire reads them."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    async def snapshot_offer(self) -> tuple[bytes, bytes]:
+        manifest, sealed = await self._storage.snapshot_offer.remote()
+        return bytes(manifest), bytes(sealed)
+
+    async def snapshot_chunk(self, digest: bytes) -> bytes | None:
+        chunk: bytes | None = await self._storage.snapshot_chunk.remote(digest)
+        return chunk
+
+
+def _owned(column: NDArray[Any]) -> NDArray[Any]:
+    """A copy that does not keep a whole message alive."""
+    return np.array(column)
+
+
+def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes, book: AddressBook) -> PeerConfig:
+    """What the wire needs of the profile, the genesis, the node's key and what it remembers."""
+    limits = PeerLimits()
+    if not settings.subnet_limits:
+        limits = replace(limits, subnet_per_bucket_max=0, subnet_per_table_max=0)
+    return PeerConfig(
+        identity_seed=seed,
+        genesis_hash=genesis.hash(),
+        members=tuple(Member(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
+        seeds=tuple(dict.fromkeys((*settings.seeds, *book.addresses))),
+        listen_host=settings.host,
+        listen_port=settings.port or book.port or usual_port(Signer(seed).public_key),
+        advertise_address=settings.advertise or None,
+        allow_observers=settings.allow_observers,
+        limits=limits,
+    )

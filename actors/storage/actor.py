@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from actors.kernels import select
 from actors.kernels.interface import Choice
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
-from actors.line import Desk
+from actors.local_socket import Desk
 from actors.settings import StorageSettings
 from actors.shell import (
     ActorContext,

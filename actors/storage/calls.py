@@ -1,8 +1,8 @@
 """Consensus' calls into Storage: those of a small block over lines, all others through Ray.
 
 A call through Ray wakes several threads at both ends, which costs a small block more than its execution and
-its sync together. So Storage keeps two desks (see actors/line.py), as it has two groups of Ray calls: at one
-blocks are executed, at the other they and the log's records become durable.
+its sync together. So Storage keeps two desks (see actors/local_socket.py), as it has two groups of Ray calls:
+at one blocks are executed, at the other they and the log's records become durable.
 
 Rules
 1. A request has a number, and the answer has the same. Answers of a line come in the order of the requests.
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import ROW_DTYPE, FormatError, in_place
-from actors.line import Line, call
+from actors.local_socket import Line, call
 from actors.storage import errors
 from actors.storage.errors import StorageError
 from actors.storage.raft_log import RaftRecord

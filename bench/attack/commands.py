@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from actors.cli.config import Json, Overrides, Profile
 from actors.console import UserError, console, emit
 from bench.attack.registry import Attack, attacks
 from config.effective import load
-from config.options import Json, Overrides, Profile
 
 
 def command_attack(

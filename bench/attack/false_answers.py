@@ -7,16 +7,16 @@ from contextlib import suppress
 
 import msgspec
 
-from actors.gateway.answers import NETWORK_HEADER, ApiError, network_mark
-from actors.gateway.client import Client
-from actors.gateway.delivery import deliver
-from actors.gateway.proof import ProofError
-from actors.gateway.trust import read_genesis
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.merkle import root
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
+from actors.sdk.answers import NETWORK_HEADER, ApiError, network_mark
+from actors.sdk.client import Client
+from actors.sdk.delivery import deliver
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.trust import read_genesis
 from bench.attack.between import Answers, Asked, Between, http_answer
 from bench.attack.registry import Outcome, Target, attack
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from actors.gateway.client import ApiError, AsyncClient
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
+from actors.sdk.client import ApiError, AsyncClient
 
 TIMEOUT_S = 20.0
 

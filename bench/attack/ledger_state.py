@@ -8,11 +8,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.gateway.answers import ApiError
-from actors.gateway.client import Client
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch
 from actors.ledger.signing import Signer, development_signer, sign_rows
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from bench.attack.registry import Outcome, Target, attack
 
 _BATCH_ROWS = 2_000

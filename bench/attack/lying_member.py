@@ -16,14 +16,14 @@ import msgspec
 
 from actors.consensus.ports import RAFT_CHANNEL
 from actors.consensus.raft import Message, RaftError, decode, encode
-from actors.gateway.answers import ApiError
-from actors.gateway.client import Client
 from actors.ledger.genesis import decode_genesis
 from actors.ledger.signing import Signer
 from actors.peer import messages
 from actors.peer.errors import NotConnectedError, ProtocolError
 from actors.peer.wire.frames import Priority
 from actors.peer.wire.handshake import LocalIdentity
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.storage.disk_identity import IDENTITY_FILE, Marker
 from bench.attack.registry import Target
 from bench.attack.wire import PATIENCE_S, Visitor

@@ -151,7 +151,7 @@ def run_attacks(settings: Settings, chosen: list[Attack], seconds: float, log: L
 
 @contextmanager
 def _network(settings: Settings) -> Iterator[tuple[list[Any], _Honest]]:
-    from node import running_network
+    from actors.topology import running_network
 
     with (
         tempfile.TemporaryDirectory(prefix="raychain-attack-") as folder,
@@ -293,7 +293,7 @@ def _of_chain(nodes: list[Any]) -> list[str]:
 
 def _agree(nodes: list[Any], deadline_s: float = 30.0) -> bool:
     """Whether all nodes reach the least common height of now with one hash: the chain may go on meanwhile."""
-    from actors.gateway.client import Client
+    from actors.sdk.client import Client
 
     clients = [Client(node.url) for node in nodes]
     try:

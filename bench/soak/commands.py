@@ -12,7 +12,7 @@ import typer
 
 from actors.console import UserError, console, emit, explained
 from actors.directory import DirectoryError
-from actors.gateway.client import ApiError, Client
+from actors.sdk.client import ApiError, Client
 from config.effective import ConfigurationError
 from config.effective import load as load_settings
 
@@ -66,8 +66,8 @@ def load_command(
     Starts a network for it, or takes the one at --endpoint. Latencies count from the intended send time.
     Exits with 1 if the rate was not sustained or anything that was valid was refused or lost.
     """
+    from actors.topology import running_network
     from bench.saturation import LoadShape, read_record
-    from node import running_network
 
     settings = load_settings(profile, ["gateway.port=0", *(overrides or [])]).settings
     wanted = LoadShape(
@@ -122,6 +122,7 @@ def soak(
     Exits with 1 unless every check of the judge holds. With --sabotage each kind makes the check fail that
     the result names beside it; an unknown kind lists those known.
     """
+    from actors.topology import running_network
     from bench.soak.faults import applicable
     from bench.soak.outcome import summary
     from bench.soak.outpost import running_outposts
@@ -129,7 +130,6 @@ def soak(
     from bench.soak.report import write_report
     from bench.soak.run import Soak, SoakOptions
     from bench.soak.sabotage import SABOTAGE
-    from node import running_network
 
     undermined = tuple(_one_of(name, tuple(SABOTAGE), "--sabotage") for name in sabotage.split(",") if name)
     if apart + bool(address) + (raylets > 1) > 1:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.directory import read_allocation
-from actors.gateway.client import ApiError, Client
-from actors.gateway.proof import ProofError
 from actors.ledger.block import SealedHeader, decode_sealed_header
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes
 from actors.ledger.rows import Batch, decode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
+from actors.sdk.client import ApiError, Client
+from actors.sdk.inclusion_proof import ProofError
 from actors.settings import ConsensusSettings
 from bench.load import COMMITTED, DURABLE, LoadPlan
 from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts

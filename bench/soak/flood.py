@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import httpx
 
-from actors.gateway.proxies import http_options
+from actors.sdk.proxies import http_options
 
 _BINARY = {"content-type": "application/octet-stream"}
 _TIMEOUT_S = 5.0

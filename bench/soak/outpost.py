@@ -35,7 +35,8 @@ class _Post:
     """In the process of a post: a Ray cluster with one node."""
 
     def __init__(self, settings: Settings, path: Path, name: str, members: int) -> None:
-        from node import RayCluster, started_nodes
+        from actors.cluster.actor import RayCluster
+        from actors.topology import started_nodes
 
         directory = open_network(path, settings.network, members, _silent)
         own = replace(directory, nodes=[folder for folder in directory.nodes if folder.name == name])
@@ -174,7 +175,7 @@ def running_outposts(
     settings: Settings, path: Path, nodes: int, progress: Progress
 ) -> Iterator[tuple[list[Outpost], list[FarNode]]]:
     """A network of which each node has a Ray cluster of its own; stopped on the way out."""
-    from node import introduce, warm_kernels
+    from actors.topology import introduce, warm_kernels
 
     directory = open_network(path, settings.network, nodes, progress)
     warm_kernels(progress)

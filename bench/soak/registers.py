@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 
-from actors.gateway.client import ApiError, Client
-from actors.gateway.proxies import http_options
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
+from actors.sdk.client import ApiError, Client
+from actors.sdk.proxies import http_options
 from bench.simulation.raft.linearizability import Operation
 
 WRITES_OF_AN_ACCOUNT = 60

@@ -18,9 +18,10 @@ from typing import Any
 import psutil
 import pytest
 
-from actors.gateway.client import Client, UnavailableApiError
+from actors.cluster.actor import RayCluster
+from actors.sdk.client import Client, UnavailableApiError
+from actors.topology import Node, running_node
 from config.effective import load
-from node import Node, RayCluster, running_node
 
 ROOT = Path(__file__).parent.parent.parent
 NODE = [sys.executable, str(ROOT / "node.py")]

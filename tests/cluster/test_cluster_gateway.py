@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from actors.gateway.client import AsyncClient
-from actors.gateway.wallet import Wallet
 from actors.ledger.signing import development_signer
+from actors.sdk.client import AsyncClient
+from actors.sdk.wallet import Wallet
 from bench.listeners import Listener, listen, listen_many, may_open_files
 from tests.cluster.conftest import Running, eventually
 from tests.gateway.openapi_questions import ask_everything

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from actors.gateway.client import ApiError, Client
 from actors.ledger.rows import Batch
 from actors.ledger.verdict import Verdict
+from actors.sdk.client import ApiError, Client
+from actors.topology import Node
 from bench.load import SignPlan, build_transfers
-from node import Node
 from tests.cluster.conftest import Running, eventually
 
 ACCOUNTS, ROWS_A_BATCH = 40, 80

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from actors.directory import open_network
-from actors.gateway.client import ApiError, Client
 from actors.ledger.block import decode_sealed_header
 from actors.ledger.rows import Batch
+from actors.sdk.client import ApiError, Client
+from actors.topology import Node, started_nodes
 from bench.demo import agree, await_leader
 from bench.load import SignPlan, build_transfers
 from config.effective import load
-from node import Node, started_nodes
 from tests.cluster.conftest import Running, eventually
 from tests.cluster.test_cluster_kills import Load
 

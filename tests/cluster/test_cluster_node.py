@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actors.gateway.client import ApiError
 from actors.ledger.rows import Batch, concatenate, encode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_rows, sign_transfer
 from actors.ledger.verdict import Verdict
+from actors.sdk.client import ApiError
 from tests.cluster.conftest import Running, eventually
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.gateway.client import Client
 from actors.ledger.rows import Batch
+from actors.sdk.client import Client
 from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, Up, eventually
 

@@ -8,8 +8,8 @@ import threading
 
 import numpy as np
 
-from actors.gateway.client import Client
 from actors.ledger.rows import Batch
+from actors.sdk.client import Client
 from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
 from tests.cluster.test_cluster_kills import assert_all_committed_once, pid_of

@@ -19,10 +19,10 @@ from actors.consensus.bodies import Bodies, Body
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
-from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
 from actors.consensus.ports import Gate
-from actors.consensus.replica import LogRecord, StoredLog
+from actors.consensus.raft_node.lifecycle import Neighbourhood, Participation
+from actors.consensus.raft_node.replica import LogRecord, StoredLog
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import (
     Header,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from consensus_network import small_body
 
-from actors.consensus import producing
+from actors.consensus import block_builder as producing
+from actors.consensus.block_builder import AT_HAND_ROWS_MAX, DRAW_WAIT_S, Producer, payload_shares
 from actors.consensus.pipeline import Work
-from actors.consensus.producing import AT_HAND_ROWS_MAX, DRAW_WAIT_S, Producer, payload_shares
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import PAYLOAD_BYTES_MAX

@@ -9,7 +9,8 @@ import pytest
 from consensus_network import FakeMember, FakeNetwork
 
 from actors.consensus.certifier import Certifier
-from actors.consensus.membership import (
+from actors.consensus.raft import Configuration, MembershipError
+from actors.consensus.raft_node.membership import (
     change,
     change_here,
     decode_change,
@@ -17,7 +18,6 @@ from actors.consensus.membership import (
     encode_change,
     member_number,
 )
-from actors.consensus.raft import Configuration, MembershipError
 from actors.ledger.block import Certificate, Header, decode_certificate, sign_vote
 
 

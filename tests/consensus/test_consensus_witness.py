@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from actors.consensus.certifier import Certifier
-from actors.consensus.witness import PROPOSAL, VOTE, Evidence, Witness
+from actors.consensus.equivocation import PROPOSAL, VOTE, Evidence, Witness
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.signing import Signer
 

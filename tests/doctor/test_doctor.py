@@ -13,9 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from actors.cli.doctor import doctor
 from actors.doctor import fitness
 from actors.doctor.check import Check
-from actors.doctor.command import doctor
 from actors.doctor.exposure import exposure, is_loopback, ports
 from actors.settings import Settings
 from config.effective import load

@@ -15,9 +15,9 @@ from ray.exceptions import ActorUnavailableError, RayTaskError
 
 from actors.gateway import actor, server
 from actors.gateway.actor import OPTIONS, Gateway
-from actors.gateway.client import AsyncClient, UnavailableApiError
 from actors.gateway.server import bind
 from actors.ledger.verdict import Verdict
+from actors.sdk.client import AsyncClient, UnavailableApiError
 from actors.settings import GatewaySettings, LogSettings
 from actors.shell import ActorContext
 

@@ -11,10 +11,10 @@ import pytest
 from gateway_fake_node import BALANCE, SENDERS, FakeNode, until
 
 from actors.gateway.api import create_app
-from actors.gateway.client import transaction_json
-from actors.gateway.problem import MEDIA_TYPE
 from actors.ledger.genesis import decode_genesis
 from actors.ledger.verdict import Verdict
+from actors.sdk.answers import PROBLEM_TYPE
+from actors.sdk.client import transaction_json
 
 Talk = Callable[[httpx.AsyncClient, FakeNode], Awaitable[None]]
 
@@ -35,7 +35,7 @@ def talk(scenario: Talk, node: FakeNode | None = None) -> None:
 
 def problem_of(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.status_code == status, response.text
-    assert response.headers["content-type"] == MEDIA_TYPE
+    assert response.headers["content-type"] == PROBLEM_TYPE
     document = response.json()
     assert document["status"] == status
     assert document["type"].startswith("urn:raychain:problem:")

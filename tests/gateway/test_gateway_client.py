@@ -17,8 +17,14 @@ import pytest
 from gateway_fake_node import BALANCE, SENDERS, FakeNode
 from gateway_served import Served
 
+from actors.cli.options import opened
 from actors.gateway.api import create_app
-from actors.gateway.client import (
+from actors.gateway.limits import read_api_keys
+from actors.gateway.server import HttpServer, bind
+from actors.ledger.block import Certificate, sign_proposal, sign_vote
+from actors.ledger.rows import FormatError, concatenate, empty_batch, encode_batch
+from actors.ledger.signing import Signer
+from actors.sdk.client import (
     ApiError,
     AsyncClient,
     Client,
@@ -27,14 +33,8 @@ from actors.gateway.client import (
     UnavailableApiError,
     transaction_json,
 )
-from actors.gateway.limits import read_api_keys
-from actors.gateway.options import opened
-from actors.gateway.proof import ProofError, verify_proof
-from actors.gateway.server import HttpServer, bind
-from actors.gateway.subscribe import follow
-from actors.ledger.block import Certificate, sign_proposal, sign_vote
-from actors.ledger.rows import FormatError, concatenate, empty_batch, encode_batch
-from actors.ledger.signing import Signer
+from actors.sdk.inclusion_proof import ProofError, verify_proof
+from actors.sdk.subscribe import follow
 
 Answer = TypeVar("Answer")
 
@@ -252,7 +252,7 @@ def test_the_same_port_can_be_bound_again_at_once(served: Served) -> None:
 
 def test_importing_the_client_imports_neither_ray_nor_anything_slow() -> None:
     probe = (
-        "import sys, actors.gateway.client, actors.gateway.wallet;"
+        "import sys, actors.sdk.client, actors.sdk.wallet;"
         "slow = {'ray', 'fastapi', 'uvicorn', 'numba', 'pydantic', 'httpx', 'rich', 'typer'};"
         "print(sorted(slow & set(sys.modules)))"
     )

@@ -12,8 +12,8 @@ from gateway_fake_node import FakeNode
 from gateway_served import Served
 from typer.testing import CliRunner
 
-from actors.gateway import options
-from actors.gateway.commands import app
+from actors.cli import options
+from actors.cli.chain import app
 
 
 @pytest.fixture

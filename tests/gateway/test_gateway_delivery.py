@@ -9,10 +9,10 @@ import pytest
 from gateway_fake_node import SENDERS, FakeNode
 from gateway_served import Served
 
-from actors.gateway.client import Client
-from actors.gateway.delivery import Outcome, deliver
-from actors.gateway.requests import WaitLevel
 from actors.ledger.rows import Batch
+from actors.sdk.client import Client
+from actors.sdk.delivery import Outcome, deliver
+from actors.sdk.requests import WaitLevel
 from bench.attack.between import Asked, Between, http_answer
 
 DOWN = http_answer(502, "text/html", b"<html>")

@@ -12,12 +12,12 @@ import pytest
 from gateway_fake_node import SENDERS, FakeNode
 from test_gateway_wallet import amounts_of
 
-from actors.gateway import endpoints as endpoints_module
-from actors.gateway import wallet as wallet_module
 from actors.gateway.api import create_app
-from actors.gateway.client import AsyncClient, Client, UnavailableApiError
-from actors.gateway.endpoints import Endpoints
-from actors.gateway.wallet import Wallet
+from actors.sdk import endpoints as endpoints_module
+from actors.sdk import wallet as wallet_module
+from actors.sdk.client import AsyncClient, Client, UnavailableApiError
+from actors.sdk.endpoints import Endpoints
+from actors.sdk.wallet import Wallet
 from actors.settings import GatewaySettings
 
 ALICE, BOB = SENDERS[0], SENDERS[1].public_key

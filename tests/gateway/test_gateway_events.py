@@ -19,10 +19,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from actors.gateway import events as events_module
 from actors.gateway import events_route, protocol
 from actors.gateway.api import Api, create_app
-from actors.gateway.client import ApiError
 from actors.gateway.events import PENDING_MAX, EventHub, Subscription, Topics
 from actors.gateway.server import HttpServer, bind
-from actors.gateway.subscribe import events_url, follow
+from actors.sdk.client import ApiError
+from actors.sdk.subscribe import events_url, follow
 from actors.settings import GatewaySettings
 
 ALICE, BOB, CAROL = (signer.public_key for signer in SENDERS[:3])

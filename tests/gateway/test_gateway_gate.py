@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from actors.gateway import metrics
 from actors.gateway.api import Api, create_app
-from actors.gateway.client import transaction_json
 from actors.gateway.gate import AnswerCache, FinalAnswer
 from actors.gateway.limits import ApiKeys, ClientLimits, Role, read_api_keys
 from actors.ledger.rows import FormatError, encode_batch
+from actors.sdk.client import transaction_json
 from actors.settings import GatewaySettings
 
 Scenario = Callable[[httpx.AsyncClient, FakeNode, Api], Awaitable[None]]

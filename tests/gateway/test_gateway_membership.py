@@ -9,8 +9,8 @@ import pytest
 from gateway_fake_node import FakeNode, membership_of
 
 from actors.gateway.api import create_app
-from actors.gateway.client import ApiError, AsyncClient
 from actors.gateway.server import HttpServer, bind
+from actors.sdk.client import ApiError, AsyncClient
 
 
 def served(scenario: Any, with_consensus: bool = True) -> None:

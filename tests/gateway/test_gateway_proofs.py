@@ -18,17 +18,17 @@ from gateway_served import Served
 from test_gateway_schema import check
 from typer.testing import CliRunner
 
-from actors.gateway import light_client
+from actors.cli.chain import app
 from actors.gateway.api import create_app
-from actors.gateway.client import ApiError, Client
-from actors.gateway.commands import app
-from actors.gateway.proof import ProofError
 from actors.ledger import ics23, smt
 from actors.ledger.block import Block, Certificate, sign_proposal, sign_vote
 from actors.ledger.hashing import sha256
 from actors.ledger.ics23 import Absence, Existence
 from actors.ledger.rows import encode_batch
 from actors.ledger.signing import Signer
+from actors.sdk import light_client
+from actors.sdk.client import ApiError, Client
+from actors.sdk.inclusion_proof import ProofError
 
 ROOT = Path(__file__).parents[2]
 KEY, NOBODY = SENDERS[1].public_key, sha256(b"nobody")

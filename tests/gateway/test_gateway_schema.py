@@ -9,8 +9,8 @@ import jsonschema
 from gateway_fake_node import SENDERS, FakeNode
 from test_gateway_api import talk
 
-from actors.gateway.client import transaction_json
 from actors.ledger.rows import concatenate, encode_batch
+from actors.sdk.client import transaction_json
 
 
 def check(document: dict[str, Any], path: str, method: str, response: httpx.Response) -> None:

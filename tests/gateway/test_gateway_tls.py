@@ -20,9 +20,9 @@ from gateway_fake_node import FakeNode, until
 
 from actors.gateway import listener
 from actors.gateway.api import create_app
-from actors.gateway.client import AsyncClient, UnavailableApiError
 from actors.gateway.server import HttpServer, bind, read_tls
-from actors.gateway.subscribe import follow
+from actors.sdk.client import AsyncClient, UnavailableApiError
+from actors.sdk.subscribe import follow
 from actors.settings import GatewaySettings
 
 

@@ -6,9 +6,9 @@ from rich.console import Console
 from test_gateway_client import Served, served
 from typer.testing import CliRunner
 
-from actors.gateway import top
-from actors.gateway.client import Client
-from actors.gateway.commands import app
+from actors.cli import top
+from actors.cli.chain import app
+from actors.sdk.client import Client
 
 __all__ = ["served"]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from actors.peer.actor import CHANNELS_MAX, Peer
 from actors.peer.config import PeerIntervals
 from actors.peer.errors import ConfigError, NotConnectedError
+from actors.peer.wire_face import CHANNELS_MAX, Peer
 from tests.peer.nodes import config_of, eventually, identity_of
 
 

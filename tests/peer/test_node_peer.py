@@ -14,13 +14,13 @@ from actors.ledger.block import Block, Header, sign_proposal
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
-from actors.line import Exchange, Spoken
+from actors.local_socket import Exchange, Spoken
+from actors.peer import actor as room
+from actors.peer import address_book
+from actors.peer.actor import NodePeer
+from actors.peer.address_book import ADDRESSES_MAX, AddressBook, decode_address_book
 from actors.peer.config import ConfigError
 from actors.peer.errors import RequestError
-from actors.peer.node import actor as room
-from actors.peer.node import address_book
-from actors.peer.node.actor import NodePeer
-from actors.peer.node.address_book import ADDRESSES_MAX, AddressBook, decode_address_book
 from actors.settings import LogSettings, PeerSettings
 from actors.shell import ActorContext
 from tests.peer.test_actor import Remote, eventually_connected
@@ -327,7 +327,7 @@ def test_a_peer_that_restarts_with_a_clock_set_back_is_still_believed(
             await peer.start()
             before = decode_address_book(peer._book_path.read_bytes()).sequence
             await peer.stop()
-            monkeypatch.setattr("actors.peer.node.actor.time.time_ns", lambda: 0)
+            monkeypatch.setattr("actors.peer.actor.time.time_ns", lambda: 0)
             again = open_peer(tmp_path, 0, Storage())
             await again.start()
             record = again._running().links.record

@@ -13,10 +13,10 @@ import httpx
 import uvloop
 from gateway_fake_node import FakeNode, membership_of
 
-from actors.gateway.answers import network_mark
 from actors.gateway.api import Api, create_app
 from actors.gateway.limits import ApiKeys, read_api_keys
 from actors.gateway.server import HttpServer, bind
+from actors.sdk.answers import network_mark
 from actors.settings import GatewaySettings
 
 BATCH, BINARY = "/v1/transactions/batch", {"content-type": "application/octet-stream"}

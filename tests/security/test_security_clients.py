@@ -13,11 +13,11 @@ from gateway_fake_node import FakeNode
 from gateway_served import Served
 from typer.testing import CliRunner
 
-from actors.gateway.answers import NETWORK_HEADER, network_mark
-from actors.gateway.client import Client, ForeignAnswerError
-from actors.gateway.commands import app
-from actors.gateway.endpoints import AddressError, Endpoints
-from actors.gateway.trust import FIRST_USE, KnownNetworks, TrustError, read_genesis, remember_own
+from actors.cli.chain import app
+from actors.sdk.answers import NETWORK_HEADER, network_mark
+from actors.sdk.client import Client, ForeignAnswerError
+from actors.sdk.endpoints import AddressError, Endpoints
+from actors.sdk.trust import FIRST_USE, KnownNetworks, TrustError, read_genesis, remember_own
 from bench.attack.between import Between, http_answer
 from bench.attack.false_answers import foreign_genesis, proxy_lies
 from bench.attack.registry import Target

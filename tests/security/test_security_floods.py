@@ -16,10 +16,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from actors.gateway import listener
-from actors.gateway.answers import NETWORK_HEADER, network_mark
 from actors.gateway.limits import ClientRates
 from actors.gateway.server import STARTS_EACH_PASS
 from actors.gateway.shares import FairStarts
+from actors.sdk.answers import NETWORK_HEADER, network_mark
 from tests.security.edge_server import ATTACKER, HONEST, Edge, serve
 
 FLOOD = 96

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from actors.cli.pending import replacement_fee
 from actors.gateway import fates
 from actors.gateway.backend import ShareError, Wait
-from actors.gateway.pending_commands import replacement_fee
 from actors.ledger.accounts import payload_hash
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch

@@ -14,7 +14,7 @@ from storage_network import SIGNER, Driver, certificate, make_genesis
 
 from actors.ledger.block import sign_proposal
 from actors.ledger.rows import FormatError
-from actors.line import Desk
+from actors.local_socket import Desk
 from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage import calls, errors, writing
@@ -298,7 +298,7 @@ def test_a_stopped_desk_is_gone():
     desk = Desk(lambda request: request, "desk")
 
     async def scenario():
-        from actors.line import call
+        from actors.local_socket import call
 
         line = await call(desk.name, lambda _: None)
         await asyncio.to_thread(desk.close)

@@ -10,7 +10,7 @@ import typer
 from storage_network import Driver, make_genesis, open_chain
 from typer.testing import CliRunner
 
-from actors import offline
+from actors.cli import offline
 from actors.ledger.hashing import sha256_rows
 from actors.storage import formats
 from actors.storage.check import check

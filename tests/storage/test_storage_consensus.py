@@ -19,9 +19,9 @@ from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
-from actors.consensus.participation import Neighbourhood, Participation
 from actors.consensus.pipeline import Work
 from actors.consensus.ports import NodePorts
+from actors.consensus.raft_node.lifecycle import Neighbourhood, Participation
 from actors.consensus.stages import StageTimes
 from actors.settings import ConsensusSettings
 from actors.storage.calls import FAILURES, StorageCalls

@@ -12,7 +12,7 @@ import typer
 from storage_network import Driver, make_genesis, open_chain, stopped_node
 from typer.testing import CliRunner
 
-from actors import offline
+from actors.cli import offline
 from actors.storage.disk_identity import DiskIdentity, settle
 
 ACCOUNTS = 20

@@ -11,7 +11,7 @@ import typer
 from storage_network import make_genesis, open_chain, stopped_node
 from typer.testing import CliRunner
 
-from actors import repair
+from actors.cli import repair
 from actors.consensus.raft import Entry, EntryKind, HardState
 from actors.storage.chain import Chain
 from actors.storage.raft_log import RaftLog, RaftRecord

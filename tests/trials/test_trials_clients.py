@@ -16,14 +16,15 @@ from gateway_fake_node import SENDERS, FakeNode
 from gateway_served import Served
 from typer.testing import CliRunner
 
-from actors.gateway import options, subscribe
-from actors.gateway.answers import NETWORK_HEADER, network_mark
+from actors.cli import options
+from actors.cli.chain import app
 from actors.gateway.backend import Wait
-from actors.gateway.client import AsyncClient, Client, ForeignAnswerError, UnavailableApiError
-from actors.gateway.commands import app
-from actors.gateway.proxies import ProxyError, proxy_of
-from actors.gateway.subscribe import follow
-from actors.gateway.wallet import UnconfirmedError, Wallet
+from actors.sdk import subscribe
+from actors.sdk.answers import NETWORK_HEADER, network_mark
+from actors.sdk.client import AsyncClient, Client, ForeignAnswerError, UnavailableApiError
+from actors.sdk.proxies import ProxyError, proxy_of
+from actors.sdk.subscribe import follow
+from actors.sdk.wallet import UnconfirmedError, Wallet
 from bench.attack.between import Asked, Between, http_answer
 
 ROOT = Path(__file__).parents[2]

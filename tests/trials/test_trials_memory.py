@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from actors.directory import join_network, open_network
-from actors.gateway.client import ApiError, Client
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
+from actors.sdk.client import ApiError, Client
 from config.effective import load
 from tests.cluster.conftest import Up, eventually
 

@@ -12,10 +12,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from actors.gateway.client import Client
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import encode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
+from actors.sdk.client import Client
 from tests.cluster.conftest import Up, eventually
 
 PAYEE = bytes(31) + b"\x07"

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from actors.doctor.exposure import is_loopback
-from actors.gateway.client import Client
 from actors.ledger.rows import encode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
+from actors.sdk.client import Client
 from bench.attack.machine import foreign_interface, other_user
 from bench.attack.registry import Target
 from tests.cluster.conftest import NODE, Up, eventually

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.gateway.client import Client
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
+from actors.sdk.client import Client
 from tests.cluster.conftest import NODE, Up
 
 SMALL = ("--nodes", "1", "--set", "network.development_accounts=10", "--set", "node.validators=1")

@@ -23,7 +23,6 @@ from typing import Any
 
 import msgspec
 
-from actors.gateway.proof import InclusionProof, ProofError
 from actors.ledger import ics23, smt
 from actors.ledger.block import (
     HEADER_BYTES,
@@ -39,6 +38,7 @@ from actors.ledger.hashing import sha256
 from actors.ledger.merkle import root, verify_inclusion
 from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch, FormatError, decode_batch
 from actors.ledger.signing import SIGNATURE_BYTES
+from actors.sdk.inclusion_proof import InclusionProof, ProofError
 
 _BATCH_MAGIC = b"RCB1"
 _BATCH_SIZES = struct.Struct("<4xIQ")

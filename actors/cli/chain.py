@@ -8,19 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from actors.console import UserError, emit, explained
-from actors.directory import DirectoryError, read_signer, write_secret
-from actors.gateway import (
-    membership_commands,
-    network_commands,
-    pending_commands,
-    proof_commands,
-    send_commands,
-    top,
-)
-from actors.gateway.client import ApiError
-from actors.gateway.options import (
-    DEFAULT_KEYS,
+from actors.cli import members, network, pending, proofs, send, top
+from actors.cli.options import (
     DEFAULT_URL,
     GenesisFile,
     Json,
@@ -28,24 +17,26 @@ from actors.gateway.options import (
     Url,
     Watch,
     key_path,
-    keys_folder,
     opened,
     public_key_of,
     show,
     trusting,
     unknown_if_unanswered,
 )
-from actors.gateway.proof import ProofError
+from actors.console import UserError, emit, explained
+from actors.directory import DEFAULT_KEYS, DirectoryError, keys_folder, read_signer, write_secret
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer
+from actors.sdk.client import ApiError
+from actors.sdk.inclusion_proof import ProofError
 from actors.settings import WORKERS_MAX
 
 app = typer.Typer(no_args_is_help=True)
-app.add_typer(proof_commands.app)
-app.add_typer(send_commands.app)
-app.add_typer(pending_commands.app)
-app.add_typer(membership_commands.app, name="members")
-app.add_typer(network_commands.app, name="networks")
+app.add_typer(proofs.app)
+app.add_typer(send.app)
+app.add_typer(pending.app)
+app.add_typer(members.app, name="members")
+app.add_typer(network.app, name="networks")
 top.register(app)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys on this machine, one file each, mode 0600.")
 app.add_typer(keys_app, name="keys")

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from actors.cli.options import DEFAULT_URL, Json, Url, opened, unknown_if_unanswered
 from actors.console import emit, explained
-from actors.gateway.client import ApiError
-from actors.gateway.options import DEFAULT_URL, Json, Url, opened, unknown_if_unanswered
+from actors.sdk.client import ApiError
 
 DISKS = {
     "changed": "speaks from a new disk, and has no vote with it",

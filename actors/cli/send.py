@@ -11,12 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from actors.console import UserError, console, emit, explained
-from actors.directory import DirectoryError
-from actors.gateway.client import ApiError, AsyncClient
-from actors.gateway.delivery import Outcome, deliver
-from actors.gateway.options import (
-    DEFAULT_KEYS,
+from actors.cli.options import (
     DEFAULT_URL,
     GenesisFile,
     Json,
@@ -28,11 +23,15 @@ from actors.gateway.options import (
     signer_of,
     trusting,
 )
-from actors.gateway.proof import ProofError
-from actors.gateway.wallet import RefusedError, Sent, UnconfirmedError, Wallet
+from actors.console import UserError, console, emit, explained
+from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
 from actors.ledger.signing import Signer, Transfer, sign_transfer
+from actors.sdk.client import ApiError, AsyncClient
+from actors.sdk.delivery import Outcome, deliver
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.wallet import RefusedError, Sent, UnconfirmedError, Wallet
 
 PROVEN_MAX = 1_000
 PROOFS_AT_ONCE = 16

@@ -9,13 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from actors.console import UserError, console, emit, explained
-from actors.directory import DirectoryError
-from actors.gateway import render
-from actors.gateway.client import ApiError
-from actors.gateway.light_client import BLOCKS_MAX, PROOF_FILE_BYTES_MAX, verify
-from actors.gateway.options import (
-    DEFAULT_KEYS,
+from actors.cli.options import (
     DEFAULT_URL,
     GenesisFile,
     Json,
@@ -24,11 +18,16 @@ from actors.gateway.options import (
     public_key_of,
     trusting,
 )
-from actors.gateway.proof import ProofError, verify_proof
-from actors.gateway.trust import GENESIS_VARIABLE, TrustError, read_genesis
+from actors.console import UserError, console, emit, explained
+from actors.directory import DEFAULT_KEYS, DirectoryError
+from actors.gateway import render
 from actors.ledger.block import CERTIFICATE_VOTES_MAX
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES, FormatError
+from actors.sdk.client import ApiError
+from actors.sdk.inclusion_proof import ProofError, verify_proof
+from actors.sdk.light_client import BLOCKS_MAX, PROOF_FILE_BYTES_MAX, verify
+from actors.sdk.trust import GENESIS_VARIABLE, TrustError, read_genesis
 
 app = typer.Typer()
 

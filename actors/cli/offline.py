@@ -21,9 +21,9 @@ from actors.directory import (
     genesis_in,
     join_network,
 )
-from actors.gateway.trust import GENESIS_VARIABLE, TrustError, read_genesis
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
+from actors.sdk.trust import GENESIS_VARIABLE, TrustError, read_genesis
 from actors.storage.errors import StorageError
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import typer
 
+from actors.cli.offline import DataDir, Json, NodeName, opened, place_of
 from actors.console import UserError, emit, explained
 from actors.directory import DirectoryError
 from actors.ledger.rows import FormatError
-from actors.offline import DataDir, Json, NodeName, opened, place_of
 from actors.storage.errors import StorageError
 
 
@@ -27,7 +27,7 @@ def repair_term(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: 
     reached is told by the age of the network.
     """
     from actors.consensus.raft.terms import term_ceiling
-    from actors.consensus.replica import StoredLog
+    from actors.consensus.raft_node.replica import StoredLog
     from actors.consensus.term_repair import TermRepairError
     from actors.consensus.term_repair import repair_term as repaired
     from actors.storage.raft_log import RaftLog, RaftRecord

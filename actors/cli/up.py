@@ -9,16 +9,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from actors.banner import print_banner, watch
+from actors.cli.banner import print_banner, watch
+from actors.cli.config import DataDir, Json, Nodes, Overrides, Profile
 from actors.console import UserError, console, emit
 from actors.directory import members_in
-from actors.gateway.trust import remember_own
 from actors.machine.processes import end_all
 from actors.machine.runtime import close_sessions
 from actors.machine.stopping import StopListener
 from actors.peer.config import ConfigError, parse_address
+from actors.sdk.trust import remember_own
 from config.effective import load
-from config.options import DataDir, Json, Nodes, Overrides, Profile
 
 
 def up(
@@ -39,7 +39,7 @@ def up(
     itself, and proposes none.
     """
     from actors.cluster.actor import lost
-    from node import Join, running_network
+    from actors.topology import Join, running_network
 
     overrides = list(overrides or [])
     if address:

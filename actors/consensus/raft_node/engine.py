@@ -29,7 +29,6 @@ import msgspec
 
 from actors.consensus.ballots import Ballots, Sign, ride
 from actors.consensus.certifier import Certifier
-from actors.consensus.engine_ports import Ports
 from actors.consensus.pipeline import Sealed
 from actors.consensus.raft import (
     Effects,
@@ -54,7 +53,8 @@ from actors.consensus.raft.messages import (
     TransferRequest,
     VoteRequest,
 )
-from actors.consensus.replica import LogRecord, Replica, encode_write
+from actors.consensus.raft_node.engine_ports import Ports
+from actors.consensus.raft_node.replica import LogRecord, Replica, encode_write
 from actors.ledger.block import Certificate, Header
 
 TICK_MS_MAX = 10

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import msgspec
 
-from actors.gateway.answers import NETWORK_BYTES
-from actors.gateway.proof import ProofError
 from actors.ledger.genesis import GENESIS_BYTES_MAX, Genesis, decode_genesis
 from actors.ledger.hashing import DIGEST_BYTES
+from actors.sdk.answers import NETWORK_BYTES
+from actors.sdk.inclusion_proof import ProofError
 
 HOME_VARIABLE, GENESIS_VARIABLE = "RAYCHAIN_HOME", "RAYCHAIN_GENESIS"
 GENESIS_FILE, MEMORY_FILE = "genesis.json", "networks.json"

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from actors.gateway.answers import (
+from actors.ledger.block import Block, decode_block
+from actors.ledger.genesis import Genesis, decode_genesis
+from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, encode_batch
+from actors.sdk.answers import (
     BINARY,
     JSON,
     CommitTimeoutError,
@@ -19,10 +22,7 @@ from actors.gateway.answers import (
     problem_of,
     read_object,
 )
-from actors.gateway.proof import InclusionProof, ProofError
-from actors.ledger.block import Block, decode_block
-from actors.ledger.genesis import Genesis, decode_genesis
-from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, encode_batch
+from actors.sdk.inclusion_proof import InclusionProof, ProofError
 
 if TYPE_CHECKING:
     import httpx

@@ -26,8 +26,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from actors.gateway import requests
-from actors.gateway.answers import (
+from actors.ledger.block import Block, Header
+from actors.ledger.genesis import Genesis
+from actors.ledger.rows import Batch
+from actors.sdk import requests
+from actors.sdk.answers import (
     ApiError,
     CommitTimeoutError,
     ForeignAnswerError,
@@ -35,11 +38,11 @@ from actors.gateway.answers import (
     check_mark,
     unreachable,
 )
-from actors.gateway.endpoints import AddressError, Endpoints
-from actors.gateway.light_client import verify
-from actors.gateway.proof import InclusionProof, ProofError, verify_proof
-from actors.gateway.proxies import ProxyError, http_options
-from actors.gateway.requests import (
+from actors.sdk.endpoints import AddressError, Endpoints
+from actors.sdk.inclusion_proof import InclusionProof, ProofError, verify_proof
+from actors.sdk.light_client import verify
+from actors.sdk.proxies import ProxyError, http_options
+from actors.sdk.requests import (
     BatchReceipt,
     Consistency,
     Found,
@@ -50,10 +53,7 @@ from actors.gateway.requests import (
     bearer,
     transaction_json,
 )
-from actors.gateway.trust import Pin
-from actors.ledger.block import Block, Header
-from actors.ledger.genesis import Genesis
-from actors.ledger.rows import Batch
+from actors.sdk.trust import Pin
 
 __all__ = [
     "AddressError",

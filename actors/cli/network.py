@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from actors.cli.options import Json
 from actors.console import UserError, emit, explained
-from actors.gateway.options import Json
-from actors.gateway.trust import KnownNetworks, TrustError, known_networks
+from actors.sdk.trust import KnownNetworks, TrustError, known_networks
 
 app = typer.Typer(help="Networks that are known from here; without a subcommand, lists them.")
 

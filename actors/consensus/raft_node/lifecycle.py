@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from actors.consensus.block_builder import Producer
 from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
-from actors.consensus.engine import Engine, OvertakenError
-from actors.consensus.following import Fetch, Following, LeaderRefusedError, ReadBody, RestandError
 from actors.consensus.installing import RETRY_PAUSE_S, Until, catch_up_until, drained
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, Sealed
 from actors.consensus.ports import NodePorts
-from actors.consensus.producing import Producer
 from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
 from actors.consensus.raft.terms import term_ceiling
-from actors.consensus.replica import Head, LogRecord, Replica, StoredLog, installation
+from actors.consensus.raft_node.engine import Engine, OvertakenError
+from actors.consensus.raft_node.follower import Fetch, Following, LeaderRefusedError, ReadBody, RestandError
+from actors.consensus.raft_node.replica import Head, LogRecord, Replica, StoredLog, installation
 from actors.consensus.setbacks import Setbacks
 from actors.consensus.stages import StageTimes
 from actors.consensus.standing import Standing, describe_standing

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.consensus.engine import Engine
 from actors.consensus.ordering import merge_by_rank, split_by_draw
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Work
+from actors.consensus.raft_node.engine import Engine
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import PAYLOAD_BYTES_MAX

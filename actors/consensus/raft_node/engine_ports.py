@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from actors.consensus.pipeline import Sealed
-from actors.consensus.replica import LogRecord
+from actors.consensus.raft_node.replica import LogRecord
 from actors.ledger.block import Header
 
 

@@ -6,11 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from actors.console import UserError, emit, explained
-from actors.directory import DirectoryError
-from actors.gateway.client import ApiError
-from actors.gateway.options import (
-    DEFAULT_KEYS,
+from actors.cli.options import (
     DEFAULT_URL,
     GenesisFile,
     Json,
@@ -23,8 +19,11 @@ from actors.gateway.options import (
     signer_of,
     trusting,
 )
+from actors.console import UserError, emit, explained
+from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Transfer, sign_transfer
+from actors.sdk.client import ApiError
 
 app = typer.Typer(no_args_is_help=True)
 _MISTAKES = (DirectoryError, FormatError, ApiError)

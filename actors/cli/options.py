@@ -14,8 +14,11 @@ import typer
 from rich.markup import escape
 
 from actors.console import UserError, console, emit
-from actors.directory import read_signer
-from actors.gateway.client import (
+from actors.directory import keys_folder, read_signer
+from actors.ledger.genesis import Genesis
+from actors.ledger.rows import FormatError
+from actors.ledger.signing import SEED_BYTES, Signer, development_signer
+from actors.sdk.client import (
     AddressError,
     ApiError,
     Client,
@@ -23,18 +26,14 @@ from actors.gateway.client import (
     ProxyError,
     UnavailableApiError,
 )
-from actors.gateway.trust import (
+from actors.sdk.trust import (
     FIRST_USE,
     GENESIS_VARIABLE,
-    HOME_VARIABLE,
     KnownNetworks,
     TrustError,
     known_networks,
     read_genesis,
 )
-from actors.ledger.genesis import Genesis
-from actors.ledger.rows import FormatError
-from actors.ledger.signing import SEED_BYTES, Signer, development_signer
 
 DEFAULT_URL = "http://127.0.0.1:8470"
 DEVELOPMENT_PREFIX = "development:"
@@ -57,7 +56,6 @@ GenesisFile = Annotated[
 ]
 PATIENCE_S = 5.0
 """How long commands repeat what a balancer or a busy node answers; a refused connection is told at once."""
-DEFAULT_KEYS = Path("~/.raychain/keys")
 
 
 def key_path(keys_dir: Path, name: str) -> Path:
@@ -65,19 +63,6 @@ def key_path(keys_dir: Path, name: str) -> Path:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UserError(f"key name {name!r}: use letters, digits, - and _")
     return keys_folder(keys_dir) / f"{name}.key"
-
-
-def keys_folder(keys_dir: Path) -> Path:
-    """The folder of key files; the default one is in RAYCHAIN_HOME where that is set. Raises UserError for a
-    user without a home."""
-    if keys_dir == DEFAULT_KEYS and (home := os.environ.get(HOME_VARIABLE)):
-        return Path(home) / keys_dir.name
-    try:
-        return keys_dir.expanduser()
-    except RuntimeError:
-        raise UserError(
-            f"{keys_dir}: this user has no home; give --keys-dir, or set {HOME_VARIABLE}"
-        ) from None
 
 
 def signer_of(keys_dir: Path, name: str, network: str) -> Signer:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.gateway.problem import MEDIA_TYPE, TYPE_PREFIX
 from actors.ledger.genesis import Genesis
 
 if TYPE_CHECKING:
     import httpx
 
+PROBLEM_TYPE, TYPE_PREFIX = "application/problem+json", "urn:raychain:problem:"
 NETWORK_HEADER = "raychain-network"
 NETWORK_BYTES = 8
 JSON, BINARY = "application/json", "application/octet-stream"
@@ -109,8 +109,8 @@ def retry_after_s(response: httpx.Response) -> float:
 
 def problem_of(response: httpx.Response) -> dict[str, Any]:
     """The problem details of an answer. Raises ForeignAnswerError where there are none of this API."""
-    if media_of(response) != MEDIA_TYPE:
-        raise foreign(response, f"an error of this API is {MEDIA_TYPE}")
+    if media_of(response) != PROBLEM_TYPE:
+        raise foreign(response, f"an error of this API is {PROBLEM_TYPE}")
     problem = read_object(response)
     if not str(problem.get("type", "")).startswith(TYPE_PREFIX):
         raise foreign(response, f"its type does not begin with {TYPE_PREFIX}")

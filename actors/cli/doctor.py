@@ -10,12 +10,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from actors.cli.config import Json, Nodes, Overrides, Profile
 from actors.console import console, emit, explained
 from actors.directory import NEW_MEMBERS, DirectoryError, members_in
 from actors.doctor.exposure import exposure
 from actors.doctor.fitness import data_folder, fitness
 from config.effective import ConfigurationError, load
-from config.options import Json, Nodes, Overrides, Profile
 
 
 @explained(OSError, ConfigurationError, DirectoryError)

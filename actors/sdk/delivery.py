@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actors.gateway.answers import ApiError, CommitTimeoutError, UnavailableApiError
-from actors.gateway.client import Client
-from actors.gateway.proof import ProofError
-from actors.gateway.requests import WaitLevel
 from actors.ledger.rows import Batch
+from actors.sdk.answers import ApiError, CommitTimeoutError, UnavailableApiError
+from actors.sdk.client import Client
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.requests import WaitLevel
 
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 2.0
 _KEPT = frozenset({"DUPLICATE", "PARKED"})

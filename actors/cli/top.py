@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from actors.cli.options import DEFAULT_URL, Url, opened
 from actors.console import console, explained
-from actors.gateway.client import Client
-from actors.gateway.options import DEFAULT_URL, Url, opened
+from actors.sdk.client import Client
 
 
 @explained()

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from actors.consensus.engine import Engine
 from actors.consensus.raft import Configuration, MembershipError, NotLeaderError, RaftError
-from actors.consensus.replica import Replica
+from actors.consensus.raft_node.engine import Engine
+from actors.consensus.raft_node.replica import Replica
 from actors.consensus.standing import disk_state
 from actors.ledger.genesis import Genesis
 

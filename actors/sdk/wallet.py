@@ -27,11 +27,11 @@ from collections import deque
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from actors.gateway.answers import ApiError, CommitTimeoutError, UnavailableApiError
-from actors.gateway.client import AsyncClient
-from actors.gateway.requests import Found, Refusal, pending_receipt
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, concatenate
 from actors.ledger.signing import Signer, Transfer, sign_transfer
+from actors.sdk.answers import ApiError, CommitTimeoutError, UnavailableApiError
+from actors.sdk.client import AsyncClient
+from actors.sdk.requests import Found, Refusal, pending_receipt
 
 INFLIGHT_MAX = 768
 REQUEST_ROWS_MAX = 256

@@ -18,11 +18,11 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from actors.consensus.bodies import Bodies, Body
-from actors.consensus.engine import Engine
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
 from actors.consensus.raft import Entry, EntryKind, ProtocolViolationError, RaftError, Role
 from actors.consensus.raft.messages import AppendRequest
+from actors.consensus.raft_node.engine import Engine
 from actors.ledger.block import Header
 
 PUSHED_WAIT_S = 0.15

@@ -17,12 +17,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from actors.gateway.answers import ApiError, ForeignAnswerError, UnavailableApiError, check_mark, error_of
-from actors.gateway.endpoints import Endpoints
-from actors.gateway.proxies import proxy_of, trusted
-from actors.gateway.requests import bearer
-from actors.gateway.trust import Pin
 from actors.ledger.genesis import Genesis
+from actors.sdk.answers import ApiError, ForeignAnswerError, UnavailableApiError, check_mark, error_of
+from actors.sdk.endpoints import Endpoints
+from actors.sdk.proxies import proxy_of, trusted
+from actors.sdk.requests import bearer
+from actors.sdk.trust import Pin
 
 if TYPE_CHECKING:
     from websockets.http11 import Response
