@@ -8,9 +8,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("peer", "mempool", "validator", "consensus", "storage", "gateway")
@@ -49,7 +52,7 @@ def name_of(path: Path) -> str:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_only_shells_and_the_topology_import_ray(path: Path) -> None:
-    if path.name != "actor.py" and path != ROOT / "node.py":
+    if path.name != "actor.py" and path != ROOT / "actors" / "topology.py":
         assert not [name for name in imports_of(path) if name == "ray" or name.startswith("ray.")]
 
 
@@ -67,16 +70,21 @@ def test_a_core_imports_the_ledger_and_its_own_room_only(path: Path) -> None:
     assert not foreign
 
 
-GROUND_FLOOR = {"kernels": {"kernels"}, "ledger": {"kernels", "ledger"}}
+def test_rooms_import_downwards_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True, no_logo=True) == EXIT_STATUS_SUCCESS
 
 
-@pytest.mark.parametrize(
-    "path", [path for floor in GROUND_FLOOR for path in (ROOT / "actors" / floor).glob("*.py")], ids=name_of
-)
-def test_kernels_and_ledger_import_no_room(path: Path) -> None:
-    below = GROUND_FLOOR[path.parent.name]
-    imported = [name.split(".")[1] for name in imports_of(path) if name.startswith("actors.")]
-    assert set(imported) <= below
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    graph = grimp.build_graph("actors", "bench", "config", cache_dir=None)
+    TopologicalSorter(
+        {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    ).prepare()
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
+def test_nobody_imports_the_command_line(path: Path) -> None:
+    assert "node" not in set(imports_of(path))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "actors" / "ledger").glob("*.py")), ids=name_of)
