@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.cluster.actor import RayCluster, lost
+from actors.cluster.actor import RayCluster, lost, require_runtime_dir
 from actors.console import UserError, console
 from actors.directory import NetworkDirectory, NodeFolder, join_network, open_network
 from actors.machine import stopping
@@ -275,6 +275,8 @@ def running_network(
             directory = open_network(path, settings.network, nodes, progress)
         else:
             directory = join_network(path, join.genesis, join.name, settings.node.key_file)
+        if not settings.cluster.address:
+            require_runtime_dir(settings.cluster.runtime_dir)
         if settings.node.check_memory and not settings.cluster.address:
             require_memory(len(directory.nodes), read_limits())
         warm_kernels(progress)
@@ -329,9 +331,9 @@ def running_node(
 
 
 def introduce(nodes: Sequence[Any]) -> None:
-    """Tell every Peer where the others listen; they remember it. Nodes may be in different Ray clusters."""
-    addresses = [str(node.facts["peer"]["address"]) for node in nodes]
-    for own, node in zip(addresses, nodes, strict=True):
-        others = [address for address in addresses if address != own]
-        if others:
+    """Tell every Peer where the others can be dialled; they remember it. Nodes may be in different Ray
+    clusters, and on different machines."""
+    addresses = [str(wire["advertised"] or wire["address"]) for wire in (n.facts["peer"] for n in nodes)]
+    for place, node in enumerate(nodes):
+        if others := addresses[:place] + addresses[place + 1 :]:
             node.call("peer", "add_seeds", others, timeout_s=STOP_TIMEOUT_S)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from actors.console import UserError
 from actors.machine.limits import object_store_mb, read_limits
 from actors.machine.processes import adopt_orphans, children, end_all, family
-from actors.machine.runtime import RuntimeFolderError, Session, keep_private
+from actors.machine.runtime import RuntimeFolderError, Session, keep_private, runtime_dir
 from actors.machine.stopping import check, take_back
 
 if TYPE_CHECKING:
@@ -48,16 +48,22 @@ def prepare() -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
 
 
-def open_session(runtime_dir: str = "") -> Session:
+def require_runtime_dir(chosen: str) -> None:
+    """Raise UserError where the setting cluster.runtime_dir, or the machine, leaves no folder for sockets."""
+    try:
+        runtime_dir(chosen)
+    except RuntimeFolderError as error:
+        raise UserError(str(error)) from None
+
+
+def open_session(chosen: str = "") -> Session:
     """A session for a local cluster, and Ray told of it; as the setting cluster.runtime_dir says.
 
     Raises UserError where no folder can be had.
     """
     prepare()
-    try:
-        session = Session.open(runtime_dir)
-    except RuntimeFolderError as error:
-        raise UserError(str(error)) from None
+    require_runtime_dir(chosen)
+    session = Session.open(chosen)
     os.environ.update(session.environment() | _LOOPBACK)
     import ray
     from ray._private import parameter, ray_constants

@@ -87,12 +87,22 @@ class Api:
         self._events = Guarded(self.events)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
         async def marked(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] in _STARTS:
                 message = {**message, "headers": [*message.get("headers", ()), self._mark]}
             await send(message)
 
-        await self.gate(scope, receive, marked)
+        try:
+            await self.gate(scope, receive, marked)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            self._report(f"{scope['method']} {scope['path']}", error)
+            await send_problem(marked, of_error(error))
 
     def figures(self) -> dict[str, object]:
         """What the HTTP face itself counts."""

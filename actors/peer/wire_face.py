@@ -68,7 +68,12 @@ class Peer:
                     self._network = self._discovery = self._spread = None
                     raise
                 self._started_at_s = time.monotonic()
-            return {"address": self._network.address, "identity": self._network.identity.hex()}
+            network = self._network
+            return {
+                "address": network.address,
+                "advertised": network.advertised,
+                "identity": network.identity.hex(),
+            }
 
     def _record_sequence(self) -> int:
         """Of the record that this node signs of itself: higher than any before it."""

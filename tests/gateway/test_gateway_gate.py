@@ -20,6 +20,7 @@ from actors.gateway.api import Api, create_app
 from actors.gateway.gate import AnswerCache, FinalAnswer
 from actors.gateway.limits import ApiKeys, ClientLimits, Role, read_api_keys
 from actors.ledger.rows import FormatError, encode_batch
+from actors.sdk.answers import NETWORK_HEADER, network_mark
 from actors.sdk.client import transaction_json
 from actors.settings import GatewaySettings
 
@@ -43,6 +44,20 @@ def with_blocks(node: FakeNode, count: int = 1) -> str:
         node.shards[0].pending = [node.transfer(who, nonce) for who in range(4)]
         block = node.commit()
     return str(block.batch.ids()[0].tobytes().hex())
+
+
+def test_a_fault_of_the_gate_itself_is_told_and_answered_as_others_are() -> None:
+    async def run() -> None:
+        node, faults = FakeNode(), []
+        api = create_app(node.service, lambda *fault: faults.append(fault), GatewaySettings())
+        api.gate.edge = None  # type: ignore[assignment]
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://localhost") as http:
+            answer = await http.get("/v1/status")
+        assert (answer.status_code, answer.json()["type"]) == (500, "urn:raychain:problem:internal")
+        assert answer.headers[NETWORK_HEADER] == network_mark(node.genesis)
+        assert [what for what, _ in faults] == ["GET /v1/status"]
+
+    asyncio.run(run())
 
 
 def test_final_answers_are_cached_tagged_and_not_sent_twice() -> None:
