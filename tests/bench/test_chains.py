@@ -9,7 +9,7 @@ import pytest
 
 from actors.directory import read_allocation, read_signer
 from actors.kernels import select
-from actors.ledger import merkle, rules
+from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import decode_header, verify_proposal
 from actors.settings import NetworkSettings
 from bench.chains import WORKLOADS, BenchChain, earlier_uses
@@ -27,10 +27,10 @@ def test_every_workload_makes_valid_blocks(chain: BenchChain) -> None:
     directory = chain.directory
     allocation = read_allocation(directory.allocation_path)
     state = {
-        key.tobytes(): rules.Account(0, int(balance))
+        key.tobytes(): accounts.Account(0, int(balance))
         for key, balance in zip(allocation.keys, allocation.balances, strict=True)
     }
-    assert rules.state_root(state).hex() == directory.genesis.state_root
+    assert accounts.state_root(state).hex() == directory.genesis.state_root
     assert read_signer(directory.nodes[0].key_path).public_key == directory.genesis.member_keys[0]
     verify = select("portable").verify
     parent = directory.genesis.hash()
@@ -42,7 +42,7 @@ def test_every_workload_makes_valid_blocks(chain: BenchChain) -> None:
         )
         assert not any(outcome.verdicts)
         assert (header.height, header.parent_hash, header.transaction_count) == (height, parent, ROWS)
-        assert header.state_root == rules.state_root(state)
+        assert header.state_root == accounts.state_root(state)
         assert header.receipts_root == rules.receipts_root(outcome.receipts)
         assert header.transaction_root == merkle.root(batch.ids())
         assert verify_proposal(directory.genesis.hash(), header, signature)

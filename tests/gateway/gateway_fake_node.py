@@ -14,7 +14,7 @@ from actors.gateway.backend import UnavailableError
 from actors.gateway.membership import Membership
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.service import Service
-from actors.ledger import merkle, rules
+from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.checks import static_verdicts
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
@@ -29,15 +29,15 @@ SENDERS = [development_signer("test", number) for number in range(ACCOUNTS)]
 PROPOSER = Signer(b"p" * 32)
 
 
-def genesis_of(state: rules.State) -> Genesis:
+def genesis_of(state: accounts.State) -> Genesis:
     return Genesis(
         version=GENESIS_VERSION,
         network="test",
         created_ms=0,
         members=[Member(name="a", identity=PROPOSER.public_key.hex())],
         accounts=len(state),
-        supply=rules.supply(state),
-        state_root=rules.state_root(state).hex(),
+        supply=accounts.supply(state),
+        state_root=accounts.state_root(state).hex(),
         block_transactions_max=1000,
         block_payload_bytes_max=1 << 20,
         fee_min=0,
@@ -87,7 +87,7 @@ class FakeShard:
     async def pending_of(self, key: bytes) -> dict[str, Any]:
         own = [single.rows for single in self.pending if single.rows["sender"].tobytes() == key]
         rows = np.concatenate(own) if own else np.empty(0, dtype=ROW_DTYPE)
-        nonce = self.node.state.get(key, rules.Account()).nonce
+        nonce = self.node.state.get(key, accounts.Account()).nonce
         states = np.zeros(len(rows), dtype=np.uint8)
         numbers = {"nonce": nonce, "next_nonce": nonce + len(rows), "height": self.node.height}
         return {**numbers, "rows": rows, "states": states}
@@ -102,7 +102,7 @@ class FakeShard:
         if any(other.rows.tobytes() == raw for other in self.pending):
             return Verdict.DUPLICATE
         own = sum(other.rows["sender"].tobytes() == sender for other in self.pending)
-        expected = self.node.state.get(sender, rules.Account()).nonce + own
+        expected = self.node.state.get(sender, accounts.Account()).nonce + own
         if self.parks and nonce > expected:
             return Verdict.PARKED
         if nonce != expected:
@@ -115,7 +115,7 @@ class FakeNode:
     """Shards, a chain of real blocks, Storage's reads, and the service over them."""
 
     def __init__(self, shards: int = 2, **settings: Any) -> None:
-        self.state: rules.State = {s.public_key: rules.Account(0, BALANCE) for s in SENDERS}
+        self.state: accounts.State = {s.public_key: accounts.Account(0, BALANCE) for s in SENDERS}
         self.genesis = genesis_of(self.state)
         self.height, self.parent = 0, self.genesis.hash()
         self.blocks: dict[int, Block] = {}
@@ -167,7 +167,7 @@ class FakeNode:
             len(batch.payloads),
             self.parent,
             merkle.root(ids),
-            rules.state_root(self.state),
+            accounts.state_root(self.state),
             rules.receipts_root(outcome.receipts),
             PROPOSER.public_key,
         )
@@ -199,15 +199,15 @@ class FakeNode:
         rows = block.batch.rows
         touched = {row.tobytes() for name in ("sender", "recipient") for row in rows[name]}
         keys = sorted(touched | {PROPOSER.public_key})
-        accounts = [self.state.get(key, rules.Account()) for key in keys]
+        held = [self.state.get(key, accounts.Account()) for key in keys]
         return {
             "height": block.header.height,
             "hash": block.header.hash(),
             "state_root": block.header.state_root,
             "time_ms": block.header.time_ms,
             "keys": np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
-            "nonces": np.array([account.nonce for account in accounts], dtype=np.uint64),
-            "balances": np.array([account.balance for account in accounts], dtype=np.uint64),
+            "nonces": np.array([account.nonce for account in held], dtype=np.uint64),
+            "balances": np.array([account.balance for account in held], dtype=np.uint64),
             "ids": block.batch.ids(),
         }
 
@@ -252,12 +252,12 @@ class FakeNode:
 
     async def head(self) -> dict[str, Any]:
         self._read()
-        root = rules.state_root(self.state)
+        root = accounts.state_root(self.state)
         return {"height": self.height, "hash": self.parent, "state_root": root, "accounts": 8, "supply": 8}
 
     async def account(self, key: bytes) -> dict[str, Any]:
         self._read()
-        account = self.state.get(key, rules.Account())
+        account = self.state.get(key, accounts.Account())
         return {"nonce": account.nonce, "balance": account.balance, "height": self.height}
 
     async def block(self, height: int) -> bytes | None:

@@ -9,7 +9,7 @@ import pytest
 from storage_batches import batch_of, key, state_of
 from storage_network import BALANCE, SIGNER, Driver, certificate, make_genesis, open_chain
 
-from actors.ledger import merkle, rules
+from actors.ledger import accounts, merkle, rules
 from actors.ledger.accounts import Account
 from actors.ledger.block import Certificate, decode_certificate, decode_header
 from actors.ledger.rows import FormatError
@@ -48,7 +48,7 @@ def plain_state(chain):
 def test_blocks_agree_with_the_plain_rules_and_survive_reopening(chain, driver, tmp_path):
     hashes = driver.run(5)
     state = plain_state(chain)
-    assert chain.head_state_root == rules.state_root(state)
+    assert chain.head_state_root == accounts.state_root(state)
     assert state_of(chain.state.accounts) == state
     chain.disk.close()
     again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
@@ -56,7 +56,7 @@ def test_blocks_agree_with_the_plain_rules_and_survive_reopening(chain, driver, 
     assert state_of(again.state.accounts) == state
     assert Reader(again).audit()["roots_agree"]
     assert Driver(again, ACCOUNTS, seed=2).run(2)
-    assert again.head_state_root == rules.state_root(plain_state(again))
+    assert again.head_state_root == accounts.state_root(plain_state(again))
     again.disk.close()
 
 
@@ -188,7 +188,7 @@ def test_strict_execution_leaves_the_state_and_the_other_leaves_rows_out(chain, 
     assert lax.verdicts.tolist() == [0, Verdict.NONCE_GAP, 0]
     assert lax.block.batch.rows["recipient"].tobytes() == key(50) + key(52)
     driver.persist(lax.block)
-    assert chain.head_state_root == rules.state_root(plain_state(chain))
+    assert chain.head_state_root == accounts.state_root(plain_state(chain))
 
 
 def test_persist_wants_the_header_of_what_was_executed(chain, driver):

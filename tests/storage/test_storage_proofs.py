@@ -10,7 +10,7 @@ import pytest
 from storage_batches import batch_of, key
 from storage_network import BALANCE, SIGNER, Driver, make_genesis, open_chain
 
-from actors.ledger import ics23, rules, smt
+from actors.ledger import accounts, ics23, rules, smt
 from actors.ledger.hashing import sha256, sha256_rows
 from actors.ledger.ics23 import Existence
 from actors.ledger.prices import FREE
@@ -91,17 +91,17 @@ def pay_to_first(driver: Driver, accounts: int, count: int):
     return driver.chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
 
 
-def come_and_go(chain: Chain, state: rules.State, height: int, rng: np.random.Generator) -> Batch:
+def come_and_go(chain: Chain, state: accounts.State, height: int, rng: np.random.Generator) -> Batch:
     """Transfers among 40 keys, of which most take all that their sender has; applied to `state` as well."""
     preview, rows = dict(state), []
     for sender, recipient in rng.integers(0, 40, (16, 2)).tolist():
-        held = rules.account_at(preview, key(sender), height)
+        held = accounts.account_at(preview, key(sender), height)
         if held.balance:
             amount = held.balance if rng.random() < 0.7 else held.balance // 3
             fields = {"sender": key(sender), "recipient": key(recipient), "nonce": held.nonce}
             rows.append({**fields, "amount": amount})
             one = batch_of(rows[-1:], chain.genesis.chain_tag)
-            rules.apply_transaction(preview, rules.unpack(one)[0], height, chain.genesis.prices)
+            rules.apply_transaction(preview, accounts.unpack(one)[0], height, chain.genesis.prices)
     batch = batch_of(rows, chain.genesis.chain_tag)
     rules.apply_batch(state, batch, chain.genesis.chain_tag, height, SIGNER.public_key, chain.genesis.prices)
     return batch
@@ -113,7 +113,7 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
     genesis, allocation = make_genesis(ACCOUNTS)
     chain = open_chain(tmp_path / "db", genesis, allocation)
     driver, rng = Driver(chain, ACCOUNTS), np.random.default_rng(3)
-    state = {key(i): rules.Account(0, BALANCE) for i in range(ACCOUNTS)}
+    state = {key(i): accounts.Account(0, BALANCE) for i in range(ACCOUNTS)}
     models = [values(chain.state)]
     for height in range(1, 31):
         before = chain.state.tree.root
@@ -124,7 +124,7 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
         assert chain.state.tree.root == before
         batch = come_and_go(chain, state, height, rng)
         executed = chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
-        assert executed.state_root == rules.state_root(state)
+        assert executed.state_root == accounts.state_root(state)
         driver.persist(executed)
         models.append({each: account.encode() for each, account in state.items()})
         assert values(chain.state) == models[-1]
@@ -160,7 +160,7 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
     found = check(disk, genesis, lambda: allocation, sha256_rows)
     disk.close()
     assert found["ok"], found["problems"]
-    assert (found["accounts"], found["state_root"]) == (len(state), rules.state_root(state).hex())
+    assert (found["accounts"], found["state_root"]) == (len(state), accounts.state_root(state).hex())
 
 
 @pytest.mark.parametrize("retention", [Retention(heights_max=3), Retention(bytes_max=5_000)])
