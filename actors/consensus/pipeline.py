@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import Block, Header, verify_proposal
-from actors.ledger.block_time import time_fault, time_of_block
+from actors.ledger.block_time import time_of_block
 from actors.ledger.rows import Batch, concatenate
+from actors.ledger.succession import Parent, succession_fault
 from actors.ledger.verdict import Verdict
 
 
@@ -334,9 +335,7 @@ class Pipeline:
             raise self._refusal(header, "the proposer is no member of the genesis")
         if header.term < self._parent_term:
             raise self._refusal(header, f"term {header.term} is older than {self._parent_term}")
-        if header.parent_hash != self._parent:
-            raise self._refusal(header, f"parent hash is not {self._parent.hex()}")
-        if fault := time_fault(header.time_ms, self._parent_ms):
+        if fault := succession_fault(header, Parent(self._sealed_height, self._parent, self._parent_ms)):
             raise self._refusal(header, fault)
 
     @staticmethod

@@ -1,7 +1,8 @@
 """The whole state transition, plainly and serially: the reference that every faster twin must equal.
 
-Validate each transaction, apply it as its kind says (kinds.py), collect the fees, pay them to the proposer,
-remove what is empty, compute the roots. What accounts and transactions cost, and which nonces they have:
+A block: it follows its parent (succession.py), its body is the one that its header commits to, every
+transaction is valid and applied as its kind says (kinds.py), the fees go to the proposer, what is empty goes,
+and the roots are those of the header. What accounts and transactions cost, and which nonces they have:
 prices.py. No floats, no clock, no dictionary order. Amounts are unsigned 64-bit integers; whatever would
 leave that range fails. Signatures are not part of the transition: they are checked beside it.
 """
@@ -23,12 +24,16 @@ from actors.ledger.accounts import (
     account_at,
     payload_hash,
     remove_empty,
+    state_root,
     unpack,
 )
+from actors.ledger.block import Block, Header
+from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256
 from actors.ledger.kinds import KINDS
 from actors.ledger.prices import Prices
 from actors.ledger.rows import PAYLOAD_BYTES_MAX, ROW_VERSION, WORD_SENDER, Batch
+from actors.ledger.succession import Parent, succession_fault
 from actors.ledger.verdict import Verdict
 
 _RECEIPT = struct.Struct("<QQQQ")
@@ -110,3 +115,40 @@ def receipts_root(receipts: list[bytes]) -> bytes:
     """RFC 9162 root over the receipts."""
     leaves = [sha256(b"\x00" + receipt) for receipt in receipts]
     return merkle.root(np.frombuffer(b"".join(leaves), dtype=np.uint8).reshape(-1, 32))
+
+
+class InvalidBlockError(ValueError):
+    """A block that no correct member makes; the message says what is wrong with it."""
+
+
+def apply_block(state: State, parent: Parent, block: Block, genesis: Genesis) -> Outcome:
+    """Make `state` that of after `block`, or raise InvalidBlockError. Signatures are checked beside it."""
+    header, batch = block.header, block.batch
+    _require(succession_fault(header, parent))
+    _require(body_fault(header, batch, genesis))
+    outcome = apply_batch(state, batch, genesis.chain_tag, header.height, header.proposer, genesis.prices)
+    refused = [(row, verdict) for row, verdict in enumerate(outcome.verdicts) if verdict != Verdict.OK]
+    _require(f"row {refused[0][0]} is {refused[0][1].name}" if refused else "")
+    _require(_root_fault("receipts_root", header.receipts_root, receipts_root(outcome.receipts)))
+    _require(_root_fault("state_root", header.state_root, state_root(state)))
+    return outcome
+
+
+def body_fault(header: Header, batch: Batch, genesis: Genesis) -> str:
+    """Why these transactions are not the body that the header commits to, or nothing."""
+    if header.proposer not in genesis.member_keys:
+        return "the proposer is no member of the genesis"
+    if header.transaction_count != len(batch) or header.payload_bytes != len(batch.payloads):
+        return f"it counts {header.transaction_count} transactions and {header.payload_bytes} payload bytes"
+    if len(batch) > genesis.block_transactions_max or len(batch.payloads) > genesis.block_payload_bytes_max:
+        return "it is larger than the genesis allows"
+    return _root_fault("transaction_root", header.transaction_root, merkle.root(batch.ids()))
+
+
+def _root_fault(name: str, said: bytes, computed: bytes) -> str:
+    return "" if said == computed else f"{name} is {said.hex()}, computed {computed.hex()}"
+
+
+def _require(fault: str) -> None:
+    if fault:
+        raise InvalidBlockError(fault)

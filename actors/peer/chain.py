@@ -17,10 +17,10 @@ from typing import Any
 
 from actors.ledger import merkle
 from actors.ledger.block import SealedHeader, decode_sealed_header
-from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError, decode_batch
+from actors.ledger.succession import Parent, succession_fault
 from actors.peer.catchup import ANSWER_BYTES_MAX
 from actors.peer.errors import ProtocolError
 from actors.peer.sync import Header
@@ -84,10 +84,8 @@ class NodeChain:
         """Check form, link, time, signature and certificate. Raises ProtocolError naming what fails."""
         sealed = self.proven(encoded)
         header = sealed.header
-        if header.height != parent.height + 1 or header.parent_hash != parent.hash:
-            raise ProtocolError("header_order", f"height {header.height} does not follow {parent.height}")
-        if fault := time_fault(header.time_ms, parent.time_ms):
-            raise ProtocolError("header_time", f"height {header.height}: {fault}")
+        if fault := succession_fault(header, Parent(parent.height, parent.hash, parent.time_ms)):
+            raise ProtocolError("header_succession", f"height {header.height}: {fault}")
         return Header(header.height, header.hash(), header.parent_hash, encoded, header.time_ms)
 
     def proven(self, encoded: bytes) -> SealedHeader:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -32,12 +31,12 @@ from actors.ledger.block import (
     decode_header,
     verify_proposal,
 )
-from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256
 from actors.ledger.merkle import root, verify_inclusion
 from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch, FormatError, decode_batch
 from actors.ledger.signing import SIGNATURE_BYTES
+from actors.ledger.succession import as_parent, genesis_as_parent, succession_fault
 from actors.sdk.inclusion_proof import InclusionProof, ProofError
 
 _BATCH_MAGIC = b"RCB1"
@@ -133,17 +132,12 @@ def verify_chain(genesis: Genesis, blocks: list[GivenBlock]) -> None:
 
 def _require_links(genesis: Genesis, headers: list[Header]) -> None:
     """Each header follows the one before it, and block 1 the genesis. Raises ProofError."""
-    if headers[0].height == 1 and headers[0].parent_hash != genesis.hash():
-        raise ProofError("chain", "block 1 does not follow this genesis")
-    if headers[0].height == 1 and (fault := time_fault(headers[0].time_ms, genesis.created_ms)):
-        raise ProofError("chain", f"block 1: {fault}")
-    for before, after in pairwise(headers):
-        if after.height != before.height + 1:
-            raise ProofError("chain", f"block {after.height} given after {before.height}")
-        if after.parent_hash != before.hash():
-            raise ProofError("chain", f"block {after.height} has another parent")
-        if fault := time_fault(after.time_ms, before.time_ms):
-            raise ProofError("chain", f"block {after.height}: {fault}")
+    parents = [as_parent(header) for header in headers[:-1]]
+    if headers[0].height == 1:
+        parents.insert(0, genesis_as_parent(genesis))
+    for parent, header in zip(parents, headers[-len(parents) :] if parents else [], strict=True):
+        if fault := succession_fault(header, parent):
+            raise ProofError("chain", f"block {header.height}: {fault}")
 
 
 def verify(genesis: Genesis, blocks: list[bytes], proof: bytes, account: bytes | None) -> dict[str, Any]:

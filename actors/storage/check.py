@@ -33,10 +33,10 @@ from actors.ledger.block import (
     decode_certificate,
     decode_header,
 )
-from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Allocation, Genesis, exact_sum
 from actors.ledger.hashing import Hasher, prefixes, sha256
 from actors.ledger.rows import FormatError
+from actors.ledger.succession import Parent, as_parent, genesis_as_parent, succession_fault
 from actors.storage import pages, tx_index
 from actors.storage.accounts import Accounts
 from actors.storage.disk import FAMILIES, HEAD_KEY, Disk
@@ -182,17 +182,17 @@ class _Check:
         start, first = self._base.headers, self._base.bodies
         self._found.height, self._found.transactions = head.height, head.transactions
         self._state = self._first_state(first - 1)
-        parent, parent_ms = (self._genesis.hash(), self._genesis.created_ms) if start == 1 else (b"", 0)
+        parent = genesis_as_parent(self._genesis) if start == 1 else Parent(start - 1, b"", 0)
         for height in range(start, head.height + 1):
-            header = self._header(height, parent, parent_ms)
-            parent, parent_ms = header.hash(), header.time_ms
+            header = self._header(height, parent)
+            parent = as_parent(header)
             self._found.headers += 1
             if height >= first:
                 self._block(height, header)
             self._progress("checking blocks", height)
-        if head.height and parent != head.hash:
+        if head.height and parent.hash != head.hash:
             raise CorruptionError(
-                "meta", HEAD_KEY.hex(), f"names {head.hash.hex()}, the chain {parent.hex()}"
+                "meta", HEAD_KEY.hex(), f"names {head.hash.hex()}, the chain {parent.hash.hex()}"
             )
 
     def _head(self) -> Head:
@@ -236,7 +236,7 @@ class _Check:
                     raise CorruptionError("snapshots", (b"c" + entry.hash).hex(), what)
                 self._progress("checking snapshots", height)
 
-    def _header(self, height: int, parent: bytes, parent_ms: int) -> Header:
+    def _header(self, height: int, parent: Parent) -> Header:
         """The header at a height, proven. Raises CorruptionError naming what does not hold."""
         key = height_key(height)
         body, certificate = self._disk.get("headers", key), self._disk.get("certificates", key)
@@ -244,9 +244,7 @@ class _Check:
             raise CorruptionError("headers" if body is None else "certificates", key.hex(), "missing")
         header = decode_header(body[:HEADER_BYTES])
         sealed = SealedHeader(header, body[HEADER_BYTES:], decode_certificate(certificate))
-        if header.height != height or (parent and header.parent_hash != parent):
-            raise CorruptionError("headers", key.hex(), "does not follow the header before it")
-        if fault := time_fault(header.time_ms, parent_ms):
+        if fault := succession_fault(header, parent):
             raise CorruptionError("headers", key.hex(), fault)
         if wrong := sealed.verify(self._genesis.hash(), self._members):
             family = "certificates" if wrong == "certificate" else "headers"

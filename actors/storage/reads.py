@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_header
-from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
 from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
 from actors.ledger.signing import SIGNATURE_BYTES
+from actors.ledger.succession import Parent, as_parent, genesis_as_parent, succession_fault
 from actors.storage.accounts import without_empty
 from actors.storage.chain import Chain
 from actors.storage.errors import CorruptionError, HeightError
@@ -254,28 +254,27 @@ class Reader:
 
     def _walk(self, height: int) -> tuple[int, str]:
         start = self._chain.base.bodies
-        parent = self._chain.hash_at(start - 1)
-        parent_ms = self._chain.genesis.created_ms if start == 1 else 0
+        parent = Parent(start - 1, self._chain.hash_at(start - 1), 0)
+        if start == 1:
+            parent = genesis_as_parent(self._chain.genesis)
         for at in range(start, height + 1):
             try:
-                header = self._check_block(at, parent, parent_ms)
-                parent, parent_ms = header.hash(), header.time_ms
+                parent = as_parent(self._check_block(at, parent))
             except (CorruptionError, HeightError, FormatError) as error:
                 return at - start, f"block {at}: {error}"
         return height - start + 1, ""
 
-    def _check_block(self, height: int, parent: bytes, parent_ms: int) -> Header:
+    def _check_block(self, height: int, parent: Parent) -> Header:
         """Header of a block that is what it says; raises CorruptionError naming the field."""
         chain, key = self._chain, height_key(height)
         block = chain.block(height)
         header = block.header
         receipts = np.frombuffer(chain.disk.get("receipts", key) or b"", dtype=np.uint8)
         leaves = chain.hash_rows(receipts.reshape(-1, RECEIPT_BYTES), LEAF_PREFIX)
+        if fault := succession_fault(header, parent):
+            raise CorruptionError("blocks", key.hex(), fault)
         for field, stored, found in (
             ("headers", chain.disk.get("headers", key), header.encode() + block.signature),
-            ("height", header.height, height),
-            ("parent_hash", header.parent_hash, parent),
-            ("time_ms", time_fault(header.time_ms, parent_ms), ""),
             ("transaction_root", header.transaction_root, self._root(block.batch.ids(chain.hash_rows))),
             ("receipts_root", header.receipts_root, self._root(leaves)),
             ("certificate", chain.disk.get("certificates", key) is not None, True),

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.block import SealedHeader
-from actors.ledger.block_time import time_fault
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes, sha256_rows
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import Batch
 from actors.ledger.rules import U64_MAX
+from actors.ledger.succession import Parent, genesis_as_parent, succession_fault
 from bench.workload import occurrence
 
 PROBLEMS_KEPT = 5
@@ -66,7 +66,7 @@ class ChainWalk:
     ) -> None:
         self._genesis, self._hash_rows = genesis, hash_rows
         self._members = genesis.member_keys
-        self._parent, self._parent_ms, self._latest_ms = genesis.hash(), genesis.created_ms, latest_ms
+        self._parent, self._latest_ms = genesis_as_parent(genesis), latest_ms
         keys = _as_keys(allocation.keys)
         order = np.argsort(keys)
         none = np.empty(0, dtype=np.uint64)
@@ -80,11 +80,12 @@ class ChainWalk:
         chain, header = self.chain, sealed.header
         height = len(chain.hashes) + 1
         digest = header.hash()
-        if header.height != height or header.parent_hash != self._parent:
+        linked = header.height == height and header.parent_hash == self._parent.hash
+        if not linked:
             chain.problem(
                 "no_forks", f"{chain.node}: block {header.height} does not follow block {height - 1}"
             )
-        fault = time_fault(header.time_ms, self._parent_ms)
+        fault = succession_fault(header, self._parent) if linked else ""
         if fault or header.time_ms > self._latest_ms:
             fault = fault or f"time {header.time_ms} ms has not come yet"
             chain.problem("block_times", f"{chain.node}: block {height}: {fault}")
@@ -100,7 +101,7 @@ class ChainWalk:
         self._apply(height, header.proposer, batch.rows)
         chain.hashes.append(digest)
         chain.state_root = header.state_root
-        self._parent, self._parent_ms = digest, header.time_ms
+        self._parent = Parent(header.height, digest, header.time_ms)
 
     def finish(self) -> WalkedChain:
         """The chain that was walked."""

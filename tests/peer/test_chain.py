@@ -83,9 +83,9 @@ def test_a_proven_header_that_follows_is_taken() -> None:
     ("header", "reason"),
     [
         (sealed(voters=1), "header_certificate"),
-        (sealed(height=2), "header_order"),
-        (sealed(parent=bytes(32)), "header_order"),
-        (sealed(time_ms=0), "header_time"),
+        (sealed(height=2), "header_succession"),
+        (sealed(parent=bytes(32)), "header_succession"),
+        (sealed(time_ms=0), "header_succession"),
         (SealedHeader(sealed().header, bytes(64), sealed().certificate), "header_signature"),
     ],
 )
