@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.ledger.block import Certificate, Header, decode_certificate, verify_vote
+from actors.ledger.quorum import quorum
 from actors.ledger.rows import FormatError
 
 BLOCKS_MAX = 4096
@@ -41,7 +42,7 @@ class Certifier:
         self._network, self._on_vote = network, on_vote
         self._members = frozenset(members)
         self._ordered = members
-        self._needed = len(members) // 2 + 1
+        self._needed = quorum(len(members))
         self._blocks: dict[bytes, _Gathering] = {}
         self.votes_refused = 0
 

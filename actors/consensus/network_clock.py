@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actors.ledger.block_time import ahead_fault
+from actors.ledger.quorum import reached
 
 SAID_MS_MAX = 5_000
 
@@ -47,7 +48,7 @@ class NetworkClock:
         wall_ms: Callable[[], int],
         clock_us: Callable[[], int],
     ) -> None:
-        self._members, self._majority = frozenset(members), len(members) // 2 + 1
+        self._members, self._voters = frozenset(members), len(members)
         self._ahead_ms_max = ahead_ms_max
         self.wall_ms, self._clock_us = wall_ms, clock_us
         self._said: dict[bytes, _Running] = {}
@@ -103,5 +104,4 @@ class NetworkClock:
     def _majority_ms(self) -> int | None:
         now_ms = self._monotonic_ms()
         clocks = [said.now_ms(now_ms) for said in self._said.values() if now_ms - said.at_ms <= SAID_MS_MAX]
-        clocks = sorted([self.wall_ms(), *clocks], reverse=True)
-        return clocks[self._majority - 1] if len(clocks) >= self._majority else None
+        return reached([self.wall_ms(), *clocks], self._voters)

@@ -20,6 +20,7 @@ from actors.gateway.problem import ProblemError
 from actors.gateway.roles import Role, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.genesis import Genesis
+from actors.ledger.quorum import quorum
 
 MEMBERS_PATH = "/v1/members"
 READMIT_RISK = (
@@ -87,7 +88,7 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
         if membership is None:
             raise UnavailableError("consensus")
         rows = await membership.rows()
-        return json_response({"members": rows, "majority": len(genesis.members) // 2 + 1})
+        return json_response({"members": rows, "majority": quorum(len(genesis.members))})
 
     @router.post(
         "/members",

@@ -20,6 +20,7 @@ from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from actors.ledger.hashing import sha256
+from actors.ledger.quorum import quorum
 from actors.ledger.rows import Batch, FormatError, batch_parts, decode_batch
 from actors.ledger.signing import KEY_BYTES, SIGNATURE_BYTES, Signer
 
@@ -132,12 +133,12 @@ class Certificate:
         return head + b"".join(key + sig for key, sig in self.votes)
 
     def verify(self, network: bytes, header: Header, members: list[bytes]) -> bool:
-        """True if more than half of `members` voted for the header in this certificate's term, each once, no
-        vote is false, and the term is not older than the header's."""
+        """True if a quorum of `members` voted for the header in this certificate's term, each once, no vote
+        is false, and the term is not older than the header's."""
         identities = [identity for identity, _ in self.votes]
         if identities != sorted(set(identities)) or not set(identities) <= set(members):
             return False
-        if 2 * len(identities) <= len(members) or self.term < header.term:
+        if len(identities) < quorum(len(members)) or self.term < header.term:
             return False
         message = _vote_message(network, header, self.term)
         return all(_verify(identity, message, signature) for identity, signature in self.votes)

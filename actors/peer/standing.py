@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from actors.ledger.quorum import reached
+
 FAILURES_MAX = 3
 REST_S = 10.0
 REST_S_MAX = 300.0
@@ -64,13 +66,13 @@ class Standings:
         return len(self._standings)
 
     def known_head(self, members: Iterable[bytes]) -> int:
-        """The height that the lower half of these has come to by their own word; 0 where none said a word.
+        """The height that a majority of those of them who said one has come to; 0 where none said a word.
 
         One who lies moves it no further than to what others say as well, where three or more are asked.
         """
         said = [known.height for who in members if (known := self._standings.get(who)) is not None]
-        heights = sorted(height for height in said if height is not None)
-        return heights[(len(heights) - 1) // 2] if heights else 0
+        heights = [height for height in said if height is not None]
+        return reached(heights, len(heights)) or 0
 
     def of(self, peer: bytes) -> Standing:
         """The standing of a peer, a new one for a stranger."""

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import msgspec
 
+from actors.ledger.quorum import quorum
+
 from .effects import Role
 from .errors import FoundingError, RaftError
 from .membership import configuration_entry
@@ -82,7 +84,7 @@ class Founding(Reconfiguration):
         spoken |= {m: known.disk for m, known in self._progress.items() if known.disk and m != self.id}
         disks = tuple((voter, spoken[voter]) for voter in configuration.voters if voter in spoken)
         missing = len(configuration.voters) - len(disks)
-        if missing and (self.options.founded_by_all or 2 * missing >= len(configuration.voters)):
+        if missing and (self.options.founded_by_all or len(disks) < quorum(len(configuration.voters))):
             return
         if configuration.disks and (disks == configuration.disks or not self.options.founded_by_all):
             return

@@ -2,12 +2,15 @@
 
 A joint configuration agrees only where both of its halves agree (Raft dissertation, section 4.3). An index is
 agreed on if a majority reached it, so the agreed index is the median of what voters reached, rounded down.
+How many make a majority, `actors/ledger/quorum.py` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+
+from actors.ledger.quorum import quorum
 
 from .records import INDEX_MAX, Configuration
 
@@ -24,8 +27,7 @@ def majority_reached(voters: tuple[int, ...], reached: Callable[[int], int]) -> 
     """The largest value that a majority of `voters` reached; without voters there is no limit."""
     if not voters:
         return INDEX_MAX
-    values = sorted(map(reached, voters))
-    return values[(len(values) - 1) // 2]
+    return sorted(map(reached, voters))[-quorum(len(voters))]
 
 
 def agreed(configuration: Configuration, reached: Callable[[int], int]) -> int:
@@ -39,7 +41,7 @@ def agreed(configuration: Configuration, reached: Callable[[int], int]) -> int:
 
 
 def _half_outcome(voters: tuple[int, ...], votes: Mapping[int, bool]) -> VoteOutcome:
-    needed = len(voters) // 2 + 1
+    needed = quorum(len(voters))
     granted = sum(1 for voter in voters if votes.get(voter) is True)
     refused = sum(1 for voter in voters if votes.get(voter) is False)
     if granted >= needed:

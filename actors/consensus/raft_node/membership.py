@@ -17,6 +17,7 @@ from actors.consensus.raft_node.engine import Engine
 from actors.consensus.raft_node.replica import Replica
 from actors.consensus.standing import disk_state
 from actors.ledger.genesis import Genesis
+from actors.ledger.quorum import quorum
 
 ACTIONS = ("add", "promote", "remove", "transfer")
 CHANGE_WAIT_S, LOOK_EVERY_S = 5.0, 0.01
@@ -150,7 +151,7 @@ def change(
         learners.discard(member)
     else:
         raise MembershipError(f"{action} is no change of membership; use one of {', '.join(ACTIONS)}")
-    needed = len(genesis.members) // 2 + 1
+    needed = quorum(len(genesis.members))
     if len(voters) < needed:
         raise MembershipError(
             f"certificates need {needed} voters of the genesis, {len(voters)} would be left"

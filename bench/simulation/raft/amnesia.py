@@ -14,6 +14,7 @@ from random import Random
 from actors.consensus.raft import Configuration, EntryKind, Message, genesis
 from actors.consensus.raft.membership import configuration_of
 from actors.consensus.raft.messages import AppendResponse, HeartbeatRequest, VoteRequest
+from actors.ledger.quorum import quorum
 
 from .disk import Disk
 from .replica import Replica
@@ -154,7 +155,7 @@ class Amnesia:
         for configuration in self._configurations():
             for half in (configuration.voters, configuration.outgoing):
                 kept = [member for member in half if self._is_kept(configuration, member, victim)]
-                if half and 2 * len(kept) <= len(half):
+                if half and len(kept) < quorum(len(half)):
                     return False
         return True
 

@@ -18,6 +18,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from actors.consensus.raft import Entry, EntryKind, Raft, Role
+from actors.ledger.quorum import quorum
 
 from .violation import ViolationError
 
@@ -31,7 +32,7 @@ class Certification:
     """All votes of one simulated network whose genesis names `members`."""
 
     def __init__(self, members: int) -> None:
-        self._needed = members // 2 + 1
+        self._needed = quorum(members)
         self._heights: dict[BlockId, int] = {(0, 0): 0}
         self._votes: dict[tuple[BlockId, int], set[int]] = defaultdict(set)
         self._signed: dict[tuple[int, int, int], BlockId] = {}
