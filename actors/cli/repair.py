@@ -28,8 +28,8 @@ def repair_term(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: 
     """
     from actors.consensus.raft.terms import term_ceiling
     from actors.consensus.raft_node.replica import StoredLog
-    from actors.consensus.term_repair import TermRepairError
-    from actors.consensus.term_repair import repair_term as repaired
+    from actors.consensus.raft_node.term_repair import TermRepairError
+    from actors.consensus.raft_node.term_repair import repair_term as repaired
     from actors.storage.raft_log import RaftLog, RaftRecord
 
     place = place_of(data_dir, node)

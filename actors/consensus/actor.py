@@ -20,7 +20,6 @@ from ray.exceptions import RayError
 from actors.consensus.block_builder import DRAW_TIMEOUT_S, Producer
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.clocks import Clocks
-from actors.consensus.installing import RETRY_PAUSE_S
 from actors.consensus.neighbours import Neighbours
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Work
@@ -28,6 +27,7 @@ from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHA
 from actors.consensus.proving import Proving
 from actors.consensus.publishing import Publisher
 from actors.consensus.raft import TraceRecord, to_ndjson
+from actors.consensus.raft_node.installing import RETRY_PAUSE_S
 from actors.consensus.raft_node.lifecycle import Neighbourhood, Participation
 from actors.consensus.raft_node.membership import (
     change_here,

@@ -27,7 +27,6 @@ from typing import Any
 
 import msgspec
 
-from actors.consensus.ballots import Ballots, Sign, ride
 from actors.consensus.certifier import Certifier
 from actors.consensus.pipeline import Sealed
 from actors.consensus.raft import (
@@ -53,6 +52,7 @@ from actors.consensus.raft.messages import (
     TransferRequest,
     VoteRequest,
 )
+from actors.consensus.raft_node.ballots import Ballots, Sign, ride
 from actors.consensus.raft_node.engine_ports import Ports
 from actors.consensus.raft_node.replica import LogRecord, Replica, encode_write
 from actors.ledger.block import Certificate, Header

@@ -22,7 +22,6 @@ from actors.consensus.block_builder import Producer
 from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
-from actors.consensus.installing import RETRY_PAUSE_S, Until, catch_up_until, drained
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, Sealed
 from actors.consensus.ports import NodePorts
@@ -30,10 +29,11 @@ from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRec
 from actors.consensus.raft.terms import term_ceiling
 from actors.consensus.raft_node.engine import Engine, OvertakenError
 from actors.consensus.raft_node.follower import Fetch, Following, LeaderRefusedError, ReadBody, RestandError
+from actors.consensus.raft_node.installing import RETRY_PAUSE_S, Until, catch_up_until, drained
 from actors.consensus.raft_node.replica import Head, LogRecord, Replica, StoredLog, installation
+from actors.consensus.raft_node.standing import Standing, describe_standing
 from actors.consensus.setbacks import Setbacks
 from actors.consensus.stages import StageTimes
-from actors.consensus.standing import Standing, describe_standing
 from actors.consensus.timekeeping import Timekeeper
 from actors.ledger.block import Header, decode_header, sign_vote
 from actors.ledger.genesis import Genesis

@@ -15,7 +15,7 @@ import msgspec
 from actors.consensus.raft import Configuration, MembershipError, NotLeaderError, RaftError
 from actors.consensus.raft_node.engine import Engine
 from actors.consensus.raft_node.replica import Replica
-from actors.consensus.standing import disk_state
+from actors.consensus.raft_node.standing import disk_state
 from actors.ledger.genesis import Genesis
 from actors.ledger.quorum import quorum
 
