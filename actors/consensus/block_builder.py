@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.consensus.agreement import Leadership
 from actors.consensus.ordering import merge_by_rank, split_by_draw
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Work
-from actors.consensus.raft_node.engine import Engine
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import PAYLOAD_BYTES_MAX
@@ -64,7 +64,7 @@ class Producer:
         self.paused = self._answered = False
         self._away_since_us: int | None = None
 
-    async def run(self, engine: Engine, pipeline: Pipeline) -> None:
+    async def run(self, leadership: Leadership, pipeline: Pipeline) -> None:
         """Propose whenever there is something to propose, at most once a block interval, until cancelled.
 
         While there is nothing, a single shard is asked to wait for rows. Several are asked less and less
@@ -72,22 +72,22 @@ class Producer:
 
         Raises PipelineBrokenError when the pipeline has stopped.
         """
-        replica, idle_us = engine.replica, IDLE_PAUSE_US_MIN
+        idle_us = IDLE_PAUSE_US_MIN
         self._away_since_us = None
         while True:
             began_us = self._clock_us()
             if pipeline.broken.done():
                 raise PipelineBrokenError(str(pipeline.broken.exception()))
-            while not replica.raft.is_founded:
+            while not leadership.may_propose:
                 await asyncio.sleep(FOUNDING_LOOK_S)
-            while pipeline.next_height - replica.head.height > UNCOMMITTED_BLOCKS_MAX:
-                engine.advanced.clear()
-                await engine.advanced.wait()
+            while pipeline.next_height - leadership.height > UNCOMMITTED_BLOCKS_MAX:
+                leadership.advanced.clear()
+                await leadership.advanced.wait()
             alone = len(self._shards) == 1
             waits = alone and idle_us > IDLE_PAUSE_US_MIN
             proposed = not self.paused and await self._propose_once(pipeline, DRAW_WAIT_S if waits else 0.0)
             now_us = self._clock_us()
-            self._look_after_shards(engine, now_us)
+            self._look_after_shards(leadership, now_us)
             if proposed:
                 began_us = now_us if waits else began_us
                 idle_us, pause_us = IDLE_PAUSE_US_MIN, self._interval_us
@@ -98,7 +98,7 @@ class Producer:
                 pause_us = self._interval_us if alone and not waits else max(self._interval_us, idle_us)
             await asyncio.sleep(max(0, began_us + pause_us - now_us) / 1e6)
 
-    def _look_after_shards(self, engine: Engine, now_us: int) -> None:
+    def _look_after_shards(self, leadership: Leadership, now_us: int) -> None:
         """Hand the office over when no shard answers; again after as long a time, should nobody take it."""
         if self._answered or self.paused or not self._shards:
             self._away_since_us = None
@@ -106,7 +106,7 @@ class Producer:
             self._away_since_us = now_us
         elif now_us >= self._away_since_us + AWAY_US_MAX:
             self._away_since_us = now_us
-            if engine.hand_over():
+            if leadership.hand_over():
                 self._missed(TimeoutError("none answers, so another member is to lead"))
         self._answered = False
 

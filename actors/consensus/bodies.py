@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,12 @@ class Body:
     certificate: bytes
     rows: Any
     payloads: Any
+
+
+Fetch = Callable[[int, bytes, bytes], Awaitable[Body | None]]
+"""Asks for the block of this height and hash: its leader, else other members."""
+ReadBody = Callable[[bytes], Body | None]
+"""Decodes one that rode on a message."""
 
 
 class Bodies:

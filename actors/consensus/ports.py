@@ -1,4 +1,4 @@
-"""The engine's and the pipeline's ways to the node's other actors.
+"""The consensus engine's and the pipeline's ways to the node's other actors.
 
 Handles come from the shell; this file knows no Ray.
 
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.consensus.pipeline import Sealed
-from actors.consensus.raft_node.replica import LogRecord
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.signing import Signer
 
@@ -99,9 +98,10 @@ class NodePorts:
     """Storage, Validators and the wire of one node.
 
     storage is the actor's handle, store its calls for blocks. peer() answers the Peer's handle, or None while
-    there is none. to_record makes Storage's record of a log record. published(header, delta) tells the node's
-    actors. network is the genesis hash. say(batch) sends to the Peer by a line, if there is one. others() are
-    the members to send to.
+    there is none. to_record makes Storage's record of what the engine wants kept, which nobody else reads.
+    published(header, digest, delta) tells the node's actors, after `head` has come to the block. network is
+    the genesis hash. say(batch) sends to the Peer by a line, if there is one. others() are the members to
+    send to.
     """
 
     storage: Any
@@ -111,7 +111,7 @@ class NodePorts:
     network: bytes
     peer: Callable[[], Any]
     say: Callable[[list[tuple[bytes, str, bytes]]], bool]
-    to_record: Callable[[LogRecord], Any]
+    to_record: Callable[[Any], Any]
     published: Callable[[Header, bytes, Any], Awaitable[None]]
     others: Callable[[], list[bytes]]
     add_proof: Callable[[bytes, Header, bytes], None]
@@ -119,6 +119,7 @@ class NodePorts:
     unreachable: tuple[type[Exception], ...]
     epoch: int = 0
     gate: Gate = field(default_factory=Gate)
+    head: dict[str, Any] = field(default_factory=dict)
     persist_stage: Callable[[Sealed], Awaitable[None]] | None = None
     _headers: dict[int, Header] = field(default_factory=dict)
 
@@ -153,7 +154,7 @@ class NodePorts:
         """An observer's persist stage: the certificate came with the block, which is committed at once."""
         header = sealed.header
         delta = await self._persist(sealed, sealed.certificate, None)
-        await self.published(header, sealed.digest, delta)
+        await self._publish(header, sealed.digest, delta)
 
     async def persist(self, sealed: Sealed) -> None:
         """The stage `persist`, by whoever is in charge at the moment."""
@@ -190,16 +191,14 @@ class NodePorts:
         if others := self.others():
             self._tell([(identity, CLOCK_CHANNEL, body) for identity in others])
 
-    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
-        """One synced write of a block and a record."""
+    async def write(self, sealed: Sealed | None, certificate: bytes, record: Any | None) -> Any:
+        """One synced write of a block and a record, or of one of them."""
         if sealed is None:
             async with self.gate.passing():
                 await self.store.append_record(self.epoch, self.to_record(record))
             return None
         self._headers[sealed.header.height] = sealed.header
-        return await self._persist(
-            sealed, certificate, self.to_record(record) if record != LogRecord() else None
-        )
+        return await self._persist(sealed, certificate, None if record is None else self.to_record(record))
 
     async def _persist(self, sealed: Sealed, certificate: bytes, record: Any) -> Any:
         header = sealed.header
@@ -214,14 +213,23 @@ class NodePorts:
         async with self.gate.passing():
             return await self.store.commit(self.epoch, height, certificate, False, rows)
 
-    async def compact(self, record: LogRecord) -> None:
+    async def compact(self, record: Any) -> None:
         """Drop the log's oldest entries from the disk."""
         async with self.gate.passing():
             await self.storage.compact_log.remote(self.epoch, record.snapshot, record.base_index, record.base)
 
     async def publish(self, height: int, digest: bytes, delta: Any) -> None:
         """Bookkeeping and publication of a final block."""
-        await self.published(self._headers.pop(height), digest, delta)
+        await self._publish(self._headers.pop(height), digest, delta)
+
+    async def _publish(self, header: Header, digest: bytes, delta: Any) -> None:
+        self.head = {
+            "height": header.height,
+            "hash": digest.hex(),
+            "state_root": header.state_root.hex(),
+            "time_ms": header.time_ms,
+        }
+        await self.published(header, digest, delta)
 
     def remember(self, header: Header) -> None:
         """A header of the log's tail, replayed from the disk."""

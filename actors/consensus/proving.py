@@ -10,10 +10,10 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from actors.consensus.agreement import Agreement
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.equivocation import Evidence
-from actors.consensus.raft_node.engine import Engine
 from actors.ledger.block import HEADER_BYTES, Header, decode_header, decode_sealed_header
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
@@ -65,14 +65,14 @@ class Proving:
         if self.certifier.add_certificate(header, certificate):
             self._heed(header)
 
-    async def prove(self, height: int, digest: bytes, engine: Engine | None, stored: Stored) -> bytes:
+    async def prove(self, height: int, digest: bytes, agreement: Agreement, stored: Stored) -> bytes:
         """The answer to who asks for a proof of a block; stored(height, digest) reads a block of the disk."""
         certificate = self.certifier.certificate(digest)
-        if certificate or engine is None:
+        if certificate or not agreement.takes_part:
             return certificate
-        vote = engine.ballots.again(digest)
-        if vote is not None:
-            return _TERM.pack(vote.term) + vote.signature
+        if (vote := agreement.vote(digest)) is not None:
+            term, signature = vote
+            return _TERM.pack(term) + signature
         found = await stored(height, digest)
         return found[1] if found is not None else b""
 

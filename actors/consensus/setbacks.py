@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 PAUSE_S, PAUSE_MAX_S = 0.1, 2.0
 AT_ONCE = 3
+RETRY_PAUSE_S = 0.1
 KINDS_MAX = 64
 
 

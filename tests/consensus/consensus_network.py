@@ -15,15 +15,17 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
+from actors.consensus.agreement import Dependencies
 from actors.consensus.bodies import Bodies, Body
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
 from actors.consensus.ports import Gate
-from actors.consensus.raft_node.lifecycle import Neighbourhood, Participation
+from actors.consensus.raft_node.agreement import RaftAgreement
 from actors.consensus.raft_node.replica import LogRecord, StoredLog
 from actors.consensus.stages import StageTimes
+from actors.consensus.timekeeping import Timekeeper
 from actors.ledger.block import (
     Header,
     decode_block,
@@ -140,6 +142,7 @@ class FakePorts:
         self.network = member.network.genesis.hash()
         self.epoch = 0
         self.gate = Gate()
+        self.head: dict[str, Any] = {}
         self.persist_stage: Any = None
         self._headers: dict[int, Header] = {}
 
@@ -183,19 +186,18 @@ class FakePorts:
         self._member.network.push(self._member, sealed)
 
     def others(self) -> list[bytes]:
-        engine = self._member.part.engine
-        return engine.replica.others() if engine else []
+        return self._member.part.others()
 
     def tell_time(self, body: bytes) -> None:
         if self._member.network.clocks_told:
             for other in self._member.network.others(self._member):
-                other.part.timekeeper.hear(self._member.identity, body)
+                other.timekeeper.hear(self._member.identity, body)
 
     def announce(self, header: Header, certificate: bytes) -> None:
         for other in self._member.network.others(self._member):
             other.take(header, certificate)
 
-    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
+    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord | None) -> Any:
         await asyncio.sleep(0)
         self._disk.fail_once("write")
         if sealed is not None:
@@ -207,7 +209,8 @@ class FakePorts:
             self.remember(sealed.header)
             if certificate:
                 self._certify(height, certificate)
-        self._disk.write(record)
+        if record is not None:
+            self._disk.write(record)
         return {}
 
     async def commit(self, height: int, certificate: bytes) -> Any:
@@ -229,9 +232,9 @@ class FakePorts:
         self._member.convictions.committed(height, digest)
 
     async def take_proven(self, sealed: Sealed) -> None:
-        await self.write(sealed, sealed.certificate, LogRecord())
+        await self.write(sealed, sealed.certificate, None)
         await self.publish(sealed.header.height, sealed.digest, {})
-        self._member.part.head = self._disk._head()
+        self.head = self._disk._head()
 
     async def compact(self, record: LogRecord) -> None:
         self._disk.compact(record)
@@ -249,8 +252,8 @@ class FakePorts:
         for other in self._member.network.others(self._member):
             if other.disk.height >= height and other.disk.hash_at(height) == digest:
                 self._member.take(header, other.disk.certificates[height])
-            elif other.part.engine and (vote := other.part.engine.ballots.again(digest)):
-                certifier.add_vote(other.identity, header, vote.term, vote.signature)
+            elif (vote := other.part.vote(digest)) is not None:
+                certifier.add_vote(other.identity, header, *vote)
 
 
 class FakeProducer:
@@ -259,11 +262,11 @@ class FakeProducer:
     def __init__(self, member: FakeMember) -> None:
         self._member, self.released = member, 0
 
-    async def run(self, engine: Any, pipeline: Any) -> None:
+    async def run(self, leadership: Any, pipeline: Any) -> None:
         while True:
             if pipeline.broken.done():
                 raise pipeline.broken.exception()
-            if self._member.network.producing and pipeline.next_height - engine.replica.head.height < 5:
+            if self._member.network.producing and pipeline.next_height - leadership.height < 5:
                 order = np.zeros(1, dtype=np.int64)
                 mark = self._member.number
                 parts = small_body(mark) if self._member.network.small_blocks else (mark, None)
@@ -291,30 +294,33 @@ class FakeMember:
         self.convictions = Convictions(genesis.hash())
         loop = asyncio.get_running_loop()
         clock_us = lambda: int(loop.time() * 1e6)  # noqa: E731
-        node: Any = Neighbourhood(
+        ahead_ms_max = self.network.settings.clock_ahead_ms_max
+        time = NetworkClock(genesis.member_keys, ahead_ms_max, self.wall_ms, clock_us)
+        ports: Any = FakePorts(self)
+        node: Any = Dependencies(
             settings=self.network.settings,
             genesis=self.network.genesis,
             signer=self.signer,
             storage=self.disk,
-            ports=FakePorts(self),  # type: ignore[arg-type]
+            ports=ports,  # type: ignore[arg-type]
             certifier=self.certifier,
             convictions=self.convictions,
             bodies=self.bodies,
-            producer=FakeProducer(self),  # type: ignore[arg-type]
+            builder=FakeProducer(self),
             times=StageTimes(),
             fetch=self.fetch,
             read_body=self.read_body,
             catch_up=self.catch_up,
             unreachable=(ConnectionError,),
-            on_trace=None,
+            trace=None,
             clock_us=clock_us,
-            time=NetworkClock(
-                genesis.member_keys, self.network.settings.clock_ahead_ms_max, self.wall_ms, clock_us
-            ),
+            time=time,
             rng=random.Random(self.network.rng.random()),
         )
-        self.part = Participation(node, logger.bind(node=f"node-{self.number}"))
-        self.task = asyncio.create_task(self.part.run())
+        log = logger.bind(node=f"node-{self.number}")
+        self.part = RaftAgreement(node, log)
+        self.timekeeper = Timekeeper(time, ports, log.info, log.warning)
+        self.tasks = [asyncio.create_task(each.run()) for each in (self.part, self.timekeeper)]
 
     def take(self, header: Header, certificate: bytes) -> None:
         if self.certifier.add_certificate(header, certificate):
@@ -325,9 +331,10 @@ class FakeMember:
         return self.time_ms
 
     async def crash(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-        await self.part._close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.part.close()
 
     async def wipe(self) -> None:
         """Crash, and come back with nothing but the key."""
@@ -343,13 +350,11 @@ class FakeMember:
         """Hand over what the most advanced other member can prove."""
         await asyncio.sleep(0.001)
         source = max(self.network.others(self), key=lambda other: other.disk.height).disk
-        pipeline = self.part.pipeline
-        assert pipeline is not None
         for height in range(self.disk.height + 1, source.height + 1):
             header, signature = source.blocks[height]
             parts, certificate = (header.transaction_root[0], None), source.certificates[height]
             try:
-                future = await pipeline.submit(
+                future = await self.part.submit_proven(
                     Work(parts, 1, header=header, signature=signature, certificate=certificate)
                 )
                 await future
@@ -409,8 +414,7 @@ class FakeNetwork:
 
     @staticmethod
     def _arrive(to: FakeMember, identity: bytes, body: bytes) -> None:
-        if to.part.engine is not None:
-            to.part.engine.deliver(identity, body)
+        to.part.deliver(identity, body)
 
     def push(self, sender: FakeMember, sealed: Sealed) -> None:
         self.pushes += 1

@@ -69,13 +69,8 @@ class Pipeline:
 
 async def produce(shards: list[Shard], until: Any) -> list[Work]:
     producer = Producer(shards, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
-    pipeline, engine = (
-        Pipeline(),
-        SimpleNamespace(
-            replica=SimpleNamespace(head=SimpleNamespace(height=0), raft=SimpleNamespace(is_founded=True))
-        ),
-    )
-    task = asyncio.create_task(producer.run(engine, pipeline))  # type: ignore[arg-type]
+    pipeline, leadership = Pipeline(), SimpleNamespace(height=0, may_propose=True)
+    task = asyncio.create_task(producer.run(leadership, pipeline))  # type: ignore[arg-type]
     async with asyncio.timeout(30):
         while not until(pipeline):
             await asyncio.sleep(0)
@@ -100,17 +95,15 @@ async def handed_over(shards: list[Shard], draws: int) -> list[int]:
     """After which draws a leader handed over; each finds the clock 400 ms later."""
     asked = shards[-1].asked
     given: list[int] = []
-    engine = SimpleNamespace(
-        replica=SimpleNamespace(head=SimpleNamespace(height=0), raft=SimpleNamespace(is_founded=True)),
-        hand_over=lambda: bool(given.append(len(asked)) or True),
-    )
+    hand_over = lambda: bool(given.append(len(asked)) or True)  # noqa: E731
+    leadership = SimpleNamespace(height=0, may_propose=True, hand_over=hand_over)
     told: list[str] = []
     producer = Producer(
         *(shards, GENESIS, 1, StageTimes(), (ConnectionError,)),
         missed=lambda error: told.append(str(error)),
         clock_us=lambda: 400_000 * len(asked),
     )
-    task = asyncio.create_task(producer.run(engine, Pipeline()))  # type: ignore[arg-type]
+    task = asyncio.create_task(producer.run(leadership, Pipeline()))  # type: ignore[arg-type]
     async with asyncio.timeout(30):
         while len(asked) <= draws:
             await asyncio.sleep(0)

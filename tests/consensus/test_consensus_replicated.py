@@ -9,13 +9,12 @@ import pytest
 from consensus_network import FakeMember, FakeNetwork
 
 from actors.consensus.certifier import Certifier
+from actors.consensus.changes import decode_change, encode_change
 from actors.consensus.raft import Configuration, MembershipError
 from actors.consensus.raft_node.membership import (
     change,
     change_here,
-    decode_change,
     describe_members,
-    encode_change,
     member_number,
 )
 from actors.ledger.block import Certificate, Header, decode_certificate, sign_vote

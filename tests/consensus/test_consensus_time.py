@@ -64,7 +64,7 @@ def test_a_leader_that_hears_that_its_clock_is_wrong_leads_on_by_the_others(off_
         assert leader.part.engine.replica.raft.term == term  # type: ignore[union-attr]
         assert_in_time(network)
         assert min(times(others[0])) >= NOON_MS
-        assert "clock is" in str(leader.part.timekeeper.describe()["clock"])
+        assert "clock is" in str(leader.timekeeper.describe()["clock"])
 
     run(51, scenario)
 
@@ -147,10 +147,10 @@ def test_a_member_that_lies_about_the_time_moves_nobody() -> None:
     async def scenario(network: FakeNetwork) -> None:
         leader, (liar, other) = await at_work(network)
         liar.time_ms = 2**63
-        await network.until(lambda: liar.part.timekeeper.describe()["clock"], "it is told that it is wrong")
+        await network.until(lambda: liar.timekeeper.describe()["clock"], "it is told that it is wrong")
         await grow(network, network.members, 20)
-        assert leader.part.timekeeper.describe()["clock"] == ""
-        assert other.part.timekeeper.describe()["clock"] == ""
+        assert leader.timekeeper.describe()["clock"] == ""
+        assert other.timekeeper.describe()["clock"] == ""
         assert_in_time(network)
 
     run(57, scenario)
@@ -173,7 +173,7 @@ def test_a_leader_refused_for_its_time_is_heard_again_when_that_is_certified() -
 
 
 def skew_ms(member: FakeMember) -> object:
-    return member.part.timekeeper.describe()["clock_skew_ms"]
+    return member.timekeeper.describe()["clock_skew_ms"]
 
 
 def now_ms() -> int:

@@ -15,13 +15,14 @@ from storage_network import SIGNER
 from storage_served import Served, committed_nonces
 from test_storage_calls import ACCOUNTS, GENESIS, Handle, open_storage, until
 
+from actors.consensus.agreement import Dependencies
 from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import Work
 from actors.consensus.ports import NodePorts
-from actors.consensus.raft_node.lifecycle import Neighbourhood, Participation
+from actors.consensus.raft_node.agreement import RaftAgreement
 from actors.consensus.stages import StageTimes
 from actors.settings import ConsensusSettings
 from actors.storage.calls import FAILURES, StorageCalls
@@ -37,7 +38,7 @@ class Producer:
         self._nonces, self._rng = nonces, np.random.default_rng(1)
         self.published = []
 
-    async def run(self, _engine, pipeline):
+    async def run(self, _leadership, pipeline):
         nonces = (await self._nonces()).copy()
         while True:
             batch = transfers(ACCOUNTS, nonces, ROWS, self._rng, GENESIS.chain_tag)
@@ -75,7 +76,7 @@ def participation(handle, store, producer):
         unreachable=(ConnectionError,),
     )
     settings, clock_us = ConsensusSettings(), lambda: time.monotonic_ns() // 1000
-    node = Neighbourhood(
+    node = Dependencies(
         settings=settings,
         genesis=GENESIS,
         signer=SIGNER,
@@ -84,18 +85,18 @@ def participation(handle, store, producer):
         certifier=Certifier(GENESIS.hash(), GENESIS.member_keys),
         convictions=Convictions(GENESIS.hash()),
         bodies=Bodies(),
-        producer=producer,
+        builder=producer,
         times=StageTimes(),
         fetch=None,
         read_body=None,
         catch_up=None,
         unreachable=(ConnectionError, *FAILURES),
-        on_trace=None,
+        trace=None,
         clock_us=clock_us,
         time=NetworkClock(GENESIS.member_keys, settings.clock_ahead_ms_max, lambda: 5, clock_us),
         rng=random.Random(1),
     )
-    return Participation(node, logger.bind(node="one"))
+    return RaftAgreement(node, logger.bind(node="one"))
 
 
 def run(handle, nonces, scenario):
@@ -111,7 +112,7 @@ def run(handle, nonces, scenario):
         for task in (running, kept):
             task.cancel()
         await asyncio.gather(running, kept, return_exceptions=True)
-        await part._close()
+        await part.close()
         assert not part.halted
         assert producer.published == sorted(set(producer.published))
 

@@ -217,6 +217,16 @@ _ANY_MESSAGE: Any = (
     | ConfigurationRequest
     | ConfigurationResponse
 )
+OF_LEADERS = (
+    AppendRequest,
+    HeartbeatRequest,
+    SnapshotRequest,
+    TransferRequest,
+    PreVoteRequest,
+    VoteRequest,
+)
+"""What a member says as a leader or candidate, besides whatever bears a later term."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(_ANY_MESSAGE)
 _VERSION_PREFIX = bytes((WIRE_VERSION,))

@@ -42,19 +42,10 @@ from actors.consensus.raft import (
     decode,
     encode,
 )
-from actors.consensus.raft.messages import (
-    BODIES_PER_MESSAGE_MAX,
-    BODY_BYTES_MAX,
-    AppendRequest,
-    HeartbeatRequest,
-    PreVoteRequest,
-    SnapshotRequest,
-    TransferRequest,
-    VoteRequest,
-)
+from actors.consensus.raft.messages import BODIES_PER_MESSAGE_MAX, BODY_BYTES_MAX, OF_LEADERS, AppendRequest
 from actors.consensus.raft_node.ballots import Ballots, Sign, ride
 from actors.consensus.raft_node.engine_ports import Ports
-from actors.consensus.raft_node.replica import LogRecord, Replica, encode_write
+from actors.consensus.raft_node.replica import Replica, encode_write
 from actors.ledger.block import Certificate, Header
 
 TICK_MS_MAX = 10
@@ -64,14 +55,6 @@ APPENDS_MAX = 256
 COMMIT_TIMES_MAX = 4096
 CERTIFICATE_WAIT_S = 0.25
 RIDING_MAX = 64
-_OF_LEADERS = (
-    AppendRequest,
-    HeartbeatRequest,
-    SnapshotRequest,
-    TransferRequest,
-    PreVoteRequest,
-    VoteRequest,
-)
 
 
 class OvertakenError(RuntimeError):
@@ -145,6 +128,18 @@ class Engine:
         """By the replica's monotonic clock."""
         return self._clock_ms()
 
+    # --- what a builder of blocks sees -------------------------------------------------------------------
+
+    @property
+    def may_propose(self) -> bool:
+        """False until the network has been founded."""
+        return self.replica.raft.is_founded
+
+    @property
+    def height(self) -> int:
+        """Of the last block that is committed and applied here."""
+        return self.replica.head.height
+
     # --- inputs ------------------------------------------------------------------------------------------
 
     def deliver(self, identity: bytes, body: bytes) -> None:
@@ -166,7 +161,7 @@ class Engine:
             self.messages_refused += 1
 
     def _leads_on(self, message: Message) -> bool:
-        return isinstance(message, _OF_LEADERS) or message.term > self.replica.raft.term
+        return isinstance(message, OF_LEADERS) or message.term > self.replica.raft.term
 
     def forsake(self, member: int) -> None:
         """This member proved to be no leader to follow: drop what it has sent, and let another be elected."""
@@ -194,16 +189,11 @@ class Engine:
 
     def hand_over(self) -> bool:
         """Begin to have the voter lead that has most of the log; False where no other one answers."""
-        raft = self.replica.raft
-        heirs = [
-            known
-            for known in raft.followers()
-            if known.member in raft.configuration.voters and known.silent_ms <= HEIR_SILENT_MS_MAX
-        ]
-        if not heirs:
+        heir = self.replica.heir(HEIR_SILENT_MS_MAX)
+        if heir is None:
             return False
         try:
-            raft.transfer_leadership(max(heirs, key=lambda known: (known.match, -known.member)).member)
+            self.replica.raft.transfer_leadership(heir)
         except RaftError:  # it is being handed over already
             return False
         self.pump()
@@ -395,7 +385,7 @@ class Engine:
     async def _make_durable(self, write: Write, blocks: list[Sealed]) -> None:
         """Blocks first: no entry may be durable before its block is."""
         for sealed in blocks[:-1]:
-            await self._ports.write(sealed, b"", LogRecord())
+            await self._ports.write(sealed, b"", None)
         if blocks:
             last = blocks[-1]
             certificate = self._own_certificate(last, write.entries[-1].term) if len(blocks) == 1 else b""

@@ -20,8 +20,8 @@ class Ports(Protocol):
         """Tell the other members of a certificate; nothing is promised."""
         ...
 
-    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord) -> Any:
-        """Make a block (if any) and a record durable; with a certificate the block is committed too.
+    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord | None) -> Any:
+        """Make a block and a record, or one of them, durable; with a certificate the block is committed too.
         Answers a reference to the block's delta."""
         ...
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from actors.consensus.bodies import Bodies, Body
+from actors.consensus.bodies import Bodies, Body, Fetch, ReadBody
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
 from actors.consensus.raft import Entry, EntryKind, ProtocolViolationError, RaftError, Role
@@ -32,8 +32,6 @@ AHEAD_BLOCKS_MAX = 64
 MISSING_MS_MAX, MISSING_BESIDE_MS_MAX = 30_000, 1_000
 # How long a block whose time is ahead of this member's clock waits for that time, or to be proven final.
 EARLY_MS_MAX = 1_000
-Fetch = Callable[[int, bytes, bytes], Awaitable[Body | None]]
-ReadBody = Callable[[bytes], Body | None]
 Prove = Callable[[Header], Awaitable[None]]
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from actors.consensus.pipeline import Pipeline, Sealed
 from actors.consensus.ports import NodePorts
 from actors.consensus.raft_node.engine import Engine, OvertakenError
-
-RETRY_PAUSE_S = 0.1
+from actors.consensus.setbacks import RETRY_PAUSE_S
 
 
 async def catch_up_until(

@@ -13,33 +13,20 @@ shell; this file knows no Ray.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from random import Random
 from typing import TYPE_CHECKING, Any
 
-from actors.consensus.block_builder import Producer
-from actors.consensus.bodies import Bodies
-from actors.consensus.certifier import Certifier
-from actors.consensus.convictions import Convictions
-from actors.consensus.network_clock import NetworkClock
+from actors.consensus.agreement import Dependencies
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, Sealed
-from actors.consensus.ports import NodePorts
-from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord
+from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord, to_ndjson
 from actors.consensus.raft.terms import term_ceiling
 from actors.consensus.raft_node.engine import Engine, OvertakenError
-from actors.consensus.raft_node.follower import Fetch, Following, LeaderRefusedError, ReadBody, RestandError
-from actors.consensus.raft_node.installing import RETRY_PAUSE_S, Until, catch_up_until, drained
+from actors.consensus.raft_node.follower import Following, LeaderRefusedError, RestandError
+from actors.consensus.raft_node.installing import Until, catch_up_until, drained
 from actors.consensus.raft_node.replica import Head, LogRecord, Replica, StoredLog, installation
 from actors.consensus.raft_node.standing import Standing, describe_standing
-from actors.consensus.setbacks import Setbacks
-from actors.consensus.stages import StageTimes
-from actors.consensus.timekeeping import Timekeeper
+from actors.consensus.setbacks import RETRY_PAUSE_S, Setbacks
 from actors.ledger.block import Header, decode_header, sign_vote
-from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES
-from actors.ledger.signing import Signer
-from actors.settings import ConsensusSettings
 from actors.shell import first_line
 
 if TYPE_CHECKING:
@@ -48,58 +35,32 @@ if TYPE_CHECKING:
 _OWN_FAILURES = (RaftError, PipelineBrokenError, OvertakenError, TimeoutError, ValueError)
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbourhood:
-    """What the loop needs of the node: its parts, its handles, and the errors that mean that one is down.
-
-    read_body decodes a block that rode on a message. catch_up takes proven blocks from other nodes.
-    clock_us is monotonic, time is what headers say.
-    """
-
-    settings: ConsensusSettings
-    genesis: Genesis
-    signer: Signer
-    storage: Any
-    ports: NodePorts
-    certifier: Certifier
-    convictions: Convictions
-    bodies: Bodies
-    producer: Producer
-    times: StageTimes
-    fetch: Fetch
-    read_body: ReadBody
-    catch_up: Callable[[], Awaitable[None]]
-    unreachable: tuple[type[Exception], ...]
-    on_trace: Callable[[TraceRecord], None] | None
-    clock_us: Callable[[], int]
-    time: NetworkClock
-    rng: Random
-
-
-class Participation:
+class ReplicaLifecycle:
     """The loop of one node. `engine` is None at an observer, and while a member recovers."""
 
-    def __init__(self, node: Neighbourhood, log: Logger) -> None:
-        self._node, self._log = node, log
+    def __init__(self, node: Dependencies, log: Logger) -> None:
+        self._node, self._log, self.genesis = node, log, node.genesis
         members, identity = node.genesis.member_keys, node.signer.public_key
         self.member = members.index(identity) + 1 if identity in members else 0
         self.engine: Engine | None = None
         self.pipeline: Pipeline | None = None
-        self.head: dict[str, Any] = {}
         self.ready = asyncio.Event()
         self.halted = self._fork = ""
         self._setbacks, self._worked = Setbacks(), ("", 0)
         self._halting = asyncio.Event()
         self.recoveries = 0
         self._elections_before = 0
-        self.timekeeper = Timekeeper(node.time, node.ports, log.info, log.warning)
         self._failures: tuple[type[Exception], ...] = (*_OWN_FAILURES, *node.unreachable)
 
     def trouble(self) -> dict[str, str]:
         """`halted`: why this node stopped; `standing`: what keeps this member from its full part."""
-        genesis, engine = self._node.genesis, self.engine
-        standing = describe_standing(genesis, engine.replica.raft) if engine else ""
+        standing = describe_standing(self.genesis, self.engine.replica.raft) if self.engine else ""
         return {"halted": self.halted, "standing": standing}
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The last final block: height, hash, state_root, time_ms. Empty before the first recovery."""
+        return self._node.ports.head
 
     @property
     def height(self) -> int:
@@ -113,16 +74,15 @@ class Participation:
 
     async def run(self) -> None:
         """Take part until a certificate contradicts what this node computed; then stop."""
-        duties = self._keep_on(), self._halting.wait(), self.timekeeper.run()
-        part, halting, telling = (asyncio.create_task(each) for each in duties)
+        part, halting = (asyncio.create_task(each) for each in (self._keep_on(), self._halting.wait()))
         try:
             await asyncio.wait([part, halting], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (part, halting, telling):
-                task.cancel()
-            await asyncio.gather(part, halting, telling, return_exceptions=True)
+            part.cancel()
+            halting.cancel()
+            await asyncio.gather(part, halting, return_exceptions=True)
         await self._keep_verdict()
-        await self._close()
+        await self.close()
 
     async def _keep_verdict(self) -> None:
         """That a block committed here is proven wrong is kept on the disk, for `check` and the next start."""
@@ -176,10 +136,10 @@ class Participation:
     async def _recover(self) -> None:
         """Everything anew from the disk, under a new epoch, with every drawn transaction given back."""
         node = self._node
-        await self._close()
+        await self.close()
         node.ports.epoch, head = await node.storage.fence.remote()
-        await node.producer.release()
-        self.head = dict(head)
+        await node.builder.release()
+        node.ports.head = dict(head)
         node.time.certified(int(head["time_ms"]))
         if head["height"]:
             node.convictions.committed(head["height"], bytes.fromhex(head["hash"]))
@@ -218,7 +178,8 @@ class Participation:
         if self.engine is not None:
             self.engine.watch(look)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """End pipeline and engine; what is on the disk stays."""
         pipeline, self.pipeline = self.pipeline, None
         if pipeline is not None:
             await pipeline.close()
@@ -247,8 +208,12 @@ class Participation:
             node.clock_us() // 1000,
             options,
             node.ports.epoch,
-            node.on_trace,
+            self._trace if node.trace is not None else None,
         )
+
+    def _trace(self, record: TraceRecord) -> None:
+        if self._node.trace is not None:
+            self._node.trace(to_ndjson(record))
 
     async def _replay(self, replica: Replica, below: int | None = None) -> tuple[Position, list[Header]]:
         """Have Storage execute again the blocks of the log's tail; the last of them, and their headers."""
@@ -289,7 +254,7 @@ class Participation:
             if self.engine is not None:
                 await self._stand(self.engine, below)
                 if led:
-                    await self._node.producer.release()
+                    await self._node.builder.release()
                 led = self.engine.replica.leads
             below = None
             if self.engine is not None and self.engine.snapshot_offer is not None:
@@ -382,7 +347,7 @@ class Participation:
         if engine.replica.leads:
             pipeline.lead(engine.replica.raft.term)
             ports.persist_stage = self._append_own
-            duty = asyncio.create_task(self._node.producer.run(engine, pipeline))
+            duty = asyncio.create_task(self._node.builder.run(engine, pipeline))
         else:
             node = self._node
             ways = node.fetch, node.read_body, ports.find_certificate

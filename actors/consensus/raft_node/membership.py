@@ -8,10 +8,8 @@ who is out. A majority of the genesis must go on voting, or no certificate could
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
 
-import msgspec
-
+from actors.consensus.changes import ACTIONS
 from actors.consensus.raft import Configuration, MembershipError, NotLeaderError, RaftError
 from actors.consensus.raft_node.engine import Engine
 from actors.consensus.raft_node.replica import Replica
@@ -19,38 +17,7 @@ from actors.consensus.raft_node.standing import disk_state
 from actors.ledger.genesis import Genesis
 from actors.ledger.quorum import quorum
 
-ACTIONS = ("add", "promote", "remove", "transfer")
 CHANGE_WAIT_S, LOOK_EVERY_S = 5.0, 0.01
-
-
-class ChangeRequest(msgspec.Struct, frozen=True, array_like=True):
-    """What one member asks of the leader for its operator."""
-
-    action: Annotated[str, msgspec.Meta(max_length=16)]
-    name: Annotated[str, msgspec.Meta(max_length=64)]
-
-
-def encode_change(action: str, name: str) -> bytes:
-    """A request to the leader."""
-    return msgspec.msgpack.encode(ChangeRequest(action, name))
-
-
-def decode_change(request: bytes) -> tuple[str, str]:
-    """(action, name). Raises ValueError for anything else, also for what no other member may ask."""
-    wanted = msgspec.msgpack.decode(request, type=ChangeRequest)
-    if wanted.action not in ACTIONS:
-        raise ValueError(f"{wanted.action} is not for another member to ask")
-    return wanted.action, wanted.name
-
-
-def encode_answer(answer: dict[str, object]) -> bytes:
-    """The leader's answer."""
-    return msgspec.msgpack.encode(answer)
-
-
-def decode_answer(answer: bytes) -> dict[str, object]:
-    """The leader's answer. Raises msgspec.DecodeError, a ValueError, for anything else."""
-    return msgspec.msgpack.decode(answer, type=dict[str, Any])
 
 
 async def change_here(genesis: Genesis, engine: Engine | None, action: str, name: str) -> dict[str, object]:

@@ -145,6 +145,16 @@ class Replica:
         """Identities of all that this replica's configuration names besides itself."""
         return [self.identity(m) for m in sorted(self.raft.configuration.members()) if m != self.raft.id]
 
+    def heir(self, silent_ms_max: int) -> int | None:
+        """The other voter, of those heard in time, that has most of this leader's log; None if none was."""
+        raft = self.raft
+        heirs = [
+            known
+            for known in raft.followers()
+            if known.member in raft.configuration.voters and known.silent_ms <= silent_ms_max
+        ]
+        return max(heirs, key=lambda known: (known.match, -known.member)).member if heirs else None
+
     def tail(self, below: int | None = None) -> list[Entry]:
         """Blocks of the log that are not applied yet, at the heights after the head's; only those under
         index `below`, if given."""

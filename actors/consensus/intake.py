@@ -1,0 +1,80 @@
+"""Blocks that others hand over: pushed ahead by a leader, riding on a message, or proven, to be committed.
+
+A block in transit is header, signature, certificate (may be empty), rows and payloads, the last two as
+arrays, or by reference where they are large.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from actors.consensus.agreement import Agreement
+from actors.consensus.bodies import Bodies, Body
+from actors.consensus.pipeline import BlockRefusedError, Work
+from actors.consensus.proving import Proving
+from actors.ledger.block import Header, decode_block, decode_header
+from actors.ledger.genesis import Genesis
+from actors.ledger.rows import FormatError
+
+if TYPE_CHECKING:
+    from loguru import Logger
+
+InTransit = tuple[bytes, bytes, bytes, Any, Any]
+
+
+def body_of(block: InTransit) -> Body:
+    """Raises FormatError for a malformed header."""
+    header, signature, certificate, rows, payloads = block
+    return Body(decode_header(header), signature, certificate, rows, payloads)
+
+
+class Intake:
+    """The ways of others' blocks into one node. Whatever goes by is held against what was signed before."""
+
+    def __init__(self, genesis: Genesis, bodies: Bodies, proving: Proving, log: Logger) -> None:
+        self._genesis, self._bodies, self._proving, self._log = genesis, bodies, proving, log
+
+    def pushed(self, block: InTransit) -> None:
+        """A leader has sent it before anybody asked. Raises FormatError."""
+        body = body_of(block)
+        self._bodies.put(body.header.hash(), body)
+        self._proving.proposed(body.header, body.signature)
+
+    def read(self, raw: bytes) -> Body | None:
+        """A small block that rode on a message of the leader; None for a malformed one."""
+        genesis = self._genesis
+        try:
+            block = decode_block(raw, genesis.block_transactions_max, genesis.block_payload_bytes_max)
+        except FormatError as error:
+            self._log.warning("a block on a message is malformed: {}", error)
+            return None
+        self._proving.proposed(block.header, block.signature)
+        return Body(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
+
+    async def commit_proven(self, agreement: Agreement, blocks: list[InTransit]) -> list[dict[str, object]]:
+        """See `Consensus.validate_blocks`."""
+        outcomes = []
+        for block in blocks:
+            body = body_of(block)
+            if not body.certificate and len(self._genesis.members) > 1:
+                raise ValueError(f"block {body.header.height}: only what has a certificate is taken")
+            parts, count = (body.rows, body.payloads), body.header.transaction_count
+            work = Work(
+                parts, count, header=body.header, signature=body.signature, certificate=body.certificate
+            )
+            outcomes.append(await agreement.submit_proven(work))
+        results: list[dict[str, object]] = []
+        ends = await asyncio.gather(*outcomes, return_exceptions=True)
+        for block, outcome in zip(blocks, ends, strict=True):
+            if isinstance(outcome, Header):
+                results.append({"height": outcome.height, "hash": outcome.hash().hex()})
+            elif isinstance(outcome, BlockRefusedError):
+                if outcome.misplaced or not block[2]:
+                    self._log.warning("{}", outcome)
+                else:
+                    agreement.halt(f"a certified block is not valid here: {outcome}")
+                results.append({"height": outcome.height, "refused": outcome.reason, "row": outcome.row})
+            else:
+                results.append({"refused": str(outcome), "row": None})
+        return results
