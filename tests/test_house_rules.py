@@ -70,6 +70,9 @@ def test_a_core_imports_the_ledger_and_its_own_room_only(path: Path) -> None:
     assert not foreign
 
 
+ENGINE_FOLDERS = ("raft", "raft_node")
+
+
 def test_rooms_import_downwards_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert lint_imports(no_cache=True, no_logo=True) == EXIT_STATUS_SUCCESS
@@ -90,6 +93,19 @@ def test_nobody_imports_the_command_line(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "actors" / "ledger").glob("*.py")), ids=name_of)
 def test_the_ledger_knows_no_clock(path: Path) -> None:
     assert not set(imports_of(path)) & {"time", "datetime", "random", "secrets", "socket"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "actors" / "consensus").rglob("*.py")), ids=name_of)
+def test_only_the_chooser_knows_a_consensus_engine(path: Path) -> None:
+    if path.parent.name not in ENGINE_FOLDERS and path.name != "engines.py":
+        engines = tuple(f"actors.consensus.{folder}" for folder in ENGINE_FOLDERS)
+        assert not [name for name in imports_of(path) if name.startswith(engines)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_quorum_is_defined_once(path: Path) -> None:
+    if path != ROOT / "actors" / "ledger" / "quorum.py":
+        assert not re.search(r"//\s*2\s*\+\s*1\b", path.read_text()), "ask actors/ledger/quorum.py"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -1,0 +1,202 @@
+"""One scenario, two consensus engines: the same shells over real Storage, which know nothing of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from consensus.fixed_leader import FixedLeader
+from storage_batches import transfers
+from storage_network import make_genesis
+from test_storage_calls import Handle, Remote
+
+from actors.consensus import actor
+from actors.consensus.actor import Consensus
+from actors.consensus.agreement import Agreement, Dependencies
+from actors.consensus.engines import agreement_of
+from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.block import decode_certificate
+from actors.ledger.genesis import Member
+from actors.ledger.signing import Signer
+from actors.settings import ConsensusSettings, LogSettings, StorageSettings
+from actors.shell import ActorContext
+from actors.storage.actor import Storage
+
+ACCOUNTS, ROWS, BLOCKS, MEMBERS = 20, 5, 4, 3
+CHANNELS = RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL
+SIGNERS = [Signer(bytes([number]) * 32) for number in range(1, MEMBERS + 1)]
+ALONE, ALLOCATION = make_genesis(ACCOUNTS)
+GENESIS = msgspec.structs.replace(
+    ALONE, members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(SIGNERS, 1)]
+)
+# Timers that a busy machine does not end.
+SETTINGS = ConsensusSettings(
+    block_interval_ms=1, election_timeout_ms_min=1000, election_timeout_ms_max=2000, read_timeout_ms=60_000
+)
+
+
+Engine = Callable[[Dependencies, Any], Agreement]
+ENGINES: tuple[Engine, ...] = (agreement_of, FixedLeader)
+
+
+class Here:
+    """A method of an actor's handle whose actor is on this loop."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def remote(self, *arguments: Any) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._method(*arguments))
+
+
+class Shard:
+    """Has rows for so many blocks, in whichever node is asked for them."""
+
+    def __init__(self) -> None:
+        self._nonces, self._rng = np.zeros(ACCOUNTS, dtype=np.uint64), np.random.default_rng(1)
+        self.draw = Remote(self._draw)
+        self.resolve = self.settle = self.release = Here(self._nothing)
+        self._left = BLOCKS
+
+    def _draw(self, _rows: int, _payloads: int, _height: int, _wait_s: float) -> tuple[Any, Any, Any]:
+        self._left -= 1
+        count = ROWS if self._left >= 0 else 0
+        batch = transfers(ACCOUNTS, self._nonces, count, self._rng, GENESIS.chain_tag)
+        told = {"count": count, "draw": 1, "ranks": np.zeros(count, dtype=np.uint64)}
+        return told, batch.rows, batch.payloads
+
+    async def _nothing(self, *_: Any) -> None:
+        return None
+
+
+class Peer:
+    """The wire of one node, and a follower of its commits."""
+
+    def __init__(self, network: Network, number: int) -> None:
+        self._network, self._identity = network, SIGNERS[number - 1].public_key
+        self.followed: list[int] = []
+        for name in ("send", "request", "committed", "ask_proofs", "ask_headers", "fetch_block"):
+            setattr(self, name, Here(getattr(self, f"_{name}")))
+
+    async def _send(self, batch: list[tuple[bytes, str, bytes]], _who: str) -> None:
+        for to, channel, body in batch:
+            shell = self._network.shells.get(to)
+            if shell is not None:
+                take = (shell.deliver, shell.offer_certificates, shell.offer_times)[CHANNELS.index(channel)]
+                await take([(self._identity, body)])
+
+    async def _request(self, to: bytes, method: str, body: bytes) -> bytes:
+        assert method == CHANGE_METHOD
+        return await self._network.shells[to].hear_change(body)
+
+    async def _committed(self, delta: dict[str, Any]) -> None:
+        self.followed.append(delta["height"])
+
+    async def _ask_proofs(self, to: list[bytes], height: int, digest: bytes) -> list[tuple[bytes, bytes]]:
+        return [(who, await self._network.shells[who].prove(height, digest)) for who in to]
+
+    async def _ask_headers(self, *_: Any) -> list[bytes]:
+        return []
+
+    async def _fetch_block(self, *_: Any) -> None:
+        return None
+
+
+class Network:
+    """Three nodes on one loop, each with a Storage of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.shells = folder, dict[bytes, Consensus]()
+        self.storages: list[Storage] = []
+        self.peers = {f"node-{n}/peer": Peer(self, n) for n in range(1, MEMBERS + 1)}
+
+    async def start(self) -> None:
+        place = self._folder / "allocation"
+        place.write_bytes(ALLOCATION.encode())
+        for number, signer in enumerate(SIGNERS, 1):
+            folder, name = self._folder / str(number), f"node-{number}"
+            folder.mkdir()
+            key = folder / "node.key"
+            key.write_text((bytes([number]) * 32).hex())
+            context = ActorContext(name, "storage", str(folder), LogSettings())
+            storage = Storage(context, StorageSettings(), GENESIS, str(place), "portable", 1)
+            self.storages.append(storage)
+            handle = Handle(storage)
+            handle.stored_block = Remote(storage.stored_block)
+            shell = Consensus.__new__(Consensus)
+            context = ActorContext(name, "consensus", str(folder), LogSettings())
+            await Consensus.__init__(
+                shell, context, SETTINGS, GENESIS, str(key), handle, pool(), [Shard()], [f"{name}/peer"]
+            )
+            self.shells[signer.public_key] = shell
+
+    async def stop(self) -> None:
+        for shell in self.shells.values():
+            await shell.stop()
+            await shell._agreement.close()
+        for storage in self.storages:
+            storage.stop()
+
+    async def until_all_have(self, blocks: int) -> list[dict[str, Any]]:
+        """What each says of itself once it has so many."""
+        async with asyncio.timeout(60):
+            while True:
+                told = [await shell.status() for shell in self.shells.values()]
+                if min(int(str(each.get("height", 0))) for each in told) >= blocks:
+                    return told
+                await asyncio.sleep(0.005)
+
+
+def pool() -> Any:
+    """Validators that find everything valid."""
+
+    async def verify(_rows: Any, count: int) -> np.ndarray:
+        return np.ones(count, dtype=np.bool_)
+
+    return SimpleNamespace(workers=[], warm=lambda: None, verify=verify, statistics=dict)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_blocks_are_ordered_delivered_and_read_whatever_the_engine_is(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def whole() -> None:
+        network = Network(tmp_path)
+        monkeypatch.setattr(actor, "agreement_of", engine)
+        monkeypatch.setattr(actor, "Crew", lambda *_: None)
+        monkeypatch.setattr(actor, "freeze_long_lived", lambda: None)
+        monkeypatch.setattr(actor.ray, "get_actor", network.peers.__getitem__)
+        await network.start()
+        try:
+            await scenario(network)
+        finally:
+            await network.stop()
+
+    asyncio.run(whole())
+
+
+async def scenario(network: Network) -> None:
+    for shell in network.shells.values():
+        await shell.start()
+    told = await network.until_all_have(BLOCKS)
+    assert len({(each["hash"], each["state_root"]) for each in told}) == 1
+    assert [each["halted"] for each in told] == [""] * MEMBERS
+    leaders = {bytes.fromhex(str(each["leader"])) for each in told}
+    assert [each["role"] for each in told if each["identity"] in {who.hex() for who in leaders}] == ["leader"]
+    leader = network.shells[leaders.pop()]
+    follower = next(shell for shell in network.shells.values() if shell is not leader)
+    assert await follower.read_index() == await leader.read_index() == BLOCKS
+    assert [row["name"] for row in await follower.members()] == ["node-1", "node-2", "node-3"]
+    assert (await follower.change_member("add", "nobody"))["refused"]
+    proof = await follower.prove(BLOCKS, bytes.fromhex(str(told[0]["hash"])))
+    voters = {identity for identity, _ in decode_certificate(proof).votes}
+    assert voters <= set(GENESIS.member_keys)
+    assert (await leader.agreement())["leads"]
+    for peer in network.peers.values():
+        assert peer.followed == list(range(1, BLOCKS + 1))
