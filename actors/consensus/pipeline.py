@@ -3,14 +3,14 @@
     submit -> signatures         started at once, on the Validators
            -> execute lane       state transition and all roots, in block order
            -> join lane          waits for both, seals or compares the header
-           -> persist lane       durable here, by the rules of the replicated log
+           -> persist lane       durable here, by the rules of the consensus engine
 
 Rules
 1. The execute lane alone advances the executed height, the join lane alone the sealed height and parent hash.
 2. At most `inflight_max` blocks are between submit and the disk; `submit` waits at that bound.
 3. A refused block takes every block behind it down with it: the state is rolled back to the last sealed
    height, and their submitters are told which block was refused and why.
-4. What is on disk is no longer this file's business: the replicated log says when it is committed.
+4. What is on disk is no longer this file's business: the engine says when it is final.
 5. Any other failure breaks the pipeline for good: all submitters get the cause, and the owner makes a new one
    on the state that Storage reports.
 Large bodies never pass through here: `parts` are references that Storage and the Validators resolve. Those of

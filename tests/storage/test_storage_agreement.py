@@ -1,4 +1,4 @@
-"""One scenario, two consensus engines: the same shells over real Storage, which know nothing of the engine."""
+"""One scenario, two consensus engines: the same shells over real Storage, and neither knows the engine."""
 
 from __future__ import annotations
 
