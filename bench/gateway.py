@@ -57,7 +57,7 @@ async def _serve(kind: str) -> None:
     await server.stop()
 
 
-async def _hello(scope: Any, _receive: Any, send: Any) -> None:
+async def _hello(_scope: Any, _receive: Any, send: Any) -> None:
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"5")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"hello"})

@@ -27,7 +27,7 @@ ACTORS = ("gateway", "mempool")
 class Unchecked:
     """A `Verifier` that takes every signature for valid."""
 
-    async def verify(self, rows: NDArray[Any], *, flow: str = "") -> NDArray[Any]:
+    async def verify(self, rows: NDArray[Any], *, flow: str = "") -> NDArray[Any]:  # noqa: ARG002 -- as there
         """(n,) bool, all true."""
         import numpy as np
 

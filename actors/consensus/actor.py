@@ -333,7 +333,7 @@ class Consensus(Shell):
         self._proving.convictions.committed(header.height, digest)
         self._time.certified(header.time_ms)
         await self._neighbours.looked.wait()
-        await self._publisher.publish(header.height, delta)
+        await self._publisher.publish(delta)
 
     def _on_neighbour(self, name: str, handle: Any) -> None:
         if name.endswith("/peer"):

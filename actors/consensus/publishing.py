@@ -36,8 +36,8 @@ class Publisher:
         self._queues[name] = asyncio.Queue(QUEUE_DELTAS_MAX)
         self._tasks.append(asyncio.create_task(self._feed(self._queues[name], follow)))
 
-    async def publish(self, height: int, delta: Any) -> None:
-        """Queue the delta of `height` for every follower; never waits for one."""
+    async def publish(self, delta: Any) -> None:
+        """Queue the delta of a block for every follower; never waits for one."""
         for queue in self._queues.values():
             if queue.full():
                 self.missed += 1

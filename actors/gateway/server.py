@@ -51,7 +51,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._acceptor = acceptor
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 -- as there
         """As uvicorn does, without its own way of listening."""
         await super().startup(sockets=[])
         self._acceptor.start(self._new_connection)

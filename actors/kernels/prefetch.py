@@ -16,7 +16,7 @@ _READ, _KEEP, _DATA = 0, 3, 1  # operands of llvm.prefetch: access, locality, ca
 
 
 @intrinsic
-def prefetch(typing_context: Any, column: Any, row: Any) -> Any:
+def prefetch(_typing_context: Any, column: Any, row: Any) -> Any:
     """`prefetch(column, row)` in compiled code: hint at the cache line where a row of an array begins."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

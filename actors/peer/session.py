@@ -168,7 +168,7 @@ class Session(asyncio.BufferedProtocol):
                 self._owner.on_violation(self, error)
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """The socket is gone."""
         said = "after the handshake" if self.identity is not None else "before it proved itself"
         self.connection.abort()

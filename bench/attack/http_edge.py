@@ -103,7 +103,7 @@ def _close(connections: Sequence[Connection]) -> None:
         writer.transport.abort()
 
 
-async def _witnessed(gateway: _Gateway, seconds: float, ask: Callable[[], Awaitable[int]]) -> Counter[int]:
+async def _witnessed(seconds: float, ask: Callable[[], Awaitable[int]]) -> Counter[int]:
     """What the witness is answered for so long, twice a second."""
     seen: Counter[int] = Counter()
     until_s = time.monotonic() + seconds
@@ -171,7 +171,7 @@ def idle_connections(target: Target) -> Outcome:
 
 async def _idle(gateway: _Gateway, count: int, seconds: float) -> Outcome:
     opened = await gateway.many(count, b"")
-    seen = await _witnessed(gateway, seconds, gateway.witness)
+    seen = await _witnessed(seconds, gateway.witness)
     _close(opened)
     return _served(seen, (200,), f"{len(opened)} idle connections of one client")
 
@@ -193,7 +193,7 @@ async def _slow_heads(gateway: _Gateway, count: int, seconds: float) -> Outcome:
             await asyncio.sleep(0.5)
 
     slow = asyncio.ensure_future(trickle())
-    seen = await _witnessed(gateway, seconds, gateway.witness)
+    seen = await _witnessed(seconds, gateway.witness)
     slow.cancel()
     _close(opened)
     return _served(seen, (200,), f"{len(opened)} heads that trickle")
@@ -209,7 +209,7 @@ async def _reserved(gateway: _Gateway, seconds: float) -> Outcome:
     headers = (f"content-type: {BATCH_TYPE}", f"content-length: {BODY_BYTES}")
     opened = await gateway.many(BODIES, gateway.text("POST", BATCH, headers))
     junk = gateway.text("POST", BATCH, (f"content-type: {BATCH_TYPE}", "connection: close"), b"RCB1")
-    seen = await _witnessed(gateway, seconds, lambda: gateway.status(junk, WITNESS))
+    seen = await _witnessed(seconds, lambda: gateway.status(junk, WITNESS))
     _close(opened)
     return _served(seen, (400,), f"{len(opened)} bodies of {BODY_BYTES} bytes that never come")
 
@@ -229,7 +229,7 @@ def event_streams(target: Target) -> Outcome:
 async def _streams(gateway: _Gateway, count: int, seconds: float) -> Outcome:
     text = _subscription(gateway, "key=" + "00" * 32)
     opened = await gateway.many(count, text)
-    seen = await _witnessed(gateway, seconds, lambda: gateway.status(text, WITNESS))
+    seen = await _witnessed(seconds, lambda: gateway.status(text, WITNESS))
     _close(opened)
     return _served(seen, (101,), f"{len(opened)} event streams of one client")
 
@@ -301,8 +301,8 @@ async def _heavy(gateway: _Gateway, seconds: float) -> Outcome:
             await asyncio.sleep(0.1)
 
     readers = [asyncio.ensure_future(ask(number)) for number in range(READERS)]
-    seen = await _witnessed(gateway, seconds, lambda: gateway.witness("/v1/ready"))
-    seen += await _witnessed(gateway, 1.0, lambda: gateway.witness(f"/v1/accounts/{'22' * 32}/proof"))
+    seen = await _witnessed(seconds, lambda: gateway.witness("/v1/ready"))
+    seen += await _witnessed(1.0, lambda: gateway.witness(f"/v1/accounts/{'22' * 32}/proof"))
     for each in readers:
         each.cancel()
     await asyncio.gather(*readers, return_exceptions=True)

@@ -200,6 +200,6 @@ class Election(Identity):
         if m.candidate == self.disk and self.counts(m.sender, m.disk):
             self._count_vote(m.sender, m.granted)
 
-    def _on_transfer_request(self, m: TransferRequest) -> None:
+    def _on_transfer_request(self, _m: TransferRequest) -> None:
         if self.is_promotable:
             self._campaign(transfer=True)
