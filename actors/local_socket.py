@@ -41,7 +41,6 @@ Spoken = tuple[bytes, str, bytes]
 Decode = Callable[[bytes], Any]
 Listener = Callable[[Any], None]
 """Takes a decoded frame. Must not wait, and must not raise."""
-Welcome = Callable[["Line"], None] | None
 Answer = Callable[[bytes], bytes]
 """The answer to a request. Raises msgspec.DecodeError, and nothing else, for what is no request."""
 

@@ -28,7 +28,18 @@ SHARED_BY_SHELLS = {
     "actors.storage.raft_log",
     "actors.storage.calls",
 }
-CLOCKS = {"time.time", "time.monotonic", "time.perf_counter", "datetime.now", "os.urandom", "random.random"}
+CLOCKS = {
+    *(f"time.{name}{unit}" for name in ("time", "monotonic", "perf_counter") for unit in ("", "_ns")),
+    *("datetime.now", "os.urandom", "random.random", "secrets.token_bytes"),
+}
+# Beside the shells: what holds sockets, what is a client's, and the one place where Consensus has its clocks.
+LOOK_AT_CLOCKS = {
+    "consensus/clocks.py",
+    *(f"gateway/{name}.py" for name in ("gate", "listener", "readiness", "service")),
+    *(f"kernels/{name}.py" for name in ("fuzz", "selection")),
+    *(f"peer/{name}.py" for name in ("discovery", "links", "spread", "wire_face")),
+    *(f"sdk/{name}.py" for name in ("client", "delivery")),
+}
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -88,6 +99,16 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
 @pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
 def test_nobody_imports_the_command_line(path: Path) -> None:
     assert "node" not in set(imports_of(path))
+
+
+def test_cores_are_told_the_time_and_draw_nothing_at_random() -> None:
+    looking = set()
+    rooms = [ROOT / "actors" / room for room in ("kernels", "ledger", "sdk", *ROOMS)]
+    for path in (path for room in rooms for path in room.rglob("*.py") if path.name != "actor.py"):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        if CLOCKS & {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}:
+            looking.add(str(path.relative_to(ROOT / "actors")))
+    assert looking == LOOK_AT_CLOCKS
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "actors" / "ledger").glob("*.py")), ids=name_of)

@@ -22,7 +22,6 @@ from actors.gateway.transaction_routes import json_response
 from actors.ledger.genesis import Genesis
 from actors.ledger.quorum import quorum
 
-MEMBERS_PATH = "/v1/members"
 READMIT_RISK = (
     "readmit lets a member vote that has forgotten what it signed: with it, a block that was final can be "
     "replaced. The network does this by itself while a majority has its disks. Where none has, choose the "

@@ -20,7 +20,6 @@ from actors.kernels.siphash import hash_key_of, siphash
 
 KEY_WORDS = 4
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 3, 2
-MISSING = -1
 _LINE_BYTES = 64
 
 

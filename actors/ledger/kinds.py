@@ -88,8 +88,3 @@ TRANSFER = Kind(
 
 KINDS: dict[int, Kind] = {TRANSFER.number: TRANSFER}
 """By number. Filled here, at import, and nowhere else."""
-
-
-def known_kinds() -> str:
-    """Which kinds this node knows, for people: "1 (transfer)"."""
-    return ", ".join(f"{kind.number} ({kind.name})" for kind in KINDS.values())

@@ -47,7 +47,6 @@ from actors.mempool.arena import (
     HEIGHT,
     INFLIGHT,
     LOST,
-    LOST_UNTOLD,
     PARKED,
     PARKED_MAX,
     QUEUES,
@@ -183,11 +182,6 @@ class Pool:
     def durable_bytes(self) -> int:
         """Row and payload bytes of those."""
         return int(self._p.totals[DURABLE_BYTES])
-
-    @property
-    def lost_untold(self) -> int:
-        """Dropped rows that `take_lost` will not name, because too many were dropped at once."""
-        return int(self._p.totals[LOST_UNTOLD])
 
     # Admission
 

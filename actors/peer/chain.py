@@ -25,8 +25,6 @@ from actors.peer.catchup import ANSWER_BYTES_MAX
 from actors.peer.errors import ProtocolError
 from actors.peer.sync import Header
 
-ANNOUNCEMENT_BYTES_MAX = 64 << 10
-
 
 class ChainRefusedError(RuntimeError):
     """Consensus refused a block that peers hold proven: this node must stop following, loudly."""

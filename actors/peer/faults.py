@@ -45,7 +45,7 @@ class FaultTable:
         self._chance = random.Random(seed)
         # Memory that is held for nothing: what a leak looks like from outside.
         self._ballast = bytearray(b"\x01") * (ballast_mb << 20)
-        self.lost = self.duplicated = self.delayed = 0
+        self.lost = self.duplicated = 0
 
     def deliveries_s(self, identity: bytes) -> tuple[float, ...]:
         """After how many seconds each copy of the next message of a peer arrives; empty: it is lost."""
@@ -59,7 +59,6 @@ class FaultTable:
         self.duplicated += copies - 1
         if not rule.delay_ms and not rule.jitter_ms:
             return (0.0,) * copies
-        self.delayed += copies
         return tuple((rule.delay_ms + rule.jitter_ms * self._chance.random()) / 1000 for _ in range(copies))
 
 

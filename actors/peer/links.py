@@ -304,7 +304,6 @@ class Links:
             member=identity in self.members,
             outbound=session.outbound,
             incarnation=hello.incarnation,
-            connected_s=now_s,
             traffic_s=now_s,
             seen_s=now_s,
         )

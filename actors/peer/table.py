@@ -40,7 +40,6 @@ class Link:
     member: bool
     outbound: bool
     incarnation: bytes
-    connected_s: float
     traffic_s: float
     seen_s: float
     probed_s: float | None = None

@@ -20,7 +20,6 @@ def link(name: int, now_s: float = 0.0, **changes: object) -> Link:
         "member": False,
         "outbound": True,
         "incarnation": b"i" * 8,
-        "connected_s": now_s,
         "traffic_s": now_s,
         "seen_s": now_s,
     }

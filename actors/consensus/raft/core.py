@@ -118,7 +118,6 @@ class Raft(Founding):
             self._on_configuration_request(message)
             return
         if not heard or message.term > self.term_ceiling:
-            self.messages_ignored += 1
             return
         self._note_origin(message)
         if isinstance(message, ConfigurationResponse):

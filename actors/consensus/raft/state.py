@@ -74,7 +74,7 @@ class RaftState(ABC):
             raise CompactionError(f"applied {durable.applied_index}, log ends at {self.log.last_index}")
         self.handed_index = self.commit_index
         self.durable_index = self.written_index = self.log.last_index
-        self.proposals_dropped = self.messages_ignored = 0
+        self.proposals_dropped = 0
         self.term_ceiling = TERM_MAX  # the shell's, see terms.py
         self.founded_elsewhere = False  # a member's log names disks, and this one's does not
         # Members that an operator lets count from whatever disk, with the disk that was named for them.

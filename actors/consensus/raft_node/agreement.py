@@ -64,7 +64,10 @@ class RaftAgreement(ReplicaLifecycle):
 
     def depths(self) -> dict[str, int]:
         """Of the pipeline."""
-        return self.pipeline.depths() if self.pipeline is not None else {}
+        depths = dict(self.pipeline.depths()) if self.pipeline is not None else {}
+        if (engine := self.engine) is not None:
+            depths |= {"appends_dropped": engine.appends_dropped, "messages_refused": engine.messages_refused}
+        return depths
 
     def figures(self) -> dict[str, object]:
         """By this machine's monotonic clock."""

@@ -20,7 +20,6 @@ from actors.peer.config import HOST_CHARS_MAX, PORT_MAX, format_address
 from actors.peer.errors import ConfigError, ProtocolError
 from actors.peer.wire.handshake import KEY_BYTES, SIGNATURE_BYTES, LocalIdentity, verify
 
-ID_BITS = 256
 DOMAIN = b"raychain endpoint v1"
 ID_DOMAIN = b"raychain node id v1"
 BODY_BYTES_MIN = KEY_BYTES + 8 + 2 + 1
