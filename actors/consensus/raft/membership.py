@@ -40,10 +40,12 @@ def enter_joint(
 ) -> Configuration:
     """The joint configuration on the way from `current` to `voters` and `learners`; `disks` are newly named.
 
-    Raises MembershipError if `current` is joint already or the target is not legal.
+    Raises MembershipError if `current` is joint already or has no voters, or the target is not legal.
     """
     if current.is_joint:
         raise MembershipError("a membership change is under way")
+    if not current.voters:
+        raise MembershipError("nobody can change the members of a configuration without voters")
     if not voters:
         raise MembershipError("a configuration needs at least one voter")
     if len(voters) > MEMBERS_MAX or len(learners) > MEMBERS_MAX:
@@ -60,7 +62,9 @@ def enter_joint(
 
 
 def leave_joint(joint: Configuration) -> Configuration:
-    """The configuration that a joint one leads to."""
+    """The configuration that a joint one leads to. Raises MembershipError if `joint` is not joint."""
+    if not joint.is_joint:
+        raise MembershipError("no membership change is under way")
     left = Configuration(joint.voters, (), joint.learners)
     return msgspec.structs.replace(left, disks=_kept(left, dict(joint.disks)))
 

@@ -131,7 +131,7 @@ class MembershipWithoutJoint(Raft):
     """Goes from one configuration to another that shares no majority with it."""
 
     def _append_own(self, entry: Entry) -> None:
-        if entry.kind is EntryKind.CONFIGURATION:
+        if entry.kind is EntryKind.CONFIGURATION and configuration_of(entry).is_joint:
             target: Configuration = leave_joint(configuration_of(entry))
             entry = configuration_entry(entry.index, entry.term, target)
         super()._append_own(entry)

@@ -109,3 +109,13 @@ def test_a_configuration_too_large_for_an_entry_is_refused() -> None:
 def test_a_malformed_configuration_is_refused() -> None:
     with pytest.raises(MessageError, match="payload"):
         configuration_of(Entry(1, 1, EntryKind.CONFIGURATION, payload=b"\xc1"))
+
+
+def test_a_change_begins_with_voters() -> None:
+    with pytest.raises(MembershipError, match="without voters"):
+        enter_joint(Configuration((), (), (1,)), (1,), ())
+
+
+def test_only_a_joint_configuration_is_left() -> None:
+    with pytest.raises(MembershipError, match="no membership change"):
+        leave_joint(Configuration((1, 2, 3)))
