@@ -240,7 +240,12 @@ class ConsensusSettings(Section):
         "half as far from the network's the node warns, and does not propose by it",
     )
     read_timeout_ms: int = Field(2_000, ge=10, le=60_000, description="longest wait for a linearizable read")
-    trace_file: str = Field("", description="append every event of the replica to this file, as NDJSON")
+    trace_file: str = Field(
+        "",
+        description="append every event of the replica to this file, as NDJSON for the TLA+ trace "
+        "specification of etcd-io/raft, which wants all nodes' files in one, and knows no joint changes: it "
+        "reads up to the first change of members",
+    )
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(0, ge=0, le=19)
 

@@ -123,14 +123,14 @@ class Raft(Founding):
         if isinstance(message, ConfigurationResponse):
             self._on_configuration_response(message)
             return
+        if self._on_trace is not None:
+            self._emit_receipt(message)
         if message.term > self.term:
             if not self._enter_later_term(message):
                 return
         elif message.term < self.term:
             self._answer_earlier_term(message)
             return
-        if self._on_trace is not None:
-            self._emit_message("Receive", message)
         handler = self._HEARS[self.role].get(type(message))
         if handler is not None:
             handler(self, message)
@@ -194,6 +194,15 @@ class Raft(Founding):
         )
 
     # --- terms -------------------------------------------------------------------------------------------
+
+    def _emit_receipt(self, message: Message) -> None:
+        """Before anything changes. A call for votes that is resisted counts as lost."""
+        if isinstance(message, AppendResponse) and message.term == self.term and self.commit_index == 0:
+            self._receipts_held.append(message)
+            return
+        called = isinstance(message, VoteRequest) and message.term >= self.term and not message.transfer
+        if not (called and self._is_loyal()):
+            self._emit_message("Receive", message)
 
     def _enter_later_term(self, message: Message) -> bool:
         """Follows a message into its term. False if the message is to be dropped instead."""

@@ -61,8 +61,10 @@ class Election(Identity):
     # --- campaigning -------------------------------------------------------------------------------------
 
     def _pre_campaign(self) -> None:
-        self.role = Role.PRE_CANDIDATE
+        was, self.role = self.role, Role.PRE_CANDIDATE
         self.leader = None
+        if was is Role.CANDIDATE:
+            self._emit(trace.BECOME_FOLLOWER)
         self._stubborn, self._gave_way = self._gave_way, False
         self._votes = {self.id: True}
         self._reset_election_timer()
@@ -88,6 +90,8 @@ class Election(Identity):
         self._votes = {}
         self._reset_election_timer()
         self._emit(trace.BECOME_CANDIDATE)
+        if self._on_trace is not None:
+            self._emit_message("Send", self._own_vote())
         last_index, last_term = self.log.last_index, self.log.last_term
         for member in self._voters_to_ask():
             self._send_after_write(
@@ -101,7 +105,13 @@ class Election(Identity):
     def _count_own_vote(self) -> None:
         durable = self._durable_hard
         if durable.term == self.term and durable.vote == self.id and self.id not in self._votes:
+            if self._on_trace is not None:
+                self._emit_message("Receive", self._own_vote())
             self._count_vote(self.id, granted=True)
+
+    def _own_vote(self) -> VoteResponse:
+        """What is never sent, but to the specification is."""
+        return VoteResponse(self.id, self.id, self.term, True, self.disk)
 
     def _count_vote(self, member: int, granted: bool) -> None:
         self._votes.setdefault(member, granted)
@@ -144,6 +154,7 @@ class Election(Identity):
         # A network that is not founded begins its log with the founding entry instead.
         if self.configuration.disks or not self.disk:
             self._append((Entry(next_index, self.term, EntryKind.NOOP),))
+            self._emit(trace.REPLICATE)
 
     def _check_quorum(self) -> None:
         if self.now_ms - self._majority_heard_ms() > self.options.election_timeout_ms_max:

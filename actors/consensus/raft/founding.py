@@ -28,6 +28,7 @@ import msgspec
 
 from actors.ledger.quorum import quorum
 
+from . import trace
 from .effects import Role
 from .errors import FoundingError, RaftError
 from .membership import configuration_entry
@@ -90,6 +91,7 @@ class Founding(Reconfiguration):
             return
         founding = msgspec.structs.replace(configuration, disks=disks)
         self._append_own(configuration_entry(self.log.last_index + 1, self.term, founding))
+        self._emit(trace.REPLICATE)  # no change of members
 
     # --- readmission -------------------------------------------------------------------------------------
 

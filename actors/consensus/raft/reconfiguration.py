@@ -92,8 +92,8 @@ class Reconfiguration(Reads):
         self._check_room(0)
         joint = enter_joint(self.configuration, voters, learners, tuple(named.items()))
         index = self.log.last_index + 1
+        self._emit_change(trace.CHANGE_CONF, joint)
         self._append_own(configuration_entry(index, self.term, joint))
-        self._emit(trace.CHANGE_CONF)
         return index
 
     def _check_ready(self, member: int) -> None:
@@ -126,7 +126,6 @@ class Reconfiguration(Reads):
             index = self.log.last_index + 1
             target = leave_joint(self.configuration)
             self._append_own(configuration_entry(index, self.term, target))
-            self._emit(trace.CHANGE_CONF)
         elif self.id not in self.configuration.voters:
             heir = max(self.configuration.voters, key=self._match_of)
             if self._match_of(heir) == self.log.last_index:
@@ -158,6 +157,8 @@ class Reconfiguration(Reads):
             own = self._progress[self.id]
             if self.durable_index > own.match:
                 own.match = self.durable_index
+                if self._on_trace is not None and self.log.term_at(own.match) == self.term:
+                    self._emit_own_response("Receive", own.match)
                 self._advance_commit()
         elif self.role is Role.CANDIDATE:
             self._count_own_vote()

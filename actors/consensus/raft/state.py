@@ -24,7 +24,7 @@ from . import trace
 from .effects import Effects, ReadReady, Role, SnapshotOffer, VoteReceived, Write
 from .errors import CompactionError, UnknownTicketError
 from .log import Log
-from .messages import VOTES_PER_MESSAGE_MAX, Message
+from .messages import VOTES_PER_MESSAGE_MAX, AppendResponse, Message
 from .options import RaftOptions
 from .progress import Progress
 from .quorum import agreed
@@ -86,6 +86,7 @@ class RaftState(ABC):
 
         self._rng = rng
         self._on_trace = on_trace
+        self._receipts_held: list[Message] = []  # until the first commit, see trace.py
         self._durable_hard = self._written_hard = durable.hard_state
         self._pending_writes: deque[PendingWrite] = deque()
         self._last_ticket = 0
@@ -160,6 +161,7 @@ class RaftState(ABC):
         if term == self.term and was is Role.FOLLOWER:
             self.leader = leader
             return
+        told = was is not Role.PRE_CANDIDATE or term > self.term  # see trace.py
         if term > self.term:
             self.term = term
             self.vote, self._vote_disk = 0, b""
@@ -168,7 +170,8 @@ class RaftState(ABC):
         self._reset_election_timer()
         if was is Role.LEADER:
             self._lose_office()
-        self._emit(trace.BECOME_FOLLOWER)
+        if told:
+            self._emit(trace.BECOME_FOLLOWER)
 
     def _stamped(self, message: Message) -> Message:
         if not self.disk:
@@ -219,10 +222,13 @@ class RaftState(ABC):
         if index <= self.commit_index:
             return
         previous = self.commit_index
+        if self._receipts_held:
+            self._emit_held_receipts()
         self.commit_index = index
         if self.log.configuration_index > previous:
             self._heard = None
-        self._emit(trace.COMMIT)
+        if self.role is Role.LEADER:
+            self._emit(trace.COMMIT)
         self._after_commit(previous)
 
     def _append(self, entries: tuple[Entry, ...]) -> None:
@@ -242,9 +248,9 @@ class RaftState(ABC):
     def _adopt_configuration(self) -> None:
         """Puts the latest configuration of the log in force."""
         if self.log.configuration is not self.configuration:
+            self._emit_change(trace.APPLY_CONF_CHANGE, self.log.configuration)
             self.configuration = self.log.configuration
             self._recount()
-            self._emit(trace.APPLY_CONF_CHANGE)
             self._after_configuration_change()
 
     # --- writes and effects ------------------------------------------------------------------------------
@@ -288,7 +294,10 @@ class RaftState(ABC):
             self._reads_failed = []
             self._votes_received = []
             self._snapshot_offer = None
-        self._emit(trace.READY)
+        if self._on_trace is not None:
+            if write is not None and write.entries and self.role is Role.LEADER:
+                self._emit_own_response("Send", write.entries[-1].index)
+            self._emit(trace.READY)
         return effects
 
     @property
@@ -344,7 +353,7 @@ class RaftState(ABC):
 
     # --- trace -------------------------------------------------------------------------------------------
 
-    def _emit(self, name: str, message: Message | None = None) -> None:
+    def _emit(self, name: str, message: Message | None = None, target: Configuration | None = None) -> None:
         if self._on_trace is None:
             return
         self._on_trace(
@@ -360,6 +369,7 @@ class RaftState(ABC):
                 self.log.last_term,
                 self.configuration,
                 message,
+                target,
             )
         )
 
@@ -367,3 +377,17 @@ class RaftState(ABC):
         name = trace.message_event(direction, message)
         if name is not None:
             self._emit(name, message)
+
+    def _emit_held_receipts(self) -> None:
+        held, self._receipts_held = self._receipts_held, []
+        for message in held:
+            if self.role is Role.LEADER and message.term == self.term:
+                self._emit_message("Receive", message)
+
+    def _emit_own_response(self, direction: str, index: int) -> None:
+        """A leader's write of its own entries, as the acknowledgement that it is to the specification."""
+        self._emit_message(direction, AppendResponse(self.id, self.id, self.term, index))
+
+    def _emit_change(self, name: str, target: Configuration) -> None:
+        if self._on_trace is not None and trace.is_told(name, self.configuration, target):
+            self._emit(name, target=target)

@@ -213,7 +213,7 @@ class ReplicaLifecycle:
 
     def _trace(self, record: TraceRecord) -> None:
         if self._node.trace is not None:
-            self._node.trace(to_ndjson(record))
+            self._node.trace(to_ndjson(record, self._node.clock_us()))
 
     async def _replay(self, replica: Replica, below: int | None = None) -> tuple[Position, list[Header]]:
         """Have Storage execute again the blocks of the log's tail; the last of them, and their headers."""

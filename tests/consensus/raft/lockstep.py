@@ -70,10 +70,8 @@ class Lockstep:
         on_trace: Callable[[TraceRecord], None] | None = None,
     ) -> None:
         self.now_ms = 0
-        self.replicas = {
-            member: Raft(member, genesis(voters), Random(member), 0, options, on_trace=on_trace)
-            for member in (*voters, *spares)
-        }
+        self._options, self._on_trace, self._genesis = options, on_trace, genesis(voters)
+        self.replicas = {member: self._start(member, self._genesis) for member in (*voters, *spares)}
         self.inbox: deque[Message] = deque()
         self.cut: set[int] = set()
         self.lost: Callable[[Message], bool] = lambda message: False
@@ -85,6 +83,24 @@ class Lockstep:
 
     def __getitem__(self, member: int) -> Raft:
         return self.replicas[member]
+
+    def _start(self, member: int, durable: DurableState) -> Raft:
+        return Raft(member, durable, Random(member), self.now_ms, self._options, on_trace=self._on_trace)
+
+    def restart(self, member: int) -> None:
+        """Starts a replica anew from what it has written and applied. It has taken no snapshots."""
+        hard_state, entries = HardState(), list[Entry]()
+        for write in (effects.write for effects in self.effects[member]):
+            if write is not None and write.hard_state is not None:
+                hard_state = write.hard_state
+            if write is not None and write.entries:
+                entries[write.entries[0].index - 1 :] = write.entries
+        applied_index = self.committed[member][-1].index if self.committed[member] else 0
+        durable = DurableState(
+            self._genesis.snapshot, hard_state, entries=tuple(entries), applied_index=applied_index
+        )
+        self.replicas[member] = self._start(member, durable)
+        self.settle()
 
     def hold_writes(self, member: int) -> None:
         """From now on this replica's writes wait for `release_writes`."""
