@@ -280,7 +280,7 @@ class Consensus(Shell):
         """A height not below any that was committed before the call; it is applied here.
 
         State at this height or a later one is a linearizable read (ReadIndex, Raft dissertation, section
-        6.4). Raises RaftError or TimeoutError when no leader confirms it.
+        6.4). Raises TimeoutError, or what the engine has against it, when no leader confirms it.
         """
         return await self._agreement.read_height(self._settings.read_timeout_ms / 1000)
 

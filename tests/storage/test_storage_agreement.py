@@ -21,7 +21,7 @@ from actors.consensus.actor import Consensus
 from actors.consensus.agreement import Agreement, Dependencies
 from actors.consensus.engines import agreement_of
 from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
-from actors.ledger.block import decode_certificate
+from actors.ledger.block import decode_block, decode_certificate, decode_sealed_header
 from actors.ledger.genesis import Member
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings, LogSettings, StorageSettings
@@ -198,5 +198,19 @@ async def scenario(network: Network) -> None:
     voters = {identity for identity, _ in decode_certificate(proof).votes}
     assert voters <= set(GENESIS.member_keys)
     assert (await leader.agreement())["leads"]
+    await nothing_is_committed_twice(network.storages[0], follower)
     for peer in network.peers.values():
         assert peer.followed == list(range(1, BLOCKS + 1))
+
+
+async def nothing_is_committed_twice(storage: Storage, follower: Consensus) -> None:
+    """A proven block that is final already changes nothing; one without proof is not looked at."""
+    sealed = decode_sealed_header(storage.sealed_headers(1, 1)[0])
+    found = storage.stored_block(1, sealed.header.hash())
+    assert found is not None
+    batch = decode_block(found[0], 100, 100).batch
+    header, body = (sealed.header.encode(), sealed.signature), (batch.rows, batch.payloads)
+    refused = {"height": 1, "refused": f"height follows {BLOCKS}", "row": None}
+    assert await follower.validate_blocks([(*header, found[1], *body)]) == [refused]
+    with pytest.raises(ValueError, match="only what has a certificate is taken"):
+        await follower.validate_blocks([(*header, b"", *body)])
