@@ -195,7 +195,7 @@ def test_every_setting_is_bounded_or_explained() -> None:
 
 def test_light_actors_start_without_compilers_and_databases() -> None:
     """Every process of a node pays for what its shell imports: most need neither Numba nor RocksDB."""
-    light = ("consensus.actor", "peer.node.actor", "validator.actor", "gateway.actor")
+    light = ("consensus.actor", "peer.actor", "validator.actor", "gateway.actor")
     code = (
         "import importlib, sys\n"
         f"for name in {light!r}: importlib.import_module('actors.' + name)\n"

@@ -205,7 +205,7 @@ def test_valid_blocks_of_others_are_committed() -> None:
         ({"transaction_root": bytes(32)}, "transaction_root"),
         ({"receipts_root": bytes(32)}, "receipts_root"),
         ({"transaction_count": 4}, "counts"),
-        ({"parent_hash": bytes(32)}, "parent hash"),
+        ({"parent_hash": bytes(32)}, "its parent is 00"),
         ({"at": 2}, "height"),
         ({"term": 0}, "term"),
         ({"time_ms": 3}, "time 3 ms is before its parent's, 4"),
