@@ -9,7 +9,8 @@ Rules
    before its call changes anything.
 2. Messages arrive whole and in order. What the other end is too slow to read is dropped beyond
    BACKLOG_BYTES_MAX, and `send` says so; nobody waits. A Desk hangs up on a caller that does not read.
-3. A frame is its length, u32 little-endian, and MessagePack; one beyond FRAME_BYTES_MAX ends the line.
+3. A frame is its length, u32 little-endian, and MessagePack, in which columns are bytes; one beyond
+   FRAME_BYTES_MAX ends the line.
 4. A Desk does the work of a request in the thread that read it, so a request costs one wake-up there.
 Knows no Ray: who has no line sends through Ray instead.
 """
@@ -25,11 +26,15 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
+import numpy as np
 from loguru import logger
+from numpy.typing import NDArray
 
+from actors.ledger.delta import Rows32
+from actors.ledger.rows import in_place
 from actors.machine.runtime import sockets_dir
 
 FRAME_BYTES_MAX = 32 << 20
@@ -46,8 +51,30 @@ Answer = Callable[[bytes], bytes]
 
 _LENGTH = struct.Struct("<I")
 _CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
-_encode = msgspec.msgpack.Encoder().encode
-_decode_batch = msgspec.msgpack.Decoder(list[Spoken]).decode
+
+
+def _column_bytes(column: object) -> memoryview:
+    if not isinstance(column, np.ndarray):
+        raise TypeError(f"{type(column).__name__} goes into no frame")
+    return in_place(column)
+
+
+def _column(kind: Any, data: bytes) -> NDArray[Any]:
+    """Inverse of `_column_bytes`, read-only. kind: the array's type; `Rows32` has rows of 32 bytes."""
+    column = np.frombuffer(data, dtype=get_args(get_args(kind)[1])[0])
+    return column.reshape(-1, 32) if kind == Rows32 else column
+
+
+encode = msgspec.msgpack.Encoder(enc_hook=_column_bytes).encode
+"""A message as a frame's bytes; NumPy columns are their bytes."""
+
+
+def decoder(kind: Any) -> Decode:
+    """Inverse of `encode` for messages of a type."""
+    return msgspec.msgpack.Decoder(kind, dec_hook=_column).decode
+
+
+_decode_batch = decoder(list[Spoken])
 
 
 class FrameError(ValueError):
@@ -102,7 +129,7 @@ class Line(asyncio.Protocol):
             return False
         if transport.get_write_buffer_size() > BACKLOG_BYTES_MAX:
             return False
-        frame = _encode(message)
+        frame = encode(message)
         if len(frame) > FRAME_BYTES_MAX:
             return False
         transport.write(_LENGTH.pack(len(frame)) + frame)

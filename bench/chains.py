@@ -27,7 +27,7 @@ from actors.directory import (
 )
 from actors.kernels import Kernels
 from actors.ledger import merkle
-from actors.ledger.block import Header, sign_proposal
+from actors.ledger.block import Block, Header, sign_proposal
 from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
 from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch
@@ -38,7 +38,6 @@ from actors.storage.state import State
 
 Workload = Literal["uniform", "zipf", "hot"]
 WORKLOADS: tuple[Workload, ...] = get_args(Workload)
-SignedBlock = tuple[bytes, bytes, Batch]
 _NODE = "node-1"
 
 
@@ -86,8 +85,8 @@ class BenchChain:
         folder = NodeFolder(_NODE, path / _NODE, self._proposer.public_key)
         return NetworkDirectory(path, genesis, [folder], created=True)
 
-    def block(self, workload: Workload, rows: int) -> SignedBlock:
-        """The next block: (header, proposer's signature, signed transfers)."""
+    def block(self, workload: Workload, rows: int) -> Block:
+        """The next block, of signed transfers."""
         batch = Batch(self._transfers(workload, rows), np.empty(0, dtype=np.uint8))
         genesis, height = self.directory.genesis, self._state.height + 1
         proposer = self._proposer.public_key
@@ -111,7 +110,7 @@ class BenchChain:
             proposer=proposer,
         )
         self._parent = header.hash()
-        return header.encode(), sign_proposal(self._proposer, self._network, self._parent), batch
+        return Block(header, sign_proposal(self._proposer, self._network, self._parent), batch)
 
     def _transfers(self, workload: Workload, rows: int) -> NDArray[Any]:
         senders = self._drawn(workload, len(self._signers), rows)

@@ -174,16 +174,16 @@ def agree(nodes: list[Any], deadline_s: float = 90.0) -> dict[str, Any]:
         for node in nodes:
             with contextlib.suppress(Exception):  # an actor that is restarting has no head yet
                 heads.append(node.call("storage", "head", timeout_s=5))
-        settled = len(heads) == len(nodes) and len({head["height"] for head in heads}) == 1
+        settled = len(heads) == len(nodes) and len({head.height for head in heads}) == 1
         if settled or time.monotonic() > until:
             break
         time.sleep(_POLL_S)
     if not heads:
         raise RuntimeError("no node answers")
     return {
-        "agree": settled and len({(head["hash"], head["state_root"]) for head in heads}) == 1,
+        "agree": settled and len({(head.hash, head.state_root) for head in heads}) == 1,
         "height": heads[0]["height"],
-        "heights": [head["height"] for head in heads],
+        "heights": [head.height for head in heads],
         "state_root": heads[0]["state_root"],
     }
 
@@ -205,12 +205,12 @@ class _Killing:
     def _run(self) -> None:
         time.sleep(self._after_s)
         watched = next(node for node in self._nodes if node is not self._victim)
-        height = watched.call("storage", "head")["height"]
+        height = watched.call("storage", "head").height
         console.print(f"killing the {self._kill}'s node: {self._victim.folder.name}")
         began = time.monotonic()
         self._victim.kill()
         while time.monotonic() - began < _FAILOVER_MAX_S:
-            if watched.call("storage", "head")["height"] > height + 1:
+            if watched.call("storage", "head").height > height + 1:
                 self._failover_ms = (time.monotonic() - began) * 1000
                 return
             time.sleep(_FAILOVER_POLL_S)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actors.ledger.delta import AccountStates
 from bench.submissions import (
     BATCH_ROWS,
     Connection,
@@ -122,9 +123,9 @@ def _gateway_app() -> Any:
         since = took("screen", since, count)
         pool.insert(offered, verdicts)
         since = took("insert", since, count)
-        done = offered.rows["nonce"] >= PENDING_NONCES
-        nonces = offered.rows["nonce"][done] - np.uint64(PENDING_NONCES - 1)
-        pool.settle(pool.height + 1, offered.rows["sender"][done], nonces, nonces * 0 + np.uint64(BALANCE))
+        done = offered.rows[offered.rows["nonce"] >= PENDING_NONCES]
+        nonces = done["nonce"] - np.uint64(PENDING_NONCES - 1)
+        pool.settle(AccountStates(pool.height + 1, done["sender"], nonces, np.full_like(nonces, BALANCE)))
         took("settle", since, count)
         return verdicts
 

@@ -11,6 +11,7 @@ import asyncio
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from actors.ledger.delta import AccountStates, ChainHead
 from actors.ledger.hashing import prefixes
 
 if TYPE_CHECKING:
@@ -55,18 +56,13 @@ class Counting:
         self._height = 0
         self._work: asyncio.Task[None] | None = None
 
-    async def shard_accounts(self, _shard: int, _shards: int) -> dict[str, Any]:
+    async def shard_accounts(self, _shard: int, _shards: int) -> AccountStates:
         """All accounts, at the height of the last block."""
-        return {
-            "height": self._height,
-            "keys": self._keys,
-            "nonces": self._nonces,
-            "balances": self._balances,
-        }
+        return AccountStates(self._height, self._keys, self._nonces, self._balances)
 
-    async def head(self) -> dict[str, Any]:
+    async def head(self) -> ChainHead:
         """The last block."""
-        return {"height": self._height, "hash": bytes(32), "state_root": bytes(32)}
+        return ChainHead(self._height, bytes(32), bytes(32), 0)
 
     async def status(self) -> dict[str, Any]:
         """What Consensus says, as far as the benchmark asks."""
@@ -85,9 +81,7 @@ class Counting:
 
         while True:
             await asyncio.sleep(BLOCK_S)
-            told, rows, _ = await asyncio.gather(
-                *shard.draw.options(num_returns=3).remote(BLOCK_ROWS, 0, self._height + 1)
-            )
+            told, rows, _ = await asyncio.gather(*shard.draw.remote(BLOCK_ROWS, 0, self._height + 1))
             if not told["count"]:
                 continue
             at = np.searchsorted(self._prefixes, prefixes(rows["sender"]))
@@ -95,8 +89,7 @@ class Counting:
             changed = np.unique(at)
             self._height += 1
             columns = (self._keys[changed], self._nonces[changed], self._balances[changed])
-            names = ("keys", "nonces", "balances")
-            await shard.settle.remote({"height": self._height, **dict(zip(names, columns, strict=True))})
+            await shard.settle.remote(AccountStates(self._height, *columns))
 
 
 async def _load(actors: list[Any], submitter: Submitter, seconds: float) -> tuple[int, float, list[float]]:

@@ -121,7 +121,7 @@ def _join(member: Any, data_dir: Path) -> dict[str, Any]:
     try:
         url = _until(lambda: _url(process, log), "the new node is up", _BANNER_TIMEOUT_S)
         head = member.call("storage", "head")
-        status = _until(lambda: _at(url, head["height"]), "the new node has caught up")
+        status = _until(lambda: _at(url, head.height), "the new node has caught up")
         join_s = time.monotonic() - began
     finally:
         process.send_signal(signal.SIGINT)
@@ -130,7 +130,7 @@ def _join(member: Any, data_dir: Path) -> dict[str, Any]:
     return {
         "height": status["head"]["height"],
         "state_root": status["head"]["state_root"],
-        "roots_agree": status["head"]["state_root"] == head["state_root"],
+        "roots_agree": status["head"]["state_root"] == head.state_root.hex(),
         "joined_at_height": begun.get("height", 0),
         "bytes_fetched": begun.get("bytes_fetched", 0),
         "chunks": begun.get("chunks", 0),

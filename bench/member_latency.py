@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actors.ledger.channels import RAFT_CHANNEL
+
 if TYPE_CHECKING:
     from actors.peer.config import PeerConfig
 
-CHANNEL = "raft"
 BURST_BATCH = 64
 ARRIVAL_TIMEOUT_S = 30.0
 
@@ -95,7 +96,7 @@ class Speaker:
     async def send(self, peer: Any, to: bytes, count: int, rate: int, body_bytes: int) -> None:
         """Open loop over the wire."""
         async for _ in _paced(count, rate):
-            peer.send.remote([(to, CHANNEL, stamped(body_bytes))])
+            peer.send.remote([(to, RAFT_CHANNEL, stamped(body_bytes))])
 
     async def call(self, listener: Any, count: int, rate: int, body_bytes: int) -> None:
         """Open loop straight to the listener."""
@@ -107,7 +108,7 @@ class Speaker:
         left = count
         while left:
             body = stamped(body_bytes)
-            queued = await peer.send.remote([(to, CHANNEL, body)] * min(left, BURST_BATCH))
+            queued = await peer.send.remote([(to, RAFT_CHANNEL, body)] * min(left, BURST_BATCH))
             left -= sum(queued)
 
 
@@ -128,7 +129,7 @@ def _between_actors(messages: int, rate: int, body_bytes: int) -> dict[str, Any]
     listener, speaker = remote(Listener).remote(), remote(Speaker).remote()
     target = remote(Peer).remote(_config(1))
     facts = ray.get(target.start.remote())
-    ray.get(target.listen.remote(CHANNEL, listener, "batch"))
+    ray.get(target.listen.remote(RAFT_CHANNEL, listener, "batch"))
     peer, identity = remote(Peer).remote(_config(0)), bytes.fromhex(facts["identity"])
     ray.get(peer.start.remote())
     ray.get(peer.add_seeds.remote([facts["address"]]))
@@ -159,10 +160,10 @@ async def _wire(messages: int, rate: int, body_bytes: int) -> dict[str, float]:
     sender, receiver, listener = Network(_config(0)), Network(_config(1)), Listener()
     for network in (sender, receiver):
         await network.start(record_sequence=1)
-    receiver.register_channel(CHANNEL, listener.batch)
+    receiver.register_channel(RAFT_CHANNEL, listener.batch)
     await sender.links.dial(str(receiver.address), receiver.identity)
     async for _ in _paced(messages, rate):
-        sender.offer(receiver.identity, CHANNEL, stamped(body_bytes), Priority.CONSENSUS)
+        sender.offer(receiver.identity, RAFT_CHANNEL, stamped(body_bytes), Priority.CONSENSUS)
     elapsed_ms = await listener.take(messages)
     for network in (sender, receiver):
         await network.stop()

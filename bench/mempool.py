@@ -143,9 +143,11 @@ def fund(pool: Pool, table: NDArray[Any]) -> None:
     """Give every sender of the table (they stand in its first round) a balance."""
     import numpy as np
 
+    from actors.ledger.delta import AccountStates
+
     keys = np.ascontiguousarray(table["sender"][table["nonce"] == 0])
     zeros = np.zeros(len(keys), dtype=np.uint64)
-    pool.settle(1, keys, zeros, zeros + np.uint64(BALANCE))
+    pool.settle(AccountStates(1, keys, zeros, zeros + np.uint64(BALANCE)))
 
 
 def admit(pool: Pool, rows: NDArray[Any]) -> int:
@@ -207,10 +209,12 @@ class OursUnderLoad:
         """Draw and settle a block."""
         import numpy as np
 
+        from actors.ledger.delta import AccountStates
+
         rows = self._pool.draw(rows_max, 0, 2).batch.rows
         nonces = np.ascontiguousarray(rows["nonce"]) + np.uint64(1)
         balances = np.full(len(rows), BALANCE, dtype=np.uint64)
-        self._pool.settle(2, np.ascontiguousarray(rows["sender"]), nonces, balances)
+        self._pool.settle(AccountStates(2, np.ascontiguousarray(rows["sender"]), nonces, balances))
 
 
 class BaselineUnderLoad:

@@ -90,7 +90,7 @@ def measure_modes(network: Network, folder: Path, rows: int, blocks: int) -> dic
             executed = time.perf_counter()
             header = proposer.header(block)
             sealed = time.perf_counter()
-            written, _, _ = proposer.persist(header)
+            written, _ = proposer.persist(header)
             if mode == "interval" and time.perf_counter() - synced > 0.2:
                 chain.disk.sync()
                 synced = time.perf_counter()

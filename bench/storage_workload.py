@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Allocation, Genesis, Member
 from actors.ledger.hashing import Hasher
 from actors.ledger.merkle import root
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
-from actors.storage.chain import Chain, Written
+from actors.storage.chain import Chain
 from actors.storage.disk import Disk
-from actors.storage.formats import Delta
 from actors.storage.history import Retention
-from actors.storage.state import Executed, build_tree
+from actors.storage.interface import Execute, Persist, Written
+from actors.storage.state import ExecutedBlock, build_tree
 from bench.state import make_block
 
 SIGNER = Signer(b"\x07" * 32)
@@ -90,26 +91,28 @@ class Proposer:
         batch.rows["chain_tag"] = self.chain.genesis.chain_tag
         return batch
 
-    def execute(self, batch: Batch) -> Executed:
+    def execute(self, batch: Batch) -> ExecutedBlock:
         """Execute a batch as the next block."""
         height = self.chain.state.executed_height + 1
-        block = self.chain.execute(self.epoch, height, True, SIGNER.public_key, batch).block
+        block = self.chain.execute(self.epoch, Execute(height, True, SIGNER.public_key), batch).block
         if block is None:
             raise RuntimeError(f"block {height} of the workload is not valid")
         return block
 
-    def follow(self, batch: Batch) -> Executed:
+    def follow(self, batch: Batch) -> ExecutedBlock:
         """Execute a batch as a block of another node, which comes with its header; its parent is on disk."""
         block = self.execute(batch)
         header = self.header(block)
         self.chain.rollback(self.epoch, block.height - 1)
         sealed = header.encode() + sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
-        again = self.chain.execute(self.epoch, block.height, True, SIGNER.public_key, batch, sealed).block
+        again = self.chain.execute(
+            self.epoch, Execute(block.height, True, SIGNER.public_key, sealed=sealed), batch
+        ).block
         if again is None:
             raise RuntimeError(f"block {block.height} of the workload is not valid a second time")
         return again
 
-    def header(self, block: Executed) -> Header:
+    def header(self, block: ExecutedBlock) -> Header:
         """The header of an executed block whose parent is on disk."""
         ids = block.batch.ids(self.chain.hash_rows)
         return Header(
@@ -118,11 +121,11 @@ class Proposer:
             block.receipts_root, SIGNER.public_key,
         )  # fmt: skip
 
-    def persist(self, header: Header, certify: bool = True) -> tuple[Written, Delta, NDArray[np.uint8]]:
+    def persist(self, header: Header, certify: bool = True) -> tuple[Written, Delta]:
         """Persist the block of a header, committed if `certify`."""
         proof = certificate(self.chain.genesis.hash(), header) if certify else b""
         signature = sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
-        return self.chain.persist(self.epoch, header.height, header.encode(), signature, proof)
+        return self.chain.persist(self.epoch, Persist(header.height, header.encode(), signature, proof))
 
 
 def certificate(network: bytes, header: Header) -> bytes:

@@ -73,7 +73,7 @@ class Life:
             self._acknowledge(proposer, proposer.header(first), pipe)
 
     def _acknowledge(self, proposer: Proposer, header: Header, pipe: int) -> None:
-        written, _, _ = proposer.persist(header)
+        written, _ = proposer.persist(header)
         _tell(pipe, self.directory, written.height, written.hash, written.transactions)
 
 

@@ -30,8 +30,9 @@ import typer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actors.ledger.block import Block
     from actors.topology import Node
-    from bench.chains import BenchChain, SignedBlock, Workload
+    from bench.chains import BenchChain, Workload
 
 _YARDSTICK_S = 1.0
 _WARM_UP_BLOCKS = 4
@@ -167,7 +168,7 @@ class BenchNode:
 
         console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {self._rows:,} transfers, {workload}")
         made = [self._chain.block(workload, self._rows) for _ in range(blocks + _WARM_UP_BLOCKS)]
-        self._signed = [batch.rows for _, _, batch in made[-_SIGNED_BLOCKS:]]
+        self._signed = [block.batch.rows for block in made[-_SIGNED_BLOCKS:]]
         self._validate(made[:_WARM_UP_BLOCKS], serial)
         self.node.call("consensus", "reset_times")
         before, idle = self.node.call("storage", "stats"), cpu_s_by_kind(self.node)
@@ -217,10 +218,16 @@ class BenchNode:
 
         return asyncio.run(verify())
 
-    def _validate(self, made: list[SignedBlock], serial: bool) -> None:
+    def _validate(self, made: list[Block], serial: bool) -> None:
         import ray
 
-        given = [(h, s, b"", ray.put(batch.rows), ray.put(batch.payloads)) for h, s, batch in made]
+        from actors.ledger.block import OfferedBlock
+
+        columns = [(ray.put(block.batch.rows), ray.put(block.batch.payloads)) for block in made]
+        given = [
+            OfferedBlock(block.header, block.signature, b"", *of_block)
+            for block, of_block in zip(made, columns, strict=True)
+        ]
         for part in [[block] for block in given] if serial else [given]:
             answers = self.node.call("consensus", "validate_blocks", part, timeout_s=600)
             refused = [answer for answer in answers if "refused" in answer]

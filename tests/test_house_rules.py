@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import grimp
 import pytest
@@ -21,11 +24,11 @@ SOURCES = sorted([ROOT / "node.py", *(ROOT / "actors").rglob("*.py"), *(ROOT / "
 BENCHES = sorted((ROOT / "bench").rglob("*.py"))
 TOP_LEVEL = {"pyproject.toml", "README.md", "node.py", "actors", "config", "tests", "bench"}
 LINES_MAX = 450
+# Storage's `interface.py` is what crosses to others: their cores may use it, and it needs the ledger alone.
 # node.py and shells are where rooms meet; these pieces of a room are made for its neighbours' shells.
 SHARED_BY_SHELLS = {
     "actors.validator.actor",
     "actors.validator.crew",
-    "actors.storage.raft_log",
     "actors.storage.calls",
 }
 CLOCKS = {
@@ -76,12 +79,21 @@ def test_a_core_imports_the_ledger_and_its_own_room_only(path: Path) -> None:
         if name.startswith("actors.")
         and name.split(".")[1] in ROOMS
         and name.split(".")[1] != room
+        and not name.endswith(".interface")
         and not (path.name == "actor.py" and any(name.startswith(shared) for shared in SHARED_BY_SHELLS))
     ]
     assert not foreign
 
 
 ENGINE_FOLDERS = ("raft", "raft_node")
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "actors" / "faces.py", ROOT / "actors" / "storage" / "interface.py"], ids=name_of
+)
+def test_what_crosses_between_rooms_needs_the_ledger_alone(path: Path) -> None:
+    imported = {name.split(".")[1] for name in imports_of(path) if name.startswith("actors.")}
+    assert imported <= {"ledger"}
 
 
 def test_rooms_import_downwards_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,3 +215,69 @@ def test_light_actors_start_without_compilers_and_databases() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+# Besides the adapter: who starts and ends actors, and the pool of Validators that come and go.
+SAYS_REMOTE = {
+    "actors/faces.py",
+    "actors/topology.py",
+    "actors/validator/actor.py",
+    "actors/validator/crew/actor.py",
+}
+FACES = {
+    "actors.faces:ConsensusFace": "actors.consensus.actor:Consensus",
+    "actors.faces:GatewayFace": "actors.gateway.actor:Gateway",
+    "actors.faces:MempoolFace": "actors.mempool.actor:MempoolShard",
+    "actors.faces:PeerFace": "actors.peer.actor:NodePeer",
+    "actors.storage.interface:StorageFace": "actors.storage.actor:Storage",
+}
+
+
+def named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def through_ray(method: Any) -> inspect.Signature:
+    """The signature of an actor's method as its callers see it: it answers references."""
+    signature, parts = inspect.signature(method), getattr(method, "__ray_num_returns__", 1)
+    answer = signature.return_annotation
+    if parts == 1:
+        return signature.replace(return_annotation=f"Awaitable[{answer}]")
+    of_parts = ast.parse(answer, mode="eval").body
+    assert isinstance(of_parts, ast.Subscript)
+    assert isinstance(of_parts.slice, ast.Tuple)
+    each = ", ".join(f"Awaitable[{ast.unparse(part)}]" for part in of_parts.slice.elts)
+    return signature.replace(return_annotation=f"tuple[{each}]")
+
+
+def without_references(method: Any) -> inspect.Signature:
+    """What an actor sees of a face's method: values where its callers may hand in references."""
+    signature = inspect.signature(method)
+    return signature.replace(
+        parameters=[
+            parameter.replace(annotation=re.sub(r"^Ref\[(.*)\]$", r"\1", parameter.annotation))
+            if isinstance(parameter.annotation, str)
+            else parameter
+            for parameter in signature.parameters.values()
+        ]
+    )
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_has_the_methods_of_its_actor(face: str) -> None:
+    """The type checker holds callers to the face; this holds the face to the actor."""
+    actor = named(FACES[face])
+    methods = {name: method for name, method in vars(named(face)).items() if inspect.isfunction(method)}
+    for name, method in methods.items():
+        if not name.startswith("_"):
+            assert without_references(method) == through_ray(getattr(actor, name)), name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_callers_hold_faces_and_one_adapter_says_remote(path: Path) -> None:
+    if name_of(path) not in SAYS_REMOTE:
+        names = [
+            node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
+        ]
+        assert "remote" not in names

@@ -27,19 +27,18 @@ def repair_term(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: 
     reached is told by the age of the network.
     """
     from actors.consensus.raft.terms import term_ceiling
-    from actors.consensus.raft_node.replica import StoredLog
     from actors.consensus.raft_node.term_repair import TermRepairError
     from actors.consensus.raft_node.term_repair import repair_term as repaired
-    from actors.storage.raft_log import RaftLog, RaftRecord
+    from actors.storage.interface import LogRecord
+    from actors.storage.raft_log import RaftLog
 
     place = place_of(data_dir, node)
     disk = opened(place, read_only=False)
     try:
         log = RaftLog(disk)
-        stored = StoredLog(**asdict(log.read()))
-        repair = repaired(stored, term_ceiling(int(time.time() * 1000) - place.genesis.created_ms))
+        repair = repaired(log.read(), term_ceiling(int(time.time() * 1000) - place.genesis.created_ms))
         batch = disk.batch()
-        log.put(batch, RaftRecord(hard_state=repair.hard_state))
+        log.put(batch, LogRecord(hard_state=repair.hard_state))
         batch.write(sync=True)
     except TermRepairError as error:
         raise UserError(str(error)) from None

@@ -7,7 +7,6 @@ actor holds references to rows; the rows themselves only of small blocks.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 import time
 from collections.abc import Sequence
@@ -19,27 +18,29 @@ from ray.exceptions import RayError
 
 from actors.consensus.agreement import Dependencies
 from actors.consensus.block_builder import DRAW_TIMEOUT_S, Producer
-from actors.consensus.bodies import Bodies, Body
+from actors.consensus.bodies import Bodies
 from actors.consensus.changes import decode_answer, decode_change, encode_answer, encode_change
 from actors.consensus.clocks import Clocks
 from actors.consensus.engines import agreement_of
-from actors.consensus.intake import Intake, InTransit, body_of
+from actors.consensus.intake import Intake
 from actors.consensus.neighbours import Neighbours
 from actors.consensus.network_clock import NetworkClock
-from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL, NodePorts
+from actors.consensus.ports import NodePorts
 from actors.consensus.proving import Proving
 from actors.consensus.publishing import Publisher
 from actors.consensus.setbacks import RETRY_PAUSE_S
 from actors.consensus.stages import StageTimes
 from actors.consensus.timekeeping import Timekeeper
-from actors.ledger.block import Header
+from actors.faces import GatewayFace, MempoolFace, PeerFace, remote
+from actors.ledger.block import Header, OfferedBlock
+from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import Signer
 from actors.local_socket import Exchange, Spoken
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
 from actors.storage.calls import FAILURES, StorageCalls
-from actors.storage.raft_log import RaftRecord
+from actors.storage.interface import StorageFace
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
 from actors.validator.crew.actor import Crew
 
@@ -63,11 +64,13 @@ class Consensus(Shell):
         super().__init__(context)
         self._settings, self._genesis = settings, genesis
         self._signer = Signer(bytes.fromhex(Path(identity_path).read_text().strip()))
-        self._storage, self._pool = storage, pool
-        self._store = StorageCalls(storage, (RayError,))
+        self._storage: StorageFace = remote(storage)
+        self._pool = pool
+        self._store = StorageCalls(self._storage, (RayError,))
         self._store_kept = asyncio.create_task(self._store.keep())
-        self._peer: Any = None
-        self._shards = len(shards)
+        self._peer: PeerFace | None = None
+        faces: list[MempoolFace] = [remote(shard) for shard in shards]
+        self._shards = len(faces)
         self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
         clocks = self._clocks.wall_ms, self._clocks.monotonic_us
         self._time = NetworkClock(genesis.member_keys, settings.clock_ahead_ms_max, *clocks)
@@ -76,7 +79,7 @@ class Consensus(Shell):
         self._exchange = Exchange(self._on_line)
         await self._exchange.start()
         self._producer = Producer(
-            shards,
+            faces,
             genesis,
             settings.block_interval_ms,
             self._times,
@@ -86,8 +89,8 @@ class Consensus(Shell):
         )
         self._blocks = self._transactions = self._event_us_max = 0
         self._publisher = Publisher(unreachable=(RayError,))
-        for number, shard in enumerate(shards):
-            self._publisher.add(f"shard-{number}", shard.settle.remote)
+        for number, shard in enumerate(faces):
+            self._publisher.add(f"shard-{number}", shard.settle)
         self._neighbours = Neighbours(follower_names, ray.get_actor, self._on_neighbour, (RayError,))
         self._finding = asyncio.create_task(self._neighbours.find())
         pool.warm()  # before others rely on this replica's prompt answers
@@ -96,7 +99,7 @@ class Consensus(Shell):
         self._timekeeper = Timekeeper(self._time, ports, self.log.info, self.log.warning)
         self._agreement = agreement_of(self._dependencies(ports), self.log)
         self._main = asyncio.create_task(self._take_part())
-        self._crew = Crew(context, self.log, pool, shards)
+        self._crew = Crew(context, self.log, pool, faces)
         freeze_long_lived()
 
     def _ports(self) -> NodePorts:
@@ -108,7 +111,6 @@ class Consensus(Shell):
             network=self._proving.network,
             peer=lambda: self._peer,
             say=self._exchange.send,
-            to_record=_to_record,
             published=self._committed,
             others=self._others,
             add_proof=self._proving.answered,
@@ -157,7 +159,7 @@ class Consensus(Shell):
         await self._agreement.ready.wait()
         engine = self._agreement.status()
         return {
-            "height": self._agreement.head["height"],
+            "height": self._agreement.head.height,
             "term": engine.term,
             "role": engine.role,
             "identity": self._signer.public_key.hex(),
@@ -183,7 +185,7 @@ class Consensus(Shell):
         """Where the chain stands, what the pipeline did and how long each stage took."""
         agreement, engine = self._agreement, self._agreement.status()
         return {
-            **agreement.head,
+            **agreement.head.describe(),
             "term": engine.term,
             "role": engine.role,
             "leader": engine.leader.hex(),
@@ -241,9 +243,8 @@ class Consensus(Shell):
         self._agreement.deliver(identity, body)
         self._event_us_max = max(self._event_us_max, (time.perf_counter_ns() - began) // 1000)
 
-    async def offer_block(self, _sender: bytes, block: InTransit) -> None:
-        """A block that a leader pushed: header, signature, certificate, rows, payloads, the last two by
-        reference where they are large."""
+    async def offer_block(self, _sender: bytes, block: OfferedBlock) -> None:
+        """A block that a leader pushed."""
         self._intake.pushed(block)
 
     async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
@@ -261,7 +262,7 @@ class Consensus(Shell):
 
     async def prove(self, height: int, digest: bytes) -> bytes:
         """This node's certificate of a block, or its term and vote if it may give one, or nothing."""
-        stored = self._storage.stored_block.remote
+        stored = self._storage.stored_block
         return await self._proving.prove(height, digest, self._agreement, stored)
 
     async def evidence(self) -> list[dict[str, object]]:
@@ -304,7 +305,7 @@ class Consensus(Shell):
         if action == "readmit" or leader in (b"", self._signer.public_key) or peer is None:
             return await self._agreement.change(action, name)
         try:
-            asked = peer.request.remote(leader, CHANGE_METHOD, encode_change(action, name))
+            asked = peer.request(leader, CHANGE_METHOD, encode_change(action, name))
             return decode_answer(await asked)
         except (RayError, ValueError) as error:
             who = self._genesis.members[self._genesis.member_keys.index(leader)].name
@@ -314,12 +315,12 @@ class Consensus(Shell):
         """A change that another member's operator asks for; see `change_member`."""
         return encode_answer(await self._agreement.change(*decode_change(request)))
 
-    async def validate_blocks(self, blocks: list[InTransit]) -> list[dict[str, object]]:
+    async def validate_blocks(self, blocks: list[OfferedBlock]) -> list[dict[str, object]]:
         """Validate and commit blocks that somebody else made, outside of the log.
 
-        Each is (header, signature, certificate, rows, payloads), the last two as references. The certificate
-        has been verified by who fetched the block. It may be empty only at the one member of a network, whose
-        own vote then makes it. Answers height and hash of each block, or the reason why it was refused.
+        The certificate has been verified by who fetched the block. It may be empty only at the one member of
+        a network, whose own vote then makes it. Answers height and hash of each block, or the reason why it
+        was refused.
         """
         await self._agreement.ready.wait()
         return await self._intake.commit_proven(self._agreement, blocks)
@@ -336,16 +337,17 @@ class Consensus(Shell):
         await self._publisher.publish(delta)
 
     def _on_neighbour(self, name: str, handle: Any) -> None:
+        follower: PeerFace | GatewayFace = remote(handle)
         if name.endswith("/peer"):
-            self._peer = handle
-        self._publisher.add(name, handle.committed.remote)
+            self._peer = remote(handle)
+        self._publisher.add(name, follower.committed)
 
     async def _catch_up(self) -> None:
         peer = self._peer
         if peer is None:
             await asyncio.sleep(RETRY_PAUSE_S)
             return
-        await peer.catch_up.remote()
+        await peer.catch_up()
 
     def _others(self) -> list[bytes]:
         return self._agreement.others()
@@ -353,20 +355,16 @@ class Consensus(Shell):
     def _missed_draw(self, error: BaseException) -> None:
         self.log.warning("no draw from a shard: {}", first_line(error))
 
-    async def _fetch(self, height: int, digest: bytes, leader: bytes) -> Body | None:
+    async def _fetch(self, height: int, digest: bytes, leader: bytes) -> OfferedBlock | None:
         """A block from the leader, else from any other member."""
         others = [identity for identity in self._others() if identity != leader]
         for identity in (leader, *others):
             peer = self._peer
             try:
-                block = None if peer is None else await peer.fetch_block.remote(identity, height, digest)
+                block = None if peer is None else await peer.fetch_block(identity, height, digest)
             except RayError:
                 block = None
             if block is not None:
-                return body_of(block)
+                return block
         await asyncio.sleep(RETRY_PAUSE_S)
         return None
-
-
-def _to_record(record: Any) -> RaftRecord:
-    return RaftRecord(**dataclasses.asdict(record))

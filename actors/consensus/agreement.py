@@ -34,6 +34,7 @@ from actors.consensus.pipeline import Pipeline, Work
 from actors.consensus.ports import NodePorts
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import Header
+from actors.ledger.delta import ChainHead
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings
@@ -69,8 +70,8 @@ class Agreement(Protocol):
         ...
 
     @property
-    def head(self) -> dict[str, Any]:
-        """The last final block: height, hash, state_root (hex), time_ms. Empty before it was looked up."""
+    def head(self) -> ChainHead:
+        """The last final block; NO_HEAD before it was looked up."""
         ...
 
     async def run(self) -> None:

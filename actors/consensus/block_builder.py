@@ -20,6 +20,7 @@ from actors.consensus.agreement import Leadership
 from actors.consensus.ordering import merge_by_rank, split_by_draw
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Work
 from actors.consensus.stages import StageTimes
+from actors.faces import MempoolFace
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import PAYLOAD_BYTES_MAX
 
@@ -46,7 +47,7 @@ class Producer:
 
     def __init__(
         self,
-        shards: Sequence[Any],
+        shards: Sequence[MempoolFace],
         genesis: Genesis,
         block_interval_ms: int,
         times: StageTimes,
@@ -119,7 +120,7 @@ class Producer:
     async def _patiently(self, method: Any) -> Any:
         while True:
             try:
-                return await method.remote()
+                return await method()
             except self._unreachable:
                 await asyncio.sleep(0.1)
 
@@ -148,25 +149,24 @@ class Producer:
             counts = [draw[0]["count"] for _, draw in filled]
             for (shard, draw), of_draw in zip(filled, split_by_draw(verdicts, order, counts), strict=True):
                 if of_draw.any():
-                    shard.resolve.remote(draw[0]["draw"], of_draw)
+                    shard.resolve(draw[0]["draw"], of_draw)
 
         await pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
         return True
 
     async def _draw(
-        self, shard: Any, payload_bytes_max: int, height: int, wait_s: float
+        self, shard: MempoolFace, payload_bytes_max: int, height: int, wait_s: float
     ) -> tuple[Any, Any, Any] | None:
         """Ranked rows of one shard, many of them by reference; None if it has none or is restarting."""
-        summary, rows, payloads = shard.draw.options(num_returns=3).remote(
-            self._rows_share, payload_bytes_max, height, wait_s
-        )
+        summary, rows, payloads = shard.draw(self._rows_share, payload_bytes_max, height, wait_s)
         try:
             async with asyncio.timeout(DRAW_TIMEOUT_S):
                 told = await summary
+                drawn: tuple[Any, Any, Any] = told, rows, payloads
                 if 0 < told["count"] <= AT_HAND_ROWS_MAX:
-                    rows, payloads = await rows, await payloads
+                    drawn = told, await rows, await payloads
         except self._no_draw as error:
             self._missed(error)
             return None
         self._answered = True
-        return (told, rows, payloads) if told["count"] else None
+        return drawn if told["count"] else None

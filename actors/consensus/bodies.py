@@ -10,28 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
 
-from actors.ledger.block import Header
+from actors.ledger.block import OfferedBlock
 
 BODIES_MAX = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A block of somebody else: rows and payloads are arrays, or references. certificate may be empty."""
-
-    header: Header
-    signature: bytes
-    certificate: bytes
-    rows: Any
-    payloads: Any
-
-
-Fetch = Callable[[int, bytes, bytes], Awaitable[Body | None]]
+Fetch = Callable[[int, bytes, bytes], Awaitable[OfferedBlock | None]]
 """Asks for the block of this height and hash: its leader, else other members."""
-ReadBody = Callable[[bytes], Body | None]
+ReadBody = Callable[[bytes], OfferedBlock | None]
 """Decodes one that rode on a message."""
 
 
@@ -39,10 +26,10 @@ class Bodies:
     """Bodies by header hash, and those who wait for one."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[bytes, Body] = OrderedDict()
+        self._held: OrderedDict[bytes, OfferedBlock] = OrderedDict()
         self._waiting: dict[bytes, asyncio.Event] = {}
 
-    def put(self, digest: bytes, body: Body) -> None:
+    def put(self, digest: bytes, body: OfferedBlock) -> None:
         """Keep a body whose header hashes to `digest`, and wake who waits for it."""
         self._held[digest] = body
         while len(self._held) > BODIES_MAX:
@@ -50,7 +37,7 @@ class Bodies:
         if digest in self._waiting:
             self._waiting[digest].set()
 
-    async def take(self, digest: bytes, timeout_s: float) -> Body | None:
+    async def take(self, digest: bytes, timeout_s: float) -> OfferedBlock | None:
         """Remove and return a body, waiting for it; None after `timeout_s`. One waiter a digest."""
         if digest not in self._held and timeout_s > 0:
             event = self._waiting[digest] = asyncio.Event()

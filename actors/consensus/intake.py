@@ -1,32 +1,23 @@
 """Blocks that others hand over: pushed ahead by a leader, riding on a message, or proven, to be committed.
 
-A block in transit is header, signature, certificate (may be empty), rows and payloads, the last two as
-arrays, or by reference where they are large.
+See `OfferedBlock`: rows and payloads may be references.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.consensus.agreement import Agreement
-from actors.consensus.bodies import Bodies, Body
+from actors.consensus.bodies import Bodies
 from actors.consensus.pipeline import BlockRefusedError, Work
 from actors.consensus.proving import Proving
-from actors.ledger.block import Header, decode_block, decode_header
+from actors.ledger.block import Header, OfferedBlock, decode_block
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 
 if TYPE_CHECKING:
     from loguru import Logger
-
-InTransit = tuple[bytes, bytes, bytes, Any, Any]
-
-
-def body_of(block: InTransit) -> Body:
-    """Raises FormatError for a malformed header."""
-    header, signature, certificate, rows, payloads = block
-    return Body(decode_header(header), signature, certificate, rows, payloads)
 
 
 class Intake:
@@ -35,13 +26,12 @@ class Intake:
     def __init__(self, genesis: Genesis, bodies: Bodies, proving: Proving, log: Logger) -> None:
         self._genesis, self._bodies, self._proving, self._log = genesis, bodies, proving, log
 
-    def pushed(self, block: InTransit) -> None:
-        """A leader has sent it before anybody asked. Raises FormatError."""
-        body = body_of(block)
-        self._bodies.put(body.header.hash(), body)
-        self._proving.proposed(body.header, body.signature)
+    def pushed(self, block: OfferedBlock) -> None:
+        """A leader has sent it before anybody asked."""
+        self._bodies.put(block.header.hash(), block)
+        self._proving.proposed(block.header, block.signature)
 
-    def read(self, raw: bytes) -> Body | None:
+    def read(self, raw: bytes) -> OfferedBlock | None:
         """A small block that rode on a message of the leader; None for a malformed one."""
         genesis = self._genesis
         try:
@@ -50,19 +40,19 @@ class Intake:
             self._log.warning("a block on a message is malformed: {}", error)
             return None
         self._proving.proposed(block.header, block.signature)
-        return Body(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
+        return OfferedBlock(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
 
-    async def commit_proven(self, agreement: Agreement, blocks: list[InTransit]) -> list[dict[str, object]]:
+    async def commit_proven(
+        self, agreement: Agreement, blocks: list[OfferedBlock]
+    ) -> list[dict[str, object]]:
         """See `Consensus.validate_blocks`."""
         outcomes = []
         for block in blocks:
-            body = body_of(block)
-            if not body.certificate and len(self._genesis.members) > 1:
-                raise ValueError(f"block {body.header.height}: only what has a certificate is taken")
-            parts, count = (body.rows, body.payloads), body.header.transaction_count
-            work = Work(
-                parts, count, header=body.header, signature=body.signature, certificate=body.certificate
-            )
+            header, certificate = block.header, block.certificate
+            if not certificate and len(self._genesis.members) > 1:
+                raise ValueError(f"block {header.height}: only what has a certificate is taken")
+            parts, count = (block.rows, block.payloads), header.transaction_count
+            work = Work(parts, count, header=header, signature=block.signature, certificate=certificate)
             outcomes.append(await agreement.submit_proven(work))
         results: list[dict[str, object]] = []
         ends = await asyncio.gather(*outcomes, return_exceptions=True)
@@ -70,7 +60,7 @@ class Intake:
             if isinstance(outcome, Header):
                 results.append({"height": outcome.height, "hash": outcome.hash().hex()})
             elif isinstance(outcome, BlockRefusedError):
-                if outcome.misplaced or not block[2]:
+                if outcome.misplaced or not block.certificate:
                     self._log.warning("{}", outcome)
                 else:
                     agreement.halt(f"a certified block is not valid here: {outcome}")

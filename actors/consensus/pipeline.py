@@ -33,6 +33,7 @@ from actors.ledger.block_time import time_of_block
 from actors.ledger.rows import Batch, concatenate
 from actors.ledger.succession import Parent, succession_fault
 from actors.ledger.verdict import Verdict
+from actors.storage.interface import Execute, Executed
 
 
 class Stages(Protocol):
@@ -40,17 +41,7 @@ class Stages(Protocol):
 
     async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]: ...
 
-    async def execute(
-        self,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        sealed: bytes,
-        parts: Sequence[Any],
-    ) -> dict[str, Any]:
-        """sealed: header and signature of a block of others, b"" for one of ours."""
-        ...
+    async def execute(self, request: Execute, parts: Sequence[Any]) -> Executed: ...
 
     async def rollback(self, height: int) -> None: ...
 
@@ -101,7 +92,7 @@ class Work:
     on_executed: Callable[[NDArray[np.uint8]], None] | None = None
     generation: int = 0
     height: int = 0
-    execution: dict[str, Any] = field(default_factory=dict)
+    execution: Executed = field(init=False, repr=False)
     verified: asyncio.Task[NDArray[np.bool_]] | None = None
     done: asyncio.Future[Header | None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -247,19 +238,19 @@ class Pipeline:
             began = self._clock_us()
             proposer = self._proposer if work.header is None else work.header.proposer
             sealed = b"" if work.header is None else work.header.encode() + work.signature
-            work.execution = await self._stages.execute(
-                work.height, work.header is not None, proposer, work.order, sealed, work.parts
-            )
+            strict = work.header is not None
+            request = Execute(work.height, strict, proposer, work.order, sealed)
+            work.execution = done = await self._stages.execute(request, work.parts)
             self._times.add("execute", self._clock_us() - began, work.count)
-            for stage, elapsed_us in work.execution["stages_us"].items():
+            for stage, elapsed_us in done.stages_us.items():
                 self._times.add(stage, elapsed_us, work.count)
             if work.on_executed is not None:
-                work.on_executed(work.execution["verdicts"])
-            if work.header is None and work.execution["count"] == 0:
+                work.on_executed(done.verdicts)
+            if work.header is None and done.count == 0:
                 await self._stages.rollback(self._executed_height)
                 self._finish(work, header=None)
                 return
-            if work.header is None or not work.execution["verdicts"].any():
+            if work.header is None or not done.verdicts.any():
                 self._executed_height = work.height
         await self._to_join.put(work)
 
@@ -284,18 +275,18 @@ class Pipeline:
         execution, kept = work.execution, work.order
         if kept is None:
             raise ValueError("a proposal needs an order")
-        if execution["count"] != work.count:
-            kept = kept[execution["verdicts"] == Verdict.OK]
+        if execution.count != work.count:
+            kept = kept[execution.verdicts == Verdict.OK]
         header = Header(
             height=work.height,
             term=self._own_term,
             time_ms=time_of_block(self._wall_ms(), self._parent_ms),
-            transaction_count=execution["count"],
-            payload_bytes=execution["payload_bytes"],
+            transaction_count=execution.count,
+            payload_bytes=execution.payload_bytes,
             parent_hash=self._parent,
-            transaction_root=execution["transaction_root"],
-            state_root=execution["state_root"],
-            receipts_root=execution["receipts_root"],
+            transaction_root=execution.transaction_root,
+            state_root=execution.state_root,
+            receipts_root=execution.receipts_root,
             proposer=self._proposer,
         )
         batch, signature = work.taken(kept), self._stages.seal(header)
@@ -308,17 +299,17 @@ class Pipeline:
         if header is None or work.verified is None:
             raise ValueError("a block to validate needs its header, and its signatures under way")
         self._compare_links(header)
-        failed = np.flatnonzero(execution["verdicts"])
+        failed = np.flatnonzero(execution.verdicts)
         if len(failed):
             row = int(failed[0])
-            raise self._refusal(header, Verdict(int(execution["verdicts"][row])).name.lower(), row)
-        counts = execution["count"], execution["payload_bytes"]
+            raise self._refusal(header, Verdict(int(execution.verdicts[row])).name.lower(), row)
+        counts = execution.count, execution.payload_bytes
         if (header.transaction_count, header.payload_bytes) != counts:
             raise self._refusal(
                 header, f"counts say {header.transaction_count} rows, the body has {counts[0]}"
             )
         for name in ("transaction_root", "state_root", "receipts_root"):
-            said, computed = getattr(header, name), execution[name]
+            said, computed = getattr(header, name), getattr(execution, name)
             if said != computed:
                 raise self._refusal(header, f"{name} is {said.hex()}, computed {computed.hex()}")
         bad = np.flatnonzero(~await work.verified)

@@ -12,18 +12,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.consensus.pipeline import Sealed
+from actors.faces import PeerFace
 from actors.ledger.block import Header, sign_proposal
+from actors.ledger.channels import CERTIFICATE_CHANNEL, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.delta import NO_HEAD, ChainHead
 from actors.ledger.signing import Signer
+from actors.storage.interface import BlockStore, Commit, Execute, Executed, LogRecord, Persist, StorageFace
 
 SEEK_TIMEOUT_S = 5.0
-RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL = "raft", "certificate", "clock"
-CHANGE_METHOD = "change_member"
 
 
 class Gate:
@@ -60,58 +62,23 @@ class Gate:
             self._open.set()
 
 
-class Store(Protocol):
-    """What executes and becomes durable on the way of every block; see `actors/storage/calls.py`.
-
-    rows: how many rows the block has, which decides the way the call takes.
-    """
-
-    async def execute(
-        self,
-        epoch: int,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        sealed: bytes,
-        parts: Sequence[Any],
-    ) -> dict[str, Any]: ...
-
-    async def persist(
-        self,
-        epoch: int,
-        height: int,
-        header: bytes,
-        signature: bytes,
-        certificate: bytes,
-        record: Any,
-        rows: int,
-    ) -> Any: ...
-
-    async def commit(self, epoch: int, height: int, certificate: bytes, sync: bool, rows: int) -> Any: ...
-
-    async def append_record(self, epoch: int, record: Any) -> None: ...
-
-
 @dataclass(slots=True)
 class NodePorts:
     """Storage, Validators and the wire of one node.
 
-    storage is the actor's handle, store its calls for blocks. peer() answers the Peer's handle, or None while
-    there is none. to_record makes Storage's record of what the engine wants kept, which nobody else reads.
+    storage is the actor, store its calls for blocks. peer() answers the Peer, or None while there is none.
     published(header, digest, delta) tells the node's actors, after `head` has come to the block. network is
     the genesis hash. say(batch) sends to the Peer by a line, if there is one. others() are the members to
     send to.
     """
 
-    storage: Any
-    store: Store
+    storage: StorageFace
+    store: BlockStore
     pool: Any
     signer: Signer
     network: bytes
-    peer: Callable[[], Any]
+    peer: Callable[[], PeerFace | None]
     say: Callable[[list[tuple[bytes, str, bytes]]], bool]
-    to_record: Callable[[Any], Any]
     published: Callable[[Header, bytes, Any], Awaitable[None]]
     others: Callable[[], list[bytes]]
     add_proof: Callable[[bytes, Header, bytes], None]
@@ -119,7 +86,7 @@ class NodePorts:
     unreachable: tuple[type[Exception], ...]
     epoch: int = 0
     gate: Gate = field(default_factory=Gate)
-    head: dict[str, Any] = field(default_factory=dict)
+    head: ChainHead = NO_HEAD
     persist_stage: Callable[[Sealed], Awaitable[None]] | None = None
     _headers: dict[int, Header] = field(default_factory=dict)
 
@@ -130,21 +97,13 @@ class NodePorts:
         verdicts: NDArray[np.bool_] = await self.pool.verify(parts[0], count)
         return verdicts
 
-    async def execute(
-        self,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        sealed: bytes,
-        parts: Sequence[Any],
-    ) -> dict[str, Any]:
+    async def execute(self, request: Execute, parts: Sequence[Any]) -> Executed:
         """Execute on Storage's state."""
-        return await self.store.execute(self.epoch, height, strict, proposer, order, sealed, parts)
+        return await self.store.execute(self.epoch, request, parts)
 
     async def rollback(self, height: int) -> None:
         """Undo what was executed above a height."""
-        await self.storage.rollback.remote(self.epoch, height)
+        await self.storage.rollback(self.epoch, height)
 
     def seal(self, header: Header) -> bytes:
         """The proposer's signature."""
@@ -171,15 +130,15 @@ class NodePorts:
     def _tell(self, batch: list[tuple[bytes, str, bytes]]) -> None:
         """By the line, or through Ray while there is none."""
         if not self.say(batch) and (peer := self.peer()) is not None:
-            peer.send.remote(batch, "consensus")
+            peer.send(batch, "consensus")
 
     def push(self, sealed: Sealed) -> None:
         """A block of ours to all other members, by reference from Storage to Peer."""
         peer, others = self.peer(), self.others()
         if peer is not None and others:
             header = sealed.header
-            body = self.storage.sealed_block.remote(header.height, header.encode(), sealed.signature)
-            peer.push_block.remote(others, body)
+            body = self.storage.sealed_block(header.height, header.encode(), sealed.signature)
+            peer.push_block(others, body)
 
     def announce(self, header: Header, certificate: bytes) -> None:
         """A certificate to all other members, with the header that it proves."""
@@ -191,44 +150,38 @@ class NodePorts:
         if others := self.others():
             self._tell([(identity, CLOCK_CHANNEL, body) for identity in others])
 
-    async def write(self, sealed: Sealed | None, certificate: bytes, record: Any | None) -> Any:
+    async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord | None) -> Any:
         """One synced write of a block and a record, or of one of them."""
         if sealed is None:
-            async with self.gate.passing():
-                await self.store.append_record(self.epoch, self.to_record(record))
+            if record is not None:
+                async with self.gate.passing():
+                    await self.store.append_record(self.epoch, record)
             return None
         self._headers[sealed.header.height] = sealed.header
-        return await self._persist(sealed, certificate, None if record is None else self.to_record(record))
+        return await self._persist(sealed, certificate, record)
 
-    async def _persist(self, sealed: Sealed, certificate: bytes, record: Any) -> Any:
+    async def _persist(self, sealed: Sealed, certificate: bytes, record: LogRecord | None) -> Any:
         header = sealed.header
-        rows = header.transaction_count
-        return await self.store.persist(
-            self.epoch, header.height, header.encode(), sealed.signature, certificate, record, rows
-        )
+        request = Persist(header.height, header.encode(), sealed.signature, certificate, record)
+        return await self.store.persist(self.epoch, request, header.transaction_count)
 
     async def commit(self, height: int, certificate: bytes) -> Any:
         """Mark a durable block as committed."""
         rows = self._headers[height].transaction_count
         async with self.gate.passing():
-            return await self.store.commit(self.epoch, height, certificate, False, rows)
+            return await self.store.commit(self.epoch, Commit(height, certificate, sync=False), rows)
 
-    async def compact(self, record: Any) -> None:
+    async def compact(self, record: LogRecord) -> None:
         """Drop the log's oldest entries from the disk."""
         async with self.gate.passing():
-            await self.storage.compact_log.remote(self.epoch, record.snapshot, record.base_index, record.base)
+            await self.storage.compact_log(self.epoch, record)
 
     async def publish(self, height: int, digest: bytes, delta: Any) -> None:
         """Bookkeeping and publication of a final block."""
         await self._publish(self._headers.pop(height), digest, delta)
 
     async def _publish(self, header: Header, digest: bytes, delta: Any) -> None:
-        self.head = {
-            "height": header.height,
-            "hash": digest.hex(),
-            "state_root": header.state_root.hex(),
-            "time_ms": header.time_ms,
-        }
+        self.head = ChainHead(header.height, digest, header.state_root, header.time_ms)
         await self.published(header, digest, delta)
 
     def remember(self, header: Header) -> None:
@@ -242,7 +195,7 @@ class NodePorts:
             await asyncio.sleep(0.1)
             return
         try:
-            asked = peer.ask_proofs.remote(self.others(), header.height, header.hash())
+            asked = peer.ask_proofs(self.others(), header.height, header.hash())
             for identity, answer in await asked:
                 self.add_proof(identity, header, answer)
         except self.unreachable:
@@ -255,7 +208,7 @@ class NodePorts:
             return
         try:
             async with asyncio.timeout(SEEK_TIMEOUT_S):
-                for sealed_header in await peer.ask_headers.remote(self.others(), max(height, 1), 2):
+                for sealed_header in await peer.ask_headers(self.others(), max(height, 1), 2):
                     self.show(sealed_header)
         except self.unreachable:
             return

@@ -17,21 +17,24 @@ from typing import Any
 
 from ray.exceptions import RayActorError, RayError
 
+from actors.faces import ConsensusFace, MempoolFace, PeerFace, remote
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.edge import exposed_without_keys
 from actors.gateway.limits import KeyFile
 from actors.gateway.membership import Membership
-from actors.gateway.neighbours import Neighbours
+from actors.gateway.neighbours import Health, Neighbours
 from actors.gateway.server import HttpServer, bind_kept, read_tls
 from actors.gateway.service import Service
 from actors.kernels import select
 from actors.kernels.interface import Choice
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.sdk.answers import network_mark
 from actors.settings import GatewaySettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
+from actors.storage.interface import StorageFace
 
 DROPS_PAUSE_S, DROPS_WAIT_S = 0.25, 10.0
 KEYS_LOOK_S = 1.0
@@ -39,49 +42,36 @@ OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concu
 
 
 class _Calls:
-    """Calls of one actor handle, with Ray's errors turned into UnavailableError."""
+    """An actor's face whose calls are coroutines, with Ray's errors turned into UnavailableError.
+
+    A method that returns several things answers all of them.
+    """
 
     def __init__(self, name: str, handle: Any, log: Any) -> None:
-        self._name, self._handle, self._log = name, handle, log
+        self._name, self._face, self._log = name, remote(handle), log
 
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """The answer, or all answers of a method that returns several. Raises UnavailableError."""
-        try:
-            answer = getattr(self._handle, method).remote(*arguments)
-            return await (asyncio.gather(*answer) if isinstance(answer, list) else answer)
-        except RayError as error:
-            if not isinstance(error, RayActorError):
-                self._log.error("{}.{} failed: {}", self._name, method, error)
-            raise UnavailableError(self._name) from error
-
-    def method(self, method: str) -> Any:
-        """One method as a plain async function; the core's protocols say its types."""
-
+    def __getattr__(self, method: str) -> Any:
         async def call(*arguments: Any) -> Any:
-            return await self.call(method, *arguments)
+            try:
+                answer = getattr(self._face, method)(*arguments)
+                return await (asyncio.gather(*answer) if isinstance(answer, list) else answer)
+            except RayError as error:
+                if not isinstance(error, RayActorError):
+                    self._log.error("{}.{} failed: {}", self._name, method, error)
+                raise UnavailableError(self._name) from error
 
         return call
+
+
+def _reachable(name: str, handle: Any, log: Any) -> Any:
+    """The face of an actor; who asks names the face's type."""
+    return _Calls(name, handle, log)
 
 
 def _allow_open_files() -> None:
     """As many open files as the system lets this process have: each connection is one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-class _Storage:
-    """`StorageReads` over the Storage handle."""
-
-    def __init__(self, calls: _Calls) -> None:
-        self.head = calls.method("head")
-        self.account = calls.method("account")
-        self.block = calls.method("block")
-        self.certificate = calls.method("certificate")
-        self.receipts = calls.method("receipts")
-        self.locate = calls.method("locate")
-        self.transaction = calls.method("transaction")
-        self.inclusion_proof = calls.method("inclusion_proof")
-        self.state_proof = calls.method("state_proof")
 
 
 class _ForwardedLogs(logging.Handler):
@@ -116,42 +106,43 @@ class Gateway(Shell):
         _allow_open_files()
         server_log = logging.getLogger("uvicorn")
         server_log.handlers, server_log.propagate = [_ForwardedLogs(log)], False
-        self._shards = [_Calls(f"mempool shard {i}", shard, log) for i, shard in enumerate(shards)]
+        self._shards: list[MempoolFace] = [
+            _reachable(f"mempool shard {i}", shard, log) for i, shard in enumerate(shards)
+        ]
         self._watchers: list[asyncio.Task[None]] = []
-        replica = _Calls("consensus", consensus, log)
+        replica: ConsensusFace = _reachable("consensus", consensus, log)
+        reads: StorageFace = _reachable("storage", storage, log)
         self._service = Service(
             settings,
             genesis,
-            [shard.method("admit") for shard in self._shards],
-            _Storage(_Calls("storage", storage, log)),
-            replica.method("status"),
+            [shard.admit for shard in self._shards],
+            reads,
+            replica.status,
             secrets.randbits(128),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
-            self._neighbours({"storage": storage, "consensus": consensus, "peer": peer}),
-            replica.method("read_index"),
-            members=replica.method("members"),
-            pending=[shard.method("pending") for shard in self._shards],
+            self._neighbours(reads, replica, _reachable("peer", peer, log)),
+            replica.read_index,
+            members=replica.members,
+            pending=[shard.pending for shard in self._shards],
         )
         if refusal := exposed_without_keys(settings):
             raise ValueError(refusal)
         self._key_file = KeyFile(Path(settings.api_keys_file)) if settings.api_keys_file else None
         self._keys_problem = ""
         keys = self._key_file.changed() if self._key_file else None
-        membership = Membership(replica.method("members"), replica.method("change_member"))
+        membership = Membership(replica.members, replica.change_member)
         self._app = create_app(self._service, self._report, settings, keys, membership)
         self._tls = read_tls(settings.tls_certificate_file, settings.tls_key_file)
         self._serving: asyncio.Task[HttpServer] | None = None
         with contextlib.suppress(RuntimeError):
             self._serve_once()
 
-    def _neighbours(self, handles: dict[str, Any]) -> Neighbours:
-        calls = {name: _Calls(name, handle, self.log) for name, handle in handles.items()}
-        calls |= {f"mempool-{number}": shard for number, shard in enumerate(self._shards)}
-        health = {name: call.method("health") for name, call in calls.items()}
+    def _neighbours(self, storage: StorageFace, consensus: ConsensusFace, peer: PeerFace) -> Neighbours:
+        health: dict[str, Health] = {"storage": storage.health, "consensus": consensus.health}
+        health["peer"] = peer.health
+        health |= {f"mempool-{number}": shard.health for number, shard in enumerate(self._shards)}
         health[f"gateway-{self._number}"] = self.health
-        return Neighbours(
-            health, calls["peer"].method("peers"), calls["consensus"].method("scale_validators")
-        )
+        return Neighbours(health, peer.peers, consensus.scale_validators)
 
     def _report(self, what: str, error: Exception) -> None:
         self.log.opt(exception=error).error("{} failed", what)
@@ -192,7 +183,7 @@ class Gateway(Shell):
             raise
         return {"url": server.url}
 
-    async def _watch_drops(self, number: int, shard: _Calls) -> None:
+    async def _watch_drops(self, number: int, shard: Any) -> None:
         """Have a shard say which accepted rows it gave up, as soon as there are some, and end their waits.
 
         Asked also while nobody waits: an old drop must not end the wait of a later submission of the row. One
@@ -201,7 +192,7 @@ class Gateway(Shell):
         since = 0
         while True:
             try:
-                since, ids, verdicts = await shard.call("dropped", since, DROPS_WAIT_S)
+                since, ids, verdicts = await shard.dropped(since, DROPS_WAIT_S)
             except UnavailableError:
                 await self._service.shard_died(number)
             else:
@@ -228,8 +219,8 @@ class Gateway(Shell):
         if isinstance(error, Exception):
             self._report("a watcher of the gateway", error)
 
-    async def committed(self, delta: dict[str, Any]) -> None:
-        """A block is final. Takes Storage's delta; any order, and twice, is fine."""
+    async def committed(self, delta: Delta) -> None:
+        """A block is final. Any order, and twice, is fine."""
         self._service.committed(delta)
         self._app.events.published(delta)
 

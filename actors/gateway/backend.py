@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.delta import AccountState, ChainHead
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch
 
@@ -95,7 +96,7 @@ class Submission:
 class Backend(Protocol):
     """The node, as the HTTP face sees it. Every call may raise UnavailableError or BusyError.
 
-    `source` is who hands transactions in, as the mempool ranks them: "known:NAME", "anonymous:ADDRESS".
+    `source` is who hands transactions in, named as `ledger/source.py` says.
 
     Records are plain dictionaries with the keys that Storage documents; `None` means there is no such thing.
     """
@@ -115,7 +116,7 @@ class Backend(Protocol):
 
     async def pending(self, key: bytes) -> dict[str, Any]: ...
 
-    async def account(self, key: bytes, linearizable: bool = False) -> dict[str, Any]: ...
+    async def account(self, key: bytes, linearizable: bool = False) -> AccountState: ...
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None: ...
 
@@ -129,7 +130,7 @@ class Backend(Protocol):
 
     async def certificate(self, height: int) -> bytes | None: ...
 
-    async def head(self) -> dict[str, Any]: ...
+    async def head(self) -> ChainHead: ...
 
     async def committed_height(self) -> int: ...
 

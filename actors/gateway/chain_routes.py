@@ -24,6 +24,7 @@ from actors.gateway.problem import ProblemError
 from actors.gateway.roles import Role, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES, decode_block, decode_header
+from actors.ledger.delta import AccountState
 
 PAGE_TRANSACTIONS_MAX = 500
 PAGE_HEADERS_MAX = 100
@@ -52,7 +53,7 @@ _BINARY: dict[int | str, dict[str, Any]] = {
 
 
 async def _height(backend: Backend, height: str) -> int:
-    return int((await backend.head())["height"]) if height == "latest" else int(height)
+    return (await backend.head()).height if height == "latest" else int(height)
 
 
 async def _block_bytes(backend: Backend, height: str) -> bytes:
@@ -105,11 +106,11 @@ def chain_routes(backend: Backend) -> APIRouter:
         key: AccountKey, height: AccountHeight = "latest", consistency: Consistency = "bounded"
     ) -> Response:
         if height == "latest":
-            record = await backend.account(bytes.fromhex(key), consistency == "linearizable")
+            account = await backend.account(bytes.fromhex(key), consistency == "linearizable")
         else:
             proven = await proven_account(backend, key, height)
-            record = {field: proven[field] for field in ("nonce", "balance", "height")}
-        return json_response({"key": key.lower(), **render.plain(record)})
+            account = AccountState(proven["nonce"], proven["balance"], proven["height"])
+        return json_response({"key": key.lower(), **render.plain(account)})
 
     @router.get(
         "/accounts/{key}/pending",
@@ -135,7 +136,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_HEADERS_MAX)] = 20,
     ) -> Response:
-        head = int((await backend.head())["height"])
+        head = (await backend.head()).height
         newest = head if before is None else min(head, before - 1)
         heights = range(newest, max(0, newest - limit), -1)
         headers = []

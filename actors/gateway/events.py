@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.kernels.multilinear import MultilinearHash
+from actors.ledger.delta import Delta
 
 PENDING_MAX = 100
 FACTS_KEPT = 256
@@ -155,13 +155,13 @@ class EventHub:
         """What the delta of a recent block said."""
         return self._facts.get(height)
 
-    def publish(self, delta: dict[str, Any]) -> list[Subscription]:
+    def publish(self, delta: Delta) -> list[Subscription]:
         """Take a block's delta; the subscriptions that have something to send now.
 
         Heights may be skipped or come late: a skipped one is offered when a higher one comes, once.
         """
-        height = int(delta["height"])
-        facts = self._read(height, delta)
+        height = delta.height
+        facts = self._read(delta)
         self._facts[height] = facts
         while len(self._facts) > FACTS_KEPT:
             self._facts.popitem(last=False)
@@ -177,15 +177,14 @@ class EventHub:
             self.lagged += subscription.offer(height)
         return list(woken | concerned)
 
-    def _read(self, height: int, delta: dict[str, Any]) -> BlockFacts:
-        keys = np.asarray(delta["keys"])
+    def _read(self, delta: Delta) -> BlockFacts:
+        keys = delta.keys
         touched = {
-            key: (int(delta["nonces"][at]), balance) if (balance := int(delta["balances"][at])) else (0, 0)
+            key: (int(delta.nonces[at]), balance) if (balance := int(delta.balances[at])) else (0, 0)
             for at in self._candidates(keys).tolist()
             if (key := keys[at].tobytes()) in self._watchers
         }
-        digest, root = bytes(delta["hash"]), bytes(delta["state_root"])
-        return BlockFacts(height, digest, root, int(delta["time_ms"]), len(delta["ids"]), touched)
+        return BlockFacts(delta.height, delta.hash, delta.state_root, delta.time_ms, len(delta.ids), touched)
 
     def _candidates(self, keys: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Rows of (m, 32) keys whose hash is that of a watched key."""

@@ -21,14 +21,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 import numpy as np
 
 from actors.gateway import render
-from actors.gateway.backend import BusyError, UnavailableError
+from actors.gateway.backend import Backend, BusyError, UnavailableError
 from actors.gateway.body import Receive, Report, Scope, Send, refuse_stream
 from actors.gateway.events import BlockFacts, EventHub, Subscription, Topics
 from actors.gateway.problem import ProblemError, of_error
@@ -36,7 +36,7 @@ from actors.gateway.roles import CALLER_KEY, Role, needs
 from actors.gateway.shares import ClientShares, FairTurns
 from actors.gateway.streams import REVOKED
 from actors.ledger.block import Block, Header, decode_block
-from actors.ledger.genesis import Genesis
+from actors.ledger.delta import AccountState, Delta
 
 EVENTS_PATH = "/v1/events"
 KEYS_MAX = 64
@@ -58,27 +58,11 @@ class _TooFarAheadError(Exception):
     """The subscriber asks for what this node will not have for long."""
 
 
-class EventSource(Protocol):
-    """What the stream reads of the node behind it."""
-
-    @property
-    def genesis(self) -> Genesis: ...
-
-    @property
-    def hash_seed(self) -> int: ...
-
-    async def head(self) -> dict[str, Any]: ...
-
-    async def account(self, key: bytes) -> dict[str, Any]: ...
-
-    async def block(self, height: int) -> bytes | None: ...
-
-
 @needs(Role.READ)
 class EventsRoute:
     """The ASGI application of the stream. `published` is called with every delta."""
 
-    def __init__(self, source: EventSource, report: Report, subscribers_max: int) -> None:
+    def __init__(self, source: Backend, report: Report, subscribers_max: int) -> None:
         self._source, self._report = source, report
         self.hub = EventHub(source.hash_seed)
         self._shares = ClientShares("event streams", subscribers_max)
@@ -94,7 +78,7 @@ class EventsRoute:
         """Open streams."""
         return self._shares.held
 
-    def published(self, delta: dict[str, Any]) -> None:
+    def published(self, delta: Delta) -> None:
         """A block is final: wake whom it concerns."""
         for subscription in self.hub.publish(delta):
             self._wakes[subscription].set()
@@ -164,7 +148,7 @@ class EventsRoute:
     async def _messages(
         self, topics: Topics, resume_height: int | None, client: str
     ) -> AsyncIterator[Message | str]:
-        head = int((await self._source.head())["height"])
+        head = (await self._source.head()).height
         yield {"type": "hello", "height": head, "chain_id": self._source.genesis.hash().hex()}
         next_height = head + 1
         if resume_height is not None:
@@ -182,7 +166,7 @@ class EventsRoute:
             next_height += 1
         with self._subscribed(topics, next_height - 1) as (subscription, wake):
             for key in sorted(topics.keys):
-                yield {"type": "state", "key": key.hex(), **await self._source.account(key)}
+                yield _state_message(key, await self._source.account(key))
             while True:
                 await wake.wait()
                 wake.clear()
@@ -237,7 +221,7 @@ class EventsRoute:
                 messages.append({"type": "state", "key": key.hex(), **state})
         elif block is not None:
             for key in sorted(topics.keys & _touched(block)):
-                messages.append({"type": "state", "key": key.hex(), **await self._source.account(key)})
+                messages.append(_state_message(key, await self._source.account(key)))
         return messages
 
     def _block_text(self, facts: BlockFacts) -> str:
@@ -307,6 +291,10 @@ def _block_message(facts: BlockFacts) -> Message:
         "time_ms": facts.time_ms,
         "transactions": facts.transactions,
     }
+
+
+def _state_message(key: bytes, account: AccountState) -> Message:
+    return {"type": "state", "key": key.hex(), **msgspec.structs.asdict(account)}
 
 
 def _header_message(header: Header) -> Message:

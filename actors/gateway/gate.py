@@ -44,11 +44,11 @@ from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.roles import CALLER_KEY, TURNS_KEY, Caller, Role
 from actors.gateway.shares import ClientShares, FairTurns
 from actors.gateway.streams import KeyedStreams
+from actors.ledger.source import client_source
 from actors.settings import GatewaySettings
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-SOURCE_CHARS_MAX = 128  # the mempool's bound of a source's name
 LIGHT_READS_MAX = 256
 OUTGOING_BYTES_MAX = 256 << 20
 STALE_CHARS_MAX = 200
@@ -202,8 +202,9 @@ class Gate:
         caller = self._caller(scope, headers, origin)
         client = caller.client
         self._enter(client)
-        source = f"known:{client.removeprefix('key:')}" if caller.key else f"anonymous:{client}"
-        scope[SOURCE_KEY] = source[:SOURCE_CHARS_MAX]
+        scope[SOURCE_KEY] = client_source(
+            client.removeprefix("key:") if caller.key else client, bool(caller.key)
+        )
         scope[CALLER_KEY], scope[TURNS_KEY] = caller, self.turns
         try:
             await self._cached(scope, headers, receive, send)

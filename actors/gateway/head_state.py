@@ -15,43 +15,27 @@ sum, KNOWN_MAX accounts that were read; the oldest leave first, and what is not 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.kernels.multilinear import MultilinearHash
+from actors.ledger.delta import AccountState, AccountStates
 
 RUN_MAX = 256
 ROWS_MAX = 500_000
 KNOWN_MAX = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class AccountState:
-    """An account at a height; zeros where there is none."""
-
-    nonce: int
-    balance: int
-    height: int
-
-
-class _Delta:
+class _Changed:
     """The accounts that one block changed."""
 
-    def __init__(
-        self,
-        hashes: NDArray[np.uint32],
-        keys: NDArray[np.uint8],
-        nonces: NDArray[Any],
-        balances: NDArray[Any],
-    ) -> None:
+    def __init__(self, hashes: NDArray[np.uint32], accounts: AccountStates) -> None:
         # Copies: a reference to what came would hold the whole message.
         self._hashes = hashes
         # A removed account has the nonce after its last one there, for mempools; to readers it is not there.
-        self._nonces = np.where(np.asarray(balances) == 0, 0, nonces)
-        self._keys, self._balances = np.array(keys), np.array(balances)
+        self._nonces = np.where(accounts.balances == 0, 0, accounts.nonces)
+        self._keys, self._balances = np.array(accounts.keys), np.array(accounts.balances)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -75,24 +59,23 @@ class HeadState:
     ) -> None:
         self._hash = MultilinearHash(seed)
         self._run_max, self._rows_max, self._known_max = run_max, rows_max, known_max
-        self._run: deque[_Delta] = deque()
+        self._run: deque[_Changed] = deque()
         self._rows = 0
         self._known: OrderedDict[bytes, AccountState] = OrderedDict()
         self.top: int | None = None
         self.hits = self.misses = 0
 
-    def published(
-        self, height: int, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]
-    ) -> None:
-        """A block is final. keys: (m, 32) uint8; nonces, balances: (m,). Heights below the top are known."""
+    def published(self, accounts: AccountStates) -> None:
+        """A block is final, with these accounts changed. Heights below the top are known."""
+        height = accounts.height
         if self.top is not None and height <= self.top:
             return
         if self.top is None or height > self.top + 1:
             self._run.clear()
             self._rows = 0
-        delta = _Delta(self._hash(keys), keys, nonces, balances)
-        self._run.append(delta)
-        self._rows += len(delta)
+        changed = _Changed(self._hash(accounts.keys), accounts)
+        self._run.append(changed)
+        self._rows += len(changed)
         self.top = height
         while len(self._run) > self._run_max or (self._rows > self._rows_max and self._run):
             self._rows -= len(self._run.popleft())

@@ -5,7 +5,7 @@ Consensus decides; a change that its rules refuse is a conflict (409) that says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -33,8 +33,8 @@ READMIT_RISK = (
 class Membership:
     """Consensus as plain calls: its rows, one a member, and a change of one member by name."""
 
-    rows: Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]]
-    change: Callable[[str, str], Coroutine[Any, Any, dict[str, Any]]]
+    rows: Callable[[], Awaitable[list[dict[str, Any]]]]
+    change: Callable[[str, str], Awaitable[dict[str, Any]]]
 
 
 class ReplicaOut(MemberOut):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from actors.gateway.backend import UnavailableError
 
 ANSWER_TIMEOUT_S = 2.0
-Health = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
-Peers = Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]]
-Scale = Callable[[int], Coroutine[Any, Any, dict[str, Any]]]
+Health = Callable[[], Awaitable[dict[str, Any]]]
+Peers = Callable[[], Awaitable[list[dict[str, Any]]]]
+Scale = Callable[[int], Awaitable[dict[str, Any]]]
 
 
 class Neighbours:

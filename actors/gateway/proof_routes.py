@@ -55,7 +55,7 @@ def proof_routes(backend: Backend) -> APIRouter:
     )
     @needs(Role.READ)
     async def header(height: BlockHeight) -> Response:
-        wanted = int((await backend.head())["height"]) if height == "latest" else int(height)
+        wanted = (await backend.head()).height if height == "latest" else int(height)
         block = await backend.block(wanted) if wanted else None
         certificate = await backend.certificate(wanted) if block is not None else None
         if block is None or certificate is None:

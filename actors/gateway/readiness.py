@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from actors.gateway.backend import BusyError, UnavailableError
@@ -24,7 +24,7 @@ PATIENCE_S = 3.0
 LAG_BLOCKS_MAX = 256
 REASON_CHARS_MAX = 300
 Facts = Mapping[str, Any]
-Ask = Callable[[], Coroutine[Any, Any, Any]]
+Ask = Callable[[], Awaitable[Any]]
 NOT_LOOKED = "this node is starting"
 
 

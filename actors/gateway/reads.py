@@ -10,39 +10,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from actors.gateway.backend import BusyError, UnavailableError
+from actors.ledger.delta import AccountState, ChainHead
+from actors.storage.interface import StorageFace
 
 READS_INFLIGHT_MAX = 512
 READ_TIMEOUT_S = 10.0
 CACHE_BYTES_MAX = 128 << 20
 HEIGHT_MAX = 2**63 - 1
 
-Fetch = Callable[[int], Coroutine[Any, Any, bytes | None]]
-
-
-class StorageReads(Protocol):
-    """The reads of Storage. Each raises UnavailableError when Storage does not answer."""
-
-    async def head(self) -> dict[str, Any]: ...
-
-    async def account(self, key: bytes) -> dict[str, Any]: ...
-
-    async def block(self, height: int) -> bytes | None: ...
-
-    async def certificate(self, height: int) -> bytes | None: ...
-
-    async def receipts(self, height: int) -> bytes | None: ...
-
-    async def locate(self, tx_id: bytes) -> dict[str, Any] | None: ...
-
-    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None: ...
-
-    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None: ...
-
-    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]: ...
+Fetch = Callable[[int], Awaitable[bytes | None]]
+T = TypeVar("T")
 
 
 class FinalCache:
@@ -82,18 +63,18 @@ class SharedCalls:
     """Callers that ask for the same thing at the same time share one call."""
 
     def __init__(self) -> None:
-        self._open: dict[object, asyncio.Task[Any]] = {}
+        self._open: dict[object, asyncio.Future[Any]] = {}
 
-    async def call(self, key: object, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def call(self, key: object, start: Callable[[], Awaitable[Any]]) -> Any:
         """Join the open call of `key`, or start one. One caller that goes away does not end it."""
         task = self._open.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(start())
+            task = asyncio.ensure_future(start())
             self._open[key] = task
             task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task)
 
-    def _ended(self, key: object, done: asyncio.Task[Any]) -> None:
+    def _ended(self, key: object, done: asyncio.Future[Any]) -> None:
         del self._open[key]
         if not done.cancelled():
             done.exception()  # Retrieved here, should every caller be gone.
@@ -102,36 +83,36 @@ class SharedCalls:
 class Reads:
     """Bounded, cached reads over one Storage."""
 
-    def __init__(self, storage: StorageReads, cache_blocks: int) -> None:
+    def __init__(self, storage: StorageFace, cache_blocks: int) -> None:
         self._storage = storage
         self.blocks, self.certificates = FinalCache(cache_blocks), FinalCache(cache_blocks)
         self._shared = SharedCalls()
         self.inflight = 0
 
-    async def head(self) -> dict[str, Any]:
+    async def head(self) -> ChainHead:
         """Storage's committed head."""
-        return await self._bounded(self._storage.head())
+        return await self._bounded(self._storage.head)
 
-    async def account(self, key: bytes) -> dict[str, Any]:
-        """nonce, balance, height."""
-        return await self._bounded(self._storage.account(key))
+    async def account(self, key: bytes) -> AccountState:
+        """An account at Storage's head."""
+        return await self._bounded(self._storage.account, key)
 
     async def locate(self, tx_id: bytes) -> dict[str, Any] | None:
         """Height and position of a committed transaction."""
-        return await self._bounded(self._storage.locate(tx_id))
+        return await self._bounded(self._storage.locate, tx_id)
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         """Row, payload, receipt, height and position."""
-        return await self._bounded(self._storage.transaction(tx_id))
+        return await self._bounded(self._storage.transaction, tx_id)
 
     async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
         """What proves that a transaction is in its block, and that the block is final."""
-        return await self._bounded(self._storage.inclusion_proof(tx_id))
+        return await self._bounded(self._storage.inclusion_proof, tx_id)
 
     async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
         """Proof of an account at a height, or which heights are `retained`."""
         bounded = None if height is None else min(height, HEIGHT_MAX)
-        return await self._bounded(self._storage.state_proof(key, bounded))
+        return await self._bounded(self._storage.state_proof, key, bounded)
 
     async def block(self, height: int) -> bytes | None:
         """Bytes of a committed block."""
@@ -143,16 +124,15 @@ class Reads:
 
     async def receipts(self, height: int) -> bytes | None:
         """Receipts of a committed block's transactions, 32 bytes each."""
-        return await self._bounded(self._storage.receipts(height)) if 0 < height <= HEIGHT_MAX else None
+        return await self._bounded(self._storage.receipts, height) if 0 < height <= HEIGHT_MAX else None
 
-    async def _bounded(self, call: Coroutine[Any, Any, Any]) -> Any:
+    async def _bounded(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         if self.inflight >= READS_INFLIGHT_MAX:
-            call.close()
             raise BusyError("reads of storage", READS_INFLIGHT_MAX)
         self.inflight += 1
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                return await call
+                return await read(*arguments)
         except TimeoutError:
             raise UnavailableError("storage") from None
         finally:
@@ -164,7 +144,7 @@ class Reads:
         key = (kind, height)
         if (known := cache.get(key)) is not None:
             return known
-        value = await self._shared.call(key, lambda: self._bounded(fetch(height)))
+        value = await self._shared.call(key, lambda: self._bounded(fetch, height))
         if value is not None:
             cache.put(key, value)
         return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,6 +127,8 @@ def certificate(height: int, data: bytes) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """A value of any actor's answer as JSON can carry it: bytes as hexadecimal, arrays as lists."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,19 +28,21 @@ from actors.gateway.backend import (
     Wait,
 )
 from actors.gateway.fates import Fates, Owner
-from actors.gateway.head_state import AccountState, HeadState
+from actors.gateway.head_state import HeadState
 from actors.gateway.neighbours import Neighbours
 from actors.gateway.readiness import Readiness
-from actors.gateway.reads import Reads, SharedCalls, StorageReads
+from actors.gateway.reads import Reads, SharedCalls
 from actors.gateway.submit import Admit, Gatherer, Origins, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
 from actors.ledger.block import decode_block
+from actors.ledger.delta import AccountState, ChainHead, Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.rows import Batch, shard_of
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
 from actors.sharing import Shares
+from actors.storage.interface import StorageFace
 
 ADMIT_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 5.0
@@ -63,14 +65,14 @@ class Service:
         settings: GatewaySettings,
         genesis: Genesis,
         shards: Sequence[Admit],
-        storage: StorageReads,
-        status: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
+        storage: StorageFace,
+        status: Callable[[], Awaitable[dict[str, Any]]],
         hash_seed: int,
         hash_rows: Hasher = sha256_rows,
         neighbours: Neighbours | None = None,
-        read_index: Callable[[], Coroutine[Any, Any, int]] | None = None,
+        read_index: Callable[[], Awaitable[int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        members: Callable[[], Coroutine[Any, Any, list[dict[str, Any]]]] | None = None,
+        members: Callable[[], Awaitable[list[dict[str, Any]]]] | None = None,
         pending: Sequence[Callable[[bytes], Awaitable[Any]]] = (),
     ) -> None:
         self.genesis, self.hash_seed = genesis, hash_seed
@@ -95,7 +97,7 @@ class Service:
         self._accounts = HeadState(hash_seed)
         self._staleness_max_s = settings.staleness_max_ms / 1000
         self._current_at_s = float("-inf")
-        self._head: dict[str, Any] | None = None
+        self._head: ChainHead | None = None
         self._expected: int | None = None  # the height whose delta should come next
         self._skipped: set[int] = set()
         self._catching_up: asyncio.Task[None] | None = None
@@ -204,13 +206,13 @@ class Service:
 
     # -- what the node publishes ------------------------------------------------------------------------
 
-    def committed(self, delta: Mapping[str, Any]) -> None:
+    def committed(self, delta: Delta) -> None:
         """A block is final: move the head, and answer whoever waits for its transactions.
 
-        delta: what Storage publishes. Any order of heights is fine, and so is the same height twice.
+        Any order of heights is fine, and so is the same height twice.
         """
-        height, ids = int(delta["height"]), np.asarray(delta["ids"])
-        self._accounts.published(height, delta["keys"], delta["nonces"], delta["balances"])
+        height = delta.height
+        self._accounts.published(delta)
         if height == self._accounts.top:
             self._current_at_s = self._clock()
         expected = self._expected
@@ -221,9 +223,9 @@ class Service:
             if self._catching_up is None:
                 self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
         self._expected = max(expected or 0, height + 1)
-        if self._head is None or height > self._head["height"]:
-            self._head = {"height": height, "hash": delta["hash"], "state_root": delta["state_root"]}
-        self._settle(height, ids)
+        if self._head is None or height > self._head.height:
+            self._head = ChainHead(height, delta.hash, delta.state_root, delta.time_ms)
+        self._settle(height, delta.ids)
 
     def dropped(self, ids: NDArray[np.uint8], verdicts: NDArray[np.uint8]) -> None:
         """Transactions left the mempool without a block; whoever waits for them gets these verdicts."""
@@ -277,7 +279,7 @@ class Service:
 
     async def _catch_up_with_head(self) -> None:
         """Settle every block that Storage has committed by now. Raises UnavailableError."""
-        height = int((await self._reads.head())["height"])
+        height = (await self._reads.head()).height
         expected = height + 1 - UNSEEN_HEIGHTS if self._expected is None else self._expected
         self._skipped.update(range(max(expected, height + 1 - SKIPPED_HEIGHTS_MAX, 1), height + 1))
         self._expected = max(expected, height + 1)
@@ -287,8 +289,8 @@ class Service:
 
     # -- reads ------------------------------------------------------------------------------------------
 
-    async def account(self, key: bytes, linearizable: bool = False) -> dict[str, Any]:
-        """Nonce and balance, and the committed height they are of; zeros where there is no account.
+    async def account(self, key: bytes, linearizable: bool = False) -> AccountState:
+        """An account, and the committed height that it is of.
 
         Bounded by default: as of a head that was news here at most `gateway.staleness_max_ms` ago.
         Linearizable: as of a height not below any that was committed anywhere before the call.
@@ -299,15 +301,14 @@ class Service:
         if now_s - self._current_at_s < self._staleness_max_s:
             known = self._accounts.get(key)
             if known is not None:
-                return {"nonce": known.nonce, "balance": known.balance, "height": known.height}
-        record = await self._reads.account(key)
-        self._learn(key, record, now_s)
-        return record
+                return known
+        account = await self._reads.account(key)
+        self._learn(key, account, now_s)
+        return account
 
-    def _learn(self, key: bytes, record: dict[str, Any], asked_s: float) -> None:
-        height = int(record["height"])
-        self._accounts.read_from_storage(key, AccountState(record["nonce"], record["balance"], height))
-        self._confirm(height, asked_s)
+    def _learn(self, key: bytes, account: AccountState, asked_s: float) -> None:
+        self._accounts.read_from_storage(key, account)
+        self._confirm(account.height, asked_s)
 
     def _confirm(self, height: int, asked_s: float) -> None:
         """Storage said its height: if no delta was missing when it was asked, what is known was current."""
@@ -323,15 +324,15 @@ class Service:
         except TimeoutError:
             raise UnavailableError("consensus") from None
 
-    async def _account_not_before(self, key: bytes, height: int) -> dict[str, Any]:
+    async def _account_not_before(self, key: bytes, height: int) -> AccountState:
         """The account as soon as Storage has committed `height`. Raises UnavailableError if it does not."""
         try:
             async with asyncio.timeout(READ_INDEX_TIMEOUT_S):
-                while int((record := await self._reads.account(key))["height"]) < height:
+                while (account := await self._reads.account(key)).height < height:
                     await asyncio.sleep(APPLY_POLL_S)
         except TimeoutError:
             raise UnavailableError("storage") from None
-        return record
+        return account
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         """A committed transaction, or None."""
@@ -357,21 +358,21 @@ class Service:
         """Receipts of a committed block, 32 bytes a transaction, or None."""
         return await self._reads.receipts(height)
 
-    async def head(self) -> dict[str, Any]:
-        """height, hash, state_root of the newest committed block; as old as bounded reads may be."""
+    async def head(self) -> ChainHead:
+        """The newest committed block; as old as bounded reads may be."""
         now_s = self._clock()
         if self._head is None or now_s - self._current_at_s >= self._staleness_max_s:
             head = await self._reads.head()
-            self._confirm(int(head["height"]), now_s)
+            self._confirm(head.height, now_s)
             if self._expected is None:
-                self._expected = int(head["height"]) + 1
-            if self._head is None or head["height"] > self._head["height"]:
-                self._head = {name: head[name] for name in ("height", "hash", "state_root")}
+                self._expected = head.height + 1
+            if self._head is None or head.height > self._head.height:
+                self._head = head
         return self._head
 
     async def committed_height(self) -> int:
         """The height that Storage has committed by now."""
-        return int((await self._reads.head())["height"])
+        return (await self._reads.head()).height
 
     async def status(self) -> dict[str, Any]:
         """What consensus says of the node, its peers, and this gateway's own figures.
@@ -389,8 +390,9 @@ class Service:
 
         calls = told("consensus", self._node()), told("peer", self.peers()), told("storage", self.head())
         node, peers, head = await asyncio.gather(*calls)
+        known = head or self._head
         node = {**(node or {}), "peers": peers or [], "away": sorted(away)}
-        return {"node": node, "gateway": self.figures(), "head": head or self._head or {}}
+        return {"node": node, "gateway": self.figures(), "head": known.describe() if known else {}}
 
     async def validators(self) -> dict[str, Any]:
         """Number of Validators and what Consensus says of their queue. Raises UnavailableError."""

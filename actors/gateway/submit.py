@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -32,14 +32,14 @@ SOURCES_JUDGED_MAX, FORGED_ROWS_MIN, FORGED_SHARE = 4_096, 64, 0.1
 class Admit(Protocol):
     """One mempool shard's admission. Raises UnavailableError when the shard does not answer."""
 
-    async def __call__(
+    def __call__(
         self,
         rows: NDArray[Any],
         payloads: NDArray[np.uint8],
         durable: bool,
         sources: tuple[str, ...],
         origins: NDArray[np.uint16],
-    ) -> NDArray[np.uint8]: ...
+    ) -> Awaitable[NDArray[np.uint8]]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
@@ -210,6 +212,17 @@ class Block:
     def encode(self) -> bytes:
         """Header, signature, batch."""
         return b"".join(self.parts())
+
+
+class OfferedBlock(msgspec.Struct, frozen=True, eq=False):
+    """A block of somebody else on its way between actors. rows, payloads: its columns, or references to those
+    that are large. certificate may be empty."""
+
+    header: Header
+    signature: bytes
+    certificate: bytes
+    rows: Any
+    payloads: Any
 
 
 def decode_block(data: bytes, rows_max: int, payload_bytes_max: int) -> Block:

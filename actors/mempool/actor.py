@@ -23,6 +23,8 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
+from actors.faces import remote
+from actors.ledger.delta import AccountStates
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import LEAF_PREFIX, Batch, row_matrix, shard_of
@@ -52,6 +54,7 @@ from actors.mempool.tally import Tally
 from actors.mempool.verifier import Verifier
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
+from actors.storage.interface import StorageFace
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
@@ -79,7 +82,8 @@ class MempoolShard(Shell):
     ) -> None:
         super().__init__(context)
         self._settings, self._shard, self._shards = settings, shard, shards
-        self._storage, self._validators = storage, validators
+        self._storage: StorageFace = remote(storage)
+        self._validators = validators
         bounds = PoolBounds(
             settings.capacity_rows,
             settings.initial_rows,
@@ -173,8 +177,8 @@ class MempoolShard(Shell):
     ) -> NDArray[np.uint8]:
         """(n,) verdicts. With `durable`, OK, DUPLICATE and PARKED mean that the row is in the synced journal.
 
-        Row i is handed in by sources[origins[i]], all by sources[0] without `origins`: "member:...",
-        "known:..." or "anonymous:..." (see sources.py). `relayed`: by another node, which passes the rows on
+        Row i is handed in by sources[origins[i]], all by sources[0] without `origins`; they are named
+        as ledger/source.py says. `relayed`: by another node, which passes the rows on
         to others itself. Raises FormatError when any of this or the batch is malformed, or the batch holds
         another shard's sender. Rows being admitted are bounded, in all and for each source; above it they are
         POOL_FULL. PARKED rows are held and wait for a nonce before them; relayed ones are just OK.
@@ -220,11 +224,9 @@ class MempoolShard(Shell):
             self._tally.events["resolved_unknown_draw"] += 1
         self._bury()
 
-    async def settle(self, delta: dict[str, Any]) -> None:
+    async def settle(self, delta: AccountStates) -> None:
         """A committed block's delta. Out of order is fine; a height that does not come leads to a resync."""
-        height = int(delta["height"])
-        columns = {name: np.array(delta[name]) for name in ("keys", "nonces", "balances")}
-        if not self._deltas.add(height, self._pool.height, columns):
+        if not self._deltas.add(delta, self._pool.height):
             return
         if not self._ready:
             self._begin_recovery()
@@ -308,11 +310,11 @@ class MempoolShard(Shell):
         self.log.info("ready at height {} with {} rows", self._pool.height, self._pool.depth)
 
     async def _load_accounts(self) -> None:
-        call = self._storage.shard_accounts.remote
+        place = self._shard, self._shards
         accounts = await retried(
-            "accounts", lambda: call(self._shard, self._shards), _TRANSIENT, self._failed
+            "accounts", lambda: self._storage.shard_accounts(*place), _TRANSIENT, self._failed
         )
-        self._pool.settle(int(accounts["height"]), accounts["keys"], accounts["nonces"], accounts["balances"])
+        self._pool.settle(accounts)
         self._bury()
 
     async def _replay(self) -> None:
@@ -348,9 +350,8 @@ class MempoolShard(Shell):
     def _apply_deltas(self) -> None:
         while (delta := self._deltas.take(self._pool.height)) is not None:
             since = time.perf_counter()
-            height = self._pool.height + 1
-            self._pool.settle(height, delta["keys"], delta["nonces"], delta["balances"])
-            self._took("settle", since, len(delta["keys"]))
+            self._pool.settle(delta)
+            self._took("settle", since, len(delta.keys))
         self._bury()
         self._journal.trim(self._pool.durable_bytes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from actors.ledger.delta import AccountStates
 
 WAITING_MAX = 64
 
@@ -11,19 +11,20 @@ class DeltaQueue:
     """At most WAITING_MAX deltas wait for one before them; more are not kept, only that they exist."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, dict[str, Any]] = {}
+        self._waiting: dict[int, AccountStates] = {}
         self.seen_height = 0
 
-    def add(self, height: int, settled_height: int, delta: dict[str, Any]) -> bool:
-        """Keep a delta. False if it is settled already."""
+    def add(self, delta: AccountStates, settled_height: int) -> bool:
+        """Keep a copy of a delta. False if it is settled already."""
+        height = delta.height
         if height <= settled_height:
             return False
         self.seen_height = max(self.seen_height, height)
         if height == settled_height + 1 or len(self._waiting) < WAITING_MAX:
-            self._waiting[height] = delta
+            self._waiting[height] = delta.copied()
         return True
 
-    def take(self, settled_height: int) -> dict[str, Any] | None:
+    def take(self, settled_height: int) -> AccountStates | None:
         """The delta of the next height, if it is here. What is settled meanwhile is forgotten."""
         for height in [height for height in self._waiting if height <= settled_height]:
             del self._waiting[height]

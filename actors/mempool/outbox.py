@@ -22,7 +22,7 @@ from actors.mempool.pool import Pool
 class Outgoing:
     """`next` is the number to ask with next time.
 
-    kinds: (n,) uint8, the kind of each row's source, an index into sources.KINDS. missed: rows that were
+    kinds: (n,) uint8, the kind of each row's source, an index into source.KINDS. missed: rows that were
     overwritten before this reader came for them.
     """
 

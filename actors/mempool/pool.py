@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.checks import static_verdicts
+from actors.ledger.delta import AccountStates
 from actors.ledger.index import KEY_WORDS, KeyIndex, key_words
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
@@ -349,17 +350,15 @@ class Pool:
         self._open.clear()
         kernels.release(self._p, self.arena.senders_used)
 
-    def settle(
-        self, height: int, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]
-    ) -> None:
-        """Accounts as committed at `height`: those that changed, or all. Other shards' are passed over.
+    def settle(self, accounts: AccountStates) -> None:
+        """Accounts as committed: those that changed, or all. Other shards' are passed over.
 
         One of balance 0 is gone, and what its sender has here goes too.
         """
-        own = shard_of(keys, self._shards) == self.shard
-        slots = self._slots(key_words(keys[own]))
-        kernels.settle(self._p, slots, nonces[own].astype(np.uint64), balances[own].astype(np.uint64))
-        self.height = max(self.height, height)
+        own = shard_of(accounts.keys, self._shards) == self.shard
+        slots = self._slots(key_words(accounts.keys[own]))
+        kernels.settle(self._p, slots, accounts.nonces[own], accounts.balances[own])
+        self.height = max(self.height, accounts.height)
         self._p.totals[HEIGHT] = self.height
         self.sources.settle()
         used = self.arena.senders_used
@@ -395,7 +394,7 @@ class Pool:
         """(rows, kinds, senders left): what was handed in here and arrived up to number `arrival_max`.
 
         Of `senders_left` senders, from where the last call ended, at most `rows_max` rows. kinds: (n,) uint8
-        indices into sources.KINDS.
+        indices into source.KINDS.
         """
         out = np.empty(min(rows_max, self.depth + 1), dtype=np.int64)  # one more: with all, it is not full
         senders_left = min(senders_left, self.arena.senders_used)

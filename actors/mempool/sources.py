@@ -1,9 +1,8 @@
 """Who hands transactions in, and how far each is trusted: earned and lost by what became of its rows.
 
-A source is named "kind:name": "member:..." (a node of this network), "known:..." (a client that has shown who
-it is), "anonymous:...", or "" for whoever was not named. Gateways name clients by API key or address. Rows
-that a member passes on keep the kind that they had where they were handed in, under that member's name, and
-rank as they would have there; anybody else passes on anonymous rows.
+Sources are named as ledger/source.py says. Gateways name clients by API key or address. Rows that a member
+passes on keep the kind that they had where they were handed in, under that member's name, and rank as they
+would have there; anybody else passes on anonymous rows.
 
 A score starts at 0, lies between -SCORE_MAX and SCORE_MAX, and fades by 1/1024 a block. A committed row earns
 1; a forged one costs 20, an expired one 5, a replaced one 2 (each of them made others work for nothing).
@@ -11,8 +10,8 @@ A score starts at 0, lies between -SCORE_MAX and SCORE_MAX, and fades by 1/1024 
 Standing, in levels that its rows lose at admission (levels.py): a member -1, a known one 0, an anonymous one
 1; one less from a score of EARNED on, one more below LOST, two more below ABUSIVE.
 
-A source has a share of the pool (shares.py), a larger one if its name after the colon begins with "member-":
-what a member passes on is what its clients sent.
+A source has a share of the pool (shares.py), a larger one if it is a member that passes rows on: these are
+what its clients sent.
 
 At most SOURCES_MAX sources have a score of their own; then the one without rows whose score is nearest 0
 makes way, and if all have rows, the newcomer shares the score of its kind.
@@ -28,29 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import FormatError
+from actors.ledger.source import KINDS, kind_of, speaks_for_many
 from actors.sharing import REACH_UNIT, reach_of
 
-KINDS = ("anonymous", "known", "member")
 LOWERED_BY_KIND = (1, 0, -1)
-MEMBER_PREFIX = "member-"
-NAME_CHARS_MAX = 128
 NAMES_MAX = 65_535
 SCORE_MAX = 10_000.0
 EARNED, LOST, ABUSIVE = 1_000.0, -100.0, -1_000.0
 FADE = 1 - 1 / 1024
 PRICES = {"committed": 1.0, "expired": -5.0, "replaced": -2.0, "forged": -20.0}
-
-
-def kind_of(source: str) -> int:
-    """Index into KINDS. Raises FormatError when the source is too long or of no kind."""
-    if not source:
-        return 0
-    if len(source) > NAME_CHARS_MAX:
-        raise FormatError("source", f"{len(source)} characters", f"at most {NAME_CHARS_MAX}")
-    kind = source.partition(":")[0]
-    if kind not in KINDS or ":" not in source:
-        raise FormatError("source", repr(source), f"one of {', '.join(KINDS)}, a colon and a name")
-    return KINDS.index(kind)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,11 +63,6 @@ class Origins:
         """(n,) kinds of the rows' sources."""
         kinds = np.array([kind_of(name) for name in self.names], dtype=np.uint8)
         return np.full(rows, kinds[0]) if self.of_row is None else kinds[self.of_row]
-
-
-def speaks_for_many(source: str) -> bool:
-    """Whether a source is a member that passes on what its clients sent."""
-    return source.partition(":")[2].startswith(MEMBER_PREFIX)
 
 
 class Sources:

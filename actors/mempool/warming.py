@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from actors.ledger.delta import AccountStates
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, WORD_NONCE, Batch, row_matrix
 from actors.mempool import kernels
@@ -20,7 +21,7 @@ def warm() -> None:
     row_matrix(rows)[1, 48] = 1
     batch = Batch(rows, np.empty(0, dtype=np.uint8))
     verdicts, ones = np.zeros(2, dtype=np.uint8), np.ones(2, dtype=np.uint64)
-    pool.settle(0, rows["sender"], ones - ones, ones)
+    pool.settle(AccountStates(0, rows["sender"], ones - ones, ones))
     pool.screen(batch, verdicts)
     pool.insert(batch, verdicts, durable=True)
     tell_parked(pool.arena.columns, np.zeros(2, dtype=np.int64), batch.words, verdicts, WORD_NONCE)
@@ -32,4 +33,4 @@ def warm() -> None:
     pool.pending(bytes(32))
     lose_parked(pool.arena.columns, 0, 0)
     kernels.renumber(pool.arena.columns, np.empty(0, dtype=np.int64), 0)
-    pool.settle(1, rows["sender"], ones, ones)
+    pool.settle(AccountStates(1, rows["sender"], ones, ones))

@@ -20,9 +20,12 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
+from actors.faces import ConsensusFace, MempoolFace, remote
 from actors.kernels import select
 from actors.kernels.interface import Choice
-from actors.ledger.block import SealedHeader
+from actors.ledger.block import OfferedBlock, SealedHeader
+from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, shard_of
 from actors.ledger.signing import Signer
@@ -31,9 +34,9 @@ from actors.local_socket import Line, Spoken, call
 from actors.peer import messages
 from actors.peer.address_book import FILE_NAME, AddressBook, decode_address_book, usual_port
 from actors.peer.advertise import is_published_to
-from actors.peer.block_exchange import BlockExchange, OfferedBlock
+from actors.peer.block_exchange import BlockExchange
 from actors.peer.catchup import HEADERS_METHOD, serve_chain, synchronise
-from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
+from actors.peer.chain import ChainRefusedError, NodeChain
 from actors.peer.config import Member, PeerConfig, PeerLimits, parse_address
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
 from actors.peer.gossip import Delivery, Verdict
@@ -57,14 +60,13 @@ from actors.shell import (
     kernel_cache_dir,
     retain_large_buffers,
 )
+from actors.storage.interface import StorageFace
 
-# The names under which Consensus sends (actors/consensus/ports.py).
-RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL = "raft", "certificate", "clock"
-CHANGE_METHOD = "change_member"
 PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
 ADMIT_TIMEOUT_S = 10.0
+Hears = Callable[[list[tuple[bytes, bytes]]], Awaitable[None]]
 LINE_PAUSE_S_MIN, LINE_PAUSE_S_MAX = 0.05, 5.0
 
 
@@ -93,21 +95,20 @@ class NodePeer(Shell, Peer):
         self._book = self._read_book()
         self._sequence = self._book.sequence
         Peer.__init__(self, _peer_config(settings, genesis, seed, self._book))
-        self._settings, self._storage, self._consensus = settings, storage, consensus
-        self._shards = list(shards)
+        self._settings = settings
+        self._consensus: ConsensusFace = remote(consensus)
+        self._storage: StorageFace = remote(storage)
+        self._shards: list[MempoolFace] = [remote(shard) for shard in shards]
         members = frozenset(bytes.fromhex(member.identity) for member in genesis.members)
         self._transactions = Transactions(
             self._admit, self._publish_offers, members, lambda: time.time_ns() // 1_000_000
         )
-        calls_of = [ShardCalls(_outbox_of(shard), shard.offer_anew.remote) for shard in self._shards]
+        calls_of = [ShardCalls(_outbox_of(shard), shard.offer_anew) for shard in self._shards]
         self._outgoing = Outgoing(calls_of, self._transactions, (RayError,))
         self._follows = Signer(seed).public_key not in genesis.member_keys
-        calls = ChainCalls(
-            storage.head.remote, storage.sealed_headers.remote, storage.bodies.remote, self._append
-        )
         hash_rows = select(kernel_choice, kernel_cache_dir(), tables_bytes_max=0).hash_rows
-        self._chain = NodeChain(genesis, calls, hash_rows)
-        self._blocks = BlockExchange(genesis, storage.stored_block.remote, ray.put)
+        self._chain = NodeChain(genesis, self._storage, self._append, hash_rows)
+        self._blocks = BlockExchange(genesis, self._storage.stored_block, ray.put)
         self._behind = asyncio.Event()
         self._standings = Standings()
         self._synced_blocks = 0
@@ -134,7 +135,7 @@ class NodePeer(Shell, Peer):
         network.exchange.unreachable = (RayError,)  # what it asks is restarting
         serve_chain(network, self._chain)
         self._blocks.serve(network)
-        serve_snapshots(network, _SnapshotReads(self._storage))
+        serve_snapshots(network, self._storage)
         if not self._follows:
             self._join_consensus(network)
         if self._spread is not None:
@@ -154,20 +155,20 @@ class NodePeer(Shell, Peer):
         """What other members say to this one's Consensus, and what they may ask it."""
         consensus = self._consensus
 
-        def passed_on(channel: str, method: Any) -> ChannelHandler:
+        def passed_on(channel: str, method: Hears) -> ChannelHandler:
             async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
                 members = network.links.members
                 known = [entry for entry in batch if entry[0] in members]
                 if self._line is not None and self._line.send([(who, channel, body) for who, body in known]):
                     return
                 with contextlib.suppress(RayError):  # Consensus is restarting: messages may be lost
-                    await method.remote(known)
+                    await method(known)
 
             return on_batch
 
         async def on_proof(_peer: bytes, body: bytes) -> bytes:
             wanted = messages.decode_block_wanted(body)
-            return bytes(await consensus.prove.remote(wanted.height, wanted.hash))
+            return bytes(await consensus.prove(wanted.height, wanted.hash))
 
         for channel, method in (
             (RAFT_CHANNEL, consensus.deliver),
@@ -179,11 +180,11 @@ class NodePeer(Shell, Peer):
             self._line_kept = network.spawn(self._keep_line(network), "line to consensus")
 
         async def on_change(_peer: bytes, body: bytes) -> bytes:
-            return bytes(await consensus.hear_change.remote(body))
+            return bytes(await consensus.hear_change(body))
 
         network.register_method(PROOF_METHOD, on_proof, members_only=True)
         network.register_method(CHANGE_METHOD, on_change, members_only=True)
-        self._blocks.taker = consensus.offer_block.remote
+        self._blocks.taker = consensus.offer_block
 
     async def _keep_line(self, network: Network) -> None:
         """Have a line to Consensus, and another one when it ends; on another machine there is none."""
@@ -195,7 +196,7 @@ class NodePeer(Shell, Peer):
         pause_s = LINE_PAUSE_S_MIN
         while True:
             try:
-                self._line = line = await call(await self._consensus.line.remote(), on_batch)
+                self._line = line = await call(await self._consensus.line(), on_batch)
             except (RayError, OSError):
                 pause_s = min(2 * pause_s, LINE_PAUSE_S_MAX)
             else:
@@ -278,14 +279,14 @@ class NodePeer(Shell, Peer):
             self.log.warning("block {} not fetched from {}: {}", height, identity.hex()[:16], error)
             return None
 
-    async def committed(self, delta: dict[str, Any]) -> None:
+    async def committed(self, delta: Delta) -> None:
         """A block is final here: announce it to those who follow. Members hear of it from the log."""
         if self._network is None or self._spread is None or self._follows:
             return
         members = self._network.links.members
         if members.issuperset(self._network.connected()):
             return
-        for sealed in await self._storage.sealed_headers.remote(int(delta["height"]), 1):
+        for sealed in await self._storage.sealed_headers(delta.height, 1):
             self._spread.publish(BLOCKS, [sealed], known_by=members)
 
     async def _judge_announcements(self, items: list[Delivery]) -> list[Verdict]:
@@ -346,7 +347,7 @@ class NodePeer(Shell, Peer):
             rows, payloads = _owned(part.rows), _owned(part.payloads)
             try:
                 async with asyncio.timeout(ADMIT_TIMEOUT_S):
-                    verdicts[mine] = await self._shards[number].admit.remote(
+                    verdicts[mine] = await self._shards[number].admit(
                         rows, payloads, False, (source,), None, True
                     )
             except (RayError, TimeoutError) as error:
@@ -360,8 +361,8 @@ class NodePeer(Shell, Peer):
     async def _append(self, blocks: list[tuple[SealedHeader, Batch]]) -> list[dict[str, Any]]:
         """Hand proven blocks to Consensus, bodies by reference."""
         offered = [
-            (
-                sealed.header.encode(),
+            OfferedBlock(
+                sealed.header,
                 sealed.signature,
                 sealed.certificate.encode(),
                 ray.put(_owned(batch.rows)),
@@ -369,7 +370,7 @@ class NodePeer(Shell, Peer):
             )
             for sealed, batch in blocks
         ]
-        answers: list[dict[str, Any]] = await self._consensus.validate_blocks.remote(offered)
+        answers = await self._consensus.validate_blocks(offered)
         self._synced_blocks += sum("refused" not in answer for answer in answers)
         return answers
 
@@ -402,29 +403,12 @@ class NodePeer(Shell, Peer):
             self.log.warning("{}: {}", self._book_path, error)
 
 
-def _outbox_of(shard: Any) -> Callable[[int, float, int], Awaitable[Told]]:
-    call = shard.outbox.options(num_returns=3)
-
+def _outbox_of(shard: MempoolFace) -> Callable[[int, float, int], Awaitable[Told]]:
     async def outbox(since: int, wait_s: float, incarnation: int) -> Told:
-        told, rows, payloads = await asyncio.gather(*call.remote(since, wait_s, incarnation))
+        told, rows, payloads = await asyncio.gather(*shard.outbox(since, wait_s, incarnation))
         return told, rows, payloads
 
     return outbox
-
-
-class _SnapshotReads:
-    """Storage's snapshots, as the wire reads them."""
-
-    def __init__(self, storage: Any) -> None:
-        self._storage = storage
-
-    async def snapshot_offer(self) -> tuple[bytes, bytes]:
-        manifest, sealed = await self._storage.snapshot_offer.remote()
-        return bytes(manifest), bytes(sealed)
-
-    async def snapshot_chunk(self, digest: bytes) -> bytes | None:
-        chunk: bytes | None = await self._storage.snapshot_chunk.remote(digest)
-        return chunk
 
 
 def _owned(column: NDArray[Any]) -> NDArray[Any]:

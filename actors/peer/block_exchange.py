@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.block import decode_block, decode_header
+from actors.ledger.block import OfferedBlock, decode_block
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.peer import messages
@@ -31,8 +31,6 @@ INLINE_BYTES_MAX = 48 << 10
 Put = Callable[[NDArray[Any]], Any]
 StoredBlock = Callable[[int, bytes], Awaitable[tuple[bytes, bytes] | None]]
 """(height, hash) -> bytes of the block and its certificate."""
-OfferedBlock = tuple[bytes, bytes, bytes, Any, Any]
-"""Header, signature, certificate (may be empty), rows, payloads: what `Consensus.validate_blocks` takes."""
 Taker = Callable[[bytes, OfferedBlock], Awaitable[object]]
 """Takes the sender's identity and a block."""
 
@@ -81,7 +79,7 @@ class BlockExchange:
             if len(items) != 2:
                 raise ProtocolError("block_form", f"{len(items)} parts, expected 2")
             block = self._offered(items[1], items[0])
-            if decode_header(block[0]).hash() != digest:
+            if block.header.hash() != digest:
                 raise ProtocolError("block_hash", f"height {height}: another block than asked for")
         except ProtocolError as error:
             network.links.penalise(peer, error.reason)
@@ -95,7 +93,7 @@ class BlockExchange:
         except FormatError as error:
             raise ProtocolError("block_form", str(error)) from error
         rows, payloads = self._handed(block.batch.rows), self._handed(block.batch.payloads)
-        return block.header.encode(), block.signature, certificate, rows, payloads
+        return OfferedBlock(block.header, block.signature, certificate, rows, payloads)
 
     def _handed(self, column: NDArray[Any]) -> Any:
         """A short column as a copy, so that it does not keep the whole message alive."""

@@ -6,13 +6,12 @@ Rules
 2. What passes goes to Consensus in order and is validated there again by this node's own computation.
 3. An announcement is a sealed header; it is relayed only if it proves itself and is higher than all before:
    neither noise travels, nor what was true long ago, nor a second certificate of the same block.
-The calls into Storage and Consensus are given as plain functions; this file knows no Ray.
+This file knows no Ray.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from actors.ledger import merkle
@@ -24,30 +23,21 @@ from actors.ledger.succession import Parent, succession_fault
 from actors.peer.catchup import ANSWER_BYTES_MAX
 from actors.peer.errors import ProtocolError
 from actors.peer.sync import Header
+from actors.storage.interface import StorageFace
+
+Append = Callable[[list[tuple[SealedHeader, Batch]]], Awaitable[list[dict[str, Any]]]]
+"""Takes blocks in order, and answers a dictionary a block, with `refused` if it was."""
 
 
 class ChainRefusedError(RuntimeError):
     """Consensus refused a block that peers hold proven: this node must stop following, loudly."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChainCalls:
-    """What the chain needs of its neighbours.
-
-    append takes (sealed header, batch) in order and answers a dictionary a block, with `refused` if it was.
-    """
-
-    head: Callable[[], Awaitable[dict[str, Any]]]
-    sealed_headers: Callable[[int, int], Awaitable[list[bytes]]]
-    bodies: Callable[[int, int, int], Awaitable[list[bytes]]]
-    append: Callable[[list[tuple[SealedHeader, Batch]]], Awaitable[list[dict[str, Any]]]]
-
-
 class NodeChain:
     """`ChainSource` and `ChainSink` over this node's Storage and Consensus."""
 
-    def __init__(self, genesis: Genesis, calls: ChainCalls, hash_rows: Hasher) -> None:
-        self._genesis, self._calls, self._hash_rows = genesis, calls, hash_rows
+    def __init__(self, genesis: Genesis, storage: StorageFace, append: Append, hash_rows: Hasher) -> None:
+        self._genesis, self._storage, self._append, self._hash_rows = genesis, storage, append, hash_rows
         self._network, self._members = genesis.hash(), genesis.member_keys
         self.served_headers = self.served_bodies = 0
         self._announced = 0
@@ -56,17 +46,17 @@ class NodeChain:
 
     async def tip_height(self) -> int:
         """Height of the last committed block."""
-        return int((await self._calls.head())["height"])
+        return (await self._storage.head()).height
 
     async def headers(self, start: int, count: int) -> list[bytes]:
         """Sealed headers from `start` on."""
-        found = await self._calls.sealed_headers(start, count)
+        found = await self._storage.sealed_headers(start, count)
         self.served_headers += len(found)
         return found
 
     async def bodies(self, start: int, count: int) -> list[bytes]:
         """Encoded batches from `start` on."""
-        found = await self._calls.bodies(start, count, ANSWER_BYTES_MAX)
+        found = await self._storage.bodies(start, count, ANSWER_BYTES_MAX)
         self.served_bodies += len(found)
         return found
 
@@ -74,9 +64,8 @@ class NodeChain:
 
     async def tip(self) -> Header:
         """The last block committed here; the genesis if there is none."""
-        head = await self._calls.head()
-        digest = bytes.fromhex(head["hash"])
-        return Header(int(head["height"]), digest, b"", b"", int(head["time_ms"]))
+        head = await self._storage.head()
+        return Header(head.height, head.hash, b"", b"", head.time_ms)
 
     def verify_header(self, parent: Header, encoded: bytes) -> Header:
         """Check form, link, time, signature and certificate. Raises ProtocolError naming what fails."""
@@ -123,7 +112,7 @@ class NodeChain:
     async def append(self, blocks: Sequence[tuple[Header, bytes]]) -> None:
         """Have Consensus validate and commit. Raises ChainRefusedError when it refuses one."""
         taken = [(decode_sealed_header(header.encoded), self._decoded(body)) for header, body in blocks]
-        for answer in await self._calls.append(taken):
+        for answer in await self._append(taken):
             if "refused" in answer:
                 raise ChainRefusedError(f"block {answer.get('height')}: {answer['refused']}")
 

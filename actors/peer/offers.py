@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch, FormatError, decode_batch, encode_batch
+from actors.ledger.source import KINDS
 from actors.ledger.verdict import Verdict as Judgement
 from actors.peer.gossip import Verdict
 
 OFFER_ROWS_MAX = 4_096
 OFFER_BYTES_MAX = 1 << 20
-STANDINGS = ("anonymous", "known", "member")
 VERSION = 1
 _HEADER = struct.Struct("<BB6xQ")
 HEADER_BYTES = _HEADER.size
@@ -48,7 +48,7 @@ class UnknownVersionError(FormatError):
 
 
 def encode_offers(batch: Batch, kinds: NDArray[np.uint8], time_ms: int) -> Iterator[bytes]:
-    """Offers of a batch, none longer than the bounds. kinds: (n,) indices into STANDINGS of the rows."""
+    """Offers of a batch, none longer than the bounds. kinds: (n,) indices into KINDS of the rows."""
     for kind in np.unique(kinds):
         mine = kinds == kind
         for part in _pieces(batch if mine.all() else batch.take(mine)):
@@ -75,18 +75,12 @@ def decode_offer(body: bytes) -> tuple[str, Batch]:
     version, standing, _ = _HEADER.unpack_from(body)
     if version != VERSION:
         raise UnknownVersionError("offer.version", version, VERSION)
-    if standing >= len(STANDINGS):
-        raise FormatError("offer.standing", standing, f"below {len(STANDINGS)}")
+    if standing >= len(KINDS):
+        raise FormatError("offer.standing", standing, f"below {len(KINDS)}")
     batch = decode_batch(memoryview(body)[HEADER_BYTES:], OFFER_ROWS_MAX, OFFER_BYTES_MAX)
     if not len(batch):
         raise FormatError("offer.rows", 0, "at least 1")
-    return STANDINGS[standing], batch
-
-
-def source_of(identity: bytes, member: bool, standing: str) -> str:
-    """How the mempool calls who hands in an offer: by the standing that a member vouches for."""
-    kind, who = (standing, "member") if member else (STANDINGS[0], "peer")
-    return f"{kind}:{who}-{identity.hex()}"
+    return KINDS[standing], batch
 
 
 def outcome(verdicts: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.bool_]]:

@@ -17,22 +17,13 @@ from actors.peer import messages
 from actors.peer.errors import NotConnectedError, ProtocolError, RequestError
 from actors.peer.messages import Blobs
 from actors.peer.network import Network
+from actors.storage.interface import StorageFace
 
 OFFER_METHOD, CHUNK_METHOD = "snapshot_offer", "snapshot_chunk"
 CHUNK_DEADLINE_S = 20.0
 REQUESTS_PER_PEER = 2
 FAILURES_MAX = 3
 HASH_BYTES = 32
-
-
-class SnapshotSource(Protocol):
-    """Reads snapshots for others."""
-
-    async def snapshot_offer(self) -> tuple[bytes, bytes]:
-        """Manifest and sealed header of the newest snapshot; empty when there is none."""
-
-    async def snapshot_chunk(self, digest: bytes) -> bytes | None:
-        """A chunk by its SHA-256."""
 
 
 class SnapshotSink(Protocol):
@@ -62,16 +53,16 @@ class SnapshotUnavailableError(RuntimeError):
     """A snapshot was offered, but those who offered it do not send all of it."""
 
 
-def serve_snapshots(network: Network, source: SnapshotSource) -> None:
-    """Answer other nodes' requests from `source`."""
+def serve_snapshots(network: Network, storage: StorageFace) -> None:
+    """Answer other nodes' requests."""
 
     async def on_offer(_peer: bytes, _body: bytes) -> bytes:
-        return messages.encode(Blobs([part for part in await source.snapshot_offer() if part]))
+        return messages.encode(Blobs([part for part in await storage.snapshot_offer() if part]))
 
     async def on_chunk(_peer: bytes, body: bytes) -> bytes:
         if len(body) != HASH_BYTES:
             raise ProtocolError("message", f"snapshot_chunk: {len(body)} bytes, limit {HASH_BYTES}")
-        chunk = await source.snapshot_chunk(body)
+        chunk = await storage.snapshot_chunk(body)
         if chunk is None:
             raise RequestError("no_chunk")
         return chunk

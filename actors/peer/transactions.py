@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import Batch, FormatError, concatenate
+from actors.ledger.source import kind_of, relayed_source
 from actors.peer.gossip import Delivery, Verdict
 from actors.peer.offers import (
-    STANDINGS,
     UnknownVersionError,
     decode_offer,
     encode_offers,
     outcome,
-    source_of,
 )
 
 CALLS_MAX = 2
@@ -47,7 +46,7 @@ class Transactions:
         self.counters: Counter[str] = Counter()
 
     def offer(self, batch: Batch, kinds: NDArray[np.uint8], but: frozenset[bytes] = frozenset()) -> None:
-        """Tell others of rows; kinds: (n,) indices into STANDINGS. Peers in `but` have them."""
+        """Tell others of rows; kinds: (n,) indices into KINDS. Peers in `but` have them."""
         if len(batch):
             self.counters["rows_offered"] += len(batch)
             self._publish(list(encode_offers(batch, kinds, self._now_ms())), but)
@@ -65,14 +64,14 @@ class Transactions:
         except FormatError:
             self.counters["offers_malformed"] += 1
             return Verdict.REJECT
-        source = source_of(item.peer, item.peer in self._members, standing)
+        source = relayed_source(item.peer, item.peer in self._members, standing)
         verdicts = await self._through_lane(source, batch)
         verdict, onward = outcome(verdicts)
         self.counters["rows_received"] += len(batch)
         self.counters["rows_new"] += int((verdicts == 0).sum())
         self.counters[f"offers_{verdict.value}"] += 1
         if onward.any():
-            kind = STANDINGS.index(source.partition(":")[0])
+            kind = kind_of(source)
             rows = batch.take(onward)
             self.offer(rows, np.full(len(rows), kind, dtype=np.uint8), frozenset((item.peer,)))
         return verdict

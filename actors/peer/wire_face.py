@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from actors.faces import remote
 from actors.peer.advertise import NOT_PUBLISHED
 from actors.peer.channels import Channel, Lagged
 from actors.peer.config import PeerConfig
@@ -264,16 +265,16 @@ class Peer:
             self._register(kind, name, handle, method, members_only)
 
     def _register(self, kind: str, name: str, handle: Any, method: str, members_only: bool) -> None:
-        call = getattr(handle, method)
+        call = getattr(remote(handle), method)
 
         async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
-            await call.remote(batch)
+            await call(batch)
 
         async def on_request(identity: bytes, body: bytes) -> bytes:
-            return bytes(await call.remote(identity, body))
+            return bytes(await call(identity, body))
 
         async def on_items(items: list[Delivery]) -> list[Verdict]:
-            verdicts = await call.remote([(item.peer, item.body) for item in items])
+            verdicts = await call([(item.peer, item.body) for item in items])
             return [Verdict(verdict) for verdict in verdicts]
 
         network = self._running()

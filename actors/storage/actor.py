@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from actors.kernels import select
 from actors.kernels.interface import Choice
+from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.local_socket import Desk
 from actors.settings import StorageSettings
@@ -41,13 +42,12 @@ from actors.storage.chain import Chain
 from actors.storage.disk import Disk, wait_for
 from actors.storage.disk_identity import settle
 from actors.storage.errors import NotRetainedError
-from actors.storage.formats import Delta
 from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
-from actors.storage.raft_log import RaftRecord, RaftState
+from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, StoredLog, Written
 from actors.storage.reads import Reader
 from actors.storage.sharing import sharing
-from actors.storage.writing import Done, Writer
+from actors.storage.writing import Writer
 
 OPTIONS: dict[str, Any] = {
     "max_restarts": -1,
@@ -129,10 +129,10 @@ class Storage(Shell):
     @ray.method(concurrency_group="state")
     def start(self) -> dict[str, object]:
         """Height, hash, state root (hex), number of accounts and supply of the committed state."""
-        return {**self._reader.head(), "supply": self._chain.state.committed_supply()}
+        return {**self._reader.describe_head(), "supply": self._chain.state.committed_supply()}
 
     @ray.method(concurrency_group="state")
-    def fence(self) -> tuple[int, dict[str, object]]:
+    def fence(self) -> tuple[int, ChainHead]:
         """A new epoch for the caller, and the head. Older epochs are refused from now on."""
         with self._writer.state_turn:
             epoch = self._chain.fence()
@@ -140,77 +140,37 @@ class Storage(Shell):
         return epoch, self._reader.head()
 
     @ray.method(concurrency_group="state")
-    def execute(
-        self,
-        epoch: int,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        sealed: bytes,
-        *parts: NDArray[Any],
-    ) -> dict[str, object]:
-        """Execute draws as the block at `height`: parts are rows0, payloads0, rows1, payloads1, ...
-
-        order: which rows of the concatenated draws, in which order; None takes them as they come. sealed:
-        header and signature of a block that has them already, b"" for a proposal of ours. A strict
-        execution in which a row failed leaves everything as it was and answers with empty roots. Raises
-        StaleEpochError, HeightError, SpeculationLimitError, FormatError.
-        """
-        execution, stages_us, conflicts = self._writer.execute(
-            epoch, height, strict, proposer, order, sealed, parts
-        )
-        block = execution.block
-        return {
-            "height": height,
-            "verdicts": execution.verdicts,
-            "count": len(block.batch) if block else 0,
-            "payload_bytes": len(block.batch.payloads) if block else 0,
-            "state_root": block.state_root if block else b"",
-            "receipts_root": block.receipts_root if block else b"",
-            "transaction_root": execution.transaction_root,
-            "fees": block.fees if block else 0,
-            "conflicts": conflicts,
-            "stages_us": stages_us,
-        }
+    def execute(self, epoch: int, request: Execute, *parts: NDArray[Any]) -> Executed:
+        """Execute draws: parts are rows0, payloads0, rows1, payloads1, ... Raises StaleEpochError,
+        HeightError, SpeculationLimitError, FormatError."""
+        return self._writer.execute(epoch, request, parts)
 
     @ray.method(concurrency_group="state")
-    def rollback(self, epoch: int, height: int) -> dict[str, object]:
-        """Undo the executed blocks above `height`; the head."""
+    def rollback(self, epoch: int, height: int) -> None:
+        """Undo the executed blocks above `height`."""
         with self._writer.state_turn:
             self._chain.rollback(epoch, height)
-        return self._reader.head()
 
     @ray.method(concurrency_group="disk", num_returns=2)
-    def persist(
-        self,
-        epoch: int,
-        height: int,
-        header: bytes,
-        signature: bytes,
-        certificate: bytes,
-        record: RaftRecord | None = None,
-    ) -> tuple[dict[str, object], dict[str, object]]:
-        """Write the block at `height`, and commit it if the certificate is not empty. See `Chain.persist`."""
-        return self._told(self._writer.persist(epoch, height, header, signature, certificate, record))
+    def persist(self, epoch: int, request: Persist) -> tuple[Written, Delta]:
+        """See `Chain.persist`."""
+        return self._writer.persist(epoch, request)
 
     @ray.method(concurrency_group="disk", num_returns=2)
-    def commit(
-        self, epoch: int, height: int, certificate: bytes, sync: bool = True
-    ) -> tuple[dict[str, object], dict[str, object]]:
-        """Commit the oldest block that was persisted without a certificate. See `Chain.commit`."""
-        return self._told(self._writer.commit(epoch, height, certificate, sync))
+    def commit(self, epoch: int, request: Commit) -> tuple[Written, Delta]:
+        """See `Chain.commit`."""
+        return self._writer.commit(epoch, request)
 
     @ray.method(concurrency_group="disk")
-    def append_record(self, epoch: int, record: RaftRecord) -> None:
+    def append_record(self, epoch: int, record: LogRecord) -> None:
         """Make a write of the replicated log durable by itself."""
         self._writer.append_record(epoch, record)
 
     @ray.method(concurrency_group="disk")
-    def compact_log(self, epoch: int, snapshot: bytes, base_index: int, base: bytes) -> None:
-        """Drop the replicated log's entries up to `base_index`."""
+    def compact_log(self, epoch: int, record: LogRecord) -> None:
+        """Let the record's snapshot stand for the replicated log's entries up to its base."""
         with self._writer.disk_turn:
-            self._chain.compact_log(epoch, snapshot, base_index, base)
+            self._chain.compact_log(epoch, record)
 
     @ray.method(concurrency_group="state")
     def replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
@@ -219,7 +179,7 @@ class Storage(Shell):
             return self._chain.replay(epoch, digests)
 
     @ray.method(concurrency_group="state")
-    def raft_state(self, epoch: int) -> RaftState:
+    def raft_state(self, epoch: int) -> StoredLog:
         """The replicated log as it is on disk, for the holder of the epoch."""
         self._chain.require_epoch(epoch)
         return self._chain.raft_log.read()
@@ -229,37 +189,24 @@ class Storage(Shell):
         """An executed block under its header, in the bytes that the wire carries, as (n,) uint8."""
         return np.frombuffer(self._reader.sealed_block(height, header, signature), dtype=np.uint8)
 
-    def _told(self, done: Done) -> tuple[dict[str, object], dict[str, object]]:
-        written, delta, ids = done
-        summary: dict[str, object] = {
-            "height": written.height,
-            "hash": written.hash,
-            "committed": written.committed,
-            "persist_us": sum(written.stages_us.values()),
-            "stages_us": written.stages_us,
-            "durability": self._settings.durability,
-        }
-        return summary, _delta_told(delta, ids)
-
     @ray.method(concurrency_group="disk")
-    def delta(self, height: int) -> dict[str, object]:
-        """What a committed block has changed: height, hash, state_root, time_ms; keys (m, 32) uint8, nonces
-        and balances (m,) uint64; ids (n, 32) uint8 of its rows. Raises HeightError."""
-        return _delta_told(*self._writer.delta(height))
+    def delta(self, height: int) -> Delta:
+        """What a committed block has changed. Raises HeightError."""
+        return self._writer.delta(height)
 
     @ray.method(concurrency_group="read")
-    def head(self) -> dict[str, object]:
+    def head(self) -> ChainHead:
         """The last committed block."""
         return self._reader.head()
 
     @ray.method(concurrency_group="read")
-    def account(self, key: bytes) -> dict[str, int]:
-        """Nonce, balance and the height they are of."""
+    def account(self, key: bytes) -> AccountState:
+        """An account at the head."""
         return self._reader.account(key)
 
     @ray.method(concurrency_group="read")
-    def shard_accounts(self, shard: int, shards: int) -> dict[str, object]:
-        """The accounts of a mempool shard, and the height they are of."""
+    def shard_accounts(self, shard: int, shards: int) -> AccountStates:
+        """The accounts of a mempool shard."""
         return self._reader.shard_accounts(shard, shards)
 
     @ray.method(concurrency_group="read")
@@ -366,7 +313,7 @@ class Storage(Shell):
     @ray.method(concurrency_group="health")
     def health(self) -> dict[str, object]:
         """Process figures, the head, and `stats`."""
-        return {**self.process_health(), **self._reader.head(), **self.stats()}
+        return {**self.process_health(), **self._reader.describe_head(), **self.stats()}
 
     @ray.method(concurrency_group="disk")
     def stop(self) -> None:
@@ -430,16 +377,3 @@ def _policy(settings: StorageSettings) -> Policy:
 
 def _read_allocation(path: str) -> Allocation:
     return decode_allocation(Path(path).read_bytes())
-
-
-def _delta_told(delta: Delta, ids: NDArray[np.uint8]) -> dict[str, object]:
-    return {
-        "height": delta.height,
-        "hash": delta.hash,
-        "state_root": delta.state_root,
-        "time_ms": delta.time_ms,
-        "keys": delta.keys,
-        "nonces": delta.nonces,
-        "balances": delta.balances,
-        "ids": ids,
-    }

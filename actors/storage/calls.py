@@ -28,15 +28,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.rows import ROW_DTYPE, FormatError, in_place
-from actors.local_socket import Line, call
+from actors.ledger.delta import Delta
+from actors.ledger.rows import ROW_DTYPE, FormatError
+from actors.local_socket import Line, call, decoder
 from actors.storage import errors
 from actors.storage.errors import StorageError
-from actors.storage.raft_log import RaftRecord
+from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, StorageFace, Written
 
 SMALL_ROWS_MAX, SMALL_BYTES_MAX = 256, 256 << 10
 PAUSE_S_MIN, PAUSE_S_MAX = 0.02, 2.0
-Delta = dict[str, object]
 
 
 class LineEndedError(ConnectionError):
@@ -53,118 +53,44 @@ FAILURES: tuple[type[Exception], ...] = (StorageError, LineEndedError)
 """What calls over a line raise, besides FormatError."""
 
 
-class Execute(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """See `Storage.execute`. order: int64 little-endian. parts: rows and payloads of each draw."""
-
-    number: int
-    epoch: int
-    height: int
-    strict: bool
-    proposer: bytes
-    order: bytes | None
-    sealed: bytes
-    parts: tuple[bytes, ...]
-
-
-class Persist(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """See `Storage.persist`."""
-
-    number: int
-    epoch: int
-    height: int
-    header: bytes
-    signature: bytes
-    certificate: bytes
-    record: RaftRecord | None
-
-
-class Commit(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """See `Storage.commit`."""
-
-    number: int
-    epoch: int
-    height: int
-    certificate: bytes
-    sync: bool
-
-
-class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """See `Storage.append_record`."""
-
-    number: int
-    epoch: int
-    record: RaftRecord
-
-
-class Executed(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Answers Execute. verdicts: uint8."""
-
-    number: int
-    verdicts: bytes
-    count: int
-    payload_bytes: int
-    state_root: bytes
-    receipts_root: bytes
-    transaction_root: bytes
-    fees: int
-    conflicts: dict[str, int]
-    stages_us: dict[str, int]
-
-
-class Written(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Answers Persist, Commit and Append: the delta of a small block that is committed now, else nothing."""
-
-    number: int
-    height: int = 0
-    hash: bytes = b""
-    state_root: bytes = b""
-    time_ms: int = 0
-    keys: bytes = b""
-    nonces: bytes = b""
-    balances: bytes = b""
-    ids: bytes = b""
-
-    def delta(self) -> Delta:
-        """As Storage answers it through Ray: keys (m, 32) uint8, nonces and balances (m,) uint64, ids
-        (n, 32) uint8, read-only."""
-        return {
-            "height": self.height,
-            "hash": self.hash,
-            "state_root": self.state_root,
-            "time_ms": self.time_ms,
-            "keys": np.frombuffer(self.keys, dtype=np.uint8).reshape(-1, 32),
-            "nonces": np.frombuffer(self.nonces, dtype=np.uint64),
-            "balances": np.frombuffer(self.balances, dtype=np.uint64),
-            "ids": np.frombuffer(self.ids, dtype=np.uint8).reshape(-1, 32),
-        }
-
-
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A call raised: the name of the error's class, and what it is made from, as numbers and text."""
 
-    number: int
     error: str
     parts: tuple[int | str, ...]
 
 
-Request = Execute | Persist | Commit | Append
-Answer = Executed | Written | Failed
-encode = msgspec.msgpack.Encoder().encode
-decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_answer = msgspec.msgpack.Decoder(Answer).decode
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """A call in a frame. parts: rows, payloads, rows, ... of what it executes, as bytes."""
+
+    number: int
+    epoch: int
+    call: Execute | Persist | Commit | LogRecord
+    parts: tuple[NDArray[np.uint8], ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """Its answer: a delta for a small block that is committed now; nothing for what else became durable."""
+
+    number: int
+    told: Executed | Delta | Failed | None
+
+
+decode_request = decoder(Request)
+decode_answer = decoder(Answer)
 
 _KINDS: dict[str, type[Exception]] = {
     name: kind for name, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, StorageError)
 } | {"FormatError": FormatError}
 
 
-def failed(number: int, error: Exception) -> Failed:
+def failed(error: Exception) -> Failed:
     """What to answer for an error."""
     name = type(error).__name__
     if type(error) is not _KINDS.get(name):
-        return Failed(number, "", (name, str(error)))
+        return Failed("", (name, str(error)))
     made_from = error.__reduce__()[1]
-    return Failed(number, name, tuple(p if isinstance(p, int | str) else str(p) for p in made_from))
+    return Failed(name, tuple(p if isinstance(p, int | str) else str(p) for p in made_from))
 
 
 def error_of(answer: Failed) -> Exception:
@@ -207,11 +133,11 @@ class _Counter:
             if not future.done():
                 future.set_exception(LineEndedError("the line to Storage broke"))
 
-    def ask(self, kind: Any, *fields: Any) -> asyncio.Future[Any] | None:
+    def ask(self, epoch: int, request: Any, parts: tuple[Any, ...] = ()) -> asyncio.Future[Any] | None:
         """Send a request; None if it has to go another way."""
         self._asked += 1
         number = self._asked
-        if self._line is None or not self._line.send(kind(number, *fields)):
+        if self._line is None or not self._line.send(Request(number, epoch, request, parts)):
             return None
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         return answer
@@ -220,17 +146,17 @@ class _Counter:
         future = self._waiting.pop(answer.number, None)
         if future is None or future.done():
             return
-        if isinstance(answer, Failed):
-            future.set_exception(error_of(answer))
+        if isinstance(answer.told, Failed):
+            future.set_exception(error_of(answer.told))
         else:
-            future.set_result(answer)
+            future.set_result(answer.told)
 
 
 class StorageCalls:
     """The calls of one Consensus to its node's Storage. Arguments and errors are those of Storage."""
 
-    def __init__(self, storage: Any, unreachable: tuple[type[Exception], ...]) -> None:
-        """storage: an actor's handle. unreachable: what calls through it raise while it is away."""
+    def __init__(self, storage: StorageFace, unreachable: tuple[type[Exception], ...]) -> None:
+        """unreachable: what calls through it raise while it is away."""
         self._storage, self._unreachable = storage, unreachable
         self._state, self._disk = (_Counter(partial(self._find, place)) for place in range(2))
 
@@ -239,72 +165,46 @@ class StorageCalls:
         await asyncio.gather(*(counter.keep(self._unreachable) for counter in (self._state, self._disk)))
 
     async def _find(self, place: int) -> str:
-        names: tuple[str, str] = await self._storage.desks.remote()
-        return names[place]
+        return (await self._storage.desks())[place]
 
-    async def execute(
-        self,
-        epoch: int,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        sealed: bytes,
-        parts: Sequence[Any],
-    ) -> dict[str, Any]:
+    async def execute(self, epoch: int, request: Execute, parts: Sequence[Any]) -> Executed:
         """As `Storage.execute`."""
-        if _are_small(parts):
-            places = None if order is None else order.astype("<i8", copy=False).tobytes()
-            columns = tuple(in_place(part).tobytes() for part in parts)
-            asked = self._state.ask(Execute, epoch, height, strict, proposer, places, sealed, columns)
-            if asked is not None:
-                done: Executed = await asked
-                fields = msgspec.structs.asdict(done)
-                return {**fields, "height": height, "verdicts": np.frombuffer(done.verdicts, dtype=np.uint8)}
-        through_ray: dict[str, Any] = await self._storage.execute.remote(
-            epoch, height, strict, proposer, order, sealed, *parts
-        )
-        return through_ray
+        asked = self._state.ask(epoch, request, tuple(parts)) if _are_small(parts) else None
+        if asked is None:
+            return await self._storage.execute(epoch, request, *parts)
+        done: Executed = await asked
+        return done
 
-    async def persist(
-        self,
-        epoch: int,
-        height: int,
-        header: bytes,
-        signature: bytes,
-        certificate: bytes,
-        record: RaftRecord | None,
-        rows: int,
-    ) -> Any:
+    async def persist(self, epoch: int, request: Persist, rows: int) -> Delta | Awaitable[Delta] | None:
         """As `Storage.persist` of a block of that many rows; the delta, or a reference to it, where a
         certificate commits the block."""
-        asked = self._disk.ask(Persist, epoch, height, header, signature, certificate, record)
-        if asked is not None:
-            written: Written = await asked
-            return self._delta(written, height, rows) if certificate else None
-        told, delta = self._storage.persist.options(num_returns=2).remote(
-            epoch, height, header, signature, certificate, record
-        )
-        await told
-        return delta
+        asked = self._disk.ask(epoch, request)
+        if asked is None:
+            return await _done(*self._storage.persist(epoch, request))
+        delta = await asked
+        return self._delta(delta, request.height, rows) if request.certificate else None
 
-    async def commit(self, epoch: int, height: int, certificate: bytes, sync: bool, rows: int) -> Any:
+    async def commit(self, epoch: int, request: Commit, rows: int) -> Delta | Awaitable[Delta] | None:
         """As `Storage.commit` of a block of that many rows; the delta, or a reference to it."""
-        asked = self._disk.ask(Commit, epoch, height, certificate, sync)
-        if asked is not None:
-            return self._delta(await asked, height, rows)
-        told, delta = self._storage.commit.options(num_returns=2).remote(epoch, height, certificate, sync)
-        await told
-        return delta
+        asked = self._disk.ask(epoch, request)
+        if asked is None:
+            return await _done(*self._storage.commit(epoch, request))
+        return self._delta(await asked, request.height, rows)
 
-    def _delta(self, written: Written, height: int, rows: int) -> Any:
+    def _delta(self, delta: Delta | None, height: int, rows: int) -> Delta | Awaitable[Delta] | None:
         """The delta of a small block, a reference to that of another one."""
-        return written.delta() if rows <= SMALL_ROWS_MAX else self._storage.delta.remote(height)
+        return delta if rows <= SMALL_ROWS_MAX else self._storage.delta(height)
 
-    async def append_record(self, epoch: int, record: RaftRecord) -> None:
+    async def append_record(self, epoch: int, record: LogRecord) -> None:
         """As `Storage.append_record`."""
-        asked = self._disk.ask(Append, epoch, record)
-        await (self._storage.append_record.remote(epoch, record) if asked is None else asked)
+        asked = self._disk.ask(epoch, record)
+        await (self._storage.append_record(epoch, record) if asked is None else asked)
+
+
+async def _done(written: Awaitable[Written], delta: Awaitable[Delta]) -> Awaitable[Delta]:
+    """The reference to a delta, once what made it is done."""
+    await written
+    return delta
 
 
 def _are_small(parts: Sequence[Any]) -> bool:

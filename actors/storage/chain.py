@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_block, decode_certificate, decode_header
 from actors.ledger.block_time import time_fault
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError
@@ -35,13 +35,14 @@ from actors.ledger.signing import SIGNATURE_BYTES
 from actors.storage.disk import HEAD_KEY, Disk
 from actors.storage.disk import Batch as DiskBatch
 from actors.storage.errors import ConflictError, HeaderError, HeightError, StaleEpochError
-from actors.storage.formats import Delta, Head, decode_delta, height_key
+from actors.storage.formats import Head, decode_delta, height_key
 from actors.storage.history import Retention
+from actors.storage.interface import Commit, Execute, LogRecord, Persist, Written
 from actors.storage.places import Places
 from actors.storage.preparing import Entries, Preparer
-from actors.storage.raft_log import RaftLog, RaftRecord
+from actors.storage.raft_log import RaftLog
 from actors.storage.recovery import base_of, head_root, head_time_ms, recover
-from actors.storage.state import Executed, Execution
+from actors.storage.state import ExecutedBlock, Execution
 from actors.storage.tx_index import Run
 
 PERSIST_STAGES = ("encode", "write")
@@ -52,32 +53,15 @@ _PER_HEIGHT = ("blocks", "headers", "receipts", "deltas", "history")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Persisted:
-    """A block that is on disk. ids: (n, 32) uint8; run: its part of the transaction index."""
+    """A block that is on disk. run: its part of the transaction index."""
 
-    hash: bytes
-    transactions: int
     delta: Delta
-    ids: NDArray[np.uint8]
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What persisting or committing one block did. stages_us is empty when it was done before."""
-
-    height: int
-    hash: bytes
-    transactions: int
-    committed: bool
-    bytes_written: int
-    stages_us: dict[str, int]
-
-    @classmethod
-    def of(
-        cls, height: int, block: Persisted, committed: bool, bytes_written: int, stages_us: dict[str, int]
-    ) -> Written:
-        """The record of a block that is on disk."""
-        return cls(height, block.hash, block.transactions, committed, bytes_written, stages_us)
+def _written(persisted: Persisted, committed: bool, size: int, stages_us: dict[str, int]) -> Written:
+    delta = persisted.delta
+    return Written(delta.height, delta.hash, len(delta.ids), committed, size, stages_us)
 
 
 class Chain:
@@ -139,14 +123,13 @@ class Chain:
         if epoch != self.epoch:
             raise StaleEpochError(epoch, self.epoch)
 
-    def execute(
-        self, epoch: int, height: int, strict: bool, proposer: bytes, batch: Batch, sealed: bytes = b""
-    ) -> Execution:
+    def execute(self, epoch: int, request: Execute, batch: Batch) -> Execution:
         """Execute a batch speculatively; see `State.execute`. Raises FormatError above a bound.
 
-        sealed: header and signature of a block that has them: what is to be written is prepared at once.
+        Of a block that has its header and signature what is to be written is prepared at once.
         """
         self.require_epoch(epoch)
+        proposer = request.proposer
         if len(proposer) != 32:
             raise FormatError("proposer", f"{len(proposer)} bytes", "32 bytes")
         for field, got, limit in (
@@ -160,66 +143,52 @@ class Chain:
             raise FormatError("payloads", f"{len(batch.payloads)} bytes", f"{claimed} bytes as in the rows")
         identified = self._preparer.identify(batch)
         tag = self.genesis.chain_tag
-        done = self.state.execute(batch, tag, height, strict, proposer, self._clock_ns)
+        done = self.state.execute(batch, tag, request.height, request.strict, proposer, self._clock_ns)
         if done.block is None:
             return done
-        of_rows = self._preparer.executed(done.block, done.verdicts, identified(), sealed)
+        of_rows = self._preparer.executed(done.block, done.verdicts, identified(), request.sealed)
         stages_us = {**done.stages_us, "ids": of_rows.ids_us, "transaction_root": of_rows.root_us}
         return replace(done, transaction_root=of_rows.root, stages_us=stages_us)
 
-    def persist(
-        self,
-        epoch: int,
-        height: int,
-        header_bytes: bytes,
-        signature: bytes,
-        certificate: bytes,
-        record: RaftRecord | None = None,
-    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
-        """Write the block at `height`, and commit it if a certificate comes with it.
+    def persist(self, epoch: int, request: Persist) -> tuple[Written, Delta]:
+        """Write the block at a height, and commit it if a certificate comes with it.
 
-        record: what the replicated log writes, made durable together with the block. Returns what was done,
-        the delta and the ids. Doing it again answers the same. Raises StaleEpochError, HeightError out of
-        order, HeaderError when the header is not of the executed block, ConflictError when another block is
-        committed at this height, FormatError for malformed bytes.
+        Returns what was done and the delta. Doing it again answers the same. Raises StaleEpochError,
+        HeightError out of order, HeaderError when the header is not of the executed block, ConflictError when
+        another block is committed at this height, FormatError for malformed bytes.
         """
+        height, signature = request.height, request.signature
         with self._writing:
             self.require_epoch(epoch)
-            header = decode_header(header_bytes)
+            header = decode_header(request.header)
             if len(signature) != SIGNATURE_BYTES:
                 raise FormatError("signature", f"{len(signature)} bytes", f"{SIGNATURE_BYTES} bytes")
-            if certificate:
-                decode_certificate(certificate)
+            if request.certificate:
+                decode_certificate(request.certificate)
             if header.height != height:
                 raise HeaderError("height", header.height, height)
-            if height <= self.persisted_height and record is not None:
-                self._write_record(record)
+            if height > self.persisted_height:
+                return self._write_block(header, request)
+            if request.record is not None:
+                self._write_record(request.record)
             if height <= self.head.height:
                 return self._again(height, header.hash())
-            if height <= self.persisted_height:
-                persisted = self._persisted[height - self.head.height - 1]
-                if persisted.hash != header.hash():
-                    raise HeaderError("hash", header.hash().hex(), persisted.hash.hex())
-            else:
-                return self._write_block(header, signature, certificate, record)
-            if certificate:
-                return self._commit(height, certificate)
-            return Written.of(height, persisted, False, 0, {}), persisted.delta, persisted.ids
+            persisted = self._persisted[height - self.head.height - 1]
+            if persisted.delta.hash != header.hash():
+                raise HeaderError("hash", header.hash().hex(), persisted.delta.hash.hex())
+            if request.certificate:
+                return self._commit(Commit(height, request.certificate))
+            return _written(persisted, False, 0, {}), persisted.delta
 
-    def commit(
-        self, epoch: int, height: int, certificate: bytes, sync: bool = True
-    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
-        """Commit the oldest block persisted without a certificate. Raises HeightError out of order.
-
-        Without `sync` the next synced write makes the commitment durable: for a replicated log, which finds
-        again after a crash what a majority holds.
-        """
+    def commit(self, epoch: int, request: Commit) -> tuple[Written, Delta]:
+        """Commit the oldest block persisted without a certificate. Raises HeightError out of order."""
+        height = request.height
         with self._writing:
             self.require_epoch(epoch)
-            decode_certificate(certificate)
+            decode_certificate(request.certificate)
             if 0 < height <= self.head.height:
                 return self._again(height, self.hash_at(height))
-            return self._commit(height, certificate, sync)
+            return self._commit(request)
 
     def replay(self, epoch: int, digests: list[bytes]) -> list[tuple[bytes, bytes]]:
         """Execute and hold again blocks that follow the head on disk; their (header, signature).
@@ -234,28 +203,28 @@ class Chain:
             header = block.header
             if header.hash() != digest:
                 raise HeaderError("hash", header.hash().hex(), digest.hex())
-            self.execute(epoch, header.height, True, header.proposer, block.batch)
-            self.persist(epoch, header.height, header.encode(), block.signature, b"")
+            self.execute(epoch, Execute(header.height, True, header.proposer), block.batch)
+            self.persist(epoch, Persist(header.height, header.encode(), block.signature))
             replayed.append((header.encode(), block.signature))
         return replayed
 
-    def append_record(self, epoch: int, record: RaftRecord) -> None:
+    def append_record(self, epoch: int, record: LogRecord) -> None:
         """Make a write of the replicated log durable by itself."""
         with self._writing:
             self.require_epoch(epoch)
             self._write_record(record)
 
-    def _write_record(self, record: RaftRecord) -> None:
+    def _write_record(self, record: LogRecord) -> None:
         batch = self.disk.batch()
         self.raft_log.put(batch, record)
         self._write(batch)
 
-    def compact_log(self, epoch: int, snapshot: bytes, base_index: int, base: bytes) -> None:
-        """Drop the replicated log's entries up to `base_index`; see `RaftLog.compact`."""
+    def compact_log(self, epoch: int, record: LogRecord) -> None:
+        """See `RaftLog.compact`."""
         with self._writing:
             self.require_epoch(epoch)
             batch = self.disk.batch()
-            self.raft_log.compact(batch, snapshot, base_index, base)
+            self.raft_log.compact(batch, record)
             self._write(batch)
 
     def hash_at(self, height: int) -> bytes:
@@ -265,7 +234,7 @@ class Chain:
         if height == self.head.height:
             return self.head.hash
         if self.head.height < height <= self.persisted_height:
-            return self._persisted[height - self.head.height - 1].hash
+            return self._persisted[height - self.head.height - 1].delta.hash
         body = self.disk.get("headers", height_key(height))
         if body is None and height < self.base.headers:
             raise HeightError("hash", height, f"at least {self.base.headers}: those before are pruned")
@@ -273,21 +242,21 @@ class Chain:
             raise HeightError("hash", height, f"at most {self.persisted_height}")
         return decode_header(body[:HEADER_BYTES]).hash()
 
-    def _again(self, height: int, wanted: bytes) -> tuple[Written, Delta, NDArray[np.uint8]]:
+    def _again(self, height: int, wanted: bytes) -> tuple[Written, Delta]:
         committed = self.hash_at(height)
         if committed != wanted:
             raise ConflictError(height, wanted.hex(), committed.hex())
-        delta, ids = self.delta_at(height)
-        return Written(height, committed, len(ids), True, 0, {}), delta, ids
+        delta = self.delta_at(height)
+        return Written(height, committed, len(delta.ids), True, 0, {}), delta
 
-    def delta_at(self, height: int) -> tuple[Delta, NDArray[np.uint8]]:
-        """What a committed block has changed, and the (n, 32) ids of its rows. Raises HeightError."""
+    def delta_at(self, height: int) -> Delta:
+        """What a committed block has changed. Raises HeightError."""
         if not 0 < height <= self.head.height:
             raise HeightError("delta", height, f"1..{self.head.height}")
         body = self.disk.get("deltas", height_key(height))
         if body is None:
             raise HeightError("delta", height, f"at least {self.base.bodies}: those before are pruned")
-        return decode_delta(body), self.block(height).batch.ids(self.hash_rows)
+        return decode_delta(body, self.block(height).batch.ids(self.hash_rows))
 
     def block(self, height: int) -> Block:
         """A block on disk, decoded. Raises HeightError where there is none, CorruptionError when damaged."""
@@ -296,35 +265,32 @@ class Chain:
             raise HeightError("block", height, f"at most {self.persisted_height}")
         return decode_block(data, self.genesis.block_transactions_max, self.genesis.block_payload_bytes_max)
 
-    def _write_block(
-        self, header: Header, signature: bytes, certificate: bytes, record: RaftRecord | None
-    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
+    def _write_block(self, header: Header, request: Persist) -> tuple[Written, Delta]:
         height, marks = header.height, [self._clock_ns()]
         block = self.state.block_at(height)
         if height != self.persisted_height + 1 or block is None:
             raise HeightError("persist", height, min(self.persisted_height, self.state.executed_height) + 1)
         identified = self._preparer.identified(height)
         self._require_header(header, block, identified.root)
-        entries, batch = self._preparer.entries(header, signature), self.disk.batch()
+        entries, batch = self._preparer.entries(header, request.signature), self.disk.batch()
         self._put_block(batch, header, entries)
-        persisted = Persisted(header.hash(), len(block.batch), entries.delta, identified.ids, entries.run)
-        if record is not None:
-            self.raft_log.put(batch, record)
-        if certificate:
-            self._put_commit(batch, height, persisted, certificate)
+        persisted = Persisted(entries.delta, entries.run)
+        if request.record is not None:
+            self.raft_log.put(batch, request.record)
+        if request.certificate:
+            self._put_commit(batch, persisted, request.certificate)
         marks.append(self._clock_ns())
-        size = entries.bytes_ahead + self._write(batch, commits=bool(certificate))
+        size = entries.bytes_ahead + self._write(batch, commits=bool(request.certificate))
         marks.append(self._clock_ns())
         self._persisted.append(persisted)
         self._preparer.forget(height)
-        if certificate:
+        if request.certificate:
             self._advance()
         spans = [(b - a) // 1000 for a, b in pairwise(marks)]
         stages_us = dict(zip(PERSIST_STAGES, spans, strict=True))
-        written = Written.of(height, persisted, bool(certificate), size, stages_us)
-        return written, persisted.delta, persisted.ids
+        return _written(persisted, bool(request.certificate), size, stages_us), persisted.delta
 
-    def _require_header(self, header: Header, block: Executed, transaction_root: bytes) -> None:
+    def _require_header(self, header: Header, block: ExecutedBlock, transaction_root: bytes) -> None:
         for field, executed in (
             ("parent_hash", self.hash_at(header.height - 1)),
             ("transaction_count", len(block.batch)),
@@ -352,23 +318,24 @@ class Chain:
         for family, at, value in entries.values:
             batch.put_sealed(family, at, value)
 
-    def _put_commit(self, batch: DiskBatch, height: int, persisted: Persisted, certificate: bytes) -> None:
-        head = Head(height, self.head.transactions + persisted.transactions, persisted.hash)
-        batch.put("certificates", height_key(height), certificate)
-        batch.put("meta", HEAD_KEY, head.encode())
+    def _head_with(self, persisted: Persisted) -> Head:
+        delta = persisted.delta
+        return Head(delta.height, self.head.transactions + len(delta.ids), delta.hash)
 
-    def _commit(
-        self, height: int, certificate: bytes, sync: bool = True
-    ) -> tuple[Written, Delta, NDArray[np.uint8]]:
-        if height != self.head.height + 1 or not self._persisted:
-            raise HeightError("commit", height, self.head.height + 1)
+    def _put_commit(self, batch: DiskBatch, persisted: Persisted, certificate: bytes) -> None:
+        batch.put("certificates", height_key(persisted.delta.height), certificate)
+        batch.put("meta", HEAD_KEY, self._head_with(persisted).encode())
+
+    def _commit(self, request: Commit) -> tuple[Written, Delta]:
+        if request.height != self.head.height + 1 or not self._persisted:
+            raise HeightError("commit", request.height, self.head.height + 1)
         persisted, started = self._persisted[0], self._clock_ns()
         batch = self.disk.batch()
-        self._put_commit(batch, height, persisted, certificate)
-        size = self._write(batch, sync, commits=True)
+        self._put_commit(batch, persisted, request.certificate)
+        size = self._write(batch, request.sync, commits=True)
         self._advance()
         stages_us = {"write": (self._clock_ns() - started) // 1000}
-        return Written.of(height, persisted, True, size, stages_us), persisted.delta, persisted.ids
+        return _written(persisted, True, size, stages_us), persisted.delta
 
     def _write(self, batch: DiskBatch, sync: bool = True, commits: bool = False) -> int:
         """Write a batch, synced where durability and `sync` say so; a synced one makes all before it durable.
@@ -386,7 +353,7 @@ class Chain:
     def _advance(self) -> None:
         """The oldest persisted block is committed on disk: let readers see it."""
         persisted = self._persisted[0]
-        head = Head(self.head.height + 1, self.head.transactions + persisted.transactions, persisted.hash)
+        head = self._head_with(persisted)
         self.places.add(persisted.run)
         with self.state.lock:
             block = self.state.commit()

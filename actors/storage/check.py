@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,7 @@ from actors.ledger.block import (
     decode_certificate,
     decode_header,
 )
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Allocation, Genesis, exact_sum
 from actors.ledger.hashing import Hasher, prefixes, sha256
 from actors.ledger.rows import FormatError
@@ -41,13 +43,22 @@ from actors.storage import pages, tx_index
 from actors.storage.accounts import Accounts
 from actors.storage.disk import FAMILIES, HEAD_KEY, Disk
 from actors.storage.errors import CorruptionError, StorageError
-from actors.storage.formats import Delta, Head, decode_delta, decode_head, height_key, seal, unseal
+from actors.storage.formats import (
+    NO_IDS,
+    Head,
+    decode_delta,
+    decode_head,
+    delta_parts,
+    height_key,
+    seal,
+    unseal,
+)
 from actors.storage.history import Retention
 from actors.storage.raft_log import FAMILY, halted
 from actors.storage.recovery import base_of, head_root
 from actors.storage.snapshot_store import SnapshotStore
 from actors.storage.snapshots import Columns, decode_manifest, open_chunk
-from actors.storage.state import Executed, State, build_tree
+from actors.storage.state import ExecutedBlock, State, build_tree
 from actors.storage.tx_index import Run
 
 PROBLEMS_MAX = 100
@@ -289,7 +300,7 @@ class _Check:
         self._found.executed += 1
 
     @staticmethod
-    def _expected(block: Block, executed: Executed) -> Iterator[tuple[str, bytes]]:
+    def _expected(block: Block, executed: ExecutedBlock) -> Iterator[tuple[str, bytes]]:
         header = block.header
         yield "headers", header.encode() + block.signature
         yield "receipts", executed.receipts.tobytes()
@@ -298,9 +309,9 @@ class _Check:
         """Accounts in any order, which is that of slots: those of emptied accounts may have been given up."""
         with suppress(CorruptionError):  # then the comparison says where
             stored = decode_delta(self._disk.get("deltas", key) or b"")
-            if _by_key(stored).encode() == _by_key(expected).encode():
+            if _bytes_of(_by_key(stored)) == _bytes_of(_by_key(expected)):
                 return
-        self._compare("deltas", key, expected.encode())
+        self._compare("deltas", key, _bytes_of(expected))
 
     def _compare(self, family: str, key: bytes, expected: bytes) -> None:
         stored = self._disk.raw(family, key)
@@ -387,16 +398,20 @@ class _Check:
             raise CorruptionError("tx_index", run.key(0).hex(), "does not hold what its blocks hold")
 
 
-def _delta_of(header: Header, executed: Executed) -> Delta:
-    root, hash_ = executed.state_root, header.hash()
-    return Delta(
-        header.height, header.time_ms, hash_, root, executed.keys, executed.nonces, executed.balances
-    )
+def _delta_of(header: Header, executed: ExecutedBlock) -> Delta:
+    columns = executed.keys, executed.nonces, executed.balances
+    return Delta(header.height, *columns, header.time_ms, header.hash(), executed.state_root, NO_IDS)
+
+
+def _bytes_of(delta: Delta) -> bytes:
+    return b"".join(delta_parts(delta))
 
 
 def _by_key(delta: Delta) -> Delta:
     order = np.argsort(np.ascontiguousarray(delta.keys).view("S32").reshape(-1), kind="stable")
-    return replace(delta, keys=delta.keys[order], nonces=delta.nonces[order], balances=delta.balances[order])
+    return msgspec.structs.replace(
+        delta, keys=delta.keys[order], nonces=delta.nonces[order], balances=delta.balances[order]
+    )
 
 
 def first_difference(got: bytes, wanted: bytes) -> int:

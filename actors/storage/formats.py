@@ -12,7 +12,7 @@ keys are big-endian, so that keys sort by height; integers in values are little-
     blocks        height       ledger.Block.encode()
     certificates  height       ledger.Certificate.encode(); present if and only if the block is committed
     receipts      height       32 bytes a transaction
-    deltas        height       see `encode_delta`
+    deltas        height       see `delta_parts`
     accounts      page u64     see `encode_page`
     history       height       account undo log, see remembering.py
     snapshots     see snapshot_store.py
@@ -29,10 +29,12 @@ import numpy as np
 from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
+from actors.ledger.delta import Delta
 from actors.ledger.rows import in_place
 from actors.storage.errors import CorruptionError
 
 SCHEMA_VERSION = 2
+NO_IDS: NDArray[np.uint8] = np.empty((0, 32), dtype=np.uint8)
 _CRC = struct.Struct("<I")
 _HEIGHT_KEY = struct.Struct(">Q")
 _NETWORK = struct.Struct("<I32s")
@@ -136,39 +138,21 @@ def decode_base(body: bytes) -> Base:
     return Base(*_BASE.unpack(body))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Delta:
-    """What a block made of the accounts that it touched, in ascending order of slot (new accounts last).
-
-    keys: (m, 32) uint8. nonces, balances: (m,) uint64. Applying deltas in order of height is idempotent.
-    """
-
-    height: int
-    time_ms: int
-    hash: bytes
-    state_root: bytes
-    keys: NDArray[np.uint8]
-    nonces: NDArray[np.uint64]
-    balances: NDArray[np.uint64]
-
-    def parts(self) -> tuple[bytes | memoryview, ...]:
-        """Height, time, count, hash, state root, then the columns in place."""
-        head = _DELTA.pack(self.height, self.time_ms, len(self.keys), self.hash, self.state_root)
-        return head, in_place(self.keys), in_place(self.nonces), in_place(self.balances)
-
-    def encode(self) -> bytes:
-        """The parts, joined."""
-        return b"".join(self.parts())
+def delta_parts(delta: Delta) -> tuple[bytes | memoryview, ...]:
+    """Height, time, count, hash, state root, then the columns of its accounts, in place."""
+    head = _DELTA.pack(delta.height, delta.time_ms, len(delta.keys), delta.hash, delta.state_root)
+    return head, in_place(delta.keys), in_place(delta.nonces), in_place(delta.balances)
 
 
-def decode_delta(body: bytes) -> Delta:
-    """Inverse of `Delta.encode`. Raises CorruptionError when length and count disagree."""
+def decode_delta(body: bytes, ids: NDArray[np.uint8] = NO_IDS) -> Delta:
+    """Inverse of `delta_parts`; ids are its rows'. Raises CorruptionError where length and count disagree."""
     if len(body) < _DELTA.size:
         raise CorruptionError("deltas", "", f"{len(body)} bytes, at least {_DELTA.size} expected")
     height, time_ms, count, block_hash, state_root = _DELTA.unpack_from(body)
     if len(body) != _DELTA.size + count * _ACCOUNT_BYTES:
         raise CorruptionError("deltas", height_key(height).hex(), f"{len(body)} bytes for {count} accounts")
-    return Delta(height, time_ms, block_hash, state_root, *_account_columns(body, _DELTA.size, count))
+    columns = _account_columns(body, _DELTA.size, count)
+    return Delta(height, *columns, time_ms, block_hash, state_root, ids)
 
 
 def encode_page(keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> bytes:

@@ -33,14 +33,15 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_header
+from actors.ledger.delta import Delta
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, in_place
 from actors.storage import tx_index
 from actors.storage.disk import Disk
 from actors.storage.errors import DiskFullError
-from actors.storage.formats import Delta, height_key, seal
+from actors.storage.formats import delta_parts, height_key, seal
 from actors.storage.remembering import undo_parts
-from actors.storage.state import Executed
+from actors.storage.state import ExecutedBlock
 from actors.storage.tx_index import Run
 
 ASIDE_ROWS_MIN, AHEAD_BLOCKS_MAX, AHEAD_AFTER_S = 1_024, 16, 0.005
@@ -69,7 +70,7 @@ class Entries:
 
 @dataclass(slots=True, eq=False)
 class _Ready:
-    block: Executed
+    block: ExecutedBlock
     identified: Identified
     sealed: bytes
     wanted: Event = field(default_factory=Event)
@@ -93,7 +94,7 @@ class Preparer:
         return self._aside.submit(self._hashed, batch).result
 
     def executed(
-        self, block: Executed, verdicts: NDArray[np.uint8], identified: Identified, sealed: bytes
+        self, block: ExecutedBlock, verdicts: NDArray[np.uint8], identified: Identified, sealed: bytes
     ) -> Identified:
         """A block was executed: what its rows that passed are called, once more if some have failed.
 
@@ -162,22 +163,17 @@ class Preparer:
                 return entries
         return replace(entries, values=entries.values[:1], bytes_ahead=size)
 
-    def _made(self, header: Header, signature: bytes, block: Executed, ids: NDArray[np.uint8]) -> Entries:
+    def _made(
+        self, header: Header, signature: bytes, block: ExecutedBlock, ids: NDArray[np.uint8]
+    ) -> Entries:
         key = height_key(block.height)
-        delta = Delta(
-            block.height,
-            header.time_ms,
-            header.hash(),
-            block.state_root,
-            block.keys,
-            block.nonces,
-            block.balances,
-        )
+        columns = block.keys, block.nonces, block.balances
+        delta = Delta(block.height, *columns, header.time_ms, header.hash(), block.state_root, ids)
         parts: list[tuple[str, tuple[bytes | memoryview, ...]]] = [
             ("headers", (header.encode(), signature)),
             ("blocks", Block(header, signature, block.batch).parts()),
             ("receipts", (in_place(block.receipts),)),
-            ("deltas", delta.parts()),
+            ("deltas", delta_parts(delta)),
         ]
         if self._keeps_undo:
             parts.append(("history", undo_parts(block.undo)))

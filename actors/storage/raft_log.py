@@ -17,51 +17,16 @@ entry's index on is replaced), as the rules of the log ask.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from actors.storage.disk import Batch, Disk
 from actors.storage.disk_identity import IDENTITY_BYTES
 from actors.storage.errors import CorruptionError, HeightError
-
-if TYPE_CHECKING:  # Consensus imports this file for the record alone, and no database with it
-    from actors.storage.disk import Batch, Disk
+from actors.storage.interface import LogRecord, StoredLog
 
 FAMILY = "raft"
 _HARD_STATE, _SNAPSHOT, _BASE, _DISK, _ENTRY, _HALTED = b"h", b"s", b"b", b"d", b"e", b"x"
 _INDEX = struct.Struct(">Q")
 _AFTER_ALL_ENTRIES = _ENTRY + b"\xff" * 9
-
-
-@dataclass(frozen=True, slots=True)
-class RaftRecord:
-    """One write of the log, in opaque bytes. first_index: of entries[0]; entries follow each other.
-
-    snapshot: the log is to hold nothing but this; base_index and base are its index and what describes it.
-    """
-
-    hard_state: bytes = b""
-    snapshot: bytes = b""
-    base_index: int = 0
-    base: bytes = b""
-    first_index: int = 0
-    entries: tuple[bytes, ...] = ()
-    halted: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class RaftState:
-    """What is on disk. Entries follow each other from base_index + 1. Empty bytes where there is nothing.
-
-    disk: the identity of this memory.
-    """
-
-    hard_state: bytes
-    snapshot: bytes
-    base_index: int
-    base: bytes
-    entries: tuple[bytes, ...]
-    disk: bytes = b""
-    halted: bytes = b""
 
 
 def _entry_key(index: int) -> bytes:
@@ -81,7 +46,7 @@ class RaftLog:
         found = self.read()
         self._last_index = found.base_index + len(found.entries)
 
-    def read(self) -> RaftState:
+    def read(self) -> StoredLog:
         """All of it. Raises CorruptionError where an entry is missing between others."""
         get = self._disk.get
         base = get(FAMILY, _BASE) or b""
@@ -94,7 +59,7 @@ class RaftLog:
                 expected = base_index + 1 + len(entries)
                 raise CorruptionError(FAMILY, key.hex(), f"entry {expected} of the log is missing")
             entries.append(value)
-        return RaftState(
+        return StoredLog(
             get(FAMILY, _HARD_STATE) or b"",
             get(FAMILY, _SNAPSHOT) or b"",
             base_index,
@@ -114,7 +79,7 @@ class RaftLog:
         batch.put(FAMILY, _DISK, value)
         batch.write(sync=True)
 
-    def put(self, batch: Batch, record: RaftRecord) -> None:
+    def put(self, batch: Batch, record: LogRecord) -> None:
         """Add a record to a write batch. Raises HeightError for entries that leave a gap."""
         if record.snapshot:
             batch.delete_range(FAMILY, _ENTRY, _AFTER_ALL_ENTRIES)
@@ -135,8 +100,8 @@ class RaftLog:
             batch.put(FAMILY, _entry_key(index), entry)
         self._last_index = record.first_index + len(record.entries) - 1
 
-    def compact(self, batch: Batch, snapshot: bytes, base_index: int, base: bytes) -> None:
-        """Let `snapshot` stand for the log, and drop the entries up to `base_index`, described by `base`."""
-        batch.put(FAMILY, _SNAPSHOT, snapshot)
-        batch.put(FAMILY, _BASE, _INDEX.pack(base_index), base)
-        batch.delete_range(FAMILY, _entry_key(0), _entry_key(base_index + 1))
+    def compact(self, batch: Batch, record: LogRecord) -> None:
+        """Let the record's snapshot stand for the log, and drop the entries up to its base."""
+        batch.put(FAMILY, _SNAPSHOT, record.snapshot)
+        batch.put(FAMILY, _BASE, _INDEX.pack(record.base_index), record.base)
+        batch.delete_range(FAMILY, _entry_key(0), _entry_key(record.base_index + 1))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_header
+from actors.ledger.delta import AccountState, AccountStates, ChainHead
 from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
 from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
@@ -42,30 +43,33 @@ class Reader:
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, Indexed] = OrderedDict()
 
-    def head(self) -> dict[str, object]:
-        """The last committed block, and how far execution and the disk are ahead of it."""
+    def head(self) -> ChainHead:
+        """The last committed block."""
+        chain = self._chain
+        with chain.state.lock:
+            return ChainHead(chain.head.height, chain.head.hash, chain.head_state_root, chain.head_time_ms)
+
+    def describe_head(self) -> dict[str, object]:
+        """The last committed block, and how far execution and the disk are ahead of it, for people."""
         chain = self._chain
         with chain.state.lock:
             return {
-                "height": chain.head.height,
-                "hash": chain.head.hash.hex(),
-                "state_root": chain.head_state_root.hex(),
-                "time_ms": chain.head_time_ms,
+                **self.head().describe(),
                 "transactions": chain.head.transactions,
                 "accounts": chain.state.committed_existing(),
                 "executed_height": chain.state.executed_height,
                 "persisted_height": chain.persisted_height,
             }
 
-    def account(self, key: bytes) -> dict[str, int]:
-        """Nonce and balance, zeros where there is no account. Raises FormatError for a wrong length."""
+    def account(self, key: bytes) -> AccountState:
+        """An account. Raises FormatError for a wrong length."""
         if len(key) != 32:
             raise FormatError("account", f"{len(key)} bytes", "32 bytes")
         height, nonce, balance = self._chain.state.committed_account(key)
-        return {"nonce": nonce, "balance": balance, "height": height}
+        return AccountState(nonce, balance, height)
 
-    def shard_accounts(self, shard: int, shards: int) -> dict[str, object]:
-        """All accounts whose mempool shard this is: height, keys (m, 32), nonces, balances (m,)."""
+    def shard_accounts(self, shard: int, shards: int) -> AccountStates:
+        """All accounts whose mempool shard this is."""
         if not 0 <= shard < shards:
             raise FormatError("shard", shard, f"0 to {shards - 1}")
         height, columns = self._chain.state.committed_columns()
@@ -73,7 +77,7 @@ class Reader:
         if shards > 1:
             mine = shard_of(keys, shards) == shard
             keys, nonces, balances = keys[mine], nonces[mine], balances[mine]
-        return {"height": height, "keys": keys, "nonces": nonces, "balances": balances}
+        return AccountStates(height, keys, nonces, balances)
 
     def block(self, height: int) -> bytes | None:
         """The bytes of a committed block."""

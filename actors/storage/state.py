@@ -41,7 +41,7 @@ RECEIPT_BYTES = 8 * RECEIPT_WORDS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Executed:
+class ExecutedBlock:
     """A block that was executed: the rows that passed, and everything its header must say.
 
     receipts: (n, 4) uint64. keys, nonces, balances: the accounts it touched as they are after it, in
@@ -71,7 +71,7 @@ class Execution:
     """
 
     verdicts: NDArray[np.uint8]
-    block: Executed | None
+    block: ExecutedBlock | None
     conflicts: Conflicts
     stages_us: dict[str, int] = field(default_factory=dict)
     transaction_root: bytes = b""
@@ -91,7 +91,7 @@ class State:
         self.lock = threading.RLock()
         self.accounts = accounts
         self.height = height
-        self.blocks: list[Executed] = []
+        self.blocks: list[ExecutedBlock] = []
         self._undos: list[AccountUndo] = []
         self._hash_rows = hash_rows
         self.prices = prices
@@ -156,7 +156,7 @@ class State:
         applied: Applied,
         clock_ns: Callable[[], int],
         started: int,
-    ) -> tuple[Executed, dict[str, int]]:
+    ) -> tuple[ExecutedBlock, dict[str, int]]:
         """Roots and record of a block whose rows are applied. The tree is updated last."""
         slots = applied.undo.slots
         keys, nonces, balances = self.columns(slots)
@@ -166,7 +166,7 @@ class State:
         fresh = int(np.searchsorted(slots, applied.undo.count))
         tree_undo = self.history.update(slots, encode_values(nonces, balances), keys[fresh:], balances != 0)
         done = clock_ns()
-        block = Executed(
+        block = ExecutedBlock(
             height, proposer, batch, applied.receipts, applied.fees, self.tree.root, receipts_root,
             keys, nonces, balances, applied.undo, tree_undo,
         )  # fmt: skip
@@ -187,13 +187,13 @@ class State:
                 undo_batch(self.accounts, self._undos.pop())
             self.history.undo()
 
-    def block_at(self, height: int) -> Executed | None:
+    def block_at(self, height: int) -> ExecutedBlock | None:
         """The speculative block at a height."""
         with self.lock:
             at = height - self.height - 1
             return self.blocks[at] if 0 <= at < len(self.blocks) else None
 
-    def commit(self) -> Executed:
+    def commit(self) -> ExecutedBlock:
         """Make the oldest speculative block final."""
         with self.lock:
             self.height += 1

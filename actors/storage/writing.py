@@ -13,21 +13,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.delta import Delta
 from actors.ledger.rows import ROW_DTYPE, Batch, FormatError, concatenate
+from actors.local_socket import encode
 from actors.storage import calls
-from actors.storage.calls import Append, Commit, Execute, Executed, Persist
-from actors.storage.chain import Chain, Written
-from actors.storage.formats import Delta
-from actors.storage.raft_log import RaftRecord
-from actors.storage.state import Execution
+from actors.storage.calls import Answer
+from actors.storage.chain import Chain
+from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, Written
 
 DELTAS_KEPT_MAX = 16
 Draws = tuple[NDArray[Any], ...]
-Done = tuple[Written, Delta, NDArray[np.uint8]]
 
 
 class Writer:
@@ -40,94 +38,24 @@ class Writer:
         self._totals_us: dict[str, int] = {}
         self._conflicts: dict[str, int] = {}
         self._counters = {"blocks": 0, "transactions": 0, "bytes_written": 0}
-        self._deltas: OrderedDict[int, tuple[Delta, NDArray[np.uint8]]] = OrderedDict()
+        self._deltas: OrderedDict[int, Delta] = OrderedDict()
 
     # --- calls -------------------------------------------------------------------------------------------
 
-    def execute(
-        self,
-        epoch: int,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        sealed: bytes,
-        parts: Draws,
-    ) -> tuple[Execution, dict[str, int], dict[str, int]]:
-        """Execute draws; the outcome, microseconds by stage, and conflicts by kind. See `Storage.execute`."""
+    def execute(self, epoch: int, request: Execute, parts: Draws) -> Executed:
+        """Execute draws."""
         with self.state_turn:
             started = self._clock_ns()
-            batch = _joined(parts, order)
+            batch = _joined(parts, request.order)
             decode_us = (self._clock_ns() - started) // 1000
-            execution = self._chain.execute(epoch, height, strict, proposer, batch, sealed)
+            execution = self._chain.execute(epoch, request, batch)
         stages_us = {"decode": decode_us, **execution.stages_us}
         conflicts = asdict(execution.conflicts)
         self._count(stages_us, conflicts)
-        return execution, stages_us, conflicts
-
-    def persist(
-        self,
-        epoch: int,
-        height: int,
-        header: bytes,
-        signature: bytes,
-        certificate: bytes,
-        record: RaftRecord | None,
-    ) -> Done:
-        """See `Chain.persist`."""
-        with self.disk_turn:
-            return self._counted(*self._chain.persist(epoch, height, header, signature, certificate, record))
-
-    def commit(self, epoch: int, height: int, certificate: bytes, sync: bool) -> Done:
-        """See `Chain.commit`."""
-        with self.disk_turn:
-            return self._counted(*self._chain.commit(epoch, height, certificate, sync))
-
-    def delta(self, height: int) -> tuple[Delta, NDArray[np.uint8]]:
-        """What a committed block has changed, and its ids; once from memory, if it is of the last ones."""
-        with self._counters_lock:
-            held = self._deltas.pop(height, None)
-        return held or self._chain.delta_at(height)
-
-    def append_record(self, epoch: int, record: RaftRecord) -> None:
-        """See `Chain.append_record`."""
-        with self.disk_turn:
-            self._chain.append_record(epoch, record)
-
-    # --- the same over a line ----------------------------------------------------------------------------
-
-    def answer(self, frame: bytes) -> bytes:
-        """Carry out a request; its answer. Raises msgspec.DecodeError for what is none."""
-        request = calls.decode_request(frame)
-        try:
-            return calls.encode(self._carried_out(request))
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the caller must get it
-            return calls.encode(calls.failed(request.number, error))
-
-    def _carried_out(self, request: calls.Request) -> calls.Answer:
-        if isinstance(request, Execute):
-            return self._executed(request)
-        if isinstance(request, Persist):
-            _, *fields = msgspec.structs.astuple(request)
-            return self._told(request.number, *self.persist(*fields))
-        if isinstance(request, Commit):
-            _, *fields = msgspec.structs.astuple(request)
-            return self._told(request.number, *self.commit(*fields))
-        return self._appended(request)
-
-    def _executed(self, request: Execute) -> Executed:
-        order = None if request.order is None else np.frombuffer(request.order, dtype="<i8")
-        parts = tuple(
-            np.frombuffer(part, dtype=np.uint8 if place % 2 else ROW_DTYPE)
-            for place, part in enumerate(request.parts)
-        )
-        execution, stages_us, conflicts = self.execute(
-            request.epoch, request.height, request.strict, request.proposer, order, request.sealed, parts
-        )
         block = execution.block
         return Executed(
-            request.number,
-            execution.verdicts.tobytes(),
+            request.height,
+            execution.verdicts,
             len(block.batch) if block else 0,
             len(block.batch.payloads) if block else 0,
             block.state_root if block else b"",
@@ -138,21 +66,57 @@ class Writer:
             stages_us,
         )
 
-    def _appended(self, request: Append) -> calls.Written:
-        self.append_record(request.epoch, request.record)
-        return calls.Written(request.number)
+    def persist(self, epoch: int, request: Persist) -> tuple[Written, Delta]:
+        """See `Chain.persist`."""
+        with self.disk_turn:
+            return self._counted(*self._chain.persist(epoch, request))
 
-    def _told(self, number: int, written: Written, delta: Delta, ids: NDArray[np.uint8]) -> calls.Written:
-        if not written.committed:
-            return calls.Written(number)
-        if len(ids) > calls.SMALL_ROWS_MAX:
-            with self._counters_lock:
-                self._deltas[delta.height] = delta, ids
-                if len(self._deltas) > DELTAS_KEPT_MAX:
-                    self._deltas.popitem(last=False)
-            return calls.Written(number)
-        columns = (column.tobytes() for column in (delta.keys, delta.nonces, delta.balances, ids))
-        return calls.Written(number, delta.height, delta.hash, delta.state_root, delta.time_ms, *columns)
+    def commit(self, epoch: int, request: Commit) -> tuple[Written, Delta]:
+        """See `Chain.commit`."""
+        with self.disk_turn:
+            return self._counted(*self._chain.commit(epoch, request))
+
+    def delta(self, height: int) -> Delta:
+        """What a committed block has changed; once from memory, if it is of the last ones."""
+        with self._counters_lock:
+            held = self._deltas.pop(height, None)
+        return held or self._chain.delta_at(height)
+
+    def append_record(self, epoch: int, record: LogRecord) -> None:
+        """See `Chain.append_record`."""
+        with self.disk_turn:
+            self._chain.append_record(epoch, record)
+
+    # --- the same over a line ----------------------------------------------------------------------------
+
+    def answer(self, frame: bytes) -> bytes:
+        """Carry out a request; its answer. Raises msgspec.DecodeError for what is none."""
+        request = calls.decode_request(frame)
+        try:
+            return encode(Answer(request.number, self._carried_out(request)))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the caller must get it
+            return encode(Answer(request.number, calls.failed(error)))
+
+    def _carried_out(self, request: calls.Request) -> Executed | Delta | None:
+        epoch, call = request.epoch, request.call
+        if isinstance(call, Execute):
+            parts = (part if at % 2 else part.view(ROW_DTYPE) for at, part in enumerate(request.parts))
+            return self.execute(epoch, call, tuple(parts))
+        if isinstance(call, LogRecord):
+            self.append_record(epoch, call)
+            return None
+        written, delta = self.persist(epoch, call) if isinstance(call, Persist) else self.commit(epoch, call)
+        return self._told(delta) if written.committed else None
+
+    def _told(self, delta: Delta) -> Delta | None:
+        """The delta of a small block; that of another one is kept for who fetches it."""
+        if len(delta.ids) <= calls.SMALL_ROWS_MAX:
+            return delta
+        with self._counters_lock:
+            self._deltas[delta.height] = delta
+            if len(self._deltas) > DELTAS_KEPT_MAX:
+                self._deltas.popitem(last=False)
+        return None
 
     # --- figures -----------------------------------------------------------------------------------------
 
@@ -165,7 +129,7 @@ class Writer:
                 "conflicts": dict(self._conflicts),
             }
 
-    def _counted(self, written: Written, delta: Delta, ids: NDArray[np.uint8]) -> Done:
+    def _counted(self, written: Written, delta: Delta) -> tuple[Written, Delta]:
         self._count(written.stages_us)
         with self._counters_lock:
             self._counters["bytes_written"] += written.bytes_written
@@ -174,7 +138,7 @@ class Writer:
                 self._counters["transactions"] += written.transactions
         if written.committed:
             self._committed()
-        return written, delta, ids
+        return written, delta
 
     def _count(self, stages_us: dict[str, int], conflicts: dict[str, int] | None = None) -> None:
         with self._counters_lock:

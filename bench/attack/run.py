@@ -298,7 +298,7 @@ def _agree(nodes: list[Any], deadline_s: float = 30.0) -> bool:
     clients = [Client(node.url) for node in nodes]
     try:
         until = time.monotonic() + deadline_s
-        aim = max(int(node.call("storage", "head")["height"]) for node in nodes)
+        aim = max(node.call("storage", "head").height for node in nodes)
         while time.monotonic() < until:
             sealed = [client.sealed_header(aim) or b"" for client in clients]
             if all(sealed):

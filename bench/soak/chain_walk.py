@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.block import SealedHeader
+from actors.ledger.delta import AccountStates
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes, sha256_rows
 from actors.ledger.prices import first_nonce
@@ -148,18 +149,17 @@ class ChainWalk:
         return np.asarray(at, dtype=np.int64)
 
 
-def compare_accounts(
-    chain: WalkedChain, keys: NDArray[np.uint8], nonces: NDArray[Any], balances: NDArray[Any]
-) -> None:
+def compare_accounts(chain: WalkedChain, accounts: AccountStates) -> None:
     """Note accounts that the node holds otherwise than the walked transactions make them."""
-    told = _as_keys(keys)
+    told = _as_keys(accounts.keys)
     order = np.argsort(told)
     existing = chain.balances != 0
     same_keys = np.array_equal(told[order], chain.keys[existing])
     if not same_keys:
         chain.problem("roots_agree", f"{chain.node}: {len(told)} accounts, {int(existing.sum())} expected")
         return
-    for name, column, own in (("nonce", nonces, chain.nonces), ("balance", balances, chain.balances)):
+    nonces, balances = (accounts.nonces, chain.nonces), (accounts.balances, chain.balances)
+    for name, (column, own) in (("nonce", nonces), ("balance", balances)):
         differing = int(np.count_nonzero(column[order].astype(np.int64) != own[existing]))
         if differing:
             chain.problem("roots_agree", f"{chain.node}: {name} of {differing} accounts differs")

@@ -82,7 +82,7 @@ class Target:
         heights = []
         for node in self.nodes:
             try:
-                heights.append(int(node.call("storage", "head", timeout_s=5)["height"]))
+                heights.append(node.call("storage", "head", timeout_s=5).height)
             except Exception:  # noqa: BLE001 -- whatever a call to a killed actor raises
                 heights.append(-1)
         return heights

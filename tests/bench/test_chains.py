@@ -10,7 +10,7 @@ import pytest
 from actors.directory import read_allocation, read_signer
 from actors.kernels import select
 from actors.ledger import accounts, merkle, rules
-from actors.ledger.block import decode_header, verify_proposal
+from actors.ledger.block import verify_proposal
 from actors.settings import NetworkSettings
 from bench.chains import WORKLOADS, BenchChain, earlier_uses
 
@@ -35,8 +35,8 @@ def test_every_workload_makes_valid_blocks(chain: BenchChain) -> None:
     verify = select("portable").verify
     parent = directory.genesis.hash()
     for height, workload in enumerate((*WORKLOADS, *WORKLOADS), start=1):
-        encoded, signature, batch = chain.block(workload, ROWS)
-        header = decode_header(encoded)
+        block = chain.block(workload, ROWS)
+        header, batch = block.header, block.batch
         outcome = rules.apply_batch(
             state, batch, directory.genesis.chain_tag, height, header.proposer, directory.genesis.prices
         )
@@ -45,7 +45,7 @@ def test_every_workload_makes_valid_blocks(chain: BenchChain) -> None:
         assert header.state_root == accounts.state_root(state)
         assert header.receipts_root == rules.receipts_root(outcome.receipts)
         assert header.transaction_root == merkle.root(batch.ids())
-        assert verify_proposal(directory.genesis.hash(), header, signature)
+        assert verify_proposal(directory.genesis.hash(), header, block.signature)
         table = batch.rows.view(np.uint8).reshape(ROWS, -1)
         assert verify(table[:, 48:80], table[:, 144:], table[:, :144]).all()
         if workload == "hot":

@@ -12,6 +12,7 @@ from actors.directory import NodeFolder, build_genesis, development_allocation
 from actors.ledger import rules
 from actors.ledger.accounts import Account, state_root, supply
 from actors.ledger.block import Certificate, Header, SealedHeader, sign_proposal, sign_vote
+from actors.ledger.delta import AccountStates
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import prefixes
 from actors.ledger.merkle import root
@@ -73,7 +74,7 @@ class World:
         keys = np.frombuffer(b"".join(self.state), dtype=np.uint8).reshape(-1, 32)
         nonces = np.array([account.nonce for account in self.state.values()], dtype=np.uint64)
         balances = np.array([account.balance for account in self.state.values()], dtype=np.uint64)
-        compare_accounts(chain, keys, nonces, balances)
+        compare_accounts(chain, AccountStates(1, keys, nonces, balances))
         return chain
 
     def evidence(self, sabotage: Sabotage | None = None) -> Evidence:

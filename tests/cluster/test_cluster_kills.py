@@ -113,7 +113,7 @@ def test_a_killed_actor_comes_back_and_nothing_acknowledged_is_lost(running: Run
 
 
 def assert_all_committed_once(running: Running, acknowledged: list[bytes]) -> None:
-    head = running.node.call("storage", "head")["height"]
+    head = running.node.call("storage", "head").height
     counted: dict[bytes, int] = {}
     with Client(running.node.url) as client:
         for height in range(1, head + 1):

@@ -19,7 +19,7 @@ ACCOUNTS = 20
 
 
 def test_an_observer_catches_up_resumes_and_agrees(running: Running, tmp_path: Path) -> None:
-    grow(running, BLOCKS - running.node.call("storage", "head")["height"])
+    grow(running, BLOCKS - running.node.call("storage", "head").height)
     seed = running.node.facts["peer"]["address"]
     options = (
         "--node", "watcher", "--join", seed, "--genesis", str(running.node.directory.path),
@@ -39,9 +39,9 @@ def test_an_observer_catches_up_resumes_and_agrees(running: Running, tmp_path: P
     url = again.url()
     assert eventually(lambda: height_of(url), "the observer is back") >= reached
     head = running.node.call("storage", "head")
-    assert head["height"] >= BLOCKS
-    status = eventually(lambda: caught_up(url, head["height"]), "the observer has caught up")
-    assert status["head"]["state_root"] == head["state_root"]
+    assert head.height >= BLOCKS
+    status = eventually(lambda: caught_up(url, head.height), "the observer has caught up")
+    assert status["head"]["state_root"] == head.state_root.hex()
     (peer,) = eventually(lambda: status_of(url)["node"]["peers"], "the observer sees its peer")
     assert peer["identity"] == running.node.directory.nodes[0].identity.hex()
     assert peer["state"].lower() == "active"
@@ -49,10 +49,10 @@ def test_an_observer_catches_up_resumes_and_agrees(running: Running, tmp_path: P
 
     grow(running, 3)
     head = running.node.call("storage", "head")
-    live = eventually(lambda: caught_up(url, head["height"]), "the observer follows new blocks")
-    assert live["head"]["state_root"] == head["state_root"]
+    live = eventually(lambda: caught_up(url, head.height), "the observer follows new blocks")
+    assert live["head"]["state_root"] == head.state_root.hex()
     last = again.interrupt()
-    assert last["state_root"] == head["state_root"]
+    assert last["state_root"] == head.state_root.hex()
 
 
 @contextmanager

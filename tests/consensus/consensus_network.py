@@ -16,27 +16,30 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from actors.consensus.agreement import Dependencies
-from actors.consensus.bodies import Bodies, Body
+from actors.consensus.bodies import Bodies
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
 from actors.consensus.ports import Gate
 from actors.consensus.raft_node.agreement import RaftAgreement
-from actors.consensus.raft_node.replica import LogRecord, StoredLog
 from actors.consensus.stages import StageTimes
 from actors.consensus.timekeeping import Timekeeper
+from actors.faces import remote
 from actors.ledger.block import (
     Header,
+    OfferedBlock,
     decode_block,
     decode_certificate,
     decode_header,
     sign_proposal,
 )
+from actors.ledger.delta import ChainHead
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings
+from actors.storage.interface import Execute, Executed, LogRecord, StoredLog
 
 COUNT = 3
 
@@ -46,9 +49,6 @@ class RemoteMethod:
 
     def __init__(self, method: Any) -> None:
         self._method = method
-
-    def options(self, **_: Any) -> RemoteMethod:
-        return self
 
     async def remote(self, *arguments: Any) -> Any:
         await asyncio.sleep(0)
@@ -84,11 +84,11 @@ class FakeDisk:
     def hash_at(self, height: int) -> bytes:
         return self.blocks[height][0].hash() if height else self.genesis_hash
 
-    def _head(self) -> dict[str, Any]:
+    def _head(self) -> ChainHead:
         time_ms = self.blocks[self.height][0].time_ms if self.height else 0
-        return {"height": self.height, "hash": self.hash_at(self.height).hex(), "time_ms": time_ms}
+        return ChainHead(self.height, self.hash_at(self.height), bytes(32), time_ms)
 
-    def _fence(self) -> tuple[int, dict[str, Any]]:
+    def _fence(self) -> tuple[int, ChainHead]:
         self.epoch, self.executed = self.epoch + 1, self.height
         return self.epoch, self._head()
 
@@ -149,22 +149,20 @@ class FakePorts:
     async def verify(self, parts: Sequence[Any], count: int) -> NDArray[np.bool_]:
         return np.ones(count, dtype=np.bool_)
 
-    async def execute(
-        self, height: int, strict: bool, proposer: bytes, order: Any, sealed: bytes, parts: Sequence[Any]
-    ) -> dict[str, Any]:
+    async def execute(self, request: Execute, parts: Sequence[Any]) -> Executed:
         await asyncio.sleep(0)
         self._disk.fail_once("execute")
+        height = request.height
         assert height == self._disk.executed + 1
         self._disk.executed = height
-        return {
-            "verdicts": np.zeros(1, dtype=np.uint8),
-            "count": 1,
-            "payload_bytes": 0,
-            "state_root": bytes([height % 251, mark_of(parts)]) * 16,
-            "receipts_root": bytes(32),
-            "transaction_root": bytes([mark_of(parts)]) * 32,
-            "stages_us": {},
-        }
+        return Executed(
+            height,
+            np.zeros(1, dtype=np.uint8),
+            count=1,
+            state_root=bytes([height % 251, mark_of(parts)]) * 16,
+            receipts_root=bytes(32),
+            transaction_root=bytes([mark_of(parts)]) * 32,
+        )
 
     async def rollback(self, height: int) -> None:
         self._disk.executed = height
@@ -301,7 +299,7 @@ class FakeMember:
             settings=self.network.settings,
             genesis=self.network.genesis,
             signer=self.signer,
-            storage=self.disk,
+            storage=remote(self.disk),
             ports=ports,  # type: ignore[arg-type]
             certifier=self.certifier,
             convictions=self.convictions,
@@ -362,18 +360,18 @@ class FakeMember:
                 return
 
     @staticmethod
-    def read_body(raw: bytes) -> Body | None:
+    def read_body(raw: bytes) -> OfferedBlock | None:
         block = decode_block(raw, 10, 10)
-        return Body(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
+        return OfferedBlock(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
 
-    async def fetch(self, height: int, digest: bytes, leader: bytes) -> Body | None:
+    async def fetch(self, height: int, digest: bytes, leader: bytes) -> OfferedBlock | None:
         self.network.fetches += 1
         await asyncio.sleep(0.001)
         for other in self.network.others(self):
             header, signature = other.disk.blocks.get(height, (None, b""))
             if header is not None and header.hash() == digest:
                 certificate = other.disk.certificates.get(height, b"")
-                return Body(header, signature, certificate, header.transaction_root[0], None)
+                return OfferedBlock(header, signature, certificate, header.transaction_root[0], None)
         return None
 
 
@@ -419,7 +417,7 @@ class FakeNetwork:
     def push(self, sender: FakeMember, sealed: Sealed) -> None:
         self.pushes += 1
         header = decode_header(sealed.header.encode())
-        body = Body(header, sealed.signature, b"", header.transaction_root[0], None)
+        body = OfferedBlock(header, sealed.signature, b"", header.transaction_root[0], None)
         for other in self.others(sender):
             if self.rng.random() >= self.loss:
                 other.bodies.put(sealed.digest, body)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from actors.consensus.agreement import Dependencies, EngineStatus
 from actors.consensus.pipeline import Pipeline, Position, Sealed, Work
 from actors.ledger.block import Certificate, Header, sign_vote
+from actors.ledger.delta import ChainHead
 
 TERM = 1
 
@@ -43,12 +44,12 @@ class FixedLeader:
         self.may_propose = self.takes_part = True
 
     @property
-    def head(self) -> dict[str, Any]:
+    def head(self) -> ChainHead:
         return self._node.ports.head
 
     @property
     def height(self) -> int:
-        return int(self.head.get("height", 0))
+        return self.head.height
 
     @property
     def _leads(self) -> bool:
@@ -56,9 +57,9 @@ class FixedLeader:
 
     async def run(self) -> None:
         node = self._node
-        node.ports.epoch, head = await node.storage.fence.remote()
-        node.ports.head = dict(head)
-        position = Position(head["height"], bytes.fromhex(head["hash"]), TERM, head["time_ms"])
+        node.ports.epoch, head = await node.storage.fence()
+        node.ports.head = head
+        position = Position(head.height, head.hash, TERM, head.time_ms)
         self._pipeline = pipeline = Pipeline(
             *(node.ports, position, self._own, node.ports.network, self._members),
             *(node.settings.blocks_inflight_max, node.clock_us, node.time.now_ms, node.times),

@@ -21,6 +21,7 @@ from actors.consensus.pipeline import (
 from actors.consensus.stages import StageTimes
 from actors.ledger.block import Header, sign_proposal
 from actors.ledger.signing import Signer
+from actors.storage.interface import Execute, Executed
 
 SIGNER = Signer(b"\x01" * 32)
 GENESIS = b"\x09" * 32
@@ -58,30 +59,23 @@ class FakeStages:
             valid[self.bad_signatures[parts[0]]] = False
         return valid
 
-    async def execute(
-        self,
-        height: int,
-        strict: bool,
-        proposer: bytes,
-        order: NDArray[np.int64] | None,
-        sealed: bytes,
-        parts: Sequence[Any],
-    ) -> dict[str, Any]:
+    async def execute(self, request: Execute, parts: Sequence[Any]) -> Executed:
         await self._at_work()
+        height = request.height
         assert height == self.height + 1
-        self.sealed.append(sealed)
+        self.sealed.append(request.sealed)
         verdicts = np.array(self.verdicts.get(parts[0], [0, 0, 0]), dtype=np.uint8)
-        if not (strict and verdicts.any()):
+        if not (request.strict and verdicts.any()):
             self.height = height
-        return {
-            "verdicts": verdicts,
-            "count": int((verdicts == 0).sum()),
-            "payload_bytes": 0,
-            "state_root": root_of(height),
-            "receipts_root": root_of(height + 100),
-            "transaction_root": TRANSACTIONS if not verdicts.any() else FEWER,
-            "stages_us": {"transition": 9},
-        }
+        return Executed(
+            height,
+            verdicts,
+            count=int((verdicts == 0).sum()),
+            state_root=root_of(height),
+            receipts_root=root_of(height + 100),
+            transaction_root=TRANSACTIONS if not verdicts.any() else FEWER,
+            stages_us={"transition": 9},
+        )
 
     async def rollback(self, height: int) -> None:
         self.rollbacks.append(height)

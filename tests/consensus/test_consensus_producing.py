@@ -31,12 +31,8 @@ class Shard:
 
     def __init__(self, *counts: int) -> None:
         self.counts, self.asked = list(counts), list[float]()
-        self.draw = self
 
-    def options(self, **_: Any) -> Shard:
-        return self
-
-    def remote(self, _rows: int, _payloads: int, _height: int, wait_s: float) -> tuple[Any, Any, Any]:
+    def draw(self, _rows: int, _payloads: int, _height: int, wait_s: float) -> tuple[Any, Any, Any]:
         self.asked.append(wait_s)
         count = self.counts.pop(0) if self.counts else 0
         told = {"count": count, "draw": 1, "ranks": np.zeros(count, dtype=np.uint64)}

@@ -7,8 +7,8 @@ import pytest
 
 from actors.consensus.raft import Entry, EntryKind, HardState, SnapshotMeta
 from actors.consensus.raft.records import Configuration
-from actors.consensus.raft_node.replica import StoredLog
 from actors.consensus.raft_node.term_repair import TERMS_AHEAD, TermRepairError, repair_term
+from actors.storage.interface import StoredLog
 
 CEILING = 2**20
 encode = msgspec.msgpack.encode

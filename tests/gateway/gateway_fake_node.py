@@ -17,6 +17,7 @@ from actors.gateway.service import Service
 from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.checks import static_verdicts
+from actors.ledger.delta import AccountState, ChainHead, Delta
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
@@ -191,25 +192,26 @@ class FakeNode:
     def publish(self, height: int) -> None:
         self.service.committed(self.delta(height))
 
-    def delta(self, height: int) -> dict[str, Any]:
+    def delta(self, height: int) -> Delta:
         """What Storage published of a block."""
         return self.deltas[height]
 
-    def _delta(self, block: Block) -> dict[str, Any]:
+    def _delta(self, block: Block) -> Delta:
         rows = block.batch.rows
         touched = {row.tobytes() for name in ("sender", "recipient") for row in rows[name]}
         keys = sorted(touched | {PROPOSER.public_key})
         held = [self.state.get(key, accounts.Account()) for key in keys]
-        return {
-            "height": block.header.height,
-            "hash": block.header.hash(),
-            "state_root": block.header.state_root,
-            "time_ms": block.header.time_ms,
-            "keys": np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
-            "nonces": np.array([account.nonce for account in held], dtype=np.uint64),
-            "balances": np.array([account.balance for account in held], dtype=np.uint64),
-            "ids": block.batch.ids(),
-        }
+        header = block.header
+        return Delta(
+            header.height,
+            np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
+            np.array([account.nonce for account in held], dtype=np.uint64),
+            np.array([account.balance for account in held], dtype=np.uint64),
+            header.time_ms,
+            header.hash(),
+            header.state_root,
+            block.batch.ids(),
+        )
 
     async def health(self) -> dict[str, Any]:
         self._read()
@@ -250,15 +252,14 @@ class FakeNode:
             "stages_us_per_tx": {"draw": 0.4, "transition": 0.7, "persist": 1.1},
         }
 
-    async def head(self) -> dict[str, Any]:
+    async def head(self) -> ChainHead:
         self._read()
-        root = accounts.state_root(self.state)
-        return {"height": self.height, "hash": self.parent, "state_root": root, "accounts": 8, "supply": 8}
+        return ChainHead(self.height, self.parent, accounts.state_root(self.state), self.time_ms)
 
-    async def account(self, key: bytes) -> dict[str, Any]:
+    async def account(self, key: bytes) -> AccountState:
         self._read()
         account = self.state.get(key, accounts.Account())
-        return {"nonce": account.nonce, "balance": account.balance, "height": self.height}
+        return AccountState(account.nonce, account.balance, self.height)
 
     async def block(self, height: int) -> bytes | None:
         self._read()

@@ -13,6 +13,7 @@ from gateway_fake_node import FakeNode, until
 from actors.gateway.api import create_app
 from actors.gateway.limits import ApiKeys
 from actors.gateway.server import HttpServer, bind
+from actors.ledger.delta import Delta
 from actors.settings import GatewaySettings
 
 
@@ -34,7 +35,7 @@ class Served:
         app = create_app(self.node.service, lambda _what, error: faults.append(error), settings, self._keys)
         committed = self.node.service.committed
 
-        def published(delta: dict[str, Any]) -> None:
+        def published(delta: Delta) -> None:
             committed(delta)
             app.events.published(delta)
 

@@ -16,6 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayTaskError
 from actors.gateway import actor, server
 from actors.gateway.actor import OPTIONS, Gateway
 from actors.gateway.server import bind
+from actors.ledger.delta import Delta
 from actors.ledger.verdict import Verdict
 from actors.sdk.client import AsyncClient, UnavailableApiError
 from actors.settings import GatewaySettings, LogSettings
@@ -85,7 +86,7 @@ class NodeHandles:
             None,
         )
 
-    def delta(self, height: int) -> dict[str, Any]:
+    def delta(self, height: int) -> Delta:
         return self.node.delta(height)
 
 

@@ -13,6 +13,7 @@ from gateway_fake_node import SENDERS, FakeNode
 from test_gateway_wallet import amounts_of
 
 from actors.gateway.api import create_app
+from actors.ledger.delta import AccountState, ChainHead
 from actors.sdk import endpoints as endpoints_module
 from actors.sdk import wallet as wallet_module
 from actors.sdk.client import AsyncClient, Client, UnavailableApiError
@@ -126,13 +127,13 @@ class Follower(FakeNode):
     def known_height(self) -> int:
         return max(0, self.leader.height - self.behind_blocks)
 
-    async def head(self) -> dict[str, Any]:
-        return {"height": self.known_height, "hash": bytes(32), "state_root": bytes(32)}
+    async def head(self) -> ChainHead:
+        return ChainHead(self.known_height, bytes(32), bytes(32), 0)
 
-    async def account(self, key: bytes) -> dict[str, Any]:
+    async def account(self, key: bytes) -> AccountState:
         committed = [block for h, block in self.leader.blocks.items() if h <= self.known_height]
         nonce = sum(int((b.batch.rows["sender"] == list(key)).all(axis=1).sum()) for b in committed)
-        return {"nonce": nonce, "balance": 0, "height": self.known_height}
+        return AccountState(nonce, 0, self.known_height)
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         found = await self.leader.transaction(tx_id)

@@ -21,6 +21,7 @@ from actors.gateway import events_route, protocol
 from actors.gateway.api import Api, create_app
 from actors.gateway.events import PENDING_MAX, EventHub, Subscription, Topics
 from actors.gateway.server import HttpServer, bind
+from actors.ledger.delta import Delta
 from actors.sdk.client import ApiError
 from actors.sdk.subscribe import events_url, follow
 from actors.settings import GatewaySettings
@@ -288,12 +289,12 @@ def test_each_subscription_gets_exactly_what_concerns_it(blocks: list[tuple[int,
         keys = np.frombuffer(b"".join(sorted(touched)), dtype=np.uint8).reshape(-1, 32)
         counts = np.arange(len(keys), dtype=np.uint64)
         ids = np.zeros((3, 32), dtype=np.uint8)
-        delta = {"height": height, "hash": bytes(32), "state_root": bytes(32), "time_ms": 1, "ids": ids}
-        woken = hub.publish({**delta, "keys": keys, "nonces": counts, "balances": counts})
+        delta = Delta(height, keys, counts, counts, 1, bytes(32), bytes(32), ids)
+        woken = hub.publish(delta)
         expected_all += [*skipped, height]
         expected_some += [*skipped, *([height] if touched & watched else [])]
         assert (some in woken) == bool(skipped or touched & watched)
-        assert hub.publish({**delta, "keys": keys, "nonces": counts, "balances": counts}) == []
+        assert hub.publish(delta) == []
         facts = hub.facts(height)
         assert facts is not None
         assert set(facts.touched) == touched & watched

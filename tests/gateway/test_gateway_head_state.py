@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
-from actors.gateway.head_state import AccountState, HeadState
+from actors.gateway.head_state import HeadState
+from actors.ledger.delta import AccountState, AccountStates
 
 NAMES = tuple(bytes([1]) * 8 + bytes([n]) * 24 for n in range(3)) + tuple(
     bytes([n]) * 32 for n in range(2, 5)
@@ -24,7 +25,7 @@ NEW = dict.fromkeys(NAMES, (0, 0))
 def publish(state: HeadState, height: int, changes: dict[bytes, tuple[int, int]]) -> None:
     keys = np.frombuffer(b"".join(changes), dtype=np.uint8).reshape(-1, 32)
     values = np.array(list(changes.values()), dtype=np.uint64).reshape(-1, 2)
-    state.published(height, keys, values[:, 0], values[:, 1])
+    state.published(AccountStates(height, keys, values[:, 0], values[:, 1]))
 
 
 @given(
@@ -170,8 +171,8 @@ def test_linearizable_reads_ask_consensus_and_wait_for_storage() -> None:
         async def read_index() -> int:
             return node.height + 1
 
-        async def late(key: bytes) -> dict[str, Any]:
-            return {"nonce": 4, "balance": 5, "height": behind.pop(0)}
+        async def late(key: bytes) -> AccountState:
+            return AccountState(4, 5, behind.pop(0))
 
         node.service._read_index = read_index
         node.service._reads.account = late  # type: ignore[method-assign]

@@ -404,7 +404,7 @@ def test_deltas_out_of_order_and_twice() -> None:
             node.commit(publish=False)
         for height in (1, 4, 2, 2, 3, 1):
             node.publish(height)
-        assert (await node.service.head())["height"] == 4
+        assert (await node.service.head()).height == 4
         assert node.service.figures()["skipped_heights"] == 0
 
     run(scenario())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.ledger.delta import AccountStates
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, FormatError, concatenate, shard_of
 from actors.ledger.signing import Signer, Transfer, sign_transfer
@@ -47,7 +48,7 @@ class FakeStorage:
         self.accounts = {signer.public_key: (0, 1000) for signer in SIGNERS}
         self.shard_accounts = Remote(self._shard_accounts)
 
-    def _shard_accounts(self, shard: int, shards: int) -> dict[str, Any]:
+    def _shard_accounts(self, shard: int, shards: int) -> AccountStates:
         assert 0 <= shard < shards
         self.calls += 1
         if self.failures:
@@ -55,20 +56,18 @@ class FakeStorage:
             raise ConnectionError("storage is restarting")
         return self.delta(list(self.accounts))
 
-    def delta(self, keys: list[bytes]) -> dict[str, Any]:
+    def delta(self, keys: list[bytes]) -> AccountStates:
         nonces, balances = zip(*(self.accounts[key] for key in keys), strict=True)
-        columns = {
-            "height": self.height,
-            "keys": np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
-            "nonces": np.array(nonces, dtype=np.uint64),
-            "balances": np.array(balances, dtype=np.uint64),
-        }
-        for value in columns.values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
-        return columns
+        columns = (
+            np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
+            np.array(nonces, dtype=np.uint64),
+            np.array(balances, dtype=np.uint64),
+        )
+        for column in columns:
+            column.flags.writeable = False
+        return AccountStates(self.height, *columns)
 
-    def commit(self, key: bytes, nonce: int, balance: int) -> dict[str, Any]:
+    def commit(self, key: bytes, nonce: int, balance: int) -> AccountStates:
         """One more block, after which one account has changed."""
         self.height += 1
         self.accounts[key] = (nonce, balance)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from actors.ledger.accounts import payload_hash
 from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch, FormatError
+from actors.ledger.source import SOURCE_CHARS_MAX
 from actors.ledger.verdict import Verdict
 from actors.mempool import pool as pool_module
 from actors.mempool.arena import ARRIVALS
 from actors.mempool.outbox import Outbox
 from actors.mempool.pool import ARRIVAL_MAX, SWEEP_BLOCKS
-from actors.mempool.sources import NAME_CHARS_MAX, PRICES, Sources
+from actors.mempool.sources import PRICES, Sources
 from tests.mempool.test_mempool_pool import TAG, drawn, made, pool_of, settle, submit
 
 
@@ -101,7 +102,7 @@ def test_committed_rows_earn_trust_and_expired_ones_cost_it() -> None:
 def test_sources_are_named_and_bounded() -> None:
     table = pool_of(4).arena.columns.sources.copy()
     sources = Sources(table)
-    for bad in ("stranger", "friend:x", "member:" + "x" * NAME_CHARS_MAX):
+    for bad in ("stranger", "friend:x", "member:" + "x" * SOURCE_CHARS_MAX):
         with pytest.raises(FormatError, match="source"):
             sources.slot(bad)
     slots = [sources.slot(f"anonymous:{n}") for n in range(len(table) - 3)]

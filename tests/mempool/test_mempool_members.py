@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.ledger.delta import AccountStates
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.verdict import Verdict
@@ -60,7 +61,7 @@ class Member:
 
     def settle_one(self) -> None:
         if self.deltas:
-            self.pool.settle(*self.deltas.pop(0))
+            self.pool.settle(self.deltas.pop(0))
             self.note_losses()
 
 
@@ -89,7 +90,7 @@ class World:
         columns = (
             np.array([of[who] for who in chosen], dtype=np.uint64) for of in (self.nonces, self.balances)
         )
-        delta = (self.height, keys, *columns)
+        delta = AccountStates(self.height, keys, *columns)
         for member in self.members:
             member.deltas.append(delta)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.ledger.accounts import payload_hash
+from actors.ledger.delta import AccountStates
 from actors.ledger.prices import Prices
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.verdict import Verdict
@@ -409,7 +410,7 @@ class PoolMachine(RuleBasedStateMachine):
         keys = np.frombuffer(b"".join(accounts), dtype=np.uint8).reshape(-1, 32)
         nonces, balances = (np.array([a[i] for a in accounts.values()], dtype=np.uint64) for i in (0, 1))
         height = self.model.height + 1
-        self.pool.settle(height, keys, nonces, balances)
+        self.pool.settle(AccountStates(height, keys, nonces, balances))
         self.model.settle(height, accounts)
 
     @rule()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.ledger.delta import AccountStates
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, FormatError
 from actors.ledger.verdict import Verdict
@@ -43,7 +44,7 @@ def pool_of(
 def settle(pool: Pool, height: int, accounts: dict[int, tuple[int, int]]) -> None:
     keys = np.stack([key(who) for who in accounts])
     nonces, balances = (np.array([a[i] for a in accounts.values()], dtype=np.uint64) for i in (0, 1))
-    pool.settle(height, keys, nonces, balances)
+    pool.settle(AccountStates(height, keys, nonces, balances))
 
 
 def submit(pool: Pool, batch: Batch) -> list[str]:

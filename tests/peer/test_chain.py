@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 
 from actors.ledger import merkle
 from actors.ledger.block import Certificate, Header, SealedHeader, sign_proposal, sign_vote
+from actors.ledger.delta import ChainHead
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import Batch, encode_batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
-from actors.peer.chain import ChainCalls, ChainRefusedError, NodeChain
+from actors.peer.chain import ChainRefusedError, NodeChain
 from actors.peer.errors import ProtocolError
 from actors.peer.sync import Header as Known
 
@@ -57,8 +59,8 @@ def sealed(
 
 
 def chain(answers: list[dict[str, Any]] | None = None, taken: list[Any] | None = None) -> NodeChain:
-    async def head() -> dict[str, Any]:
-        return {"height": 0, "hash": GENESIS.hash().hex(), "time_ms": GENESIS.created_ms}
+    async def head() -> ChainHead:
+        return ChainHead(0, GENESIS.hash(), bytes(32), GENESIS.created_ms)
 
     async def nothing(*_: int) -> list[bytes]:
         return []
@@ -68,7 +70,8 @@ def chain(answers: list[dict[str, Any]] | None = None, taken: list[Any] | None =
             taken.extend(blocks)
         return answers or []
 
-    return NodeChain(GENESIS, ChainCalls(head, nothing, nothing, append), sha256_rows)
+    storage: Any = SimpleNamespace(head=head, sealed_headers=nothing, bodies=nothing)
+    return NodeChain(GENESIS, storage, append, sha256_rows)
 
 
 def test_a_proven_header_that_follows_is_taken() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from actors.ledger.block import Block, Header, sign_proposal
+from actors.ledger.delta import ChainHead, Delta
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
@@ -48,6 +49,11 @@ def block_of(body: Batch = BODY) -> Block:
     return Block(header, sign_proposal(MEMBERS[0], GENESIS.hash(), header.hash()), body)
 
 
+def delta(height: int) -> Delta:
+    no_keys, nothing = np.empty((0, 32), dtype=np.uint8), np.empty(0, dtype=np.uint64)
+    return Delta(height, no_keys, nothing, nothing, 1, bytes(32), bytes(32), no_keys)
+
+
 class Storage:
     """Stands for the handle of Storage: a genesis, and perhaps one stored block."""
 
@@ -58,8 +64,8 @@ class Storage:
         self.stored_block = Remote(self._stored)
         self._block = block
 
-    async def _head(self) -> dict[str, Any]:
-        return {"height": 0, "hash": GENESIS.hash().hex(), "time_ms": GENESIS.created_ms}
+    async def _head(self) -> ChainHead:
+        return ChainHead(0, GENESIS.hash(), bytes(32), GENESIS.created_ms)
 
     async def _nothing(self, *_: int) -> list[bytes]:
         return []
@@ -151,14 +157,14 @@ def test_a_pushed_block_reaches_consensus_and_a_malformed_one_its_senders_record
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
             await a.add_seeds([await address_of(b)])
             await eventually_connected(a, MEMBERS[1].public_key)
-            to, block, consensus = [MEMBERS[1].public_key], block_of(), b._consensus
+            to, block, consensus = [MEMBERS[1].public_key], block_of(), b._consensus._handle
             (report,) = await a.push_block(to, np.frombuffer(block.encode(), dtype=np.uint8), 20)
             assert report["ok"], report
-            ((sender, (header, signature, certificate, rows, payloads)),) = consensus.got
+            ((sender, got),) = consensus.got
             assert sender == MEMBERS[0].public_key
-            assert (header, signature, certificate) == (block.header.encode(), block.signature, b"")
-            assert np.array_equal(rows, BODY.rows)
-            assert payloads.tobytes() == b"memo"
+            assert (got.header, got.signature, got.certificate) == (block.header, block.signature, b"")
+            assert np.array_equal(got.rows, BODY.rows)
+            assert got.payloads.tobytes() == b"memo"
             (bad,) = await a.push_block(to, np.frombuffer(block.encode()[:-1], dtype=np.uint8), 20)
             assert bad["error"] == "block_form"
             offences = (await b.health())["counters"]["offences"]  # type: ignore[index]
@@ -181,9 +187,9 @@ def test_members_hear_each_others_replicas_and_are_asked_for_their_votes(
             asked = await a.ask_proofs([key, bytes(32)], 7, b"\x05" * 32)
             assert asked == [(key, b"vote\x07" + b"\x05" * 32)]
             async with asyncio.timeout(60):
-                while len(b._consensus.heard) < 2:
+                while len(b._consensus._handle.heard) < 2:
                     await asyncio.sleep(0)
-            assert sorted(b._consensus.heard) == [
+            assert sorted(b._consensus._handle.heard) == [
                 (MEMBERS[0].public_key, b"one"),
                 (MEMBERS[0].public_key, b"two"),
             ]
@@ -198,7 +204,10 @@ def test_a_line_carries_what_replicas_say_and_another_one_follows_it(
 
     async def scenario() -> None:
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
-            keys, handles = [signer.public_key for signer in MEMBERS], [a._consensus, b._consensus]
+            keys, handles = (
+                [signer.public_key for signer in MEMBERS],
+                [a._consensus._handle, b._consensus._handle],
+            )
             await a.add_seeds([await address_of(b)])
             await eventually_connected(a, keys[1])
             for round_number in range(2):  # as after a restart of both
@@ -235,8 +244,12 @@ def test_a_missed_block_is_fetched_and_another_one_is_refused(
             key, digest = MEMBERS[1].public_key, block.header.hash()
             got = await a.fetch_block(key, 1, digest, 20)
             assert got is not None
-            assert got[:3] == (block.header.encode(), block.signature, b"certificate")
-            assert np.array_equal(got[3], BODY.rows)
+            assert (got.header, got.signature, got.certificate) == (
+                block.header,
+                block.signature,
+                b"certificate",
+            )
+            assert np.array_equal(got.rows, BODY.rows)
             assert await a.fetch_block(key, 2, digest, 20) is None
             assert await a.fetch_block(MEMBERS[0].public_key, 1, digest, 20) is None
             assert await a.fetch_block(key, 1, bytes(32), 20) is None
@@ -253,15 +266,15 @@ def test_commits_are_announced_to_observers_and_not_among_members(
         async with members(tmp_path, monkeypatch, Storage(), Storage(), Storage()) as (a, b, observer):
             await a.add_seeds([await address_of(b)])
             await eventually_connected(a, MEMBERS[1].public_key)
-            await a.committed({"height": 1})
-            assert a._storage.announced == []
+            await a.committed(delta(1))
+            assert a._storage._handle.announced == []
             await observer.add_seeds([await address_of(a)])
             async with asyncio.timeout(60):
                 while Signer(bytes([3]) * 32).public_key not in await a.connected():
                     await asyncio.sleep(0)
-            assert a._storage.announced == []
-            await a.committed({"height": 2})
-            assert a._storage.announced == [2]
+            assert a._storage._handle.announced == []
+            await a.committed(delta(2))
+            assert a._storage._handle.announced == [2]
 
     run(scenario)
 

@@ -10,18 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.ledger.rows import PAYLOAD_BYTES_MAX, ROW_DTYPE, Batch, FormatError, concatenate
+from actors.ledger.source import KINDS, relayed_source
 from actors.ledger.verdict import Verdict as Judgement
 from actors.peer import offers
 from actors.peer.gossip import Verdict
 from actors.peer.offers import (
     OFFER_BYTES_MAX,
     OFFER_ROWS_MAX,
-    STANDINGS,
     UnknownVersionError,
     decode_offer,
     encode_offers,
     outcome,
-    source_of,
 )
 from actors.peer.spread import TOPICS, TRANSACTIONS
 
@@ -54,7 +53,7 @@ def test_offers_hold_every_row_once_by_standing_and_in_order(
         standing, part = decode_offer(body)
         assert 0 < len(part) <= OFFER_ROWS_MAX
         by_standing.setdefault(standing, []).append(part)
-    for number, standing in enumerate(STANDINGS):
+    for number, standing in enumerate(KINDS):
         whole, mine = concatenate(by_standing.get(standing, [])), batch.take(of_row == number)
         assert whole.rows.tobytes() == mine.rows.tobytes()
         assert whole.payloads.tobytes() == mine.payloads.tobytes()
@@ -72,7 +71,7 @@ def test_whatever_comes_is_an_offer_or_a_named_error(data: bytes, at: int, cut: 
     for damaged in (data, body[:at] + data + body[at + len(data) :], body[:cut]):
         with contextlib.suppress(FormatError):
             standing, batch = decode_offer(damaged)
-            assert standing in STANDINGS
+            assert standing in KINDS
             assert int(batch.rows["payload_bytes"].sum()) == len(batch.payloads)
 
 
@@ -91,8 +90,8 @@ def test_bounds_and_versions_are_named() -> None:
 
 
 def test_a_member_vouches_for_a_standing_and_nobody_else_does() -> None:
-    assert source_of(b"\x01\x02", True, "known") == "known:member-0102"
-    assert source_of(b"\x01\x02", False, "member") == "anonymous:peer-0102"
+    assert relayed_source(b"\x01\x02", True, "known") == "known:member-0102"
+    assert relayed_source(b"\x01\x02", False, "member") == "anonymous:peer-0102"
 
 
 @pytest.mark.parametrize(

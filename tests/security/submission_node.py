@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.service import Service
+from actors.ledger.delta import ChainHead, Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import LEAF_PREFIX, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, Batch, row_matrix
@@ -79,8 +80,8 @@ class SubmissionNode:
     async def nothing(self) -> dict[str, Any]:
         return {}
 
-    async def head(self) -> dict[str, Any]:
-        return {"height": self.storage.height, "hash": b"", "state_root": b""}
+    async def head(self) -> ChainHead:
+        return ChainHead(self.storage.height, b"", b"", 0)
 
     async def locate(self, tx_id: bytes) -> dict[str, Any] | None:
         for height, ids in self.blocks.items():
@@ -109,7 +110,8 @@ class SubmissionNode:
         await self.shard.settle(delta)
         self._dropped, lost, verdicts = await self.shard.dropped(self._dropped)
         self.service.dropped(lost, verdicts)
-        self.service.committed({**delta, "ids": ids, "hash": b"", "state_root": b""})
+        columns = delta.keys, delta.nonces, delta.balances
+        self.service.committed(Delta(delta.height, *columns, 0, b"", b"", ids))
 
     async def make_blocks(self) -> None:
         """For ever, whenever others have had a turn."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from actors.ledger.delta import AccountStates
 from actors.ledger.prices import Prices, first_nonce
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.verdict import Verdict
@@ -108,16 +109,15 @@ def test_a_mempool_lets_go_of_all_that_a_removed_account_sent() -> None:
     alice, bob = numbered(2)[:1], numbered(2)[1:]
     pool = Pool(PoolBounds(100, 10, 64), TAG, 1, PRICES)
     one = np.ones(1, dtype=np.uint64)
-    pool.settle(1, alice, one - one, one * np.uint64(1_000))
+    pool.settle(AccountStates(1, alice, one - one, one * np.uint64(1_000)))
     batch = transfers(alice, bob.repeat(5, axis=0), amount=10, fee=1, nonce=np.arange(5))
     verdicts = pool.static(batch)
     pool.insert(batch, verdicts)
     assert not verdicts.any()
     drawn = pool.draw(2, 1_000, 2)
     assert len(drawn.batch) == 2
-    pool.settle(
-        2, alice, one, one - one
-    )  # the first row was committed, and then the account emptied elsewhere
+    # The first row was committed, and then the account emptied elsewhere.
+    pool.settle(AccountStates(2, alice, one, one - one))
     assert (pool.depth, pool.inflight, pool.committed) == (0, 0, 1)
     rows, lost = pool.take_lost()
     assert set(lost) == {Verdict.INSUFFICIENT_BALANCE}
@@ -127,7 +127,7 @@ def test_a_mempool_lets_go_of_all_that_a_removed_account_sent() -> None:
     verdicts = pool.static(again)
     pool.screen(again, verdicts)
     assert list(verdicts) == [Verdict.NONCE_REUSED, Verdict.INSUFFICIENT_BALANCE]
-    pool.settle(3, alice, one * np.uint64(first_nonce(3)), one * np.uint64(100))
+    pool.settle(AccountStates(3, alice, one * np.uint64(first_nonce(3)), one * np.uint64(100)))
     batch = transfers(alice, bob, amount=10, fee=1, nonce=first_nonce(3))
     verdicts = pool.static(batch)
     pool.insert(batch, verdicts)
@@ -138,7 +138,7 @@ def test_a_mempool_says_at_once_that_a_transfer_would_leave_too_little() -> None
     alice, bob = numbered(2)[:1], numbered(2)[1:]
     pool = Pool(PoolBounds(100, 10, 64), TAG, 1, PRICES)
     one = np.ones(1, dtype=np.uint64)
-    pool.settle(1, alice, one - one, one * np.uint64(100))
+    pool.settle(AccountStates(1, alice, one - one, one * np.uint64(100)))
     for amount, verdict in ((95, Verdict.SENDER_BELOW_MINIMUM), (99, Verdict.OK), (89, Verdict.OK)):
         batch = transfers(alice, bob, amount=amount, fee=1)
         verdicts = pool.static(batch)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from actors.gateway.head_state import HeadState
 from actors.kernels.multilinear import MultilinearHash, scaled
 from actors.kernels.siphash import siphash_rows
+from actors.ledger.delta import AccountStates
 from actors.ledger.index import KeyIndex
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, row_words
@@ -110,7 +111,7 @@ def test_the_mempools_index_spreads_aimed_senders() -> None:
     pool = Pool(PoolBounds(1 << 15, 1 << 10, 16), chain_tag=1, seed=SEEDS[2], prices=FREE)
     batch = transfers(keys, keys[::-1])
     funds = np.full(len(keys), 2**40, dtype=np.uint64)
-    pool.settle(1, batch.rows["sender"], np.zeros(len(keys), dtype=np.uint64), funds)
+    pool.settle(AccountStates(1, batch.rows["sender"], np.zeros(len(keys), dtype=np.uint64), funds))
     verdicts = pool.static(batch)
     pool.insert(batch, verdicts)
     assert not verdicts.any()
@@ -146,7 +147,7 @@ def test_an_account_is_found_among_many_that_begin_like_it() -> None:
     keys = np.zeros((10_000, 32), dtype=np.uint8)
     keys[:, 8:12] = np.arange(10_000, dtype=np.uint32).view(np.uint8).reshape(-1, 4)
     ones = np.ones(len(keys), dtype=np.uint64)
-    state.published(1, keys, ones, ones)
+    state.published(AccountStates(1, keys, ones, ones))
     wanted = keys[5_000].tobytes()
     hashed = state._hash(keys)
     looked_at = np.flatnonzero(hashed == hashed[5_000])

@@ -37,7 +37,7 @@ def main() -> None:
         first, second = driver.execute(40), driver.execute(40)
         driver.persist(first, certify=False)
         for block in (first, second):
-            written, _, _ = driver.persist(block)
+            written, _ = driver.persist(block)
             say(f"{written.height} {written.hash.hex()}")
 
 

@@ -16,6 +16,7 @@ from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk
+from actors.storage.interface import Execute, Persist
 from actors.storage.state import build_tree
 
 SIGNER = Signer(b"\x07" * 32)
@@ -63,7 +64,7 @@ class Driver:
         """Execute the next block; returns it."""
         height = self.chain.state.executed_height + 1
         batch = self.batch(count)
-        return self.chain.execute(self.epoch, height, True, SIGNER.public_key, batch).block
+        return self.chain.execute(self.epoch, Execute(height, True, SIGNER.public_key), batch).block
 
     def header(self, block, parent: bytes | None = None, **changes) -> Header:
         """The header of an executed block."""
@@ -82,12 +83,12 @@ class Driver:
         return Header(**{**fields, **changes})
 
     def persist(self, block, certify: bool = True, **changes):
-        """Persist an executed block; returns (written, delta, ids)."""
+        """Persist an executed block; returns (written, delta)."""
         header = self.header(block, **changes)
         network = self.chain.genesis.hash()
         proof = certificate(header, network) if certify else b""
         signature = sign_proposal(SIGNER, network, header.hash())
-        return self.chain.persist(self.epoch, block.height, header.encode(), signature, proof)
+        return self.chain.persist(self.epoch, Persist(block.height, header.encode(), signature, proof))
 
     def run(self, blocks: int, count: int = 30) -> list[bytes]:
         """Commit blocks; their hashes."""

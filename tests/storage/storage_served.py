@@ -5,6 +5,7 @@ Every call is a connection to the socket: a pickled (method, arguments), then wh
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from storage_batches import key
-from test_storage_calls import ACCOUNTS, Handle, Remote, open_storage
+from test_storage_calls import ACCOUNTS, PARTS, Handle, Remote, open_storage
 
 HERE = Path(__file__).parent
 
@@ -57,7 +58,8 @@ class Served:
         """What Consensus holds of it."""
         handle = Handle.__new__(Handle)
         for name in (*Handle.METHODS, "head", "audit", "nonces"):
-            setattr(handle, name, Remote(lambda *arguments, name=name: self.call(name, *arguments)))
+            method = functools.partial(self.call, name)
+            setattr(handle, name, Remote(method, PARTS.get(name, 1)))
         return handle
 
 

@@ -11,12 +11,14 @@ from storage_batches import key
 from storage_network import SIGNER, Driver, make_genesis
 
 from actors.ledger.block import sign_proposal
+from actors.ledger.delta import AccountState
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import FormatError
 from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage import errors
 from actors.storage.actor import Storage
+from actors.storage.interface import Execute, Persist
 from actors.storage.snapshots import decode_manifest
 
 ACCOUNTS = 20
@@ -37,16 +39,16 @@ class Shell:
         self.epoch, self.head = self.storage.fence()
 
     def commit(self, count=20):
-        height = self.storage.head()["executed_height"] + 1
+        height = self.storage.health()["executed_height"] + 1
         batch = self.driver.batch(count)
         cut = count // 3
         parts = (batch.rows[:cut], batch.payloads, batch.rows[cut:], batch.payloads)
-        executed = self.storage.execute(self.epoch, height, True, SIGNER.public_key, None, b"", *parts)
+        executed = self.storage.execute(self.epoch, Execute(height, True, SIGNER.public_key), *parts)
         header = self.driver.header(self.storage._chain.state.block_at(height))
         self.driver.epoch = self.epoch
         signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
         proof = self.driver_certificate(header)
-        return executed, *self.storage.persist(self.epoch, height, header.encode(), signature, proof)
+        return executed, *self.storage.persist(self.epoch, Persist(height, header.encode(), signature, proof))
 
     @staticmethod
     def driver_certificate(header):
@@ -66,16 +68,16 @@ def test_the_life_of_a_block(shell):
     storage = shell.storage
     assert storage.start()["state_root"] == GENESIS.state_root
     assert storage.start()["supply"] == GENESIS.supply
-    executed, summary, delta = shell.commit()
-    assert executed["verdicts"].tolist() == [0] * 20
+    executed, written, delta = shell.commit()
+    assert executed.verdicts.tolist() == [0] * 20
     hashed = {"receipts_root", "state_root", "ids", "transaction_root"}
-    assert set(executed["stages_us"]) == {"decode", "transition", *hashed}
-    assert (executed["count"], executed["fees"]) == (20, 20)
-    assert (summary["height"], summary["committed"], summary["durability"]) == (1, True, "sync")
-    assert delta["ids"].shape == (20, 32)
-    assert len(delta["keys"]) == len(delta["nonces"]) == len(delta["balances"])
-    assert bytes.fromhex(storage.head()["state_root"]) == executed["state_root"] == delta["state_root"]
-    tx_id = delta["ids"][7].tobytes()
+    assert set(executed.stages_us) == {"decode", "transition", *hashed}
+    assert (executed.count, executed.fees) == (20, 20)
+    assert (written.height, written.committed) == (1, True)
+    assert delta.ids.shape == (20, 32)
+    assert len(delta.keys) == len(delta.nonces) == len(delta.balances)
+    assert storage.head().state_root == executed.state_root == delta.state_root
+    tx_id = delta.ids[7].tobytes()
     assert storage.locate(tx_id) == {"height": 1, "position": 7}
     assert storage.transaction(tx_id)["row"] == shell.storage._chain.block(1).batch.matrix[7].tobytes()
     assert storage.inclusion_proof(tx_id)["size"] == 20
@@ -91,34 +93,35 @@ def test_the_life_of_a_block(shell):
     assert (health["height"], health["transactions"], health["blocks"]) == (1, 20, 1)
     assert health["stages_us"].keys() >= {"decode", "transition", "ids", "write"}
     fees = storage.account(SIGNER.public_key)
-    assert fees == {"nonce": first_nonce(1), "balance": 20, "height": 1}
+    assert fees == AccountState(first_nonce(1), 20, 1)
 
 
 def test_order_picks_and_reorders_rows_of_all_draws(shell):
     batch = shell.driver.batch(12)
     order = np.arange(11, -1, -1)
     parts = (batch.rows[:5], batch.payloads, batch.rows[5:], batch.payloads)
-    lax = shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, order, b"", *parts)
-    assert len(lax["verdicts"]) == 12
+    lax = shell.storage.execute(shell.epoch, Execute(1, False, SIGNER.public_key, order), *parts)
+    assert len(lax.verdicts) == 12
     kept = shell.storage._chain.state.block_at(1).batch.rows
-    assert np.array_equal(kept, batch.rows[::-1][lax["verdicts"] == 0])
-    assert shell.storage.rollback(shell.epoch, 0)["executed_height"] == 0
+    assert np.array_equal(kept, batch.rows[::-1][lax.verdicts == 0])
+    shell.storage.rollback(shell.epoch, 0)
+    assert shell.storage.health()["executed_height"] == 0
     for wrong, message in (([0, 12], "order"), ([-1, 2], "order"), ([3, 3], "twice")):
         with pytest.raises(FormatError, match=message):
-            shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, np.array(wrong), b"", *parts)
+            shell.storage.execute(shell.epoch, Execute(1, False, SIGNER.public_key, np.array(wrong)), *parts)
     with pytest.raises(FormatError, match="parts"):
-        shell.storage.execute(shell.epoch, 1, False, SIGNER.public_key, None, b"", batch.rows)
+        shell.storage.execute(shell.epoch, Execute(1, False, SIGNER.public_key), batch.rows)
 
 
 def test_strict_failure_answers_verdicts_and_no_roots(shell):
     batch = shell.driver.batch(3)
     batch.rows["nonce"][1] += 100
     answer = shell.storage.execute(
-        shell.epoch, 1, True, SIGNER.public_key, None, b"", batch.rows, batch.payloads
+        shell.epoch, Execute(1, True, SIGNER.public_key), batch.rows, batch.payloads
     )
-    assert answer["verdicts"][1] != 0
-    assert (answer["count"], answer["state_root"]) == (0, b"")
-    assert shell.storage.head()["executed_height"] == 0
+    assert answer.verdicts[1] != 0
+    assert (answer.count, answer.state_root) == (0, b"")
+    assert shell.storage.health()["executed_height"] == 0
 
 
 @pytest.mark.parametrize("durability", ["sync", "interval", "none"])
@@ -169,9 +172,9 @@ def test_reads_go_on_while_blocks_are_executed(shell):
     def read():
         while not stop.is_set():
             columns = shell.storage.shard_accounts(0, 1)
-            if int(columns["balances"].sum()) != GENESIS.supply:
-                faults.append(columns["height"])
-            seen.append(shell.storage.account(key(1))["height"])
+            if int(columns.balances.sum()) != GENESIS.supply:
+                faults.append(columns.height)
+            seen.append(shell.storage.account(key(1)).height)
 
     reader = threading.Thread(target=read)
     reader.start()

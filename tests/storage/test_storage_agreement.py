@@ -20,8 +20,9 @@ from actors.consensus import actor
 from actors.consensus.actor import Consensus
 from actors.consensus.agreement import Agreement, Dependencies
 from actors.consensus.engines import agreement_of
-from actors.consensus.ports import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
-from actors.ledger.block import decode_block, decode_certificate, decode_sealed_header
+from actors.ledger.block import OfferedBlock, decode_block, decode_certificate, decode_sealed_header
+from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Member
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings, LogSettings, StorageSettings
@@ -95,8 +96,8 @@ class Peer:
         assert method == CHANGE_METHOD
         return await self._network.shells[to].hear_change(body)
 
-    async def _committed(self, delta: dict[str, Any]) -> None:
-        self.followed.append(delta["height"])
+    async def _committed(self, delta: Delta) -> None:
+        self.followed.append(delta.height)
 
     async def _ask_proofs(self, to: list[bytes], height: int, digest: bytes) -> list[tuple[bytes, bytes]]:
         return [(who, await self._network.shells[who].prove(height, digest)) for who in to]
@@ -209,8 +210,8 @@ async def nothing_is_committed_twice(storage: Storage, follower: Consensus) -> N
     found = storage.stored_block(1, sealed.header.hash())
     assert found is not None
     batch = decode_block(found[0], 100, 100).batch
-    header, body = (sealed.header.encode(), sealed.signature), (batch.rows, batch.payloads)
+    proven = OfferedBlock(sealed.header, sealed.signature, found[1], batch.rows, batch.payloads)
     refused = {"height": 1, "refused": f"height follows {BLOCKS}", "row": None}
-    assert await follower.validate_blocks([(*header, found[1], *body)]) == [refused]
+    assert await follower.validate_blocks([proven]) == [refused]
     with pytest.raises(ValueError, match="only what has a certificate is taken"):
-        await follower.validate_blocks([(*header, b"", *body)])
+        await follower.validate_blocks([msgspec.structs.replace(proven, certificate=b"")])

@@ -6,47 +6,46 @@ import asyncio
 import socket
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from msgspec.structs import asdict
 from storage_network import SIGNER, Driver, certificate, make_genesis
 
+from actors.faces import remote
 from actors.ledger.block import sign_proposal
 from actors.ledger.rows import FormatError
-from actors.local_socket import Desk
+from actors.local_socket import Desk, encode
 from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage import calls, errors, writing
 from actors.storage.actor import Storage
 from actors.storage.calls import LineEndedError, StorageCalls, UnexpectedError
-from actors.storage.raft_log import RaftRecord
+from actors.storage.interface import Commit, Execute, LogRecord, Persist
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
 
 
+PARTS = {"persist": 2, "commit": 2}
+
+
 class Remote:
     """A method of an actor's handle: counts its calls, and makes them in another thread."""
 
-    def __init__(self, method):
-        self._method, self.calls = method, 0
+    def __init__(self, method, parts=1):
+        self._method, self._parts, self.calls = method, parts, 0
 
-    def options(self, num_returns):
-        def remote(*arguments):
-            self.calls += 1
-            answer = asyncio.ensure_future(asyncio.to_thread(self._method, *arguments))
-            return tuple(asyncio.ensure_future(self._part(answer, part)) for part in range(num_returns))
-
-        return SimpleNamespace(remote=remote)
+    def remote(self, *arguments):
+        self.calls += 1
+        answer = asyncio.ensure_future(asyncio.to_thread(self._method, *arguments))
+        if self._parts == 1:
+            return answer
+        return [asyncio.ensure_future(self._part(answer, part)) for part in range(self._parts)]
 
     @staticmethod
     async def _part(answer, part):
         return (await answer)[part]
-
-    async def remote(self, *arguments):
-        self.calls += 1
-        return await asyncio.to_thread(self._method, *arguments)
 
 
 class Handle:
@@ -59,7 +58,7 @@ class Handle:
 
     def __init__(self, storage):
         for name in self.METHODS:
-            setattr(self, name, Remote(getattr(storage, name)))
+            setattr(self, name, Remote(getattr(storage, name), PARTS.get(name, 1)))
 
     def through_ray(self):
         return {name: method.calls for name, method in vars(self).items() if method.calls and name != "desks"}
@@ -90,7 +89,7 @@ async def until(holds):
 def run(storage, scenario):
     async def whole():
         handle = Handle(storage)
-        store = StorageCalls(handle, (ConnectionError,))
+        store = StorageCalls(remote(handle), (ConnectionError,))
         kept = asyncio.create_task(store.keep())
         await until(lambda: store._state._line and store._disk._line)
         try:
@@ -105,17 +104,17 @@ def run(storage, scenario):
 
 async def commit(storage, store, driver, epoch, count=5):
     """One block by these calls: what execution answered, and the delta."""
-    height = storage.head()["executed_height"] + 1
+    height = storage.health()["executed_height"] + 1
     batch = driver.batch(count)
     cut = count // 2
     parts = (batch.rows[:cut], batch.payloads, batch.rows[cut:], batch.payloads)
     order = np.arange(count)
-    done = await store.execute(epoch, height, True, SIGNER.public_key, order, b"", parts)
+    done = await store.execute(epoch, Execute(height, True, SIGNER.public_key, order), parts)
     header = driver.header(storage._chain.state.block_at(height))
-    record = RaftRecord(hard_state=b"h", first_index=height, entries=(b"entry",))
+    record = LogRecord(hard_state=b"h", first_index=height, entries=(b"entry",))
     signed = header.encode(), sign_proposal(SIGNER, GENESIS.hash(), header.hash())
-    await store.persist(epoch, height, *signed, b"", record, count)
-    return done, header, await store.commit(epoch, height, certificate(header), False, count)
+    await store.persist(epoch, Persist(height, *signed, b"", record), count)
+    return done, header, await store.commit(epoch, Commit(height, certificate(header), False), count)
 
 
 def test_a_small_block_goes_over_lines_and_is_answered_as_through_ray(storage):
@@ -124,20 +123,19 @@ def test_a_small_block_goes_over_lines_and_is_answered_as_through_ray(storage):
         epoch, _ = await handle.fence.remote()
         done, header, delta = await commit(storage, store, driver, epoch)
         assert handle.through_ray() == {"fence": 1}
-        assert (done["height"], done["verdicts"].tolist(), done["count"]) == (1, [0] * 5, 5)
-        assert (done["state_root"], done["receipts_root"]) == (header.state_root, header.receipts_root)
-        assert done["transaction_root"] == header.transaction_root
-        assert set(done["stages_us"]) == {
+        assert (done.height, done.verdicts.tolist(), done.count) == (1, [0] * 5, 5)
+        assert (done.state_root, done.receipts_root) == (header.state_root, header.receipts_root)
+        assert done.transaction_root == header.transaction_root
+        assert set(done.stages_us) == {
             *("decode", "transition", "receipts_root", "state_root", "ids", "transaction_root"),
         }
         assert storage._chain.raft_log.read().entries == (b"entry",)
-        again, told = storage.commit(epoch, 1, certificate(header))
-        assert again["committed"]
-        assert delta.keys() == told.keys()
-        for name, value in told.items():
-            assert np.array_equal(delta[name], value), name
-            assert np.asarray(delta[name]).dtype == np.asarray(value).dtype
-        await store.append_record(epoch, RaftRecord(hard_state=b"later"))
+        again, told = storage.commit(epoch, Commit(1, certificate(header)))
+        assert again.committed
+        for name, value in asdict(told).items():
+            assert np.array_equal(getattr(delta, name), value), name
+            assert np.asarray(getattr(delta, name)).dtype == np.asarray(value).dtype
+        await store.append_record(epoch, LogRecord(hard_state=b"later"))
         assert storage._chain.raft_log.read().hard_state == b"later"
         assert storage.stats()["blocks"] == 1
 
@@ -154,21 +152,21 @@ def test_a_large_block_and_its_delta_go_through_ray(storage, monkeypatch):
         _, header, delta = await commit(storage, store, driver, epoch, rows)
         told = await delta
         assert handle.through_ray() == {"fence": 1, "execute": 1, "delta": 1}
-        assert len(told["ids"]) == rows
+        assert len(told.ids) == rows
         assert not storage._writer._deltas
         from_disk = storage.delta(1)
-        for name, value in told.items():
-            assert np.array_equal(from_disk[name], value), name
+        for name, value in asdict(told).items():
+            assert np.array_equal(getattr(from_disk, name), value), name
         with pytest.raises(errors.HeightError, match="delta"):
             storage.delta(2)
         # Committing it again, as after an answer that was lost, tells the same.
-        again = await store.commit(epoch, 1, certificate(header), False, rows)
-        assert (await again)["height"] == 1
+        again = await store.commit(epoch, Commit(1, certificate(header), False), rows)
+        assert (await again).height == 1
         later = [(await commit(storage, store, driver, epoch, rows))[2] for _ in range(3)]
         assert list(storage._writer._deltas) == [4]
-        assert [(await delta)["height"] for delta in later] == [2, 3, 4]
+        assert [(await delta).height for delta in later] == [2, 3, 4]
         with pytest.raises(FormatError, match="parts"):
-            await store.execute(epoch, 5, True, SIGNER.public_key, None, b"", (object(),))
+            await store.execute(epoch, Execute(5, True, SIGNER.public_key), (object(),))
 
     run(storage, scenario)
 
@@ -180,17 +178,17 @@ def test_errors_are_the_same_over_a_line(storage):
         batch = driver.batch(3)
         parts = batch.rows, batch.payloads
         with pytest.raises(errors.StaleEpochError) as stale:
-            await store.execute(epoch - 1, 1, True, SIGNER.public_key, None, b"", parts)
+            await store.execute(epoch - 1, Execute(1, True, SIGNER.public_key), parts)
         assert stale.value.args == (epoch - 1, epoch)
         _, header, _ = await commit(storage, store, driver, epoch)
         with pytest.raises(errors.HeightError, match="commit: got height 3"):
-            await store.commit(epoch, 3, certificate(header), False, 3)
+            await store.commit(epoch, Commit(3, certificate(header), False), 3)
         with pytest.raises(FormatError, match="proposer") as wrong:
-            await store.execute(epoch, 2, True, b"short", None, b"", parts)
+            await store.execute(epoch, Execute(2, True, b"short"), parts)
         assert wrong.value.field == "proposer"
         storage._chain.raft_log.put = None  # a bug, as far as the caller can tell
         with pytest.raises(UnexpectedError, match="TypeError"):
-            await store.append_record(epoch, RaftRecord(hard_state=b"x"))
+            await store.append_record(epoch, LogRecord(hard_state=b"x"))
         assert handle.through_ray() == {"fence": 1}
 
     run(storage, scenario)
@@ -215,7 +213,7 @@ def test_calls_over_a_line_and_through_ray_take_turns(storage):
 
         storage._chain.execute = storage._chain.append_record = slow
         ways = store.execute, handle.execute.remote
-        small = epoch, 1, True, SIGNER.public_key, None, b""
+        small = epoch, Execute(1, True, SIGNER.public_key)
         state = [
             ways[0](*small, (batch.rows, batch.payloads))
             if n % 2
@@ -225,7 +223,7 @@ def test_calls_over_a_line_and_through_ray_take_turns(storage):
         told = await asyncio.gather(*state, return_exceptions=True)
         assert {type(error) for error in told} == {errors.HeightError}
         assert most == 1
-        record = RaftRecord(hard_state=b"x")
+        record = LogRecord(hard_state=b"x")
         disk = [(store.append_record, handle.append_record.remote)[n % 2](epoch, record) for n in range(10)]
         await asyncio.gather(*disk, return_exceptions=True)
         assert most == 1
@@ -245,7 +243,7 @@ def test_what_breaks_under_way_fails_and_the_line_is_sought_again(storage):
             honest(*arguments)
 
         storage._chain.append_record = stuck
-        record = RaftRecord(hard_state=b"x")
+        record = LogRecord(hard_state=b"x")
         under_way = asyncio.create_task(store.append_record(epoch, record))
         await asyncio.to_thread(arrived.wait, 30)
         store._disk._line._transport.abort()
@@ -264,11 +262,11 @@ def test_what_breaks_under_way_fails_and_the_line_is_sought_again(storage):
 def test_without_a_line_everything_goes_through_ray(storage):
     async def scenario():
         handle = Handle(storage)
-        store = StorageCalls(handle, (ConnectionError,))
+        store = StorageCalls(remote(handle), (ConnectionError,))
         driver = Driver(storage._chain, ACCOUNTS)
         epoch, _ = await handle.fence.remote()
         _, _, delta = await commit(storage, store, driver, epoch)
-        assert (await delta)["height"] == 1
+        assert (await delta).height == 1
         assert handle.through_ray() == {"fence": 1, "execute": 1, "persist": 1, "commit": 1}
 
     asyncio.run(scenario())
@@ -277,11 +275,11 @@ def test_without_a_line_everything_goes_through_ray(storage):
 def test_every_error_of_storage_survives_the_line():
     for kind in calls._KINDS.values():
         made = kind("a", 2, "3") if kind is FormatError else kind("a", 2, "3", 4)
-        told = calls.decode_answer(calls.encode(calls.failed(7, made)))
-        assert isinstance(told, calls.Failed)
-        back = calls.error_of(told)
+        answer = calls.decode_answer(encode(calls.Answer(7, calls.failed(made))))
+        assert isinstance(answer.told, calls.Failed)
+        back = calls.error_of(answer.told)
         assert type(back) is kind
-        assert (told.number, str(back)) == (7, str(made))
+        assert (answer.number, str(back)) == (7, str(made))
 
 
 def test_a_frame_that_is_no_request_ends_the_line(storage):

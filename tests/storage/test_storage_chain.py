@@ -12,10 +12,12 @@ from storage_network import BALANCE, SIGNER, Driver, certificate, make_genesis, 
 from actors.ledger import accounts, merkle, rules
 from actors.ledger.accounts import Account
 from actors.ledger.block import Certificate, decode_certificate, decode_header
+from actors.ledger.delta import AccountState
 from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage import errors
 from actors.storage.formats import height_key
+from actors.storage.interface import Commit, Execute, Persist
 from actors.storage.reads import Reader
 
 ACCOUNTS = 20
@@ -122,15 +124,15 @@ def test_readers_see_committed_values_only(chain, driver):
     columns = reader.shard_accounts(0, 1)
     blocks = [driver.execute(30) for _ in range(3)]
     assert [reader.account(key(i)) for i in range(ACCOUNTS)] == before
-    assert np.array_equal(reader.shard_accounts(0, 1)["balances"], columns["balances"])
-    assert np.array_equal(reader.shard_accounts(0, 1)["nonces"], columns["nonces"])
+    assert np.array_equal(reader.shard_accounts(0, 1).balances, columns.balances)
+    assert np.array_equal(reader.shard_accounts(0, 1).nonces, columns.nonces)
     driver.persist(blocks[0])
     for i in range(ACCOUNTS):
         account = plain_state(chain)[key(i)]
-        assert reader.account(key(i)) == {"nonce": account.nonce, "balance": account.balance, "height": 2}
-    assert reader.account(b"\xff" * 32) == {"nonce": 0, "balance": 0, "height": 2}
+        assert reader.account(key(i)) == AccountState(account.nonce, account.balance, 2)
+    assert reader.account(b"\xff" * 32) == AccountState(0, 0, 2)
     parts = [reader.shard_accounts(shard, 3) for shard in range(3)]
-    assert sum(len(part["keys"]) for part in parts) == chain.state.committed_count()
+    assert sum(len(part.keys) for part in parts) == chain.state.committed_count()
     with pytest.raises(FormatError, match="account"):
         reader.account(b"short")
     with pytest.raises(FormatError, match="shard"):
@@ -157,9 +159,9 @@ def test_fence_drops_speculation_and_refuses_older_epochs(chain, driver, tmp_pat
     assert chain.fence() == old + 1
     assert chain.state.executed_height == 1
     for call in (
-        lambda: chain.execute(old, 2, True, SIGNER.public_key, block.batch),
-        lambda: chain.persist(old, 2, header.encode(), bytes(64), b""),
-        lambda: chain.commit(old, 2, certificate(header)),
+        lambda: chain.execute(old, Execute(2, True, SIGNER.public_key), block.batch),
+        lambda: chain.persist(old, Persist(2, header.encode(), bytes(64))),
+        lambda: chain.commit(old, Commit(2, certificate(header))),
         lambda: chain.rollback(old, 1),
     ):
         with pytest.raises(errors.StaleEpochError, match=f"epoch {old} .* {old + 1}"):
@@ -180,11 +182,11 @@ def test_strict_execution_leaves_the_state_and_the_other_leaves_rows_out(chain, 
         ],
         GENESIS.chain_tag,
     )
-    strict = chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch)
+    strict = chain.execute(driver.epoch, Execute(1, True, SIGNER.public_key), batch)
     assert strict.block is None
     assert strict.verdicts.tolist() == [0, Verdict.NONCE_GAP, 0]
     assert (chain.state.tree.root, chain.state.executed_height) == (root, 0)
-    lax = chain.execute(driver.epoch, 1, False, SIGNER.public_key, batch)
+    lax = chain.execute(driver.epoch, Execute(1, False, SIGNER.public_key), batch)
     assert lax.verdicts.tolist() == [0, Verdict.NONCE_GAP, 0]
     assert lax.block.batch.rows["recipient"].tobytes() == key(50) + key(52)
     driver.persist(lax.block)
@@ -208,11 +210,11 @@ def test_persist_wants_the_header_of_what_was_executed(chain, driver):
     assert chain.head.height == 0
     header = driver.header(block)
     with pytest.raises(errors.HeaderError, match="height"):
-        chain.persist(driver.epoch, 2, header.encode(), bytes(64), b"")
+        chain.persist(driver.epoch, Persist(2, header.encode(), bytes(64)))
     with pytest.raises(FormatError, match="signature"):
-        chain.persist(driver.epoch, 1, header.encode(), bytes(63), b"")
+        chain.persist(driver.epoch, Persist(1, header.encode(), bytes(63)))
     with pytest.raises(FormatError, match="certificate"):
-        chain.persist(driver.epoch, 1, header.encode(), bytes(64), b"\x01")
+        chain.persist(driver.epoch, Persist(1, header.encode(), bytes(64), b"\x01"))
     driver.persist(block)
     assert chain.head.height == 1
 
@@ -234,12 +236,11 @@ def test_persist_is_in_order_and_idempotent_and_committed_blocks_do_not_change(c
     parent = driver.header(first).hash()
     with pytest.raises(errors.HeightError, match="got height 2, expected 1"):
         driver.persist(second, parent=parent)
-    written, delta, ids = driver.persist(first)
+    written, delta = driver.persist(first)
     assert (written.committed, written.transactions) == (True, 10)
-    again, same_delta, same_ids = driver.persist(first)
+    again, same_delta = driver.persist(first)
     assert (again.hash, again.bytes_written) == (written.hash, 0)
-    assert np.array_equal(ids, same_ids)
-    for name in ("keys", "nonces", "balances"):
+    for name in ("keys", "nonces", "balances", "ids"):
         assert np.array_equal(getattr(delta, name), getattr(same_delta, name))
     with pytest.raises(errors.ConflictError, match=written.hash.hex()):
         driver.persist(first, time_ms=5)
@@ -256,7 +257,7 @@ def test_blocks_persisted_without_a_certificate_are_committed_later(chain, drive
     blocks = [driver.execute(10) for _ in range(3)]
     headers = []
     for block in blocks:
-        written, _, _ = driver.persist(block, certify=False)
+        written, _ = driver.persist(block, certify=False)
         assert not written.committed
         headers.append(driver.header(block))
     reader = Reader(chain)
@@ -264,11 +265,11 @@ def test_blocks_persisted_without_a_certificate_are_committed_later(chain, drive
     assert reader.block(1) is None
     assert stored(reader, headers[2]) == (headers[2].encode(), b"")
     with pytest.raises(errors.HeightError):
-        chain.commit(driver.epoch, 2, certificate(headers[1]))
-    written, _, ids = chain.commit(driver.epoch, 1, certificate(headers[0]))
+        chain.commit(driver.epoch, Commit(2, certificate(headers[1])))
+    written, delta = chain.commit(driver.epoch, Commit(1, certificate(headers[0])))
     assert written.committed
-    assert reader.locate(ids[4].tobytes()) == {"height": 1, "position": 4}
-    assert chain.commit(driver.epoch, 1, certificate(headers[0]))[0].hash == written.hash
+    assert reader.locate(delta.ids[4].tobytes()) == {"height": 1, "position": 4}
+    assert chain.commit(driver.epoch, Commit(1, certificate(headers[0])))[0].hash == written.hash
     driver.persist(blocks[1])
     assert chain.head.height == 2
     chain.disk.close()
@@ -300,8 +301,8 @@ def test_another_uncommitted_block_removes_those_above_it(chain, driver):
 def test_transactions_are_found_and_proven(chain, driver):
     reader, all_ids = Reader(chain), []
     for height in range(1, 20):
-        _, _, ids = driver.persist(driver.execute(12))
-        all_ids += [(height, i, row.tobytes()) for i, row in enumerate(ids)]
+        _, delta = driver.persist(driver.execute(12))
+        all_ids += [(height, i, row.tobytes()) for i, row in enumerate(delta.ids)]
         while chain.places.merge(chain.head.height, lambda: False):
             pass
     assert chain.places.runs == 4
@@ -325,7 +326,7 @@ def test_transactions_are_found_and_proven(chain, driver):
 
 
 def test_a_merge_cut_short_is_done_again(chain, driver, tmp_path):
-    ids = [driver.persist(driver.execute(400))[2] for _ in range(16)]
+    ids = [driver.persist(driver.execute(400))[1].ids for _ in range(16)]
     asked = []
     assert not chain.places.merge(16, lambda: len(asked) == 1 or asked.append(1))
     assert chain.places.runs == 16
@@ -348,11 +349,11 @@ def test_a_merge_cut_short_is_done_again(chain, driver, tmp_path):
 def test_bounds_of_the_genesis_hold(chain, driver):
     batch = driver.batch(GENESIS.block_transactions_max + 1)
     with pytest.raises(FormatError, match=r"block\.transactions"):
-        chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch)
+        chain.execute(driver.epoch, Execute(1, True, SIGNER.public_key), batch)
     with pytest.raises(FormatError, match="proposer"):
-        chain.execute(driver.epoch, 1, True, b"", batch)
+        chain.execute(driver.epoch, Execute(1, True, b""), batch)
     with pytest.raises(errors.HeightError):
-        chain.execute(driver.epoch, 2, True, SIGNER.public_key, driver.batch(1))
+        chain.execute(driver.epoch, Execute(2, True, SIGNER.public_key), driver.batch(1))
 
 
 def test_speculation_is_bounded(chain, driver, monkeypatch):
@@ -379,7 +380,7 @@ def test_fees_that_do_not_fit_the_proposer_leave_everything_as_it_was(tmp_path):
     root = chain.state.tree.root
     row = {"sender": key(1), "recipient": key(2), "amount": 1, "fee": 9}
     with pytest.raises(OverflowError):
-        chain.execute(driver.epoch, 1, False, key(3), batch_of([row], GENESIS.chain_tag))
+        chain.execute(driver.epoch, Execute(1, False, key(3)), batch_of([row], GENESIS.chain_tag))
     assert (chain.state.tree.root, chain.state.executed_height) == (root, 0)
-    assert Reader(chain).account(key(1)) == {"nonce": 0, "balance": BALANCE, "height": 0}
+    assert Reader(chain).account(key(1)) == AccountState(0, BALANCE, 0)
     chain.disk.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 import time
 
@@ -24,9 +23,9 @@ from actors.consensus.pipeline import Work
 from actors.consensus.ports import NodePorts
 from actors.consensus.raft_node.agreement import RaftAgreement
 from actors.consensus.stages import StageTimes
+from actors.faces import remote
 from actors.settings import ConsensusSettings
 from actors.storage.calls import FAILURES, StorageCalls
-from actors.storage.raft_log import RaftRecord
 
 ROWS = 5
 
@@ -49,7 +48,7 @@ class Producer:
         return None
 
     async def committed(self, header, _digest, delta):
-        assert (delta["height"], len(delta["ids"])) == (header.height, ROWS)
+        assert (delta.height, len(delta.ids)) == (header.height, ROWS)
         self.published.append(header.height)
 
     async def go_on(self, blocks=3):
@@ -61,14 +60,13 @@ class Producer:
 def participation(handle, store, producer):
     """The loop of the one member, as the actor makes it."""
     ports = NodePorts(
-        storage=handle,
+        storage=remote(handle),
         store=store,
         pool=None,
         signer=SIGNER,
         network=GENESIS.hash(),
         peer=lambda: None,
         say=lambda _: True,
-        to_record=lambda record: RaftRecord(**dataclasses.asdict(record)),
         published=producer.committed,
         others=list,
         add_proof=lambda *_: None,
@@ -80,7 +78,7 @@ def participation(handle, store, producer):
         settings=settings,
         genesis=GENESIS,
         signer=SIGNER,
-        storage=handle,
+        storage=remote(handle),
         ports=ports,
         certifier=Certifier(GENESIS.hash(), GENESIS.member_keys),
         convictions=Convictions(GENESIS.hash()),
@@ -103,7 +101,7 @@ def run(handle, nonces, scenario):
     """Take part while scenario(store, producer, part) lasts; blocks are published once, in order."""
 
     async def whole():
-        store, producer = StorageCalls(handle, (ConnectionError,)), Producer(nonces)
+        store, producer = StorageCalls(remote(handle), (ConnectionError,)), Producer(nonces)
         kept = asyncio.create_task(store.keep())
         await until(lambda: store._state._line and store._disk._line)
         part = participation(handle, store, producer)
@@ -164,7 +162,7 @@ def test_a_storage_that_is_killed_is_called_again_when_it_is_back(tmp_path):
                 await until(lambda line=line: store._disk._line not in (None, line))
             await producer.go_on()
             head = await handle.head.remote()
-            assert head["height"] >= producer.published[-1]
+            assert head.height >= producer.published[-1]
             assert (await handle.audit.remote())["roots_agree"]
 
         run(handle, handle.nonces.remote, scenario)

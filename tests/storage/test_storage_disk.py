@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from storage_network import Driver, make_genesis, open_chain
 
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Allocation
 from actors.storage import disk as disk_module
 from actors.storage import errors, formats
@@ -42,17 +44,18 @@ def test_a_flipped_bit_in_a_sealed_value_is_found(key, body, flip):
 def test_columns_whose_length_does_not_fit_their_count_are_corrupt():
     columns = np.ones((3, 32), np.uint8), np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.uint64)
     page = formats.encode_page(*columns)
-    delta = formats.Delta(4, 5, b"h" * 32, b"r" * 32, *columns)
-    back = formats.decode_delta(delta.encode())
+    delta = Delta(4, *columns, 5, b"h" * 32, b"r" * 32, formats.NO_IDS)
+    encoded = b"".join(formats.delta_parts(delta))
+    back = formats.decode_delta(encoded)
     assert (back.height, back.time_ms, back.hash, back.state_root) == (4, 5, b"h" * 32, b"r" * 32)
     for got, wanted in zip(formats.decode_page(0, page), columns, strict=True):
         assert np.array_equal(got, wanted)
     for cut in range(len(page)):
         with pytest.raises(errors.CorruptionError):
             formats.decode_page(0, page[:cut])
-    for cut in range(len(delta.encode())):
+    for cut in range(len(encoded)):
         with pytest.raises(errors.CorruptionError):
-            formats.decode_delta(delta.encode()[:cut])
+            formats.decode_delta(encoded[:cut])
 
 
 def test_another_networks_directory_is_refused_naming_both_chains(tmp_path):
@@ -157,11 +160,9 @@ def test_a_state_that_does_not_hash_to_the_header_stops_recovery(tmp_path):
     Driver(chain, 20).run(1)
     key = formats.height_key(1)
     delta = formats.decode_delta(chain.disk.get("deltas", key))
-    wrong = formats.Delta(
-        1, 0, delta.hash, delta.state_root, delta.keys, delta.nonces, delta.balances + np.uint64(1)
-    )
+    wrong = msgspec.structs.replace(delta, balances=delta.balances + np.uint64(1))
     batch = chain.disk.batch()
-    batch.put("deltas", key, wrong.encode())
+    batch.put("deltas", key, *formats.delta_parts(wrong))
     batch.write(sync=True)
     chain.disk.close()
     with pytest.raises(errors.CorruptionError, match="state root"):

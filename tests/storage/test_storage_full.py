@@ -80,7 +80,7 @@ def test_writes_are_refused_and_go_on_and_reads_never_stop(tmp_path, monkeypatch
         with pytest.raises(errors.DiskFullError):
             chain.checkpointer.write(chain.state, sync=True)
     assert "read-only" in chain.disk.full
-    assert (chain.head.height, Reader(chain).account(key(1))["height"]) == (2, 2)
+    assert (chain.head.height, Reader(chain).account(key(1)).height) == (2, 2)
     assert Reader(chain).block(2)
     monkeypatch.undo()
     driver.persist(block)

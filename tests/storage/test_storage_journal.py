@@ -12,6 +12,7 @@ from actors.storage import errors
 from actors.storage.check import unopened
 from actors.storage.disk import Disk
 from actors.storage.formats import height_key
+from actors.storage.interface import Commit
 from actors.storage.journal import Mark, first_broken
 
 GENESIS, ALLOCATION = make_genesis(20)
@@ -107,7 +108,7 @@ def test_a_commitment_that_is_not_synced_is_not_marked_until_a_later_write_is(tm
     driver = Driver(chain, 20)
     first, second = driver.execute(10), driver.execute(10)
     driver.persist(first, certify=False)
-    chain.commit(driver.epoch, 1, certificate(driver.header(first)), sync=False)
+    chain.commit(driver.epoch, Commit(1, certificate(driver.header(first)), sync=False))
     assert (chain.head.height, chain.disk.mark.read()) == (1, 0)
     driver.persist(second, certify=False)
     assert chain.disk.mark.read() == 1

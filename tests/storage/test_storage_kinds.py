@@ -21,6 +21,7 @@ from storage_network import BALANCE, SIGNER, Driver, make_genesis, open_chain
 from actors.ledger import merkle, rules, smt
 from actors.ledger.accounts import Account, State, Transaction, payload_hash, state_root, unpack
 from actors.ledger.checks import static_verdicts
+from actors.ledger.delta import AccountStates
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.kinds import KINDS, TRANSFER, Kind
 from actors.ledger.prices import FREE, Prices
@@ -29,6 +30,7 @@ from actors.ledger.transfer import apply_transfer
 from actors.ledger.transfer_columns import run_transfers
 from actors.ledger.verdict import Verdict
 from actors.mempool.pool import Pool, PoolBounds
+from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.transition import apply_batch
 
@@ -135,7 +137,7 @@ def test_static_checks_of_one_row_and_of_all_agree(rows: list[dict[str, Any]], k
 def admitted(rows: list[dict[str, Any]]) -> list[Verdict]:
     pool = Pool(PoolBounds(16, 4, 16), TAG, seed=1, prices=PRICES)
     keys = np.frombuffer(b"".join(KEYS), dtype=np.uint8).reshape(-1, 32)
-    pool.settle(1, keys, np.zeros(4, np.uint64), np.full(4, 100, np.uint64))
+    pool.settle(AccountStates(1, keys, np.zeros(4, np.uint64), np.full(4, 100, np.uint64)))
     batch = batch_of(rows)
     verdicts = pool.static(batch)
     pool.screen(batch, verdicts)
@@ -166,7 +168,7 @@ def test_what_a_registered_kind_did_is_in_the_roots_and_can_be_proven(tmp_path: 
     chain = open_chain(tmp_path / "db", genesis, allocation)
     try:
         driver, batch = Driver(chain, len(KEYS)), batch_of([half(0, 1, 41)], genesis.chain_tag)
-        executed = chain.execute(driver.epoch, 1, True, SIGNER.public_key, batch).block
+        executed = chain.execute(driver.epoch, Execute(1, True, SIGNER.public_key), batch).block
         driver.persist(executed)
         state: State = {each: Account(0, BALANCE) for each in KEYS}
         rules.apply_batch(state, batch, genesis.chain_tag, 1, SIGNER.public_key, FREE)

@@ -19,6 +19,7 @@ from actors.storage.disk import FAMILIES, Disk
 from actors.storage.errors import DiskFullError, HeightError
 from actors.storage.formats import height_key
 from actors.storage.history import Retention
+from actors.storage.interface import Execute, Persist
 from actors.storage.preparing import Preparer
 
 GENESIS, ALLOCATION = make_genesis()
@@ -46,7 +47,7 @@ def driver_on(directory):
 def header_of(driver, batch, **changes):
     """The header that another node would give to a batch as the next block."""
     height = driver.chain.state.executed_height + 1
-    block = driver.chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
+    block = driver.chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block
     header = driver.header(block, **changes)
     driver.chain.rollback(driver.epoch, height - 1)
     return header
@@ -58,13 +59,15 @@ def sealed_bytes(header):
 
 def follow(driver, header, batch, sealed):
     """Execute a block of another node."""
-    return driver.chain.execute(driver.epoch, header.height, True, SIGNER.public_key, batch, sealed)
+    return driver.chain.execute(
+        driver.epoch, Execute(header.height, True, SIGNER.public_key, sealed=sealed), batch
+    )
 
 
 def persist(driver, header):
     signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
     proof = certificate(header)
-    return driver.chain.persist(driver.epoch, header.height, header.encode(), signature, proof)
+    return driver.chain.persist(driver.epoch, Persist(header.height, header.encode(), signature, proof))
 
 
 def contents(chain):
@@ -102,9 +105,9 @@ def test_what_is_prepared_is_written_as_what_is_not(tmp_path, monkeypatch):
             assert (driver.chain.disk.get("blocks", height_key(height)) is not None) == bool(ahead)
             assert driver.chain.disk.get("headers", height_key(height)) is None
         for header, _ in made:
-            written, delta, ids = persist(driver, header)
+            written, delta = persist(driver, header)
             assert (written.hash, delta.hash) == (header.hash(), header.hash())
-            assert merkle.root(ids) == header.transaction_root
+            assert merkle.root(delta.ids) == header.transaction_root
         assert contents(driver.chain) == expected
         assert not driver.chain._preparer._ready
 
@@ -117,7 +120,7 @@ def test_another_header_than_the_prepared_one_is_the_one_that_is_written(tmp_pat
         block = follow(driver, false, batch, sealed_bytes(false)).block
         assert driver.chain._preparer._ready[1].ahead is not None
         header = driver.header(block, time_ms=2)
-        _, delta, _ = persist(driver, header)
+        _, delta = persist(driver, header)
         assert driver.chain.block(1).header == header
         assert delta.time_ms == 2
 
@@ -165,7 +168,7 @@ def test_a_header_that_is_another_one_overtakes_what_is_made(tmp_path, monkeypat
         persist(driver, header)
         held.let_go(ahead)
         assert driver.chain.block(1).header == header
-        assert driver.chain.delta_at(1)[0].time_ms == 2
+        assert driver.chain.delta_at(1).time_ms == 2
 
 
 def test_what_is_under_way_is_waited_for_before_another_header_is_written(tmp_path, monkeypatch):
@@ -205,10 +208,10 @@ def test_what_was_written_ahead_of_a_block_that_never_came_counts_for_nothing(tm
         assert check(chain.disk, GENESIS, lambda: ALLOCATION, sha256_rows)["ok"]
         with pytest.raises(HeightError):
             chain.hash_at(2)
-        written, _, ids = driver.persist(driver.execute(7))
+        written, delta = driver.persist(driver.execute(7))
         assert written.committed
-        assert chain.block(2).batch.ids().tobytes() == ids.tobytes()
-        assert [chain.places.candidates(each.tobytes()) for each in ids] == [[(2, n)] for n in range(7)]
+        assert chain.block(2).batch.ids().tobytes() == delta.ids.tobytes()
+        assert [chain.places.candidates(each.tobytes()) for each in delta.ids] == [[(2, n)] for n in range(7)]
         assert chain.places.candidates(batch.ids()[0].tobytes()) == []
         assert check(chain.disk, GENESIS, lambda: ALLOCATION, sha256_rows)["ok"]
 
@@ -231,11 +234,11 @@ def test_rows_that_fail_are_in_neither_ids_nor_root(tmp_path):
     with driver_on(tmp_path) as driver:
         batch = driver.batch(9)
         batch.rows["nonce"][3] += 100
-        lax = driver.chain.execute(driver.epoch, 1, False, SIGNER.public_key, batch)
+        lax = driver.chain.execute(driver.epoch, Execute(1, False, SIGNER.public_key), batch)
         assert len(lax.block.batch) == 8
         assert lax.transaction_root == merkle.root(lax.block.batch.ids())
-        _, _, ids = driver.persist(lax.block)
-        assert ids.tobytes() == lax.block.batch.ids().tobytes()
+        _, delta = driver.persist(lax.block)
+        assert delta.ids.tobytes() == lax.block.batch.ids().tobytes()
 
 
 def test_a_block_that_could_not_be_written_is_still_prepared(tmp_path, monkeypatch):

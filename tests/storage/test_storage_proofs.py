@@ -11,6 +11,7 @@ from storage_batches import batch_of, key
 from storage_network import BALANCE, SIGNER, Driver, make_genesis, open_chain
 
 from actors.ledger import accounts, ics23, rules, smt
+from actors.ledger.delta import AccountState
 from actors.ledger.hashing import sha256, sha256_rows
 from actors.ledger.ics23 import Existence
 from actors.ledger.prices import FREE
@@ -22,6 +23,7 @@ from actors.storage.check import check
 from actors.storage.disk import Disk
 from actors.storage.errors import NotRetainedError
 from actors.storage.history import Retention
+from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore, sealed_header
@@ -88,7 +90,7 @@ def pay_to_first(driver: Driver, accounts: int, count: int):
     batch, height = driver.batch(count), driver.chain.state.executed_height + 1
     for row, number in zip(batch.rows, driver.rng.integers(0, accounts, count), strict=True):
         row["recipient"] = np.frombuffer(key(int(number)), dtype=np.uint8)
-    return driver.chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
+    return driver.chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block
 
 
 def come_and_go(chain: Chain, state: accounts.State, height: int, rng: np.random.Generator) -> Batch:
@@ -118,12 +120,14 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
     for height in range(1, 31):
         before = chain.state.tree.root
         chain.execute(
-            driver.epoch, height, True, SIGNER.public_key, come_and_go(chain, dict(state), height, rng)
+            driver.epoch,
+            Execute(height, True, SIGNER.public_key),
+            come_and_go(chain, dict(state), height, rng),
         )
         chain.rollback(driver.epoch, height - 1)
         assert chain.state.tree.root == before
         batch = come_and_go(chain, state, height, rng)
-        executed = chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block
+        executed = chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block
         assert executed.state_root == accounts.state_root(state)
         driver.persist(executed)
         models.append({each: account.encode() for each, account in state.items()})
@@ -135,9 +139,9 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
         for each in wanted:
             compare(chain.state, each, height, models[height])
     reader = Reader(chain)
-    assert reader.account(removed[0]) == {"nonce": 0, "balance": 0, "height": 30}
-    assert reader.head()["accounts"] == len(models[-1])
-    assert set(map(bytes, reader.shard_accounts(0, 1)["keys"])) == set(models[-1])
+    assert reader.account(removed[0]) == AccountState(0, 0, 30)
+    assert reader.describe_head()["accounts"] == len(models[-1])
+    assert set(map(bytes, reader.shard_accounts(0, 1).keys)) == set(models[-1])
     assert reader.audit()["roots_agree"]
     store = SnapshotStore(chain.disk, genesis, sha256_rows)
     manifest = store.make(chain.state, 30, sealed_header(chain.disk, 30), chain.head)
@@ -154,7 +158,7 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
     driver = Driver(compact, ACCOUNTS)
     for height in (31, 32):
         batch = come_and_go(compact, state, height, rng)
-        driver.persist(compact.execute(driver.epoch, height, True, SIGNER.public_key, batch).block)
+        driver.persist(compact.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block)
     compact.disk.close()
     disk = Disk(tmp_path / "db")
     found = check(disk, genesis, lambda: allocation, sha256_rows)
@@ -198,7 +202,7 @@ def test_what_readers_get_checks_against_the_header_beside_it(chain):
         assert answer["certificate"] == reader.certificate(answer["height"])
         assert ics23.verify_presence(header.state_root, key(3), answer["value"], answer["ics23"])
     now = reader.account(key(3))
-    assert (answer["nonce"], answer["balance"]) == (now["nonce"], now["balance"])
+    assert (answer["nonce"], answer["balance"]) == (now.nonce, now.balance)
     missing = reader.state_proof(sha256(b"nobody"))
     assert (missing["value"], missing["nonce"], missing["balance"]) == (None, 0, 0)
     assert reader.state_proof(key(3), 0)["header"] == b""

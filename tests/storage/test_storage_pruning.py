@@ -11,6 +11,7 @@ from actors.storage import errors
 from actors.storage.check import check
 from actors.storage.disk import Disk
 from actors.storage.formats import Base
+from actors.storage.interface import Persist
 from actors.storage.pruning import due, prune
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore
@@ -61,7 +62,7 @@ def test_a_pruned_chain_goes_on(grown, mode, tmp_path):
     assert reader.locate(ids[BLOCKS - 2]) == {"height": BLOCKS - 2, "position": 3}
     assert reader.audit()["problem"] == ""
     with pytest.raises(errors.HeightError, match="pruned"):
-        grown.persist(grown.epoch, 5, *persisted(grown, 5, mode))
+        grown.persist(grown.epoch, Persist(5, *persisted(grown, 5, mode)))
     Driver(grown, ACCOUNTS, seed=4).run(3)
     grown.disk.close()
     disk = Disk(tmp_path / "db", read_only=True)

@@ -13,7 +13,8 @@ from storage_network import SIGNER, Driver, certificate, make_genesis, open_chai
 from actors.ledger.block import sign_proposal
 from actors.storage.disk import Disk
 from actors.storage.errors import CorruptionError, HeaderError, HeightError, StaleEpochError
-from actors.storage.raft_log import RaftLog, RaftRecord, RaftState
+from actors.storage.interface import Commit, LogRecord, Persist, StoredLog
+from actors.storage.raft_log import RaftLog
 from actors.storage.reads import Reader
 
 ACCOUNTS = 20
@@ -31,7 +32,7 @@ def test_entries_replace_what_stood_from_their_first_index_on(steps: list[tuple[
         log = RaftLog(disk)
         for number, (first, entries) in enumerate(steps):
             batch, hard_state = disk.batch(), bytes([number + 1])
-            record = RaftRecord(hard_state, first_index=first, entries=tuple(entries))
+            record = LogRecord(hard_state, first_index=first, entries=tuple(entries))
             if entries and first > len(plain) + 1:
                 with pytest.raises(HeightError):
                     log.put(batch, record)
@@ -41,7 +42,7 @@ def test_entries_replace_what_stood_from_their_first_index_on(steps: list[tuple[
             if entries:
                 plain[first - 1 :] = entries
             assert log.read() == RaftLog(disk).read()
-            assert log.read() == RaftState(hard_state, b"", 0, b"", tuple(plain))
+            assert log.read() == StoredLog(hard_state, b"", 0, b"", tuple(plain))
         disk.close()
 
 
@@ -49,16 +50,16 @@ def test_a_snapshot_replaces_and_a_compaction_shortens_the_log(tmp_path: Path) -
     disk = Disk(tmp_path)
     log = RaftLog(disk)
     batch = disk.batch()
-    log.put(batch, RaftRecord(b"h", first_index=1, entries=(b"a", b"b", b"c")))
+    log.put(batch, LogRecord(b"h", first_index=1, entries=(b"a", b"b", b"c")))
     batch.write(sync=False)
     batch = disk.batch()
-    log.compact(batch, b"snap", 2, b"base")
+    log.compact(batch, LogRecord(snapshot=b"snap", base_index=2, base=b"base"))
     batch.write(sync=False)
-    assert RaftLog(disk).read() == RaftState(b"h", b"snap", 2, b"base", (b"c",))
+    assert RaftLog(disk).read() == StoredLog(b"h", b"snap", 2, b"base", (b"c",))
     batch = disk.batch()
-    log.put(batch, RaftRecord(snapshot=b"new", base_index=9, base=b"nine", first_index=10, entries=(b"j",)))
+    log.put(batch, LogRecord(snapshot=b"new", base_index=9, base=b"nine", first_index=10, entries=(b"j",)))
     batch.write(sync=False)
-    assert RaftLog(disk).read() == RaftState(b"h", b"new", 9, b"nine", (b"j",))
+    assert RaftLog(disk).read() == StoredLog(b"h", b"new", 9, b"nine", (b"j",))
     batch = disk.batch()
     batch.delete("raft", b"e" + (10).to_bytes(8, "big"))
     batch.put("raft", b"e" + (11).to_bytes(8, "big"), b"k")
@@ -75,23 +76,23 @@ def test_a_record_is_durable_with_its_block_and_blocks_are_replayed(tmp_path: Pa
     for number in range(1, 4):
         header = driver.header(driver.execute(10))
         signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
-        record = RaftRecord(b"term", first_index=number, entries=(bytes([number]),))
-        chain.persist(driver.epoch, number, header.encode(), signature, b"", record)
+        record = LogRecord(b"term", first_index=number, entries=(bytes([number]),))
+        chain.persist(driver.epoch, Persist(number, header.encode(), signature, b"", record))
         digests.append(header.hash())
         headers.append(header)
     sealed = Reader(chain).sealed_block(3, headers[2].encode(), signature)
-    chain.commit(driver.epoch, 1, certificate(headers[0]), sync=False)
-    chain.append_record(driver.epoch, RaftRecord(b"later"))
+    chain.commit(driver.epoch, Commit(1, certificate(headers[0]), sync=False))
+    chain.append_record(driver.epoch, LogRecord(b"later"))
     roots = chain.state.block_at(3).state_root
     chain.disk.close()
 
     again = open_chain(tmp_path, GENESIS, ALLOCATION)
     reader = Reader(again)
-    assert again.raft_log.read() == RaftState(b"later", b"", 0, b"", (b"\x01", b"\x02", b"\x03"))
+    assert again.raft_log.read() == StoredLog(b"later", b"", 0, b"", (b"\x01", b"\x02", b"\x03"))
     assert again.head.height == again.persisted_height == 1
     epoch = again.fence()
     with pytest.raises(StaleEpochError):
-        again.append_record(epoch - 1, RaftRecord(b"stale"))
+        again.append_record(epoch - 1, LogRecord(b"stale"))
     with pytest.raises(HeaderError):
         again.replay(epoch, [digests[2]])
     assert [header for header, _ in again.replay(epoch, digests[1:])] == [h.encode() for h in headers[1:]]
@@ -100,7 +101,7 @@ def test_a_record_is_durable_with_its_block_and_blocks_are_replayed(tmp_path: Pa
     assert reader.stored_block(3, digests[2]) == (sealed, b"")
     assert reader.stored_block(3, digests[1]) is None
     assert reader.stored_block(1, digests[0])[1] == certificate(headers[0])
-    again.commit(epoch, 2, certificate(headers[1]))
+    again.commit(epoch, Commit(2, certificate(headers[1])))
     with pytest.raises(HeightError):
         reader.sealed_block(2, headers[1].encode(), signature)
     again.disk.close()

@@ -15,6 +15,7 @@ from actors.storage.disk import Disk
 from actors.storage.formats import height_key
 from actors.storage.history import Retention
 from actors.storage.housekeeping import root_at
+from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.remembering import decode_undo, forget, remember, undo_parts
 from actors.storage.transition import AccountUndo
@@ -43,7 +44,7 @@ def grow(chain, driver, blocks):
         driver.nonces[:3] += np.uint64(1)
         height = chain.state.executed_height + 1
         batch = batch_of(rows, GENESIS.chain_tag)
-        driver.persist(chain.execute(driver.epoch, height, True, SIGNER.public_key, batch).block)
+        driver.persist(chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block)
         driver.run(1, count=15)
         for at in (height, height + 1):
             (keys, nonces, balances), _ = chain.state.columns_at(at)

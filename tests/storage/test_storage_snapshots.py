@@ -16,6 +16,7 @@ from actors.storage import errors, snapshots
 from actors.storage.check import check
 from actors.storage.disk import Disk
 from actors.storage.formats import Head, height_key
+from actors.storage.interface import Execute, Persist
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore, accepted, begin_with
 
@@ -86,17 +87,19 @@ def test_a_chain_goes_on_from_a_snapshot_and_agrees(chain, tmp_path):
         block = driver.execute(30)
         header = driver.header(block)
         driver.persist(block)
-        again = other.execute(other.fence(), block.height, True, SIGNER.public_key, block.batch).block
+        again = other.execute(
+            other.fence(), Execute(block.height, True, SIGNER.public_key), block.batch
+        ).block
         assert again.state_root == header.state_root
         proof = Reader(chain).certificate(block.height)
-        other.persist(other.epoch, block.height, header.encode(), bytes(64), proof)
+        other.persist(other.epoch, Persist(block.height, header.encode(), bytes(64), proof))
     assert other.head.hash == chain.head.hash
     reader = Reader(other)
     assert reader.block(5) is None
     assert reader.block(6) == Reader(chain).block(6)[:200] + bytes(64) + Reader(chain).block(6)[264:]
     assert reader.audit()["problem"] == ""
     with pytest.raises(errors.HeightError):
-        other.persist(other.epoch, 3, Reader(chain).block(3)[:200], bytes(64), b"")
+        other.persist(other.epoch, Persist(3, Reader(chain).block(3)[:200], bytes(64)))
     first, second = (SnapshotStore(c.disk, GENESIS, sha256_rows) for c in (chain, other))
     sealed = decode_sealed_header(Reader(chain).sealed_headers(9, 1)[0])
     manifests = [s.make(c.state, 9, sealed, chain.head) for s, c in ((first, chain), (second, other))]

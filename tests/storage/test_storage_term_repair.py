@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from actors.cli import repair
 from actors.consensus.raft import Entry, EntryKind, HardState
 from actors.storage.chain import Chain
-from actors.storage.raft_log import RaftLog, RaftRecord
+from actors.storage.interface import LogRecord
+from actors.storage.raft_log import RaftLog
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
@@ -27,12 +28,12 @@ repair.register(APP)
 def folder(tmp_path: Path) -> Path:
     """A node's folder in a data directory; it has three blocks, and a log that ends in term 9."""
     folder, chain = stopped_node(tmp_path / "data", 3, ACCOUNTS)
-    put(chain, RaftRecord(first_index=1, entries=(msgspec.msgpack.encode(Entry(1, 9, EntryKind.NOOP)),)))
+    put(chain, LogRecord(first_index=1, entries=(msgspec.msgpack.encode(Entry(1, 9, EntryKind.NOOP)),)))
     chain.disk.close()
     return folder
 
 
-def put(chain: Chain, record: RaftRecord) -> None:
+def put(chain: Chain, record: LogRecord) -> None:
     batch = chain.disk.batch()
     chain.raft_log.put(batch, record)
     batch.write(sync=True)
@@ -50,7 +51,7 @@ def state(folder: Path) -> HardState:
 def test_an_absurd_term_is_repaired_once_on_the_disk_of_a_stopped_member(folder: Path) -> None:
     command = ["repair-term", "--data-dir", str(folder.parent), "--json"]
     chain = open_chain(folder / "db", GENESIS, ALLOCATION)
-    put(chain, RaftRecord(hard_state=msgspec.msgpack.encode(HardState(2**61, 3, b"x" * 16))))
+    put(chain, LogRecord(hard_state=msgspec.msgpack.encode(HardState(2**61, 3, b"x" * 16))))
     held = CliRunner().invoke(APP, command)
     assert held.exit_code == 2
     assert "stop that node first" in held.output

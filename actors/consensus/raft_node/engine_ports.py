@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from actors.consensus.pipeline import Sealed
-from actors.consensus.raft_node.replica import LogRecord
 from actors.ledger.block import Header
+from actors.storage.interface import LogRecord
 
 
 class Ports(Protocol):

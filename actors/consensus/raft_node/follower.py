@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from actors.consensus.bodies import Bodies, Body, Fetch, ReadBody
+from actors.consensus.bodies import Bodies, Fetch, ReadBody
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
 from actors.consensus.raft import Entry, EntryKind, ProtocolViolationError, RaftError, Role
 from actors.consensus.raft.messages import AppendRequest
 from actors.consensus.raft_node.engine import Engine
-from actors.ledger.block import Header
+from actors.ledger.block import Header, OfferedBlock
 
 PUSHED_WAIT_S = 0.15
 FETCH_PAUSE_S = 0.1
@@ -223,7 +223,7 @@ class Following:
         if not outcome.cancelled() and isinstance(outcome.exception(), BlockRefusedError) and appends.empty():
             appends.put_nowait(None)
 
-    async def _body(self, part: AppendRequest, digest: bytes, height: int) -> Body | None:
+    async def _body(self, part: AppendRequest, digest: bytes, height: int) -> OfferedBlock | None:
         trails = part.commit >= part.prev_index + 1  # what is committed already is not pushed any more
         leader = self._engine.replica.identity(part.sender)
         body = await self._bodies.take(digest, 0 if trails else PUSHED_WAIT_S)

@@ -22,12 +22,14 @@ from actors.consensus.raft.terms import term_ceiling
 from actors.consensus.raft_node.engine import Engine, OvertakenError
 from actors.consensus.raft_node.follower import Following, LeaderRefusedError, RestandError
 from actors.consensus.raft_node.installing import Until, catch_up_until, drained
-from actors.consensus.raft_node.replica import Head, LogRecord, Replica, StoredLog, installation
+from actors.consensus.raft_node.replica import Head, Replica, installation
 from actors.consensus.raft_node.standing import Standing, describe_standing
 from actors.consensus.setbacks import RETRY_PAUSE_S, Setbacks
 from actors.ledger.block import Header, decode_header, sign_vote
+from actors.ledger.delta import ChainHead
 from actors.ledger.rows import ROW_BYTES
 from actors.shell import first_line
+from actors.storage.interface import LogRecord, StoredLog
 
 if TYPE_CHECKING:
     from loguru import Logger
@@ -58,14 +60,14 @@ class ReplicaLifecycle:
         return {"halted": self.halted, "standing": standing}
 
     @property
-    def head(self) -> dict[str, Any]:
-        """The last final block: height, hash, state_root, time_ms. Empty before the first recovery."""
+    def head(self) -> ChainHead:
+        """The last final block; NO_HEAD before the first recovery."""
         return self._node.ports.head
 
     @property
     def height(self) -> int:
         """Of the last block that is committed here."""
-        return self.engine.replica.head.height if self.engine else int(self.head.get("height", 0))
+        return self.engine.replica.head.height if self.engine else self.head.height
 
     @property
     def elections(self) -> int:
@@ -137,17 +139,17 @@ class ReplicaLifecycle:
         """Everything anew from the disk, under a new epoch, with every drawn transaction given back."""
         node = self._node
         await self.close()
-        node.ports.epoch, head = await node.storage.fence.remote()
+        node.ports.epoch, head = await node.storage.fence()
         await node.builder.release()
-        node.ports.head = dict(head)
-        node.time.certified(int(head["time_ms"]))
-        if head["height"]:
-            node.convictions.committed(head["height"], bytes.fromhex(head["hash"]))
+        node.ports.head = head
+        node.time.certified(head.time_ms)
+        if head.height:
+            node.convictions.committed(head.height, head.hash)
         if self.member:
-            stored = await node.storage.raft_state.remote(node.ports.epoch)
+            stored = await node.storage.raft_state(node.ports.epoch)
             if stored.halted:
                 self.halt(f"{stored.halted.decode()}, as it found before")
-            replica = self._replica(stored, Head(head["height"], bytes.fromhex(head["hash"])))
+            replica = self._replica(stored, Head(head.height, head.hash))
             position, headers = await self._replay(replica)
             self.pipeline = self._new_pipeline(position)
             self.engine = Engine(
@@ -165,7 +167,7 @@ class ReplicaLifecycle:
         else:
             self.pipeline = self._new_pipeline(_position(head))
         if self._setbacks.is_worth_telling:
-            self._log.info("epoch {} from height {}", node.ports.epoch, head["height"])
+            self._log.info("epoch {} from height {}", node.ports.epoch, head.height)
 
     def _watch(self, replica: Replica, standing: Standing) -> None:
         node = self._node
@@ -188,7 +190,7 @@ class ReplicaLifecycle:
             self._elections_before += engine.elections
             await engine.close()
 
-    def _replica(self, stored: Any, head: Head) -> Replica:
+    def _replica(self, stored: StoredLog, head: Head) -> Replica:
         node, settings = self._node, self._node.settings
         options = RaftOptions(
             heartbeat_interval_ms=settings.heartbeat_ms,
@@ -196,13 +198,10 @@ class ReplicaLifecycle:
             election_timeout_ms_max=settings.election_timeout_ms_max,
             founded_by_all=settings.founding == "all",
         )
-        log = StoredLog(
-            stored.hard_state, stored.snapshot, stored.base_index, stored.base, stored.entries, stored.disk
-        )
         return Replica(
             self.member,
             node.genesis.member_keys,
-            log,
+            stored,
             head,
             node.rng,
             node.clock_us() // 1000,
@@ -218,12 +217,12 @@ class ReplicaLifecycle:
     async def _replay(self, replica: Replica, below: int | None = None) -> tuple[Position, list[Header]]:
         """Have Storage execute again the blocks of the log's tail; the last of them, and their headers."""
         node = self._node
-        head = await node.storage.head.remote()
-        already = int(head["height"]) - replica.head.height
+        head = await node.storage.head()
+        already = head.height - replica.head.height
         digests = [entry.digest for entry in replica.tail(below)[already:]]
         position, headers = _position(head), list[Header]()
         if digests:
-            for header_bytes, _ in await node.storage.replay.remote(node.ports.epoch, digests):
+            for header_bytes, _ in await node.storage.replay(node.ports.epoch, digests):
                 header = decode_header(header_bytes)
                 node.ports.remember(header)
                 headers.append(header)
@@ -304,7 +303,7 @@ class ReplicaLifecycle:
             await pipeline.close()
         await drained(engine)
         async with node.ports.gate.closed():
-            node.ports.epoch, _ = await node.storage.fence.remote()
+            node.ports.epoch, _ = await node.storage.fence()
             position, _ = await self._replay(engine.replica, below)
         self.pipeline = self._new_pipeline(position)
 
@@ -318,12 +317,12 @@ class ReplicaLifecycle:
             await self.pipeline.close()
         await drained(engine)
         async with ports.gate.closed():
-            ports.epoch, head = await node.storage.fence.remote()
+            ports.epoch, head = await node.storage.fence()
             self.pipeline = pipeline = self._new_pipeline(_position(head))
             if self._setbacks.is_worth_telling:
-                self._log.info("behind the leader's log: catching up from height {}", head["height"])
+                self._log.info("behind the leader's log: catching up from height {}", head.height)
             ports.persist_stage = stage = Until(ports, snapshot.digest)
-            if head["hash"] == snapshot.digest.hex():
+            if head.hash == snapshot.digest:
                 stage.reached.set()
             while not stage.reached.is_set():
                 await ports.seek_proof(pipeline.tip.height)
@@ -398,5 +397,5 @@ class ReplicaLifecycle:
         return sign_vote(self._node.signer, self._node.ports.network, header, term)
 
 
-def _position(head: dict[str, Any]) -> Position:
-    return Position(int(head["height"]), bytes.fromhex(head["hash"]), 0, int(head["time_ms"]))
+def _position(head: ChainHead) -> Position:
+    return Position(head.height, head.hash, 0, head.time_ms)

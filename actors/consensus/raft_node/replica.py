@@ -28,36 +28,11 @@ from actors.consensus.raft import (
     Write,
     genesis,
 )
+from actors.storage.interface import LogRecord, StoredLog
 
 _ENTRY, _HARD = msgspec.msgpack.Decoder(Entry), msgspec.msgpack.Decoder(HardState)
 _SNAPSHOT = msgspec.msgpack.Decoder(SnapshotMeta)
 _encode = msgspec.msgpack.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """A write of the log as bytes for the disk; empty where there is nothing to write."""
-
-    hard_state: bytes = b""
-    snapshot: bytes = b""
-    base_index: int = 0
-    base: bytes = b""
-    first_index: int = 0
-    entries: tuple[bytes, ...] = ()
-    halted: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLog:
-    """The log as the disk has it; `base` describes the last entry that compaction dropped."""
-
-    hard_state: bytes
-    snapshot: bytes
-    base_index: int
-    base: bytes
-    entries: tuple[bytes, ...]
-    disk: bytes = b""  # which memory this is
-    halted: bytes = b""  # why this memory is proven wrong, as text
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import msgspec
 
 from actors.consensus.raft import Entry, HardState, SnapshotMeta
 from actors.consensus.raft.terms import TERM_MS
-from actors.consensus.raft_node.replica import StoredLog
+from actors.storage.interface import StoredLog
 
 TERMS_AHEAD = 65_536
 _HARD, _ENTRY = msgspec.msgpack.Decoder(HardState), msgspec.msgpack.Decoder(Entry)

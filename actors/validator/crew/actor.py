@@ -79,7 +79,7 @@ class Crew:
     async def _tell(self, workers: list[Any]) -> None:
         """Have every pool of the node serve with these. A shard that is away looks at the names later."""
         self._pool.set_workers(workers)
-        await asyncio.gather(*(_answer(shard.set_validators.remote(workers)) for shard in self._shards))
+        await asyncio.gather(*(_answer(shard.set_validators(workers)) for shard in self._shards))
 
     async def _remove(self, worker: Any) -> None:
         await _answer(worker.stop.remote())

@@ -1,0 +1,192 @@
+"""What crosses between Storage and the node's other rooms, each of it written once.
+
+The same structs are arguments and answers in the cores, through Ray, and over a local socket (calls.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
+
+
+class LogRecord(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """One write of the replicated log, in bytes that its replica alone reads; empty where there is nothing.
+
+    first_index: of entries[0]; entries follow each other. snapshot: the log is to hold nothing but this;
+    base_index and base are its index and what describes it. halted: why the chain is proven wrong, as text.
+    """
+
+    hard_state: bytes = b""
+    snapshot: bytes = b""
+    base_index: int = 0
+    base: bytes = b""
+    first_index: int = 0
+    entries: tuple[bytes, ...] = ()
+    halted: bytes = b""
+
+
+class StoredLog(msgspec.Struct, frozen=True, array_like=True):
+    """The log as the disk has it. Entries follow each other from base_index + 1; `base` describes the last
+    one that compaction dropped. Empty bytes where there is nothing.
+
+    disk: the identity of this memory. halted: why it is proven wrong, as text.
+    """
+
+    hard_state: bytes
+    snapshot: bytes
+    base_index: int
+    base: bytes
+    entries: tuple[bytes, ...]
+    disk: bytes = b""
+    halted: bytes = b""
+
+
+class Execute(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
+    """Execute draws as the block at `height`; the draws' columns go beside it: rows, payloads, rows, ...
+
+    order: which rows of the concatenated draws, in which order; None takes them as they come. sealed: header
+    and signature of a block that has them already, b"" for a proposal of ours. A strict execution in which a
+    row failed leaves everything as it was and answers with empty roots.
+    """
+
+    height: int
+    strict: bool
+    proposer: bytes
+    order: NDArray[np.int64] | None = None
+    sealed: bytes = b""
+
+
+class Executed(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
+    """Answers Execute. verdicts: (n,) uint8 of all rows; count, payload_bytes: of those that passed.
+
+    conflicts: by kind. stages_us: microseconds by stage.
+    """
+
+    height: int
+    verdicts: NDArray[np.uint8]
+    count: int = 0
+    payload_bytes: int = 0
+    state_root: bytes = b""
+    receipts_root: bytes = b""
+    transaction_root: bytes = b""
+    fees: int = 0
+    conflicts: dict[str, int] = {}
+    stages_us: dict[str, int] = {}
+
+
+class Persist(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Write the executed block at `height` under its header, and commit it if a certificate comes with it.
+
+    record: what the replicated log writes, made durable together with the block.
+    """
+
+    height: int
+    header: bytes
+    signature: bytes
+    certificate: bytes = b""
+    record: LogRecord | None = None
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Commit the oldest block that was persisted without a certificate.
+
+    Without `sync` the next synced write makes the commitment durable: for a replicated log, which finds again
+    after a crash what a majority holds.
+    """
+
+    height: int
+    certificate: bytes
+    sync: bool = True
+
+
+class Written(msgspec.Struct, frozen=True, array_like=True):
+    """What persisting or committing one block did. stages_us is empty when it was done before."""
+
+    height: int
+    hash: bytes
+    transactions: int
+    committed: bool
+    bytes_written: int
+    stages_us: dict[str, int]
+
+
+class BlockStore(Protocol):
+    """What executes and becomes durable on the way of every block, under the caller's epoch; see calls.py.
+
+    rows: how many rows the block has, which decides the way that its delta takes: the delta of a block that
+    is committed by the call, or a reference to it.
+    """
+
+    async def execute(self, epoch: int, request: Execute, parts: Sequence[Any]) -> Executed: ...
+
+    async def persist(self, epoch: int, request: Persist, rows: int) -> Delta | Awaitable[Delta] | None: ...
+
+    async def commit(self, epoch: int, request: Commit, rows: int) -> Delta | Awaitable[Delta] | None: ...
+
+    async def append_record(self, epoch: int, record: LogRecord) -> None: ...
+
+
+class StorageFace(Protocol):
+    """The actor `Storage`, whose methods say what each call does; see actors/faces.py."""
+
+    def fence(self) -> Awaitable[tuple[int, ChainHead]]: ...
+
+    def execute(self, epoch: int, request: Execute, *parts: NDArray[Any]) -> Awaitable[Executed]: ...
+
+    def rollback(self, epoch: int, height: int) -> Awaitable[None]: ...
+
+    def persist(self, epoch: int, request: Persist) -> tuple[Awaitable[Written], Awaitable[Delta]]: ...
+
+    def commit(self, epoch: int, request: Commit) -> tuple[Awaitable[Written], Awaitable[Delta]]: ...
+
+    def append_record(self, epoch: int, record: LogRecord) -> Awaitable[None]: ...
+
+    def compact_log(self, epoch: int, record: LogRecord) -> Awaitable[None]: ...
+
+    def replay(self, epoch: int, digests: list[bytes]) -> Awaitable[list[tuple[bytes, bytes]]]: ...
+
+    def raft_state(self, epoch: int) -> Awaitable[StoredLog]: ...
+
+    def sealed_block(self, height: int, header: bytes, signature: bytes) -> Awaitable[NDArray[np.uint8]]: ...
+
+    def delta(self, height: int) -> Awaitable[Delta]: ...
+
+    def head(self) -> Awaitable[ChainHead]: ...
+
+    def account(self, key: bytes) -> Awaitable[AccountState]: ...
+
+    def shard_accounts(self, shard: int, shards: int) -> Awaitable[AccountStates]: ...
+
+    def block(self, height: int) -> Awaitable[bytes | None]: ...
+
+    def receipts(self, height: int) -> Awaitable[bytes | None]: ...
+
+    def sealed_headers(self, start: int, count: int) -> Awaitable[list[bytes]]: ...
+
+    def bodies(self, start: int, count: int, bytes_max: int) -> Awaitable[list[bytes]]: ...
+
+    def stored_block(self, height: int, digest: bytes) -> Awaitable[tuple[bytes, bytes] | None]: ...
+
+    def certificate(self, height: int) -> Awaitable[bytes | None]: ...
+
+    def locate(self, tx_id: bytes) -> Awaitable[dict[str, int] | None]: ...
+
+    def transaction(self, tx_id: bytes) -> Awaitable[dict[str, object] | None]: ...
+
+    def inclusion_proof(self, tx_id: bytes) -> Awaitable[dict[str, object] | None]: ...
+
+    def state_proof(self, key: bytes, height: int | None = None) -> Awaitable[dict[str, object]]: ...
+
+    def snapshot_offer(self) -> Awaitable[tuple[bytes, bytes]]: ...
+
+    def snapshot_chunk(self, digest: bytes) -> Awaitable[bytes | None]: ...
+
+    def desks(self) -> Awaitable[tuple[str, str]]: ...
+
+    def health(self) -> Awaitable[dict[str, object]]: ...
