@@ -61,7 +61,7 @@ class Shard:
 
     def __init__(self) -> None:
         self._nonces, self._rng = np.zeros(ACCOUNTS, dtype=np.uint64), np.random.default_rng(1)
-        self.draw = Remote(self._draw)
+        self.draw = Remote(self._draw, parts=3)
         self.resolve = self.settle = self.release = Here(self._nothing)
         self._left = BLOCKS
 
