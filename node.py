@@ -57,7 +57,8 @@ def main() -> None:
     from actors.cli import chain, members, offline, repair
     from actors.cli.doctor import doctor
     from actors.cli.up import up
-    from bench import demo, hunts, registry
+    from bench import demo, registry
+    from bench import stress as hunts
     from bench.attack.commands import command_attack
     from bench.soak import commands as soak_commands
 

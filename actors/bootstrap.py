@@ -15,7 +15,7 @@ from actors.directory import NetworkDirectory, NodeFolder, read_seed
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import FormatError
-from actors.peer.config import Member, PeerConfig, PeerLimits
+from actors.peer.config import KnownMember, PeerConfig, PeerLimits
 from actors.peer.errors import ProtocolError
 from actors.peer.network import Network
 from actors.peer.snapshots import SnapshotReport, SnapshotUnavailableError, fetch_snapshot
@@ -149,7 +149,7 @@ def _config(settings: PeerSettings, genesis: Genesis, seed: bytes) -> PeerConfig
     return PeerConfig(
         identity_seed=seed,
         genesis_hash=genesis.hash(),
-        members=tuple(Member(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
+        members=tuple(KnownMember(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
         seeds=tuple(settings.seeds),
         listen_host=settings.host,
         listen_port=0,

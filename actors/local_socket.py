@@ -104,7 +104,7 @@ class Frames:
         return frames
 
 
-class Line(asyncio.Protocol):
+class LocalConnection(asyncio.Protocol):
     """One end of a connection: (identity, channel, body) batches unless `decode` says otherwise.
 
     `ended` is set once it is of no use any more.
@@ -114,7 +114,7 @@ class Line(asyncio.Protocol):
         self,
         listener: Listener,
         decode: Decode = _decode_batch,
-        welcome: Callable[[Line], None] | None = None,
+        welcome: Callable[[LocalConnection], None] | None = None,
     ) -> None:
         """`welcome` is told once the other end has shown to be of this user."""
         self._listener, self._decode, self._welcome = listener, decode, welcome
@@ -167,13 +167,13 @@ class Line(asyncio.Protocol):
         self.ended.set()
 
 
-class Exchange:
+class LocalListener:
     """Listens where only this user may call; the newest caller has the line."""
 
     def __init__(self, listener: Listener) -> None:
         self.name = _new_name()
         self._listener = listener
-        self._line: Line | None = None
+        self._line: LocalConnection | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -182,16 +182,16 @@ class Exchange:
         own.bind(self.name)
         self._server = await asyncio.get_running_loop().create_unix_server(self._answer, sock=own)
 
-    def _answer(self) -> Line:
-        return Line(self._listener, welcome=self._take)
+    def _answer(self) -> LocalConnection:
+        return LocalConnection(self._listener, welcome=self._take)
 
-    def _take(self, line: Line) -> None:
+    def _take(self, line: LocalConnection) -> None:
         if self._line is not None:
             self._line.close()
         self._line = line
 
     def send(self, message: Any) -> bool:
-        """As `Line.send`; False while nobody has called."""
+        """As `LocalConnection.send`; False while nobody has called."""
         return self._line is not None and self._line.send(message)
 
     def close(self) -> None:
@@ -203,7 +203,7 @@ class Exchange:
             self._line.close()
 
 
-class Desk:
+class LocalRpcServer:
     """Answers the requests of the newest caller, one after the other, in a thread of its own."""
 
     def __init__(self, answer: Answer, title: str) -> None:
@@ -284,14 +284,14 @@ class Desk:
         return bool(data)
 
 
-async def call(name: str, listener: Listener, decode: Decode = _decode_batch) -> Line:
+async def call(name: str, listener: Listener, decode: Decode = _decode_batch) -> LocalConnection:
     """A line to the exchange or desk of this name. Raises OSError where there is none on this machine."""
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     own.setblocking(False)
     loop = asyncio.get_running_loop()
     try:
         await loop.sock_connect(own, name)
-        _, line = await loop.create_unix_connection(lambda: Line(listener, decode), sock=own)
+        _, line = await loop.create_unix_connection(lambda: LocalConnection(listener, decode), sock=own)
     except BaseException:
         own.close()
         raise

@@ -26,8 +26,8 @@ from actors.console import UserError, console
 from actors.directory import NetworkDirectory, NodeFolder, join_network, open_network
 from actors.machine import stopping
 from actors.machine.limits import read_limits, require_memory
-from actors.machine.patience import Patience
 from actors.machine.processes import cpu_seconds
+from actors.machine.progress_deadline import ProgressDeadline
 from actors.machine.runtime import scratch_dir
 from actors.machine.stopping import undisturbed
 from actors.settings import Settings
@@ -213,7 +213,7 @@ def _await_start(nodes: list[Node], progress: Progress) -> None:
 
     limit_s = nodes[0].settings.node.start_timeout_s
     waiting = {handle.start.remote(): (node, name) for node in nodes for name, handle in node.actors.items()}
-    count, patience = len(waiting), Patience(limit_s, time.monotonic())
+    count, patience = len(waiting), ProgressDeadline(limit_s, time.monotonic())
     while waiting:
         done, _ = ray.wait(list(waiting), timeout=START_LOOK_S)
         stopping.check()

@@ -26,7 +26,7 @@ import typer
 from actors.ledger.delta import AccountStates
 from bench.submissions import (
     BATCH_ROWS,
-    Connection,
+    HttpConnection,
     Submitter,
     connect,
     cpu_s,
@@ -73,8 +73,8 @@ def _gateway_app() -> Any:
     from actors.gateway.service import Service
     from actors.ledger.block import Block, Header
     from actors.ledger.rows import Batch, decode_batch
+    from actors.mempool.admission_metrics import AdmissionMetrics
     from actors.mempool.pool import Pool, PoolBounds
-    from actors.mempool.tally import Tally
     from actors.mempool.warming import warm
     from actors.settings import GatewaySettings
     from bench.load import SignPlan, build_transfers
@@ -96,7 +96,7 @@ def _gateway_app() -> Any:
 
     senders = rows_to_submit(genesis.chain_tag)
     bounds = PoolBounds(2 * PENDING_NONCES * len(senders), 16_384, 1_024)
-    pool, tally = Pool(bounds, genesis.chain_tag, seed=1, prices=genesis.prices), Tally()
+    pool, tally = Pool(bounds, genesis.chain_tag, seed=1, prices=genesis.prices), AdmissionMetrics()
     fund(pool, senders)
 
     def took(stage: str, since: float, count: int) -> float:
@@ -206,7 +206,7 @@ async def _closed(
 
 async def _open(url: str, requests: list[bytes], rate: float, seconds: float) -> dict[str, float]:
     """Requests at fixed times, whatever became of those before; a latency counts from the time it was due."""
-    tally, idle = _Tally(), asyncio.Queue[Connection]()
+    tally, idle = _Tally(), asyncio.Queue[HttpConnection]()
     for _ in range(CONNECTIONS):
         idle.put_nowait(await connect(url))
     began = time.perf_counter()

@@ -35,7 +35,7 @@ from actors.ledger.signing import development_signer, sign_rows
 from actors.ledger.verdict import Verdict
 from actors.sdk.proxies import http_options
 from bench.schedule import Segment, due_times_s
-from bench.workload import FALSE_SIGNATURE, REPETITION, VALID, Pool, PoolPlan, build_pool, open_pool
+from bench.workload import FALSE_SIGNATURE, REPETITION, VALID, PoolPlan, SignedPool, build_pool, open_pool
 
 LATENCY_US_MAX = 600_000_000
 BATCHES_INFLIGHT_MAX = 4_096
@@ -289,7 +289,7 @@ class _Sender:
         return verdicts
 
 
-def _units(plan: LoadPlan, pool: Pool) -> Iterator[_Unit]:
+def _units(plan: LoadPlan, pool: SignedPool) -> Iterator[_Unit]:
     """The plan's batches, each encoded when its turn comes: a pool may be larger than memory."""
     ends = np.zeros(len(pool.rows) + 1, dtype=np.int64)
     np.cumsum(pool.rows["payload_bytes"], out=ends[1:])

@@ -56,12 +56,12 @@ def command(
 
 
 def _config(index: int, seeds: tuple[str, ...] = ()) -> PeerConfig:
-    from actors.peer.config import Member, PeerConfig
+    from actors.peer.config import KnownMember, PeerConfig
     from actors.peer.wire.handshake import LocalIdentity
 
     genesis_hash = hashlib.sha256(b"member latency").digest()
     keys = [hashlib.sha256(b"member %d" % number).digest() for number in range(2)]
-    members = tuple(Member(LocalIdentity(key, genesis_hash).public) for key in keys)
+    members = tuple(KnownMember(LocalIdentity(key, genesis_hash).public) for key in keys)
     return PeerConfig(identity_seed=keys[index], genesis_hash=genesis_hash, members=members, seeds=seeds)
 
 
@@ -70,7 +70,7 @@ def stamped(body_bytes: int) -> bytes:
     return time.monotonic_ns().to_bytes(8, "little") + bytes(body_bytes - 8)
 
 
-class Listener:
+class LatencyProbe:
     """Keeps how long each message was under way, in ms."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ def _between_actors(messages: int, rate: int, body_bytes: int) -> dict[str, Any]
     from actors.peer.wire_face import Peer
 
     remote = ray.remote(num_cpus=0, **OPTIONS)
-    listener, speaker = remote(Listener).remote(), remote(Speaker).remote()
+    listener, speaker = remote(LatencyProbe).remote(), remote(Speaker).remote()
     target = remote(Peer).remote(_config(1))
     facts = ray.get(target.start.remote())
     ray.get(target.listen.remote(RAFT_CHANNEL, listener, "batch"))
@@ -157,7 +157,7 @@ async def _wire(messages: int, rate: int, body_bytes: int) -> dict[str, float]:
     from actors.peer.network import Network
     from actors.peer.wire.frames import Priority
 
-    sender, receiver, listener = Network(_config(0)), Network(_config(1)), Listener()
+    sender, receiver, listener = Network(_config(0)), Network(_config(1)), LatencyProbe()
     for network in (sender, receiver):
         await network.start(record_sequence=1)
     receiver.register_channel(RAFT_CHANNEL, listener.batch)

@@ -22,7 +22,7 @@ _U64_MAX = 2**64 - 1
 
 
 @dataclass(slots=True)
-class Transaction:
+class BaselineTransaction:
     """One pending transaction."""
 
     version: int
@@ -49,7 +49,7 @@ class Sender:
     balance: int
     spend: int = 0
     drawn: int = 0
-    pending: dict[int, Transaction] = field(default_factory=dict)
+    pending: dict[int, BaselineTransaction] = field(default_factory=dict)
 
 
 class LockedMempool:
@@ -82,7 +82,7 @@ class LockedMempool:
         return [self._add(data[at : at + ROW_BYTES]) for at in range(0, len(data), ROW_BYTES)]
 
     def _add(self, raw: bytes) -> int:
-        tx = Transaction(*_HEAD.unpack(raw))
+        tx = BaselineTransaction(*_HEAD.unpack(raw))
         tx.raw = raw
         verdict = self._form(tx)
         if verdict:
@@ -100,7 +100,7 @@ class LockedMempool:
                 heapq.heappush(self._heap, (-tx.fee, self._arrivals, tx.sender, tx.nonce))
         return Verdict.OK
 
-    def _form(self, tx: Transaction) -> int:
+    def _form(self, tx: BaselineTransaction) -> int:
         if tx.version != ROW_VERSION:
             return Verdict.BAD_VERSION
         if tx.kind != KIND_TRANSFER:
@@ -111,7 +111,7 @@ class LockedMempool:
             return Verdict.WRONG_CHAIN
         return Verdict.AMOUNT_OVERFLOW if tx.amount + tx.fee > _U64_MAX else Verdict.OK
 
-    def _state(self, tx: Transaction, sender: Sender | None) -> int:
+    def _state(self, tx: BaselineTransaction, sender: Sender | None) -> int:
         if tx.expiry_height < self.height + 1:
             return Verdict.EXPIRED
         if sender is None:
@@ -127,9 +127,9 @@ class LockedMempool:
             return Verdict.INSUFFICIENT_BALANCE
         return Verdict.POOL_FULL if self.depth >= self._capacity else Verdict.OK
 
-    def draw(self, rows_max: int) -> list[Transaction]:
+    def draw(self, rows_max: int) -> list[BaselineTransaction]:
         """The best transactions, each sender's by nonce."""
-        drawn: list[Transaction] = []
+        drawn: list[BaselineTransaction] = []
         with self._lock:
             while self._heap and len(drawn) < rows_max:
                 _, arrival, key, nonce = heapq.heappop(self._heap)

@@ -59,7 +59,7 @@ def command(
 
 
 def _network(index: int, members: int) -> Network:
-    from actors.peer.config import Member, PeerConfig, PeerLimits
+    from actors.peer.config import KnownMember, PeerConfig, PeerLimits
     from actors.peer.network import Network
     from actors.peer.wire.handshake import LocalIdentity
 
@@ -68,7 +68,7 @@ def _network(index: int, members: int) -> Network:
     config = PeerConfig(
         identity_seed=seeds[index],
         genesis_hash=genesis_hash,
-        members=tuple(Member(LocalIdentity(seed, genesis_hash).public) for seed in seeds),
+        members=tuple(KnownMember(LocalIdentity(seed, genesis_hash).public) for seed in seeds),
         limits=PeerLimits(subnet_per_bucket_max=0, subnet_per_table_max=0),
     )
     return Network(config)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actors.storage.chain import Chain
-    from bench.storage_workload import Network, Proposer
+    from bench.storage_workload import Proposer, WorkloadNetwork
 
 _RAW_WRITES = 12
 _ROW_BYTES = 200
@@ -63,7 +63,7 @@ def command(
     return {"accounts": accounts, "rows": rows, "blocks": blocks, "kernels": kernels.name, **figures}
 
 
-def _proposer(chain: Chain, network: Network) -> Proposer:
+def _proposer(chain: Chain, network: WorkloadNetwork) -> Proposer:
     import numpy as np
 
     from bench.storage_workload import Proposer
@@ -71,7 +71,7 @@ def _proposer(chain: Chain, network: Network) -> Proposer:
     return Proposer(chain, network.allocation.keys, np.random.default_rng(5))
 
 
-def measure_modes(network: Network, folder: Path, rows: int, blocks: int) -> dict[str, Any]:
+def measure_modes(network: WorkloadNetwork, folder: Path, rows: int, blocks: int) -> dict[str, Any]:
     """Commit blocks in each durability mode, and write the same bytes plainly."""
     import statistics
 
@@ -141,7 +141,7 @@ def _bytes_written() -> int:
     return int(psutil.Process().io_counters().write_bytes)
 
 
-def measure_groups(network: Network, directory: Path, rows: int, grouped_tps: int) -> dict[str, Any]:
+def measure_groups(network: WorkloadNetwork, directory: Path, rows: int, grouped_tps: int) -> dict[str, Any]:
     """A block and a sync of its own for each submission, against full blocks."""
     chain = network.open(directory)
     proposer = _proposer(chain, network)
@@ -164,7 +164,7 @@ def measure_groups(network: Network, directory: Path, rows: int, grouped_tps: in
     }
 
 
-def measure_snapshot(network: Network, folder: Path) -> dict[str, Any]:
+def measure_snapshot(network: WorkloadNetwork, folder: Path) -> dict[str, Any]:
     """Snapshot the head of the `sync` chain, and begin another directory with it."""
     from actors.ledger.block import decode_sealed_header
     from actors.storage.disk import Disk
@@ -198,7 +198,7 @@ def measure_snapshot(network: Network, folder: Path) -> dict[str, Any]:
     }
 
 
-def measure_recovery(network: Network, directory: Path, blocks: int, rows: int) -> dict[str, Any]:
+def measure_recovery(network: WorkloadNetwork, directory: Path, blocks: int, rows: int) -> dict[str, Any]:
     """Open a directory whose last checkpoint is `blocks` blocks old, as after a crash."""
     import shutil
 
@@ -221,7 +221,7 @@ def measure_recovery(network: Network, directory: Path, blocks: int, rows: int) 
     return {"recovery_s": round(recovery_s, 2), "recovery_blocks": blocks, "recovery_rows": rows}
 
 
-def measure_pruning(network: Network, directory: Path) -> dict[str, Any]:
+def measure_pruning(network: WorkloadNetwork, directory: Path) -> dict[str, Any]:
     """Bytes on disk before and after pruning to the newest tenth of the blocks."""
     from actors.storage.disk import FAMILIES
     from actors.storage.pruning import due, prune

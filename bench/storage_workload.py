@@ -29,7 +29,7 @@ BALANCE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class WorkloadNetwork:
     """A genesis of one member, its allocation, and how to hash."""
 
     genesis: Genesis
@@ -54,7 +54,7 @@ class Network:
             raise
 
 
-def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000) -> Network:
+def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000) -> WorkloadNetwork:
     """A network whose accounts have random keys and equal balances."""
     keys = np.random.default_rng(1).integers(0, 256, (accounts, 32), dtype=np.uint8)
     balances = np.full(accounts, BALANCE, dtype=np.uint64)
@@ -63,7 +63,7 @@ def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000
         2, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE, state_root,
         block_transactions_max, 1 << 20, 0, 1,
     )  # fmt: skip
-    return Network(genesis, Allocation(keys, balances), hash_rows)
+    return WorkloadNetwork(genesis, Allocation(keys, balances), hash_rows)
 
 
 @dataclass(slots=True)

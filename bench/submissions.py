@@ -22,7 +22,7 @@ def rows_to_submit(chain_tag: int) -> Any:
     return table
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One HTTP/1.1 connection, one request at a time: as little as a load generator can do."""
 
     def __init__(self) -> None:
@@ -74,10 +74,10 @@ def post(path: str, body: bytes) -> bytes:
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def connect(url: str) -> Connection:
+async def connect(url: str) -> HttpConnection:
     """A connection to a server at http://HOST:PORT."""
     host, port = url.removeprefix("http://").split(":")
-    _, protocol = await asyncio.get_running_loop().create_connection(Connection, host, int(port))
+    _, protocol = await asyncio.get_running_loop().create_connection(HttpConnection, host, int(port))
     return protocol
 
 

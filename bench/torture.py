@@ -33,9 +33,10 @@ from pathlib import Path
 
 import msgspec
 
-from actors.storage import journal, transition, tree
-from bench.storage_workload import Network, found
-from bench.torture_life import ACK, Life, Verdict, inspect
+from actors.storage import transition, tree
+from actors.storage import wal_check as journal
+from bench.storage_workload import WorkloadNetwork, found
+from bench.torture_life import ACK, Life, LifeVerdict, inspect
 
 FAULTS = ("kill", "point", "power", "flip", "clock")
 ACCOUNTS = 2_000
@@ -65,7 +66,7 @@ def torture(rounds: int, seed: int, scratch: Path, progress: Progress) -> dict[s
 
 
 class _Torture:
-    def __init__(self, network: Network, seed: int, scratch: Path) -> None:
+    def __init__(self, network: WorkloadNetwork, seed: int, scratch: Path) -> None:
         self._network, self._seed, self._scratch = network, seed, scratch
         self._rng = random.Random(seed)
         self._directory = scratch
@@ -94,7 +95,7 @@ class _Torture:
         if missing or not verdict.ok:
             self._fail(number, fault, f"lost {missing[:5]}; {verdict.problem or 'no problem found'}")
 
-    def _missing(self, verdict: Verdict) -> list[int]:
+    def _missing(self, verdict: LifeVerdict) -> list[int]:
         """Heights that were acknowledged and are not there, or not as acknowledged."""
         return [h for h, digest in self._held.items() if verdict.hashes.get(str(h)) != digest.hex()]
 
@@ -182,15 +183,15 @@ class _Torture:
             self._failures.append(f"round {number}: a flipped bit in {path.name} was not noticed")
         shutil.rmtree(copy)
 
-    def _inquest(self, directory: Path) -> Verdict:
+    def _inquest(self, directory: Path) -> LifeVerdict:
         """What another process finds in a directory."""
         child, reading = _forked(lambda pipe: inspect(self._network, directory, sorted(self._held), pipe))
         with os.fdopen(reading, "rb") as pipe:
             told = pipe.read()
         os.waitpid(child, 0)
         if not told:
-            return Verdict(False, 0, "the inspecting process died", {})
-        return msgspec.json.decode(told, type=Verdict)
+            return LifeVerdict(False, 0, "the inspecting process died", {})
+        return msgspec.json.decode(told, type=LifeVerdict)
 
 
 def _forked(work: Callable[[int], None]) -> tuple[int, int]:

@@ -18,10 +18,10 @@ from actors.ledger.block import Header
 from actors.storage import preparing
 from actors.storage.chain import Chain
 from actors.storage.check import check
-from actors.storage.disk import Batch, Disk
+from actors.storage.disk import Disk, DiskBatch
 from actors.storage.housekeeping import Housekeeper, Policy
 from actors.storage.pruning import Mode
-from bench.storage_workload import Network, Proposer
+from bench.storage_workload import Proposer, WorkloadNetwork
 
 ACK = struct.Struct("<Q32sIIQ")
 ROWS_MAX = 300
@@ -31,7 +31,7 @@ ROWS_MAX = 300
 class Life:
     """jumping: the clock jumps. point: the write batch at which it kills itself; 0 for never."""
 
-    network: Network
+    network: WorkloadNetwork
     directory: Path
     jumping: bool
     point: int
@@ -91,9 +91,9 @@ def _keep_house(chain: Chain, mode: Mode) -> None:
 
 def _watch_writes(pipe: int, directory: Path, point: int, before: bool) -> None:
     """Tell of synced write batches; kill the process right before or after batch number `point`."""
-    write, lock, count = Batch.write, threading.Lock(), [0]
+    write, lock, count = DiskBatch.write, threading.Lock(), [0]
 
-    def watched(batch: Batch, sync: bool) -> int:
+    def watched(batch: DiskBatch, sync: bool) -> int:
         with lock:
             count[0] += 1
             last = count[0] == point
@@ -106,10 +106,10 @@ def _watch_writes(pipe: int, directory: Path, point: int, before: bool) -> None:
             _tell(pipe, directory)
         return size
 
-    Batch.write = watched  # type: ignore[method-assign, assignment]
+    DiskBatch.write = watched  # type: ignore[method-assign, assignment]
 
 
-class Verdict(msgspec.Struct):
+class LifeVerdict(msgspec.Struct):
     """hashes: of the heights asked for, hex, as strings of decimal digits since JSON wants strings."""
 
     ok: bool
@@ -118,27 +118,27 @@ class Verdict(msgspec.Struct):
     hashes: dict[str, str]
 
 
-def inspect(network: Network, directory: Path, heights: list[int], pipe: int) -> None:
+def inspect(network: WorkloadNetwork, directory: Path, heights: list[int], pipe: int) -> None:
     """Check a directory byte by byte, then recover it as a node would, and write a Verdict."""
     try:
         verdict = _inspected(network, directory, heights)
     except Exception as error:  # noqa: BLE001 -- whatever damage does to the code is what is looked for
-        verdict = Verdict(False, 0, f"{type(error).__name__}: {error}", {})
+        verdict = LifeVerdict(False, 0, f"{type(error).__name__}: {error}", {})
     os.write(pipe, msgspec.json.encode(verdict))
 
 
-def _inspected(network: Network, directory: Path, heights: list[int]) -> Verdict:
+def _inspected(network: WorkloadNetwork, directory: Path, heights: list[int]) -> LifeVerdict:
     disk = Disk(directory, read_only=True)
     fresh = disk.get("meta", b"network") is None
     if not fresh:
         report = check(disk, network.genesis, lambda: network.allocation, network.hash_rows)
         if not report["ok"]:
-            return Verdict(False, 0, str(report["problem"]), {})
+            return LifeVerdict(False, 0, str(report["problem"]), {})
     disk.close()
     chain = network.open(directory)
     hashes = {str(height): chain.hash_at(height).hex() for height in heights if height <= chain.head.height}
-    verdict = Verdict(True, chain.head.height, "", hashes)
+    verdict = LifeVerdict(True, chain.head.height, "", hashes)
     if chain.state.committed_supply() != network.genesis.supply:
-        verdict = Verdict(False, chain.head.height, "the supply is not conserved", hashes)
+        verdict = LifeVerdict(False, chain.head.height, "the supply is not conserved", hashes)
     chain.disk.close()
     return verdict

@@ -51,7 +51,7 @@ class PoolPlan(msgspec.Struct, tag="pool", frozen=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pool:
+class SignedPool:
     """rows: (n,) ROW_DTYPE. payloads: uint8 in row order. kinds: (n,) VALID, FALSE_SIGNATURE, REPETITION."""
 
     rows: NDArray[Any]
@@ -65,21 +65,21 @@ class Pool:
         np.save(_beside(path, "kinds"), self.kinds)
 
 
-def open_pool(path: str) -> Pool:
+def open_pool(path: str) -> SignedPool:
     """A pool on disk, mapped; rows alone (a plain .npy of rows) are all valid and have no payloads."""
     rows = np.load(path, mmap_mode="r")
     if not Path(_beside(path, "kinds")).exists():
-        return Pool(rows, np.empty(0, dtype=np.uint8), np.zeros(len(rows), dtype=np.uint8))
+        return SignedPool(rows, np.empty(0, dtype=np.uint8), np.zeros(len(rows), dtype=np.uint8))
     payloads = _beside(path, "payloads")
     blob = np.load(payloads, mmap_mode="r") if Path(payloads).stat().st_size > 128 else np.load(payloads)
-    return Pool(rows, blob, np.load(_beside(path, "kinds")))
+    return SignedPool(rows, blob, np.load(_beside(path, "kinds")))
 
 
 def _beside(path: str, what: str) -> str:
     return f"{path.removesuffix('.npy')}.{what}.npy"
 
 
-def build_pool(plan: PoolPlan) -> Pool:
+def build_pool(plan: PoolPlan) -> SignedPool:
     """The pool of a plan, deterministic in it. Raises ValueError for too few accounts or odd shares."""
     senders_count = plan.accounts - (plan.invalid_share > 0)
     if senders_count < 2:
@@ -107,7 +107,7 @@ def build_pool(plan: PoolPlan) -> Pool:
     sign_rows(rows, signers, signer)
     false = np.flatnonzero(kinds == FALSE_SIGNATURE)
     rows["signature"][false, :32] = chance.integers(256, size=(len(false), 32), dtype=np.uint8)
-    return Pool(*_with_repetitions(rows, payloads, kinds, chance), kinds)
+    return SignedPool(*_with_repetitions(rows, payloads, kinds, chance), kinds)
 
 
 def occurrence(values: NDArray[np.int64]) -> NDArray[np.int64]:

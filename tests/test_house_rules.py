@@ -222,7 +222,7 @@ SAYS_REMOTE = {
     "actors/faces.py",
     "actors/topology.py",
     "actors/validator/actor.py",
-    "actors/validator/crew/actor.py",
+    "actors/validator/scaler/actor.py",
 }
 FACES = {
     "actors.faces:ConsensusFace": "actors.consensus.actor:Consensus",

@@ -8,16 +8,25 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from actors.local_socket import BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, Exchange, Line, Spoken, call
+from actors.local_socket import (
+    BACKLOG_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    LocalConnection,
+    LocalListener,
+    Spoken,
+    call,
+)
 
 SAID: list[Spoken] = [(b"\x01" * 32, "raft", b"body"), (b"\x02" * 32, "certificate", bytes(300_000))]
 
 
-def run(scenario: Callable[[Exchange, Line, list[Spoken], list[Spoken]], Awaitable[None]]) -> None:
+def run(
+    scenario: Callable[[LocalListener, LocalConnection, list[Spoken], list[Spoken]], Awaitable[None]],
+) -> None:
     async def whole() -> None:
         heard_there: list[Spoken] = []
         heard_here: list[Spoken] = []
-        exchange = Exchange(heard_there.extend)
+        exchange = LocalListener(heard_there.extend)
         await exchange.start()
         line = await call(exchange.name, heard_here.extend)
         try:
@@ -36,7 +45,9 @@ async def until(holds: Callable[[], object]) -> None:
 
 
 def test_batches_arrive_in_order_both_ways() -> None:
-    async def scenario(exchange: Exchange, line: Line, there: list[Spoken], here: list[Spoken]) -> None:
+    async def scenario(
+        exchange: LocalListener, line: LocalConnection, there: list[Spoken], here: list[Spoken]
+    ) -> None:
         for number in range(20):
             assert line.send([(b"", "raft", b"%d" % number), *SAID])
         await until(lambda: len(there) == 60)
@@ -50,7 +61,9 @@ def test_batches_arrive_in_order_both_ways() -> None:
 
 
 def test_a_second_caller_takes_the_line_over() -> None:
-    async def scenario(exchange: Exchange, line: Line, _: list[Spoken], here: list[Spoken]) -> None:
+    async def scenario(
+        exchange: LocalListener, line: LocalConnection, _: list[Spoken], here: list[Spoken]
+    ) -> None:
         taken: list[Spoken] = []
         other = await call(exchange.name, taken.extend)
         await line.ended.wait()
@@ -66,7 +79,9 @@ def test_a_second_caller_takes_the_line_over() -> None:
 
 @pytest.mark.parametrize("frame", [struct.pack("<I", FRAME_BYTES_MAX + 1), struct.pack("<I", 1) + b"\xc1"])
 def test_what_is_no_frame_ends_the_line(frame: bytes) -> None:
-    async def scenario(_: Exchange, line: Line, there: list[Spoken], __: list[Spoken]) -> None:
+    async def scenario(
+        _: LocalListener, line: LocalConnection, there: list[Spoken], __: list[Spoken]
+    ) -> None:
         assert line._transport is not None
         line._transport.write(frame)
         await line.ended.wait()
@@ -76,7 +91,9 @@ def test_what_is_no_frame_ends_the_line(frame: bytes) -> None:
 
 
 def test_who_does_not_read_costs_a_bounded_backlog() -> None:
-    async def scenario(exchange: Exchange, line: Line, _: list[Spoken], __: list[Spoken]) -> None:
+    async def scenario(
+        exchange: LocalListener, line: LocalConnection, _: list[Spoken], __: list[Spoken]
+    ) -> None:
         assert line._transport is not None
         line._transport.pause_reading()  # type: ignore[attr-defined]
         await until(lambda: exchange.send([]))
@@ -94,6 +111,6 @@ def test_nobody_answers_an_unknown_name() -> None:
     async def scenario() -> None:
         with pytest.raises(OSError, match="No such file"):
             await call("raychain-nobody", lambda _: None)
-        assert not Exchange(lambda _: None).send(SAID)
+        assert not LocalListener(lambda _: None).send(SAID)
 
     asyncio.run(scenario())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actors import local_socket as lines
-from actors.local_socket import Desk, Exchange, Spoken, call
+from actors.local_socket import LocalListener, LocalRpcServer, Spoken, call
 
 NOBODY = 65534
 SAID: list[Spoken] = [(b"\x01" * 32, "raft", b"body")]
@@ -31,7 +31,7 @@ def strangers(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 def test_a_strangers_call_leaves_the_line_of_an_exchange_alone(strangers: threading.Event) -> None:
     async def whole() -> None:
         there: list[Spoken] = []
-        exchange = Exchange(there.extend)
+        exchange = LocalListener(there.extend)
         await exchange.start()
         own = await call(exchange.name, lambda _: None)
         assert own.send(SAID)
@@ -65,7 +65,7 @@ def test_a_strangers_call_leaves_the_caller_of_a_desk_alone(strangers: threading
         await answers.get()
         own.close()
 
-    desk = Desk(lambda request: request, "desk")
+    desk = LocalRpcServer(lambda request: request, "desk")
     try:
         asyncio.run(asyncio.wait_for(whole(), 60))
     finally:
@@ -75,7 +75,7 @@ def test_a_strangers_call_leaves_the_caller_of_a_desk_alone(strangers: threading
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 def test_another_user_has_no_way_to_the_socket() -> None:
     async def whole() -> None:
-        exchange = Exchange(lambda _: None)
+        exchange = LocalListener(lambda _: None)
         await exchange.start()
         code = (
             "import os, socket, sys\n"
@@ -95,7 +95,7 @@ def test_another_user_has_no_way_to_the_socket() -> None:
 
 
 def test_a_socket_of_an_exchange_is_of_the_file_system() -> None:
-    exchange = Exchange(lambda _: None)
+    exchange = LocalListener(lambda _: None)
     with socket.socket(socket.AF_UNIX) as probe:
         probe.bind(exchange.name)
     folder = Path(exchange.name).parent

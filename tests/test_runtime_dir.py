@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.machine import runtime
-from actors.machine.runtime import RuntimeFolderError, Session, runtime_dir, sessions
+from actors.machine.runtime import RuntimeFolder, RuntimeFolderError, runtime_dir, sessions
 
 ROOT = Path(__file__).parent.parent
 KEEPS_A_SESSION = "\n".join(
@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_session_is_for_this_user_alone(place: Path) -> None:
-    session = Session.open()
+    session = RuntimeFolder.open()
     try:
         assert session.path.parent.parent == place
         for path in (session.path.parent, session.path, *session.path.iterdir()):
@@ -60,7 +60,7 @@ def test_sessions_of_the_dead_are_removed_and_those_of_the_living_kept(place: Pa
         dying.send_signal(signal.SIGKILL)
         dying.wait()
         assert dict(sessions(runtime_dir())) == {kept: True, left: False}
-        Session.open().close()
+        RuntimeFolder.open().close()
         assert kept.exists()
         assert not left.exists()
     finally:

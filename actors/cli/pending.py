@@ -27,7 +27,7 @@ from actors.sdk.client import ApiError
 
 app = typer.Typer(no_args_is_help=True)
 _MISTAKES = (DirectoryError, FormatError, ApiError)
-_REPLACES_BY = 10  # a pending one makes way for one that offers a tenth more (actors/mempool/chain.py)
+_REPLACES_BY = 10  # a pending one makes way for one that offers a tenth more (actors/mempool/sender_queue.py)
 
 
 @app.command()

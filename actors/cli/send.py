@@ -29,7 +29,7 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.sdk.client import ApiError, AsyncClient
-from actors.sdk.delivery import Outcome, deliver
+from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.wallet import RefusedError, Sent, UnconfirmedError, Wallet
 
@@ -90,7 +90,7 @@ def send(
         _tell(outcome, trust.facts(client), as_json)
 
 
-def _tell(outcome: Outcome, trust: dict[str, Any], as_json: bool) -> None:
+def _tell(outcome: DeliveryOutcome, trust: dict[str, Any], as_json: bool) -> None:
     """Print what became of a transfer, and end with the exit code that says the same."""
     answer = {"id": outcome.id.hex(), "status": outcome.status, "height": outcome.height}
     reasons = {"verdict": outcome.verdict, "detail": outcome.detail}

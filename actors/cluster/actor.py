@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from actors.console import UserError
 from actors.machine.limits import object_store_mb, read_limits
 from actors.machine.processes import adopt_orphans, children, end_all, family
-from actors.machine.runtime import RuntimeFolderError, Session, keep_private, runtime_dir
+from actors.machine.runtime import RuntimeFolder, RuntimeFolderError, keep_private, runtime_dir
 from actors.machine.stopping import check, take_back
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def require_runtime_dir(chosen: str) -> None:
         raise UserError(str(error)) from None
 
 
-def open_session(chosen: str = "") -> Session:
+def open_session(chosen: str = "") -> RuntimeFolder:
     """A session for a local cluster, and Ray told of it; as the setting cluster.runtime_dir says.
 
     Raises UserError where no folder can be had.
     """
     prepare()
     require_runtime_dir(chosen)
-    session = Session.open(chosen)
+    session = RuntimeFolder.open(chosen)
     os.environ.update(session.environment() | _LOOPBACK)
     import ray
     from ray._private import parameter, ray_constants

@@ -16,14 +16,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from actors.consensus.actor_lookup import ActorLookup
 from actors.consensus.agreement import Dependencies
-from actors.consensus.block_builder import DRAW_TIMEOUT_S, Producer
-from actors.consensus.bodies import Bodies
+from actors.consensus.block_body_cache import BlockBodyCache
+from actors.consensus.block_builder import DRAW_TIMEOUT_S, BlockBuilder
 from actors.consensus.changes import decode_answer, decode_change, encode_answer, encode_change
 from actors.consensus.clocks import Clocks
 from actors.consensus.engines import agreement_of
 from actors.consensus.intake import Intake
-from actors.consensus.neighbours import Neighbours
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.ports import NodePorts
 from actors.consensus.proving import Proving
@@ -36,13 +36,13 @@ from actors.ledger.block import Header, OfferedBlock
 from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import Signer
-from actors.local_socket import Exchange, Spoken
+from actors.local_socket import LocalListener, Spoken
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
 from actors.storage.calls import FAILURES, StorageCalls
 from actors.storage.interface import StorageFace
 from actors.validator.actor import ValidatorPool, ValidatorsUnavailableError
-from actors.validator.crew.actor import Crew
+from actors.validator.scaler.actor import ValidatorScaler
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
 
@@ -71,14 +71,14 @@ class Consensus(Shell):
         self._peer: PeerFace | None = None
         faces: list[MempoolFace] = [remote(shard) for shard in shards]
         self._shards = len(faces)
-        self._times, self._bodies, self._clocks = StageTimes(), Bodies(), Clocks()
+        self._times, self._bodies, self._clocks = StageTimes(), BlockBodyCache(), Clocks()
         clocks = self._clocks.wall_ms, self._clocks.monotonic_us
         self._time = NetworkClock(genesis.member_keys, settings.clock_ahead_ms_max, *clocks)
         self._proving = Proving(genesis, self._heed, self.log)
         self._intake = Intake(genesis, self._bodies, self._proving, self.log)
-        self._exchange = Exchange(self._on_line)
+        self._exchange = LocalListener(self._on_line)
         await self._exchange.start()
-        self._producer = Producer(
+        self._producer = BlockBuilder(
             faces,
             genesis,
             settings.block_interval_ms,
@@ -91,7 +91,7 @@ class Consensus(Shell):
         self._publisher = Publisher(unreachable=(RayError,))
         for number, shard in enumerate(faces):
             self._publisher.add(f"shard-{number}", shard.settle)
-        self._neighbours = Neighbours(follower_names, ray.get_actor, self._on_neighbour, (RayError,))
+        self._neighbours = ActorLookup(follower_names, ray.get_actor, self._on_neighbour, (RayError,))
         self._finding = asyncio.create_task(self._neighbours.find())
         pool.warm()  # before others rely on this replica's prompt answers
         self._trace_path = Path(settings.trace_file) if settings.trace_file else None
@@ -99,7 +99,7 @@ class Consensus(Shell):
         self._timekeeper = Timekeeper(self._time, ports, self.log.info, self.log.warning)
         self._agreement = agreement_of(self._dependencies(ports), self.log)
         self._main = asyncio.create_task(self._take_part())
-        self._crew = Crew(context, self.log, pool, faces)
+        self._crew = ValidatorScaler(context, self.log, pool, faces)
         freeze_long_lived()
 
     def _ports(self) -> NodePorts:
@@ -207,7 +207,7 @@ class Consensus(Shell):
         }
 
     async def scale_validators(self, count: int) -> dict[str, object]:
-        """Have that many Validators from now on; see `Crew.scale`."""
+        """Have that many Validators from now on; see `ValidatorScaler.scale`."""
         return await self._crew.scale(count)
 
     async def reset_times(self) -> None:
@@ -221,7 +221,7 @@ class Consensus(Shell):
     # --- what other members say ----------------------------------------------------------------------------
 
     async def line(self) -> str:
-        """Where this node's Peer, on the same machine, can send what follows faster; see `Exchange`."""
+        """Where this node's Peer, on the same machine, can send what follows faster; see `LocalListener`."""
         return self._exchange.name
 
     def _on_line(self, batch: list[Spoken]) -> None:

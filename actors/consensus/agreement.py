@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from actors.consensus.bodies import Bodies, Fetch, ReadBody
+from actors.consensus.block_body_cache import BlockBodyCache, Fetch, ReadBody
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
@@ -193,7 +193,7 @@ class Dependencies:
     ports: NodePorts
     certifier: Certifier
     convictions: Convictions
-    bodies: Bodies
+    bodies: BlockBodyCache
     builder: Builder
     times: StageTimes
     fetch: Fetch

@@ -42,7 +42,7 @@ def payload_shares(bytes_max: int, shards: int, height: int) -> list[int]:
     return [bytes_max if shard == height % shards else 0 for shard in range(shards)]
 
 
-class Producer:
+class BlockBuilder:
     """Draws from `shards`. `missed` is told of a shard that does not answer; `unreachable` are its errors."""
 
     def __init__(

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from actors.consensus.equivocation import Evidence, Witness
+from actors.consensus.equivocation import EquivocationDetector, Evidence
 from actors.ledger.block import Header
 
 REFUSED_MS_MIN, REFUSED_MS_MAX = 30_000, 600_000
@@ -29,7 +29,7 @@ REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedBlock:
     """`identity` put forward, as leader, a block that is not valid; `signature` is what came as its
     proposer's.
     """
@@ -63,8 +63,8 @@ class Convictions:
     """Evidence and the list of refused leaders of one node. `network` is the genesis hash."""
 
     def __init__(self, network: bytes) -> None:
-        self.witness = Witness(network)
-        self.refusals: deque[Refusal] = deque(maxlen=REFUSALS_MAX)
+        self.witness = EquivocationDetector(network)
+        self.refusals: deque[RefusedBlock] = deque(maxlen=REFUSALS_MAX)
         self._avoided: dict[bytes, _Avoided] = {}
         self._refused: OrderedDict[bytes, str] = OrderedDict()
         self._too_early: OrderedDict[bytes, tuple[bytes, str]] = OrderedDict()
@@ -84,7 +84,7 @@ class Convictions:
         """A leader's block was not valid, or, without a header, did not arrive: keep the evidence, and refuse
         the leader; for how many ms."""
         if header is not None:
-            self.refusals.append(Refusal(leader, header, signature, reason))
+            self.refusals.append(RefusedBlock(leader, header, signature, reason))
             self._refused[header.hash()] = reason
             if len(self._refused) > REFUSALS_MAX:
                 self._refused.popitem(last=False)

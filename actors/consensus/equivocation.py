@@ -63,7 +63,7 @@ class Evidence:
         }
 
 
-class Witness:
+class EquivocationDetector:
     """Sees headers and signatures go by; keeps what convicts. `network` is the genesis hash."""
 
     def __init__(self, network: bytes) -> None:

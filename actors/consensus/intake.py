@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from actors.consensus.agreement import Agreement
-from actors.consensus.bodies import Bodies
+from actors.consensus.block_body_cache import BlockBodyCache
 from actors.consensus.pipeline import BlockRefusedError, Work
 from actors.consensus.proving import Proving
 from actors.ledger.block import Header, OfferedBlock, decode_block
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Intake:
     """The ways of others' blocks into one node. Whatever goes by is held against what was signed before."""
 
-    def __init__(self, genesis: Genesis, bodies: Bodies, proving: Proving, log: Logger) -> None:
+    def __init__(self, genesis: Genesis, bodies: BlockBodyCache, proving: Proving, log: Logger) -> None:
         self._genesis, self._bodies, self._proving, self._log = genesis, bodies, proving, log
 
     def pushed(self, block: OfferedBlock) -> None:

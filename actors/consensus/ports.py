@@ -28,7 +28,7 @@ from actors.storage.interface import BlockStore, Commit, Execute, Executed, LogR
 SEEK_TIMEOUT_S = 5.0
 
 
-class Gate:
+class EpochGate:
     """Many may be inside, or one holds it closed."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class NodePorts:
     show: Callable[[bytes], None]
     unreachable: tuple[type[Exception], ...]
     epoch: int = 0
-    gate: Gate = field(default_factory=Gate)
+    gate: EpochGate = field(default_factory=EpochGate)
     head: ChainHead = NO_HEAD
     persist_stage: Callable[[Sealed], Awaitable[None]] | None = None
     _headers: dict[int, Header] = field(default_factory=dict)

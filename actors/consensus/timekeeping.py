@@ -24,7 +24,7 @@ def encode_time(time_ms: int) -> bytes:
     return _TOLD.pack(_VERSION, max(time_ms, 0))
 
 
-class Ports(Protocol):
+class ClockPorts(Protocol):
     """The members that this one's configuration names, and the way to them."""
 
     @property
@@ -39,7 +39,7 @@ class Timekeeper:
     def __init__(
         self,
         clock: NetworkClock,
-        ports: Ports,
+        ports: ClockPorts,
         note: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:

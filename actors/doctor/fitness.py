@@ -17,7 +17,7 @@ from pathlib import Path
 from actors import cache_dir
 from actors.directory import DirectoryError, members_in
 from actors.doctor.check import Check
-from actors.machine.limits import Limits, memory_need_mb, object_store_mb, read_limits
+from actors.machine.limits import MachineLimits, memory_need_mb, object_store_mb, read_limits
 from actors.machine.runtime import RuntimeFolderError, left_behind, runtime_dir
 
 FILES_MIN = 4_096
@@ -54,19 +54,19 @@ def fitness(
     yield _clock()
 
 
-def _memory(limits: Limits, nodes: int) -> Check:
+def _memory(limits: MachineLimits, nodes: int) -> Check:
     need = memory_need_mb(nodes)
     advice = f"{nodes} node(s) need {need} MB: raise the container's limit, or take fewer --nodes"
     return Check("Memory", limits.memory_mb >= need, f"{limits.memory_mb} MB", advice)
 
 
-def _free_memory(limits: Limits, nodes: int) -> Check:
+def _free_memory(limits: MachineLimits, nodes: int) -> Check:
     need, free = memory_need_mb(nodes), limits.available_bytes >> 20
     advice = f"{nodes} node(s) take up to {need} MB; something here may be killed: end what is not needed"
     return Check("Free memory", free >= need, f"{free} MB", advice, required=False)
 
 
-def _load(limits: Limits) -> Check:
+def _load(limits: MachineLimits) -> Check:
     """How many processes want a processor, on average of the last minute."""
     wanting, bearable = os.getloadavg()[0], BUSY_PROCESSES_A_CPU * limits.cpus
     advice = "a start takes longer, and goes on as long as there is progress; members may change their leader"
@@ -74,12 +74,12 @@ def _load(limits: Limits) -> Check:
     return Check("Load", wanting <= bearable, found, advice, required=False)
 
 
-def _processors(limits: Limits) -> Check:
+def _processors(limits: MachineLimits) -> Check:
     advice = "a node works with less than one processor, but slowly: raise the container's cpu limit"
     return Check("Processors", limits.cpus >= 1, f"{limits.cpus:g}", advice, required=False)
 
 
-def _processes(limits: Limits, nodes: int) -> Check:
+def _processes(limits: MachineLimits, nodes: int) -> Check:
     need = THREADS_CLUSTER + THREADS_NODE * nodes
     found = "unlimited" if limits.processes >= 1 << 30 else str(limits.processes)
     return Check("Processes", limits.processes >= need, found, f"raise the container's pids limit to {need}")

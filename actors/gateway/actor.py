@@ -23,7 +23,7 @@ from actors.gateway.backend import UnavailableError
 from actors.gateway.edge import exposed_without_keys
 from actors.gateway.limits import KeyFile
 from actors.gateway.membership import Membership
-from actors.gateway.neighbours import Health, Neighbours
+from actors.gateway.node_health import Health, NodeHealth
 from actors.gateway.server import HttpServer, bind_kept, read_tls
 from actors.gateway.service import Service
 from actors.kernels import select
@@ -137,12 +137,12 @@ class Gateway(Shell):
         with contextlib.suppress(RuntimeError):
             self._serve_once()
 
-    def _neighbours(self, storage: StorageFace, consensus: ConsensusFace, peer: PeerFace) -> Neighbours:
+    def _neighbours(self, storage: StorageFace, consensus: ConsensusFace, peer: PeerFace) -> NodeHealth:
         health: dict[str, Health] = {"storage": storage.health, "consensus": consensus.health}
         health["peer"] = peer.health
         health |= {f"mempool-{number}": shard.health for number, shard in enumerate(self._shards)}
         health[f"gateway-{self._number}"] = self.health
-        return Neighbours(health, peer.peers, consensus.scale_validators)
+        return NodeHealth(health, peer.peers, consensus.scale_validators)
 
     def _report(self, what: str, error: Exception) -> None:
         self.log.opt(exception=error).error("{} failed", what)

@@ -31,16 +31,16 @@ from actors.gateway.body import (
     size_of_body,
 )
 from actors.gateway.chain_routes import chain_routes
+from actors.gateway.edge_middleware import EdgeMiddleware
 from actors.gateway.events_route import EVENTS_PATH, EventsRoute
 from actors.gateway.explorer_route import ExplorerRoute
-from actors.gateway.gate import Gate
 from actors.gateway.limits import ApiKeys
 from actors.gateway.membership import Membership, membership_routes
 from actors.gateway.node_routes import node_routes
 from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.proof_routes import proof_routes
-from actors.gateway.roles import CALLER_KEY, Guarded, Role, RoledRoute, needs
+from actors.gateway.roles import CALLER_KEY, AccessRole, Guarded, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response, transaction_routes
 from actors.ledger.rows import FormatError
 from actors.sdk.answers import NETWORK_HEADER, PROBLEM_TYPE, network_mark
@@ -81,7 +81,7 @@ class Api:
         self._files = ExplorerRoute()
         self._explorer = Guarded(self._files)
         self._metrics = Guarded(self._answer_metrics)
-        self.gate = Gate(self._route, settings, keys, stale=backend.stale)
+        self.gate = EdgeMiddleware(self._route, settings, keys, stale=backend.stale)
         self._mark = NETWORK_HEADER.encode(), network_mark(backend.genesis).encode()
         self.events = EventsRoute(backend, report, settings.subscribers_max)
         self._events = Guarded(self.events)
@@ -108,7 +108,7 @@ class Api:
         """What the HTTP face itself counts."""
         return {**self.gate.figures(), **self.events.figures()}
 
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def _answer_metrics(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """GET /metrics: this gateway's figures, and those of the node while it answers."""
         status = await self._backend.status()
@@ -221,7 +221,7 @@ def _document_routes(app: FastAPI) -> APIRouter:
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @router.get("/openapi.json", include_in_schema=False)
-    @needs(Role.READ)
+    @needs(AccessRole.READ)
     async def openapi() -> Response:
         return json_response(app.openapi())
 

@@ -64,7 +64,7 @@ class StoppingError(UnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """Bounds of one binary batch."""
 
     rows_max: int
@@ -108,7 +108,7 @@ class Backend(Protocol):
     def hash_seed(self) -> int: ...
 
     @property
-    def limits(self) -> Limits: ...
+    def limits(self) -> BatchLimits: ...
 
     async def submit(self, batch: Batch, wait: Wait, source: str = "") -> Submission: ...
 

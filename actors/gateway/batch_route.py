@@ -27,7 +27,7 @@ from actors.gateway.body import (
     size_of_body,
 )
 from actors.gateway.problem import ProblemError, of_error, of_verdict, refused_rows
-from actors.gateway.roles import CALLER_KEY, STARTS_KEY, Role, needs
+from actors.gateway.roles import CALLER_KEY, STARTS_KEY, AccessRole, needs
 from actors.ledger.rows import FormatError, decode_batch
 from actors.ledger.verdict import Verdict
 
@@ -36,7 +36,7 @@ START_BYTES = 64 << 10  # of a batch, whose reading and hashing cost about as mu
 _MEMPOOL_AWAY = (Verdict.UNAVAILABLE, Verdict.POOL_FULL)
 
 
-@needs(Role.SUBMIT)
+@needs(AccessRole.SUBMIT)
 class BatchRoute:
     """The ASGI application of the route."""
 

@@ -21,7 +21,7 @@ from actors.gateway.models import (
 )
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
-from actors.gateway.roles import Role, RoledRoute, needs
+from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES, decode_block, decode_header
 from actors.ledger.delta import AccountState
@@ -101,7 +101,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=AccountOut,
         responses=problems(404, 422, 503),
     )
-    @needs(Role.READ, heavy=_at_a_height)
+    @needs(AccessRole.READ, heavy=_at_a_height)
     async def account(
         key: AccountKey, height: AccountHeight = "latest", consistency: Consistency = "bounded"
     ) -> Response:
@@ -118,7 +118,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=PendingOut,
         responses=problems(422, 503),
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def pending(key: AccountKey) -> Response:
         record = await backend.pending(bytes.fromhex(key))
         return json_response({"key": key.lower(), **render.pending(record)})
@@ -129,7 +129,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=BlockPageOut,
         responses=problems(422, 503),
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def blocks(
         before: Annotated[
             int | None, Query(ge=0, le=2**63 - 1, description="cursor: heights below it; `next` of a page")
@@ -153,7 +153,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=BlockOut,
         responses=problems(404, 422, 503),
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def block(
         height: BlockHeight,
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
@@ -170,7 +170,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_class=Response,
         responses={**_BINARY, **problems(404, 422, 503)},
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def raw(height: BlockHeight) -> Response:
         return Response(await _block_bytes(backend, height), media_type="application/octet-stream")
 
@@ -180,7 +180,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=CertificateOut,
         responses=problems(404, 422, 503),
     )
-    @needs(Role.READ)
+    @needs(AccessRole.READ)
     async def certificate(height: BlockHeight) -> Response:
         wanted = await _height(backend, height)
         data = await backend.certificate(wanted) if wanted else None
@@ -194,7 +194,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         response_model=ReceiptPageOut,
         responses=problems(404, 422, 503),
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def receipts(
         height: BlockHeight,
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
@@ -207,7 +207,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         return json_response({"height": wanted, **render.receipts(data, offset, limit)})
 
     @router.get("/genesis", summary="The genesis document, in its canonical form", responses=problems(503))
-    @needs(Role.READ)
+    @needs(AccessRole.READ)
     async def genesis() -> Response:
         return Response(backend.genesis.encode(), media_type="application/json")
 

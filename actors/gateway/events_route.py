@@ -32,7 +32,7 @@ from actors.gateway.backend import Backend, BusyError, UnavailableError
 from actors.gateway.body import Receive, Report, Scope, Send, refuse_stream
 from actors.gateway.events import BlockFacts, EventHub, Subscription, Topics
 from actors.gateway.problem import ProblemError, of_error
-from actors.gateway.roles import CALLER_KEY, Role, needs
+from actors.gateway.roles import CALLER_KEY, AccessRole, needs
 from actors.gateway.shares import ClientShares, FairTurns
 from actors.gateway.streams import REVOKED
 from actors.ledger.block import Block, Header, decode_block
@@ -58,7 +58,7 @@ class _TooFarAheadError(Exception):
     """The subscriber asks for what this node will not have for long."""
 
 
-@needs(Role.READ)
+@needs(AccessRole.READ)
 class EventsRoute:
     """The ASGI application of the stream. `published` is called with every delta."""
 

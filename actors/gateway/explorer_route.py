@@ -11,7 +11,7 @@ from pathlib import Path
 
 from actors.gateway.body import Receive, Scope, Send, send_answer, send_problem
 from actors.gateway.problem import ProblemError
-from actors.gateway.roles import Role, needs
+from actors.gateway.roles import AccessRole, needs
 
 EXPLORER_PATH = "/explorer/"
 _FOLDER = Path(__file__).parent / "explorer"
@@ -28,7 +28,7 @@ _HEADERS = [
 ]
 
 
-@needs(Role.READ)
+@needs(AccessRole.READ)
 class ExplorerRoute:
     """The ASGI application of /explorer/; `/` leads there."""
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.gateway.roles import Role
+from actors.gateway.roles import AccessRole
 from actors.ledger.rows import FormatError
 
 CLIENTS_MAX = 10_000
@@ -89,13 +89,13 @@ class ClientLimits:
 class ApiKeys:
     """Keys by the SHA-256 of their text, so that the file that lists them lets nobody in."""
 
-    def __init__(self, roles: dict[str, tuple[str, Role]]) -> None:
+    def __init__(self, roles: dict[str, tuple[str, AccessRole]]) -> None:
         self._roles = roles
 
     def __len__(self) -> int:
         return len(self._roles)
 
-    def find(self, digest: str) -> tuple[str, Role] | None:
+    def find(self, digest: str) -> tuple[str, AccessRole] | None:
         """Name and role of a key by its digest, or None. The time of a look-up tells nothing of keys."""
         return self._roles.get(digest)
 
@@ -145,12 +145,12 @@ def read_api_keys(text: str) -> ApiKeys:
     """
     if len(text) > API_KEY_FILE_BYTES_MAX:
         raise FormatError("api_keys_file", f"{len(text)} characters", f"{API_KEY_FILE_BYTES_MAX} at most")
-    roles: dict[str, tuple[str, Role]] = {}
+    roles: dict[str, tuple[str, AccessRole]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         parts = line.partition("#")[0].split()
         if not parts:
             continue
-        names = {role.name.lower(): role for role in Role if role is not Role.PUBLIC}
+        names = {role.name.lower(): role for role in AccessRole if role is not AccessRole.PUBLIC}
         valid = len(parts) == 3 and len(parts[0]) == 64 and parts[1] in names
         if not valid or set(parts[0]) - set("0123456789abcdef"):
             expected = "64 lower-case hex digits, read, submit or admin, and a name"

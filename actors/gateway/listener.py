@@ -34,7 +34,7 @@ FULL_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class ConnectionTerms:
     """client_of: the name that an address is counted under, None for one that speaks for many. cost: units of
     the rate, and of the turns, a connection. answer: what those are told who are refused, or nothing."""
 
@@ -50,7 +50,7 @@ class Acceptor:
     def __init__(
         self,
         listener: socket.socket,
-        admission: Admission,
+        admission: ConnectionTerms,
         starts: FairStarts,
         tls: ssl.SSLContext | None,
         timeout_s: float,

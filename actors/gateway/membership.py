@@ -17,7 +17,7 @@ from actors.gateway.backend import UnavailableError
 from actors.gateway.models import MemberOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
-from actors.gateway.roles import Role, RoledRoute, needs
+from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.genesis import Genesis
 from actors.ledger.quorum import quorum
@@ -82,7 +82,7 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
         "/members", summary="Who votes for blocks, and who leads", response_model=MembersOut,
         responses=problems(503),
     )  # fmt: skip
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def members() -> Response:
         if membership is None:
             raise UnavailableError("consensus")
@@ -98,7 +98,7 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
         response_model=ChangedOut,
         responses=problems(400, 403, 408, 409, 413, 422, 503),
     )
-    @needs(Role.ADMIN)
+    @needs(AccessRole.ADMIN)
     async def change(wanted: ChangeIn) -> Response:
         if membership is None:
             raise UnavailableError("consensus")

@@ -19,7 +19,7 @@ from actors.gateway.models import (
     ValidatorsOut,
 )
 from actors.gateway.openapi import problems
-from actors.gateway.roles import Role, RoledRoute, needs
+from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 
 
@@ -32,7 +32,7 @@ def node_routes(backend: Backend) -> APIRouter:
         summary="The network, its head, the limits and figures of this node",
         response_model=StatusOut,
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def status() -> Response:
         genesis, limits = backend.genesis, backend.limits
         answer = {
@@ -49,12 +49,12 @@ def node_routes(backend: Backend) -> APIRouter:
         return json_response(answer)
 
     @router.get("/actors", summary="What each actor of the node says of itself", response_model=ActorsOut)
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def actors() -> Response:
         return json_response({"actors": render.plain(await backend.actors())})
 
     @router.get("/mempool", summary="Pending transactions, a shard at a time", response_model=MempoolOut)
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def mempool() -> Response:
         every = await backend.actors()
         shards = [
@@ -74,7 +74,7 @@ def node_routes(backend: Backend) -> APIRouter:
         response_model=PeersOut,
         responses=problems(503),
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def peers() -> Response:
         return json_response({"peers": render.plain(await backend.peers())})
 
@@ -84,7 +84,7 @@ def node_routes(backend: Backend) -> APIRouter:
         response_model=ValidatorsOut,
         responses=problems(503),
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def validators() -> Response:
         return json_response(render.plain(await backend.validators()))
 
@@ -95,12 +95,12 @@ def node_routes(backend: Backend) -> APIRouter:
         response_model=ScaledOut,
         responses=problems(400, 403, 408, 413, 422, 503),
     )
-    @needs(Role.ADMIN)
+    @needs(AccessRole.ADMIN)
     async def scale(wanted: ScaleIn) -> Response:
         return json_response(render.plain(await backend.scale_validators(wanted.validators)))
 
     @router.get("/health", summary="Liveness: the process answers", response_model=HealthOut)
-    @needs(Role.PUBLIC)
+    @needs(AccessRole.PUBLIC)
     async def health() -> Response:
         return json_response({"status": "ok"})
 
@@ -110,7 +110,7 @@ def node_routes(backend: Backend) -> APIRouter:
         response_model=ReadyOut,
         responses={503: {"model": ReadyOut, "description": "Not ready, and why"}},
     )
-    @needs(Role.PUBLIC)
+    @needs(AccessRole.PUBLIC)
     async def ready() -> Response:
         parts, reasons = await backend.ready()
         headers = {"Retry-After": str(RETRY_AFTER_S)} if reasons else None

@@ -13,7 +13,7 @@ from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, 
 from actors.gateway.models import StateProofOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
-from actors.gateway.roles import Role, RoledRoute, needs
+from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES
 from actors.ledger.signing import SIGNATURE_BYTES
@@ -32,7 +32,7 @@ def proof_routes(backend: Backend) -> APIRouter:
         response_model=StateProofOut,
         responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def prove(
         key: AccountKey,
         height: AccountHeight = "latest",
@@ -53,7 +53,7 @@ def proof_routes(backend: Backend) -> APIRouter:
         response_class=Response,
         responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
     )
-    @needs(Role.READ)
+    @needs(AccessRole.READ)
     async def header(height: BlockHeight) -> Response:
         wanted = (await backend.head()).height if height == "latest" else int(height)
         block = await backend.block(wanted) if wanted else None

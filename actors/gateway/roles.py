@@ -30,7 +30,7 @@ Query = bytes
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Role(IntEnum):
+class AccessRole(IntEnum):
     """What a caller may do; each role includes those before it. A key has one of the last three."""
 
     PUBLIC = 0
@@ -52,12 +52,12 @@ class Caller:
     """
 
     client: str
-    role: Role
+    role: AccessRole
     withheld: str = ""
     key: str = ""
 
 
-def needs(role: Role, heavy: bool | Callable[[Query], bool] = False) -> Callable[[Endpoint], Endpoint]:
+def needs(role: AccessRole, heavy: bool | Callable[[Query], bool] = False) -> Callable[[Endpoint], Endpoint]:
     """Declare an endpoint's role; and whether (or for which query strings) answering is heavy work."""
 
     def declare(endpoint: Endpoint) -> Endpoint:
@@ -69,16 +69,16 @@ def needs(role: Role, heavy: bool | Callable[[Query], bool] = False) -> Callable
     return declare
 
 
-def role_of(endpoint: object) -> Role:
+def role_of(endpoint: object) -> AccessRole:
     """The declared role. Raises UndeclaredRoleError."""
     role = getattr(endpoint, _ROLE, None)
-    if not isinstance(role, Role):
+    if not isinstance(role, AccessRole):
         name = getattr(endpoint, "__qualname__", type(endpoint).__name__)
         raise UndeclaredRoleError(f"endpoint {name} declares no role: use @needs(Role...)")
     return role
 
 
-def permit(scope: Scope, role: Role) -> Caller:
+def permit(scope: Scope, role: AccessRole) -> Caller:
     """The caller, if it has the role. Raises ProblemError 403 saying what is missing; 401 for nobody."""
     caller = scope.get(CALLER_KEY)
     if not isinstance(caller, Caller):
@@ -104,7 +104,7 @@ class RoledRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler behind the check. Raises UndeclaredRoleError."""
         handler, role = super().get_route_handler(), role_of(self.endpoint)
-        heavy, reads = getattr(self.endpoint, _HEAVY), role is Role.READ
+        heavy, reads = getattr(self.endpoint, _HEAVY), role is AccessRole.READ
 
         async def checked(request: Request) -> Response:
             caller = permit(request.scope, role)
@@ -130,7 +130,7 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             client = permit(scope, self.role).client
-            turns = _turns(scope, self._heavy) if self.role is Role.READ else None
+            turns = _turns(scope, self._heavy) if self.role is AccessRole.READ else None
             if turns is not None:
                 await turns.enter(client)
         except (ProblemError, BusyError) as error:

@@ -21,7 +21,7 @@ from actors.gateway.body import Receive, Scope, Send
 from actors.gateway.connections import ConnectionTable
 from actors.gateway.edge import EdgeRules, client_name
 from actors.gateway.limits import ClientRates
-from actors.gateway.listener import Acceptor, Admission
+from actors.gateway.listener import Acceptor, ConnectionTerms
 from actors.gateway.problem import ProblemError
 from actors.gateway.protocol import (
     HttpBounds,
@@ -198,7 +198,7 @@ class HttpServer:
         self.url = url_of(listener, tls is not None)
         rate = settings.client_connections_rate_max
         too_many = ProblemError("too-many-requests", "you open more connections a second", limit=rate)
-        admission = Admission(
+        admission = ConnectionTerms(
             ClientRates(rate),
             lambda address: None if rules.is_proxy(address) else client_name(address),
             1 if tls is None else TLS_CONNECTION_COST,

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.backend import (
+    BatchLimits,
     BusyError,
-    Limits,
     NoMempoolError,
     ShareError,
     StoppingError,
@@ -29,10 +29,10 @@ from actors.gateway.backend import (
 )
 from actors.gateway.fates import Fates, Owner
 from actors.gateway.head_state import HeadState
-from actors.gateway.neighbours import Neighbours
+from actors.gateway.node_health import NodeHealth
 from actors.gateway.readiness import Readiness
 from actors.gateway.reads import Reads, SharedCalls
-from actors.gateway.submit import Admit, Gatherer, Origins, Splitter
+from actors.gateway.submit import Admit, Gatherer, RowSources, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
 from actors.ledger.block import decode_block
 from actors.ledger.delta import AccountState, ChainHead, Delta
@@ -69,14 +69,14 @@ class Service:
         status: Callable[[], Awaitable[dict[str, Any]]],
         hash_seed: int,
         hash_rows: Hasher = sha256_rows,
-        neighbours: Neighbours | None = None,
+        neighbours: NodeHealth | None = None,
         read_index: Callable[[], Awaitable[int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         members: Callable[[], Awaitable[list[dict[str, Any]]]] | None = None,
         pending: Sequence[Callable[[bytes], Awaitable[Any]]] = (),
     ) -> None:
         self.genesis, self.hash_seed = genesis, hash_seed
-        self.limits = Limits(settings.batch_rows_max, settings.batch_payload_bytes_max)
+        self.limits = BatchLimits(settings.batch_rows_max, settings.batch_payload_bytes_max)
         self._inflight = Shares(settings.inflight_rows_max, settings.client_rows_share)
         self._splitter, self._shards = Splitter(shards, ADMIT_TIMEOUT_S), max(len(shards), 1)
         wait_s = settings.single_wait_ms / 1000
@@ -88,7 +88,7 @@ class Service:
         self._reads = Reads(storage, settings.cache_blocks)
         self._status, self._shared = status, SharedCalls()
         self._hash_rows = hash_rows
-        self._neighbours = neighbours or Neighbours({}, None)
+        self._neighbours = neighbours or NodeHealth({}, None)
         self._read_index, self._clock = read_index, clock
         storage_health, peer_health = self._neighbours.asking("storage"), self._neighbours.asking("peer")
         self.readiness = Readiness(
@@ -115,7 +115,7 @@ class Service:
         """Offer a batch to the mempool and wait as asked. Raises BusyError at the bound of rows in flight."""
 
         async def admit(rows: Batch, durable: bool) -> NDArray[np.uint8]:
-            return await self._splitter.admit(rows, durable, Origins.same(source, len(rows)))
+            return await self._splitter.admit(rows, durable, RowSources.same(source, len(rows)))
 
         return await self._counted(batch, wait, source, admit)
 
@@ -191,7 +191,7 @@ class Service:
                 ticket.owner.set_exception(StoppingError())
 
     async def _offer_again(self, client: str, batch: Batch) -> NDArray[np.uint8]:
-        return await self._splitter.admit(batch, False, Origins.same(client, len(batch)))
+        return await self._splitter.admit(batch, False, RowSources.same(client, len(batch)))
 
     async def pending(self, key: bytes) -> dict[str, Any]:
         """What a mempool shard holds of one sender: nonce, next_nonce, height, rows and their states.

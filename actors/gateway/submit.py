@@ -43,19 +43,19 @@ class Admit(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Origins:
+class RowSources:
     """Row i of a batch was handed in by sources[of_row[i]]; of_row: (n,) uint16."""
 
     sources: tuple[str, ...]
     of_row: NDArray[np.uint16]
 
     @classmethod
-    def same(cls, source: str, rows: int) -> Origins:
+    def same(cls, source: str, rows: int) -> RowSources:
         """All rows by one source."""
         return cls((source,), np.zeros(rows, dtype=np.uint16))
 
     @classmethod
-    def joined(cls, parts: Sequence[Origins]) -> Origins:
+    def joined(cls, parts: Sequence[RowSources]) -> RowSources:
         """Of batches behind each other; a source stands in `sources` once."""
         if len(parts) == 1:
             return parts[0]
@@ -71,7 +71,7 @@ class Origins:
 class _Waiting:
     batch: Batch
     durable: bool
-    origins: Origins
+    origins: RowSources
     verdicts: asyncio.Future[NDArray[np.uint8]]
 
 
@@ -85,7 +85,7 @@ class Suspicion:
     def __init__(self) -> None:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def judge(self, origins: Origins, verdicts: NDArray[np.uint8]) -> None:
+    def judge(self, origins: RowSources, verdicts: NDArray[np.uint8]) -> None:
         """Count the false signatures of a batch against those who handed them in."""
         false = verdicts == Verdict.BAD_SIGNATURE
         if not self._counts and not false.any():
@@ -132,7 +132,7 @@ class Lane:
         self._calls: set[asyncio.Task[None]] = set()
         self._calls_of: Counter[str] = Counter()
 
-    async def admit(self, batch: Batch, durable: bool, origins: Origins) -> NDArray[np.uint8]:
+    async def admit(self, batch: Batch, durable: bool, origins: RowSources) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts; all UNAVAILABLE when the shard does not answer in time."""
         answer: asyncio.Future[NDArray[np.uint8]] = asyncio.get_running_loop().create_future()
         # What several sources sent within a moment of each other are single rows, gathered to one batch.
@@ -180,7 +180,7 @@ class Lane:
 
     async def _call(self, together: list[_Waiting]) -> None:
         batch = concatenate([entry.batch for entry in together])
-        origins = Origins.joined([entry.origins for entry in together])
+        origins = RowSources.joined([entry.origins for entry in together])
         named = (origins.sources, origins.of_row)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -215,9 +215,11 @@ class Splitter:
         self.suspicion = Suspicion()
         self._lanes = [Lane(shard, timeout_s, self.suspicion) for shard in shards]
 
-    async def admit(self, batch: Batch, durable: bool, origins: Origins | None = None) -> NDArray[np.uint8]:
+    async def admit(
+        self, batch: Batch, durable: bool, origins: RowSources | None = None
+    ) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts of the batch's rows. Raises NoMempoolError at a node without one."""
-        origins = origins or Origins.same("", len(batch))
+        origins = origins or RowSources.same("", len(batch))
         if len(batch) == 0:
             return np.empty(0, dtype=np.uint8)
         if not self._lanes:
@@ -230,7 +232,7 @@ class Splitter:
         answers = await asyncio.gather(
             *(
                 self._lanes[shard].admit(
-                    batch.take(mask), durable, Origins(origins.sources, origins.of_row[mask])
+                    batch.take(mask), durable, RowSources(origins.sources, origins.of_row[mask])
                 )
                 for shard, mask in masks
             )
@@ -259,7 +261,7 @@ class Gatherer:
     async def admit(self, batch: Batch, source: str = "") -> int:
         """Verdict of a batch of one row, submitted together with its neighbours in time."""
         if self._splitter.suspicion.suspects(source):
-            verdicts = await self._splitter.admit(batch, self._durable, Origins.same(source, 1))
+            verdicts = await self._splitter.admit(batch, self._durable, RowSources.same(source, 1))
             return int(verdicts[0])
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
@@ -284,7 +286,7 @@ class Gatherer:
 
     async def _admit(self, gathered: list[_Single]) -> None:
         batch = concatenate([single for single, _, _ in gathered])
-        origins = Origins.joined([Origins.same(source, 1) for _, _, source in gathered])
+        origins = RowSources.joined([RowSources.same(source, 1) for _, _, source in gathered])
         verdicts = (await self._splitter.admit(batch, self._durable, origins)).tolist()
         for (_, answer, _), verdict in zip(gathered, verdicts, strict=True):
             if not answer.done():

@@ -13,7 +13,7 @@ from actors.gateway.backend import SOURCE_KEY, Backend, BusyError, UnavailableEr
 from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError, of_verdict
-from actors.gateway.roles import Role, RoledRoute, needs
+from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.ledger.hashing import sha256
 from actors.ledger.rows import LEAF_PREFIX
 from actors.ledger.verdict import Verdict
@@ -42,7 +42,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
             **problems(400, 409, 413, 422, 429, 503, 504),
         },
     )
-    @needs(Role.SUBMIT)
+    @needs(AccessRole.SUBMIT)
     async def submit(
         transaction: TransactionIn, request: Request, wait: Annotated[Wait, Query()] = Wait.ACCEPTED
     ) -> Response:
@@ -81,7 +81,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
         response_model=TransactionOut,
         responses=problems(404, 422, 503),
     )
-    @needs(Role.READ)
+    @needs(AccessRole.READ)
     async def read(id: TransactionId) -> Response:
         height = None
         if (record := await backend.transaction(bytes.fromhex(id))) is None:
@@ -98,7 +98,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
         response_model=ReceiptOut,
         responses=problems(404, 422, 503),
     )
-    @needs(Role.READ)
+    @needs(AccessRole.READ)
     async def receipt(id: TransactionId) -> Response:
         record = await backend.transaction(bytes.fromhex(id))
         if record is None:
@@ -111,7 +111,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
         response_model=ProofOut,
         responses=problems(404, 422, 503),
     )
-    @needs(Role.READ, heavy=True)
+    @needs(AccessRole.READ, heavy=True)
     async def prove(id: TransactionId) -> Response:
         record = await backend.inclusion_proof(bytes.fromhex(id))
         if record is None:

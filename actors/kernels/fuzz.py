@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import portable, reference
-from .interface import Verifier
+from .interface import SignatureVerifier
 
 ROW_BYTES, MESSAGE_BYTES = 208, 144
 KEY, R, S = slice(48, 80), slice(144, 176), slice(176, 208)
@@ -189,14 +189,16 @@ MAKERS: dict[str, Maker] = {
 }
 
 
-def compare(verify: Verifier, table: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def compare(
+    verify: SignatureVerifier, table: NDArray[np.uint8]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The verdicts of libsodium, and where the verifier's differ."""
     columns = table[:, KEY], table[:, MESSAGE_BYTES:], table[:, :MESSAGE_BYTES]
     expected = portable.verify(*columns)
     return expected, verify(*columns) != expected
 
 
-def compiled_verifier() -> Verifier:
+def compiled_verifier() -> SignatureVerifier:
     """The kernel of this CPU itself, with tables of keys, and without libsodium's second opinion on what it
     rejects. Raises ``RuntimeError`` where libsodium alone can serve."""
     from .compiled import host
@@ -215,7 +217,7 @@ def fuzz_signatures(
     minutes: float,
     seed: int,
     progress: Callable[[int, int], None],
-    verify: Verifier | None = None,
+    verify: SignatureVerifier | None = None,
     rows_max: int = 1024,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, object]:

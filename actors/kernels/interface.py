@@ -26,7 +26,7 @@ ROW_BYTES_MAX = 1 << 20
 """Longest prefix and row, or signed message, that a kernel takes: far above any fixed-width row."""
 
 
-class Hasher(Protocol):
+class MessageHasher(Protocol):
     """SHA-256 (FIPS 180-4) of many messages of one length."""
 
     def __call__(self, messages: NDArray[np.uint8], prefix: bytes = b"") -> NDArray[np.uint8]:
@@ -38,7 +38,7 @@ class Hasher(Protocol):
         ...
 
 
-class Verifier(Protocol):
+class SignatureVerifier(Protocol):
     """Ed25519 (RFC 8032) verification of many signatures over messages of one length."""
 
     def __call__(
@@ -72,13 +72,13 @@ class Kernels:
     """
 
     name: Literal["portable", "sha_ni", "mulx", "avx512ifma"]
-    hash_rows: Hasher
-    verify: Verifier
+    hash_rows: MessageHasher
+    verify: SignatureVerifier
     reason: str = ""
     statistics: Callable[[], dict[str, int]] = field(default=no_statistics)
-    peer_verifier: Callable[[str], Verifier] | None = None
+    peer_verifier: Callable[[str], SignatureVerifier] | None = None
 
-    def verify_for(self, peer: str) -> Verifier:
+    def verify_for(self, peer: str) -> SignatureVerifier:
         """A verifier for the rows that a peer sent, so that one peer's bad signatures are not charged to
         others.
 

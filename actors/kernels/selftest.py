@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import fuzz, portable
-from .interface import Hasher, Verifier
+from .interface import MessageHasher, SignatureVerifier
 
 
 class SelfTestError(Exception):
@@ -20,7 +20,7 @@ HASH_SHAPES = ((0, 0), (1, 64), (1, 208), (0, 55), (0, 56), (3, 61), (2, 190))
 """Bytes of prefix and row: empty, one block, two, the lengths around a block's end, and unaligned ones."""
 
 
-def check_hasher(hash_rows: Hasher) -> None:
+def check_hasher(hash_rows: MessageHasher) -> None:
     """Raises ``SelfTestError`` unless the hasher agrees with hashlib."""
     rng = np.random.default_rng(10)
     for prefix_bytes, row_bytes in HASH_SHAPES:
@@ -39,7 +39,7 @@ VERIFY_ROWS = (1, 9, 150)
 """A lane alone, two lane groups, and more than one chunk."""
 
 
-def check_verifier(verify: Verifier) -> None:
+def check_verifier(verify: SignatureVerifier) -> None:
     """Raises ``SelfTestError`` unless the verifier agrees with libsodium."""
     cases = fuzz.Cases(11)
     for rows in VERIFY_ROWS:

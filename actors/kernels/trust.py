@@ -25,7 +25,7 @@ from queue import Full, Queue
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import Verifier
+from .interface import SignatureVerifier
 
 PEERS_MAX = 1024
 AUDITS_MAX = 64
@@ -56,8 +56,8 @@ class TrustedVerifier:
 
     def __init__(
         self,
-        kernel: Verifier,
-        oracle: Verifier,
+        kernel: SignatureVerifier,
+        oracle: SignatureVerifier,
         policy: TrustPolicy,
         alarm: Callable[[str], None],
         seed: int,
@@ -83,7 +83,7 @@ class TrustedVerifier:
         )
         self._counts = dict.fromkeys(names, 0)
 
-    def for_peer(self, peer: str) -> Verifier:
+    def for_peer(self, peer: str) -> SignatureVerifier:
         """A verifier for the rows that this peer sent."""
         return lambda keys, signatures, messages: self.verify(keys, signatures, messages, peer)
 
@@ -94,7 +94,7 @@ class TrustedVerifier:
         messages: NDArray[np.uint8],
         peer: str = "",
     ) -> NDArray[np.bool_]:
-        """See ``Verifier``; ``peer`` names who sent the rows."""
+        """See ``SignatureVerifier``; ``peer`` names who sent the rows."""
         columns = (keys, signatures, messages)
         if self._stopped or len(keys) == 1:
             return self._oracle(*columns)

@@ -21,7 +21,7 @@ _UNLIMITED = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class MachineLimits:
     """memory_bytes: of all processes together. cpus: processors, or parts of one. processes: and threads.
     available_bytes: of the memory, what is not taken now, or could be taken back."""
 
@@ -50,7 +50,7 @@ class TooLittleMemoryError(RuntimeError):
     """A network would be killed for want of memory; the message says how much it needs."""
 
 
-def require_memory(nodes: int, limits: Limits) -> None:
+def require_memory(nodes: int, limits: MachineLimits) -> None:
     """Raise TooLittleMemoryError where a network of so many nodes would not live."""
     need = memory_need_mb(nodes)
     if limits.memory_mb < need:
@@ -60,14 +60,14 @@ def require_memory(nodes: int, limits: Limits) -> None:
         )
 
 
-def object_store_mb(wanted_mb: int, limits: Limits) -> int:
+def object_store_mb(wanted_mb: int, limits: MachineLimits) -> int:
     """The object store that a machine bears, `wanted_mb` at most."""
     return max(OBJECT_STORE_MB_MIN, min(wanted_mb, limits.memory_mb // OBJECT_STORE_SHARE))
 
 
-def read_limits(root: Path = Path("/")) -> Limits:
+def read_limits(root: Path = Path("/")) -> MachineLimits:
     """The tightest limit of each kind; what cannot be read does not limit."""
-    return Limits(
+    return MachineLimits(
         memory_bytes=min(
             _memory(root, "MemTotal"), *_values(root, "memory", ("memory.max", "memory.limit_in_bytes"))
         ),

@@ -30,7 +30,7 @@ RUNTIME_PATH_BYTES_MAX = SOCKET_PATH_BYTES_MAX - RAY_SOCKET_BYTES - len("/r") - 
 BASES = ("/tmp", "/var/tmp", "/dev/shm")
 SOCKETS_VARIABLE = "RAYCHAIN_SOCKETS"
 PRIVATE_MODE, PRIVATE_UMASK = 0o700, 0o077
-_open: list[Session] = []
+_open: list[RuntimeFolder] = []
 _LOCK, _TOKEN, _RAY, _SOCKETS = "lock", "token", "r", "s"
 _SCRATCH = "raychain-scratch-"
 
@@ -105,14 +105,14 @@ def _alone(runtime: Path) -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class Session:
+class RuntimeFolder:
     """One process's own folder. Closed, or its process dead, it may be removed."""
 
     path: Path
     _lock: int
 
     @classmethod
-    def open(cls, chosen: str = "") -> Session:
+    def open(cls, chosen: str = "") -> RuntimeFolder:
         """Make one, with a token, and remove those of dead processes. Errors as `runtime_dir`."""
         runtime = runtime_dir(chosen)
         with _alone(runtime):

@@ -30,8 +30,10 @@ from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import LEAF_PREFIX, Batch, row_matrix, shard_of
 from actors.ledger.verdict import Verdict
 from actors.mempool.admission import Admission
+from actors.mempool.admission_metrics import AdmissionMetrics
 from actors.mempool.deltas import DeltaQueue
-from actors.mempool.doorbell import Doorbell, nothing_drawn
+from actors.mempool.draw_waiter import DrawWaiter, nothing_drawn
+from actors.mempool.eviction_log import EvictionLog
 from actors.mempool.journal import JournalHeader
 from actors.mempool.journal_file import (
     GroupCommit,
@@ -43,15 +45,13 @@ from actors.mempool.journal_file import (
     other_layouts,
     read_journal,
 )
-from actors.mempool.lost import LostLog
-from actors.mempool.news import News
-from actors.mempool.outbox import Again, Outbox
+from actors.mempool.notifier import Notifier
+from actors.mempool.outbox import Outbox, ReofferScheduler
 from actors.mempool.pending import ArrivalLog
 from actors.mempool.pool import Pool, PoolBounds
-from actors.mempool.retry import BACKOFF_MAX_S, UnavailableError, retried
+from actors.mempool.retry import BACKOFF_MAX_S, NoAnswerError, retried
 from actors.mempool.sources import Origins
-from actors.mempool.tally import Tally
-from actors.mempool.verifier import Verifier
+from actors.mempool.verifier import SignatureChecks
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
 from actors.storage.interface import StorageFace
@@ -78,7 +78,7 @@ class MempoolShard(Shell):
         shards: int,
         genesis: Genesis,
         storage: Any,
-        validators: Verifier,
+        validators: SignatureChecks,
     ) -> None:
         super().__init__(context)
         self._settings, self._shard, self._shards = settings, shard, shards
@@ -109,14 +109,14 @@ class MempoolShard(Shell):
         self._ready = False
         self._recovery: asyncio.Task[None] | None = None
         self._resync: asyncio.Task[None] | None = None
-        self._bell = Doorbell(lambda: any(self._pool.depth_by_queue()))
+        self._bell = DrawWaiter(lambda: any(self._pool.depth_by_queue()))
         self._deltas = DeltaQueue()
         self._arrivals = ArrivalLog(settings.parked_s_max)
-        self._tally = Tally()
-        self._lost = LostLog(LOST_KEPT)
+        self._tally = AdmissionMetrics()
+        self._lost = EvictionLog(LOST_KEPT)
         self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
-        self._outgoing, self._dropping = News(), News()
-        self._again = Again(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
+        self._outgoing, self._dropping = Notifier(), Notifier()
+        self._again = ReofferScheduler(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
         self._admission = Admission(
             settings, self._pool, self._journal, validators, self._outbox, self._outgoing, self._tally,
             time.perf_counter, self._bury, self._failed, _TRANSIENT,
@@ -128,7 +128,7 @@ class MempoolShard(Shell):
         """Load accounts and replay the journal; idempotent. Raises UnavailableError if nobody answers."""
         await asyncio.shield(self._begin_recovery())
         if not self._ready:
-            raise UnavailableError(f"mempool shard {self._shard}: Storage or the Validators do not answer")
+            raise NoAnswerError(f"mempool shard {self._shard}: Storage or the Validators do not answer")
         freeze_long_lived()
         return {"shard": self._shard, "height": self._pool.height, "depth": self._pool.depth}
 
@@ -301,7 +301,7 @@ class MempoolShard(Shell):
         try:
             await self._load_accounts()
             await self._replay()
-        except (UnavailableError, JournalError) as error:
+        except (NoAnswerError, JournalError) as error:
             self.log.warning("recovery put off: {}", error)
             return
         self._ready = True
@@ -340,7 +340,7 @@ class MempoolShard(Shell):
         self._pool.screen(batch, verdicts)
         await self._admission.check_signatures(batch, verdicts)
         if (verdicts == Verdict.UNAVAILABLE).any():
-            raise UnavailableError("the journal cannot be replayed without Validators")
+            raise NoAnswerError("the journal cannot be replayed without Validators")
         taken = self._pool.insert(batch, verdicts, durable=True)
         self._admission.offer(batch, taken, np.zeros(len(batch), dtype=np.uint8))
         self._tally.events["journal_rows_replayed"] += int((verdicts == Verdict.OK).sum())
@@ -370,7 +370,7 @@ class MempoolShard(Shell):
                 self._apply_deltas()
                 if self._pool.height == before:
                     await asyncio.sleep(BACKOFF_MAX_S)
-        except UnavailableError as error:
+        except NoAnswerError as error:
             self.log.warning("resync put off until the next block: {}", error)
 
     # Bookkeeping

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from actors.ledger.rows import ROW_BYTES, Batch
 from actors.ledger.verdict import Verdict
+from actors.mempool.admission_metrics import AdmissionMetrics, kept
 from actors.mempool.journal_file import GroupCommit, JournalError
-from actors.mempool.news import News
+from actors.mempool.notifier import Notifier
 from actors.mempool.outbox import Outbox
 from actors.mempool.pool import Pool
-from actors.mempool.retry import UnavailableError, retried
+from actors.mempool.retry import NoAnswerError, retried
 from actors.mempool.sources import Origins, speaks_for_many
-from actors.mempool.tally import Tally, kept
-from actors.mempool.verifier import Verifier
+from actors.mempool.verifier import SignatureChecks
 from actors.settings import MempoolSettings
 from actors.sharing import Shares, reach_of
 
@@ -39,10 +39,10 @@ class Admission:
         settings: MempoolSettings,
         pool: Pool,
         journal: GroupCommit,
-        validators: Verifier,
+        validators: SignatureChecks,
         outbox: Outbox,
-        outgoing: News,
-        tally: Tally,
+        outgoing: Notifier,
+        tally: AdmissionMetrics,
         clock: Callable[[], float],
         changed: Callable[[], None],
         failed: Callable[[str, Exception], None],
@@ -131,7 +131,7 @@ class Admission:
             genuine = await retried(
                 "signatures", lambda: verify(rows, flow=flow), self._transient, self._failed, _VERIFY_ATTEMPTS
             )
-        except UnavailableError:
+        except NoAnswerError:
             verdicts[chosen] = Verdict.UNAVAILABLE
             return
         self._took("signatures", since, len(chosen))

@@ -88,7 +88,7 @@ READY_SIZE = 27  # and the QUEUES - 1 behind it
 TOTALS = READY_SIZE + QUEUES
 
 
-class Columns(NamedTuple):
+class PoolColumns(NamedTuple):
     """All of a pool's memory, as kernels take it. `totals` holds the counters named above, int64."""
 
     words: NDArray[np.uint64]  # (capacity, 26) rows
@@ -155,7 +155,7 @@ class Arena:
         totals[ROWS_MAX], totals[CHUNKS_MAX] = rows_max, chunks_max
         places = [np.zeros(senders, dtype=np.int32) for _ in range(2)]
         self.senders_used = 0
-        self.columns = Columns(
+        self.columns = PoolColumns(
             words, links, np.zeros(senders, dtype=SENDER_DTYPE), np.zeros(SOURCES_MAX, dtype=SOURCE_DTYPE),
             ready, places[0], evict, places[1],
             chunks, chunk_next, lost, np.zeros(LOST_ROWS_MAX, dtype=np.uint8), totals,

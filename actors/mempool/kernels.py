@@ -26,7 +26,10 @@ from actors.mempool.arena import (
     ROWS_TOUCHED,
     SWEEP_AT,
 )
-from actors.mempool.chain import (
+from actors.mempool.heap import ROOT, WAYS
+from actors.mempool.levels import FEE_RANK_BITS, best_queue, queue_of, share_of
+from actors.mempool.payloads import copy_payload, payload_bytes
+from actors.mempool.sender_queue import (
     DUPLICATE,
     EXPIRED,
     INSUFFICIENT_BALANCE,
@@ -46,9 +49,6 @@ from actors.mempool.chain import (
     set_cursor,
     set_evictable,
 )
-from actors.mempool.heap import ROOT, WAYS
-from actors.mempool.levels import FEE_RANK_BITS, best_queue, queue_of, share_of
-from actors.mempool.payloads import copy_payload, payload_bytes
 
 UNAVAILABLE = int(Verdict.UNAVAILABLE)
 _STALE, _MARKED = 1, 2

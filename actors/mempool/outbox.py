@@ -19,7 +19,7 @@ from actors.mempool.pool import Pool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outgoing:
+class OutboxPage:
     """`next` is the number to ask with next time.
 
     kinds: (n,) uint8, the kind of each row's source, an index into source.KINDS. missed: rows that were
@@ -55,7 +55,7 @@ class Outbox:
         tail = batch.payloads[max(size - len(self._payloads), 0) :]
         self._payloads[self._payload_places(self._payload_total - len(tail), len(tail))] = tail
 
-    def since(self, number: int, rows_max: int) -> Outgoing:
+    def since(self, number: int, rows_max: int) -> OutboxPage:
         """At most `rows_max` rows from `number` on. A number above the total reads from the beginning."""
         asked = number if 0 <= number <= self.total else 0
         start = max(asked, self.total - len(self._rows))
@@ -68,13 +68,13 @@ class Outbox:
         first_byte = int(self._starts[start % len(self._rows)]) if len(rows) else 0
         size = int(rows["payload_bytes"].sum(dtype=np.int64))
         batch = Batch(rows, self._payloads[self._payload_places(first_byte, size)])
-        return Outgoing(stop, start - asked, batch, self._kinds[at])
+        return OutboxPage(stop, start - asked, batch, self._kinds[at])
 
     def _payload_places(self, start: int, size: int) -> NDArray[np.int64]:
         return np.arange(start, start + size) % len(self._payloads)
 
 
-class Again:
+class ReofferScheduler:
     """Which rows of a pool are offered once more: those that others may have lost, or never heard of.
 
     Every `period_s` a round begins: the rows that clients handed in here at least a period ago and that still

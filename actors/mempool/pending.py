@@ -16,15 +16,15 @@ import numpy as np
 from actors.kernels.numba_options import kernel
 from actors.ledger.rows import ROW_DTYPE
 from actors.ledger.verdict import Verdict
-from actors.mempool.arena import LOST, LOST_ROWS_MAX, Columns
-from actors.mempool.chain import ZERO, lose_tail
+from actors.mempool.arena import LOST, LOST_ROWS_MAX, PoolColumns
+from actors.mempool.sender_queue import ZERO, lose_tail
 
 NONCE_GAP = int(Verdict.NONCE_GAP)
 READY, IN_BLOCK, IS_PARKED = 0, 1, 2
 LOOKS = 16
 
 
-def pending_of(p: Columns, sender_slot: int, rows_max: int) -> dict[str, Any]:
+def pending_of(p: PoolColumns, sender_slot: int, rows_max: int) -> dict[str, Any]:
     """By nonce. nonce: committed. next_nonce: the first one from there on that is missing. rows: (n,) of
     ROW_DTYPE. states: (n,) uint8 of READY, IN_BLOCK (its fate is being decided) and IS_PARKED."""
     nonce = next_nonce = 0

@@ -58,13 +58,13 @@ from actors.mempool.arena import (
     SWEEP_AT,
     WINDOW,
     Arena,
-    Columns,
+    PoolColumns,
 )
+from actors.mempool.conflict_spacing import spread
 from actors.mempool.heap import ROOT
 from actors.mempool.pending import lose_parked, pending_of
 from actors.mempool.shares import tell_parked
 from actors.mempool.sources import Sources
-from actors.mempool.spread import spread
 
 BATCH_ROWS_MAX = 100_000
 ARRIVAL_MAX = 2**32 - 1
@@ -137,7 +137,7 @@ class Pool:
         self._own_next = 0
 
     @property
-    def _p(self) -> Columns:
+    def _p(self) -> PoolColumns:
         return self.arena.columns
 
     @property

@@ -12,7 +12,7 @@ BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.05, 2.0
 _T = TypeVar("_T")
 
 
-class UnavailableError(RuntimeError):
+class NoAnswerError(RuntimeError):
     """Another actor did not answer after a bounded number of tries."""
 
 
@@ -36,7 +36,7 @@ async def retried(
         except awaited as error:
             failed(what, error)
             if not left:
-                raise UnavailableError(f"{what}: no answer after {attempts} tries") from error
+                raise NoAnswerError(f"{what}: no answer after {attempts} tries") from error
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, BACKOFF_MAX_S)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Verifier(Protocol):
+class SignatureChecks(Protocol):
     """The pool of Validators as admission calls it. `verify` raises RuntimeError when nobody answers.
 
     flow: whose rows they are; those of one flow wait behind each other, and flows take turns.

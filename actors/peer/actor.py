@@ -30,16 +30,16 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, shard_of
 from actors.ledger.signing import Signer
 from actors.ledger.verdict import Verdict as Judgement
-from actors.local_socket import Line, Spoken, call
+from actors.local_socket import LocalConnection, Spoken, call
 from actors.peer import messages
 from actors.peer.address_book import FILE_NAME, AddressBook, decode_address_book, usual_port
 from actors.peer.advertise import is_published_to
 from actors.peer.block_exchange import BlockExchange
 from actors.peer.catchup import HEADERS_METHOD, serve_chain, synchronise
 from actors.peer.chain import ChainRefusedError, NodeChain
-from actors.peer.config import Member, PeerConfig, PeerLimits, parse_address
+from actors.peer.config import KnownMember, PeerConfig, PeerLimits, parse_address
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
-from actors.peer.gossip import Delivery, Verdict
+from actors.peer.gossip import GossipItem, ItemVerdict
 from actors.peer.kademlia.records import EndpointRecord
 from actors.peer.messages import BlockWanted, Span
 from actors.peer.network import ChannelHandler, Network
@@ -113,7 +113,7 @@ class NodePeer(Shell, Peer):
         self._standings = Standings()
         self._synced_blocks = 0
         self._halted = ""
-        self._line: Line | None = None
+        self._line: LocalConnection | None = None
         self._line_kept: asyncio.Task[None] | None = None
         self._life: asyncio.Task[None] | None = None
         with contextlib.suppress(RuntimeError):
@@ -289,18 +289,18 @@ class NodePeer(Shell, Peer):
         for sealed in await self._storage.sealed_headers(delta.height, 1):
             self._spread.publish(BLOCKS, [sealed], known_by=members)
 
-    async def _judge_announcements(self, items: list[Delivery]) -> list[Verdict]:
+    async def _judge_announcements(self, items: list[GossipItem]) -> list[ItemVerdict]:
         verdicts = []
         for item in items:
             try:
                 news = self._chain.is_news(item.body)
             except ProtocolError as error:
                 self.log.warning("announcement of {} refused: {}", item.peer.hex()[:16], error)
-                verdicts.append(Verdict.REJECT)
+                verdicts.append(ItemVerdict.REJECT)
                 continue
             if news:
                 self._behind.set()
-            verdicts.append(Verdict.ACCEPT if news else Verdict.IGNORE)
+            verdicts.append(ItemVerdict.ACCEPT if news else ItemVerdict.IGNORE)
         return verdicts
 
     async def _live(self) -> None:
@@ -424,7 +424,7 @@ def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes, book: Ad
     return PeerConfig(
         identity_seed=seed,
         genesis_hash=genesis.hash(),
-        members=tuple(Member(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
+        members=tuple(KnownMember(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
         seeds=tuple(dict.fromkeys((*settings.seeds, *book.addresses))),
         listen_host=settings.host,
         listen_port=settings.port or book.port or usual_port(Signer(seed).public_key),

@@ -56,7 +56,7 @@ def is_loopback(host: str) -> bool:
     return bool((mapped or parsed).is_loopback)
 
 
-class Admission:
+class HandshakeAdmission:
     """Connections and handshakes under way, by source. Times are seconds of the caller's clock."""
 
     def __init__(self, limits: PeerLimits, now_s: float = 0.0) -> None:

@@ -12,7 +12,7 @@ ATTEMPTS_COUNTED_MAX = 32
 
 
 @dataclass(slots=True)
-class Target:
+class DialTarget:
     """One address to reach; `identity` when it is known who must answer there. `learned`: not configured."""
 
     address: str
@@ -29,14 +29,14 @@ class DialPlan:
     def __init__(self, backoff_min_s: float, backoff_max_s: float) -> None:
         self._min_s = backoff_min_s
         self._max_s = backoff_max_s
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[str, DialTarget] = {}
 
     def __len__(self) -> int:
         return len(self._targets)
 
     def add(self, address: str, identity: bytes | None, now_s: float) -> None:
         """Want a connection to `address`; adding it again only fills in a missing identity."""
-        target = self._targets.setdefault(address, Target(address, identity, due_s=now_s))
+        target = self._targets.setdefault(address, DialTarget(address, identity, due_s=now_s))
         target.identity = target.identity or identity
 
     def learn(self, address: str, identity: bytes, now_s: float) -> None:
@@ -46,9 +46,9 @@ class DialPlan:
             if other != address:
                 del self._targets[other]
         if address not in self._targets:
-            self._targets[address] = Target(address, identity, due_s=now_s, learned=True)
+            self._targets[address] = DialTarget(address, identity, due_s=now_s, learned=True)
 
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[DialTarget]:
         """All targets."""
         return list(self._targets.values())
 
@@ -56,7 +56,7 @@ class DialPlan:
         """Stop wanting `address`."""
         self._targets.pop(address, None)
 
-    def due(self, now_s: float, connected: set[bytes], at_most: int) -> list[Target]:
+    def due(self, now_s: float, connected: set[bytes], at_most: int) -> list[DialTarget]:
         """Targets to dial now, the longest overdue first; they count as being dialled until reported."""
         ready = [
             target

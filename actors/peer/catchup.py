@@ -19,7 +19,7 @@ from actors.peer.errors import NotConnectedError, ProtocolError, RequestError
 from actors.peer.messages import Blobs, Span, Status
 from actors.peer.network import Network
 from actors.peer.standing import Standings
-from actors.peer.sync import HEDGE_S, BodiesWanted, Header, HeadersWanted, SyncPlanner, Wanted
+from actors.peer.sync import HEDGE_S, BodiesWanted, HeadersWanted, SyncPlanner, VerifiedHeader, Wanted
 
 STATUS_METHOD = "sync_status"
 HEADERS_METHOD = "sync_headers"
@@ -45,16 +45,16 @@ class ChainSource(Protocol):
 class ChainSink(Protocol):
     """Takes the chain from others."""
 
-    async def tip(self) -> Header:
+    async def tip(self) -> VerifiedHeader:
         """The last block that is persisted here."""
 
-    def verify_header(self, parent: Header, encoded: bytes) -> Header:
+    def verify_header(self, parent: VerifiedHeader, encoded: bytes) -> VerifiedHeader:
         """Check form and commit certificate. Raises `ProtocolError`."""
 
-    def verify_body(self, header: Header, body: bytes) -> bool:
+    def verify_body(self, header: VerifiedHeader, body: bytes) -> bool:
         """Whether the body is the header's."""
 
-    async def append(self, blocks: list[tuple[Header, bytes]]) -> None:
+    async def append(self, blocks: list[tuple[VerifiedHeader, bytes]]) -> None:
         """Persist and apply, in order. May take its time: nothing more is delivered meanwhile."""
 
 

@@ -22,7 +22,7 @@ from actors.ledger.rows import Batch, FormatError, decode_batch
 from actors.ledger.succession import Parent, succession_fault
 from actors.peer.catchup import ANSWER_BYTES_MAX
 from actors.peer.errors import ProtocolError
-from actors.peer.sync import Header
+from actors.peer.sync import VerifiedHeader
 from actors.storage.interface import StorageFace
 
 Append = Callable[[list[tuple[SealedHeader, Batch]]], Awaitable[list[dict[str, Any]]]]
@@ -62,18 +62,18 @@ class NodeChain:
 
     # what is taken from others
 
-    async def tip(self) -> Header:
+    async def tip(self) -> VerifiedHeader:
         """The last block committed here; the genesis if there is none."""
         head = await self._storage.head()
-        return Header(head.height, head.hash, b"", b"", head.time_ms)
+        return VerifiedHeader(head.height, head.hash, b"", b"", head.time_ms)
 
-    def verify_header(self, parent: Header, encoded: bytes) -> Header:
+    def verify_header(self, parent: VerifiedHeader, encoded: bytes) -> VerifiedHeader:
         """Check form, link, time, signature and certificate. Raises ProtocolError naming what fails."""
         sealed = self.proven(encoded)
         header = sealed.header
         if fault := succession_fault(header, Parent(parent.height, parent.hash, parent.time_ms)):
             raise ProtocolError("header_succession", f"height {header.height}: {fault}")
-        return Header(header.height, header.hash(), header.parent_hash, encoded, header.time_ms)
+        return VerifiedHeader(header.height, header.hash(), header.parent_hash, encoded, header.time_ms)
 
     def proven(self, encoded: bytes) -> SealedHeader:
         """Read a sealed header that proves itself. Raises ProtocolError."""
@@ -99,7 +99,7 @@ class NodeChain:
         self._announced = self.proven(encoded).header.height
         return True
 
-    def verify_body(self, header: Header, body: bytes) -> bool:
+    def verify_body(self, header: VerifiedHeader, body: bytes) -> bool:
         """Whether counts and transaction root are those of the header."""
         sealed = decode_sealed_header(header.encoded).header
         try:
@@ -109,7 +109,7 @@ class NodeChain:
         counts = (sealed.transaction_count, sealed.payload_bytes) == (len(batch), len(batch.payloads))
         return counts and merkle.root(batch.ids(self._hash_rows), self._hash_rows) == sealed.transaction_root
 
-    async def append(self, blocks: Sequence[tuple[Header, bytes]]) -> None:
+    async def append(self, blocks: Sequence[tuple[VerifiedHeader, bytes]]) -> None:
         """Have Consensus validate and commit. Raises ChainRefusedError when it refuses one."""
         taken = [(decode_sealed_header(header.encoded), self._decoded(body)) for header, body in blocks]
         for answer in await self._append(taken):

@@ -129,7 +129,7 @@ class PeerIntervals:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class KnownMember:
     """One identity that the genesis lists, with the address it is known by, if any."""
 
     identity: bytes
@@ -149,7 +149,7 @@ class PeerConfig:
     """32-byte Ed25519 seed of this node. Never printed, never logged."""
     genesis_hash: bytes
     """32 bytes that name the network; a peer of another network fails the first handshake message."""
-    members: tuple[Member, ...] = ()
+    members: tuple[KnownMember, ...] = ()
     """Who may speak consensus. Their addresses are dialled and kept connected."""
     seeds: tuple[str, ...] = ()
     """`host:port` to start discovery from; when empty, the members' addresses are the preset list."""

@@ -1,6 +1,6 @@
 """From the wire to the handlers: one worker a priority, so that no class waits for another's handler.
 
-Each worker drains its `FairQueue` in batches: while a handler works on one batch the next one gathers. Once
+Each worker drains its `PeerQueues` in batches: while a handler works on one batch the next one gathers. Once
 it is done the senders get their credit back (see `wire.queues`), which is what holds back an honest peer; one
 that sends beyond its credit and fills its share is not read until half of it has drained, nor is an observer
 that sends while all observers' messages together are at their bound. A handler that fails or hangs costs its
@@ -16,16 +16,16 @@ from collections.abc import Awaitable, Callable
 from loguru import logger
 
 from actors.peer.config import PeerLimits
-from actors.peer.inbound import FairQueue
+from actors.peer.inbound import PeerQueues
 from actors.peer.messages import Announce, Bodies, Data, Fetch, Request
-from actors.peer.session import Session
+from actors.peer.session import PeerSession
 from actors.peer.wire.frames import Priority
 
 BATCH_MAX = 128
 MESSAGE_BYTES = 512
 """What a message holds besides its bytes."""
 Deliverable = Data | Request | Announce | Fetch | Bodies
-Handle = Callable[[Priority, list[tuple[Session, Deliverable]]], Awaitable[None]]
+Handle = Callable[[Priority, list[tuple[PeerSession, Deliverable]]], Awaitable[None]]
 
 
 class Delivery:
@@ -37,11 +37,11 @@ class Delivery:
         self._members = members
         self._bytes_max_observers = limits.inbound_bytes_max_observers
         self._bytes_observers = 0
-        self._held: dict[Session, set[Priority]] = {}
+        self._held: dict[PeerSession, set[Priority]] = {}
         self._handle = handle
         self._deadline_s = deadline_s
         self._queues = {
-            priority: FairQueue[tuple[Session, Deliverable, int]](
+            priority: PeerQueues[tuple[PeerSession, Deliverable, int]](
                 limits.inbound_backlog_max, limits.inbound_backlog_bytes_max
             )
             for priority in Priority
@@ -62,7 +62,7 @@ class Delivery:
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._workers.clear()
 
-    def push(self, session: Session, priority: Priority, message: Deliverable, size: int) -> None:
+    def push(self, session: PeerSession, priority: Priority, message: Deliverable, size: int) -> None:
         """Queue a message of `size` bytes; holds the session's socket when its peer's share is full, or that
         of all observers."""
         if session.identity is None:
@@ -84,7 +84,7 @@ class Delivery:
             for session, _, size in queue.drop(peer):
                 self._forget(session, size)
 
-    def _forget(self, session: Session, size: int) -> None:
+    def _forget(self, session: PeerSession, size: int) -> None:
         """A message is neither waiting nor being handled any more."""
         if session.identity in self._members:
             return
@@ -104,7 +104,7 @@ class Delivery:
         queue, wake = self._queues[priority], self._wake[priority]
         while True:
             await wake.wait()
-            batch: list[tuple[Session, Deliverable, int]] = []
+            batch: list[tuple[PeerSession, Deliverable, int]] = []
             while len(batch) < BATCH_MAX and (entry := queue.pop()) is not None:
                 batch.append(entry[1])
             if not batch:

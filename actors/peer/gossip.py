@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from actors.peer.gossip_store import Item, Store
+from actors.peer.gossip_store import GossipStore, Item
 from actors.peer.messages import BODIES_MAX, IDS_MAX, Announce, Bodies, Fetch
 from actors.peer.seen import SeenIds
 
@@ -49,7 +49,7 @@ FETCH_DEADLINE_S = 2.0
 Message = Announce | Fetch | Bodies
 
 
-class Verdict(Enum):
+class ItemVerdict(Enum):
     """What the node's part thinks of an item."""
 
     ACCEPT = "accept"
@@ -67,7 +67,7 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class GossipItem:
     """An item for the node's part to judge; `peer` is who sent it."""
 
     topic: str
@@ -77,12 +77,12 @@ class Delivery:
 
 
 @dataclass(slots=True)
-class Effects:
+class GossipEffects:
     """What to do now: send these, hand over those, blame these peers (identity, reason). `dropped` bodies
     were more than the sender may have unjudged."""
 
     send: list[tuple[bytes, Message]] = field(default_factory=list)
-    deliver: list[Delivery] = field(default_factory=list)
+    deliver: list[GossipItem] = field(default_factory=list)
     blame: list[tuple[bytes, str]] = field(default_factory=list)
     dropped: int = 0
 
@@ -119,7 +119,7 @@ class Gossip:
                 raise ValueError(f"store_bytes_max: {store_bytes_max} cannot hold one item of {topic.name}")
         self._members = members
         self._seen = SeenIds(seen_max, members)
-        self._store = Store(STORED_ITEMS_MAX, store_bytes_max, members)
+        self._store = GossipStore(STORED_ITEMS_MAX, store_bytes_max, members)
         self._unjudged: dict[bytes, dict[bytes, Item]] = {}
         self._unjudged_bytes: Counter[bytes] = Counter()
         self._unjudged_bytes_observers = 0
@@ -140,7 +140,7 @@ class Gossip:
             "wanted": len(self._wants),
         }
 
-    def peer_joined(self, peer: bytes) -> Effects:
+    def peer_joined(self, peer: bytes) -> GossipEffects:
         """A peer connected: it counts from now on, and hears of the latest stored items."""
         self._want_counts.setdefault(peer, 0)
         for id_, item in list(self._store.items())[-JOIN_ANNOUNCE_MAX:]:
@@ -159,7 +159,7 @@ class Gossip:
             if want.asked == peer:
                 want.deadline_s = 0.0
 
-    def publish(self, topic: str, body: bytes, known_by: Iterable[bytes] = ()) -> tuple[bytes, Effects]:
+    def publish(self, topic: str, body: bytes, known_by: Iterable[bytes] = ()) -> tuple[bytes, GossipEffects]:
         """Spread an item of this node's own, but not to those who know it.
 
         Raises `ValueError` for an unknown topic or a long body.
@@ -169,16 +169,16 @@ class Gossip:
             raise ValueError(f"topic: {topic!r} is unknown")
         if len(body) > rules.body_bytes_max:
             raise ValueError(f"body: {len(body)} bytes, limit {rules.body_bytes_max}")
-        id_, effects = item_id(topic, body), Effects()
+        id_, effects = item_id(topic, body), GossipEffects()
         if not self._seen.accept(id_):
             return id_, effects
         self._drop_want(id_)
         self._keep(id_, Item(topic, body, set(known_by), None), effects)
         return id_, effects
 
-    def on_announce(self, peer: bytes, message: Announce, now_s: float) -> Effects:
+    def on_announce(self, peer: bytes, message: Announce, now_s: float) -> GossipEffects:
         """A peer has items: ask for those that are new, unless somebody is being asked already."""
-        effects, ask = Effects(), []
+        effects, ask = GossipEffects(), []
         if message.topic not in self._topics:
             effects.blame.append((peer, "message"))
             return effects
@@ -198,7 +198,7 @@ class Gossip:
             effects.send.append((peer, Fetch(message.topic, ask)))
         return effects
 
-    def on_fetch(self, peer: bytes, message: Fetch) -> Effects:
+    def on_fetch(self, peer: bytes, message: Fetch) -> GossipEffects:
         """A peer asks for bodies: it gets those that are still stored and accepted."""
         bodies = []
         for id_ in message.ids[:IDS_MAX]:
@@ -206,11 +206,11 @@ class Gossip:
             if item is not None and item.topic == message.topic:
                 item.known_by.add(peer)
                 bodies.append(item.body)
-        return Effects(send=list(_batches(peer, message.topic, bodies)))
+        return GossipEffects(send=list(_batches(peer, message.topic, bodies)))
 
-    def on_bodies(self, peer: bytes, message: Bodies) -> Effects:
+    def on_bodies(self, peer: bytes, message: Bodies) -> GossipEffects:
         """Bodies arrived, asked for or pushed: the new ones go to the node's part."""
-        effects, rules = Effects(), self._topics.get(message.topic)
+        effects, rules = GossipEffects(), self._topics.get(message.topic)
         for body in message.bodies:
             if rules is None or len(body) > rules.body_bytes_max:
                 effects.blame.append((peer, "message"))
@@ -225,26 +225,26 @@ class Gossip:
                 effects.dropped += 1
                 continue
             self._drop_want(id_)
-            effects.deliver.append(Delivery(message.topic, id_, body, peer))
+            effects.deliver.append(GossipItem(message.topic, id_, body, peer))
         return effects
 
-    def judged(self, delivery: Delivery, verdict: Verdict) -> Effects:
+    def judged(self, delivery: GossipItem, verdict: ItemVerdict) -> GossipEffects:
         """The node's part has judged a delivered item."""
-        effects, peer, id_ = Effects(), delivery.peer, delivery.id
+        effects, peer, id_ = GossipEffects(), delivery.peer, delivery.id
         item = self._release(id_, peer)
         if item is None:
             return effects
-        if verdict is Verdict.ACCEPT:
+        if verdict is ItemVerdict.ACCEPT:
             if self._seen.accept(id_):
                 self._drop_want(id_)
                 self._keep(id_, item, effects)
             return effects
         self._seen.refuse(peer, id_)
-        if verdict is Verdict.REJECT:
+        if verdict is ItemVerdict.REJECT:
             effects.blame.append((peer, "rejected"))
         return effects
 
-    def tick(self, now_s: float) -> Effects:
+    def tick(self, now_s: float) -> GossipEffects:
         """Ask the next announcer for what is overdue, forget what nobody delivers, flush announcements."""
         effects = self.flush()
         ask: dict[tuple[bytes, str], list[bytes]] = {}
@@ -264,9 +264,9 @@ class Gossip:
             ]
         return effects
 
-    def flush(self) -> Effects:
+    def flush(self) -> GossipEffects:
         """Send the announcements that have gathered, in batches."""
-        effects = Effects()
+        effects = GossipEffects()
         for (peer, topic), ids in self._announce.items():
             for at in range(0, len(ids), IDS_MAX):
                 effects.send.append((peer, Announce(topic, ids[at : at + IDS_MAX])))
@@ -275,7 +275,7 @@ class Gossip:
 
     # -- bounded collections
 
-    def _keep(self, id_: bytes, item: Item, effects: Effects) -> None:
+    def _keep(self, id_: bytes, item: Item, effects: GossipEffects) -> None:
         """Store an accepted item and spread it."""
         self._store.put(id_, item)
         targets = [peer for peer in self._want_counts if peer not in item.known_by]

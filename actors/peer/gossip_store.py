@@ -21,7 +21,7 @@ class Item:
     sender: bytes | None
 
 
-class Store:
+class GossipStore:
     """Items by id, latest last."""
 
     def __init__(self, items_max: int, bytes_max: int, members: frozenset[bytes]) -> None:

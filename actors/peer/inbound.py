@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class FairQueue(Generic[Item]):
+class PeerQueues(Generic[Item]):
     """Round-robin over peers; a peer's share is full at `backlog_max` items or `bytes_max` bytes."""
 
     def __init__(self, backlog_max: int, bytes_max: int) -> None:

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from loguru import logger
 
 from actors.peer import messages
-from actors.peer.admission import Admission, is_loopback
+from actors.peer.admission import HandshakeAdmission, is_loopback
 from actors.peer.advertise import is_published_to
-from actors.peer.backoff import DialPlan, Target
+from actors.peer.backoff import DialPlan, DialTarget
 from actors.peer.config import PeerConfig, parse_address
 from actors.peer.delivery import Deliverable
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, QueueFullError, RequestError
@@ -31,11 +31,11 @@ from actors.peer.faults import FaultTable
 from actors.peer.greylist import Greylist, TokenBucket
 from actors.peer.kademlia.records import EndpointRecord, decode_record
 from actors.peer.messages import Credit, Hello, Ping, Pong, Response
-from actors.peer.session import Session
-from actors.peer.table import ConnectionTable, Link
+from actors.peer.session import PeerSession
+from actors.peer.table import Link, LinkTable
 from actors.peer.wire.budget import SendBudget
-from actors.peer.wire.connection import Connection, ConnectionState
-from actors.peer.wire.frames import Message, Priority
+from actors.peer.wire.connection import ConnectionState, WireConnection
+from actors.peer.wire.frames import FramedMessage, Priority
 from actors.peer.wire.handshake import Handshake, LocalIdentity
 from actors.peer.wire.queues import SendQueue
 
@@ -44,7 +44,7 @@ DIALS_AT_ONCE_MAX = 16
 UNWEIGHED = frozenset({"greylisted", "observer", "self", "handshake_rate"})
 """Refusals that cost this node nothing, or are nobody's fault."""
 
-Route = Callable[[Session, Priority, "Deliverable | Response", int], None]
+Route = Callable[[PeerSession, Priority, "Deliverable | Response", int], None]
 """Takes a message and its size in bytes, head and body; whoever is done with it says so to the session."""
 
 
@@ -56,7 +56,7 @@ class Links:
         self.config = config
         self.local = local
         self.members = frozenset(member.identity for member in config.members)
-        self.table = ConnectionTable(local.public, limits, intervals)
+        self.table = LinkTable(local.public, limits, intervals)
         self.greylist = Greylist(limits.greylist_max, intervals.greylist_halflife_s)
         self.plan = DialPlan(intervals.backoff_min_s, intervals.backoff_max_s)
         self.record: EndpointRecord | None = None
@@ -68,9 +68,9 @@ class Links:
         self._route = route
         self._incarnation = os.urandom(8)
         self._jitter = random.Random(os.urandom(8)).random
-        self._open: set[Session] = set()
-        self._current: dict[bytes, Session] = {}
-        self.admission = Admission(limits)
+        self._open: set[PeerSession] = set()
+        self._current: dict[bytes, PeerSession] = {}
+        self.admission = HandshakeAdmission(limits)
         self.failures = Failures()
         self._send_budgets = {
             True: SendBudget("members", limits.send_bytes_max_members),
@@ -83,7 +83,7 @@ class Links:
         """The event loop's monotonic clock, in seconds."""
         return asyncio.get_running_loop().time()
 
-    def session(self, identity: bytes) -> Session:
+    def session(self, identity: bytes) -> PeerSession:
         """The current session. Raises `NotConnectedError`."""
         session = self._current.get(identity)
         if session is None:
@@ -92,11 +92,11 @@ class Links:
 
     # -- opening and closing
 
-    def accept(self) -> Session:
+    def accept(self) -> PeerSession:
         """Protocol factory of the listening socket; limits apply once the remote host is known."""
         return self._new_session(outbound=False, dialled=None, expected=None)
 
-    def _new_session(self, *, outbound: bool, dialled: str | None, expected: bytes | None) -> Session:
+    def _new_session(self, *, outbound: bool, dialled: str | None, expected: bytes | None) -> PeerSession:
         limits = self.config.limits
 
         def admit(ephemeral: bytes) -> None:
@@ -106,18 +106,18 @@ class Links:
             self.local, os.urandom(32), initiator=outbound, expected_identity=expected, admit=admit
         )
         queue = SendQueue(limits.send_queue_messages_max, limits.send_queue_bytes_max)
-        connection = Connection(handshake, queue, limits.message_bytes_max_observer)
-        session = Session(connection, self, self.config.intervals, outbound=outbound, dialled=dialled)
+        connection = WireConnection(handshake, queue, limits.message_bytes_max_observer)
+        session = PeerSession(connection, self, self.config.intervals, outbound=outbound, dialled=dialled)
         return session
 
-    def on_opened(self, session: Session) -> None:
+    def on_opened(self, session: PeerSession) -> None:
         """The socket is open; aborts it when a limit or the greylist says so."""
         self._open.add(session)
         if session.outbound:
             self.admission.dialled(session.source)
             return
         reason, crowding = self.admission.accepted(session.source, session)
-        if isinstance(crowding, Session):
+        if isinstance(crowding, PeerSession):
             self.refused["handshakes_pending_max"] += 1
             crowding.abort()
         if not reason and self.greylist.is_listed(session.source, self.now_s()):
@@ -161,7 +161,7 @@ class Links:
 
     # -- session.SessionOwner
 
-    def on_authenticated(self, session: Session) -> None:
+    def on_authenticated(self, session: PeerSession) -> None:
         """Refuse the greylisted and, by configuration, observers; else say hello."""
         identity = session.identity or b""
         member = identity in self.members
@@ -183,7 +183,7 @@ class Links:
         shown = own.encoded if own is not None and is_published_to(own.host, session.host) else b""
         session.send(Priority.CONTROL, Hello(self._incarnation, shown, SOFTWARE))
 
-    def on_message(self, session: Session, message: Message) -> None:
+    def on_message(self, session: PeerSession, message: FramedMessage) -> None:
         """Check rate and role, answer keep-alives, route the rest; at once, unless a test set faults."""
         if self.faults is None or session.hello is None or message.priority is Priority.CONTROL:
             self._take(session, message)
@@ -197,7 +197,7 @@ class Links:
             else:
                 self._take(session, message)
 
-    def _take_late(self, session: Session, message: Message) -> None:
+    def _take_late(self, session: PeerSession, message: FramedMessage) -> None:
         if session not in self._open or session.connection.state is not ConnectionState.OPEN:
             return
         try:
@@ -205,7 +205,7 @@ class Links:
         except ProtocolError as error:
             session.violated(error)
 
-    def _take(self, session: Session, message: Message) -> None:
+    def _take(self, session: PeerSession, message: FramedMessage) -> None:
         identity, now_s = session.identity, self.now_s()
         if identity is None or session.bucket is None:
             raise ProtocolError("hello", "a message before authentication")
@@ -232,12 +232,12 @@ class Links:
         else:
             self._route(session, message.priority, decoded, message.size)
 
-    def _give_way(self, session: Session) -> None:
+    def _give_way(self, session: PeerSession) -> None:
         """What waits for a peer that does not take it is needed for others."""
         held = sum(session.connection.queue.waiting_bytes(priority) for priority in Priority)
         session.violated(ProtocolError("slow_reader", f"{held} bytes waited, which others needed"))
 
-    def on_held(self, session: Session, change: int) -> None:
+    def on_held(self, session: PeerSession, change: int) -> None:
         """Keep what observers have sent in part within its bound."""
         if session.identity in self.members:
             return
@@ -248,7 +248,7 @@ class Links:
             worst = max(strangers, key=lambda other: other.held_bytes * (1 + other.held_s(now_s)))
             worst.violated(ProtocolError("slow_message", f"observers have sent more than {limit} in part"))
 
-    def on_violation(self, session: Session, error: ProtocolError) -> None:
+    def on_violation(self, session: PeerSession, error: ProtocolError) -> None:
         """Count it, weigh it on the identity, or on the remote address while none is proved."""
         now_s = self.now_s()
         self.refused[error.reason] += 1
@@ -264,7 +264,7 @@ class Links:
         else:
             logger.info("closed {}: {}", _name(offender), error)
 
-    def on_lost(self, session: Session) -> None:
+    def on_lost(self, session: PeerSession) -> None:
         """Forget a session; when it was the current one, its peer is gone."""
         if session not in self._open:
             return
@@ -286,7 +286,7 @@ class Links:
 
     # -- hello
 
-    def _on_hello(self, session: Session, identity: bytes, hello: Hello) -> None:
+    def _on_hello(self, session: PeerSession, identity: bytes, hello: Hello) -> None:
         if session.hello is not None:
             raise ProtocolError("hello", "a second hello")
         record = decode_record(hello.record, self.local.genesis_hash) if hello.record else None
@@ -328,17 +328,17 @@ class Links:
             for hook in self.on_established:
                 hook(link, record)
 
-    def _on_pong(self, session: Session, identity: bytes, pong: Pong) -> None:
+    def _on_pong(self, session: PeerSession, identity: bytes, pong: Pong) -> None:
         if session.ping is not None and session.ping[0] == pong.nonce:
             self.table.measured(identity, (time.perf_counter() - session.ping[1]) * 1e3)
             session.ping = None
 
-    def _probe(self, session: Session) -> None:
+    def _probe(self, session: PeerSession) -> None:
         # The loop's clock may tick in whole milliseconds only.
         session.ping = (os.urandom(8), time.perf_counter())
         self._offer(session, Ping(session.ping[0]))
 
-    def _offer(self, session: Session, message: Ping | Pong) -> None:
+    def _offer(self, session: PeerSession, message: Ping | Pong) -> None:
         try:
             session.send(Priority.CONTROL, message)
         except (QueueFullError, NotConnectedError):
@@ -369,7 +369,7 @@ class Links:
             self._dials.add(task)
             task.add_done_callback(self._dials.discard)
 
-    async def _dial_target(self, target: Target) -> None:
+    async def _dial_target(self, target: DialTarget) -> None:
         try:
             identity = await self.dial(target.address, target.identity)
             self.plan.succeeded(target.address, identity, self.now_s())

@@ -19,7 +19,7 @@ from actors.peer.exchange import Exchange, Handler
 from actors.peer.kademlia.records import sign_record
 from actors.peer.links import Links
 from actors.peer.messages import Announce, Bodies, Data, Fetch, Request, Response
-from actors.peer.session import Session
+from actors.peer.session import PeerSession
 from actors.peer.wire.frames import Priority
 from actors.peer.wire.handshake import LocalIdentity
 
@@ -243,7 +243,7 @@ class Network:
     # -- from the wire
 
     def _route(
-        self, session: Session, priority: Priority, message: Deliverable | Response, size: int
+        self, session: PeerSession, priority: Priority, message: Deliverable | Response, size: int
     ) -> None:
         if session.identity is None:
             return
@@ -256,7 +256,7 @@ class Network:
     def _on_gone(self, identity: bytes) -> None:
         self.exchange.lost(identity)
 
-    async def _deliver(self, priority: Priority, batch: list[tuple[Session, Deliverable]]) -> None:
+    async def _deliver(self, priority: Priority, batch: list[tuple[PeerSession, Deliverable]]) -> None:
         by_channel: dict[str, list[tuple[bytes, bytes]]] = {}
         for session, message in batch:
             identity = session.identity or b""
@@ -273,7 +273,7 @@ class Network:
             else:
                 await handler(entries)
 
-    def _serve(self, session: Session, identity: bytes, priority: Priority, request: Request) -> None:
+    def _serve(self, session: PeerSession, identity: bytes, priority: Priority, request: Request) -> None:
         waiting = session.connection.queue.waiting_bytes(priority)
         member = identity in self.links.members
         if self.exchange.accept(identity, request, member=member, waiting_bytes=waiting):
@@ -281,12 +281,14 @@ class Network:
             return
         self._respond(session, identity, priority, Response(request.id, "busy", b""))
 
-    async def _answer(self, session: Session, identity: bytes, priority: Priority, request: Request) -> None:
+    async def _answer(
+        self, session: PeerSession, identity: bytes, priority: Priority, request: Request
+    ) -> None:
         member = identity in self.links.members
         response = await self.exchange.serve(identity, request, member=member)
         self._respond(session, identity, priority, response)
 
-    def _respond(self, session: Session, identity: bytes, priority: Priority, response: Response) -> None:
+    def _respond(self, session: PeerSession, identity: bytes, priority: Priority, response: Response) -> None:
         """Answer on the session that asked, or on its successor when that one is closing."""
         try:
             if session.connection.closing:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch, FormatError, decode_batch, encode_batch
 from actors.ledger.source import KINDS
 from actors.ledger.verdict import Verdict as Judgement
-from actors.peer.gossip import Verdict
+from actors.peer.gossip import ItemVerdict
 
 OFFER_ROWS_MAX = 4_096
 OFFER_BYTES_MAX = 1 << 20
@@ -83,12 +83,12 @@ def decode_offer(body: bytes) -> tuple[str, Batch]:
     return KINDS[standing], batch
 
 
-def outcome(verdicts: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.bool_]]:
+def outcome(verdicts: NDArray[np.uint8]) -> tuple[ItemVerdict, NDArray[np.bool_]]:
     """(what gossip does with the whole offer, (n,) which rows then travel on by themselves)."""
     new = verdicts == Judgement.OK
     nothing = np.zeros(len(verdicts), dtype=np.bool_)
     if np.isin(verdicts, _CONDEMNED).any():
-        return Verdict.REJECT, new
+        return ItemVerdict.REJECT, new
     if new.any() and (new | (verdicts == Judgement.DUPLICATE)).all():
-        return Verdict.ACCEPT, nothing
-    return Verdict.IGNORE, new
+        return ItemVerdict.ACCEPT, nothing
+    return ItemVerdict.IGNORE, new

@@ -1,4 +1,4 @@
-"""The asyncio side of one TCP connection: socket callbacks in, `Connection` in the middle, owner calls out.
+"""The asyncio side of one TCP connection: socket callbacks in, `WireConnection` between, owner calls out.
 
 A session seals at most `SEAL_AHEAD_BYTES` ahead of what the socket takes, and the kernel takes at most
 `UNSENT_BYTES` ahead of what it sends (else megabytes), because sealed bytes cannot be overtaken; everything
@@ -20,13 +20,13 @@ from actors.peer.greylist import TokenBucket
 from actors.peer.messages import Credit, Hello, WireMessage
 from actors.peer.wire.connection import (
     Authenticated,
-    Connection,
     ConnectionState,
     Ended,
     Event,
     Violated,
+    WireConnection,
 )
-from actors.peer.wire.frames import Message, Priority
+from actors.peer.wire.frames import FramedMessage, Priority
 from actors.peer.wire.queues import CreditDue
 
 SEAL_AHEAD_BYTES = 256 << 10
@@ -39,31 +39,31 @@ HANDSHAKE_READ_BYTES = 512
 class SessionOwner(Protocol):
     """What a session tells the network. All calls come on the event loop's thread."""
 
-    def on_opened(self, session: Session) -> None:
+    def on_opened(self, session: PeerSession) -> None:
         """The socket is open. May abort the session."""
 
-    def on_authenticated(self, session: Session) -> None:
+    def on_authenticated(self, session: PeerSession) -> None:
         """The handshake proved `session.identity`. Raises `ProtocolError` to refuse it."""
 
-    def on_message(self, session: Session, message: Message) -> None:
+    def on_message(self, session: PeerSession, message: FramedMessage) -> None:
         """A message arrived. Raises `ProtocolError` when it is not acceptable."""
 
-    def on_held(self, session: Session, change: int) -> None:
+    def on_held(self, session: PeerSession, change: int) -> None:
         """What is held of the peer's unfinished messages grew by `change` bytes. May abort any session."""
 
-    def on_violation(self, session: Session, error: ProtocolError) -> None:
+    def on_violation(self, session: PeerSession, error: ProtocolError) -> None:
         """The peer broke the protocol; the session is aborted after this call."""
 
-    def on_lost(self, session: Session) -> None:
+    def on_lost(self, session: PeerSession) -> None:
         """The socket is gone. Called once for a session whose socket was open."""
 
 
-class Session(asyncio.BufferedProtocol):
+class PeerSession(asyncio.BufferedProtocol):
     """One connection's socket. `identity` is None until it is proved."""
 
     def __init__(
         self,
-        connection: Connection,
+        connection: WireConnection,
         owner: SessionOwner,
         intervals: PeerIntervals,
         *,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from loguru import logger
 
 from actors.peer.errors import NotConnectedError, RequestError
-from actors.peer.gossip import Delivery, Effects, Gossip, Topic, Verdict
+from actors.peer.gossip import Gossip, GossipEffects, GossipItem, ItemVerdict, Topic
 from actors.peer.messages import Announce, Bodies, Fetch
 from actors.peer.network import Network
 from actors.peer.table import Link
@@ -31,7 +31,7 @@ TOPICS = (
 )
 PRIORITIES = {BLOCKS: Priority.BLOCKS, TRANSACTIONS: Priority.TRANSACTIONS}
 
-Judge = Callable[[list[Delivery]], Awaitable[list[Verdict]]]
+Judge = Callable[[list[GossipItem]], Awaitable[list[ItemVerdict]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Receipt:
     elapsed_ms: float
 
 
-async def _ignore(batch: list[Delivery]) -> list[Verdict]:
-    return [Verdict.IGNORE] * len(batch)
+async def _ignore(batch: list[GossipItem]) -> list[ItemVerdict]:
+    return [ItemVerdict.IGNORE] * len(batch)
 
 
 class Spread:
@@ -128,9 +128,9 @@ class Spread:
         else:
             await judge
 
-    async def _judge(self, batch: list[Delivery], judge: Judge) -> None:
+    async def _judge(self, batch: list[GossipItem], judge: Judge) -> None:
         """Have a batch judged; it is ignored if that fails or takes too long."""
-        verdicts = [Verdict.IGNORE] * len(batch)
+        verdicts = [ItemVerdict.IGNORE] * len(batch)
         try:
             verdicts = await judge(batch)
         except Exception:  # noqa: BLE001 - a judge's bug must not end the task without a word
@@ -141,7 +141,7 @@ class Spread:
                 self._apply_sends(self.core.judged(delivery, verdict))
             self._apply_sends(self.core.flush())
 
-    def _apply_sends(self, effects: Effects) -> None:
+    def _apply_sends(self, effects: GossipEffects) -> None:
         if effects.dropped:
             self._network.dropped["judging_full"] += effects.dropped
         for peer, message in effects.send:

@@ -23,7 +23,7 @@ RATE_WEIGHT = 0.3  # of the latest answer in the mean
 
 
 @dataclass(slots=True)
-class Standing:
+class SourceStanding:
     """One source. `rates`: mean items or bytes a second by what was asked for. height: its latest claim."""
 
     height: int | None = None
@@ -60,7 +60,7 @@ class Standings:
     """Standings by identity."""
 
     def __init__(self) -> None:
-        self._standings: OrderedDict[bytes, Standing] = OrderedDict()
+        self._standings: OrderedDict[bytes, SourceStanding] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._standings)
@@ -74,11 +74,11 @@ class Standings:
         heights = [height for height in said if height is not None]
         return reached(heights, len(heights)) or 0
 
-    def of(self, peer: bytes) -> Standing:
+    def of(self, peer: bytes) -> SourceStanding:
         """The standing of a peer, a new one for a stranger."""
         standing = self._standings.get(peer)
         if standing is None:
-            standing = self._standings[peer] = Standing()
+            standing = self._standings[peer] = SourceStanding()
             if len(self._standings) > SOURCES_MAX:
                 self._standings.popitem(last=False)
         else:

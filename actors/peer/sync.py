@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actors.peer.errors import ProtocolError
-from actors.peer.standing import Standing, Standings
+from actors.peer.standing import SourceStanding, Standings
 
 HEADERS_PER_REQUEST = 256
 HEADERS_AHEAD_MAX = 1_024
@@ -39,11 +39,11 @@ COPIES_MAX = 3
 PEERS_MAX = 256
 HEADERS_PER_S_MIN = 32
 BODY_BYTES_PER_S_MIN = 64 << 10
-"""The least rates; see `Standing.answered`."""
+"""The least rates; see `SourceStanding.answered`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class VerifiedHeader:
     """A verified header. `hash` and `parent_hash` are 32 bytes; `encoded` is what the peer sent; time_ms is
     the block's."""
 
@@ -74,9 +74,9 @@ class BodiesWanted:
 
 HEADERS, BODIES = "headers", "bodies"
 Wanted = HeadersWanted | BodiesWanted
-VerifyHeader = Callable[[Header, bytes], Header]
+VerifyHeader = Callable[[VerifiedHeader, bytes], VerifiedHeader]
 """(parent, encoded) -> the header, its certificate checked. Raises `ProtocolError` when it is not valid."""
-VerifyBody = Callable[[Header, bytes], bool]
+VerifyBody = Callable[[VerifiedHeader, bytes], bool]
 """Whether the body is the one that the header commits to."""
 
 
@@ -85,7 +85,7 @@ class Source:
     """A peer that may be asked. `claim` is the highest block it says or has proved unable to show less."""
 
     claim: int
-    standing: Standing
+    standing: SourceStanding
     member: bool = False
     in_flight: int = 0
     banned: bool = False
@@ -97,7 +97,7 @@ class SyncPlanner:
 
     def __init__(
         self,
-        tip: Header,
+        tip: VerifiedHeader,
         verify_header: VerifyHeader,
         verify_body: VerifyBody,
         standings: Standings | None = None,
@@ -109,7 +109,7 @@ class SyncPlanner:
         self._verify_header = verify_header
         self._verify_body = verify_body
         self._sources: dict[bytes, Source] = {}
-        self._headers: dict[int, Header] = {}
+        self._headers: dict[int, VerifiedHeader] = {}
         self._bodies: dict[int, tuple[bytes, bytes]] = {}
         self._open: dict[Wanted, float] = {}
         self._assigned: Counter[int] = Counter()
@@ -136,7 +136,7 @@ class SyncPlanner:
         self._sources.pop(peer, None)
 
     @property
-    def delivered(self) -> Header:
+    def delivered(self) -> VerifiedHeader:
         """The last block that `take_blocks` gave, or the tip it began from."""
         return self._delivered
 
@@ -286,7 +286,7 @@ class SyncPlanner:
         if self._close(wanted, now_s) is not None:
             self._standings.of(wanted.peer).failed(now_s)
 
-    def take_blocks(self) -> list[tuple[Header, bytes]]:
+    def take_blocks(self) -> list[tuple[VerifiedHeader, bytes]]:
         """Verified blocks that follow the last one taken, in order; each is given once."""
         blocks = []
         while (entry := self._bodies.pop(self._delivered.height + 1, None)) is not None:

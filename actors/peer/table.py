@@ -48,7 +48,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class LinkDecision:
     """Whether a new link may stay, whom it displaces, and why not."""
 
     admitted: bool
@@ -86,7 +86,7 @@ def _crowd(observers: list[Link], new: Link) -> list[Link]:
     return crowd if len(crowd) >= 2 + len(by_subnet.get(subnet(new.host), ())) else []
 
 
-class ConnectionTable:
+class LinkTable:
     """Established links by identity, within the limits."""
 
     def __init__(self, local_identity: bytes, limits: PeerLimits, intervals: PeerIntervals) -> None:
@@ -109,28 +109,28 @@ class ConnectionTable:
         """All links, oldest first."""
         return list(self._links.values())
 
-    def admit(self, new: Link) -> Admission:
+    def admit(self, new: Link) -> LinkDecision:
         """Enter a link. At `connections_max` a member displaces the observer silent longest, and an observer
         one that dialled in from the subnet that holds most places, if that is two more than the newcomer's.
         """
         old = self._links.get(new.identity)
         if old is not None:
             if not keeps_new(self._local_identity, old, new):
-                return Admission(False, reason="duplicate")
+                return LinkDecision(False, reason="duplicate")
             del self._links[new.identity]
             self._links[new.identity] = new
-            return Admission(True, displaced=new.identity)
+            return LinkDecision(True, displaced=new.identity)
         displaced = None
         if len(self._links) >= self._limits.connections_max:
             observers = [link for link in self._links.values() if not link.member]
             if not new.member:
                 observers = _crowd(observers, new)
             if not observers:
-                return Admission(False, reason="connections_max")
+                return LinkDecision(False, reason="connections_max")
             displaced = min(observers, key=lambda link: link.seen_s).identity
             del self._links[displaced]
         self._links[new.identity] = new
-        return Admission(True, displaced=displaced)
+        return LinkDecision(True, displaced=displaced)
 
     def remove(self, identity: bytes) -> Link | None:
         """Forget a link; returns it."""

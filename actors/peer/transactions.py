@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.rows import Batch, FormatError, concatenate
 from actors.ledger.source import kind_of, relayed_source
-from actors.peer.gossip import Delivery, Verdict
+from actors.peer.gossip import GossipItem, ItemVerdict
 from actors.peer.offers import (
     UnknownVersionError,
     decode_offer,
@@ -51,19 +51,19 @@ class Transactions:
             self.counters["rows_offered"] += len(batch)
             self._publish(list(encode_offers(batch, kinds, self._now_ms())), but)
 
-    async def judge(self, items: list[Delivery]) -> list[Verdict]:
+    async def judge(self, items: list[GossipItem]) -> list[ItemVerdict]:
         """What gossip shall do with each item; rows that are new here are in the mempool then."""
         return list(await asyncio.gather(*(self._judge(item) for item in items)))
 
-    async def _judge(self, item: Delivery) -> Verdict:
+    async def _judge(self, item: GossipItem) -> ItemVerdict:
         try:
             standing, batch = decode_offer(item.body)
         except UnknownVersionError:
             self.counters["offers_of_later_version"] += 1
-            return Verdict.IGNORE
+            return ItemVerdict.IGNORE
         except FormatError:
             self.counters["offers_malformed"] += 1
-            return Verdict.REJECT
+            return ItemVerdict.REJECT
         source = relayed_source(item.peer, item.peer in self._members, standing)
         verdicts = await self._through_lane(source, batch)
         verdict, onward = outcome(verdicts)

@@ -21,7 +21,7 @@ from actors.peer.config import PeerConfig
 from actors.peer.discovery import Discovery
 from actors.peer.errors import NotConnectedError, RequestError
 from actors.peer.faults import read_faults
-from actors.peer.gossip import Delivery, Verdict
+from actors.peer.gossip import GossipItem, ItemVerdict
 from actors.peer.kademlia.records import EndpointRecord
 from actors.peer.network import Network
 from actors.peer.spread import Spread
@@ -273,9 +273,9 @@ class Peer:
         async def on_request(identity: bytes, body: bytes) -> bytes:
             return bytes(await call(identity, body))
 
-        async def on_items(items: list[Delivery]) -> list[Verdict]:
+        async def on_items(items: list[GossipItem]) -> list[ItemVerdict]:
             verdicts = await call([(item.peer, item.body) for item in items])
-            return [Verdict(verdict) for verdict in verdicts]
+            return [ItemVerdict(verdict) for verdict in verdicts]
 
         network = self._running()
         if kind == "listen":

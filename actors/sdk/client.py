@@ -43,12 +43,12 @@ from actors.sdk.inclusion_proof import InclusionProof, ProofError, verify_proof
 from actors.sdk.light_client import verify
 from actors.sdk.proxies import ProxyError, http_options
 from actors.sdk.requests import (
+    ApiRequest,
     BatchReceipt,
     Consistency,
     Found,
     Height,
-    Refusal,
-    Request,
+    RefusedRow,
     WaitLevel,
     bearer,
     transaction_json,
@@ -67,7 +67,7 @@ __all__ = [
     "InclusionProof",
     "ProofError",
     "ProxyError",
-    "Refusal",
+    "RefusedRow",
     "UnavailableApiError",
     "WaitLevel",
     "transaction_json",
@@ -93,7 +93,7 @@ def _proven_account(genesis: Genesis, key: bytes, document: dict[str, Any]) -> d
 class _Attempts:
     """The attempts of one request: after each that failed, how long to wait before the next."""
 
-    def __init__(self, endpoints: Endpoints, request: Request[Any]) -> None:
+    def __init__(self, endpoints: Endpoints, request: ApiRequest[Any]) -> None:
         self._endpoints, self._request = endpoints, request
         self._failures, self._began, self._cut_off = 0, time.monotonic(), False
 
@@ -131,7 +131,7 @@ class _Base:
         """`pinned` where the caller said which network this is, `node` where the node's word has to do."""
         return "node" if self._pin.digest is None else "pinned"
 
-    def _value(self, request: Request[Answer], response: httpx.Response) -> Answer | None:
+    def _value(self, request: ApiRequest[Answer], response: httpx.Response) -> Answer | None:
         value = request.value(response, self._network)
         if self._network is None:
             self._network = check_mark(response, None)
@@ -275,10 +275,10 @@ class Client(_Base):
         self._pin.check()
         return self.genesis()
 
-    def _known(self, request: Request[Answer]) -> Answer:
+    def _known(self, request: ApiRequest[Answer]) -> Answer:
         return cast(Answer, self._send(request))
 
-    def _send(self, request: Request[Answer]) -> Answer | None:
+    def _send(self, request: ApiRequest[Answer]) -> Answer | None:
         import httpx
 
         attempts = _Attempts(self._endpoints, request)
@@ -424,10 +424,10 @@ class AsyncClient(_Base):
         self._pin.check()
         return await self.genesis()
 
-    async def _known(self, request: Request[Answer]) -> Answer:
+    async def _known(self, request: ApiRequest[Answer]) -> Answer:
         return cast(Answer, await self._send(request))
 
-    async def _send(self, request: Request[Answer]) -> Answer | None:
+    async def _send(self, request: ApiRequest[Answer]) -> Answer | None:
         import httpx
 
         attempts = _Attempts(self._endpoints, request)

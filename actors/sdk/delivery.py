@@ -33,7 +33,7 @@ _PASSING = frozenset({"UNAVAILABLE", "POOL_FULL", "SENDER_LIMIT"})
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """status: accepted, durable, committed, refused or unknown. height: of its block, if it is committed."""
 
     id: bytes
@@ -50,7 +50,7 @@ class _Delivery:
         self._unsure = False
         self.detail = "no gateway answered"
 
-    def attempt(self) -> Outcome | None:
+    def attempt(self) -> DeliveryOutcome | None:
         """Offer it once, and look for it if that leaves a doubt; None while its fate is unknown."""
         try:
             answer = self._client.submit_one(self._batch, self._wait)
@@ -63,13 +63,17 @@ class _Delivery:
             self.detail = str(error)
             return self._met(error)
         else:
-            return self._proven() if answer["status"] == "committed" else Outcome(self._id, answer["status"])
+            return (
+                self._proven()
+                if answer["status"] == "committed"
+                else DeliveryOutcome(self._id, answer["status"])
+            )
         return self._looked_up() if self._unsure else None
 
-    def _met(self, error: ApiError) -> Outcome | None:
+    def _met(self, error: ApiError) -> DeliveryOutcome | None:
         """What a gateway's own refusal, or failure, makes of it."""
         if error.verdict == "DUPLICATE" and self._wait == "accepted":
-            return Outcome(self._id, "accepted")
+            return DeliveryOutcome(self._id, "accepted")
         if error.status >= 500 or error.verdict in _KEPT:
             self._unsure = True
         elif error.verdict not in _PASSING:
@@ -78,14 +82,14 @@ class _Delivery:
             return found or (self._refused(error) if never else None)
         return self._looked_up() if self._unsure else None
 
-    def unknown(self) -> Outcome:
+    def unknown(self) -> DeliveryOutcome:
         """What there is to say when time is over."""
-        return Outcome(self._id, "unknown", detail=self.detail)
+        return DeliveryOutcome(self._id, "unknown", detail=self.detail)
 
-    def _refused(self, error: ApiError) -> Outcome:
-        return Outcome(self._id, "refused", None, error.verdict or "", str(error))
+    def _refused(self, error: ApiError) -> DeliveryOutcome:
+        return DeliveryOutcome(self._id, "refused", None, error.verdict or "", str(error))
 
-    def _proven(self) -> Outcome | None:
+    def _proven(self) -> DeliveryOutcome | None:
         """Committed as the proof says. A node that is behind the one that answered may not have it yet."""
         try:
             genesis = self._client.genesis()
@@ -93,9 +97,9 @@ class _Delivery:
         except (ApiError, ProofError) as error:
             self._unsure, self.detail = True, str(error)
             return None
-        return Outcome(self._id, "committed", header.height)
+        return DeliveryOutcome(self._id, "committed", header.height)
 
-    def _looked_up(self) -> Outcome | None:
+    def _looked_up(self) -> DeliveryOutcome | None:
         """Its fate by its id."""
         row = self._batch.rows[0]
         try:
@@ -108,10 +112,10 @@ class _Delivery:
             return self._proven()
         if account["nonce"] > int(row["nonce"]) and found.height >= account["height"]:
             detail = "another transaction of the sender has its nonce"
-            return Outcome(self._id, "refused", None, "NONCE_REUSED", detail)
+            return DeliveryOutcome(self._id, "refused", None, "NONCE_REUSED", detail)
         if found.height >= int(row["expiry_height"]):
             detail = f"no block up to {found.height} holds it, and it may not be in a later one"
-            return Outcome(self._id, "refused", None, "EXPIRED", detail)
+            return DeliveryOutcome(self._id, "refused", None, "EXPIRED", detail)
         return None
 
 
@@ -122,7 +126,7 @@ def deliver(
     within_s: float = 30.0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Outcome:
+) -> DeliveryOutcome:
     """Offer a batch of one row until its fate is known, or `within_s` is over, by the rules above."""
     delivery, until, pause_s = _Delivery(client, batch, wait), clock() + within_s, PAUSE_FIRST_S
     while (outcome := delivery.attempt()) is None:

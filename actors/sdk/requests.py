@@ -38,7 +38,7 @@ _MISSHAPEN = (FormatError, ProofError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedRow:
     """A row of a batch that was not taken."""
 
     index: int
@@ -57,7 +57,7 @@ class BatchReceipt:
 
     ids: list[bytes]
     accepted: int
-    rejected: list[Refusal]
+    rejected: list[RefusedRow]
     height: int | None
     pending: frozenset[int] = frozenset()
 
@@ -71,7 +71,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Request(Generic[Answer]):
+class ApiRequest(Generic[Answer]):
     """One request. `read` turns a good answer of one of `media` into its value; 404 may mean None instead of
     an error, or be an answer that `read` knows."""
 
@@ -114,44 +114,44 @@ def bearer(api_key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def status() -> Request[dict[str, Any]]:
+def status() -> ApiRequest[dict[str, Any]]:
     """Network, head, limits, figures of the node."""
-    return Request("GET", "/v1/status", read_object)
+    return ApiRequest("GET", "/v1/status", read_object)
 
 
-def actors() -> Request[dict[str, Any]]:
+def actors() -> ApiRequest[dict[str, Any]]:
     """Health of each actor by its name, under `actors`."""
-    return Request("GET", "/v1/actors", read_object)
+    return ApiRequest("GET", "/v1/actors", read_object)
 
 
-def members() -> Request[dict[str, Any]]:
+def members() -> ApiRequest[dict[str, Any]]:
     """Members of the network, and what each is now."""
-    return Request("GET", "/v1/members", read_object)
+    return ApiRequest("GET", "/v1/members", read_object)
 
 
-def change_member(action: str, member: str, accept_risk: bool = False) -> Request[dict[str, Any]]:
+def change_member(action: str, member: str, accept_risk: bool = False) -> ApiRequest[dict[str, Any]]:
     """Begin a change of membership, at the leader."""
     wanted: dict[str, Any] = {"action": action, "member": member}
     if accept_risk:
         wanted["accept_risk"] = True
-    return Request("POST", "/v1/members", read_object, {"json": wanted})
+    return ApiRequest("POST", "/v1/members", read_object, {"json": wanted})
 
 
-def scale(validators: int) -> Request[dict[str, Any]]:
+def scale(validators: int) -> ApiRequest[dict[str, Any]]:
     """Have so many Validators; answers when they are there."""
-    return Request("POST", "/v1/validators", read_object, {"json": {"validators": validators}})
+    return ApiRequest("POST", "/v1/validators", read_object, {"json": {"validators": validators}})
 
 
-def ready() -> Request[bool]:
+def ready() -> ApiRequest[bool]:
     """Whether all parts of the node answer."""
 
     def read(response: httpx.Response) -> bool:
         return read_object(response)["ready"] is True
 
-    return Request("GET", "/v1/ready", read)
+    return ApiRequest("GET", "/v1/ready", read)
 
 
-def genesis(digest: bytes | None) -> Request[Genesis]:
+def genesis(digest: bytes | None) -> ApiRequest[Genesis]:
     """The genesis that the node serves, with the hash that is asked for, or None for any."""
 
     def read(response: httpx.Response) -> Genesis:
@@ -161,10 +161,10 @@ def genesis(digest: bytes | None) -> Request[Genesis]:
             raise FormatError("genesis", document.hash().hex(), "the one that is pinned")
         return document
 
-    return Request("GET", "/v1/genesis", read)
+    return ApiRequest("GET", "/v1/genesis", read)
 
 
-def account(key: bytes, height: Height, consistency: Consistency) -> Request[dict[str, Any]]:
+def account(key: bytes, height: Height, consistency: Consistency) -> ApiRequest[dict[str, Any]]:
     """key, nonce, balance, height."""
 
     def read(response: httpx.Response) -> dict[str, Any]:
@@ -176,19 +176,19 @@ def account(key: bytes, height: Height, consistency: Consistency) -> Request[dic
         return answer
 
     options = {"params": {"height": height, "consistency": consistency}}
-    return Request("GET", f"/v1/accounts/{key.hex()}", read, options)
+    return ApiRequest("GET", f"/v1/accounts/{key.hex()}", read, options)
 
 
 def _is_u64(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 64
 
 
-def pending(key: bytes) -> Request[dict[str, Any]]:
+def pending(key: bytes) -> ApiRequest[dict[str, Any]]:
     """Pending transactions of an account at the node that answers."""
-    return Request("GET", f"/v1/accounts/{key.hex()}/pending", read_object)
+    return ApiRequest("GET", f"/v1/accounts/{key.hex()}/pending", read_object)
 
 
-def submit(batch: Batch, wait: WaitLevel) -> Request[BatchReceipt]:
+def submit(batch: Batch, wait: WaitLevel) -> ApiRequest[BatchReceipt]:
     """A batch in the binary form."""
 
     ids = [tx_id.tobytes() for tx_id in batch.ids()]
@@ -205,13 +205,13 @@ def submit(batch: Batch, wait: WaitLevel) -> Request[BatchReceipt]:
         "content": encode_batch(batch),
         "headers": {"Content-Type": BINARY},
     }
-    return Request("POST", "/v1/transactions/batch", read, options)
+    return ApiRequest("POST", "/v1/transactions/batch", read, options)
 
 
 def batch_receipt(ids: list[bytes], answer: dict[str, Any], rejected: Any, pending: Any = ()) -> BatchReceipt:
     """The outcome of a batch whose every row is refused, pending or through. Raises FormatError, KeyError or
     TypeError for an answer that does not account for each."""
-    refusals = [Refusal(*(row[name] for name in _REFUSAL_FIELDS)) for row in rejected]
+    refusals = [RefusedRow(*(row[name] for name in _REFUSAL_FIELDS)) for row in rejected]
     refused, waiting = {refusal.index for refusal in refusals}, frozenset(pending)
     accepted, height, rows = answer["accepted"], answer["height"], len(ids)
     places = [*refused, *waiting]
@@ -238,7 +238,7 @@ def pending_receipt(batch: Batch, error: CommitTimeoutError) -> BatchReceipt:
     return receipt
 
 
-def submit_one(batch: Batch, wait: WaitLevel) -> Request[dict[str, Any]]:
+def submit_one(batch: Batch, wait: WaitLevel) -> ApiRequest[dict[str, Any]]:
     """A batch of one row as JSON."""
     tx_id = batch.ids()[0].tobytes().hex()
 
@@ -252,16 +252,16 @@ def submit_one(batch: Batch, wait: WaitLevel) -> Request[dict[str, Any]]:
         return answer
 
     options = {"params": {"wait": wait}, "json": transaction_json(batch)}
-    return Request("POST", "/v1/transactions", read, options)
+    return ApiRequest("POST", "/v1/transactions", read, options)
 
 
-def transaction(tx_id: bytes) -> Request[dict[str, Any]]:
+def transaction(tx_id: bytes) -> ApiRequest[dict[str, Any]]:
     """A committed transaction with its receipt."""
 
     def read(response: httpx.Response) -> dict[str, Any]:
         return _record(tx_id, read_object(response))
 
-    return Request("GET", f"/v1/transactions/{tx_id.hex()}", read, none_if_missing=True)
+    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}", read, none_if_missing=True)
 
 
 def _record(tx_id: bytes, answer: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _record(tx_id: bytes, answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def find(tx_id: bytes) -> Request[Found]:
+def find(tx_id: bytes) -> ApiRequest[Found]:
     """A committed transaction, or up to which height there is none."""
 
     def read(response: httpx.Response) -> Found:
@@ -281,12 +281,12 @@ def find(tx_id: bytes) -> Request[Found]:
             raise error_of(response)
         return Found(None, int(answer["height"]))
 
-    return Request("GET", f"/v1/transactions/{tx_id.hex()}", read, reads_missing=True)
+    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}", read, reads_missing=True)
 
 
-def proof(tx_id: bytes) -> Request[InclusionProof]:
+def proof(tx_id: bytes) -> ApiRequest[InclusionProof]:
     """The inclusion proof as the node gives it, unverified."""
-    return Request("GET", f"/v1/transactions/{tx_id.hex()}/proof", _read_proof, none_if_missing=True)
+    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", _read_proof, none_if_missing=True)
 
 
 def _read_proof(response: httpx.Response) -> InclusionProof:
@@ -303,31 +303,31 @@ def _read_proof(response: httpx.Response) -> InclusionProof:
     )
 
 
-def state_proof(key: bytes, height: Height) -> Request[dict[str, Any]]:
+def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:
     """The state proof as the node gives it, unverified: what `light_client.verify` reads, as a document."""
-    return Request("GET", f"/v1/accounts/{key.hex()}/proof", read_object, {"params": {"height": height}})
+    return ApiRequest("GET", f"/v1/accounts/{key.hex()}/proof", read_object, {"params": {"height": height}})
 
 
-def sealed_header(height: Height) -> Request[bytes]:
+def sealed_header(height: Height) -> ApiRequest[bytes]:
     """Bytes of a header, its signature and its certificate."""
     path = f"/v1/blocks/{height}/header"
-    return Request("GET", path, lambda response: response.content, none_if_missing=True, media=BINARY)
+    return ApiRequest("GET", path, lambda response: response.content, none_if_missing=True, media=BINARY)
 
 
-def block(height: Height, offset: int, limit: int) -> Request[dict[str, Any]]:
+def block(height: Height, offset: int, limit: int) -> ApiRequest[dict[str, Any]]:
     """A block's header and a page of its transactions."""
     options = {"params": {"offset": offset, "limit": limit}}
-    return Request("GET", f"/v1/blocks/{height}", read_object, options, none_if_missing=True)
+    return ApiRequest("GET", f"/v1/blocks/{height}", read_object, options, none_if_missing=True)
 
 
-def raw_block(height: Height, trusted: Genesis) -> Request[Block]:
+def raw_block(height: Height, trusted: Genesis) -> ApiRequest[Block]:
     """A block, decoded from its bytes within the genesis' bounds."""
 
     def read(response: httpx.Response) -> Block:
         bounds = trusted.block_transactions_max, trusted.block_payload_bytes_max
         return decode_block(response.content, *bounds)
 
-    return Request("GET", f"/v1/blocks/{height}/raw", read, none_if_missing=True, media=BINARY)
+    return ApiRequest("GET", f"/v1/blocks/{height}/raw", read, none_if_missing=True, media=BINARY)
 
 
 def transaction_json(batch: Batch) -> dict[str, Any]:

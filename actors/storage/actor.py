@@ -29,7 +29,7 @@ from actors.kernels import select
 from actors.kernels.interface import Choice
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
-from actors.local_socket import Desk
+from actors.local_socket import LocalRpcServer
 from actors.settings import StorageSettings
 from actors.shell import (
     ActorContext,
@@ -115,7 +115,7 @@ class Storage(Shell):
         for thread in self._threads:
             thread.start()
         self._housekeeping.set()
-        self._desks = [Desk(self._writer.answer, title) for title in ("state desk", "disk desk")]
+        self._desks = [LocalRpcServer(self._writer.answer, title) for title in ("state desk", "disk desk")]
         freeze_long_lived()
         self.log.info(
             "height {} recovered in {:.2f} s, {} accounts, kernels {} {}",

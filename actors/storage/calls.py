@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.delta import Delta
 from actors.ledger.rows import ROW_DTYPE, FormatError
-from actors.local_socket import Line, call, decoder
+from actors.local_socket import LocalConnection, call, decoder
 from actors.storage import errors
 from actors.storage.errors import StorageError
 from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, StorageFace, Written
@@ -98,13 +98,13 @@ def error_of(answer: Failed) -> Exception:
     return _KINDS.get(answer.error, UnexpectedError)(*answer.parts)
 
 
-class _Counter:
+class _RpcClient:
     """The way to one of Storage's desks, and the calls under way to it."""
 
     def __init__(self, find: Callable[[], Awaitable[str]]) -> None:
         """find() tells the name of the desk."""
         self._find = find
-        self._line: Line | None = None
+        self._line: LocalConnection | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._asked = 0
 
@@ -125,7 +125,7 @@ class _Counter:
                     self._end(line)
             await asyncio.sleep(pause_s)
 
-    def _end(self, line: Line) -> None:
+    def _end(self, line: LocalConnection) -> None:
         self._line = None
         line.close()
         waiting, self._waiting = self._waiting, {}
@@ -158,7 +158,7 @@ class StorageCalls:
     def __init__(self, storage: StorageFace, unreachable: tuple[type[Exception], ...]) -> None:
         """unreachable: what calls through it raise while it is away."""
         self._storage, self._unreachable = storage, unreachable
-        self._state, self._disk = (_Counter(partial(self._find, place)) for place in range(2))
+        self._state, self._disk = (_RpcClient(partial(self._find, place)) for place in range(2))
 
     async def keep(self) -> None:
         """Have lines to Storage, and others when they end, until cancelled."""

@@ -32,17 +32,16 @@ from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError
 from actors.ledger.signing import SIGNATURE_BYTES
-from actors.storage.disk import HEAD_KEY, Disk
-from actors.storage.disk import Batch as DiskBatch
+from actors.storage.disk import HEAD_KEY, Disk, DiskBatch
 from actors.storage.errors import ConflictError, HeaderError, HeightError, StaleEpochError
 from actors.storage.formats import Head, decode_delta, height_key
 from actors.storage.history import Retention
 from actors.storage.interface import Commit, Execute, LogRecord, Persist, Written
-from actors.storage.places import Places
 from actors.storage.preparing import Entries, Preparer
 from actors.storage.raft_log import RaftLog
 from actors.storage.recovery import base_of, head_root, head_time_ms, recover
 from actors.storage.state import ExecutedBlock, Execution
+from actors.storage.transaction_index import TransactionIndex
 from actors.storage.tx_index import Run
 
 PERSIST_STAGES = ("encode", "write")
@@ -81,7 +80,7 @@ class Chain:
         self.disk, self.genesis, self.hash_rows, self.sync = disk, genesis, hash_rows, sync
         recovered = recover(disk, genesis, read_allocation, seed, hash_rows, retention)
         self.state, self.head, self.checkpointer = recovered
-        self.places = Places(disk, self.head.height)
+        self.places = TransactionIndex(disk, self.head.height)
         self.raft_log = RaftLog(disk)
         self.head_state_root = head_root(disk, genesis, self.head)
         self.head_time_ms = head_time_ms(disk, genesis, self.head)

@@ -36,7 +36,7 @@ from actors.storage.errors import (
     WrongNetworkError,
 )
 from actors.storage.formats import SCHEMA_VERSION, decode_head, decode_network, encode_network, seal, unseal
-from actors.storage.journal import BrokenRecord, Mark, broken_records, cut_tail, view_without_tail
+from actors.storage.wal_check import BrokenRecord, Mark, broken_records, cut_tail, view_without_tail
 
 FAMILIES = (
     "meta", "headers", "blocks", "certificates", "receipts", "deltas", "accounts", "tx_index", "raft",
@@ -55,7 +55,7 @@ BLOB_GC_AGE, _BLOB_GC_AGE = 0.25, "blob_garbage_collection_age_cutoff"
 Item = TypeVar("Item")
 
 
-class Batch:
+class DiskBatch:
     """Puts and deletes that become visible and durable together."""
 
     def __init__(self, disk: Disk) -> None:
@@ -177,9 +177,9 @@ class Disk:
         """RocksDB's handle of a column family."""
         return self._handles[family]
 
-    def batch(self) -> Batch:
+    def batch(self) -> DiskBatch:
         """A new, empty batch."""
-        return Batch(self)
+        return DiskBatch(self)
 
     def write(self, batch: WriteBatch, sync: bool) -> None:
         """Apply a raw batch. Raises DiskFullError, with nothing written, where it would eat the reserve.

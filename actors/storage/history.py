@@ -35,7 +35,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class UndoLogs:
     """The logs of a block that was committed before this process began."""
 
     undo: AccountUndo
@@ -96,7 +96,7 @@ class History:
         self._committed += 1
         self.oldest = self._committed - len(self._undos)
 
-    def remember(self, found: list[Remembered], newest: int) -> int:
+    def remember(self, found: list[UndoLogs], newest: int) -> int:
         """Put the logs of the blocks up to `newest` before those that are held; how many were put.
 
         0 when the oldest height is no longer `newest`: commits have overtaken. Under the state's lock.

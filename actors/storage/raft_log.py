@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 
-from actors.storage.disk import Batch, Disk
+from actors.storage.disk import Disk, DiskBatch
 from actors.storage.disk_identity import IDENTITY_BYTES
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.interface import LogRecord, StoredLog
@@ -79,7 +79,7 @@ class RaftLog:
         batch.put(FAMILY, _DISK, value)
         batch.write(sync=True)
 
-    def put(self, batch: Batch, record: LogRecord) -> None:
+    def put(self, batch: DiskBatch, record: LogRecord) -> None:
         """Add a record to a write batch. Raises HeightError for entries that leave a gap."""
         if record.snapshot:
             batch.delete_range(FAMILY, _ENTRY, _AFTER_ALL_ENTRIES)
@@ -100,7 +100,7 @@ class RaftLog:
             batch.put(FAMILY, _entry_key(index), entry)
         self._last_index = record.first_index + len(record.entries) - 1
 
-    def compact(self, batch: Batch, record: LogRecord) -> None:
+    def compact(self, batch: DiskBatch, record: LogRecord) -> None:
         """Let the record's snapshot stand for the log, and drop the entries up to its base."""
         batch.put(FAMILY, _SNAPSHOT, record.snapshot)
         batch.put(FAMILY, _BASE, _INDEX.pack(record.base_index), record.base)

@@ -26,7 +26,7 @@ from actors.storage.accounts import encode_values
 from actors.storage.disk import Disk
 from actors.storage.errors import CorruptionError
 from actors.storage.formats import height_key
-from actors.storage.history import Remembered, Retention
+from actors.storage.history import Retention, UndoLogs
 from actors.storage.state import State, build_tree
 from actors.storage.transition import AccountUndo
 
@@ -76,14 +76,14 @@ def remember(disk: Disk, state: State, hash_rows: Hasher, root_of: RootOf, stop:
         nonces[undo.slots], balances[undo.slots] = undo.values[:, 0], undo.values[:, 1]
         count = undo.count
     tree = build_tree(keys[:count], nonces[:count], balances[:count], hash_rows)
-    height, found = newest - len(undos), list[Remembered]()
+    height, found = newest - len(undos), list[UndoLogs]()
     _require_root(height, tree.root, root_of)
     for undo, (after, new_nonces, new_balances) in zip(reversed(undos), reversed(made), strict=True):
         if stop():
             return 0
         values = encode_values(new_nonces, new_balances)
         found.append(
-            Remembered(undo, tree.update(undo.slots, values, keys[undo.count : after], new_balances != 0))
+            UndoLogs(undo, tree.update(undo.slots, values, keys[undo.count : after], new_balances != 0))
         )
         height += 1
         _require_root(height, tree.root, root_of)

@@ -20,7 +20,7 @@ from actors.ledger.genesis import Genesis, exact_sum
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import FormatError
 from actors.storage.accounts import without_empty
-from actors.storage.disk import HEAD_KEY, Batch, Disk
+from actors.storage.disk import HEAD_KEY, Disk, DiskBatch
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import (
     Base,
@@ -222,7 +222,7 @@ def _chunks_in_order(
         if body is None:
             raise FormatError(f"chunk {number}", "nothing", entry.hash.hex())
         columns = open_chunk(manifest, number, body, hash_rows)
-        batch: Batch = disk.batch()
+        batch: DiskBatch = disk.batch()
         batch.put(_FAMILY, _CHUNK + entry.hash, body)
         batch.write(sync=False)
         yield columns

@@ -43,7 +43,7 @@ Columns = tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChunkEntry:
     """One chunk: accounts in it, SHA-256 of its bytes, root of its subtree (EMPTY without accounts)."""
 
     accounts: int
@@ -62,7 +62,7 @@ class Manifest:
     genesis_hash: bytes
     block_hash: bytes
     state_root: bytes
-    entries: tuple[Entry, ...]
+    entries: tuple[ChunkEntry, ...]
 
     def encode(self) -> bytes:
         """Bytes as in the module's text."""
@@ -92,7 +92,7 @@ def decode_manifest(data: bytes) -> Manifest:
         raise FormatError("manifest", f"{len(data)} bytes", f"{expected} bytes for depth {depth}")
     table = np.frombuffer(data, dtype=_ENTRY, offset=_MANIFEST.size)
     entries = tuple(
-        Entry(int(row["accounts"]), row["hash"].tobytes(), row["root"].tobytes()) for row in table
+        ChunkEntry(int(row["accounts"]), row["hash"].tobytes(), row["root"].tobytes()) for row in table
     )
     total = sum(entry.accounts for entry in entries)
     if total != accounts or depth != depth_for(accounts):
@@ -110,7 +110,7 @@ def depth_for(accounts: int) -> int:
     return min(DEPTH_MAX, max(0, (accounts - 1) // CHUNK_ACCOUNTS).bit_length())
 
 
-def fold(entries: tuple[Entry, ...]) -> bytes:
+def fold(entries: tuple[ChunkEntry, ...]) -> bytes:
     """The state root of subtrees in order of path: a subtree of one leaf is that leaf."""
     level = [(entry.accounts, entry.root) for entry in entries]
     while len(level) > 1:
@@ -134,14 +134,16 @@ def cut(paths: NDArray[np.uint8], depth: int) -> list[NDArray[np.int64]]:
     return np.split(order, np.searchsorted(first, borders))
 
 
-def chunks_of(columns: Columns, paths: NDArray[np.uint8], hash_rows: Hasher) -> Iterator[tuple[Entry, bytes]]:
+def chunks_of(
+    columns: Columns, paths: NDArray[np.uint8], hash_rows: Hasher
+) -> Iterator[tuple[ChunkEntry, bytes]]:
     """Entries and bytes of all chunks of a state, in order. paths: (n, 32) SHA-256 of the keys."""
     keys, nonces, balances = columns
     depth = depth_for(len(keys))
     for rows in cut(paths, depth):
         body = encode_page(keys[rows], nonces[rows], balances[rows])
         root = subtree_root(paths[rows], encode_values(nonces[rows], balances[rows]), depth, hash_rows)
-        yield Entry(len(rows), sha256(body), root), body
+        yield ChunkEntry(len(rows), sha256(body), root), body
 
 
 def subtree_root(paths: NDArray[np.uint8], values: NDArray[np.uint8], depth: int, hash_rows: Hasher) -> bytes:

@@ -32,7 +32,7 @@ from actors.ledger.prices import Prices
 from actors.ledger.rows import LEAF_PREFIX, Batch
 from actors.storage.accounts import Accounts, Columns, encode_values
 from actors.storage.errors import HeightError, SpeculationLimitError
-from actors.storage.history import History, Remembered, Retention
+from actors.storage.history import History, Retention, UndoLogs
 from actors.storage.transition import AccountUndo, Applied, Conflicts, apply_batch, undo_batch
 from actors.storage.tree import StateTree, TreeUndo
 
@@ -247,7 +247,7 @@ class State:
                 balances[undo.slots[:there]] = undo.values[:there, 1]
         return (keys, nonces, balances), paths[:count]
 
-    def remember(self, found: list[Remembered], newest: int) -> int:
+    def remember(self, found: list[UndoLogs], newest: int) -> int:
         """Make heights before `newest` provable; how many. See `History.remember`."""
         with self.lock:
             return self.history.remember(found, newest)

@@ -29,7 +29,7 @@ from actors.settings import ValidatorSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived, kernel_cache_dir
 from actors.validator.chunking import ChunkSizer
 from actors.validator.chunks import Chunk, ChunkQueue
-from actors.validator.remembered import Remembered
+from actors.validator.verified_cache import VerifiedCache
 from actors.validator.work import verify_rows
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
@@ -54,7 +54,7 @@ class Validator(Shell):
         self._kernels: Kernels = select(settings.kernels, kernel_cache_dir(), alarm=self.log.critical)
         if self._kernels.reason:
             self.log.info("kernels {}: {}", self._kernels.name, self._kernels.reason)
-        self._remembered = Remembered(secrets.randbits(128))
+        self._remembered = VerifiedCache(secrets.randbits(128))
         self._rows = self._recalled = 0
         self._verify_us = self._busy_us = 0
         freeze_long_lived()

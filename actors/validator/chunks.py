@@ -8,8 +8,8 @@ Rules
   after him.
 - A chunk that failed ATTEMPTS_MAX times is its owner's to do.
 
-What is overdue is learned: see `Patience`. The queue has no bound of its own: it holds what the pool's
-callers have taken in, and they are bounded.
+What is overdue is learned: see `RetransmissionTimer`. The queue has no bound of its own: it holds what the
+pool's callers have taken in, and they are bounded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ATTEMPTS_MAX = 2
 FIRST_LIMIT_S = 1.0
 
 
-class Patience:
+class RetransmissionTimer:
     """How long to wait for an answer: the mean of earlier waits and four deviations, at least `floor_s`.
 
     This is the timer of RFC 6298, with its weights.
@@ -72,7 +72,7 @@ class ChunkQueue:
 
     def __init__(self, overdue_s: float, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._patience = Patience(overdue_s)
+        self._patience = RetransmissionTimer(overdue_s)
         self._first: deque[Chunk] = deque()
         self._waiting: FairQueue[Chunk] = FairQueue()
         self._held: dict[Chunk, None] = {}

@@ -16,20 +16,20 @@ from actors.ledger.block import Block, Header, decode_block, sign_proposal
 from actors.ledger.merkle import root
 from actors.ledger.rows import FormatError
 from bench.attack.lying_member import LyingMember
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack
 
 
 @attack("bad-block", kind="consensus", harms_member=True)
-def bad_block(target: Target) -> Outcome:
+def bad_block(target: AttackTarget) -> AttackOutcome:
     """A member proposes blocks with a false state root, of a higher term: it is refused, and nobody halts."""
     return asyncio.run(_bad_block(target))
 
 
-async def _bad_block(target: Target) -> Outcome:
+async def _bad_block(target: AttackTarget) -> AttackOutcome:
     async with AsyncExitStack() as stack:
         liar = LyingMember(target, stack)
         if problem := liar.step_aside():
-            return Outcome(False, problem)
+            return AttackOutcome(False, problem)
         proposed = 0
         while liar.patient(proposed):
             for victim in liar.victims:
@@ -51,7 +51,7 @@ async def _bad_block(target: Target) -> Outcome:
     if not convicted:
         problem = problem or "nobody has kept evidence of it"
     detail = f"{proposed} false blocks proposed, {convicted} refused blocks kept as evidence"
-    return Outcome(not problem, "; ".join(filter(None, (detail, problem))))
+    return AttackOutcome(not problem, "; ".join(filter(None, (detail, problem))))
 
 
 def _block_of(liar: LyingMember, request: AppendRequest, entry: Entry) -> Block | None:

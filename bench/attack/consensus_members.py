@@ -9,35 +9,35 @@ from actors.consensus.raft import Message
 from actors.consensus.raft.messages import HeartbeatRequest, PreVoteRequest, VoteRequest
 from actors.consensus.raft.records import INDEX_MAX, TERM_MAX
 from bench.attack.lying_member import LyingMember
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack
 
 TERMS_AHEAD, TERM_SANE_MAX = 1_000, 2**32
 PAUSE_S = 0.01
 
 
 @attack("removed-member", kind="consensus", harms_member=True)
-def removed_member(target: Target) -> Outcome:
+def removed_member(target: AttackTarget) -> AttackOutcome:
     """A removed member's heartbeats and candidacies, of ever higher terms, depose nobody."""
     return asyncio.run(_removed_member(target))
 
 
-async def _removed_member(target: Target) -> Outcome:
+async def _removed_member(target: AttackTarget) -> AttackOutcome:
     async with AsyncExitStack() as stack:
         liar = LyingMember(target, stack)
         if refused := liar.remove():
-            return Outcome(False, f"the member could not be removed: {refused}")
+            return AttackOutcome(False, f"the member could not be removed: {refused}")
         first = max(standing.term for standing in liar.standings()) + TERMS_AHEAD
         term = await _lie(liar, first, 1)
     return _judged(liar, f"terms {first} to {term}", first)
 
 
 @attack("absurd-term", kind="consensus", harms_member=True)
-def absurd_term(target: Target) -> Outcome:
+def absurd_term(target: AttackTarget) -> AttackOutcome:
     """A member says terms of 2^62 and 2^63-1: nobody's durable term goes there, and the chain goes on."""
     return asyncio.run(_absurd_term(target))
 
 
-async def _absurd_term(target: Target) -> Outcome:
+async def _absurd_term(target: AttackTarget) -> AttackOutcome:
     async with AsyncExitStack() as stack:
         liar = LyingMember(target, stack)
         await _lie(liar, TERM_MAX, INDEX_MAX - TERM_MAX)
@@ -66,7 +66,7 @@ def _claims(sender: int, to: int, term: int) -> tuple[Message, ...]:
     )
 
 
-def _judged(liar: LyingMember, what: str, term_reached: int) -> Outcome:
+def _judged(liar: LyingMember, what: str, term_reached: int) -> AttackOutcome:
     problem = liar.await_growth()
     terms = [standing.term for standing in liar.standings()]
     if max(terms) >= term_reached:
@@ -74,4 +74,4 @@ def _judged(liar: LyingMember, what: str, term_reached: int) -> Outcome:
     if not liar.said:
         problem = problem or "nothing could be said"
     detail = f"{liar.said} messages with {what}; terms are {terms}"
-    return Outcome(not problem, "; ".join(filter(None, (detail, problem))))
+    return AttackOutcome(not problem, "; ".join(filter(None, (detail, problem))))

@@ -18,7 +18,7 @@ from actors.sdk.delivery import deliver
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.trust import read_genesis
 from bench.attack.between import Answers, Asked, Between, http_answer
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack
 
 _HTML = b"<html><body>Welcome to the guest network</body></html>"
 _FOREIGN = b"\x5a" * 8
@@ -30,7 +30,7 @@ def _posts_only(answer: bytes) -> Answers:
 
 
 @attack("proxy-lies", "clients")
-def proxy_lies(target: Target) -> Outcome:
+def proxy_lies(target: AttackTarget) -> AttackOutcome:
     """A proxy answers submissions itself: 504, HTML with 200, half a document, another network's success."""
     genesis = read_genesis(target.genesis_path)
     signer, other = (development_signer(genesis.network, number) for number in target.development[:2])
@@ -51,7 +51,7 @@ def proxy_lies(target: Target) -> Outcome:
         final = deliver(client, batch, within_s=20.0)
     if final.status != "committed":
         wrong.append(f"without lies: {final.status} ({final.detail})")
-    return Outcome(not wrong, f"{tried} lies; " + ("; ".join(wrong) or "nothing false was believed"))
+    return AttackOutcome(not wrong, f"{tried} lies; " + ("; ".join(wrong) or "nothing false was believed"))
 
 
 def _lies(said: bytes, mark: str) -> list[tuple[str, bytes]]:
@@ -68,7 +68,7 @@ def _lies(said: bytes, mark: str) -> list[tuple[str, bytes]]:
 
 
 @attack("foreign-genesis", "clients")
-def foreign_genesis(target: Target) -> Outcome:
+def foreign_genesis(target: AttackTarget) -> AttackOutcome:
     """A node serves a genesis of its own making, and proofs of a payment that hold against it."""
     genesis = read_genesis(target.genesis_path)
     forger = Signer(b"\x66" * 32)
@@ -87,7 +87,9 @@ def foreign_genesis(target: Target) -> Outcome:
             with Client(liar.url, genesis=genesis.hash()) as by_hash, suppress(ApiError, ProofError):
                 by_hash.verified_proof(tx_id)
                 believed.append(f"a genesis with another hash under {name} mark")
-    return Outcome(not believed, "; ".join(believed) or "pinned clients believed none of a consistent story")
+    return AttackOutcome(
+        not believed, "; ".join(believed) or "pinned clients believed none of a consistent story"
+    )
 
 
 def _story(genesis: Genesis, forger: Signer, batch: Batch, mark: str) -> Answers:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack
 
 ATTACKER, WITNESS = "127.0.0.66", "127.0.0.77"
 ANSWER_S_MAX = 5.0
@@ -43,7 +43,7 @@ DIGITS = ("9" * 5_000, "0" * 4_999 + "7")
 class _Gateway:
     """Where the first gateway listens, and what is said to it by hand."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: AttackTarget) -> None:
         address = urlsplit(target.urls[0])
         self.host, self.port, self.name = address.hostname or "", address.port or 80, address.netloc
 
@@ -113,18 +113,18 @@ async def _witnessed(seconds: float, ask: Callable[[], Awaitable[int]]) -> Count
     return seen
 
 
-def _served(seen: Counter[int], wanted: Sequence[int], what: str) -> Outcome:
+def _served(seen: Counter[int], wanted: Sequence[int], what: str) -> AttackOutcome:
     held = set(seen) <= set(wanted)
-    return Outcome(held, f"{what}; others were answered {dict(seen)}")
+    return AttackOutcome(held, f"{what}; others were answered {dict(seen)}")
 
 
 @attack("encoded-path", "roles")
-def encoded_path(target: Target) -> Outcome:
+def encoded_path(target: AttackTarget) -> AttackOutcome:
     """Reach administrative routes by odd spellings of their paths, as a foreign page and through a proxy."""
     return asyncio.run(_encoded_path(_Gateway(target)))
 
 
-async def _encoded_path(gateway: _Gateway) -> Outcome:
+async def _encoded_path(gateway: _Gateway) -> AttackOutcome:
     seen: Counter[int] = Counter()
     for who in ("origin: https://evil.example", "x-forwarded-for: 203.0.113.9"):
         headers = (who, "content-type: application/json", "connection: close")
@@ -135,16 +135,16 @@ async def _encoded_path(gateway: _Gateway) -> Outcome:
             for spelling in ("/v1/%s", *SPELLINGS):
                 seen[await gateway.status(gateway.text("POST", spelling % name, headers, content))] += 1
     held = set(seen) <= {400, 403}
-    return Outcome(held, f"{len(SPELLINGS)} spellings of two administrative routes: {dict(seen)}")
+    return AttackOutcome(held, f"{len(SPELLINGS)} spellings of two administrative routes: {dict(seen)}")
 
 
 @attack("foreign-origin-and-host", "roles")
-def foreign_origin_and_host(target: Target) -> Outcome:
+def foreign_origin_and_host(target: AttackTarget) -> AttackOutcome:
     """Ask as a page of another origin, and as one whose own name points at this node (DNS rebinding)."""
     return asyncio.run(_foreign(_Gateway(target)))
 
 
-async def _foreign(gateway: _Gateway) -> Outcome:
+async def _foreign(gateway: _Gateway) -> AttackOutcome:
     close, media = "connection: close", "content-type: application/json"
     port, wrong, tried = gateway.port, [], 0
     for headers, wanted in (
@@ -160,16 +160,16 @@ async def _foreign(gateway: _Gateway) -> Outcome:
     for headers in ((f"host: evil.example:{port}",), ("host: evil.example", "origin: http://evil.example")):
         status, tried = await gateway.status(gateway.text("GET", "/v1/status", (*headers, close))), tried + 1
         wrong += [] if status == 421 else [f"GET {headers}: {status}"]
-    return Outcome(not wrong, f"{tried} requests of foreign pages; let in: {wrong or 'none'}")
+    return AttackOutcome(not wrong, f"{tried} requests of foreign pages; let in: {wrong or 'none'}")
 
 
 @attack("idle-connections", "shares")
-def idle_connections(target: Target) -> Outcome:
+def idle_connections(target: AttackTarget) -> AttackOutcome:
     """Open connections by the thousand and say nothing."""
     return asyncio.run(_idle(_Gateway(target), _files(IDLE), target.seconds))
 
 
-async def _idle(gateway: _Gateway, count: int, seconds: float) -> Outcome:
+async def _idle(gateway: _Gateway, count: int, seconds: float) -> AttackOutcome:
     opened = await gateway.many(count, b"")
     seen = await _witnessed(seconds, gateway.witness)
     _close(opened)
@@ -177,12 +177,12 @@ async def _idle(gateway: _Gateway, count: int, seconds: float) -> Outcome:
 
 
 @attack("slow-heads", "shares")
-def slow_heads(target: Target) -> Outcome:
+def slow_heads(target: AttackTarget) -> AttackOutcome:
     """Send headers a byte at a time, on many connections, without ever ending them."""
     return asyncio.run(_slow_heads(_Gateway(target), _files(HEADS), target.seconds))
 
 
-async def _slow_heads(gateway: _Gateway, count: int, seconds: float) -> Outcome:
+async def _slow_heads(gateway: _Gateway, count: int, seconds: float) -> AttackOutcome:
     opened = await gateway.many(count, f"GET /v1/status HTTP/1.1\r\nhost: {gateway.name}\r\nx: ".encode())
 
     async def trickle() -> None:
@@ -200,12 +200,12 @@ async def _slow_heads(gateway: _Gateway, count: int, seconds: float) -> Outcome:
 
 
 @attack("reserved-bodies", "shares")
-def reserved_bodies(target: Target) -> Outcome:
+def reserved_bodies(target: AttackTarget) -> AttackOutcome:
     """Declare the longest bodies, on many connections, and send none of them."""
     return asyncio.run(_reserved(_Gateway(target), target.seconds))
 
 
-async def _reserved(gateway: _Gateway, seconds: float) -> Outcome:
+async def _reserved(gateway: _Gateway, seconds: float) -> AttackOutcome:
     headers = (f"content-type: {BATCH_TYPE}", f"content-length: {BODY_BYTES}")
     opened = await gateway.many(BODIES, gateway.text("POST", BATCH, headers))
     junk = gateway.text("POST", BATCH, (f"content-type: {BATCH_TYPE}", "connection: close"), b"RCB1")
@@ -221,12 +221,12 @@ def _subscription(gateway: _Gateway, query: str) -> bytes:
 
 
 @attack("event-streams", "shares")
-def event_streams(target: Target) -> Outcome:
+def event_streams(target: AttackTarget) -> AttackOutcome:
     """Open event streams by the thousand."""
     return asyncio.run(_streams(_Gateway(target), _files(STREAMS), target.seconds))
 
 
-async def _streams(gateway: _Gateway, count: int, seconds: float) -> Outcome:
+async def _streams(gateway: _Gateway, count: int, seconds: float) -> AttackOutcome:
     text = _subscription(gateway, "key=" + "00" * 32)
     opened = await gateway.many(count, text)
     seen = await _witnessed(seconds, lambda: gateway.status(text, WITNESS))
@@ -235,12 +235,12 @@ async def _streams(gateway: _Gateway, count: int, seconds: float) -> Outcome:
 
 
 @attack("events-ahead", "events")
-def events_ahead(target: Target) -> Outcome:
+def events_ahead(target: AttackTarget) -> AttackOutcome:
     """Subscribe from heights that are far ahead, so that others hear nothing any more."""
     return asyncio.run(_ahead(_Gateway(target), target.seconds))
 
 
-async def _ahead(gateway: _Gateway, seconds: float) -> Outcome:
+async def _ahead(gateway: _Gateway, seconds: float) -> AttackOutcome:
     reader, writer = await gateway.open(WITNESS)
     writer.write(_subscription(gateway, "topic=blocks"))
     await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWER_S_MAX)
@@ -267,16 +267,18 @@ async def _ahead(gateway: _Gateway, seconds: float) -> Outcome:
     _close([*ahead, (reader, writer)])
     gaps = sum(later != earlier + 1 for earlier, later in itertools.pairwise(heights))
     held = len(heights) > before and not gaps
-    return Outcome(held, f"another subscriber heard {len(heights) - before} blocks after it, {gaps} gaps")
+    return AttackOutcome(
+        held, f"another subscriber heard {len(heights) - before} blocks after it, {gaps} gaps"
+    )
 
 
 @attack("heavy-reads", "shares")
-def heavy_reads(target: Target) -> Outcome:
+def heavy_reads(target: AttackTarget) -> AttackOutcome:
     """Ask for proofs, status, metrics and pages of blocks without a pause, on many connections."""
     return asyncio.run(_heavy(_Gateway(target), target.seconds))
 
 
-async def _heavy(gateway: _Gateway, seconds: float) -> Outcome:
+async def _heavy(gateway: _Gateway, seconds: float) -> AttackOutcome:
     paths = (
         f"/v1/accounts/{'11' * 32}/proof",
         "/v1/status",
@@ -310,12 +312,12 @@ async def _heavy(gateway: _Gateway, seconds: float) -> Outcome:
 
 
 @attack("long-numbers", "parsing")
-def long_numbers(target: Target) -> Outcome:
+def long_numbers(target: AttackTarget) -> AttackOutcome:
     """Send numbers of thousands of digits wherever one is read."""
     return asyncio.run(_long(_Gateway(target)))
 
 
-async def _long(gateway: _Gateway) -> Outcome:
+async def _long(gateway: _Gateway) -> AttackOutcome:
     seen: Counter[int] = Counter()
     close, media = "connection: close", "content-type: application/json"
     for digits in DIGITS:
@@ -328,4 +330,4 @@ async def _long(gateway: _Gateway) -> Outcome:
         seen[await gateway.status(gateway.text("POST", "/v1/transactions", (media, close), content))] += 1
     seen[await gateway.status(_subscription(gateway, f"topic=blocks&from_height={DIGITS[0]}"))] += 1
     held = all(200 <= status < 500 for status in seen)  # leading zeros alone change no number
-    return Outcome(held, f"numbers of {len(DIGITS[0])} digits: {dict(seen)}")
+    return AttackOutcome(held, f"numbers of {len(DIGITS[0])} digits: {dict(seen)}")

@@ -13,7 +13,7 @@ from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, R
 from actors.ledger.signing import Signer, development_signer, sign_rows
 from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack
 
 _BATCH_ROWS = 2_000
 _SIGNERS = 500
@@ -22,7 +22,7 @@ _AIMED_FREE_BITS = 12
 
 
 @attack("free-state", "state")
-def free_state(target: Target) -> Outcome:
+def free_state(target: AttackTarget) -> AttackOutcome:
     """Transfers of nothing from keys without funds, and from funded ones to new keys, to grow the state."""
     with Client(target.urls[0]) as client:
         genesis = client.genesis()
@@ -46,11 +46,13 @@ def free_state(target: Target) -> Outcome:
         _await_blocks(client, 3)
         made = sum(_exists(client, key) for key in seen[-_SAMPLE:])
     held = accepted == 0 and made == 0
-    return Outcome(held, f"{offered:,} transfers of nothing: {accepted:,} accepted, {made} accounts made")
+    return AttackOutcome(
+        held, f"{offered:,} transfers of nothing: {accepted:,} accepted, {made} accounts made"
+    )
 
 
 @attack("aimed-keys", "tables")
-def aimed_keys(target: Target) -> Outcome:
+def aimed_keys(target: AttackTarget) -> AttackOutcome:
     """Payments to recipients that met in one place of the account index while its hash had no key."""
     with Client(target.urls[0]) as client:
         genesis = client.genesis()
@@ -67,7 +69,7 @@ def aimed_keys(target: Target) -> Outcome:
             )  # fmt: skip
             accepted += _offer(client, batch)
             offered, turn = offered + len(chosen), turn + 1
-    return Outcome(accepted > 0, f"{accepted:,} of {offered:,} payments to aimed keys accepted")
+    return AttackOutcome(accepted > 0, f"{accepted:,} of {offered:,} payments to aimed keys accepted")
 
 
 def _aimed(count: int) -> NDArray[np.uint8]:

@@ -25,7 +25,7 @@ from actors.peer.wire.handshake import LocalIdentity
 from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.storage.disk_identity import IDENTITY_FILE, Marker
-from bench.attack.registry import Target
+from bench.attack.registry import AttackTarget
 from bench.attack.wire import PATIENCE_S, Visitor
 
 LISTEN_S = 0.05
@@ -35,7 +35,7 @@ _ENDED = (OSError, TimeoutError, ProtocolError, NotConnectedError)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class VictimStatus:
     """What a node says of itself."""
 
     height: int
@@ -48,7 +48,7 @@ class Standing:
 class LyingMember:
     """The third member of a network of three. `victims` are the numbers of the other two."""
 
-    def __init__(self, target: Target, stack: AsyncExitStack) -> None:
+    def __init__(self, target: AttackTarget, stack: AsyncExitStack) -> None:
         self.genesis = decode_genesis(target.genesis_path.read_bytes())
         numbers = {member.name: number for number, member in enumerate(self.genesis.members, 1)}
         *others, own = target.folders
@@ -124,14 +124,14 @@ class LyingMember:
         if visitor is not None:
             visitor.writer.close()
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[VictimStatus]:
         """What the victims say of themselves. Raises `ApiError`."""
         found = []
         for url in self._urls.values():
             with Client(url, genesis=self.genesis) as client:
                 node = client.status()["node"]
             found.append(
-                Standing(
+                VictimStatus(
                     height=int(node["height"]),
                     term=int(node["term"]),
                     leader=str(node["leader"]),
@@ -167,7 +167,7 @@ class LyingMember:
                 return ""
         return problem
 
-    def await_all(self, holds: Callable[[Standing], bool]) -> bool:
+    def await_all(self, holds: Callable[[VictimStatus], bool]) -> bool:
         """Whether it comes to hold of both victims within GROWTH_S_MAX."""
         until_s = time.monotonic() + GROWTH_S_MAX
         while time.monotonic() < until_s:

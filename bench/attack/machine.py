@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack
 
 _NOBODY = 65534
 _CONNECT_S = 1.0
@@ -50,10 +50,10 @@ json.dump(got, sys.stdout)
 
 
 @attack("other-user", "machine")
-def other_user(target: Target) -> Outcome:
+def other_user(target: AttackTarget) -> AttackOutcome:
     """Another user of the machine reads keys, tokens and sessions, calls the actors' lines, and signals."""
     if os.getuid() != 0:
-        return Outcome(True, "not tried: only root can be another user")
+        return AttackOutcome(True, "not tried: only root can be another user")
     found = _belongings(target)
     done = subprocess.run(
         [sys.executable, "-c", _AS_ANOTHER_USER],
@@ -64,10 +64,10 @@ def other_user(target: Target) -> Outcome:
     )
     got: list[str] = msgspec.json.decode(done.stdout)
     tried = ", ".join(f"{len(many)} {kind}" for kind, many in found.items())
-    return Outcome(not got, "; ".join(got[:5]) or f"refused everything of {tried}")
+    return AttackOutcome(not got, "; ".join(got[:5]) or f"refused everything of {tried}")
 
 
-def _belongings(target: Target) -> dict[str, list[str] | list[int]]:
+def _belongings(target: AttackTarget) -> dict[str, list[str] | list[int]]:
     """What the processes of the network have on disk and as sockets, as root sees it."""
     folders = {str(folder) for folder in target.folders}
     files = {str(path) for folder in target.folders for path in folder.rglob("*") if path.is_file()}
@@ -93,7 +93,7 @@ def _belongings(target: Target) -> dict[str, list[str] | list[int]]:
 
 
 @attack("foreign-interface", "machine")
-def foreign_interface(target: Target) -> Outcome:
+def foreign_interface(target: AttackTarget) -> AttackOutcome:
     """Connect to every port that the network's processes listen on, by the machine's other addresses."""
     ports = sorted({port for pid in target.pids for port in _ports(pid)})
     addresses = [
@@ -104,7 +104,7 @@ def foreign_interface(target: Target) -> Outcome:
     ]
     reached = [f"{address}:{port}" for address in addresses for port in ports if _connects(address, port)]
     tried = f"{len(ports)} ports at {len(addresses)} addresses"
-    return Outcome(
+    return AttackOutcome(
         not reached, f"reached {', '.join(reached[:5])}" if reached else f"reached none of {tried}"
     )
 

@@ -1,4 +1,4 @@
-"""What an attack is: a function that gets a `Target` of plain data and says whether the network held.
+"""What an attack is: a function that gets a `AttackTarget` of plain data and says whether the network held.
 
 An attack runs in a process of its own, with no handle to any actor: it has what its role has in life,
 addresses, documents and files. An honest client works beside it in another process; `bench/attack/run.py`
@@ -19,7 +19,7 @@ import bench.attack
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class AttackTarget:
     """A running network of three. `folders` are the nodes' directories, in the order of `urls` and `wires`.
 
     A stranger uses only urls, wires and genesis; a member, whose key an attack reads from its folder, lies.
@@ -39,20 +39,20 @@ class Target:
         return msgspec.json.encode(self, enc_hook=str)
 
 
-def decode_target(data: bytes) -> Target:
+def decode_target(data: bytes) -> AttackTarget:
     """The target as it was encoded."""
-    return msgspec.json.decode(data, type=Target, dec_hook=lambda kind, value: kind(value))
+    return msgspec.json.decode(data, type=AttackTarget, dec_hook=lambda kind, value: kind(value))
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttackOutcome:
     """`held` is false if the attacker got what he wanted; `detail` says in a line what was tried and met."""
 
     held: bool
     detail: str
 
 
-Run = Callable[[Target], Outcome]
+Run = Callable[[AttackTarget], AttackOutcome]
 
 
 @dataclass(frozen=True, slots=True)

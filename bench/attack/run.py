@@ -33,7 +33,7 @@ from actors.ledger.block import HEADER_BYTES
 from actors.settings import Settings
 from bench.attack.child import BUSY_CLIENT
 from bench.attack.honest import HonestPlan, Payment
-from bench.attack.registry import Attack, Outcome, Target
+from bench.attack.registry import Attack, AttackOutcome, AttackTarget
 
 MEMBERS = 3
 BEFORE_S, AFTER_S_MAX, LATE_S_MAX = 5.0, 60.0, 90.0
@@ -168,10 +168,10 @@ def _network(settings: Settings) -> Iterator[tuple[list[Any], _Honest]]:
             honest.close()
 
 
-def _target(nodes: list[Any], seconds: float) -> Target:
+def _target(nodes: list[Any], seconds: float) -> AttackTarget:
     wires = [str(node.facts["peer"]["address"]).rsplit(":", 1) for node in nodes]
     first = nodes[0].directory
-    return Target(
+    return AttackTarget(
         urls=tuple(node.url for node in nodes),
         wires=tuple((host, int(port)) for host, port in wires),
         folders=tuple(node.folder.path.resolve() for node in nodes),
@@ -226,7 +226,7 @@ def _one(nodes: list[Any], honest: _Honest, each: Attack, seconds: float, busy_m
     }
 
 
-def _attack(name: str, target: Target) -> Outcome:
+def _attack(name: str, target: AttackTarget) -> AttackOutcome:
     command = [sys.executable, "-m", "bench.attack.child", name]
     try:
         ended = subprocess.run(
@@ -238,10 +238,10 @@ def _attack(name: str, target: Target) -> Outcome:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Outcome(False, f"the attack did not end within {target.seconds + LATE_S_MAX:.0f} s")
+        return AttackOutcome(False, f"the attack did not end within {target.seconds + LATE_S_MAX:.0f} s")
     if ended.returncode:
-        return Outcome(False, f"the attack failed: {ended.stderr.decode(errors='replace')[-500:]}")
-    return msgspec.json.decode(ended.stdout.splitlines()[-1], type=Outcome)
+        return AttackOutcome(False, f"the attack failed: {ended.stderr.decode(errors='replace')[-500:]}")
+    return msgspec.json.decode(ended.stdout.splitlines()[-1], type=AttackOutcome)
 
 
 def _of_honest(before: list[Payment], during: list[Payment], served: bool, busy_ms: float) -> list[str]:

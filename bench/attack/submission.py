@@ -25,7 +25,7 @@ from actors.ledger.rows import (
 )
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_rows, sign_transfer
 from actors.ledger.verdict import Verdict
-from bench.attack.registry import Outcome, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,29 +42,29 @@ _REFUSED_SHARE_MAX = 0.1
 
 
 @attack("gap-rows", "submission")
-def gap_rows(target: Target) -> Outcome:
+def gap_rows(target: AttackTarget) -> AttackOutcome:
     """Rows whose first nonce is missing, waited for until they commit, again and again."""
     return asyncio.run(_flood(target, GAPS, 30, gap=1, wait="committed"))
 
 
 @attack("forged-rows", "submission")
-def forged_rows(target: Target) -> Outcome:
+def forged_rows(target: AttackTarget) -> AttackOutcome:
     """Rows that could be next, with false signatures: each costs a check."""
     return asyncio.run(_flood(target, FORGED, 10, gap=0, wait="accepted", forged=True))
 
 
 @attack("duplicate-rows", "submission")
-def duplicate_rows(target: Target) -> Outcome:
+def duplicate_rows(target: AttackTarget) -> AttackOutcome:
     """Five batches of good rows, handed in over and over, before and after they are committed."""
     return asyncio.run(_flood(target, DUPLICATES, 5, gap=0, wait="committed"))
 
 
-def be_busy(target: Target) -> Outcome:
+def be_busy(target: AttackTarget) -> AttackOutcome:
     """No attack: a client with much to pay, who sends good rows on a few connections, as they are taken."""
     return asyncio.run(_pay(target))
 
 
-async def _pay(target: Target) -> Outcome:
+async def _pay(target: AttackTarget) -> AttackOutcome:
     genesis = decode_genesis(target.genesis_path.read_bytes())
     payers = [development_signer(genesis.network, number) for number in target.development[BUSY]]
     seen, rows, until_s = Counter[str](), Counter[str](), time.monotonic() + target.seconds
@@ -80,12 +80,12 @@ async def _pay(target: Target) -> Outcome:
                 turn += 1
 
         await asyncio.gather(*(pay(number) for number in range(BUSY_CONNECTIONS)))
-    return Outcome(True, f"{rows['rows OK']:,} rows of a busy client committed")
+    return AttackOutcome(True, f"{rows['rows OK']:,} rows of a busy client committed")
 
 
 async def _flood(
-    target: Target, keys: slice, batches: int, gap: int, wait: str, forged: bool = False
-) -> Outcome:
+    target: AttackTarget, keys: slice, batches: int, gap: int, wait: str, forged: bool = False
+) -> AttackOutcome:
     genesis = decode_genesis(target.genesis_path.read_bytes())
     signers = [development_signer(genesis.network, number) for number in target.development[keys]]
     seen, rows = Counter[str](), Counter[str]()
@@ -110,7 +110,7 @@ async def _flood(
         "" if answered >= CONNECTIONS // 2 else "; the attacker was hardly answered, and has not pressed"
     )
     held = asked > 0 and refused <= _REFUSED_SHARE_MAX * asked and not pressed
-    return Outcome(held, f"{told}; another client was refused {refused} of {asked} times{pressed}")
+    return AttackOutcome(held, f"{told}; another client was refused {refused} of {asked} times{pressed}")
 
 
 def _client(address: str) -> httpx.AsyncClient:
@@ -119,7 +119,9 @@ def _client(address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(40.0), trust_env=False)
 
 
-async def _nonces(client: httpx.AsyncClient, target: Target, signers: list[Signer]) -> NDArray[np.uint64]:
+async def _nonces(
+    client: httpx.AsyncClient, target: AttackTarget, signers: list[Signer]
+) -> NDArray[np.uint64]:
     """(n,) next nonces of the attacker's accounts."""
     found = []
     for signer in signers:
@@ -172,7 +174,7 @@ async def _send(
 
 
 async def _probe(
-    client: httpx.AsyncClient, target: Target, genesis: Genesis, until_s: float
+    client: httpx.AsyncClient, target: AttackTarget, genesis: Genesis, until_s: float
 ) -> tuple[int, int]:
     """(asked, refused): good single rows of another client, which were refused for lack of room or turns."""
     signer = development_signer(genesis.network, target.development[PROBES][0])

@@ -17,11 +17,11 @@ from actors.ledger.genesis import decode_genesis
 from actors.peer import messages
 from actors.peer.errors import ProtocolError
 from actors.peer.messages import Announce, Bodies, Hello, Request, Response, Span
-from actors.peer.wire.connection import Connection
-from actors.peer.wire.frames import Message, Priority
+from actors.peer.wire.connection import WireConnection
+from actors.peer.wire.frames import FramedMessage, Priority
 from actors.peer.wire.handshake import Handshake, LocalIdentity
 from actors.peer.wire.queues import SendQueue
-from bench.attack.registry import Outcome, Run, Target, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, Run, attack
 
 HOARDERS = 12
 HALF_OPEN = 300
@@ -40,8 +40,8 @@ class Visitor:
     ) -> None:
         self.reader, self.writer = reader, writer
         handshake = Handshake(local, os.urandom(32), initiator=True)
-        self.wire = Connection(handshake, SendQueue(4_096, QUEUE_BYTES), QUEUE_BYTES)
-        self.heard: list[Message] = []
+        self.wire = WireConnection(handshake, SendQueue(4_096, QUEUE_BYTES), QUEUE_BYTES)
+        self.heard: list[FramedMessage] = []
 
     async def introduce(self) -> None:
         """Shake hands and say hello. Raises `ConnectionError`."""
@@ -63,7 +63,7 @@ class Visitor:
             data = await self.reader.read(1 << 16)
         if not data:
             raise ConnectionError("the node ended the connection")
-        self.heard += [event for event in self.wire.receive(data) if isinstance(event, Message)]
+        self.heard += [event for event in self.wire.receive(data) if isinstance(event, FramedMessage)]
 
     async def ask(self, method: str, body: bytes) -> Response:
         """Ask once. Raises `ConnectionError` or `TimeoutError`."""
@@ -87,7 +87,7 @@ class Visitor:
 class _Attacker:
     """Opens sockets to one node from many addresses, and closes them at the end."""
 
-    def __init__(self, target: Target, stack: AsyncExitStack) -> None:
+    def __init__(self, target: AttackTarget, stack: AsyncExitStack) -> None:
         self.host, self.port = target.wires[0]
         self.genesis_hash = decode_genesis(target.genesis_path.read_bytes()).hash()
         self.seconds, self.until_s = target.seconds, time.monotonic() + target.seconds
@@ -126,15 +126,15 @@ class _Attacker:
         return problem
 
 
-def _over_the_wire(run: Callable[[_Attacker], Awaitable[Outcome]]) -> Run:
+def _over_the_wire(run: Callable[[_Attacker], Awaitable[AttackOutcome]]) -> Run:
     """The attack of an `_Attacker`, whose sockets are closed at the end."""
 
-    async def attacked(target: Target) -> Outcome:
+    async def attacked(target: AttackTarget) -> AttackOutcome:
         async with AsyncExitStack() as stack:
             return await run(_Attacker(target, stack))
 
     @wraps(run)
-    def start(target: Target) -> Outcome:
+    def start(target: AttackTarget) -> AttackOutcome:
         return asyncio.run(attacked(target))
 
     return start
@@ -142,7 +142,7 @@ def _over_the_wire(run: Callable[[_Attacker], Awaitable[Outcome]]) -> Run:
 
 @attack("hello-flood", kind="wire")
 @_over_the_wire
-async def hello_flood(attacker: _Attacker) -> Outcome:
+async def hello_flood(attacker: _Attacker) -> AttackOutcome:
     """One hello again and again, and fresh ones of one address: few are answered, and others are let in."""
     identity = LocalIdentity(os.urandom(32), attacker.genesis_hash)
     hello = Handshake(identity, os.urandom(32), initiator=True).data_to_send()
@@ -158,7 +158,7 @@ async def hello_flood(attacker: _Attacker) -> Outcome:
     allowed = 64 + 16 * (attacker.seconds + PATIENCE_S)
     held = not problem and replays_answered <= 1 and answered <= allowed
     detail = f"{sent} hellos, {answered} answered, {replays_answered} of them replays"
-    return Outcome(held, "; ".join(filter(None, (detail, problem))))
+    return AttackOutcome(held, "; ".join(filter(None, (detail, problem))))
 
 
 async def _say_once(attacker: _Attacker, data: bytes, source: str) -> bool:
@@ -176,7 +176,7 @@ async def _say_once(attacker: _Attacker, data: bytes, source: str) -> bool:
 
 @attack("half-open", kind="wire")
 @_over_the_wire
-async def half_open(attacker: _Attacker) -> Outcome:
+async def half_open(attacker: _Attacker) -> AttackOutcome:
     """Hundreds of connections that begin a handshake and never end it, opened again as they are closed."""
     opened, problem = 0, ""
     while attacker.goes_on:
@@ -187,12 +187,12 @@ async def half_open(attacker: _Attacker) -> Outcome:
                 opened += 1
         problem = problem or await attacker.honest()
         await asyncio.sleep(0.2)
-    return Outcome(not problem, "; ".join(filter(None, (f"{opened} half-open connections", problem))))
+    return AttackOutcome(not problem, "; ".join(filter(None, (f"{opened} half-open connections", problem))))
 
 
 @attack("body-hoarders", kind="wire")
 @_over_the_wire
-async def body_hoarders(attacker: _Attacker) -> Outcome:
+async def body_hoarders(attacker: _Attacker) -> AttackOutcome:
     """Twelve observers ask for bodies without end, read nothing and give no credit."""
     hoarders = [await attacker.observer(f"127.0.68.{index + 1}") for index in range(HOARDERS)]
     asked, problem = 0, ""
@@ -208,12 +208,12 @@ async def body_hoarders(attacker: _Attacker) -> Outcome:
         if asked % (100 * HOARDERS) == 0:
             problem = problem or await attacker.honest()
     problem = problem or await attacker.honest()
-    return Outcome(not problem, "; ".join(filter(None, (f"{asked} requests for bodies", problem))))
+    return AttackOutcome(not problem, "; ".join(filter(None, (f"{asked} requests for bodies", problem))))
 
 
 @attack("junk-gossip", kind="wire")
 @_over_the_wire
-async def junk_gossip(attacker: _Attacker) -> Outcome:
+async def junk_gossip(attacker: _Attacker) -> AttackOutcome:
     """An observer floods items that are ignored and ids that it never delivers, against honest gossip."""
     listener = await attacker.observer("127.0.200.1")
     flooder = await attacker.observer("127.0.69.1")
@@ -236,12 +236,12 @@ async def junk_gossip(attacker: _Attacker) -> Outcome:
         got += sum(event.priority is Priority.TRANSACTIONS for event in listener.heard)
         listener.heard.clear()
     detail = f"{pushed} items of junk from {floods} observers, {got} honest messages heard meanwhile"
-    return Outcome(got > 0, detail)
+    return AttackOutcome(got > 0, detail)
 
 
 @attack("observer-crowd", kind="wire")
 @_over_the_wire
-async def observer_crowd(attacker: _Attacker) -> Outcome:
+async def observer_crowd(attacker: _Attacker) -> AttackOutcome:
     """More observers of one subnet than a node has places for: others still get one."""
     came, problem = 0, ""
     for number in range(CROWD_ADDRESSES * CROWD_EACH):
@@ -253,4 +253,4 @@ async def observer_crowd(attacker: _Attacker) -> Outcome:
         if number % 64 == 63:
             problem = problem or await attacker.honest()
     problem = problem or await attacker.honest()
-    return Outcome(not problem, "; ".join(filter(None, (f"{came} observers came", problem))))
+    return AttackOutcome(not problem, "; ".join(filter(None, (f"{came} observers came", problem))))

@@ -124,8 +124,8 @@ def soak(
     """
     from actors.topology import running_network
     from bench.soak.faults import applicable
+    from bench.soak.isolated_node import running_outposts
     from bench.soak.outcome import summary
-    from bench.soak.outpost import running_outposts
     from bench.soak.raylets import Raylets
     from bench.soak.report import write_report
     from bench.soak.run import Soak, SoakOptions

@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from bench.soak.faults import KINDS, Injected, Target
+from bench.soak.faults import KINDS, FaultTarget, Injected
 from bench.soak.judge import RECOVERY_S_MAX, Fault
 from bench.soak.registers import Payer
 
@@ -17,7 +17,7 @@ class Driver:
     """Goes through the kinds in a seeded order, again and again, until its time is over."""
 
     def __init__(
-        self, target: Target, kinds: list[str], probe: Payer, recovery_s_max: float = RECOVERY_S_MAX
+        self, target: FaultTarget, kinds: list[str], probe: Payer, recovery_s_max: float = RECOVERY_S_MAX
     ) -> None:
         self._target, self._kinds, self._probe = target, kinds, probe
         self._recovery_s_max = recovery_s_max

@@ -23,8 +23,8 @@ from typing import Any
 import psutil
 
 from bench.soak.flood import flood_with_bad_input
+from bench.soak.isolated_node import IsolatedNode
 from bench.soak.judge import RECOVERY_S_MAX
-from bench.soak.outpost import Outpost
 from bench.soak.raylets import Raylets
 
 HOLD_S = 2.0
@@ -36,7 +36,7 @@ Heal = Callable[[], None]
 
 
 @dataclass(slots=True)
-class Target:
+class FaultTarget:
     """What faults act on. `local`: processes are on this machine. `raylets`: those that may be removed.
     `outposts`: Ray clusters of one node each."""
 
@@ -46,7 +46,7 @@ class Target:
     log: Callable[[str], None]
     local: bool = True
     raylets: Raylets | None = None
-    outposts: Sequence[Outpost] = ()
+    outposts: Sequence[IsolatedNode] = ()
 
     def node(self) -> Any:
         """A victim."""
@@ -109,19 +109,19 @@ class Injected:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """A kind of fault: what it is, and where it can be injected."""
 
     what: str
-    inject: Callable[[Target], Injected]
+    inject: Callable[[FaultTarget], Injected]
     nodes_min: int = 1
     local_only: bool = False
     raylets_min: int = 1
     outposts_min: int = 0
 
 
-def _kill(kind: str) -> Callable[[Target], Injected]:
-    def inject(target: Target) -> Injected:
+def _kill(kind: str) -> Callable[[FaultTarget], Injected]:
+    def inject(target: FaultTarget) -> Injected:
         node = target.node()
         victim = target.chance.choice(target.actors(node, kind))
         target.kill(node, victim)
@@ -130,7 +130,7 @@ def _kill(kind: str) -> Callable[[Target], Injected]:
     return inject
 
 
-def _kill_node(target: Target) -> Injected:
+def _kill_node(target: FaultTarget) -> Injected:
     node = target.node()
     pids = [int(facts["pid"]) for facts in node.health().values() if facts is not None]
     for pid in pids:
@@ -139,7 +139,7 @@ def _kill_node(target: Target) -> Injected:
     return Injected(f"{node.folder.name}: {len(pids)} processes")
 
 
-def _terminate(target: Target) -> Injected:
+def _terminate(target: FaultTarget) -> Injected:
     """A node's processes are asked to end, as a supervisor asks; each closes what it holds and comes back."""
     node = target.node()
     pids = [int(facts["pid"]) for facts in node.health().values() if facts is not None]
@@ -149,7 +149,7 @@ def _terminate(target: Target) -> Injected:
     return Injected(f"{node.folder.name}: {len(pids)} processes")
 
 
-def _wipe_disk(target: Target) -> Injected:
+def _wipe_disk(target: FaultTarget) -> Injected:
     """A member loses its chain, its log, all that it signed and whom it knew; key, logs and journal are
     elsewhere, and so is what its configuration would say: where clients find its gateway. It has
     healed when the others have given it its vote again, and it knows."""
@@ -177,7 +177,7 @@ def _wipe_disk(target: Target) -> Injected:
     return Injected(str(node.folder.name), heal)
 
 
-def _members(target: Target) -> list[dict[str, Any]]:
+def _members(target: FaultTarget) -> list[dict[str, Any]]:
     """As whoever leads sees them. Raises LookupError while nobody does."""
     for node in filter(_leads, target.nodes):
         rows: list[dict[str, Any]] = node.call("consensus", "members", timeout_s=20)
@@ -185,7 +185,7 @@ def _members(target: Target) -> list[dict[str, Any]]:
     raise LookupError("nobody leads")
 
 
-def _rolling_restart(target: Target) -> Injected:
+def _rolling_restart(target: FaultTarget) -> Injected:
     """Each node in turn, or each actor of the only one, the next when the one before answers again."""
     turns = [(node, list(node.actors)) for node in target.nodes]
     if len(turns) == 1:
@@ -201,7 +201,7 @@ def _rolling_restart(target: Target) -> Injected:
     return Injected(f"{len(turns)} restarts")
 
 
-def _pause(target: Target) -> Injected:
+def _pause(target: FaultTarget) -> Injected:
     node = target.node()
     victim = target.chance.choice([name for name in node.actors if name != "peer"])
     pid = target.pid(node, victim)
@@ -214,7 +214,7 @@ def _pause(target: Target) -> Injected:
     return Injected(f"{node.folder.name}/{victim}", heal, HOLD_S)
 
 
-def _slow_disk(target: Target) -> Injected:
+def _slow_disk(target: FaultTarget) -> Injected:
     """Storage stands still four fifths of the time, in slices, as behind a disk that stalls."""
     node = target.node()
     pid, done = target.pid(node, "storage"), threading.Event()
@@ -237,7 +237,7 @@ def _slow_disk(target: Target) -> Injected:
     return Injected(f"{node.folder.name}/storage", heal, HOLD_S)
 
 
-def _disk_full(target: Target) -> Injected:
+def _disk_full(target: FaultTarget) -> Injected:
     """The operating system refuses Storage every write that makes a file longer than a byte."""
     node = target.node()
     pid = target.pid(node, "storage")
@@ -254,17 +254,17 @@ def _disk_full(target: Target) -> Injected:
     return Injected(f"{node.folder.name}/storage", heal, HOLD_S)
 
 
-def _flood(target: Target) -> Injected:
+def _flood(target: FaultTarget) -> Injected:
     node = target.node()
     address = str(node.facts["peer"]["address"])
     sent = flood_with_bad_input(node.url, address, target.seed, HOLD_S)
     return Injected(f"{node.folder.name}: {sent} bad requests")
 
 
-def _wire(**rule: float) -> Callable[[Target], Injected]:
+def _wire(**rule: float) -> Callable[[FaultTarget], Injected]:
     """The same rule for what every node receives."""
 
-    def inject(target: Target) -> Injected:
+    def inject(target: FaultTarget) -> Injected:
         for number, node in enumerate(target.nodes):
             _set_faults(node, {"seed": target.seed + number, "rules": {"": rule}})
         return Injected("every link", lambda: _clear(target), HOLD_S)
@@ -272,10 +272,10 @@ def _wire(**rule: float) -> Callable[[Target], Injected]:
     return inject
 
 
-def _partition(both_ways: bool) -> Callable[[Target], Injected]:
+def _partition(both_ways: bool) -> Callable[[FaultTarget], Injected]:
     """One node hears nobody; with `both_ways` nobody hears it either."""
 
-    def inject(target: Target) -> Injected:
+    def inject(target: FaultTarget) -> Injected:
         victim = target.node()
         _set_faults(victim, {"rules": {"": {"loss": 1}}})
         if both_ways:
@@ -288,7 +288,7 @@ def _partition(both_ways: bool) -> Callable[[Target], Injected]:
     return inject
 
 
-def _clock_skew(target: Target) -> Injected:
+def _clock_skew(target: FaultTarget) -> Injected:
     """A node's wall clock goes wrong by an hour or by ten years, either way; its timers jump five seconds."""
     node, off_ms = target.node(), target.chance.choice((-10 * YEAR_MS, -HOUR_MS, HOUR_MS, 10 * YEAR_MS))
     node.call("consensus", "skew_clocks", off_ms, 5_000, timeout_s=20)
@@ -299,7 +299,7 @@ def _clock_skew(target: Target) -> Injected:
     return Injected(f"{node.folder.name}: {off_ms / HOUR_MS:+,.0f} h", heal, HOLD_S)
 
 
-def _membership_change(target: Target) -> Injected:
+def _membership_change(target: FaultTarget) -> Injected:
     """A follower is removed; healing takes it in again, as a learner first."""
     followers = [node for node in target.nodes if not _leads(node)]
     if len(followers) != len(target.nodes) - 1:
@@ -314,7 +314,7 @@ def _membership_change(target: Target) -> Injected:
     return Injected(str(victim), heal, HOLD_S)
 
 
-def _scale(target: Target) -> Injected:
+def _scale(target: FaultTarget) -> Injected:
     """A Validator more, which healing takes away again."""
     node = target.node()
     before = len(target.actors(node, "validator"))
@@ -336,7 +336,7 @@ def _leads(node: Any) -> bool:
 _ROLE_AFTER = {"remove": "out", "add": "learner", "promote": "voter"}
 
 
-def _change_member(target: Target, action: str, name: str) -> None:
+def _change_member(target: FaultTarget, action: str, name: str) -> None:
     """Ask whoever leads, again while it is refused, until the member is what it should become.
 
     Raises LookupError at the bound.
@@ -357,13 +357,13 @@ def _change_member(target: Target, action: str, name: str) -> None:
     raise LookupError(f"{action} {name}: {said}")
 
 
-def _remove_raylet(target: Target) -> Injected:
+def _remove_raylet(target: FaultTarget) -> Injected:
     if target.raylets is None or not target.raylets.removable:
         raise LookupError("there is no raylet beside the first")
     return Injected(f"raylet {target.raylets.remove()}", target.raylets.add, HOLD_S)
 
 
-def _lose_cluster(target: Target) -> Injected:
+def _lose_cluster(target: FaultTarget) -> Injected:
     """A whole Ray cluster dies, head and all, and is started again on what its node has on disk."""
     outpost = target.chance.choice(target.outposts)
     return Injected(f"{outpost.name}: {outpost.kill()} processes", outpost.start, HOLD_S)
@@ -373,37 +373,37 @@ def _set_faults(node: Any, document: dict[str, Any]) -> None:
     node.call("peer", "set_faults", document, timeout_s=20)
 
 
-def _clear(target: Target) -> None:
+def _clear(target: FaultTarget) -> None:
     for node in target.nodes:
         _set_faults(node, {})
 
 
-KINDS: dict[str, Kind] = {
-    "kill_storage": Kind("SIGKILL of a Storage", _kill("storage")),
-    "kill_consensus": Kind("SIGKILL of a Consensus", _kill("consensus")),
-    "kill_mempool": Kind("SIGKILL of a mempool shard", _kill("mempool")),
-    "kill_validator": Kind("SIGKILL of a Validator", _kill("validator")),
-    "kill_gateway": Kind("SIGKILL of a gateway", _kill("gateway")),
-    "kill_peer": Kind("SIGKILL of a Peer", _kill("peer")),
-    "kill_node": Kind("SIGKILL of all processes of a node", _kill_node, local_only=True),
-    "terminate_node": Kind("SIGTERM of all processes of a node", _terminate, local_only=True),
-    "wipe_disk": Kind("a member loses its chain and log", _wipe_disk, 3, local_only=True),
-    "rolling_restart": Kind("every node or actor restarted in turn", _rolling_restart, local_only=True),
-    "pause": Kind("SIGSTOP of an actor, then SIGCONT", _pause, local_only=True),
-    "slow_disk": Kind("Storage stands still four fifths of the time", _slow_disk, local_only=True),
-    "disk_full": Kind("writes of Storage fail", _disk_full, local_only=True),
-    "flood": Kind("malformed, forged and hostile input", _flood),
-    "clock_skew": Kind("a node's clocks go wrong", _clock_skew),
-    "scale": Kind("a Validator is added, and removed again", _scale),
-    "membership_change": Kind("a follower leaves and comes back", _membership_change, 3),
-    "wire_delay": Kind("messages come 100 to 200 ms late", _wire(delay_ms=100, jitter_ms=100), 2),
-    "wire_loss": Kind("a tenth of the messages is lost", _wire(loss=0.1), 2),
-    "wire_duplication": Kind("a third of the messages comes twice", _wire(duplication=0.33), 2),
-    "wire_reordering": Kind("messages overtake each other within 50 ms", _wire(jitter_ms=50), 2),
-    "one_way_partition": Kind("a node hears nobody", _partition(both_ways=False), 2),
-    "partition": Kind("a node is cut off both ways", _partition(both_ways=True), 2),
-    "remove_raylet": Kind("a raylet is killed with its Validators", _remove_raylet, 1, True, 2),
-    "lose_cluster": Kind("a node's whole Ray cluster is killed", _lose_cluster, 2, True, 1, 2),
+KINDS: dict[str, FaultKind] = {
+    "kill_storage": FaultKind("SIGKILL of a Storage", _kill("storage")),
+    "kill_consensus": FaultKind("SIGKILL of a Consensus", _kill("consensus")),
+    "kill_mempool": FaultKind("SIGKILL of a mempool shard", _kill("mempool")),
+    "kill_validator": FaultKind("SIGKILL of a Validator", _kill("validator")),
+    "kill_gateway": FaultKind("SIGKILL of a gateway", _kill("gateway")),
+    "kill_peer": FaultKind("SIGKILL of a Peer", _kill("peer")),
+    "kill_node": FaultKind("SIGKILL of all processes of a node", _kill_node, local_only=True),
+    "terminate_node": FaultKind("SIGTERM of all processes of a node", _terminate, local_only=True),
+    "wipe_disk": FaultKind("a member loses its chain and log", _wipe_disk, 3, local_only=True),
+    "rolling_restart": FaultKind("every node or actor restarted in turn", _rolling_restart, local_only=True),
+    "pause": FaultKind("SIGSTOP of an actor, then SIGCONT", _pause, local_only=True),
+    "slow_disk": FaultKind("Storage stands still four fifths of the time", _slow_disk, local_only=True),
+    "disk_full": FaultKind("writes of Storage fail", _disk_full, local_only=True),
+    "flood": FaultKind("malformed, forged and hostile input", _flood),
+    "clock_skew": FaultKind("a node's clocks go wrong", _clock_skew),
+    "scale": FaultKind("a Validator is added, and removed again", _scale),
+    "membership_change": FaultKind("a follower leaves and comes back", _membership_change, 3),
+    "wire_delay": FaultKind("messages come 100 to 200 ms late", _wire(delay_ms=100, jitter_ms=100), 2),
+    "wire_loss": FaultKind("a tenth of the messages is lost", _wire(loss=0.1), 2),
+    "wire_duplication": FaultKind("a third of the messages comes twice", _wire(duplication=0.33), 2),
+    "wire_reordering": FaultKind("messages overtake each other within 50 ms", _wire(jitter_ms=50), 2),
+    "one_way_partition": FaultKind("a node hears nobody", _partition(both_ways=False), 2),
+    "partition": FaultKind("a node is cut off both ways", _partition(both_ways=True), 2),
+    "remove_raylet": FaultKind("a raylet is killed with its Validators", _remove_raylet, 1, True, 2),
+    "lose_cluster": FaultKind("a node's whole Ray cluster is killed", _lose_cluster, 2, True, 1, 2),
 }
 
 

@@ -59,7 +59,7 @@ class Sample:
 
 
 @dataclass(slots=True)
-class Evidence:
+class SoakEvidence:
     """What the judge is given. Times on CLOCK_MONOTONIC, ids as eight-byte prefixes.
 
     acknowledged: ids reported durable or committed. must_not: ids that no chain may hold. expiring: (id,
@@ -87,7 +87,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """A check's outcome; `problem` is empty if it holds."""
 
     check: str
@@ -100,26 +100,26 @@ class Finding:
         return not self.problem
 
 
-def judge(evidence: Evidence) -> list[Finding]:
+def judge(evidence: SoakEvidence) -> list[CheckResult]:
     """Every check, in order."""
-    return [Finding(name, asks, check(evidence)) for name, (asks, check) in CHECKS.items()]
+    return [CheckResult(name, asks, check(evidence)) for name, (asks, check) in CHECKS.items()]
 
 
-def lost(evidence: Evidence) -> int:
+def lost(evidence: SoakEvidence) -> int:
     """Acknowledged transactions that the chain does not hold; those proven expired are not lost."""
     if not evidence.chains:
         return len(evidence.acknowledged)
     return int(np.count_nonzero(~np.isin(evidence.acknowledged, evidence.chains[0].prefixes)))
 
 
-def duplicated(evidence: Evidence) -> int:
+def duplicated(evidence: SoakEvidence) -> int:
     """Occurrences of a transaction beyond its first in the chain."""
     if not evidence.chains:
         return 0
     return len(evidence.chains[0].prefixes) - len(np.unique(evidence.chains[0].prefixes))
 
 
-def forks(evidence: Evidence) -> int:
+def forks(evidence: SoakEvidence) -> int:
     """Heights at which two nodes hold different blocks."""
     count = 0
     for other in evidence.chains[1:]:
@@ -139,7 +139,7 @@ def slope_per_min(times_s: Sequence[float], values: Sequence[float]) -> float:
     return float(np.median(slopes)) * 60 if len(slopes) else 0.0
 
 
-def slopes(evidence: Evidence, what: str) -> dict[str, float]:
+def slopes(evidence: SoakEvidence, what: str) -> dict[str, float]:
     """Growth a minute of `rss_mb` or `handles`, by actor: of its longest-lived process, in the second half of
     its life. In the first half fills what has a bound, as caches do; a leak goes on growing."""
     lives: dict[tuple[str, int], list[Sample]] = {}
@@ -170,23 +170,23 @@ def recovery_ms(faults: Sequence[Fault]) -> dict[str, float]:
 # The checks
 
 
-def _nothing_lost(evidence: Evidence) -> str:
+def _nothing_lost(evidence: SoakEvidence) -> str:
     missing = lost(evidence)
     return f"{missing} of {len(evidence.acknowledged)} acknowledged are in no block" if missing else ""
 
 
-def _nothing_unanswered(evidence: Evidence) -> str:
+def _nothing_unanswered(evidence: SoakEvidence) -> str:
     bad = [f"{evidence.refused} valid transactions were refused"] if evidence.refused else []
     bad += [f"{evidence.unanswered} were never answered for"] if evidence.unanswered else []
     return "; ".join(bad)
 
 
-def _nothing_duplicated(evidence: Evidence) -> str:
+def _nothing_duplicated(evidence: SoakEvidence) -> str:
     extra = duplicated(evidence)
     return f"{extra} transactions are committed more than once" if extra else ""
 
 
-def _no_forks(evidence: Evidence) -> str:
+def _no_forks(evidence: SoakEvidence) -> str:
     differing = forks(evidence)
     if differing:
         return f"{differing} heights differ; {_noted(evidence, 'no_forks')}".rstrip("; ")
@@ -194,7 +194,7 @@ def _no_forks(evidence: Evidence) -> str:
     return f"after the drain heads differ: {heights}" if len(set(heights.values())) > 1 else ""
 
 
-def _roots_agree(evidence: Evidence) -> str:
+def _roots_agree(evidence: SoakEvidence) -> str:
     said = [
         f"{node}: {a.get('problem') or 'root'}" for node, a in evidence.audits.items() if not a["roots_agree"]
     ]
@@ -208,7 +208,7 @@ def _roots_agree(evidence: Evidence) -> str:
     return "; ".join([*said, _noted(evidence, "roots_agree")]).strip("; ")
 
 
-def _supply(evidence: Evidence) -> str:
+def _supply(evidence: SoakEvidence) -> str:
     said = []
     for chain in evidence.chains:
         walked, told = sum(chain.balances.tolist()), int(evidence.audits[chain.node]["supply"])
@@ -221,7 +221,7 @@ def _supply(evidence: Evidence) -> str:
     return "; ".join(said)
 
 
-def _expired(evidence: Evidence) -> str:
+def _expired(evidence: SoakEvidence) -> str:
     said = [_noted(evidence, "nothing_expired")]
     head = max((len(chain.hashes) for chain in evidence.chains), default=0)
     for prefix, expiry_height, absence_proven in evidence.expiring:
@@ -232,12 +232,12 @@ def _expired(evidence: Evidence) -> str:
     return "; ".join(said).strip("; ")
 
 
-def _invalid(evidence: Evidence) -> str:
+def _invalid(evidence: SoakEvidence) -> str:
     held = sum(int(np.isin(chain.prefixes, evidence.must_not).sum()) for chain in evidence.chains)
     return f"{held} transactions with a false signature are committed" if held else ""
 
 
-def _linearizable(evidence: Evidence) -> str:
+def _linearizable(evidence: SoakEvidence) -> str:
     for number, history in enumerate(evidence.registers):
         try:
             if not is_linearizable(history):
@@ -247,7 +247,7 @@ def _linearizable(evidence: Evidence) -> str:
     return "" if evidence.registers else "no client recorded a history"
 
 
-def _no_leak(evidence: Evidence) -> str:
+def _no_leak(evidence: SoakEvidence) -> str:
     minutes = max((evidence.ended_s - evidence.began_s) / 60, 1e-9)
     rss_max = max(RSS_SLOPE_MB_PER_MIN_MIN, RSS_GROWTH_MB_MAX / minutes)
     handles_max = HANDLES_GROWTH_MAX / minutes
@@ -270,7 +270,7 @@ def _no_leak(evidence: Evidence) -> str:
     return "; ".join(said)
 
 
-def _elections(evidence: Evidence) -> str:
+def _elections(evidence: SoakEvidence) -> str:
     said, known = [], 0
     for at_s, node, term in sorted(evidence.terms):
         if known and term > known and not _has_cause(evidence, at_s):
@@ -279,19 +279,19 @@ def _elections(evidence: Evidence) -> str:
     return "; ".join(said)
 
 
-def _has_cause(evidence: Evidence, at_s: float) -> bool:
+def _has_cause(evidence: SoakEvidence, at_s: float) -> bool:
     return any(
         fault.injected_s <= at_s <= max(fault.healed_s, fault.recovered_s or at_s) + ELECTION_AFTER_S
         for fault in evidence.faults
     )
 
 
-def _recovered(evidence: Evidence) -> str:
+def _recovered(evidence: SoakEvidence) -> str:
     late = [f"{f.kind} of {f.target}" for f in evidence.faults if f.recovered_s is None]
     return f"no commit within {RECOVERY_S_MAX:.0f} s after: {', '.join(late)}" if late else ""
 
 
-def _latencies_back(evidence: Evidence) -> str:
+def _latencies_back(evidence: SoakEvidence) -> str:
     """Median latency of the batches of a second that no fault disturbs, after each, against the steady
     phase's."""
     if not len(evidence.answers):
@@ -328,11 +328,11 @@ def _longest_calm(medians_s: list[float], bound_s: float) -> int:
     return longest
 
 
-def _noted(evidence: Evidence, check: str) -> str:
+def _noted(evidence: SoakEvidence, check: str) -> str:
     return "; ".join(text for chain in evidence.chains for text in chain.problems.get(check, []))
 
 
-CHECKS: dict[str, tuple[str, Callable[[Evidence], str]]] = {
+CHECKS: dict[str, tuple[str, Callable[[SoakEvidence], str]]] = {
     "nothing_lost": ("every acknowledged transaction is in a block", _nothing_lost),
     "nothing_unanswered": ("every valid transaction was taken and answered for", _nothing_unanswered),
     "nothing_duplicated": ("no transaction is in two places", _nothing_duplicated),

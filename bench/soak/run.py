@@ -34,9 +34,9 @@ from bench.schedule import Segment, constant, rows_due
 from bench.soak import judge
 from bench.soak.driver import Driver
 from bench.soak.evidence import Expiring, answers_of, audit, ids_of, walk
-from bench.soak.faults import Target
-from bench.soak.judge import Evidence, Finding
-from bench.soak.outpost import Outpost
+from bench.soak.faults import FaultTarget
+from bench.soak.isolated_node import IsolatedNode
+from bench.soak.judge import CheckResult, SoakEvidence
 from bench.soak.raylets import Raylets
 from bench.soak.registers import Payer, Registers
 from bench.soak.sabotage import SABOTAGE, Sabotage
@@ -105,8 +105,8 @@ class Soaked:
     load: dict[str, Any]
     watch: Watch
     driver: Driver
-    evidence: Evidence
-    findings: list[Finding]
+    evidence: SoakEvidence
+    findings: list[CheckResult]
     latencies: NDArray[np.float64]
     proofs: dict[str, str]
 
@@ -126,7 +126,7 @@ class Soak:
         scratch: Path,
         log: Log,
         raylets: Raylets | None = None,
-        outposts: Sequence[Outpost] = (),
+        outposts: Sequence[IsolatedNode] = (),
     ) -> None:
         self._options, self._nodes, self._scratch, self._log = options, list(nodes), scratch, log
         self._raylets, self._outposts = raylets, outposts
@@ -200,9 +200,9 @@ class Soak:
             proofs,
         )
 
-    def _target(self, chance: random.Random) -> Target:
+    def _target(self, chance: random.Random) -> FaultTarget:
         options = self._options
-        return Target(
+        return FaultTarget(
             self._nodes, chance, options.seed, self._log, options.local, self._raylets, self._outposts
         )
 
@@ -328,13 +328,13 @@ class Soak:
     def _evidence(
         self, plans: list[LoadPlan], watch: Watch, driver: Driver, registers: Registers, probe: Payer,
         expiring: Expiring, phases: list[Phase],
-    ) -> Evidence:  # fmt: skip
+    ) -> SoakEvidence:  # fmt: skip
         chains = [walk(node, self._hash_rows, ()) for node in self._nodes]
         acknowledged, false = ids_of(plans, self._hash_rows)
         own = np.frombuffer(b"".join(probe.committed + registers.committed), dtype=np.uint8).reshape(-1, 32)
         fates = [np.load(f"{plan.history}.batches.npy") for plan in plans]
         steady = next(phase for phase in phases if phase.name == "steady")
-        return Evidence(
+        return SoakEvidence(
             began_s=phases[0].begin_s,
             ended_s=phases[-1].end_s,
             steady=(steady.begin_s, steady.end_s),
@@ -354,7 +354,7 @@ class Soak:
             disk=watch.disk,
         )
 
-    def _tampered(self, evidence: Evidence, names: tuple[str, ...]) -> Evidence:
+    def _tampered(self, evidence: SoakEvidence, names: tuple[str, ...]) -> SoakEvidence:
         """The evidence as a lying node would give it: the first one, or all where a block is lost."""
         kinds = [SABOTAGE[name] for name in names]
         streams = [kind.blocks for kind in kinds if kind.blocks is not None]
@@ -370,7 +370,7 @@ class Soak:
                 kind.evidence(tampered)
         return tampered
 
-    def _proofs(self, evidence: Evidence) -> dict[str, str]:
+    def _proofs(self, evidence: SoakEvidence) -> dict[str, str]:
         """By kind of tampering, what its check says then; empty for one that was not caught."""
         found = {}
         for name, kind in SABOTAGE.items():

@@ -19,7 +19,7 @@ import psutil
 
 from actors.ledger.block import SealedHeader
 from actors.ledger.rows import Batch
-from bench.soak.judge import Evidence
+from bench.soak.judge import SoakEvidence
 
 Blocks = Iterator[tuple[SealedHeader, Batch]]
 LEAK_MB = 12
@@ -38,7 +38,7 @@ class Sabotage:
     check: str
     what: str
     blocks: Callable[[Blocks], Blocks] | None = None
-    evidence: Callable[[Evidence], None] | None = None
+    evidence: Callable[[SoakEvidence], None] | None = None
     act: Callable[[list[Any], threading.Event], None] | None = None
     with_faults: bool = False
 
@@ -89,22 +89,22 @@ def _gap(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
     return sealed, batch.take(np.arange(1, len(batch)))
 
 
-def _skew_root(evidence: Evidence) -> None:
+def _skew_root(evidence: SoakEvidence) -> None:
     audit = evidence.audits[evidence.chains[0].node]
     root = bytearray.fromhex(str(audit["state_root_recomputed"]))
     root[-1] ^= 1
     audit["state_root_recomputed"] = root.hex()
 
 
-def _mint(evidence: Evidence) -> None:
+def _mint(evidence: SoakEvidence) -> None:
     evidence.chains[0].balances[0] += 1
 
 
-def _false_row(evidence: Evidence) -> None:
+def _false_row(evidence: SoakEvidence) -> None:
     evidence.must_not = np.append(evidence.must_not, evidence.chains[0].prefixes[:1])
 
 
-def _expired(evidence: Evidence) -> None:
+def _expired(evidence: SoakEvidence) -> None:
     evidence.expiring.append((int(evidence.chains[0].prefixes[0]), 1, True))
 
 

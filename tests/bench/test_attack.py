@@ -10,10 +10,12 @@ import pytest
 
 from bench.attack import run as runner
 from bench.attack.honest import Payment
-from bench.attack.registry import Outcome, Target, attack, attacks, decode_target
+from bench.attack.registry import AttackOutcome, AttackTarget, attack, attacks, decode_target
 from bench.attack.run import _attack, _is_quiet, _of_honest, _p99_ms, _p99_of_all_ms
 
-TARGET = Target(("http://127.0.0.1:1",), (("127.0.0.1", 2),), (Path("/n"),), Path("/g"), (3,), (4,), 1.0)
+TARGET = AttackTarget(
+    ("http://127.0.0.1:1",), (("127.0.0.1", 2),), (Path("/n"),), Path("/g"), (3,), (4,), 1.0
+)
 
 
 def payments(*latencies_ms: float, error: str = "") -> list[Payment]:
@@ -30,10 +32,10 @@ def test_every_attack_says_what_it_tries_and_what_family_it_is_of() -> None:
 def test_an_attack_has_one_name() -> None:
     taken = next(iter(attacks()), None)
     if taken is None:
-        attack("only", "test")(lambda _target: Outcome(True, ""))
+        attack("only", "test")(lambda _target: AttackOutcome(True, ""))
         taken = "only"
     with pytest.raises(ValueError, match="registered twice"):
-        attack(taken, "test")(lambda _target: Outcome(True, ""))
+        attack(taken, "test")(lambda _target: AttackOutcome(True, ""))
 
 
 def test_a_target_reaches_the_process_of_an_attack_whole() -> None:

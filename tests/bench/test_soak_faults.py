@@ -17,8 +17,8 @@ from bench.soak import driver as driving
 from bench.soak import faults
 from bench.soak.commands import app
 from bench.soak.driver import Driver
-from bench.soak.faults import KINDS, Injected, Kind, Target, applicable
-from bench.soak.outpost import FarNode
+from bench.soak.faults import KINDS, FaultKind, FaultTarget, Injected, applicable
+from bench.soak.isolated_node import FarNode
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -76,18 +76,18 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Three kinds that note what was done to them; the third cannot be injected."""
     done: list[str] = []
 
-    def absent(_target: Target) -> Injected:
+    def absent(_target: FaultTarget) -> Injected:
         raise LookupError("nothing to hit")
 
     for name in ("one", "two"):
-        kind = Kind(name, lambda _t, n=name: Injected(n, lambda: done.append(f"heal {n}")))
+        kind = FaultKind(name, lambda _t, n=name: Injected(n, lambda: done.append(f"heal {n}")))
         monkeypatch.setitem(KINDS, name, kind)
-    monkeypatch.setitem(KINDS, "three", Kind("three", absent))
+    monkeypatch.setitem(KINDS, "three", FaultKind("three", absent))
     return done
 
 
 def driver(probe: Probe, seed: int = 1) -> Driver:
-    target = Target([Node()], random.Random(seed), seed, lambda _text: None)
+    target = FaultTarget([Node()], random.Random(seed), seed, lambda _text: None)
     return Driver(target, ["one", "two", "three"], probe, recovery_s_max=60)  # type: ignore[arg-type]
 
 
@@ -157,7 +157,7 @@ class Post:
 def test_a_lost_cluster_is_started_again() -> None:
     post = Post()
     injected = KINDS["lose_cluster"].inject(
-        Target([Node()], random.Random(1), 1, lambda _text: None, outposts=[post])  # type: ignore[list-item]
+        FaultTarget([Node()], random.Random(1), 1, lambda _text: None, outposts=[post])  # type: ignore[list-item]
     )
     assert (injected.target, post.alive) == ("node-2: 9 processes", False)
     injected.heal()
@@ -247,7 +247,7 @@ def test_a_whole_node_ends_and_a_wiped_one_has_nothing_but_its_key_and_journal(
         (folder / name).write_text("something")
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     node = Wiped(folder, victim.pid)
-    injected = KINDS[fault].inject(Target([node], random.Random(1), 1, lambda _text: None))
+    injected = KINDS[fault].inject(FaultTarget([node], random.Random(1), 1, lambda _text: None))
     assert victim.wait(timeout=60) == -number
     left = {path.name for path in folder.iterdir()}
     assert {path.name for path in tmp_path.iterdir()} == {"node-1"}
@@ -269,9 +269,9 @@ def test_a_refused_change_of_members_is_asked_for_again(
     for action, before, role in steps:
         leader = Leader(refusals=2)
         leader.role = before
-        target = Target([leader], random.Random(1), 1, lambda _text: None)
+        target = FaultTarget([leader], random.Random(1), 1, lambda _text: None)
         faults._change_member(target, action, "node-1")
         assert (leader.role, leader.asked) == (role, 3)
-    never = Target([Leader(refusals=10**9)], random.Random(1), 1, lambda _text: None)
+    never = FaultTarget([Leader(refusals=10**9)], random.Random(1), 1, lambda _text: None)
     with pytest.raises(LookupError, match="another change is under way"):
         faults._change_member(never, "remove", "node-1")

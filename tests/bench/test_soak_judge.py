@@ -21,7 +21,17 @@ from actors.ledger.signing import Signer, development_signer
 from actors.settings import NetworkSettings
 from bench.simulation.raft.linearizability import Operation
 from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts
-from bench.soak.judge import CHECKS, Evidence, Fault, Sample, judge, lost, recovery_ms, slope_per_min, slopes
+from bench.soak.judge import (
+    CHECKS,
+    Fault,
+    Sample,
+    SoakEvidence,
+    judge,
+    lost,
+    recovery_ms,
+    slope_per_min,
+    slopes,
+)
 from bench.soak.sabotage import SABOTAGE, Sabotage
 from bench.workload import PoolPlan, build_pool
 
@@ -77,7 +87,7 @@ class World:
         compare_accounts(chain, AccountStates(1, keys, nonces, balances))
         return chain
 
-    def evidence(self, sabotage: Sabotage | None = None) -> Evidence:
+    def evidence(self, sabotage: Sabotage | None = None) -> SoakEvidence:
         """What an honest run leaves behind, unless the blocks that are read are tampered with."""
         chains = []
         for number in range(3):
@@ -91,7 +101,7 @@ class World:
         }  # fmt: skip
         ids = Batch(self.rows, np.empty(0, dtype=np.uint8)).ids()
         times = np.arange(0.0, 100.0, 0.1)
-        return Evidence(
+        return SoakEvidence(
             began_s=0.0, ended_s=100.0, steady=(5.0, 20.0), chains=chains,
             audits={chain.node: dict(audit) for chain in chains}, supply=self.genesis.supply,
             acknowledged=prefixes(ids), must_not=np.array([1, 2], dtype=np.uint64), refused=0, unanswered=0,
@@ -110,7 +120,7 @@ def world() -> World:
     return World()
 
 
-def failed(evidence: Evidence) -> dict[str, str]:
+def failed(evidence: SoakEvidence) -> dict[str, str]:
     return {finding.check: finding.problem for finding in judge(evidence) if not finding.holds}
 
 
@@ -127,57 +137,57 @@ def test_tampered_evidence_fails_the_check_that_is_named(world: World, name: str
     assert sabotage.check in failed(evidence)
 
 
-def _lose(evidence: Evidence) -> None:
+def _lose(evidence: SoakEvidence) -> None:
     evidence.acknowledged = np.append(evidence.acknowledged, np.uint64(5))
 
 
-def _stale(evidence: Evidence) -> None:
+def _stale(evidence: SoakEvidence) -> None:
     evidence.registers[0].append(Operation(False, 0, 4.0, 5.0))
 
 
-def _elect(evidence: Evidence) -> None:
+def _elect(evidence: SoakEvidence) -> None:
     evidence.terms.append((80.0, "node-1", 3))
 
 
-def _never_recover(evidence: Evidence) -> None:
+def _never_recover(evidence: SoakEvidence) -> None:
     evidence.faults[0].recovered_s = None
 
 
-def _stay_slow(evidence: Evidence) -> None:
+def _stay_slow(evidence: SoakEvidence) -> None:
     evidence.answers[evidence.answers[:, 0] > 30, 1] += 2.0
 
 
-def _stall_again_and_again(evidence: Evidence) -> None:
+def _stall_again_and_again(evidence: SoakEvidence) -> None:
     """One second in four is as before."""
     due = evidence.answers[:, 0]
     evidence.answers[(due > 30) & (np.floor(due) % 4 != 0), 1] += 2.0
 
 
-def _leak(evidence: Evidence) -> None:
+def _leak(evidence: SoakEvidence) -> None:
     evidence.samples = [replace(sample, rss_mb=100 + 8 * sample.at_s) for sample in evidence.samples]
 
 
-def _leak_files(evidence: Evidence) -> None:
+def _leak_files(evidence: SoakEvidence) -> None:
     evidence.samples = [replace(sample, handles=int(4 * sample.at_s)) for sample in evidence.samples]
 
 
-def _fill_disk(evidence: Evidence) -> None:
+def _fill_disk(evidence: SoakEvidence) -> None:
     evidence.disk.append((101.0, "node-1", 1 << 40))
 
 
-def _refuse(evidence: Evidence) -> None:
+def _refuse(evidence: SoakEvidence) -> None:
     evidence.refused = 1
 
 
-def _leave_open(evidence: Evidence) -> None:
+def _leave_open(evidence: SoakEvidence) -> None:
     evidence.unanswered = 3
 
 
-def _lag(evidence: Evidence) -> None:
+def _lag(evidence: SoakEvidence) -> None:
     evidence.chains[1].hashes.pop()
 
 
-def _no_absence(evidence: Evidence) -> None:
+def _no_absence(evidence: SoakEvidence) -> None:
     evidence.expiring = [(3, 2, False)]
 
 
@@ -200,7 +210,7 @@ def _no_absence(evidence: Evidence) -> None:
     ],
 )
 def test_what_a_running_network_does_wrong_fails_its_check_alone(
-    world: World, check: str, tamper: Callable[[Evidence], None]
+    world: World, check: str, tamper: Callable[[SoakEvidence], None]
 ) -> None:
     evidence = world.evidence()
     tamper(evidence)

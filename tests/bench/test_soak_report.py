@@ -18,7 +18,7 @@ from bench.simulation.raft.linearizability import Operation
 from bench.soak.chain_walk import WalkedChain
 from bench.soak.commands import app
 from bench.soak.compare import compare
-from bench.soak.judge import Evidence, Fault, Sample, judge
+from bench.soak.judge import Fault, Sample, SoakEvidence, judge
 from bench.soak.outcome import summary
 from bench.soak.report import write_report
 from bench.soak.run import Phase, Soaked, SoakOptions
@@ -34,7 +34,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answers = np.column_stack((due + 1_000, due + 1_000.05, np.full(len(due), 10.0)))
     faults = [Fault("pause", "node-1/<script>alert(1)</script>", 1_030.0, 1_032.0, 1_033.0)]
     samples = [Sample(1_000.0 + t, "node-1/storage", 9, 100.0, 20, cpu_s=t / 2) for t in range(60)]
-    evidence = Evidence(
+    evidence = SoakEvidence(
         began_s=1_000.0, ended_s=1_060.0, steady=(1_005.0, 1_020.0), chains=[chain],
         audits={"node-1": {"roots_agree": True, "supply": 100, "state_root_recomputed": bytes(32).hex()}},
         supply=100, acknowledged=np.arange(6, dtype=np.uint64), must_not=np.empty(0, dtype=np.uint64),

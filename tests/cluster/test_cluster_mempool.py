@@ -16,7 +16,7 @@ import numpy as np
 
 from actors.ledger.rows import Batch
 from actors.peer.config import PeerConfig
-from actors.peer.gossip import Delivery, Verdict
+from actors.peer.gossip import GossipItem, ItemVerdict
 from actors.peer.network import Network
 from actors.peer.offers import decode_offer, encode_offers
 from actors.peer.spread import TRANSACTIONS, Spread
@@ -71,9 +71,9 @@ def test_transactions_travel_between_the_node_and_a_peer(running: Running) -> No
     passed_on, handed_in = (Batch(np.ascontiguousarray(rows[n::2]), NO_BYTES) for n in (0, 1))
     expected, heard = {row.tobytes() for row in handed_in.rows}, list[bytes]()
 
-    async def judge(items: list[Delivery]) -> list[Verdict]:
+    async def judge(items: list[GossipItem]) -> list[ItemVerdict]:
         heard.extend(row.tobytes() for item in items for row in decode_offer(item.body)[1].rows)
-        return [Verdict.ACCEPT] * len(items)
+        return [ItemVerdict.ACCEPT] * len(items)
 
     async def peer() -> None:
         seed, nowhere = bytes(31) + b"\x05", "127.0.0.1:1"  # nobody shall reach this peer later

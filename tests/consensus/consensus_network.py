@@ -16,12 +16,12 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from actors.consensus.agreement import Dependencies
-from actors.consensus.bodies import Bodies
+from actors.consensus.block_body_cache import BlockBodyCache
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import PipelineBrokenError, Sealed, Work
-from actors.consensus.ports import Gate
+from actors.consensus.ports import EpochGate
 from actors.consensus.raft_node.agreement import RaftAgreement
 from actors.consensus.stages import StageTimes
 from actors.consensus.timekeeping import Timekeeper
@@ -141,7 +141,7 @@ class FakePorts:
         self._member, self._disk = member, member.disk
         self.network = member.network.genesis.hash()
         self.epoch = 0
-        self.gate = Gate()
+        self.gate = EpochGate()
         self.head: dict[str, Any] = {}
         self.persist_stage: Any = None
         self._headers: dict[int, Header] = {}
@@ -288,7 +288,7 @@ class FakeMember:
 
     def start(self) -> None:
         genesis = self.network.genesis
-        self.bodies, self.certifier = Bodies(), Certifier(genesis.hash(), genesis.member_keys)
+        self.bodies, self.certifier = BlockBodyCache(), Certifier(genesis.hash(), genesis.member_keys)
         self.convictions = Convictions(genesis.hash())
         loop = asyncio.get_running_loop()
         clock_us = lambda: int(loop.time() * 1e6)  # noqa: E731

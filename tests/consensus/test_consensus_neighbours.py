@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors.consensus import neighbours
-from actors.consensus.neighbours import Neighbours
+from actors.consensus import actor_lookup as neighbours
+from actors.consensus.actor_lookup import ActorLookup
 
 
 def test_who_is_there_is_found_at_the_first_look_and_the_others_when_they_come(
@@ -26,7 +26,7 @@ def test_who_is_there_is_found_at_the_first_look_and_the_others_when_they_come(
         return there[name]
 
     async def scenario() -> None:
-        finder = Neighbours(["gateway-0", "peer"], look, lambda *told: found.append(told), (OSError,))
+        finder = ActorLookup(["gateway-0", "peer"], look, lambda *told: found.append(told), (OSError,))
         finding = asyncio.create_task(finder.find())
         async with asyncio.timeout(30):
             await finder.looked.wait()
@@ -36,7 +36,7 @@ def test_who_is_there_is_found_at_the_first_look_and_the_others_when_they_come(
             there["gateway-0"] = 2
             await finding
         assert found == [("peer", 1), ("gateway-0", 2)]
-        alone = Neighbours([], look, lambda *_: None, ())
+        alone = ActorLookup([], look, lambda *_: None, ())
         await alone.find()
         assert alone.looked.is_set()
 

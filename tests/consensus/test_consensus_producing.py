@@ -10,7 +10,7 @@ import numpy as np
 from consensus_network import small_body
 
 from actors.consensus import block_builder as producing
-from actors.consensus.block_builder import AT_HAND_ROWS_MAX, DRAW_WAIT_S, Producer, payload_shares
+from actors.consensus.block_builder import AT_HAND_ROWS_MAX, DRAW_WAIT_S, BlockBuilder, payload_shares
 from actors.consensus.pipeline import Work
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
@@ -64,7 +64,7 @@ class Pipeline:
 
 
 async def produce(shards: list[Shard], until: Any) -> list[Work]:
-    producer = Producer(shards, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
+    producer = BlockBuilder(shards, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
     pipeline, leadership = Pipeline(), SimpleNamespace(height=0, may_propose=True)
     task = asyncio.create_task(producer.run(leadership, pipeline))  # type: ignore[arg-type]
     async with asyncio.timeout(30):
@@ -94,7 +94,7 @@ async def handed_over(shards: list[Shard], draws: int) -> list[int]:
     hand_over = lambda: bool(given.append(len(asked)) or True)  # noqa: E731
     leadership = SimpleNamespace(height=0, may_propose=True, hand_over=hand_over)
     told: list[str] = []
-    producer = Producer(
+    producer = BlockBuilder(
         *(shards, GENESIS, 1, StageTimes(), (ConnectionError,)),
         missed=lambda error: told.append(str(error)),
         clock_us=lambda: 400_000 * len(asked),

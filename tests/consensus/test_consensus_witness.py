@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from actors.consensus.certifier import Certifier
-from actors.consensus.equivocation import PROPOSAL, VOTE, Evidence, Witness
+from actors.consensus.equivocation import PROPOSAL, VOTE, EquivocationDetector, Evidence
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.signing import Signer
 
@@ -20,12 +20,12 @@ def header(term: int = 1, tag: int = 0, height: int = 5, signer: Signer = LIAR) 
     return Header(height, term, 0, 1, 0, bytes(32), root, root, root, signer.public_key)
 
 
-def proposal(witness: Witness, block: Header, signer: Signer = LIAR) -> Evidence | None:
+def proposal(witness: EquivocationDetector, block: Header, signer: Signer = LIAR) -> Evidence | None:
     return witness.header(block, sign_proposal(signer, NETWORK, block.hash()))
 
 
 def test_two_proposals_of_one_term_convict() -> None:
-    witness = Witness(NETWORK)
+    witness = EquivocationDetector(NETWORK)
     assert proposal(witness, header()) is None
     assert proposal(witness, header()) is None
     found = proposal(witness, header(tag=1))
@@ -37,28 +37,28 @@ def test_two_proposals_of_one_term_convict() -> None:
 
 @pytest.mark.parametrize("changes", [{"term": 2}, {"height": 6}, {"signer": OTHER}])
 def test_another_term_height_or_author_is_no_lie(changes: dict[str, object]) -> None:
-    witness = Witness(NETWORK)
+    witness = EquivocationDetector(NETWORK)
     proposal(witness, header())
     block = header(tag=1, **changes)  # type: ignore[arg-type]
     assert proposal(witness, block, changes.get("signer", LIAR)) is None  # type: ignore[arg-type]
 
 
 def test_a_forged_signature_convicts_nobody() -> None:
-    witness = Witness(NETWORK)
+    witness = EquivocationDetector(NETWORK)
     proposal(witness, header())
     assert proposal(witness, header(tag=1), OTHER) is None
     assert witness.evidence == []
 
 
 def test_a_forged_proposal_that_came_first_shields_nobody() -> None:
-    witness = Witness(NETWORK)
+    witness = EquivocationDetector(NETWORK)
     assert proposal(witness, header(tag=2), OTHER) is None
     assert proposal(witness, header()) is None
     assert proposal(witness, header(tag=1)) is not None
 
 
 def test_two_votes_of_one_term_convict_and_evidence_stands_alone() -> None:
-    witness = Witness(NETWORK)
+    witness = EquivocationDetector(NETWORK)
     certifier = Certifier(NETWORK, [LIAR.public_key, OTHER.public_key], witness.vote)
     one, other = header(signer=OTHER), header(tag=1, term=2, signer=OTHER)
     for block in (one, other, other):
@@ -74,7 +74,7 @@ def test_two_votes_of_one_term_convict_and_evidence_stands_alone() -> None:
 
 def test_votes_of_two_terms_are_no_lie() -> None:
     """Another leader may bring another block."""
-    witness = Witness(NETWORK)
+    witness = EquivocationDetector(NETWORK)
     certifier = Certifier(NETWORK, [LIAR.public_key, OTHER.public_key], witness.vote)
     for term, block in ((3, header(signer=OTHER)), (4, header(tag=1, term=4, signer=OTHER))):
         certifier.add_vote(LIAR.public_key, block, term, sign_vote(LIAR, NETWORK, block, term))
@@ -82,7 +82,7 @@ def test_votes_of_two_terms_are_no_lie() -> None:
 
 
 def test_two_certificates_of_one_term_convict_whoever_voted_for_both() -> None:
-    witness = Witness(NETWORK)
+    witness = EquivocationDetector(NETWORK)
     certifier = Certifier(NETWORK, [LIAR.public_key], witness.vote)
     for block in (header(), header(tag=1)):
         vote = LIAR.public_key, sign_vote(LIAR, NETWORK, block, 1)

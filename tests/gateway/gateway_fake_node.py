@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actors.gateway.backend import UnavailableError
 from actors.gateway.membership import Membership
-from actors.gateway.neighbours import Neighbours
+from actors.gateway.node_health import NodeHealth
 from actors.gateway.service import Service
 from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
@@ -140,7 +140,7 @@ class FakeNode:
             self,
             self.status_of_node,
             1,
-            neighbours=Neighbours({**health, "storage": self.health}, self.peers, self.scale_validators),
+            neighbours=NodeHealth({**health, "storage": self.health}, self.peers, self.scale_validators),
             read_index=self.read_index,
             pending=[shard.pending_of for shard in self.shards],
         )

@@ -11,7 +11,7 @@ from gateway_served import Served
 
 from actors.ledger.rows import Batch
 from actors.sdk.client import Client
-from actors.sdk.delivery import Outcome, deliver
+from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.requests import WaitLevel
 from bench.attack.between import Asked, Between, http_answer
 
@@ -29,7 +29,7 @@ def served() -> Iterator[Served]:
 
 def offered(
     served: Served, batch: Batch, answers: Callable[[Asked], bytes | None], wait: WaitLevel
-) -> Outcome:
+) -> DeliveryOutcome:
     """What becomes of it while `answers` stands between, on a clock that goes a second a look."""
     seconds = count()
     with Between(served.url, answers) as proxy, Client(proxy.url) as client:

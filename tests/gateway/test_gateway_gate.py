@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from actors.gateway import metrics
 from actors.gateway.api import Api, create_app
-from actors.gateway.gate import AnswerCache, FinalAnswer
+from actors.gateway.edge_middleware import AnswerCache, FinalAnswer
 from actors.gateway.limits import ApiKeys, ClientLimits, Role, read_api_keys
 from actors.ledger.rows import FormatError, encode_batch
 from actors.sdk.answers import NETWORK_HEADER, network_mark

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from actors.gateway import service
 from actors.gateway.backend import BusyError, ShareError, UnavailableError, Wait
 from actors.gateway.problem import of_error
-from actors.gateway.submit import Gatherer, Origins, Splitter
+from actors.gateway.submit import Gatherer, RowSources, Splitter
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
 from actors.ledger.verdict import Verdict
 
@@ -72,7 +72,7 @@ def test_verdicts_come_back_in_order_and_only_absent_shards_are_unavailable(
         parts = [EchoShard(number, shards, number in away) for number in range(shards)]
         batch = numbered_batch(rows, seed)
         names = tuple(f"known:{n}" for n in range(3))
-        origins = Origins(names, (batch.rows["nonce"] % 3).astype(np.uint16))
+        origins = RowSources(names, (batch.rows["nonce"] % 3).astype(np.uint16))
         verdicts = await Splitter(parts, 5.0).admit(batch, False, origins)
         lost = np.isin(shard_of(batch.rows["sender"], shards), sorted(away))
         expected = np.where(lost, Verdict.UNAVAILABLE, np.arange(rows) % 251)
@@ -131,7 +131,7 @@ def test_joined_batches_keep_who_handed_in_which_row() -> None:
         gatherer = Gatherer(splitter, False, 0.0)
         names = ["a", "b", "a", "c"]
         first = [
-            asyncio.create_task(splitter.admit(numbered_batch(1, seed=n), False, Origins.same("x", 1)))
+            asyncio.create_task(splitter.admit(numbered_batch(1, seed=n), False, RowSources.same("x", 1)))
             for n in range(2)
         ]
         await until(lambda: len(told) == 2)
@@ -181,7 +181,7 @@ def test_a_row_waits_behind_those_of_its_own_source_and_not_behind_everybodys() 
 
         def offer(source: str, rows: int) -> asyncio.Task[NDArray[np.uint8]]:
             return asyncio.create_task(
-                splitter.admit(rows_of(rows, False), False, Origins.same(source, rows))
+                splitter.admit(rows_of(rows, False), False, RowSources.same(source, rows))
             )
 
         flood = [offer("flood", 5_000) for _ in range(40)]
@@ -210,7 +210,7 @@ def test_whose_rows_are_forged_has_one_small_call_at_a_time_with_others_like_him
 
         def offer(source: str, rows: int, forged: bool) -> asyncio.Task[NDArray[np.uint8]]:
             return asyncio.create_task(
-                splitter.admit(rows_of(rows, forged), False, Origins.same(source, rows))
+                splitter.admit(rows_of(rows, forged), False, RowSources.same(source, rows))
             )
 
         first = [offer(f"forger {n}", 400, True) for n in range(4)]

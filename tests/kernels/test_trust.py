@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from actors.kernels.interface import Verifier
+from actors.kernels.interface import SignatureVerifier
 from actors.kernels.trust import AUDITS_MAX, PEERS_MAX, TrustedVerifier, TrustPolicy
 
 
@@ -26,7 +26,9 @@ def honest(keys: np.ndarray, signatures: np.ndarray, messages: np.ndarray) -> np
 class Bench:
     """A trusted verifier, with a clock that the test turns and a list of alarms."""
 
-    def __init__(self, kernel: Verifier, oracle: Verifier = honest, **policy: float) -> None:
+    def __init__(
+        self, kernel: SignatureVerifier, oracle: SignatureVerifier = honest, **policy: float
+    ) -> None:
         self.now = 0.0
         self.alarms: list[str] = []
         self.verifier = TrustedVerifier(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.machine.patience import STRETCH, Patience
+from actors.machine.progress_deadline import STRETCH, ProgressDeadline
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
@@ -71,7 +71,7 @@ def test_a_stop_that_takes_too_long_is_ended_with_a_code() -> None:
 
 
 def test_progress_and_not_the_clock_ends_patience() -> None:
-    patience, cpu_s = Patience(10, 0.0), 0.0
+    patience, cpu_s = ProgressDeadline(10, 0.0), 0.0
     for now_s in range(1, 60):
         cpu_s += 0.2
         patience.used(cpu_s, now_s)
@@ -84,6 +84,6 @@ def test_progress_and_not_the_clock_ends_patience() -> None:
 
 
 def test_processes_that_only_burn_time_are_given_up_in_the_end() -> None:
-    patience = Patience(10, 0.0)
+    patience = ProgressDeadline(10, 0.0)
     ends = next(s for s in range(1, 1000) if patience.used(float(s), float(s)) or patience.is_over(float(s)))
     assert ends == 10 * STRETCH + 10

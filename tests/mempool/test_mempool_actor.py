@@ -19,7 +19,7 @@ from actors.mempool import actor as shell
 from actors.mempool import retry
 from actors.mempool.actor import MempoolShard
 from actors.mempool.journal_file import JournalFile
-from actors.mempool.retry import UnavailableError
+from actors.mempool.retry import NoAnswerError
 from actors.settings import LogSettings, MempoolSettings
 from actors.shell import ActorContext
 
@@ -293,7 +293,7 @@ def test_without_storage_rows_are_unavailable_and_start_says_so(tmp_path: Path) 
         setup.storage.failures = 10**9
         shard, batch = setup.shard(), transfers(0, range(2))
         assert names(await shard.admit(batch.rows, batch.payloads)) == ["UNAVAILABLE"] * 2
-        with pytest.raises(UnavailableError):
+        with pytest.raises(NoAnswerError):
             await shard.start()
         setup.storage.failures = 0
         assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"] * 2

@@ -17,7 +17,7 @@ from actors.ledger.delta import AccountStates
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.verdict import Verdict
-from actors.mempool.outbox import Again, Outbox
+from actors.mempool.outbox import Outbox, ReofferScheduler
 from actors.mempool.pool import Pool, PoolBounds
 from tests.mempool.test_mempool_pool import NO_BYTES, TAG, key
 
@@ -39,7 +39,7 @@ class Member:
 
     pool: Pool
     outbox: Outbox
-    again: Again
+    again: ReofferScheduler
     read: list[int] = field(default_factory=lambda: [0] * MEMBERS)
     deltas: list[Any] = field(default_factory=list)
     accepted: dict[bytes, bytes] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class World:
     def _member(self, number: int) -> Member:
         pool = Pool(PoolBounds(24, 4, 8, age_blocks=5), TAG, seed=number, prices=FREE)
         outbox = Outbox(8, 64)
-        return Member(pool, outbox, Again(pool, 1.0, 6, 0.25))
+        return Member(pool, outbox, ReofferScheduler(pool, 1.0, 6, 0.25))
 
     def _publish(self, senders: Any) -> None:
         chosen = sorted(senders)

@@ -1,6 +1,6 @@
 """The pool against a plain mempool of dictionaries: equal verdicts, draws and losses, step by step.
 
-The model says what the rules in actors/mempool/chain.py mean, without heaps, links or lazy recomputation.
+The model says what the rules in mempool/sender_queue.py mean, without heaps, links or lazy recomputation.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.ledger.rows import row_words
-from actors.mempool.spread import spread
+from actors.mempool.conflict_spacing import spread
 from tests.mempool.test_mempool_pool import key, made
 
 

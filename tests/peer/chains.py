@@ -4,7 +4,7 @@ import hashlib
 import hmac
 
 from actors.peer.errors import ProtocolError
-from actors.peer.sync import Header
+from actors.peer.sync import VerifiedHeader
 
 SEAL_KEY = b"stands for the certificate's signatures"
 
@@ -18,26 +18,26 @@ def encode_header(height: int, parent: bytes, body: bytes, key: bytes = SEAL_KEY
     return content + hmac.digest(key, content, "sha256")
 
 
-def open_header(_parent: Header, encoded: bytes) -> Header:
+def open_header(_parent: VerifiedHeader, encoded: bytes) -> VerifiedHeader:
     """What `verify_header` does here: form and certificate."""
     if len(encoded) != 104 or hmac.digest(SEAL_KEY, encoded[:72], "sha256") != encoded[72:]:
         raise ProtocolError("certificate", "the seal does not verify")
     height = int.from_bytes(encoded[:8], "little")
-    return Header(height, digest(encoded[:72]), encoded[8:40], encoded)
+    return VerifiedHeader(height, digest(encoded[:72]), encoded[8:40], encoded)
 
 
-def body_matches(header: Header, body: bytes) -> bool:
+def body_matches(header: VerifiedHeader, body: bytes) -> bool:
     return digest(body) == header.encoded[40:72]
 
 
-GENESIS_HEADER = Header(0, bytes(32), bytes(32), b"")
+GENESIS_HEADER = VerifiedHeader(0, bytes(32), bytes(32), b"")
 
 
 class Chain:
     """Blocks from height 1 on. Implements `catchup.ChainSource` and `catchup.ChainSink`."""
 
     def __init__(self, length: int = 0, body_bytes: int = 40) -> None:
-        self.blocks: list[tuple[Header, bytes]] = []
+        self.blocks: list[tuple[VerifiedHeader, bytes]] = []
         self.served = 0
         for height in range(1, length + 1):
             body = b"%d " % height * body_bytes
@@ -55,16 +55,16 @@ class Chain:
         self.served += len(found)
         return found
 
-    async def tip(self) -> Header:
+    async def tip(self) -> VerifiedHeader:
         return self.blocks[-1][0] if self.blocks else GENESIS_HEADER
 
-    def verify_header(self, parent: Header, encoded: bytes) -> Header:
+    def verify_header(self, parent: VerifiedHeader, encoded: bytes) -> VerifiedHeader:
         return open_header(parent, encoded)
 
-    def verify_body(self, header: Header, body: bytes) -> bool:
+    def verify_body(self, header: VerifiedHeader, body: bytes) -> bool:
         return body_matches(header, body)
 
-    async def append(self, blocks: list[tuple[Header, bytes]]) -> None:
+    async def append(self, blocks: list[tuple[VerifiedHeader, bytes]]) -> None:
         self.blocks.extend(blocks)
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from actors.peer import messages
 from actors.peer.messages import Hello
 from actors.peer.network import Network
-from actors.peer.wire.connection import Connection
+from actors.peer.wire.connection import WireConnection
 from actors.peer.wire.frames import Priority
 from actors.peer.wire.handshake import Handshake, LocalIdentity
 from actors.peer.wire.queues import SendQueue
@@ -23,7 +23,7 @@ class Client:
         self.reader, self.writer = reader, writer
         self.local = LocalIdentity(seed_of(index), GENESIS)
         handshake = Handshake(self.local, os.urandom(32), initiator=True)
-        self.connection = Connection(handshake, SendQueue(10_000, 1 << 30), 1 << 30)
+        self.connection = WireConnection(handshake, SendQueue(10_000, 1 << 30), 1 << 30)
 
     @classmethod
     async def connect(cls, network: Network, index: int, source: str = "127.0.0.1") -> "Client":

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from actors.peer.config import Member, PeerConfig, PeerIntervals, PeerLimits
+from actors.peer.config import KnownMember, PeerConfig, PeerIntervals, PeerLimits
 from actors.peer.network import Network
 from actors.peer.wire.handshake import LocalIdentity
 
@@ -30,7 +30,7 @@ def config_of(index: int, members: int = 0, **changes: Any) -> PeerConfig:
     settings: dict[str, Any] = {
         "identity_seed": seed_of(index),
         "genesis_hash": GENESIS,
-        "members": tuple(Member(identity_of(member)) for member in range(members)),
+        "members": tuple(KnownMember(identity_of(member)) for member in range(members)),
         "intervals": FAST,
         "limits": PeerLimits(subnet_per_bucket_max=0, subnet_per_table_max=0),
     }

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from actors.peer.advertise import advertised_address, is_published_to, with_port
-from actors.peer.config import Member, PeerConfig
+from actors.peer.config import KnownMember, PeerConfig
 from actors.peer.discovery import Discovery
 from actors.peer.errors import ConfigError
 from actors.peer.kademlia.records import decode_record, sign_record
@@ -33,7 +33,7 @@ from tests.peer.nodes import GENESIS, config_of, eventually, identity_of, joined
 def test_what_is_published(
     advertise: str | None, bound: tuple[str, int], genesis: str | None, published: str | None
 ) -> None:
-    members = (Member(identity_of(0), genesis), Member(identity_of(1), "elsewhere:2"))
+    members = (KnownMember(identity_of(0), genesis), KnownMember(identity_of(1), "elsewhere:2"))
     config = replace(config_of(0), members=members, advertise_address=advertise)
     assert advertised_address(config, identity_of(0), *bound) == published
 
@@ -124,7 +124,7 @@ def test_an_old_record_of_a_member_does_not_stand_in_the_way_of_a_new_one() -> N
 
 def test_a_configured_address_is_kept_beside_the_learned_one() -> None:
     config: PeerConfig = config_of(0)
-    members = (Member(identity_of(0)), Member(identity_of(1), "127.0.0.1:9"))
+    members = (KnownMember(identity_of(0)), KnownMember(identity_of(1), "127.0.0.1:9"))
 
     async def scenario() -> None:
         async with running(replace(config, members=members)) as (node,):

@@ -18,7 +18,7 @@ from actors.ledger.rows import Batch, encode_batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.peer.chain import ChainRefusedError, NodeChain
 from actors.peer.errors import ProtocolError
-from actors.peer.sync import Header as Known
+from actors.peer.sync import VerifiedHeader as Known
 
 MEMBERS = [Signer(bytes([n]) * 32) for n in (1, 2, 3)]
 GENESIS = Genesis(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.peer.config import Member, PeerConfig, PeerIntervals, format_address, parse_address
+from actors.peer.config import KnownMember, PeerConfig, PeerIntervals, format_address, parse_address
 from actors.peer.errors import ConfigError
 
 GENESIS = b"g" * 32
@@ -36,7 +36,7 @@ def test_intervals_must_ascend() -> None:
 
 def test_member_key_length() -> None:
     with pytest.raises(ConfigError, match=r"member\.identity"):
-        Member(b"x" * 31)
+        KnownMember(b"x" * 31)
 
 
 @pytest.mark.parametrize("address", ["a:1", "127.0.0.1:65535", "[::1]:9000"])

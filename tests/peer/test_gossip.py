@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.peer import gossip as g
 from actors.peer.channels import Channel, Lagged, Packets
-from actors.peer.gossip import Effects, Gossip, Topic, Verdict, item_id
+from actors.peer.gossip import Gossip, GossipEffects, ItemVerdict, Topic, item_id
 from actors.peer.messages import Announce, Bodies, Fetch
 
 TOPICS = (Topic("blocks", eager=0, body_bytes_max=100), Topic("transactions", eager=2, body_bytes_max=100))
@@ -28,13 +28,13 @@ def test_publish_pushes_to_a_few_and_announces_to_the_rest() -> None:
     assert len(pushed) == 2
     announced = {peer: message for peer, message in sender.flush().send}
     assert announced == {p: Announce("transactions", [id_]) for p in {b"A", b"B", b"C", b"D"} - pushed}
-    assert sender.publish("transactions", b"batch") == (id_, Effects())
+    assert sender.publish("transactions", b"batch") == (id_, GossipEffects())
 
 
 def test_among_few_a_body_is_pushed_by_its_publisher_alone() -> None:
     relay = node(peers=b"AB")
     (delivery,) = relay.on_bodies(b"A", Bodies("transactions", [b"batch"])).deliver
-    assert relay.judged(delivery, Verdict.ACCEPT).send == []
+    assert relay.judged(delivery, ItemVerdict.ACCEPT).send == []
     assert relay.flush().send == [(b"B", Announce("transactions", [delivery.id]))]
     _, effects = relay.publish("transactions", b"own")
     assert {peer for peer, _ in effects.send} == {b"A", b"B"}
@@ -43,11 +43,11 @@ def test_among_few_a_body_is_pushed_by_its_publisher_alone() -> None:
 def test_announced_item_is_fetched_once_and_relayed_after_acceptance() -> None:
     receiver, id_ = node(), item_id("blocks", b"block")
     assert receiver.on_announce(b"A", Announce("blocks", [id_]), 0.0).send == [(b"A", Fetch("blocks", [id_]))]
-    assert receiver.on_announce(b"B", Announce("blocks", [id_]), 0.0) == Effects()
+    assert receiver.on_announce(b"B", Announce("blocks", [id_]), 0.0) == GossipEffects()
     effects = receiver.on_bodies(b"A", Bodies("blocks", [b"block"]))
     assert [(d.id, d.peer) for d in effects.deliver] == [(id_, b"A")]
     assert receiver.on_fetch(b"C", Fetch("blocks", [id_])).send == []
-    receiver.judged(effects.deliver[0], Verdict.ACCEPT)
+    receiver.judged(effects.deliver[0], ItemVerdict.ACCEPT)
     assert {peer for peer, _ in receiver.flush().send} == {b"B", b"C", b"D"}
     assert receiver.on_fetch(b"C", Fetch("blocks", [id_])).send == [(b"C", Bodies("blocks", [b"block"]))]
     assert receiver.on_bodies(b"B", Bodies("blocks", [b"block"])).deliver == []
@@ -72,12 +72,12 @@ def test_next_announcer_is_asked_when_the_first_does_not_deliver() -> None:
 def test_rejected_item_blames_its_sender_and_travels_no_further() -> None:
     receiver = node()
     (bad,) = receiver.on_bodies(b"A", Bodies("blocks", [b"bad"])).deliver
-    assert receiver.judged(bad, Verdict.REJECT) == Effects(blame=[(b"A", "rejected")])
+    assert receiver.judged(bad, ItemVerdict.REJECT) == GossipEffects(blame=[(b"A", "rejected")])
     assert receiver.flush().send == []
     assert receiver.on_bodies(b"A", Bodies("blocks", [b"bad"])).deliver == []
     (dull,) = receiver.on_bodies(b"B", Bodies("blocks", [b"dull"])).deliver
-    assert receiver.judged(dull, Verdict.IGNORE) == Effects()
-    assert receiver.judged(dull, Verdict.ACCEPT) == Effects()
+    assert receiver.judged(dull, ItemVerdict.IGNORE) == GossipEffects()
+    assert receiver.judged(dull, ItemVerdict.ACCEPT) == GossipEffects()
     assert receiver.held["stored"] == 0
     assert receiver.held["unjudged_bytes"] == 0
 
@@ -139,7 +139,7 @@ def test_counts_hold_under_any_sequence(steps: list[tuple[int, int, int]]) -> No
             receiver.on_announce(peer, Announce("blocks", [id_]), now_s)
         elif action == 1:
             for delivery in receiver.on_bodies(peer, Bodies("blocks", [body])).deliver:
-                receiver.judged(delivery, list(Verdict)[what % 3])
+                receiver.judged(delivery, list(ItemVerdict)[what % 3])
         elif action == 2:
             receiver.peer_left(peer)
         elif action == 3:

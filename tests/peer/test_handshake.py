@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.peer.errors import ProtocolError
 from actors.peer.wire import handshake as hs
-from actors.peer.wire.handshake import Handshake, LocalIdentity, Session, State
+from actors.peer.wire.handshake import Handshake, HandshakeState, LocalIdentity, SecureSession
 
 GENESIS = hashlib.sha256(b"genesis").digest()
 ALICE = LocalIdentity(b"a" * 32, GENESIS)
@@ -29,7 +29,7 @@ def pair(
     )
 
 
-def finished(handshake: Handshake) -> Session:
+def finished(handshake: Handshake) -> SecureSession:
     assert handshake.session is not None
     return handshake.session
 
@@ -53,7 +53,7 @@ def test_byte_at_a_time() -> None:
     for source, sink in ((initiator, responder), (responder, initiator), (initiator, responder)):
         for byte in source.data_to_send():
             sink.receive(bytes([byte]))
-    assert initiator.state is responder.state is State.DONE
+    assert initiator.state is responder.state is HandshakeState.DONE
 
 
 def test_identities_do_not_cross_the_wire_in_clear() -> None:
@@ -162,7 +162,7 @@ def test_any_bytes_give_a_typed_error_or_wait(data: bytes, initiator: bool) -> N
     try:
         assert side.receive(data) == b""
     except ProtocolError:
-        assert side.state is State.FAILED
+        assert side.state is HandshakeState.FAILED
     assert len(side._inbound) <= hs.RESPONSE_BYTES
     assert side.session is None
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.peer.config import Member
+from actors.peer.config import KnownMember
 from actors.peer.errors import NotConnectedError, RequestError
 from actors.peer.session import UNSENT_BYTES
 from actors.peer.wire.frames import Priority
@@ -253,7 +253,7 @@ def test_members_are_dialled_until_they_return() -> None:
         async with running(config_of(1)) as (b,):
             address = str(b.address)
             port = int(address.rpartition(":")[2])
-            members = (Member(identity_of(0)), Member(identity_of(1), address))
+            members = (KnownMember(identity_of(0)), KnownMember(identity_of(1), address))
             async with running(replace(config_of(0), members=members)) as (a,):
                 await eventually(lambda: a.connected() == [b.identity])
                 await b.stop()

@@ -15,7 +15,7 @@ from actors.ledger.delta import ChainHead, Delta
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
-from actors.local_socket import Exchange, Spoken
+from actors.local_socket import LocalListener, Spoken
 from actors.peer import actor as room
 from actors.peer import address_book
 from actors.peer.actor import NodePeer
@@ -92,7 +92,7 @@ class Consensus:
         self.prove = Remote(self._prove)
         self.line = Remote(self._line)
         self.hear_change = Remote(self._change)
-        self.exchange: Exchange | None = None
+        self.exchange: LocalListener | None = None
         self.by_line: list[Spoken] = []
         self.asked = 0
 
@@ -110,7 +110,7 @@ class Consensus:
         return self.exchange.name if self.exchange else "nobody"
 
     async def listen(self) -> None:
-        self.exchange = Exchange(self.by_line.extend)
+        self.exchange = LocalListener(self.by_line.extend)
         await self.exchange.start()
 
     async def _prove(self, height: int, digest: bytes) -> bytes:

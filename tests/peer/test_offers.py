@@ -13,7 +13,7 @@ from actors.ledger.rows import PAYLOAD_BYTES_MAX, ROW_DTYPE, Batch, FormatError,
 from actors.ledger.source import KINDS, relayed_source
 from actors.ledger.verdict import Verdict as Judgement
 from actors.peer import offers
-from actors.peer.gossip import Verdict
+from actors.peer.gossip import ItemVerdict
 from actors.peer.offers import (
     OFFER_BYTES_MAX,
     OFFER_ROWS_MAX,
@@ -97,18 +97,18 @@ def test_a_member_vouches_for_a_standing_and_nobody_else_does() -> None:
 @pytest.mark.parametrize(
     ("verdicts", "whole", "onward"),
     [
-        ([Judgement.OK, Judgement.OK], Verdict.ACCEPT, []),
-        ([Judgement.OK, Judgement.DUPLICATE], Verdict.ACCEPT, []),
-        ([Judgement.DUPLICATE, Judgement.DUPLICATE], Verdict.IGNORE, []),
-        ([Judgement.OK, Judgement.NONCE_REUSED, Judgement.OK], Verdict.IGNORE, [0, 2]),
-        ([Judgement.POOL_FULL, Judgement.UNAVAILABLE], Verdict.IGNORE, []),
-        ([Judgement.EXPIRED, Judgement.BAD_VERSION, Judgement.UNKNOWN_KIND], Verdict.IGNORE, []),
-        ([Judgement.OK, Judgement.BAD_SIGNATURE], Verdict.REJECT, [0]),
-        ([Judgement.WRONG_CHAIN], Verdict.REJECT, []),
+        ([Judgement.OK, Judgement.OK], ItemVerdict.ACCEPT, []),
+        ([Judgement.OK, Judgement.DUPLICATE], ItemVerdict.ACCEPT, []),
+        ([Judgement.DUPLICATE, Judgement.DUPLICATE], ItemVerdict.IGNORE, []),
+        ([Judgement.OK, Judgement.NONCE_REUSED, Judgement.OK], ItemVerdict.IGNORE, [0, 2]),
+        ([Judgement.POOL_FULL, Judgement.UNAVAILABLE], ItemVerdict.IGNORE, []),
+        ([Judgement.EXPIRED, Judgement.BAD_VERSION, Judgement.UNKNOWN_KIND], ItemVerdict.IGNORE, []),
+        ([Judgement.OK, Judgement.BAD_SIGNATURE], ItemVerdict.REJECT, [0]),
+        ([Judgement.WRONG_CHAIN], ItemVerdict.REJECT, []),
     ],
 )
 def test_verdicts_decide_how_an_offer_travels(
-    verdicts: list[Judgement], whole: Verdict, onward: list[int]
+    verdicts: list[Judgement], whole: ItemVerdict, onward: list[int]
 ) -> None:
     decided, rows = outcome(np.array(verdicts, dtype=np.uint8))
     assert (decided, np.flatnonzero(rows).tolist()) == (whole, onward)

@@ -5,7 +5,7 @@ import itertools
 from dataclasses import replace
 
 from actors.peer.discovery import Discovery
-from actors.peer.gossip import Delivery, Verdict
+from actors.peer.gossip import GossipItem, ItemVerdict
 from actors.peer.kademlia.records import node_id
 from actors.peer.network import Network
 from actors.peer.spread import BLOCKS, TRANSACTIONS, Spread
@@ -49,10 +49,12 @@ def test_lost_peers_leave_the_routing_table() -> None:
     asyncio.run(scenario())
 
 
-def collect(network: Network, into: dict[bytes, list[bytes]], verdict: Verdict = Verdict.ACCEPT) -> Spread:
+def collect(
+    network: Network, into: dict[bytes, list[bytes]], verdict: ItemVerdict = ItemVerdict.ACCEPT
+) -> Spread:
     spread = Spread(network)
 
-    async def judge(batch: list[Delivery]) -> list[Verdict]:
+    async def judge(batch: list[GossipItem]) -> list[ItemVerdict]:
         into.setdefault(network.identity, []).extend(delivery.body for delivery in batch)
         return [verdict] * len(batch)
 
@@ -84,7 +86,7 @@ def test_rejected_gossip_stops_at_the_first_hop_and_greylists_its_sender() -> No
         async with running(*(config_of(index) for index in range(3))) as (bad, middle, far):
             got: dict[bytes, list[bytes]] = {}
             source = collect(bad, got)
-            collect(middle, got, Verdict.REJECT)
+            collect(middle, got, ItemVerdict.REJECT)
             collect(far, got)
             await joined(bad, middle)
             await joined(middle, far)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.peer.admission import SOURCES_MAX, Admission, is_loopback, source_of
+from actors.peer.admission import SOURCES_MAX, HandshakeAdmission, is_loopback, source_of
 from actors.peer.answers import SharedAnswers
 from actors.peer.config import PeerLimits
 from actors.peer.errors import ProtocolError, QueueFullError, RequestError
 from actors.peer.failures import ADDRESSES_MAX, NOBODY_KNOWN, Failures
-from actors.peer.inbound import FairQueue
+from actors.peer.inbound import PeerQueues
 from actors.peer.turns import Turns
 from actors.peer.wire.budget import MESSAGE_BYTES, SendBudget
 from actors.peer.wire.frames import Priority
@@ -41,7 +41,7 @@ def test_loopback(host: str) -> None:
     assert not is_loopback("10.0.0.1")
 
 
-def hello(admission: Admission, source: str, now_s: float) -> bool:
+def hello(admission: HandshakeAdmission, source: str, now_s: float) -> bool:
     try:
         admission.hello(source, os.urandom(32), now_s)
     except ProtocolError as error:
@@ -51,7 +51,7 @@ def hello(admission: Admission, source: str, now_s: float) -> bool:
 
 def test_hellos_of_many_sources_share_a_rate_and_members_have_their_own() -> None:
     limits = PeerLimits()
-    admission = Admission(limits)
+    admission = HandshakeAdmission(limits)
     admission.expect_member("192.0.2.1")
     strangers = [f"10.0.{index // 256}.{index % 256}" for index in range(2_000)]
     assert sum(hello(admission, source, 0.0) for source in strangers) == 2 * limits.handshakes_per_s_max
@@ -63,7 +63,7 @@ def test_hellos_of_many_sources_share_a_rate_and_members_have_their_own() -> Non
 
 
 def test_a_proved_member_gets_its_hello_back() -> None:
-    admission = Admission(PeerLimits(handshakes_per_s_per_address_max=1))
+    admission = HandshakeAdmission(PeerLimits(handshakes_per_s_per_address_max=1))
     for _ in range(100):
         assert hello(admission, "192.0.2.1", 0.0)
         admission.proved_member("192.0.2.1", 0.0)
@@ -73,7 +73,7 @@ def test_a_proved_member_gets_its_hello_back() -> None:
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=60))
 def test_half_open_handshakes_stay_within_bounds(steps: list[tuple[int, bool]]) -> None:
     limits = PeerLimits(handshakes_pending_max=8, handshakes_pending_per_address_max=3)
-    admission = Admission(limits)
+    admission = HandshakeAdmission(limits)
     open_: list[tuple[str, int]] = []
     for number, (who, ends) in enumerate(steps):
         source = f"10.0.0.{who}"
@@ -153,7 +153,7 @@ def test_an_observers_backlog_is_bounded_but_for_one_message() -> None:
 
 
 def test_members_have_every_other_turn() -> None:
-    queue: FairQueue[int] = FairQueue(backlog_max=100, bytes_max=1_000)
+    queue: PeerQueues[int] = PeerQueues(backlog_max=100, bytes_max=1_000)
     for observer in range(10):
         for number in range(5):
             queue.push(b"observer %d" % observer, number)

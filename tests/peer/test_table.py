@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from actors.peer.backoff import DialPlan
 from actors.peer.config import PeerIntervals, PeerLimits
 from actors.peer.greylist import LISTED_SCORE, POINTS, Greylist, TokenBucket
-from actors.peer.inbound import FairQueue
-from actors.peer.table import ConnectionTable, Link, LinkState, keeps_new
+from actors.peer.inbound import PeerQueues
+from actors.peer.table import Link, LinkState, LinkTable, keeps_new
 
 ME = b"\x40" * 32
 
@@ -27,7 +27,7 @@ def link(name: int, now_s: float = 0.0, **changes: object) -> Link:
 
 
 def test_states_by_the_clock() -> None:
-    table = ConnectionTable(ME, PeerLimits(), PeerIntervals())
+    table = LinkTable(ME, PeerLimits(), PeerIntervals())
     table.admit(peer := link(1))
     assert table.tick(59.9).probe == ()
     assert peer.state is LinkState.ACTIVE
@@ -48,7 +48,7 @@ def test_states_by_the_clock() -> None:
 
 
 def test_member_displaces_the_observer_silent_longest() -> None:
-    table = ConnectionTable(ME, PeerLimits(connections_max=3), PeerIntervals())
+    table = LinkTable(ME, PeerLimits(connections_max=3), PeerIntervals())
     for name, seen_s in ((1, 5.0), (2, 1.0), (3, 3.0)):
         assert table.admit(link(name, seen_s)).admitted
     refused = table.admit(link(4))
@@ -82,7 +82,7 @@ def test_restarted_peer_replaces_its_dead_connection() -> None:
 
 
 def test_round_trip_time_is_smoothed() -> None:
-    table = ConnectionTable(ME, PeerLimits(), PeerIntervals())
+    table = LinkTable(ME, PeerLimits(), PeerIntervals())
     table.admit(peer := link(1))
     table.measured(peer.identity, 8.0)
     table.measured(peer.identity, 16.0)
@@ -137,7 +137,7 @@ def test_token_bucket() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers()), max_size=60))
 def test_fair_queue_takes_turns_and_loses_nothing(pushes: list[tuple[int, int]]) -> None:
-    queue: FairQueue[int] = FairQueue(backlog_max=3, bytes_max=100)
+    queue: PeerQueues[int] = PeerQueues(backlog_max=3, bytes_max=100)
     for peer, item in pushes:
         queue.push(bytes([peer]), item)
     popped = []
@@ -150,7 +150,7 @@ def test_fair_queue_takes_turns_and_loses_nothing(pushes: list[tuple[int, int]])
 
 
 def test_flooder_delays_an_honest_peer_by_one_message_at_most() -> None:
-    queue: FairQueue[str] = FairQueue(backlog_max=4, bytes_max=100)
+    queue: PeerQueues[str] = PeerQueues(backlog_max=4, bytes_max=100)
     room = [queue.push(b"flooder", f"junk {index}") for index in range(1000)]
     assert room == [True] * 3 + [False] * 997
     assert queue.push(b"honest", "vote")
@@ -161,7 +161,7 @@ def test_flooder_delays_an_honest_peer_by_one_message_at_most() -> None:
 
 
 def test_large_items_fill_a_share_by_their_bytes() -> None:
-    queue: FairQueue[str] = FairQueue(backlog_max=100, bytes_max=100)
+    queue: PeerQueues[str] = PeerQueues(backlog_max=100, bytes_max=100)
     assert queue.push(b"peer", "block", 60)
     assert not queue.push(b"peer", "block", 60)
     queue.pop()

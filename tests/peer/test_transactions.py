@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate
 from actors.ledger.verdict import Verdict as Judgement
-from actors.peer.gossip import UNJUDGED_BYTES_MAX, Delivery, Verdict
+from actors.peer.gossip import UNJUDGED_BYTES_MAX, GossipItem, ItemVerdict
 from actors.peer.messages import Bodies
 from actors.peer.network import Network
 from actors.peer.offers import decode_offer, encode_offers
@@ -46,7 +46,7 @@ class Node:
         )
         self.spread.register_judge(TRANSACTIONS, self._judge, apart=True)
 
-    async def _judge(self, items: list[Delivery]) -> list[Verdict]:
+    async def _judge(self, items: list[GossipItem]) -> list[ItemVerdict]:
         for item in items:
             self.received += [row.tobytes() for row in decode_offer(item.body)[1].rows]
         return await self.transactions.judge(items)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from actors.peer.errors import NotConnectedError, ProtocolError, QueueFullError
 from actors.peer.wire import frames
-from actors.peer.wire.connection import Authenticated, Connection, ConnectionState, Ended, Violated
-from actors.peer.wire.frames import FrameOpener, FrameSealer, Message, Priority
+from actors.peer.wire.connection import Authenticated, ConnectionState, Ended, Violated, WireConnection
+from actors.peer.wire.frames import FramedMessage, FrameOpener, FrameSealer, Priority
 from actors.peer.wire.handshake import Handshake, StreamKey
 from actors.peer.wire.queues import CREDIT_STEP_BYTES, WINDOW_BYTES, CreditDue, SendQueue, cost_bytes
 from tests.peer.pairs import ALICE, BOB, connected, move
@@ -27,13 +27,13 @@ def seal(sealer: FrameSealer, priority: Priority, fragment: bytes, *, last: bool
 @settings(max_examples=40, deadline=None)
 def test_messages_survive_any_cut(bodies: list[tuple[Priority, int]], cut: int) -> None:
     alice, bob = connected()
-    sent = [Message(priority, bytes([index]) * size) for index, (priority, size) in enumerate(bodies)]
+    sent = [FramedMessage(priority, bytes([index]) * size) for index, (priority, size) in enumerate(bodies)]
     for message in sent:
         alice.send(message.priority, message.body)
     data = b"".join(alice.data_to_send(1 << 30))
     got = [event for start in range(0, len(data), cut) for event in bob.receive(data[start : start + cut])]
     for priority in Priority:
-        assert [m for m in got if isinstance(m, Message) and m.priority is priority] == [
+        assert [m for m in got if isinstance(m, FramedMessage) and m.priority is priority] == [
             m for m in sent if m.priority is priority
         ]
     assert bob.held_bytes == 0
@@ -46,10 +46,10 @@ def test_urgent_message_passes_between_fragments() -> None:
     assert move(alice, bob, budget_bytes=1) == []
     alice.send(Priority.TRANSACTIONS, b"transactions")
     alice.send(Priority.CONSENSUS, b"vote")
-    assert move(alice, bob, budget_bytes=1) == [Message(Priority.CONSENSUS, b"vote")]
+    assert move(alice, bob, budget_bytes=1) == [FramedMessage(Priority.CONSENSUS, b"vote")]
     assert move(alice, bob) == [
-        Message(Priority.BLOCKS, block),
-        Message(Priority.TRANSACTIONS, b"transactions"),
+        FramedMessage(Priority.BLOCKS, block),
+        FramedMessage(Priority.TRANSACTIONS, b"transactions"),
     ]
 
 
@@ -115,7 +115,7 @@ def test_head_and_body_come_apart_as_they_went_in(head: int, body: int) -> None:
             alice.send(Priority.BLOCKS, bytes(body), b"h" * head)
         return
     alice.send(Priority.BLOCKS, b"b" * body, b"h" * head)
-    assert move(alice, bob) == [Message(Priority.BLOCKS, b"b" * body, b"h" * head)]
+    assert move(alice, bob) == [FramedMessage(Priority.BLOCKS, b"b" * body, b"h" * head)]
     assert alice.queue.waiting_bytes(Priority.BLOCKS) == bob.held_bytes == 0
 
 
@@ -124,7 +124,7 @@ def test_rekey_keeps_the_stream_readable() -> None:
     for index in range(frames.REKEY_FRAMES + 3):
         body = index.to_bytes(4, "little")
         assert opener.receive(seal(sealer, Priority.CONSENSUS, body, last=True)) == [
-            Message(Priority.CONSENSUS, body)
+            FramedMessage(Priority.CONSENSUS, body)
         ]
 
 
@@ -178,7 +178,7 @@ def test_close_flushes_then_ends_both_ways() -> None:
     alice.close()
     with pytest.raises(NotConnectedError):
         alice.send(Priority.BLOCKS, b"too late")
-    assert move(alice, bob) == [Message(Priority.BLOCKS, b"last words"), Ended()]
+    assert move(alice, bob) == [FramedMessage(Priority.BLOCKS, b"last words"), Ended()]
     assert move(bob, alice) == [Ended()]
     bob.receive_eof()
     assert bob.state is ConnectionState.CLOSED
@@ -192,12 +192,12 @@ def test_end_without_final_frame_is_a_truncation() -> None:
 
 
 def test_frames_may_ride_on_the_proof() -> None:
-    alice = Connection(Handshake(ALICE, b"1" * 32, initiator=True), SendQueue(8, 1000), 1000)
-    bob = Connection(Handshake(BOB, b"2" * 32, initiator=False), SendQueue(8, 1000), 1000)
+    alice = WireConnection(Handshake(ALICE, b"1" * 32, initiator=True), SendQueue(8, 1000), 1000)
+    bob = WireConnection(Handshake(BOB, b"2" * 32, initiator=False), SendQueue(8, 1000), 1000)
     alice.send(Priority.CONTROL, b"hello")
     move(alice, bob)
     assert move(bob, alice) == [Authenticated(BOB.public)]
-    assert move(alice, bob) == [Authenticated(ALICE.public), Message(Priority.CONTROL, b"hello")]
+    assert move(alice, bob) == [Authenticated(ALICE.public), FramedMessage(Priority.CONTROL, b"hello")]
     assert alice.transcript_hash == bob.transcript_hash
 
 
@@ -220,7 +220,7 @@ def test_an_authenticated_peers_plaintext_is_still_checked(plain: bytes, tag: in
     opener, reason = FrameOpener(KEY, 40), ""
     try:
         for message in opener.receive(b"".join(FrameSealer(KEY)._push(plain, tag))):
-            assert isinstance(message, Message)
+            assert isinstance(message, FramedMessage)
             assert len(message.head).to_bytes(2, "little") + message.head + message.body == plain[2:]
     except ProtocolError as error:
         reason = error.reason
@@ -229,8 +229,8 @@ def test_an_authenticated_peers_plaintext_is_still_checked(plain: bytes, tag: in
 
 
 def test_offence_behind_the_proof_still_names_its_identity() -> None:
-    alice = Connection(Handshake(ALICE, b"1" * 32, initiator=True), SendQueue(8, 1000), 1000)
-    bob = Connection(Handshake(BOB, b"2" * 32, initiator=False), SendQueue(8, 1000), 1000)
+    alice = WireConnection(Handshake(ALICE, b"1" * 32, initiator=True), SendQueue(8, 1000), 1000)
+    bob = WireConnection(Handshake(BOB, b"2" * 32, initiator=False), SendQueue(8, 1000), 1000)
     move(alice, bob)
     move(bob, alice)
     authenticated, violated = bob.receive(b"".join(alice.data_to_send(1)) + bytes(100))

@@ -20,7 +20,7 @@ from actors.sdk.endpoints import AddressError, Endpoints
 from actors.sdk.trust import FIRST_USE, KnownNetworks, TrustError, read_genesis, remember_own
 from bench.attack.between import Between, http_answer
 from bench.attack.false_answers import foreign_genesis, proxy_lies
-from bench.attack.registry import Target
+from bench.attack.registry import AttackTarget
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def target(served: Served, tmp_path: Path) -> Target:
+def target(served: Served, tmp_path: Path) -> AttackTarget:
     path = tmp_path / "genesis.json"
     path.write_bytes(served.node.genesis.encode())
-    return Target((served.url,), (), (), path, (), (0, 1), 4.0)
+    return AttackTarget((served.url,), (), (), path, (), (0, 1), 4.0)
 
 
 @pytest.mark.parametrize("attack", [proxy_lies, foreign_genesis])
-def test_the_attacks_are_held(attack: Any, target: Target) -> None:
+def test_the_attacks_are_held(attack: Any, target: AttackTarget) -> None:
     outcome = attack(target)
     assert outcome.held, outcome.detail
 

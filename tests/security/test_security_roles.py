@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from actors.gateway.api import Api, create_app
 from actors.gateway.edge import client_name, exposed_without_keys
 from actors.gateway.limits import KeyFile
-from actors.gateway.roles import Guarded, Role, RoledRoute, UndeclaredRoleError, needs, role_of
+from actors.gateway.roles import AccessRole, Guarded, RoledRoute, UndeclaredRoleError, needs, role_of
 from actors.ledger.rows import FormatError, encode_batch
 from actors.settings import GatewaySettings
 from tests.security.edge_server import (
@@ -31,12 +31,12 @@ from tests.security.edge_server import (
 )
 
 ENDPOINTS = {
-    ("POST", "/v1/transactions"): Role.SUBMIT,
-    ("POST", "/v1/transactions/batch"): Role.SUBMIT,
-    ("POST", "/v1/validators"): Role.ADMIN,
-    ("POST", "/v1/members"): Role.ADMIN,
-    ("GET", "/v1/health"): Role.PUBLIC,
-    ("GET", "/v1/ready"): Role.PUBLIC,
+    ("POST", "/v1/transactions"): AccessRole.SUBMIT,
+    ("POST", "/v1/transactions/batch"): AccessRole.SUBMIT,
+    ("POST", "/v1/validators"): AccessRole.ADMIN,
+    ("POST", "/v1/members"): AccessRole.ADMIN,
+    ("GET", "/v1/health"): AccessRole.PUBLIC,
+    ("GET", "/v1/ready"): AccessRole.PUBLIC,
 }
 
 
@@ -57,10 +57,15 @@ def test_every_endpoint_declares_its_role() -> None:
     found = routes_of(api)
     assert len(found) > 15
     for method, path, endpoint in found:
-        assert role_of(endpoint) is ENDPOINTS.get((method, path), Role.READ), (method, path)
+        assert role_of(endpoint) is ENDPOINTS.get((method, path), AccessRole.READ), (method, path)
         assert method in ("GET", "POST"), "HEAD is the gate's"
     guarded = [value for value in vars(api).values() if isinstance(value, Guarded)]
-    assert sorted(each.role for each in guarded) == [Role.READ, Role.READ, Role.READ, Role.SUBMIT]
+    assert sorted(each.role for each in guarded) == [
+        AccessRole.READ,
+        AccessRole.READ,
+        AccessRole.READ,
+        AccessRole.SUBMIT,
+    ]
 
 
 def test_an_application_with_an_endpoint_without_a_role_does_not_start() -> None:
@@ -73,7 +78,7 @@ def test_an_application_with_an_endpoint_without_a_role_does_not_start() -> None
         router.add_api_route("/careless", careless)
     with pytest.raises(UndeclaredRoleError):
         Guarded(careless)
-    router.add_api_route("/careful", needs(Role.ADMIN)(careless))
+    router.add_api_route("/careful", needs(AccessRole.ADMIN)(careless))
 
 
 @pytest.mark.parametrize("role", ["", *ROLES])

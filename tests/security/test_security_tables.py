@@ -13,11 +13,11 @@ from actors.ledger.delta import AccountStates
 from actors.ledger.index import KeyIndex
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, row_words
+from actors.mempool.conflict_spacing import spread
 from actors.mempool.pool import Pool, PoolBounds
-from actors.mempool.spread import spread
 from actors.storage.accounts import Accounts
 from actors.storage.transition import apply_batch, undo_batch
-from actors.validator.remembered import Remembered
+from actors.validator.verified_cache import VerifiedCache
 
 PROBE_MAX = 128
 """Linear probing at half load: the longest probe of 16,384 keys passes this with chance below 2^-40."""
@@ -136,7 +136,7 @@ def test_a_validators_caches_spread_values_that_share_all_but_a_few_bits(seed: i
     counts = np.bincount(scaled(MultilinearHash(seed)(keys), 1 << 14), minlength=1 << 14)
     assert counts.max() <= 64
     ids = keys.view(np.uint8).reshape(-1, 32)
-    memory = Remembered(seed, places=1 << 16)
+    memory = VerifiedCache(seed, places=1 << 16)
     memory.add(ids)
     assert memory.known(ids).mean() > 0.5
 

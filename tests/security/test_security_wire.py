@@ -10,7 +10,7 @@ import pytest
 from actors.peer import messages
 from actors.peer.catchup import BODIES_METHOD, serve_chain, synchronise
 from actors.peer.config import PeerLimits
-from actors.peer.gossip import Delivery, Verdict, item_id
+from actors.peer.gossip import GossipItem, ItemVerdict, item_id
 from actors.peer.messages import Announce, Bodies, Data, Fetch, Request, Span
 from actors.peer.network import Network
 from actors.peer.spread import TRANSACTIONS, Spread
@@ -258,9 +258,9 @@ def test_junk_pushes_no_honest_gossip_out() -> None:
         async with running(replace(config_of(0, 2), limits=limits), config_of(1, 2)) as (node, member):
             judged: list[bytes] = []
 
-            async def judge(batch: list[Delivery]) -> list[Verdict]:
+            async def judge(batch: list[GossipItem]) -> list[ItemVerdict]:
                 judged.extend(item.body for item in batch)
-                return [Verdict.IGNORE if b"junk" in item.body else Verdict.ACCEPT for item in batch]
+                return [ItemVerdict.IGNORE if b"junk" in item.body else ItemVerdict.ACCEPT for item in batch]
 
             spread = Spread(node)
             spread.register_judge(TRANSACTIONS, judge)
@@ -298,9 +298,9 @@ def test_an_announcement_of_a_member_is_not_held_up_by_observers() -> None:
         async with running(config_of(0, 2), config_of(1, 2)) as (node, member):
             got: list[bytes] = []
 
-            async def judge(batch: list[Delivery]) -> list[Verdict]:
+            async def judge(batch: list[GossipItem]) -> list[ItemVerdict]:
                 got.extend(item.body for item in batch)
-                return [Verdict.ACCEPT] * len(batch)
+                return [ItemVerdict.ACCEPT] * len(batch)
 
             spread = Spread(node)
             spread.register_judge(TRANSACTIONS, judge)

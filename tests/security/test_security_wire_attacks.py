@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from actors.peer.admission import Admission
+from actors.peer.admission import HandshakeAdmission
 from actors.peer.catchup import serve_chain
 from actors.peer.config import PeerLimits
-from actors.peer.gossip import Delivery, Verdict
+from actors.peer.gossip import GossipItem, ItemVerdict
 from actors.peer.spread import TRANSACTIONS, Spread
-from bench.attack.registry import Outcome, Target, attacks
+from bench.attack.registry import AttackOutcome, AttackTarget, attacks
 from tests.peer.chains import Chain
 from tests.peer.nodes import FAST, config_of, running
 from tests.peer.test_node_peer import GENESIS
 
 
-async def attacked(name: str, folder: Path, limits: PeerLimits) -> Outcome:
+async def attacked(name: str, folder: Path, limits: PeerLimits) -> AttackOutcome:
     """Let an attack loose for a second on a member that serves a chain and gossips."""
     path = folder / "genesis.json"
     path.write_bytes(GENESIS.encode())
@@ -27,8 +27,8 @@ async def attacked(name: str, folder: Path, limits: PeerLimits) -> Outcome:
         serve_chain(node, Chain(200, body_bytes=30_000))
         spread = Spread(node)
 
-        async def judge(batch: list[Delivery]) -> list[Verdict]:
-            return [Verdict.IGNORE] * len(batch)
+        async def judge(batch: list[GossipItem]) -> list[ItemVerdict]:
+            return [ItemVerdict.IGNORE] * len(batch)
 
         async def publish() -> None:
             for number in range(10_000):
@@ -39,7 +39,7 @@ async def attacked(name: str, folder: Path, limits: PeerLimits) -> Outcome:
         publisher = asyncio.create_task(publish())
         host, _, port = str(node.address).rpartition(":")
         try:
-            target = Target((), ((host, int(port)),), (), path, (), (), 1.0)
+            target = AttackTarget((), ((host, int(port)),), (), path, (), (), 1.0)
             return await asyncio.to_thread(attacks()[name].run, target)
         finally:
             publisher.cancel()
@@ -55,7 +55,7 @@ def test_a_node_holds(name: str, tmp_path: Path) -> None:
 
 
 def test_a_node_without_a_rate_of_hellos_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Admission, "hello", lambda *_: None)
+    monkeypatch.setattr(HandshakeAdmission, "hello", lambda *_: None)
     outcome = asyncio.run(attacked("hello-flood", tmp_path, PeerLimits()))
     assert not outcome.held, outcome.detail
 

@@ -14,7 +14,7 @@ from storage_network import Driver, make_genesis, open_chain
 from actors.bootstrap import begin_from_peers
 from actors.directory import NetworkDirectory, NodeFolder, write_secret
 from actors.ledger.hashing import sha256_rows
-from actors.peer.config import Member, PeerConfig, PeerLimits
+from actors.peer.config import KnownMember, PeerConfig, PeerLimits
 from actors.peer.network import Network
 from actors.peer.snapshots import serve_snapshots
 from actors.settings import PeerSettings
@@ -52,7 +52,7 @@ def peers(*sources: Served) -> Iterator[list[str]]:
 
     async def begin(number: int, source: Served) -> Network:
         limits = PeerLimits(subnet_per_bucket_max=0, subnet_per_table_max=0)
-        member = Member(bytes.fromhex(GENESIS.members[0].identity))
+        member = KnownMember(bytes.fromhex(GENESIS.members[0].identity))
         network = Network(
             PeerConfig(bytes([number + 1] * 32), GENESIS.hash(), (member,), limits=limits, listen_port=0)
         )

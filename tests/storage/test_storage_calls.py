@@ -15,7 +15,7 @@ from storage_network import SIGNER, Driver, certificate, make_genesis
 from actors.faces import remote
 from actors.ledger.block import sign_proposal
 from actors.ledger.rows import FormatError
-from actors.local_socket import Desk, encode
+from actors.local_socket import LocalRpcServer, encode
 from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage import calls, errors, writing
@@ -293,7 +293,7 @@ def test_a_frame_that_is_no_request_ends_the_line(storage):
 
 
 def test_a_stopped_desk_is_gone():
-    desk = Desk(lambda request: request, "desk")
+    desk = LocalRpcServer(lambda request: request, "desk")
 
     async def scenario():
         from actors.local_socket import call
@@ -308,7 +308,7 @@ def test_a_stopped_desk_is_gone():
 
 
 def test_a_desk_whose_thread_has_ended_closes_all_the_same():
-    desk = Desk(lambda request: request, "desk")
+    desk = LocalRpcServer(lambda request: request, "desk")
     desk._closed = True  # as when a caller comes between the word to close and the bell
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(desk.name)

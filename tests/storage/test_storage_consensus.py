@@ -15,7 +15,7 @@ from storage_served import Served, committed_nonces
 from test_storage_calls import ACCOUNTS, GENESIS, Handle, open_storage, until
 
 from actors.consensus.agreement import Dependencies
-from actors.consensus.bodies import Bodies
+from actors.consensus.block_body_cache import BlockBodyCache
 from actors.consensus.certifier import Certifier
 from actors.consensus.convictions import Convictions
 from actors.consensus.network_clock import NetworkClock
@@ -82,7 +82,7 @@ def participation(handle, store, producer):
         ports=ports,
         certifier=Certifier(GENESIS.hash(), GENESIS.member_keys),
         convictions=Convictions(GENESIS.hash()),
-        bodies=Bodies(),
+        bodies=BlockBodyCache(),
         builder=producer,
         times=StageTimes(),
         fetch=None,

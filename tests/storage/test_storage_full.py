@@ -13,8 +13,8 @@ from storage_network import Driver, make_genesis, open_chain
 
 from actors.storage import errors
 from actors.storage.disk import Disk
-from actors.storage.journal import Mark
 from actors.storage.reads import Reader
+from actors.storage.wal_check import Mark
 
 GENESIS, ALLOCATION = make_genesis(20)
 ROOT = Path(__file__).parent.parent.parent

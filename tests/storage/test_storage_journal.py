@@ -13,7 +13,7 @@ from actors.storage.check import unopened
 from actors.storage.disk import Disk
 from actors.storage.formats import height_key
 from actors.storage.interface import Commit
-from actors.storage.journal import Mark, first_broken
+from actors.storage.wal_check import Mark, first_broken
 
 GENESIS, ALLOCATION = make_genesis(20)
 BLOCKS = 12

@@ -40,7 +40,7 @@ def test_roots_of_subtrees_fold_to_the_plain_root(accounts, depth, seed):
     rows = snapshots.cut(paths, depth)
     assert sorted(np.concatenate(rows).tolist()) == list(range(accounts))
     entries = tuple(
-        snapshots.Entry(len(r), b"", snapshots.subtree_root(paths[r], values[r], depth, sha256_rows))
+        snapshots.ChunkEntry(len(r), b"", snapshots.subtree_root(paths[r], values[r], depth, sha256_rows))
         for r in rows
     )
     plain = {k.tobytes(): v.tobytes() for k, v in zip(keys, values, strict=True)}
@@ -194,7 +194,7 @@ def test_a_chunk_out_of_order_or_of_another_place_is_refused(chain):
     first, second = (store.chunk(e.hash) for e in manifest.entries[:2])
 
     def with_chunk(body):
-        entry = snapshots.Entry(manifest.entries[0].accounts, sha256(body), manifest.entries[0].root)
+        entry = snapshots.ChunkEntry(manifest.entries[0].accounts, sha256(body), manifest.entries[0].root)
         return snapshots.Manifest(
             manifest.depth, manifest.height, 0, manifest.accounts, b"", b"", b"",
             (entry, *manifest.entries[1:]),

@@ -19,7 +19,7 @@ from actors.ledger.rows import encode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
 from actors.sdk.client import Client
 from bench.attack.machine import foreign_interface, other_user
-from bench.attack.registry import Target
+from bench.attack.registry import AttackTarget
 from tests.cluster.conftest import NODE, Up, eventually
 
 SMALL = ("--nodes", "1", "--set", "network.development_accounts=10", "--set", "node.validators=1")
@@ -50,7 +50,7 @@ def test_an_up_is_private_and_stops_in_order_while_a_client_waits(tmp_path: Path
 
     for place in (session, tmp_path / "data" / "node-1", Path(environment["RAY_AUTH_TOKEN_PATH"])):
         assert place.stat().st_mode & 0o077 == 0, place
-    target = Target(
+    target = AttackTarget(
         urls=(url,),
         wires=(),
         folders=(tmp_path / "data" / "node-1",),

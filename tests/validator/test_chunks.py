@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from actors.validator.chunks import FIRST_LIMIT_S, Chunk, ChunkQueue, Patience
+from actors.validator.chunks import FIRST_LIMIT_S, Chunk, ChunkQueue, RetransmissionTimer
 
 FLOOR_S = 0.01
 YES = np.ones(1, dtype=np.bool_)
@@ -66,7 +66,7 @@ def test_a_chunk_waits_behind_those_of_its_own_flow() -> None:
 
 
 def test_patience_is_the_timer_of_rfc_6298() -> None:
-    patience = Patience(FLOOR_S)
+    patience = RetransmissionTimer(FLOOR_S)
     assert patience.limit_s == FIRST_LIMIT_S
     patience.observe(0.2)
     assert patience.limit_s == pytest.approx(0.2 + 4 * 0.1)

@@ -15,13 +15,13 @@ from actors.settings import LogSettings, ValidatorSettings
 from actors.shell import ActorContext
 from actors.validator import actor as room
 from actors.validator.actor import Validator
-from actors.validator.remembered import Remembered
+from actors.validator.verified_cache import VerifiedCache
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**16), st.booleans()), max_size=60))
 def test_what_is_known_was_added(steps: list[tuple[int, bool]]) -> None:
     """Against a set: few places, so that ids contend; forgetting is allowed, inventing is not."""
-    memory, added = Remembered(1, places=7), set[bytes]()
+    memory, added = VerifiedCache(1, places=7), set[bytes]()
     for number, adds in steps:
         id_ = number.to_bytes(32, "little")
         column = np.frombuffer(id_, dtype=np.uint8).reshape(1, 32)

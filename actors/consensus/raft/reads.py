@@ -37,7 +37,7 @@ class PendingRead:
         self.round = 0
 
 
-class Reads(Replication):
+class ReadIndexes(Replication):
     """Read indexes, for this replica's readers and for others'."""
 
     _reads_waiting: deque[PendingRead]  # for the first commit of the term

@@ -18,10 +18,10 @@ from .errors import LeadershipTransferError, MembershipError, NotLeaderError
 from .membership import configuration_entry, enter_joint, leave_joint
 from .messages import TransferRequest
 from .progress import Progress
-from .reads import Reads
+from .reads import ReadIndexes
 
 
-class Reconfiguration(Reads):
+class Reconfiguration(ReadIndexes):
     """Who leads, and who takes part."""
 
     _transfer_target: int

@@ -44,7 +44,7 @@ from actors.consensus.raft import (
 )
 from actors.consensus.raft.messages import BODIES_PER_MESSAGE_MAX, BODY_BYTES_MAX, OF_LEADERS, AppendRequest
 from actors.consensus.raft_node.ballots import Ballots, Sign, ride
-from actors.consensus.raft_node.engine_ports import Ports
+from actors.consensus.raft_node.engine_ports import EnginePorts
 from actors.consensus.raft_node.replica import Replica, encode_write
 from actors.ledger.block import Certificate, Header
 
@@ -74,7 +74,7 @@ class Engine:
         self,
         replica: Replica,
         certifier: Certifier,
-        ports: Ports,
+        ports: EnginePorts,
         sign: Sign,
         clock_us: Callable[[], int],
         retain_entries: int,

@@ -9,7 +9,7 @@ from actors.ledger.block import Header
 from actors.storage.interface import LogRecord
 
 
-class Ports(Protocol):
+class EnginePorts(Protocol):
     """The other actors, as the engine sees them."""
 
     def send(self, messages: list[tuple[bytes, bytes]]) -> None:

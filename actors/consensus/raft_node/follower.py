@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from actors.consensus.bodies import Bodies, Fetch, ReadBody
+from actors.consensus.block_body_cache import BlockBodyCache, Fetch, ReadBody
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
 from actors.consensus.raft import Entry, EntryKind, ProtocolViolationError, RaftError, Role
@@ -57,7 +57,7 @@ class RestandError(RuntimeError):
         self.below = below
 
 
-class Following:
+class FollowerLoop:
     """Takes requests from `engine.appends` into `pipeline`, which stands on the log's last block (or below).
 
     fetch(height, digest, leader) asks the other members for a block that did not arrive by itself;
@@ -69,7 +69,7 @@ class Following:
         self,
         engine: Engine,
         pipeline: Pipeline,
-        bodies: Bodies,
+        bodies: BlockBodyCache,
         fetch: Fetch,
         read: ReadBody,
         prove: Prove,

@@ -20,10 +20,10 @@ from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Position, S
 from actors.consensus.raft import RaftError, RaftOptions, SnapshotMeta, TraceRecord, to_ndjson
 from actors.consensus.raft.terms import term_ceiling
 from actors.consensus.raft_node.engine import Engine, OvertakenError
-from actors.consensus.raft_node.follower import Following, LeaderRefusedError, RestandError
+from actors.consensus.raft_node.follower import FollowerLoop, LeaderRefusedError, RestandError
 from actors.consensus.raft_node.installing import Until, catch_up_until, drained
-from actors.consensus.raft_node.replica import Head, Replica, installation
-from actors.consensus.raft_node.standing import Standing, describe_standing
+from actors.consensus.raft_node.replica import AppliedBlock, Replica, installation
+from actors.consensus.raft_node.standing import StandingWatch, describe_standing
 from actors.consensus.setbacks import RETRY_PAUSE_S, Setbacks
 from actors.ledger.block import Header, decode_header, sign_vote
 from actors.ledger.delta import ChainHead
@@ -149,7 +149,7 @@ class ReplicaLifecycle:
             stored = await node.storage.raft_state(node.ports.epoch)
             if stored.halted:
                 self.halt(f"{stored.halted.decode()}, as it found before")
-            replica = self._replica(stored, Head(head.height, head.hash))
+            replica = self._replica(stored, AppliedBlock(head.height, head.hash))
             position, headers = await self._replay(replica)
             self.pipeline = self._new_pipeline(position)
             self.engine = Engine(
@@ -162,14 +162,14 @@ class ReplicaLifecycle:
                 headers,
             )
             self.engine.on_silence = self._log.info
-            self._watch(replica, Standing(node.genesis, replica.raft, self._log.info, self._log.warning))
+            self._watch(replica, StandingWatch(node.genesis, replica.raft, self._log.info, self._log.warning))
             self.engine.avoids = lambda who: node.convictions.avoids(who, self._clock_ms())
         else:
             self.pipeline = self._new_pipeline(_position(head))
         if self._setbacks.is_worth_telling:
             self._log.info("epoch {} from height {}", node.ports.epoch, head.height)
 
-    def _watch(self, replica: Replica, standing: Standing) -> None:
+    def _watch(self, replica: Replica, standing: StandingWatch) -> None:
         node = self._node
 
         def look() -> None:
@@ -190,7 +190,7 @@ class ReplicaLifecycle:
             self._elections_before += engine.elections
             await engine.close()
 
-    def _replica(self, stored: StoredLog, head: Head) -> Replica:
+    def _replica(self, stored: StoredLog, head: AppliedBlock) -> Replica:
         node, settings = self._node, self._node.settings
         options = RaftOptions(
             heartbeat_interval_ms=settings.heartbeat_ms,
@@ -350,7 +350,7 @@ class ReplicaLifecycle:
         else:
             node = self._node
             ways = node.fetch, node.read_body, ports.find_certificate
-            following = Following(engine, pipeline, node.bodies, *ways, node.time)
+            following = FollowerLoop(engine, pipeline, node.bodies, *ways, node.time)
             ports.persist_stage = following.accept
             duty = asyncio.create_task(following.run())
         working = engine.replica.raft.role.value, engine.replica.raft.term

@@ -36,7 +36,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class AppliedBlock:
     """The last block that is committed and applied here."""
 
     height: int
@@ -56,7 +56,7 @@ def encode_write(write: Write) -> LogRecord:
     )
 
 
-def decode_log(stored: StoredLog, voters: tuple[int, ...], head: Head) -> DurableState:
+def decode_log(stored: StoredLog, voters: tuple[int, ...], head: AppliedBlock) -> DurableState:
     """The core's view of what is on disk; a new log belongs to the `voters`.
 
     Raises CompactionError when the chain's head is not in the log.
@@ -73,7 +73,7 @@ def decode_log(stored: StoredLog, voters: tuple[int, ...], head: Head) -> Durabl
     )
 
 
-def _applied_index(entries: tuple[Entry, ...], snapshot: SnapshotMeta, head: Head) -> int:
+def _applied_index(entries: tuple[Entry, ...], snapshot: SnapshotMeta, head: AppliedBlock) -> int:
     for entry in reversed(entries):
         if entry.kind is EntryKind.BLOCK and entry.digest == head.digest:
             return entry.index
@@ -90,7 +90,7 @@ class Replica:
         member: int,
         members: list[bytes],
         stored: StoredLog,
-        head: Head,
+        head: AppliedBlock,
         rng: Random,
         now_ms: int,
         options: RaftOptions,
@@ -148,7 +148,7 @@ class Replica:
             raise CompactionError(f"entry {entry.index} was applied before {self.applied_index}")
         self.applied_index = entry.index
         if entry.kind is EntryKind.BLOCK:
-            self.head = Head(self.head.height + 1, entry.digest)
+            self.head = AppliedBlock(self.head.height + 1, entry.digest)
 
     def compaction(self, retain_entries: int) -> LogRecord | None:
         """Let the head stand for the log before it, but for the last entries; what to write for that.

@@ -65,7 +65,7 @@ def disk_state(raft: Raft, member: int) -> str:
     return "named" if configuration.disk_of(member) else "unnamed"
 
 
-class Standing:
+class StandingWatch:
     """Watches one replica and says what changes: its own standing, and members that lose or regain a vote.
 
     note is for what is expected, warn for what somebody should look at.

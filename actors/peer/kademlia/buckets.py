@@ -44,7 +44,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SeenOutcome:
     """What `seen` did; `check` is the contact whose liveness decides whether the newcomer enters."""
 
     seen: Seen
@@ -82,11 +82,11 @@ class RoutingTable:
         """Bucket number of an id; -1 for the local id itself."""
         return (self.local_id ^ other_id).bit_length() - 1
 
-    def seen(self, record: EndpointRecord, now_s: float) -> Outcome:
+    def seen(self, record: EndpointRecord, now_s: float) -> SeenOutcome:
         """The contact answered at its endpoint just now."""
         number = self.bucket_of(record.id)
         if number < 0:
-            return Outcome(Seen.REFUSED)
+            return SeenOutcome(Seen.REFUSED)
         bucket = self._buckets.get(number)
         if bucket is None:
             bucket = self._buckets[number] = Bucket(refreshed_s=now_s)
@@ -95,18 +95,18 @@ class RoutingTable:
             if old is not None:
                 return self._update(bucket, place, old, record)
         if not self._admits(bucket, record.subnet):
-            return Outcome(Seen.REFUSED)
+            return SeenOutcome(Seen.REFUSED)
         if len(bucket.contacts) < self.k:
             bucket.contacts[record.identity] = record
             self._size += 1
             self._count(bucket, record.subnet, 1)
-            return Outcome(Seen.ADDED)
+            return SeenOutcome(Seen.ADDED)
         if len(bucket.waiting) >= self.k:
             forgotten = bucket.waiting.pop(next(iter(bucket.waiting)))
             self._count(bucket, forgotten.subnet, -1)
         bucket.waiting[record.identity] = record
         self._count(bucket, record.subnet, 1)
-        return Outcome(Seen.WAITING, next(iter(bucket.contacts.values())))
+        return SeenOutcome(Seen.WAITING, next(iter(bucket.contacts.values())))
 
     def failed(self, record_id: int, identity: bytes) -> EndpointRecord | None:
         """The contact did not answer: it leaves, and the latest newcomer, returned, takes its place."""
@@ -155,7 +155,7 @@ class RoutingTable:
 
     def _update(
         self, bucket: Bucket, place: dict[bytes, EndpointRecord], old: EndpointRecord, new: EndpointRecord
-    ) -> Outcome:
+    ) -> SeenOutcome:
         kept = old
         if new.sequence > old.sequence:
             self._count(bucket, old.subnet, -1)
@@ -163,7 +163,7 @@ class RoutingTable:
             self._count(bucket, kept.subnet, 1)
         del place[old.identity]
         place[kept.identity] = kept
-        return Outcome(Seen.UPDATED if place is bucket.contacts else Seen.WAITING)
+        return SeenOutcome(Seen.UPDATED if place is bucket.contacts else Seen.WAITING)
 
     def _promote(self, bucket: Bucket) -> EndpointRecord | None:
         if not bucket.waiting:

@@ -26,22 +26,22 @@ class SendBudget:
         self._kind = kind
         self._bytes_max = bytes_max
         self._bodies: dict[int, int] = {}
-        self._accounts: set[Account] = set()
+        self._accounts: set[BudgetShare] = set()
         self.held_bytes = 0
         self.turns = 0
 
-    def open(self, give_way: Callable[[], None]) -> Account:
+    def open(self, give_way: Callable[[], None]) -> BudgetShare:
         """An account for one connection."""
-        return Account(self, give_way)
+        return BudgetShare(self, give_way)
 
-    def take(self, account: Account, head: bytes, body: bytes) -> None:
+    def take(self, account: BudgetShare, head: bytes, body: bytes) -> None:
         """Hold a message. Raises `QueueFullError` when nobody else has to give way for it."""
         own = MESSAGE_BYTES + len(head)
         while True:
             more = own + (0 if id(body) in self._bodies else len(body))
             if self.held_bytes + more <= self._bytes_max:
                 break
-            slowest = max(self._accounts, key=Account.weight, default=account)
+            slowest = max(self._accounts, key=BudgetShare.weight, default=account)
             if slowest is account or slowest.weight() <= account.weight():
                 held = f"{self.held_bytes} + {more} bytes of {self._bytes_max}"
                 raise QueueFullError(f"{self._kind}: {held} wait for all of them")
@@ -55,7 +55,7 @@ class SendBudget:
         account.held_bytes += own + len(body)
         self._accounts.add(account)
 
-    def release(self, account: Account, head: bytes, body: bytes) -> None:
+    def release(self, account: BudgetShare, head: bytes, body: bytes) -> None:
         """A message that was taken is gone."""
         own, left = MESSAGE_BYTES + len(head), self._bodies[id(body)] - 1
         self.held_bytes -= own
@@ -69,7 +69,7 @@ class SendBudget:
             self._accounts.discard(account)
 
 
-class Account:
+class BudgetShare:
     """What one connection holds of a budget."""
 
     __slots__ = ("_budget", "give_way", "held_bytes", "moved_turn")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from actors.peer.errors import NotConnectedError, ProtocolError
-from actors.peer.wire.frames import FrameOpener, FrameSealer, Message, Priority
+from actors.peer.wire.frames import FramedMessage, FrameOpener, FrameSealer, Priority
 from actors.peer.wire.handshake import Handshake
 from actors.peer.wire.queues import SendQueue
 
@@ -47,10 +47,10 @@ class Violated:
     error: ProtocolError
 
 
-Event = Authenticated | Message | Ended | Violated
+Event = Authenticated | FramedMessage | Ended | Violated
 
 
-class Connection:
+class WireConnection:
     """Sans-I/O protocol object of one TCP connection."""
 
     def __init__(self, handshake: Handshake, queue: SendQueue, message_bytes_max: int) -> None:

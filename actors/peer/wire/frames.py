@@ -61,7 +61,7 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class FramedMessage:
     """One whole message of one priority: a short head, which is parsed, and a body, which is carried."""
 
     priority: Priority
@@ -126,13 +126,13 @@ class FrameOpener:
         """Change the bound of what partial messages may hold."""
         self._message_bytes_max = message_bytes_max
 
-    def receive(self, data: bytes | memoryview) -> list[Message]:
+    def receive(self, data: bytes | memoryview) -> list[FramedMessage]:
         """Take wire bytes, return the messages they complete.
 
         Raises `ProtocolError` with reason `frame_length`, `frame_seal`, `frame_header`, `message_length`
         or `after_end`; the stream is dead then.
         """
-        messages: list[Message] = []
+        messages: list[FramedMessage] = []
         with memoryview(data) as view:
             taken = self._complete_buffered(view, messages)
             while len(view) - taken >= LENGTH_BYTES:
@@ -144,7 +144,7 @@ class FrameOpener:
             self._buffer += view[taken:]
         return messages
 
-    def _complete_buffered(self, view: memoryview, messages: list[Message]) -> int:
+    def _complete_buffered(self, view: memoryview, messages: list[FramedMessage]) -> int:
         """Complete the frame whose beginning is buffered; returns how much of `view` that took.
 
         Only that frame is copied into the buffer: the others are opened from where they arrived.
@@ -164,12 +164,12 @@ class FrameOpener:
             self._add(messages, sealed)
         return taken + more
 
-    def _add(self, messages: list[Message], sealed: bytes) -> None:
+    def _add(self, messages: list[FramedMessage], sealed: bytes) -> None:
         message = self._open(sealed)
         if message is not None:
             messages.append(message)
 
-    def _open(self, sealed: bytes) -> Message | None:
+    def _open(self, sealed: bytes) -> FramedMessage | None:
         if self.ended:
             raise ProtocolError("after_end", "a frame after the final one")
         try:
@@ -186,7 +186,7 @@ class FrameOpener:
             return None
         return self._join(Priority(plain[0]), plain, last=bool(flags & FLAG_LAST))
 
-    def _join(self, priority: Priority, plain: bytes, *, last: bool) -> Message | None:
+    def _join(self, priority: Priority, plain: bytes, *, last: bool) -> FramedMessage | None:
         size = len(plain) - FRAME_HEADER_BYTES
         if self._partial_bytes + size > self._message_bytes_max:
             raise ProtocolError("message_length", f"more than {self._message_bytes_max} bytes")
@@ -197,7 +197,7 @@ class FrameOpener:
         if parts is None:
             head_end = _head_end(fragment)
             if last:
-                return Message(priority, fragment[head_end:].tobytes(), _head(fragment, head_end))
+                return FramedMessage(priority, fragment[head_end:].tobytes(), _head(fragment, head_end))
             parts = self._partial[priority] = []
         parts.append(fragment)
         self._partial_bytes += size
@@ -207,7 +207,7 @@ class FrameOpener:
         self._partial_bytes -= sum(len(part) for part in parts)
         head_end = _head_end(parts[0])
         head, parts[0] = _head(parts[0], head_end), parts[0][head_end:]
-        return Message(priority, b"".join(parts), head)
+        return FramedMessage(priority, b"".join(parts), head)
 
 
 def _head_end(fragment: memoryview) -> int:

@@ -54,7 +54,7 @@ PROOF_BYTES = SEALED_BYTES
 ONE_TIME_NONCE = bytes(12)
 
 
-class State(Enum):
+class HandshakeState(Enum):
     """What the handshake waits for."""
 
     HELLO = "hello"
@@ -69,7 +69,11 @@ ALERTS = {"network": b"\x01", "version": b"\x02"}
 """Reasons of a responder that tells the initiator, which raises them as `another_network` and so on."""
 ALERT_BYTES = len(ALERT_PREFIX) + 1
 
-EXPECTED_BYTES = {State.HELLO: HELLO_BYTES, State.RESPONSE: RESPONSE_BYTES, State.PROOF: PROOF_BYTES}
+EXPECTED_BYTES = {
+    HandshakeState.HELLO: HELLO_BYTES,
+    HandshakeState.RESPONSE: RESPONSE_BYTES,
+    HandshakeState.PROOF: PROOF_BYTES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class StreamKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SecureSession:
     """What a finished handshake yields: who the peer is, and the two streams."""
 
     peer_identity: bytes
@@ -144,8 +148,8 @@ class Handshake:
         self._outbound = b""
         self._transcript = hashlib.sha256(PROTOCOL_NAME + local.genesis_hash)
         self._pseudorandom_key = b""
-        self.session: Session | None = None
-        self.state = State.RESPONSE if initiator else State.HELLO
+        self.session: SecureSession | None = None
+        self.state = HandshakeState.RESPONSE if initiator else HandshakeState.HELLO
         if initiator:
             hello = _hello(local.genesis_hash, VERSION, sodium.crypto_scalarmult_base(ephemeral_secret))
             self._transcript.update(hello)
@@ -162,32 +166,32 @@ class Handshake:
         Raises `ProtocolError` with reason `magic`, `version`, `network`, `key_share`, `proof`, `identity`,
         `self`, `another_network`, `another_version` or what `admit` raises. Holds one message at most.
         """
-        if self.state is State.FAILED:
+        if self.state is HandshakeState.FAILED:
             raise ProtocolError("failed", "the handshake has already failed")
         try:
-            while self.state is not State.DONE and data:
+            while self.state is not HandshakeState.DONE and data:
                 wanted = EXPECTED_BYTES[self.state] - len(self._inbound)
                 self._inbound += data[:wanted]
                 data = data[wanted:]
-                if self.state is State.HELLO:
+                if self.state is HandshakeState.HELLO:
                     _check_prefix(self._inbound)
-                elif self.state is State.RESPONSE:
+                elif self.state is HandshakeState.RESPONSE:
                     _check_alert(self._inbound)
                 if len(self._inbound) == EXPECTED_BYTES[self.state]:
                     message = bytes(self._inbound)
                     self._inbound.clear()
                     self._step(message)
         except ProtocolError as error:
-            if self.state is State.HELLO and error.reason in ALERTS:
+            if self.state is HandshakeState.HELLO and error.reason in ALERTS:
                 self._outbound = ALERT_PREFIX + ALERTS[error.reason]
-            self.state = State.FAILED
+            self.state = HandshakeState.FAILED
             raise
-        return data if self.state is State.DONE else b""
+        return data if self.state is HandshakeState.DONE else b""
 
     def _step(self, message: bytes) -> None:
-        if self.state is State.HELLO:
+        if self.state is HandshakeState.HELLO:
             self._on_hello(message)
-        elif self.state is State.RESPONSE:
+        elif self.state is HandshakeState.RESPONSE:
             self._on_response(message)
         else:
             self._on_proof(message)
@@ -205,7 +209,7 @@ class Handshake:
         sealed = self._seal(b"responder", self._prove(b"responder"))
         self._transcript.update(sealed)
         self._outbound = ephemeral_public + sealed
-        self.state = State.PROOF
+        self.state = HandshakeState.PROOF
 
     def _on_response(self, message: bytes) -> None:
         peer_ephemeral, sealed = message[:KEY_BYTES], message[KEY_BYTES:]
@@ -265,9 +269,9 @@ class Handshake:
         forward = _stream_key(self._pseudorandom_key, b"initiator to responder", transcript_hash)
         backward = _stream_key(self._pseudorandom_key, b"responder to initiator", transcript_hash)
         send, receive = (forward, backward) if self._initiator else (backward, forward)
-        self.session = Session(peer_identity, send, receive, transcript_hash)
+        self.session = SecureSession(peer_identity, send, receive, transcript_hash)
         self._pseudorandom_key = b""
-        self.state = State.DONE
+        self.state = HandshakeState.DONE
 
 
 def expand(pseudorandom_key: bytes, info: bytes, length: int) -> bytes:

@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from actors.peer.errors import QueueFullError
-from actors.peer.wire.budget import Account
+from actors.peer.wire.budget import BudgetShare
 from actors.peer.wire.frames import FRAGMENT_BYTES_MAX, HEAD_BYTES_MAX, HEAD_LENGTH_BYTES, Priority
 
 CREDITED = frozenset({Priority.BLOCKS, Priority.TRANSACTIONS})
@@ -72,9 +72,9 @@ class SendQueue:
         self._messages_max = messages_max
         self._bytes_max = bytes_max
         self._backlog_bytes_max = bytes_max
-        self._account: Account | None = None
+        self._account: BudgetShare | None = None
 
-    def charge_to(self, account: Account, backlog_bytes_max: int) -> None:
+    def charge_to(self, account: BudgetShare, backlog_bytes_max: int) -> None:
         """Once the peer's kind is known: who answers for what waits, and how many bytes of a class may wait
         unless it is one message alone."""
         self._account, self._backlog_bytes_max = account, backlog_bytes_max

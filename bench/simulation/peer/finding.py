@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from actors.peer.kademlia.buckets import K, RoutingTable
 from actors.peer.kademlia.lookup import Lookup
 from actors.peer.kademlia.records import EndpointRecord
-from bench.simulation.peer.world import World
+from bench.simulation.peer.world import PeerWorld
 
 TIMEOUT_S = 1.5
 REFRESHES_AT_JOIN = 1
@@ -140,7 +140,7 @@ class FindingNode:
 class Finding:
     """A network of `FindingNode`s."""
 
-    def __init__(self, world: World, *, subnet_limits: tuple[int, int] = (2, 10)) -> None:
+    def __init__(self, world: PeerWorld, *, subnet_limits: tuple[int, int] = (2, 10)) -> None:
         self.world = world
         self.subnet_limits = subnet_limits
         self.nodes: dict[bytes, FindingNode] = {}
@@ -229,7 +229,7 @@ class Finding:
 
 def settled(seed: int, count: int) -> Finding:
     """A settled network of `count` honest nodes."""
-    finding = Finding(World(seed))
+    finding = Finding(PeerWorld(seed))
     for _ in range(count):
         finding.add()
     finding.fill_tables()
@@ -238,7 +238,7 @@ def settled(seed: int, count: int) -> Finding:
 
 def attacked(seed: int, count: int, hostile: int, *, subnet_limits: tuple[int, int]) -> Finding:
     """`count` nodes, `hostile` of them from few subnets, who reach every honest node before the others do."""
-    finding = Finding(World(seed), subnet_limits=subnet_limits)
+    finding = Finding(PeerWorld(seed), subnet_limits=subnet_limits)
     for _ in range(count - hostile):
         finding.add()
     attackers = [finding.add(hostile=True) for _ in range(hostile)]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 
-from actors.peer.gossip import Effects, Gossip, Message, Topic, Verdict
+from actors.peer.gossip import Gossip, GossipEffects, ItemVerdict, Message, Topic
 from actors.peer.messages import Announce, Bodies, Fetch
-from bench.simulation.peer.world import World
+from bench.simulation.peer.world import PeerWorld
 
 BLOCKS = "blocks"
 TICK_S = 0.5
@@ -65,7 +65,7 @@ class SpreadingNode:
                 bad = delivery.body.startswith(JUNK)
                 if not bad:
                     self.received.setdefault(delivery.body, now_s)
-                self._apply(self.core.judged(delivery, Verdict.REJECT if bad else Verdict.ACCEPT))
+                self._apply(self.core.judged(delivery, ItemVerdict.REJECT if bad else ItemVerdict.ACCEPT))
             self._apply(self.core.flush())
 
     def tick(self) -> None:
@@ -79,7 +79,7 @@ class SpreadingNode:
             self._spreading.send(self.identity, neighbour, Announce(BLOCKS, [false_id]))
             self._spreading.send(self.identity, neighbour, Bodies(BLOCKS, [junk]))
 
-    def _apply(self, effects: Effects) -> None:
+    def _apply(self, effects: GossipEffects) -> None:
         for peer, message in effects.send:
             self._spreading.send(self.identity, peer, message)
         for peer, _ in effects.blame:
@@ -90,7 +90,7 @@ class Spreading:
     """A random graph of `count` nodes, the first `hostile` of which are hostile."""
 
     def __init__(self, seed: int, count: int, *, hostile: int = 0) -> None:
-        self.world = World(seed)
+        self.world = PeerWorld(seed)
         identities = [hashlib.sha256(b"%d %d" % (seed, index)).digest() for index in range(count)]
         self.nodes = {
             identity: SpreadingNode(self, identity, hostile=index < hostile)

@@ -18,7 +18,7 @@ RETRANSMIT_S = 0.3
 RETRANSMITS_MAX = 5
 
 
-class World:
+class PeerWorld:
     """The event queue, the clock and the links of one simulation."""
 
     def __init__(self, seed: int, *, loss: float = 0.01) -> None:

@@ -16,10 +16,10 @@ from actors.consensus.raft.membership import configuration_of
 from actors.consensus.raft.messages import AppendResponse, HeartbeatRequest, VoteRequest
 from actors.ledger.quorum import quorum
 
-from .disk import Disk
-from .replica import Replica
+from .disk import SimulatedDisk
+from .replica import SimulatedReplica
 from .violation import ViolationError
-from .world import World
+from .world import RaftWorld
 
 MEMORY_FAULTS = ("wipe", "backup", "twin", "refound", "outcast")
 RECKLESS = 0.1
@@ -28,7 +28,7 @@ RECKLESS = 0.1
 class Amnesia:
     """The lost memories of one schedule, until `end_ms`. `lost` is true once progress is not promised."""
 
-    def __init__(self, world: World, rng: Random, enabled: set[str], end_ms: float) -> None:
+    def __init__(self, world: RaftWorld, rng: Random, enabled: set[str], end_ms: float) -> None:
         self.world, self.rng, self.end_ms = world, rng, end_ms
         self.lost = False
         self._losses_early = 0
@@ -61,11 +61,11 @@ class Amnesia:
             world.at(world.now_ms + 600.0, world.network.heal, name)
             self._await_rival(leader, name, world.now_ms + 400.0)
 
-    def _between(self, replica: Replica, others: list[int]) -> frozenset[tuple[int, int]]:
+    def _between(self, replica: SimulatedReplica, others: list[int]) -> frozenset[tuple[int, int]]:
         pairs = [pair for m in others for pair in ((replica.id, m), (m, replica.id))]
         return frozenset(pair for pair in pairs if pair[0] != pair[1])
 
-    def _await_rival(self, leader: Replica, cut: int, until_ms: float) -> None:
+    def _await_rival(self, leader: SimulatedReplica, cut: int, until_ms: float) -> None:
         world, rng = self.world, self.rng
         leaders = world.leaders()
         if world.now_ms > until_ms or leader not in leaders:
@@ -89,8 +89,8 @@ class Amnesia:
         for _ in range(4):
             world.at(after_ms + rng.uniform(50.0, 300.0), self._write_somewhere)
 
-    def _empty(self) -> Disk:
-        return Disk(genesis(self.world.voters))
+    def _empty(self) -> SimulatedDisk:
+        return SimulatedDisk(genesis(self.world.voters))
 
     def _back_up(self) -> None:
         """A copy of a member's disk is made, and later put in its place."""
@@ -107,7 +107,7 @@ class Amnesia:
             return
         copy = deepcopy(replica.disk)
         copy.pending.clear()
-        twin = Replica(replica.id, copy, world.clock(), b"")
+        twin = SimulatedReplica(replica.id, copy, world.clock(), b"")
         world.put_disk(twin, copy)
         world.twins[replica.id] = twin
         world.restart(twin)
@@ -115,12 +115,12 @@ class Amnesia:
             world.at(world.now_ms + rng.uniform(20.0, 600.0), self._isolate, replica)
         world.at(world.now_ms + rng.uniform(200.0, 1500.0), world.end_twin, replica.id)
 
-    def _isolate(self, replica: Replica) -> None:
+    def _isolate(self, replica: SimulatedReplica) -> None:
         """The network leads to the copy alone for a while."""
         self.world.deaf_until_ms[replica.id] = self.world.now_ms + self.rng.uniform(50.0, 500.0)
 
     def _replace(
-        self, replica: Replica, disk: Disk, reckless: bool = False, down_ms_max: float = 0.0
+        self, replica: SimulatedReplica, disk: SimulatedDisk, reckless: bool = False, down_ms_max: float = 0.0
     ) -> None:
         world, rng = self.world, self.rng
         if world.now_ms > self.end_ms or self._is_last_to_know(replica):
@@ -134,7 +134,7 @@ class Amnesia:
         down_ms = (down_ms_max or rng.choice((1.0, 30.0, 400.0))) * rng.random()
         world.at(world.now_ms + down_ms, world.restart, replica)
 
-    def _is_last_to_know(self, victim: Replica) -> bool:
+    def _is_last_to_know(self, victim: SimulatedReplica) -> bool:
         """Whether nobody would be left who knows this network: what begins then is another, and not judged.
 
         Before it is founded it bears one loss, whatever stage the founding is in.
@@ -150,7 +150,7 @@ class Amnesia:
         """True if a configuration that may be in force has lost a majority of its disks."""
         return self.lost or not self._survives_without(None)
 
-    def _survives_without(self, victim: Replica | None) -> bool:
+    def _survives_without(self, victim: SimulatedReplica | None) -> bool:
         """Whether every configuration that may be in force keeps its majorities."""
         for configuration in self._configurations():
             for half in (configuration.voters, configuration.outgoing):
@@ -159,7 +159,7 @@ class Amnesia:
                     return False
         return True
 
-    def _is_kept(self, configuration: Configuration, member: int, victim: Replica | None) -> bool:
+    def _is_kept(self, configuration: Configuration, member: int, victim: SimulatedReplica | None) -> bool:
         if victim is not None and member == victim.id:
             return False
         return not configuration.disks or self.world.replicas[member].disk_id == configuration.disk_of(member)
@@ -227,7 +227,7 @@ class Amnesia:
         )
         return self.rng.choice(forged)
 
-    def _send_lie(self, replica: Replica, message: Message) -> None:
+    def _send_lie(self, replica: SimulatedReplica, message: Message) -> None:
         raft = replica.raft
         if raft is None:
             return

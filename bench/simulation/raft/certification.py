@@ -23,7 +23,7 @@ from actors.ledger.quorum import quorum
 from .violation import ViolationError
 
 if TYPE_CHECKING:
-    from .replica import Replica
+    from .replica import SimulatedReplica
 
 BlockId = tuple[int, int]  # index and term of its entry
 
@@ -44,7 +44,7 @@ class Certification:
             before = self._heights[entry.index - 1, raft.log.term_at(entry.index - 1) or 0]
             self._heights[entry.index, entry.term] = before + (entry.kind is EntryKind.BLOCK)
 
-    def sign(self, replica: Replica, replicas: dict[int, Replica]) -> None:
+    def sign(self, replica: SimulatedReplica, replicas: dict[int, SimulatedReplica]) -> None:
         """After a step of `replica`: it gives every vote that it may give and has not given in this term."""
         raft = replica.raft
         if raft is None:
@@ -62,7 +62,7 @@ class Certification:
             if entry.kind is EntryKind.BLOCK:
                 self._vote(raft, (entry.index, entry.term), replicas)
 
-    def _vote(self, raft: Raft, block: BlockId, replicas: dict[int, Replica]) -> None:
+    def _vote(self, raft: Raft, block: BlockId, replicas: dict[int, SimulatedReplica]) -> None:
         height = self._heights[block]
         term = 0 if getattr(raft, "mixes_terms", False) else raft.term
         if term and self._signed.setdefault((raft.id, height, term), block) != block:

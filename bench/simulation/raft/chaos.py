@@ -15,9 +15,9 @@ from .amnesia import MEMORY_FAULTS, Amnesia
 from .linearizability import Operation, is_linearizable
 from .nemesis import ATTACKS, Nemesis
 from .network import Faults
-from .replica import Replica
+from .replica import SimulatedReplica
 from .violation import ViolationError
-from .world import World
+from .world import RaftWorld
 
 PROGRESS_MS_MAX = 6000.0
 LOST_MS = 1500.0  # watched after healing where progress is not promised
@@ -50,7 +50,7 @@ class Schedule:
         error = LEASE_CLOCK_ERROR if "lease" in self.enabled else CLOCK_ERROR_MAX
         self._last_write: Operation | None = None  # of those after healing
         self.chaos_ms = rng.uniform(600.0, 3000.0)
-        self.world = World(
+        self.world = RaftWorld(
             rng,
             voters,
             spares=2 if "membership" in self.enabled else 0,
@@ -189,7 +189,7 @@ class Schedule:
         for _ in range(self.rng.randint(2, 6)):
             self.world.write(replica)
 
-    def _any_replica(self, favour_leader: float) -> Replica:
+    def _any_replica(self, favour_leader: float) -> SimulatedReplica:
         leaders = self.world.leaders()
         if leaders and self.rng.random() < favour_leader:
             return self.rng.choice(leaders)

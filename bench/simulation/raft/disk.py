@@ -10,7 +10,7 @@ from actors.consensus.raft import DurableState, Entry, HardState, SnapshotMeta, 
 State = tuple[int, ...]  # the state machine: the ids of the writes that it has applied, in order
 
 
-class Disk:
+class SimulatedDisk:
     """What survives, and what is still on its way there."""
 
     def __init__(self, genesis: DurableState) -> None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from random import Random
 
-from .replica import Replica
-from .world import World
+from .replica import SimulatedReplica
+from .world import RaftWorld
 
 ALONE_MS, PATIENCE_MS = 30.0, 1500.0
 GIVEN_UP = 5
@@ -24,7 +24,7 @@ GIVEN_UP = 5
 class FigureEight:
     """One attempt, from the leader `first` on."""
 
-    def __init__(self, world: World, rng: Random, first: Replica) -> None:
+    def __init__(self, world: RaftWorld, rng: Random, first: SimulatedReplica) -> None:
         self._world, self._rng = world, rng
         self._first, self._second = first, first
         self._step = 1
@@ -37,7 +37,7 @@ class FigureEight:
         """True if nothing more will come of this attempt."""
         return self._step > 4
 
-    def on_leader(self, replica: Replica) -> bool:
+    def on_leader(self, replica: SimulatedReplica) -> bool:
         """`replica` has just won, and has not said so yet. True if that is a step of this schedule."""
         world = self._world
         if self._step == 1 and replica is not self._first:
@@ -58,7 +58,7 @@ class FigureEight:
             return False
         return True
 
-    def _put_alone(self, replica: Replica) -> None:
+    def _put_alone(self, replica: SimulatedReplica) -> None:
         """A block on its disk and on nobody else's, then its end."""
         others = [member for member in self._world.replicas if member != replica.id]
         pairs = {(replica.id, other) for other in others} | {(other, replica.id) for other in others}
@@ -66,11 +66,11 @@ class FigureEight:
         self._world.at(self._world.now_ms + 0.1, self._world.write, replica)
         self._world.at(self._world.now_ms + ALONE_MS, self._crash, replica)
 
-    def _crash(self, replica: Replica) -> None:
+    def _crash(self, replica: SimulatedReplica) -> None:
         if self._step < GIVEN_UP:  # nobody would bring it back once the attempt is given up
             self._world.crash(replica)
 
-    def _return(self, replica: Replica) -> None:
+    def _return(self, replica: SimulatedReplica) -> None:
         if self._cuts:
             self._world.network.heal(self._cuts.pop(0))
         self._world.restart(replica)

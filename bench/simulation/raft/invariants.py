@@ -21,11 +21,11 @@ from actors.consensus.raft.membership import configuration_of
 from actors.consensus.raft.quorum import agreed
 
 from .certification import Certification
-from .disk import Disk, State
+from .disk import SimulatedDisk, State
 from .violation import ViolationError
 
 if TYPE_CHECKING:
-    from .replica import Replica
+    from .replica import SimulatedReplica
 
 
 class Invariants:
@@ -34,7 +34,7 @@ class Invariants:
     def __init__(self, configuration: Configuration, members: int) -> None:
         """members: how many the genesis names, those included that join later."""
         self.certification = Certification(members)
-        self.disks: dict[bytes, Disk] = {}  # by identity, the lost ones too
+        self.disks: dict[bytes, SimulatedDisk] = {}  # by identity, the lost ones too
         self.leaders: dict[int, tuple[int, bytes]] = {}
         self.entries: dict[tuple[int, int], tuple[bytes, int | None]] = {}
         self.committed: list[tuple[int, bytes]] = []  # term and digest, from index 1 on
@@ -42,7 +42,7 @@ class Invariants:
         self.configurations: list[tuple[int, Configuration]] = [(0, configuration)]
         self.states: dict[int, State] = {}
 
-    def check(self, replica: Replica, replicas: dict[int, Replica]) -> None:
+    def check(self, replica: SimulatedReplica, replicas: dict[int, SimulatedReplica]) -> None:
         """After a step of `replica`."""
         raft = replica.raft
         if raft is None:
@@ -72,7 +72,9 @@ class Invariants:
             raise ViolationError(f"leader completeness: {raft.id} leads {raft.term} without entry {index}")
         self.certification.check_leader(raft)
 
-    def _check_commit(self, replica: Replica, raft: Raft, replicas: dict[int, Replica]) -> None:
+    def _check_commit(
+        self, replica: SimulatedReplica, raft: Raft, replicas: dict[int, SimulatedReplica]
+    ) -> None:
         if raft.commit_index < replica.checked_commit:
             raise ViolationError(f"monotonic commit: {raft.id} fell back to {raft.commit_index}")
         first = max(replica.checked_commit, raft.log.base_index) + 1
@@ -83,7 +85,7 @@ class Invariants:
                 raise ViolationError(f"state-machine safety: {raft.id} commits another entry {entry.index}")
         replica.checked_commit = raft.commit_index
 
-    def _record_commit(self, entry: Entry, raft: Raft, replicas: dict[int, Replica]) -> None:
+    def _record_commit(self, entry: Entry, raft: Raft, replicas: dict[int, SimulatedReplica]) -> None:
         if entry.index != len(self.committed) + 1:
             raise ViolationError(f"state-machine safety: {raft.id} skips to entry {entry.index}")
         if raft.role is Role.LEADER:
@@ -133,7 +135,7 @@ class Invariants:
         if self.states.setdefault(index, state) != state:
             raise ViolationError(f"state-machine safety: states differ at {index}")
 
-    def _holds(self, configuration: Configuration, replica: Replica, entry: Entry) -> bool:
+    def _holds(self, configuration: Configuration, replica: SimulatedReplica, entry: Entry) -> bool:
         """Whether a member's named disk has the entry, or had it when it was lost."""
         disk = self.disks.get(configuration.disk_of(replica.id) or replica.disk_id)
         return disk is not None and disk.holds(entry.index, entry.term)

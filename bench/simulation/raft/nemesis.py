@@ -12,8 +12,8 @@ from random import Random
 from actors.consensus.raft import RaftError
 
 from .figure_eight import FigureEight
-from .replica import Replica
-from .world import World
+from .replica import SimulatedReplica
+from .world import RaftWorld
 
 ATTACKS = ("assassin", "turncoat", "usurper", "amnesiac", "figure-8")
 
@@ -21,7 +21,7 @@ ATTACKS = ("assassin", "turncoat", "usurper", "amnesiac", "figure-8")
 class Nemesis:
     """The attacks of one schedule, until `end_ms`."""
 
-    def __init__(self, world: World, rng: Random, enabled: set[str], end_ms: float) -> None:
+    def __init__(self, world: RaftWorld, rng: Random, enabled: set[str], end_ms: float) -> None:
         self.world = world
         self.rng = rng
         self.enabled = enabled
@@ -43,12 +43,12 @@ class Nemesis:
     def _after(self, at_most_ms: float) -> float:
         return self.world.now_ms + at_most_ms * self.rng.random()
 
-    def bounce(self, replica: Replica, down_ms_max: float) -> None:
+    def bounce(self, replica: SimulatedReplica, down_ms_max: float) -> None:
         """A crash and a quick restart."""
         self.world.crash(replica)
         self.world.at(self._after(down_ms_max), self.world.restart, replica)
 
-    def isolate(self, replica: Replica, for_ms: float) -> None:
+    def isolate(self, replica: SimulatedReplica, for_ms: float) -> None:
         """Cuts a replica off from all others."""
         others = [member for member in self.world.replicas if member != replica.id]
         pairs = {(replica.id, other) for other in others} | {(other, replica.id) for other in others}
@@ -70,7 +70,7 @@ class Nemesis:
 
     # --- attacks -----------------------------------------------------------------------------------------
 
-    def _on_leader(self, replica: Replica) -> None:
+    def _on_leader(self, replica: SimulatedReplica) -> None:
         """A replica has just won, and has not said so yet."""
         world, rng = self.world, self.rng
         if world.now_ms > self.end_ms:
@@ -90,7 +90,7 @@ class Nemesis:
             else:
                 world.at(self._after(rng.choice((1.0, 4.0, 4.0, 30.0))), self._strike, replica)
 
-    def _strike(self, replica: Replica) -> None:
+    def _strike(self, replica: SimulatedReplica) -> None:
         action = self.rng.randrange(6)
         if action == 0:
             self.bounce(replica, self.rng.choice((5.0, 300.0)))
@@ -106,7 +106,7 @@ class Nemesis:
             others = [m for m in self.world.replicas if m not in (replica.id, friend)]
             self._cut(frozenset((replica.id, other) for other in others), self.rng.uniform(50.0, 400.0))
 
-    def _on_vote(self, replica: Replica) -> None:
+    def _on_vote(self, replica: SimulatedReplica) -> None:
         """The replica has voted, and the vote is on its way to the disk."""
         if "turncoat" in self.enabled and self.world.now_ms < self.end_ms and self.rng.random() < 0.4:
             self.world.at(self._after(2.0 * self.world.write_ms_max), self.bounce, replica, 4.0)
@@ -133,7 +133,7 @@ class Nemesis:
             coup_ms = world.now_ms + deaf_ms
         world.at(coup_ms, self._coup, leader, rival)
 
-    def _coup(self, leader: Replica, rival: Replica) -> None:
+    def _coup(self, leader: SimulatedReplica, rival: SimulatedReplica) -> None:
         world, rng = self.world, self.rng
         self.isolate(leader, 250.0)
         if rng.random() < 0.6:
@@ -164,7 +164,7 @@ class Nemesis:
         if leaders and (self._eight is None or self._eight.is_over):
             self._eight = FigureEight(self.world, self.rng, leaders[0])
 
-    def _stall(self, sender: Replica, to: Replica, until_ms: float) -> None:
+    def _stall(self, sender: SimulatedReplica, to: SimulatedReplica, until_ms: float) -> None:
         self.world.network.stalled[sender.id, to.id] = until_ms
 
     def _split_vote(self) -> None:

@@ -16,7 +16,7 @@ class Faults:
     straggle_ms_max: float = 60.0
 
 
-class Network:
+class SimulatedNetwork:
     """Decides the fate of each message."""
 
     def __init__(self, rng: Random, faults: Faults) -> None:

@@ -14,7 +14,7 @@ from actors.consensus.raft import (
     SnapshotMeta,
 )
 
-from .disk import Disk, State
+from .disk import SimulatedDisk, State
 from .linearizability import Operation
 
 CRASHED_TICK_MS = float("inf")
@@ -43,10 +43,10 @@ class Clock:
         return self._since_ms + (local_ms - self._base_ms + 1) / self.rate
 
 
-class Replica:
+class SimulatedReplica:
     """Everything of one member. `raft` is None while it is down."""
 
-    def __init__(self, member: int, disk: Disk, clock: Clock, disk_id: bytes) -> None:
+    def __init__(self, member: int, disk: SimulatedDisk, clock: Clock, disk_id: bytes) -> None:
         self.id = member
         self.clock = clock
         self.disk, self.disk_id = disk, disk_id

@@ -30,7 +30,7 @@ Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ScheduleOutcome:
     """What one schedule came to; the reason is None if nothing was violated."""
 
     seed: int
@@ -111,13 +111,13 @@ def simulate(
     }
 
 
-def _run_span(span: range) -> list[Outcome]:
+def _run_span(span: range) -> list[ScheduleOutcome]:
     outcomes = []
     for seed in span:
         schedule, reason = try_schedule(seed)
         world = schedule.world
         features = tuple(sorted(schedule.enabled)) if reason else ()
-        outcomes.append(Outcome(seed, world.steps, len(world.history), reason, features))
+        outcomes.append(ScheduleOutcome(seed, world.steps, len(world.history), reason, features))
     return outcomes
 
 

@@ -29,17 +29,17 @@ from actors.consensus.raft import (
 )
 from actors.consensus.raft.terms import TERM_MS
 
-from .disk import Disk, State
+from .disk import SimulatedDisk, State
 from .invariants import Invariants
 from .linearizability import Operation
-from .network import Faults, Network
-from .replica import CRASHED_TICK_MS, Clock, Replica
+from .network import Faults, SimulatedNetwork
+from .replica import CRASHED_TICK_MS, Clock, SimulatedReplica
 from .violation import ViolationError
 
 TERMS_AT_START = 100_000
 
 
-class World:
+class RaftWorld:
     """A network of simulated replicas."""
 
     def __init__(
@@ -61,22 +61,24 @@ class World:
         self.over_the_wire = over_the_wire
         self.now_ms = 0.0
         self.steps = 0
-        self.network = Network(rng, faults or Faults())
+        self.network = SimulatedNetwork(rng, faults or Faults())
         self.history: list[Operation] = []
         self.snapshots: dict[SnapshotMeta, State] = {}
         self.write_ms_max = 4.0
         self.slow_write_chance = 0.0
-        self.on_leader: Callable[[Replica], None] | None = None
-        self.on_vote: Callable[[Replica], None] | None = None
+        self.on_leader: Callable[[SimulatedReplica], None] | None = None
+        self.on_vote: Callable[[SimulatedReplica], None] | None = None
         self.voters = tuple(range(1, voters + 1))
-        self.twins: dict[int, Replica] = {}  # second copies, by the member that they speak for
+        self.twins: dict[int, SimulatedReplica] = {}  # second copies, by the member that they speak for
         self.deaf_until_ms: dict[int, float] = {}  # members whose copy alone is reached
         self._disks_made = 0
         disks = {member: self.new_disk() for member in range(1, voters + spares + 1)}
         named = tuple((member, disks[member]) for member in self.voters) if founded else ()
         self.invariants = Invariants(Configuration(self.voters, disks=named), voters + spares)
         self.replicas = {
-            member: Replica(member, Disk(genesis(self.voters, (), named)), self.clock(), disks[member])
+            member: SimulatedReplica(
+                member, SimulatedDisk(genesis(self.voters, (), named)), self.clock(), disks[member]
+            )
             for member in disks
         }
         for replica in self.replicas.values():
@@ -95,7 +97,7 @@ class World:
         self._disks_made += 1
         return self._disks_made.to_bytes(16, "big")
 
-    def put_disk(self, replica: Replica, disk: Disk) -> None:
+    def put_disk(self, replica: SimulatedReplica, disk: SimulatedDisk) -> None:
         """Give a replica another memory, which has an identity of its own."""
         replica.disk, replica.disk_id = disk, self.new_disk()
         self.invariants.disks[replica.disk_id] = disk
@@ -132,7 +134,7 @@ class World:
     def _deliver(self, message: Message) -> None:
         self._take(self._reached(message.to), message)
 
-    def _reached(self, member: int) -> Replica:
+    def _reached(self, member: int) -> SimulatedReplica:
         """Of two copies of a member, one at random."""
         twin = self.twins.get(member)
         if twin is None:
@@ -146,7 +148,7 @@ class World:
         if twin is not None:
             self.crash(twin)
 
-    def _take(self, replica: Replica, message: Message) -> None:
+    def _take(self, replica: SimulatedReplica, message: Message) -> None:
         if replica.raft is None:
             return
         if replica.paused_until_ms > self.now_ms:
@@ -156,7 +158,7 @@ class World:
         replica.raft.step(message, replica.clock.read(self.now_ms))
         self.settle(replica)
 
-    def _tick(self, replica: Replica, due_ms: float) -> None:
+    def _tick(self, replica: SimulatedReplica, due_ms: float) -> None:
         if replica.raft is None or replica.tick_at_ms != due_ms:
             return
         replica.tick_at_ms = CRASHED_TICK_MS
@@ -171,12 +173,12 @@ class World:
         else:
             self._plan_tick(replica, replica.clock.when(replica.raft.next_deadline_ms))
 
-    def _plan_tick(self, replica: Replica, due_ms: float) -> None:
+    def _plan_tick(self, replica: SimulatedReplica, due_ms: float) -> None:
         if due_ms < replica.tick_at_ms:
             replica.tick_at_ms = max(due_ms, self.now_ms)
             self.at(replica.tick_at_ms, self._tick, replica, replica.tick_at_ms)
 
-    def _written(self, replica: Replica, incarnation: int) -> None:
+    def _written(self, replica: SimulatedReplica, incarnation: int) -> None:
         """The disk has finished its oldest write."""
         if replica.raft is None or replica.incarnation != incarnation:
             return
@@ -185,7 +187,7 @@ class World:
         self._plan_write(replica)
         self._acknowledge_write(replica, incarnation, write.ticket)
 
-    def _acknowledge_write(self, replica: Replica, incarnation: int, ticket: int) -> None:
+    def _acknowledge_write(self, replica: SimulatedReplica, incarnation: int, ticket: int) -> None:
         if replica.raft is None or replica.incarnation != incarnation:
             return
         if replica.paused_until_ms > self.now_ms:
@@ -198,7 +200,7 @@ class World:
 
     # --- effects of a core -------------------------------------------------------------------------------
 
-    def settle(self, replica: Replica) -> None:
+    def settle(self, replica: SimulatedReplica) -> None:
         """Carries out what a core wants, and checks what must hold."""
         raft = replica.raft
         if raft is None:
@@ -225,7 +227,7 @@ class World:
             self._plan_tick(replica, due_ms)
 
     def _take_write(
-        self, replica: Replica, raft: Raft, write: Write, messages_after_write: tuple[Message, ...]
+        self, replica: SimulatedReplica, raft: Raft, write: Write, messages_after_write: tuple[Message, ...]
     ) -> None:
         self.invariants.check_entries(raft, write.entries)
         replica.disk.pending.append(write)
@@ -235,7 +237,7 @@ class World:
             replica.after_write[write.ticket] = messages_after_write
         self._plan_write(replica)
 
-    def _apply(self, replica: Replica, committed: tuple[Entry, ...]) -> None:
+    def _apply(self, replica: SimulatedReplica, committed: tuple[Entry, ...]) -> None:
         if committed[0].index != replica.applied_index + 1:
             raise ViolationError(f"state-machine safety: {replica.id} skips entries")
         replica.apply(committed, self.now_ms)
@@ -247,7 +249,7 @@ class World:
         for delay_ms in self.network.delays_ms(message.sender, message.to, self.now_ms):
             self.at(self.now_ms + delay_ms, self._deliver, message)
 
-    def _plan_write(self, replica: Replica) -> None:
+    def _plan_write(self, replica: SimulatedReplica) -> None:
         if replica.writing or not replica.disk.pending:
             return
         replica.writing = True
@@ -258,12 +260,12 @@ class World:
                 took_ms += 80.0 * self.rng.random()
         self.at(self.now_ms + took_ms, self._written, replica, replica.incarnation)
 
-    def _fetch(self, replica: Replica, snapshot: SnapshotMeta) -> None:
+    def _fetch(self, replica: SimulatedReplica, snapshot: SnapshotMeta) -> None:
         replica.fetching = True
         took_ms = 2.0 + 40.0 * self.rng.random()
         self.at(self.now_ms + took_ms, self._fetched, replica, replica.incarnation, snapshot)
 
-    def _fetched(self, replica: Replica, incarnation: int, snapshot: SnapshotMeta) -> None:
+    def _fetched(self, replica: SimulatedReplica, incarnation: int, snapshot: SnapshotMeta) -> None:
         if replica.raft is None or replica.incarnation != incarnation:
             return
         replica.fetching = False
@@ -274,12 +276,12 @@ class World:
 
     # --- faults and operations ---------------------------------------------------------------------------
 
-    def crash(self, replica: Replica) -> None:
+    def crash(self, replica: SimulatedReplica) -> None:
         """Kills a replica at whatever point its writes have reached."""
         if replica.raft is not None:
             replica.crash(self.rng)
 
-    def restart(self, replica: Replica) -> None:
+    def restart(self, replica: SimulatedReplica) -> None:
         """Starts a replica that is down, from its disk."""
         if replica.raft is None:
             self.invariants.check_snapshot(replica.disk.snapshot)
@@ -287,19 +289,19 @@ class World:
             raft.term_ceiling = self.term_ceiling()
             self.settle(replica)
 
-    def snapshot(self, replica: Replica, retain_entries: int) -> None:
+    def snapshot(self, replica: SimulatedReplica, retain_entries: int) -> None:
         """Takes a snapshot of a replica's state, and compacts its log."""
         taken = replica.take_snapshot(retain_entries)
         if taken is not None:
             self.invariants.check_snapshot(taken)
             self.snapshots[taken] = replica.state
 
-    def leaders(self) -> list[Replica]:
+    def leaders(self) -> list[SimulatedReplica]:
         """Replicas that believe they lead, the latest term first."""
         found = [r for r in self.replicas.values() if r.raft is not None and r.raft.role is Role.LEADER]
         return sorted(found, key=lambda r: -r.raft.term if r.raft else 0)
 
-    def write(self, replica: Replica) -> Operation | None:
+    def write(self, replica: SimulatedReplica) -> Operation | None:
         """A client writes a new value through a replica. None if the replica refused outright."""
         raft = replica.raft
         if raft is None or replica.paused_until_ms > self.now_ms:
@@ -315,7 +317,7 @@ class World:
         self.settle(replica)
         return operation
 
-    def read(self, replica: Replica) -> None:
+    def read(self, replica: SimulatedReplica) -> None:
         """A client reads the register through a replica."""
         raft = replica.raft
         if raft is None or replica.paused_until_ms > self.now_ms:

@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from bench.simulation.peer.finding import Finding, attacked, hostile_share, log_fit, settled
-from bench.simulation.peer.world import World
+from bench.simulation.peer.world import PeerWorld
 
 
 @pytest.mark.parametrize("seed", [11])
@@ -41,7 +41,7 @@ def test_hops_and_messages_grow_as_log_n() -> None:
 
 @pytest.mark.parametrize("seed", [31, 32])
 def test_joining_from_three_seeds_builds_a_working_table(seed: int) -> None:
-    finding = Finding(World(seed))
+    finding = Finding(PeerWorld(seed))
     first = [finding.add() for _ in range(20)]
     for node in first:
         node.join([other.record for other in first if other is not node][:3])

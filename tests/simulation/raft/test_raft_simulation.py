@@ -16,8 +16,8 @@ from actors.consensus.raft import Entry, EntryKind, HardState, Raft, Write, gene
 from actors.consensus.raft.records import Configuration, SnapshotMeta
 from bench.simulation.raft import bugs, hunt, simulate, try_schedule
 from bench.simulation.raft.chaos import FEATURES, Schedule
-from bench.simulation.raft.disk import Disk
-from bench.simulation.raft.network import Faults, Network
+from bench.simulation.raft.disk import SimulatedDisk
+from bench.simulation.raft.network import Faults, SimulatedNetwork
 from bench.simulation.raft.replica import Clock
 from bench.simulation.raft.run import HUNT_SEEDS_MAX
 
@@ -164,7 +164,7 @@ def a_write(ticket: int, *terms: int, first: int = 1) -> Write:
 def test_a_crash_keeps_a_torn_prefix_of_the_unsynced_writes() -> None:
     outcomes = set()
     for seed in range(300):
-        disk = Disk(genesis((1, 2, 3)))
+        disk = SimulatedDisk(genesis((1, 2, 3)))
         disk.pending += [a_write(1, 1, 1), a_write(2, 2, 2, first=2)]
         disk.crash(Random(seed))
         outcomes.add((disk.hard_state.term, tuple(entry.term for entry in disk.entries)))
@@ -180,7 +180,7 @@ def test_a_crash_keeps_a_torn_prefix_of_the_unsynced_writes() -> None:
 
 
 def test_a_reset_comes_before_the_rest_of_its_write() -> None:
-    disk = Disk(genesis((1,)))
+    disk = SimulatedDisk(genesis((1,)))
     disk.pending.append(a_write(1, 1, 1, 1))
     disk.complete_next()
     disk.pending.append(Write(2, snapshot=SnapshotMeta(5, 4, Configuration((1,)))))
@@ -189,7 +189,7 @@ def test_a_reset_comes_before_the_rest_of_its_write() -> None:
 
 
 def test_partitions_cut_both_some_and_one_way() -> None:
-    network = Network(Random(3), Faults())
+    network = SimulatedNetwork(Random(3), Faults())
     members = [1, 2, 3, 4, 5]
     one_way = both_ways = 0
     for _ in range(60):

@@ -10,7 +10,7 @@ import pytest
 from actors.consensus.raft import DurableState, Raft, RaftOptions, TraceRecord, to_ndjson
 from bench.simulation.raft import try_schedule
 from bench.simulation.raft.network import Faults
-from bench.simulation.raft.world import World
+from bench.simulation.raft.world import RaftWorld
 from tests.consensus.raft.trace_specification import Specification, UnreadableError
 from tests.consensus.raft.trace_state import events_of
 
@@ -44,7 +44,7 @@ def trace_of(
     """Clients and faults, then quiet, in which the leader is killed and returns."""
     lines: list[bytes] = []
     rng = Random(seed)
-    world = World(
+    world = RaftWorld(
         rng,
         rng.choice((1, 3, 5)),
         0,

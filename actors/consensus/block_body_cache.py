@@ -22,7 +22,7 @@ ReadBody = Callable[[bytes], OfferedBlock | None]
 """Decodes one that rode on a message."""
 
 
-class Bodies:
+class BlockBodyCache:
     """Bodies by header hash, and those who wait for one."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from actors.ledger.rows import empty_batch
 WAIT_MAX_S = 10.0
 
 
-class Doorbell:
+class DrawWaiter:
     """Wakes who waits for something to draw, or sends all who wait away."""
 
     def __init__(self, has_rows: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from actors.ledger.hashing import DIGEST_BYTES
 PLACES = 1 << 17  # 4 MiB
 
 
-class Remembered:
+class VerifiedCache:
     """Ids of rows whose signatures held. No id is remembered that was not given to `add`.
 
     seed: as for MultilinearHash.

@@ -14,7 +14,7 @@ Peers = Callable[[], Awaitable[list[dict[str, Any]]]]
 Scale = Callable[[int], Awaitable[dict[str, Any]]]
 
 
-class Neighbours:
+class NodeHealth:
     """`health` of each actor by its name, peers, and the number of Validators, given as plain calls."""
 
     def __init__(self, health: Mapping[str, Health], peers: Peers | None, scale: Scale | None = None) -> None:

@@ -6,7 +6,7 @@ CPU_SHARE_MIN = 0.05  # of one core, below which processes that wait for each ot
 STRETCH = 10  # CPU time alone counts as progress for so many times the limit, and no longer
 
 
-class Patience:
+class ProgressDeadline:
     """Ends `limit_s` after the last progress: a part that came up, or CPU time that its processes got."""
 
     def __init__(self, limit_s: float, now_s: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 LOOK_EVERY_S = 0.25
 
 
-class Neighbours:
+class ActorLookup:
     """Looks for `names` until all are found. look(name) blocks, and raises ValueError for who is not there;
     found(name, handle) is told of each, once. `looked` is set when all have been asked for once."""
 

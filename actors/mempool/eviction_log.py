@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class LostLog:
+class EvictionLog:
     """A ring of the last `capacity` (id, verdict) pairs. Readers keep their own place; there may be many."""
 
     def __init__(self, capacity: int) -> None:

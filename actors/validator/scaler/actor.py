@@ -1,4 +1,4 @@
-"""`Crew` adds and removes a node's Validators while they work: on request, and by load within bounds.
+"""`ValidatorScaler` adds and removes a node's Validators while they work, as asked or by load within bounds.
 
 Added ones are detached: they serve on while the actor that made them starts again, and end with the node,
 which stops all that bear its name. One that is to go is left out by every pool first, then finishes what it
@@ -28,7 +28,7 @@ _ANSWER_TIMEOUT_S = 30.0
 _PAUSE_S = 0.05
 
 
-class Crew:
+class ValidatorScaler:
     """The Validators of one node; lives inside its Consensus, and tells the pools of `shards` of changes."""
 
     def __init__(

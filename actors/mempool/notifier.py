@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 
-class News:
+class Notifier:
     """Wakes whoever waits; any number may. Lives inside one event loop."""
 
     def __init__(self) -> None:

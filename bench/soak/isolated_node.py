@@ -97,7 +97,7 @@ class _Manager(BaseManager):
 _Manager.register("post", callable=_the_post, exposed=("call", "health", "facts", "pid"))
 
 
-class Outpost:
+class IsolatedNode:
     """One post as the soak sees it."""
 
     def __init__(self, settings: Settings, directory: NetworkDirectory, folder: NodeFolder) -> None:
@@ -146,7 +146,7 @@ class Outpost:
 class FarNode:
     """A node at a post, with what a soak uses of `node.Node`."""
 
-    def __init__(self, outpost: Outpost, folder: NodeFolder, directory: NetworkDirectory) -> None:
+    def __init__(self, outpost: IsolatedNode, folder: NodeFolder, directory: NetworkDirectory) -> None:
         self._outpost, self.folder, self.directory = outpost, folder, directory
         self.facts: dict[str, dict[str, Any]] = outpost.ask("facts")
         self.actors: dict[str, None] = dict.fromkeys(self.facts)
@@ -173,26 +173,26 @@ class FarNode:
 @contextmanager
 def running_outposts(
     settings: Settings, path: Path, nodes: int, progress: Progress
-) -> Iterator[tuple[list[Outpost], list[FarNode]]]:
+) -> Iterator[tuple[list[IsolatedNode], list[FarNode]]]:
     """A network of which each node has a Ray cluster of its own; stopped on the way out."""
     from actors.topology import introduce, warm_kernels
 
     directory = open_network(path, settings.network, nodes, progress)
     warm_kernels(progress)
     progress(f"starting {nodes} Ray clusters")
-    posts = [Outpost(settings, directory, folder) for folder in directory.nodes]
+    posts = [IsolatedNode(settings, directory, folder) for folder in directory.nodes]
     with ExitStack() as stack, ThreadPoolExecutor(nodes) as starters:
         stack.callback(_close, posts, progress)
-        list(starters.map(Outpost.start, posts))
+        list(starters.map(IsolatedNode.start, posts))
         far = [FarNode(post, folder, directory) for post, folder in zip(posts, directory.nodes, strict=True)]
         introduce(far)
         yield posts, far
 
 
-def _close(posts: list[Outpost], progress: Progress) -> None:
+def _close(posts: list[IsolatedNode], progress: Progress) -> None:
     progress("stopping")
     with ThreadPoolExecutor(len(posts)) as stoppers:
-        list(stoppers.map(Outpost.close, posts))
+        list(stoppers.map(IsolatedNode.close, posts))
 
 
 def _kill_below(top: psutil.Process) -> int:

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 
 from actors.storage import tx_index
-from actors.storage.disk import Batch, Disk
+from actors.storage.disk import Disk, DiskBatch
 from actors.storage.tx_index import FAMILY, MissingPageError, Run
 
 _LOOKUPS_MAX = 8
 
 
-class Places:
+class TransactionIndex:
     """Where committed transactions are. Lookups and one merge may run at once."""
 
     def __init__(self, disk: Disk, committed: int) -> None:
@@ -25,7 +25,7 @@ class Places:
         """Runs that a lookup may have to read."""
         return len(self._runs)
 
-    def drop_from(self, batch: Batch, height: int) -> None:
+    def drop_from(self, batch: DiskBatch, height: int) -> None:
         """Add to a write batch the removal of the runs of uncommitted blocks from `height` on."""
         batch.delete_range(FAMILY, tx_index.page_key(0, height, 0), tx_index.page_key(1, 0, 0))
 

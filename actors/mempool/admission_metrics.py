@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from actors.ledger.verdict import Verdict
 
 
-class Tally:
+class AdmissionMetrics:
     """Counters since the process started. The clock is the caller's."""
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ from actors.gateway.final_answers import (
 )
 from actors.gateway.limits import ApiKeys, ClientLimits, digest_of
 from actors.gateway.problem import ProblemError, of_error
-from actors.gateway.roles import CALLER_KEY, TURNS_KEY, Caller, Role
+from actors.gateway.roles import CALLER_KEY, TURNS_KEY, AccessRole, Caller
 from actors.gateway.shares import ClientShares, FairTurns
 from actors.gateway.streams import KeyedStreams
 from actors.ledger.source import client_source
@@ -60,8 +60,8 @@ _FINAL = re.compile(
 _WORD = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _KINDS = ("transactions", "blocks", "accounts", "status", "events", "genesis", "health", "ready")
 _WITHHELD = {
-    Origin.ALLOWED: (Role.SUBMIT, "pages of other origins may not administer a node"),
-    Origin.FOREIGN: (Role.READ, "pages of other origins may not submit: see gateway.allowed_origins"),
+    Origin.ALLOWED: (AccessRole.SUBMIT, "pages of other origins may not administer a node"),
+    Origin.FOREIGN: (AccessRole.READ, "pages of other origins may not submit: see gateway.allowed_origins"),
 }
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
@@ -70,7 +70,7 @@ _PREFLIGHT: Headers = [
 ]
 
 
-class Gate:
+class EdgeMiddleware:
     """The outermost ASGI application of a gateway. stale: why what it reads may be old, or ""."""
 
     def __init__(
@@ -161,7 +161,7 @@ class Gate:
     async def _probed(self, scope: Scope, receive: Receive, send: Send) -> None:
         probe = f"probe:{client_name(self.edge.address(scope))}"
         self._enter(probe)
-        scope[CALLER_KEY] = Caller(probe, Role.PUBLIC)
+        scope[CALLER_KEY] = Caller(probe, AccessRole.PUBLIC)
         try:
             await self._app(scope, receive, send)
         finally:
@@ -226,17 +226,22 @@ class Gate:
                 problem.headers["WWW-Authenticate"] = "Bearer"
                 raise problem
             client, role, withheld = f"key:{found[0]}", found[1], ""
-        highest, why = _WITHHELD.get(origin, (Role.ADMIN, ""))
+        highest, why = _WITHHELD.get(origin, (AccessRole.ADMIN, ""))
         if role > highest:
             role, withheld = highest, why
         return Caller(client, role, withheld, key)
 
-    def _anonymous(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[str, str, Role, str]:
+    def _anonymous(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[str, str, AccessRole, str]:
         address = self.edge.address(scope)
         client = client_name(address)
         if is_loopback(address) and not forwarded(headers):
-            return client, "", Role.ADMIN, ""
-        return client, "", Role.SUBMIT, "without API keys, administer the node on its machine, by no proxy"
+            return client, "", AccessRole.ADMIN, ""
+        return (
+            client,
+            "",
+            AccessRole.SUBMIT,
+            "without API keys, administer the node on its machine, by no proxy",
+        )
 
     async def _cached(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":

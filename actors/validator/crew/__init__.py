@@ -1,1 +1,0 @@
-"""Adding and removing Validators while they work."""
