@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from actors.ledger.rows import FormatError
 
-KINDS = ANONYMOUS, KNOWN, MEMBER = "anonymous", "known", "member"
+KINDS = ANONYMOUS, KNOWN, _ = "anonymous", "known", "member"
 SOURCE_CHARS_MAX = 128
 _OF_MEMBER, _OF_PEER = "member-", "peer-"
 

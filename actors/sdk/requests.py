@@ -38,7 +38,7 @@ _MISSHAPEN = (FormatError, ProofError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedRow:
+class RowRefusal:
     """A row of a batch that was not taken."""
 
     index: int
@@ -57,7 +57,7 @@ class BatchReceipt:
 
     ids: list[bytes]
     accepted: int
-    rejected: list[RefusedRow]
+    rejected: list[RowRefusal]
     height: int | None
     pending: frozenset[int] = frozenset()
 
@@ -211,7 +211,7 @@ def submit(batch: Batch, wait: WaitLevel) -> ApiRequest[BatchReceipt]:
 def batch_receipt(ids: list[bytes], answer: dict[str, Any], rejected: Any, pending: Any = ()) -> BatchReceipt:
     """The outcome of a batch whose every row is refused, pending or through. Raises FormatError, KeyError or
     TypeError for an answer that does not account for each."""
-    refusals = [RefusedRow(*(row[name] for name in _REFUSAL_FIELDS)) for row in rejected]
+    refusals = [RowRefusal(*(row[name] for name in _REFUSAL_FIELDS)) for row in rejected]
     refused, waiting = {refusal.index for refusal in refusals}, frozenset(pending)
     accepted, height, rows = answer["accepted"], answer["height"], len(ids)
     places = [*refused, *waiting]

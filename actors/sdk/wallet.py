@@ -31,7 +31,7 @@ from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, concate
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.sdk.answers import ApiError, CommitTimeoutError, UnavailableApiError
 from actors.sdk.client import AsyncClient
-from actors.sdk.requests import Found, RefusedRow, pending_receipt
+from actors.sdk.requests import Found, RowRefusal, pending_receipt
 
 INFLIGHT_MAX = 768
 REQUEST_ROWS_MAX = 256
@@ -284,7 +284,7 @@ class Wallet:
                 (doubtful if doubt else again).append(outgoing)
         return again + await self._look_up(doubtful), None
 
-    def _refused(self, outgoing: _Outgoing, refusal: RefusedRow) -> bool:
+    def _refused(self, outgoing: _Outgoing, refusal: RowRefusal) -> bool:
         """Whether a refused row is to be offered again, or looked up first."""
         verdict = refusal.verdict
         if verdict in _AGAIN:

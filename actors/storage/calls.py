@@ -60,7 +60,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     parts: tuple[int | str, ...]
 
 
-class Request(msgspec.Struct, frozen=True, array_like=True):
+class RpcRequest(msgspec.Struct, frozen=True, array_like=True):
     """A call in a frame. parts: rows, payloads, rows, ... of what it executes, as bytes."""
 
     number: int
@@ -76,7 +76,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     told: Executed | Delta | Failed | None
 
 
-decode_request = decoder(Request)
+decode_request = decoder(RpcRequest)
 decode_answer = decoder(Answer)
 
 _KINDS: dict[str, type[Exception]] = {
@@ -137,7 +137,7 @@ class _RpcClient:
         """Send a request; None if it has to go another way."""
         self._asked += 1
         number = self._asked
-        if self._line is None or not self._line.send(Request(number, epoch, request, parts)):
+        if self._line is None or not self._line.send(RpcRequest(number, epoch, request, parts)):
             return None
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         return answer

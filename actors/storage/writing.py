@@ -97,7 +97,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller must get it
             return encode(Answer(request.number, calls.failed(error)))
 
-    def _carried_out(self, request: calls.Request) -> Executed | Delta | None:
+    def _carried_out(self, request: calls.RpcRequest) -> Executed | Delta | None:
         epoch, call = request.epoch, request.call
         if isinstance(call, Execute):
             parts = (part if at % 2 else part.view(ROW_DTYPE) for at, part in enumerate(request.parts))
