@@ -182,9 +182,9 @@ def agree(nodes: list[Any], deadline_s: float = 90.0) -> dict[str, Any]:
         raise RuntimeError("no node answers")
     return {
         "agree": settled and len({(head.hash, head.state_root) for head in heads}) == 1,
-        "height": heads[0]["height"],
+        "height": heads[0].height,
         "heights": [head.height for head in heads],
-        "state_root": heads[0]["state_root"],
+        "state_root": heads[0].state_root.hex(),
     }
 
 
