@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actors.ledger.delta import AccountStates
+from actors.ledger.delta import AccountStates, ChainHead
 from bench.submissions import (
     BATCH_ROWS,
     HttpConnection,
@@ -87,8 +87,8 @@ def _gateway_app() -> Any:
     batch, digest = Batch(rows, np.empty(0, dtype=np.uint8)), bytes(32)
 
     class _Storage:
-        async def head(self) -> dict[str, Any]:
-            return {"height": BLOCKS, "hash": digest, "state_root": digest}
+        async def head(self) -> ChainHead:
+            return ChainHead(BLOCKS, digest, digest, 0)
 
         async def block(self, height: int) -> bytes | None:
             header = Header(height, 1, 1, len(batch), 0, digest, digest, digest, digest, digest)

@@ -34,7 +34,6 @@ from pathlib import Path
 import msgspec
 
 from actors.storage import transition, tree
-from actors.storage import wal_check as journal
 from bench.storage_workload import WorkloadNetwork, found
 from bench.torture_life import ACK, Life, LifeVerdict, inspect
 
@@ -54,7 +53,7 @@ def torture(rounds: int, seed: int, scratch: Path, progress: Progress) -> dict[s
     from actors.kernels import select
     from actors.shell import kernel_cache_dir
 
-    for core in (journal, transition, tree):
+    for core in (transition, tree):
         core.warm()
     network = found(ACCOUNTS, select("auto", kernel_cache_dir()).hash_rows)
     run = _Torture(network, seed, scratch)

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 KEEPS_A_SESSION = "\n".join(
     (
         "import sys",
-        "from actors.machine.runtime import Session",
-        "session = Session.open(sys.argv[1])",
+        "from actors.machine.runtime import RuntimeFolder",
+        "session = RuntimeFolder.open(sys.argv[1])",
         "print(session.path, flush=True)",
         "sys.stdin.read()",
     )

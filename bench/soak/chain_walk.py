@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.block import SealedHeader
+from actors.ledger.block_time import time_fault
 from actors.ledger.delta import AccountStates
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes, sha256_rows
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import Batch
 from actors.ledger.rules import U64_MAX
-from actors.ledger.succession import Parent, genesis_as_parent, succession_fault
+from actors.ledger.succession import Parent, genesis_as_parent
 from bench.workload import occurrence
 
 PROBLEMS_KEPT = 5
@@ -81,12 +82,11 @@ class ChainWalk:
         chain, header = self.chain, sealed.header
         height = len(chain.hashes) + 1
         digest = header.hash()
-        linked = header.height == height and header.parent_hash == self._parent.hash
-        if not linked:
+        if header.height != height or header.parent_hash != self._parent.hash:
             chain.problem(
                 "no_forks", f"{chain.node}: block {header.height} does not follow block {height - 1}"
             )
-        fault = succession_fault(header, self._parent) if linked else ""
+        fault = time_fault(header.time_ms, self._parent.time_ms)
         if fault or header.time_ms > self._latest_ms:
             fault = fault or f"time {header.time_ms} ms has not come yet"
             chain.problem("block_times", f"{chain.node}: block {height}: {fault}")

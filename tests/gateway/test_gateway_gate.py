@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from actors.gateway import metrics
 from actors.gateway.api import Api, create_app
 from actors.gateway.edge_middleware import AnswerCache, FinalAnswer
-from actors.gateway.limits import ApiKeys, ClientLimits, Role, read_api_keys
+from actors.gateway.limits import AccessRole, ApiKeys, ClientLimits, read_api_keys
 from actors.ledger.rows import FormatError, encode_batch
 from actors.sdk.answers import NETWORK_HEADER, network_mark
 from actors.sdk.client import transaction_json
@@ -310,4 +310,4 @@ def test_no_client_gets_more_than_its_rate_and_burst(calls: list[tuple[str, floa
             limits.leave(name)
         assert all(count <= 5 + 5 * now + 1e-6 for count in taken.values())
     assert limits.inflight == 0
-    assert Role.READ < Role.SUBMIT < Role.ADMIN
+    assert AccessRole.READ < AccessRole.SUBMIT < AccessRole.ADMIN

@@ -18,8 +18,8 @@ from tests.peer.chains import (
     BoastfulChain,
     Chain,
     ForgedChain,
-    Header,
     LyingChain,
+    VerifiedHeader,
     body_matches,
     encode_header,
     open_header,
@@ -30,7 +30,7 @@ T = TypeVar("T")
 TRUE_CHAIN = Chain(600)
 
 
-def planner(tip: Header = GENESIS_HEADER) -> SyncPlanner:
+def planner(tip: VerifiedHeader = GENESIS_HEADER) -> SyncPlanner:
     return SyncPlanner(tip, open_header, body_matches)
 
 
@@ -165,7 +165,7 @@ def test_interrupted_catch_up_resumes() -> None:
             half_way = asyncio.Event()
 
             class Interrupted(Chain):
-                async def append(self, blocks: list[tuple[Header, bytes]]) -> None:
+                async def append(self, blocks: list[tuple[VerifiedHeader, bytes]]) -> None:
                     await super().append(blocks)
                     if len(self.blocks) >= 100:
                         half_way.set()

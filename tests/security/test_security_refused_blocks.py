@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from consensus.consensus_network import FakeMember, FakeNetwork, run, small_body
 
@@ -89,7 +90,7 @@ def test_when_the_leader_itself_lies_the_others_elect_one_of_them() -> None:
         honestly = ports.execute
 
         async def falsely(*arguments: Any) -> dict[str, Any]:
-            return {**(await honestly(*arguments)), "receipts_root": b"\x01" * 32}
+            return msgspec.structs.replace(await honestly(*arguments), receipts_root=b"\x01" * 32)
 
         ports.execute = falsely  # type: ignore[method-assign]
         await network.until(lambda: all(m.convictions.refusals for m in others), "both refuse it")
@@ -112,7 +113,7 @@ def test_a_node_with_a_wrong_state_stops_and_the_others_go_on() -> None:
         honestly = ports.execute
 
         async def wrongly(*arguments: Any) -> dict[str, Any]:
-            return {**(await honestly(*arguments)), "state_root": b"\x02" * 32}
+            return msgspec.structs.replace(await honestly(*arguments), state_root=b"\x02" * 32)
 
         ports.execute = wrongly  # type: ignore[method-assign]
         await network.until(lambda: wrong.part.halted, "it stops")

@@ -170,7 +170,7 @@ def test_blocks_are_ordered_delivered_and_read_whatever_the_engine_is(
     async def whole() -> None:
         network = Network(tmp_path)
         monkeypatch.setattr(actor, "agreement_of", engine)
-        monkeypatch.setattr(actor, "Crew", lambda *_: None)
+        monkeypatch.setattr(actor, "ValidatorScaler", lambda *_: None)
         monkeypatch.setattr(actor, "freeze_long_lived", lambda: None)
         monkeypatch.setattr(actor.ray, "get_actor", network.peers.__getitem__)
         await network.start()

@@ -90,7 +90,7 @@ def test_a_checkpoint_cut_short_harms_nothing(chain, driver, tmp_path, monkeypat
             raise OSError("power cut")
         put(batch, family, name, *parts)
 
-    monkeypatch.setattr("actors.storage.disk.Batch.put", fail_on_promise)
+    monkeypatch.setattr("actors.storage.disk.DiskBatch.put", fail_on_promise)
     with pytest.raises(OSError, match="power cut"):
         chain.checkpointer.write(chain.state, sync=False)
     monkeypatch.undo()

@@ -22,8 +22,8 @@ Checks = dict[str, dict[str, Any]]
 LEAVES_A_SESSION = "\n".join(
     (
         "import os, signal",
-        "from actors.machine.runtime import Session, scratch_dir",
-        "session, kept = Session.open(), scratch_dir()",
+        "from actors.machine.runtime import RuntimeFolder, scratch_dir",
+        "session, kept = RuntimeFolder.open(), scratch_dir()",
         "scratch = kept.__enter__()",
         "(scratch / 'block').write_bytes(bytes(3 << 20))",
         "print(session.path, scratch, flush=True)",
@@ -145,7 +145,7 @@ def test_what_killed_processes_left_is_named_and_then_removed(place: Path) -> No
     assert not check["ok"]
     assert "3 MB" in check["found"]
     assert all(str(path) in check["found"] for path in left)
-    again = "from actors.machine.runtime import Session; Session.open().close()"
+    again = "from actors.machine.runtime import RuntimeFolder; RuntimeFolder.open().close()"
     subprocess.run([sys.executable, "-c", again], cwd=ROOT, env=environment, check=True)
     assert not any(path.exists() for path in left)
 
