@@ -1,6 +1,6 @@
 """Whom this node has found lying, and whom it therefore refuses as a leader for a while.
 
-- Two signatures over different headers of one height and term convict by themselves: see witness.py.
+- Two signatures over different headers of one height and term convict by themselves: see equivocation.py.
 - A block that the pipeline refuses is evidence against the leader who put it forward, together with the
   reason; anyone with the state of its parent comes to the same. What that leader says as a leader or
   candidate is ignored for REFUSED_MS_MIN, twice as long with each further refusal, REFUSED_MS_MAX at most;

@@ -60,6 +60,7 @@ class _Calls:
                     self._log.error("{}.{} failed: {}", self._name, method, error)
                 raise UnavailableError(self._name) from error
 
+        setattr(self, method, call)
         return call
 
 

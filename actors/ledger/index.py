@@ -2,9 +2,9 @@
 
 Slots are handed out in order of insertion, so columns beside `keys` grow without moving; the table of slot
 numbers is rebuilt at double size when it is more than half full. Linear probing; the hash is SipHash, keyed
-by a seed that the owner draws, so that strangers cannot aim keys at one bucket (siphash.py). The order of
-slots, and so everything computed from them, does not depend on the seed. Functions with a leading underscore
-are compiled.
+by a seed that the owner draws, so that strangers cannot aim keys at one bucket (kernels/siphash.py). The
+order of slots, and so everything computed from them, does not depend on the seed. Functions with a leading
+underscore are compiled.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from actors.ledger.rows import FormatError
 
-KINDS = ANONYMOUS, KNOWN, _ = "anonymous", "known", "member"
+ANONYMOUS, KNOWN = "anonymous", "known"
+KINDS = ANONYMOUS, KNOWN, "member"
 SOURCE_CHARS_MAX = 128
 _OF_MEMBER, _OF_PEER = "member-", "peer-"
 

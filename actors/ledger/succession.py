@@ -1,7 +1,7 @@
 """What makes a block the next one: the rule of height, parent and time that everybody holds every chain to.
 
-Proposers, voters, storage, those who catch up, light clients and audits ask this one function, so that no two
-of them can differ about what a chain is.
+Voters, those who catch up, light clients and the checks of a disk ask this one function, so that no two of
+them can differ about what a chain is. Storage compares a header with what it executed, field by field.
 """
 
 from __future__ import annotations

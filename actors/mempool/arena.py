@@ -31,7 +31,7 @@ LINK_DTYPE = np.dtype(
         ("prev", "i4"),
         ("owner", "i4"),  # the sender's slot
         ("chunk", "i4"),  # first payload chunk
-        ("floor", "u8"),  # rank for eviction: see chain.py
+        ("floor", "u8"),  # rank for eviction: see sender_queue.py
         ("arrival", "u4"),  # renumbered before it overflows
         ("draw", "u4"),  # 0 while pending, else the draw that holds the row in flight
         ("since", "u4"),  # height at which it was admitted, modulo 2^32

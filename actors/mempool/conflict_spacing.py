@@ -35,8 +35,8 @@ def _account(words, slot, at, hash_key):  # type: ignore[no-untyped-def]
 def spread(words, slots, lookahead, hash_key, order):  # type: ignore[no-untyped-def]
     """Fill `order` (n,) with places in `slots` (n,), rows of `words`, by the rule; returns the waves.
 
-    hash_key: (2,) uint64, of siphash.py. The rows left are a linked list by rank; its first `lookahead` ones
-    are looked at.
+    hash_key: (2,) uint64, of kernels/siphash.py. The rows left are a linked list by rank; its first
+    `lookahead` ones are looked at.
     """
     count = len(slots)
     touched = np.zeros(1 << _HASH_BITS, dtype=np.int32)  # the last wave that touched an account

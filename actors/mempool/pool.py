@@ -81,7 +81,8 @@ class PoolBounds:
 
     payload_bytes_max: payloads of all rows, each rounded up to chunks of CHUNK_BYTES. fee_unit: fee per KiB
     that lifts a row out of the lowest level. age_blocks: waiting that lifts a row by one level.
-    spread_rows: places that a row may be moved so that neighbours touch different accounts (spread.py).
+    spread_rows: places that a row may be moved so that neighbours touch different accounts
+    (conflict_spacing.py).
     source_share, member_share: see sources.py. parked_rows_max: rows behind gaps; 0: as many as all rows.
     block_payload_bytes_max: of the genesis: a row with more can be in no block, and is refused.
     """

@@ -10,7 +10,7 @@ Rules
   before it was dropped) is parked whatever the bound is; it is counted, and no more come in.
 - A reach of 0 is no bound.
 
-A row is parked exactly if its floor is 0 (chain.py), so whoever sets a floor does it by `set_floor`.
+A row is parked exactly if its floor is 0 (sender_queue.py), so whoever sets a floor does it by `set_floor`.
 """
 
 from __future__ import annotations

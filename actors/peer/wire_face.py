@@ -1,6 +1,6 @@
 """The Ray shell of the peer room: one `Peer` a node, an async actor around `Network`, `Discovery`, `Spread`.
 
-The class is plain; `node.py` wraps it with `ray.remote(Peer)` and gives it resources. Calls from one caller
+The class is plain; `actors/topology.py` makes an actor of it and gives it resources. Calls from one caller
 may be reordered (async actors do that), so whatever needs order carries its own sequence numbers. Other
 actors register with `listen`, `serve` and `judge`: their handle, and the name of their method that takes a
 batch. One call a class is under way at a time and the next batch gathers meanwhile, so a slow listener slows

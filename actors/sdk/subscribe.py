@@ -3,9 +3,9 @@
     async for event in follow("http://127.0.0.1:8470", accounts=[alice.public_key]):
         ...
 
-Events are the messages that events_route.py describes, as dictionaries. After a lost connection the stream
-resumes at the height that it had come to, at the same gateway or the next one; what it yielded of that height
-is not yielded again. A `hello` comes with every connection, and says nothing of what was yielded.
+Events are the messages that gateway/events_route.py describes, as dictionaries. After a lost connection the
+stream resumes at the height that it had come to, at the same gateway or the next one; what it yielded of that
+height is not yielded again. A `hello` comes with every connection, and says nothing of what was yielded.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ silent to another (see chunks.py). While no Validator answers at all, the pool's
 in a thread: blocks and admission wait for a chunk then, and not for a process to start.
 
 Which Validators there are is what their names in the cluster say: NODE/validator-N. A pool looks them up when
-its owner starts or starts again, and whenever a call fails; a planned change it is told of (crew/actor.py).
+its owner starts or starts again, and whenever a call fails; a planned change it is told of (scaler/actor.py).
 """
 
 from __future__ import annotations

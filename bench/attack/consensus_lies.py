@@ -16,7 +16,7 @@ from actors.ledger.block import Block, Header, decode_block, sign_proposal
 from actors.ledger.merkle import root
 from actors.ledger.rows import FormatError
 from bench.attack.lying_member import LyingMember
-from bench.attack.registry import AttackOutcome, AttackTarget, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack, judged
 
 
 @attack("bad-block", kind="consensus", harms_member=True)
@@ -50,8 +50,7 @@ async def _bad_block(target: AttackTarget) -> AttackOutcome:
     convicted = max(standing.evidence for standing in liar.standings())
     if not convicted:
         problem = problem or "nobody has kept evidence of it"
-    detail = f"{proposed} false blocks proposed, {convicted} refused blocks kept as evidence"
-    return AttackOutcome(not problem, "; ".join(filter(None, (detail, problem))))
+    return judged(f"{proposed} false blocks proposed, {convicted} refused blocks kept as evidence", problem)
 
 
 def _block_of(liar: LyingMember, request: AppendRequest, entry: Entry) -> Block | None:

@@ -9,7 +9,7 @@ from actors.consensus.raft import Message
 from actors.consensus.raft.messages import HeartbeatRequest, PreVoteRequest, VoteRequest
 from actors.consensus.raft.records import INDEX_MAX, TERM_MAX
 from bench.attack.lying_member import LyingMember
-from bench.attack.registry import AttackOutcome, AttackTarget, attack
+from bench.attack.registry import AttackOutcome, AttackTarget, attack, judged
 
 TERMS_AHEAD, TERM_SANE_MAX = 1_000, 2**32
 PAUSE_S = 0.01
@@ -73,5 +73,4 @@ def _judged(liar: LyingMember, what: str, term_reached: int) -> AttackOutcome:
         problem = problem or f"a member's term is {max(terms)}"
     if not liar.said:
         problem = problem or "nothing could be said"
-    detail = f"{liar.said} messages with {what}; terms are {terms}"
-    return AttackOutcome(not problem, "; ".join(filter(None, (detail, problem))))
+    return judged(f"{liar.said} messages with {what}; terms are {terms}", problem)

@@ -52,6 +52,11 @@ class AttackOutcome:
     detail: str
 
 
+def judged(detail: str, problem: str) -> AttackOutcome:
+    """Held unless there is a problem, which is told behind the detail."""
+    return AttackOutcome(not problem, "; ".join(filter(None, (detail, problem))))
+
+
 Run = Callable[[AttackTarget], AttackOutcome]
 
 

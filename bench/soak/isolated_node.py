@@ -144,7 +144,7 @@ class IsolatedNode:
 
 
 class FarNode:
-    """A node at a post, with what a soak uses of `node.Node`."""
+    """A node at a post, with what a soak uses of `topology.Node`."""
 
     def __init__(self, outpost: IsolatedNode, folder: NodeFolder, directory: NetworkDirectory) -> None:
         self._outpost, self.folder, self.directory = outpost, folder, directory

@@ -160,7 +160,7 @@ def test_the_explorer_is_served_from_its_folder_alone() -> None:
             assert same.status_code == 304
             for path in ("api.js", "app.js", "proof.js", "style.css", "index.html"):
                 assert (await http.get(f"/explorer/{path}")).status_code == 200
-            for path in ("../gate.py", "%2e%2e/gate.py", "nothing.js", "app.js/", "explorer_route.py"):
+            for path in ("../api.py", "%2e%2e/api.py", "nothing.js", "app.js/", "explorer_route.py"):
                 assert (await http.get(f"/explorer/{path}")).status_code == 404
 
     asyncio.run(scenario())

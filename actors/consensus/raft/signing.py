@@ -24,7 +24,7 @@ they are a majority of C, and every one of them refuses candidates that lack e. 
 and the block before it: it is committed in the sense of Raft, whether its leader came to know or not. Two
 blocks of one height are never both in such a leader's log, hence at most one block of a height is certified.
 One member never signs two blocks of one height in one term, since its log up to e is that of the leader of T:
-who does so convicts itself (`witness.py`).
+who does so convicts itself (`equivocation.py`).
 """
 
 from __future__ import annotations

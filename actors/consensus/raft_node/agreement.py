@@ -64,7 +64,7 @@ class RaftAgreement(ReplicaLifecycle):
 
     def depths(self) -> dict[str, int]:
         """Of the pipeline."""
-        depths = dict(self.pipeline.depths()) if self.pipeline is not None else {}
+        depths = self.pipeline.depths() if self.pipeline is not None else {}
         if (engine := self.engine) is not None:
             depths |= {"appends_dropped": engine.appends_dropped, "messages_refused": engine.messages_refused}
         return depths
