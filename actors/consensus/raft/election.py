@@ -26,7 +26,7 @@ from .identity import Identity
 from .messages import PreVoteRequest, PreVoteResponse, TransferRequest, VoteRequest, VoteResponse
 from .progress import Progress
 from .quorum import VoteOutcome, vote_outcome
-from .records import Entry, EntryKind
+from .records import Configuration, Entry, EntryKind
 
 
 class Election(Identity):
@@ -66,7 +66,7 @@ class Election(Identity):
         if was is Role.CANDIDATE:
             self._emit(trace.BECOME_FOLLOWER)
         self._stubborn, self._gave_way = self._gave_way, False
-        self._votes = {self.id: True}
+        self._votes = {(self.id, self.disk): True}
         self._reset_election_timer()
         if self._outcome() is VoteOutcome.WON:
             self._campaign(transfer=False)
@@ -76,10 +76,11 @@ class Election(Identity):
     def _ask_for_pre_votes(self) -> None:
         """Ask whoever has not granted one; what was refused before counts no more."""
         self._ask_again_ms = self.now_ms + self.options.heartbeat_interval_ms
-        self._votes = {member: granted for member, granted in self._votes.items() if granted}
+        self._votes = {voter: granted for voter, granted in self._votes.items() if granted}
         last_index, last_term = self.log.last_index, self.log.last_term
+        granted = [self._votes_in(electorate) for electorate in self._electorates]
         for member in self._voters_to_ask():
-            if member not in self._votes:
+            if not all(member in votes for votes in granted):
                 self._send(PreVoteRequest(self.id, member, self.term + 1, last_index, last_term))
 
     def _campaign(self, transfer: bool) -> None:
@@ -104,17 +105,18 @@ class Election(Identity):
 
     def _count_own_vote(self) -> None:
         durable = self._durable_hard
-        if durable.term == self.term and durable.vote == self.id and self.id not in self._votes:
+        own = self.id, self.disk
+        if durable.term == self.term and durable.vote == self.id and own not in self._votes:
             if self._on_trace is not None:
                 self._emit_message("Receive", self._own_vote())
-            self._count_vote(self.id, granted=True)
+            self._count_vote(*own, granted=True)
 
     def _own_vote(self) -> VoteResponse:
         """What is never sent, but to the specification is."""
         return VoteResponse(self.id, self.id, self.term, True, self.disk)
 
-    def _count_vote(self, member: int, granted: bool) -> None:
-        self._votes.setdefault(member, granted)
+    def _count_vote(self, member: int, disk: bytes, granted: bool) -> None:
+        self._votes.setdefault((member, disk), granted)
         outcome = self._outcome()
         if outcome is VoteOutcome.WON:
             if self.role is Role.PRE_CANDIDATE:
@@ -127,12 +129,24 @@ class Election(Identity):
     def _outcome(self) -> VoteOutcome:
         """How the election stands. Who founds a network needs every vote: while no disks are named, one that
         lost its own would be counted twice in a term."""
-        outcome = vote_outcome(self.configuration, self._votes)
-        founds = self.disk and not self.configuration.disks and self.options.founded_by_all
-        if founds and outcome is VoteOutcome.WON:
-            voters = {*self.configuration.voters, *self.configuration.outgoing}
-            return outcome if all(self._votes.get(voter) for voter in voters) else VoteOutcome.PENDING
-        return outcome
+        outcomes = {vote_outcome(each, self._votes_in(each)) for each in self._electorates}
+        if outcomes != {VoteOutcome.WON}:
+            return VoteOutcome.LOST if VoteOutcome.LOST in outcomes else VoteOutcome.PENDING
+        if self.disk and not self.configuration.disks and self.options.founded_by_all:
+            votes, voters = self._votes_in(self.configuration), self._voters_to_ask()
+            return VoteOutcome.WON if all(votes.get(voter) for voter in voters) else VoteOutcome.PENDING
+        return VoteOutcome.WON
+
+    def _votes_in(self, electorate: Configuration) -> dict[int, bool]:
+        """The votes that count in a configuration, by member."""
+        votes: dict[int, bool] = {}
+        for (member, disk), granted in self._votes.items():
+            if self._counts_in(electorate, member, disk):
+                votes.setdefault(member, granted)
+        return votes
+
+    def _may_vote(self, member: int, disk: bytes) -> bool:
+        return any(self._counts_in(electorate, member, disk) for electorate in self._electorates)
 
     def _become_leader(self) -> None:
         self.role = Role.LEADER
@@ -142,7 +156,8 @@ class Election(Identity):
             member: Progress(next_index, self.now_ms)
             for member in sorted(self.configuration.members() | {self.id})
         }
-        self._progress[self.id].match = self.durable_index
+        own = self._progress[self.id]
+        own.match, own.counted = self.durable_index, self.counts(self.id, self.disk)
         self._uncommitted_bytes = sum(
             entry.size_bytes for entry in self.log.slice(self.commit_index + 1, self.log.last_index)
         )
@@ -176,7 +191,8 @@ class Election(Identity):
 
     def _goes_first(self, m: PreVoteRequest) -> bool:
         """True if this pre-candidate is ahead of that one, which has not refused it."""
-        if self.role is not Role.PRE_CANDIDATE or m.term != self.term + 1 or m.sender in self._votes:
+        voted = any(voter == m.sender for voter, _ in self._votes)
+        if self.role is not Role.PRE_CANDIDATE or m.term != self.term + 1 or voted:
             return False
         return (self.log.last_term, self.log.last_index, self.id) > (m.last_term, m.last_index, m.sender)
 
@@ -190,11 +206,11 @@ class Election(Identity):
             self._become_follower(self.term, None)
 
     def _on_pre_vote_response(self, m: PreVoteResponse) -> None:
-        if not self.counts(m.sender, m.disk) or (m.granted and m.term != self.term + 1):
+        if not self._may_vote(m.sender, m.disk) or (m.granted and m.term != self.term + 1):
             return  # without a vote, or an answer to an earlier question
         if m.granted:
-            self._votes.pop(m.sender, None)  # it may have refused before
-        self._count_vote(m.sender, m.granted)
+            self._votes.pop((m.sender, m.disk), None)  # it may have refused before
+        self._count_vote(m.sender, m.disk, m.granted)
 
     def _on_vote_request(self, m: VoteRequest) -> None:
         if self._is_loyal() and not m.transfer:
@@ -208,8 +224,8 @@ class Election(Identity):
         self._send_after_write(VoteResponse(self.id, m.sender, self.term, granted, m.disk))
 
     def _on_vote_response(self, m: VoteResponse) -> None:
-        if m.candidate == self.disk and self.counts(m.sender, m.disk):
-            self._count_vote(m.sender, m.granted)
+        if m.candidate == self.disk and self._may_vote(m.sender, m.disk):
+            self._count_vote(m.sender, m.disk, m.granted)
 
     def _on_transfer_request(self, _m: TransferRequest) -> None:
         if self.is_promotable:

@@ -12,7 +12,13 @@ and 3 found it again. So the first entry of the log, the founding entry, names t
 From then on each voter's own log tells it whom to believe, so that no set of members that lost their disks
 can begin a second history with one that did not. A block in a log, or a change of members, says that
 founding was over. While it goes on, a voter whose disk is another than the one in an unfinished founding
-entry is named in the next one.
+entry is named in the next one. Whoever writes that cannot know whether the one before was finished after all,
+and its majorities be at work, so until a replica knows that founding is over
+
+- it is elected by a majority of every founding entry of its log, each by the disks that this one names,
+- it commits nothing before every voter has acknowledged the last of them, and such majorities with it, and
+- it hears candidates and leaders from any disk, and may campaign from one that is not named, without a vote
+  of its own: the founder may have lost its disk, and nobody else have the entry.
 
 Readmission. A voter that speaks from another disk than the one that is named has forgotten what it promised.
 The leader makes it a learner by an ordinary change of membership, whose majorities it takes no part in, and a
@@ -23,6 +29,8 @@ from a thief of its key: an operator has to say so (`readmit`).
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import msgspec
 
@@ -35,7 +43,7 @@ from .membership import configuration_entry
 from .progress import Progress, ProgressState
 from .quorum import agreed
 from .reconfiguration import Reconfiguration
-from .records import AWAITED, INDEX_MAX, EntryKind
+from .records import AWAITED, INDEX_MAX, Configuration, EntryKind
 
 READMITTED_LAG_ENTRIES_MAX = 64
 
@@ -63,7 +71,8 @@ class Founding(Reconfiguration):
         if self.is_founded or self.role is Role.FOLLOWER:
             return ()
         if self.role is not Role.LEADER:
-            return tuple(m for m in self.configuration.voters if m not in self._votes)
+            voted = {member for member, _ in self._votes}
+            return tuple(m for m in self.configuration.voters if m not in voted)
         index = self.log.last_index or 1
         return tuple(m for m in self.configuration.voters if self._match_of(m) < index)
 
@@ -74,7 +83,15 @@ class Founding(Reconfiguration):
     def _founded_up_to(self) -> int:
         if self.is_founded or not self.options.founded_by_all:
             return INDEX_MAX
-        return min(map(self._match_of, self.configuration.voters), default=0)
+        reached = min(map(self._match_of, self.configuration.voters), default=0)
+        for electorate in self._electorates:
+            reached = min(reached, agreed(electorate, partial(self._match_in, electorate)))
+        return reached if reached >= self.log.configuration_index else 0
+
+    def _match_in(self, electorate: Configuration, member: int) -> int:
+        known = self._progress.get(member)
+        disk = self.disk if member == self.id else known and known.disk
+        return known.match if known and disk and self._counts_in(electorate, member, disk) else 0
 
     def _found(self) -> None:
         """Write a founding entry, if one is missing or names a disk that is gone."""

@@ -22,6 +22,7 @@ has another. The configuration names the disk of each voter, and every message c
   know yet that it was promoted: what it asks for is granted or refused by its log, as ever.)
 - A replica campaigns only while its own disk is named. Its vote it may give to whoever asks: that counts
   where its disk is named, and there it has forgotten nothing.
+- While a network is being founded, other rules hold, which founding.py has.
 - A block vote goes into certificates, which name no disks: a replica signs only while `may_sign`.
 
 Founding and readmission are the business of founding.py. A replica without a disk (`disk` is empty: some
@@ -74,7 +75,7 @@ class Identity(RaftState):
             return False
         if not isinstance(m, OF_OFFICE) or not self.configuration.disks or m.sender in self.readmitted:
             return True
-        return m.named and (not disks or m.disk in disks)
+        return m.named and (not disks or m.disk in disks or not self.is_founded)
 
     def _whom_to_hear(self) -> dict[int, frozenset[bytes]]:
         """Members by id, with the disks that they are named with; NO_DISKS: heard from any."""
@@ -140,8 +141,18 @@ class Identity(RaftState):
 
     def counts(self, member: int, disk: bytes) -> bool:
         """True if votes and acknowledgements of `member` from `disk` count in the configuration in force."""
-        named = self.configuration.disks
+        return self._counts_in(self.configuration, member, disk)
+
+    def _counts_in(self, configuration: Configuration, member: int, disk: bytes) -> bool:
+        named = configuration.disks
         return not named or member in self.readmitted or (bool(disk) and (member, disk) in named)
+
+    @property
+    def _electorates(self) -> list[Configuration]:
+        """In each of these a majority is needed: in every founding entry of the log, while that may go on."""
+        if self.is_founded or not self.configuration.disks:
+            return [self.configuration]
+        return [known for _, known in self.log.configurations if known.disks]
 
     @property
     def may_sign(self) -> bool:
@@ -162,7 +173,7 @@ class Identity(RaftState):
         if self.term >= self.term_ceiling or (self.founded_elsewhere and not self.configuration.disks):
             return False
         if self.configuration.is_voter(self.id):
-            return self._is_named(self.configuration)
+            return self._is_named(self.configuration) or not self.is_founded
         configurations = self.log.configurations
         if configurations[-1][0] <= self.commit_index:
             return False

@@ -100,7 +100,7 @@ class RaftState(ABC):
         self._votes_pending: deque[BlockVote] = deque(maxlen=options.votes_pending_max)
 
         self._progress: dict[int, Progress] = {}
-        self._votes: dict[int, bool] = {}
+        self._votes: dict[tuple[int, bytes], bool] = {}  # by member and disk
         self._gave_way = self._stubborn = False
         self._round_due = self._lease_forgone = self._replication_due = False
         self._heartbeat_deadline_ms = now_ms
@@ -112,6 +112,11 @@ class RaftState(ABC):
         self._emit(trace.INIT_STATE)
 
     # --- to be filled in by the rules -------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def is_founded(self) -> bool:
+        """True once this replica knows that founding is over."""
 
     @abstractmethod
     def _lose_office(self) -> None:

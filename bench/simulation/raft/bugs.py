@@ -23,7 +23,7 @@ from actors.consensus.raft.messages import (
 )
 from actors.consensus.raft.quorum import agreed
 from actors.consensus.raft.reads import PendingRead
-from actors.consensus.raft.records import TERM_MAX
+from actors.consensus.raft.records import INDEX_MAX, TERM_MAX
 
 
 def _rewired(kind: type[Message], handler: Callable[[Any, Any], None]) -> dict[Any, dict[Any, Any]]:
@@ -263,7 +263,7 @@ class DiskNotChecked(Raft):
     def _hears(self, m: Message) -> bool:
         return m.sender in self._whom_to_hear()
 
-    def counts(self, member: int, disk: bytes) -> bool:
+    def _counts_in(self, configuration: Configuration, member: int, disk: bytes) -> bool:
         return True
 
     def _is_named(self, configuration: Configuration) -> bool:
@@ -276,6 +276,17 @@ class FoundedByMajority(Raft):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.options = msgspec.structs.replace(self.options, founded_by_all=False)
+
+
+class FoundedByTheLastEntry(Raft):
+    """Goes by the last founding entry alone, as if the ones before it could not have been finished."""
+
+    @property
+    def _electorates(self) -> list[Configuration]:
+        return [self.configuration]
+
+    def _founded_up_to(self) -> int:
+        return INDEX_MAX if self.is_founded else min(map(self._match_of, self.configuration.voters))
 
 
 class CountsUnnamedDisk(Raft):
@@ -352,6 +363,7 @@ PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
     (SignWithoutVote, frozenset(("membership", "assassin"))),
     (DiskNotChecked, frozenset(("wipe", "backup", "crash"))),
     (FoundedByMajority, frozenset(("refound",))),
+    (FoundedByTheLastEntry, frozenset(("founding", "twin", "crash"))),
     (CountsUnnamedDisk, frozenset(("wipe", "crash"))),
     (HeartbeatForAnyDisk, frozenset(("backup", "assassin"))),
     (ReadmissionWithoutJoint, frozenset(("wipe", "straggle"))),

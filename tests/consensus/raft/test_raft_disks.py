@@ -21,6 +21,7 @@ from actors.consensus.raft import (
 )
 from actors.consensus.raft import messages as wire
 from actors.consensus.raft.errors import FoundingError
+from actors.consensus.raft.membership import configuration_entry
 from actors.consensus.raft.records import AWAITED
 
 from .lockstep import Lockstep, block_vote, proposal
@@ -49,6 +50,20 @@ class Disks(Lockstep):
         self.committed[member] = []
         self.settle()
         return raft
+
+    def resume(self, member: int, life: int, *entries: Entry) -> None:
+        """`member` starts from a disk that has these entries."""
+        durable = DurableState(genesis(self.voters).snapshot, HardState(5), entries=entries)
+        raft = Raft(member, durable, Random(member), self.now_ms, self.options, disk=disk(member, life))
+        self.replicas[member] = raft
+        self.committed[member] = []
+        self.settle()
+
+
+def founding(index: int, term: int, *lives: int) -> Entry:
+    """An entry that names these disks of 1, 2 and 3."""
+    disks = tuple((member, disk(member, life)) for member, life in enumerate(lives, start=1))
+    return configuration_entry(index, term, Configuration((1, 2, 3), disks=disks))
 
 
 def founded(*voters: int) -> Disks:
@@ -125,6 +140,65 @@ def test_a_majority_founds_where_the_operator_says_so() -> None:
     network.run(2000)
     assert network.leader().configuration.disk_of(3) == disk(3)
     assert network.digests(3) == [1]
+
+
+def test_a_second_founding_entry_is_finished_by_all_like_the_first() -> None:
+    """2 does not know that the first one was finished, and names a copy of 1's disk: that copy and 2 are a
+    majority of the second entry, and 1 and 3 one of the first."""
+    network = Disks()
+    apart = {1: 3, 2: 3, 3: 2}
+    network.lost = lambda m: (
+        isinstance(m, wire.AppendRequest)
+        and m.to == apart[m.sender]
+        and any(entry.index > 1 and entry.kind is EntryKind.CONFIGURATION for entry in m.entries)
+    )
+    for member, life in ((1, 1), (2, 0), (3, 0)):
+        network.resume(member, life, founding(1, 1, 0, 0, 0))
+    network.run(2000)
+    assert network.leader().configuration.disk_of(1) == disk(1, 1)
+    assert [network[member].commit_index for member in (1, 2, 3)] == [0, 0, 0]
+    network.lost = lambda m: False
+    network.run(1000)
+    network.propose(network.leader().id, 1)
+    assert network.digests(1) == network.digests(2) == network.digests(3) == [1]
+
+
+def test_a_founding_entry_elects_nobody_past_the_one_before_it() -> None:
+    network = Disks()
+    log = founding(1, 1, 0, 0, 0), Entry(2, 5, EntryKind.NOOP), founding(3, 5, 1, 0, 0)
+    network.cut = {3}
+    network.resume(1, 1, *log)
+    network.resume(2, 0, *log)
+    network.resume(3, 0, *log[:1])
+    network.run(3000)
+    assert all(network[member].role is not Role.LEADER for member in (1, 2))
+    network.cut = set()
+    network.run(1000)
+    assert network.leader().is_founded
+
+
+def test_a_leader_on_a_disk_that_founding_named_later_is_heard_by_who_missed_that() -> None:
+    network = Disks()
+    log = founding(1, 2, 0, 0, 0), founding(2, 2, 0, 0, 1)
+    network.resume(1, 0, *log)
+    network.resume(2, 0, *log[:1])
+    network.resume(3, 1, *log)
+    network.lost = lambda m: m.sender in (1, 2) and isinstance(m, wire.PreVoteRequest)
+    network.run(2000)
+    assert network.leader().id == 3
+    assert network[2].is_founded
+
+
+def test_a_founder_whose_disk_is_a_backup_founds_again() -> None:
+    """Nobody else has its entry, which names the disk that it lost, and all know that there is one."""
+    network = Disks()
+    network.resume(3, 1, founding(1, 5, 0, 0, 0))
+    for member in (1, 2):
+        network.resume(member, 0)
+        network[member].founded_elsewhere = True
+    network.run(2000)
+    assert network.leader().configuration.disk_of(3) == disk(3, 1)
+    assert all(network[member].is_founded for member in (1, 2, 3))
 
 
 def test_the_emptied_and_the_late_found_no_second_network() -> None:
@@ -205,8 +279,9 @@ def test_an_old_backup_is_another_disk() -> None:
     network.replicas[3] = Raft(3, durable, Random(3), network.now_ms, disk=disk(3, 1))
     network.committed[3] = []
     assert not network[3].may_sign
-    assert not network[3].is_promotable
+    leader = network.leader().id
     network.run(2000)
+    assert network.leader().id == leader  # it does not know that it is no voter, and nobody hears it
     assert network.leader().configuration.disk_of(3) == disk(3, 1)
     assert network.digests(3)[-2:] == [1, 2]
 
