@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.block import OfferedBlock
-from actors.ledger.delta import AccountStates, Delta
+from actors.ledger.delta import Delta
 
 T = TypeVar("T")
 Ref: TypeAlias = "T | Awaitable[T]"
@@ -40,13 +40,7 @@ def remote(handle: Any) -> Any:
 class ConsensusFace(Protocol):
     """The actor `Consensus`."""
 
-    def deliver(self, messages: list[tuple[bytes, bytes]]) -> Awaitable[None]: ...
-
     def offer_block(self, _sender: bytes, block: OfferedBlock) -> Awaitable[None]: ...
-
-    def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> Awaitable[None]: ...
-
-    def offer_times(self, messages: list[tuple[bytes, bytes]]) -> Awaitable[None]: ...
 
     def line(self) -> Awaitable[str]: ...
 
@@ -94,7 +88,7 @@ class MempoolFace(Protocol):
 
     def resolve(self, draw: int, verdicts: NDArray[np.uint8]) -> Awaitable[None]: ...
 
-    def settle(self, delta: Ref[AccountStates]) -> Awaitable[None]: ...
+    def settle(self, delta: Ref[Delta]) -> Awaitable[None]: ...
 
     def set_validators(self, workers: list[Any]) -> Awaitable[None]: ...
 
@@ -117,10 +111,6 @@ class MempoolFace(Protocol):
 
 class PeerFace(Protocol):
     """The actor `NodePeer`."""
-
-    def send(
-        self, messages: list[tuple[bytes, str, bytes]], priority: str = "consensus"
-    ) -> Awaitable[list[bool]]: ...
 
     def request(
         self, identity: bytes, method: str, body: bytes, deadline_s: float | None = None

@@ -12,7 +12,7 @@ Rules
 3. A frame is its length, u32 little-endian, and MessagePack, in which columns are bytes; one beyond
    FRAME_BYTES_MAX ends the line.
 4. A Desk does the work of a request in the thread that read it, so a request costs one wake-up there.
-Knows no Ray: who has no line sends through Ray instead.
+Knows no Ray. Which edges of a node are lines, and which Ray, is in the table of `actors/topology.py`.
 """
 
 from __future__ import annotations

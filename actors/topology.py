@@ -1,13 +1,20 @@
 """Wires the topology of a node, and starts and stops whole nodes and networks.
 
-who                  calls                          bound
-Gateway              MempoolShard.admit             gateway.inflight_rows_max rows, then 503
-MempoolShard         Validator.verify               what gateways have in flight
-Consensus            MempoolShard.draw / resolve    one block's worth a shard
-Consensus            Validator, Storage             consensus.blocks_inflight_max blocks
-Peer                 MempoolShard.outbox / admit    one call a shard; 2 a peer, 8 MiB of its offers
-Consensus            Gateway, MempoolShard          64 deltas a follower, then it reads up in Storage
-Gateway, Mempool     Storage reads                  one call a batch or request
+who                  calls                               by      bound
+Gateway              MempoolShard.admit                  Ray     gateway.inflight_rows_max rows, then 503
+MempoolShard         Validator.verify                    Ray     what gateways have in flight
+Consensus            MempoolShard.draw / resolve         Ray     one block's worth a shard
+Consensus            Validator, Storage.execute          Ray     consensus.blocks_inflight_max blocks
+Consensus            Storage: small blocks, durability   socket  the same; 8 MiB, then the call fails
+Consensus, Peer      what members say, both ways         socket  8 MiB, then messages are dropped
+Peer                 Consensus: blocks, proofs           Ray     consensus.blocks_inflight_max; 256 calls
+Peer                 MempoolShard.outbox / admit         Ray     one call a shard; 2 a peer, 8 MiB of offers
+Consensus            Gateway, MempoolShard: deltas       Ray     64 a follower, then it reads up in Storage
+Gateway, Mempool     Storage reads                       Ray     one call a batch or request
+
+Ray passes large columns by reference between processes and machines. A socket (actors/local_socket.py) wakes
+one thread at each end, for what is small and often; its two ends are on one machine, as all actors of a node
+but its Validators are.
 """
 
 from __future__ import annotations
@@ -170,8 +177,10 @@ def create_node(settings: Settings, directory: NetworkDirectory, folder: NodeFol
     def create(name: str, room: Any, kind: type, section: Any, *args: Any) -> Any:
         context = ActorContext(folder.name, name, str(folder.path.resolve()), settings.log, section.niceness)
         options = {**room.OPTIONS, "num_cpus": section.scheduler_cpus}
-        if spread:  # what owns files or listens stays where they are
-            options |= spread if kind is validator.Validator else {"scheduling_strategy": here}
+        if kind is not validator.Validator:  # what owns files or listens stays where they are
+            options |= {"scheduling_strategy": here}
+        else:
+            options |= spread
         actors[name] = (
             ray.remote(**options)(kind).options(name=f"{node.prefix}/{name}").remote(context, section, *args)
         )

@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from actors.ledger.delta import AccountStates, ChainHead
+from actors.ledger.delta import NO_IDS, AccountStates, ChainHead, Delta
 from actors.ledger.hashing import prefixes
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ class Counting:
             changed = np.unique(at)
             self._height += 1
             columns = (self._keys[changed], self._nonces[changed], self._balances[changed])
-            await shard.settle.remote(AccountStates(self._height, *columns))
+            accounts = AccountStates(self._height, *columns)
+            await shard.settle.remote(Delta.of_accounts(accounts, 0, b"", b"", NO_IDS))
 
 
 async def _load(actors: list[Any], submitter: Submitter, seconds: float) -> tuple[int, float, list[float]]:

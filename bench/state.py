@@ -234,11 +234,11 @@ def _write_full_tree(folder: Path, accounts: int, hash_rows: Hasher) -> int:
     import numpy as np
     from rocksdict import Options, Rdict, WriteBatch
 
+    from actors.ledger.delta import account_values
     from actors.ledger.smt import LEAF_PREFIX, NODE_PREFIX
-    from actors.storage.accounts import encode_values
 
     keys, nonces, balances = _columns(accounts)
-    values = encode_values(nonces, balances)
+    values = account_values(nonces, balances)
     level = hash_rows(np.concatenate((hash_rows(keys), hash_rows(values)), axis=1), LEAF_PREFIX)
     database = Rdict(str(folder), Options(raw_mode=True))
     table = np.concatenate((level, keys, values), axis=1)

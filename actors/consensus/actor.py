@@ -221,10 +221,11 @@ class Consensus(Shell):
     # --- what other members say ----------------------------------------------------------------------------
 
     async def line(self) -> str:
-        """Where this node's Peer, on the same machine, can send what follows faster; see `LocalListener`."""
+        """Where this node's Peer, on the same machine, sends what members say; see `LocalListener`."""
         return self._exchange.name
 
     def _on_line(self, batch: list[Spoken]) -> None:
+        """What members say, by channel: (identity of the sender, channel, bytes)."""
         for identity, channel, body in batch:
             if channel == RAFT_CHANNEL:
                 self._deliver(identity, body)
@@ -232,11 +233,6 @@ class Consensus(Shell):
                 self._proving.announced(body)
             elif channel == CLOCK_CHANNEL:
                 self._timekeeper.hear(identity, body)
-
-    async def deliver(self, messages: list[tuple[bytes, bytes]]) -> None:
-        """Replica messages, as (identity of the sender, bytes)."""
-        for identity, body in messages:
-            self._deliver(identity, body)
 
     def _deliver(self, identity: bytes, body: bytes) -> None:
         began = time.perf_counter_ns()
@@ -246,16 +242,6 @@ class Consensus(Shell):
     async def offer_block(self, _sender: bytes, block: OfferedBlock) -> None:
         """A block that a leader pushed."""
         self._intake.pushed(block)
-
-    async def offer_certificates(self, messages: list[tuple[bytes, bytes]]) -> None:
-        """Certificates that a leader announced: the header, then the certificate."""
-        for _, message in messages:
-            self._proving.announced(message)
-
-    async def offer_times(self, messages: list[tuple[bytes, bytes]]) -> None:
-        """What other members' clocks say."""
-        for identity, body in messages:
-            self._timekeeper.hear(identity, body)
 
     def _heed(self, header: Header) -> None:
         self._agreement.heed(header)

@@ -68,8 +68,8 @@ class NodePorts:
 
     storage is the actor, store its calls for blocks. peer() answers the Peer, or None while there is none.
     published(header, digest, delta) tells the node's actors, after `head` has come to the block. network is
-    the genesis hash. say(batch) sends to the Peer by a line, if there is one. others() are the members to
-    send to.
+    the genesis hash. say(batch) has the Peer send (identity, channel, body), or drops them while it is away,
+    as a network may. others() are the members to send to.
     """
 
     storage: StorageFace
@@ -78,7 +78,7 @@ class NodePorts:
     signer: Signer
     network: bytes
     peer: Callable[[], PeerFace | None]
-    say: Callable[[list[tuple[bytes, str, bytes]]], bool]
+    say: Callable[[list[tuple[bytes, str, bytes]]], object]
     published: Callable[[Header, bytes, Any], Awaitable[None]]
     others: Callable[[], list[bytes]]
     add_proof: Callable[[bytes, Header, bytes], None]
@@ -125,12 +125,7 @@ class NodePorts:
 
     def send(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Replica messages, ahead of all other traffic."""
-        self._tell([(identity, RAFT_CHANNEL, body) for identity, body in messages])
-
-    def _tell(self, batch: list[tuple[bytes, str, bytes]]) -> None:
-        """By the line, or through Ray while there is none."""
-        if not self.say(batch) and (peer := self.peer()) is not None:
-            peer.send(batch, "consensus")
+        self.say([(identity, RAFT_CHANNEL, body) for identity, body in messages])
 
     def push(self, sealed: Sealed) -> None:
         """A block of ours to all other members, by reference from Storage to Peer."""
@@ -143,12 +138,12 @@ class NodePorts:
     def announce(self, header: Header, certificate: bytes) -> None:
         """A certificate to all other members, with the header that it proves."""
         said = header.encode() + certificate
-        self._tell([(identity, CERTIFICATE_CHANNEL, said) for identity in self.others()])
+        self.say([(identity, CERTIFICATE_CHANNEL, said) for identity in self.others()])
 
     def tell_time(self, body: bytes) -> None:
         """What this member's clock says, to all other members."""
         if others := self.others():
-            self._tell([(identity, CLOCK_CHANNEL, body) for identity in others])
+            self.say([(identity, CLOCK_CHANNEL, body) for identity in others])
 
     async def write(self, sealed: Sealed | None, certificate: bytes, record: LogRecord | None) -> Any:
         """One synced write of a block and a record, or of one of them."""

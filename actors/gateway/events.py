@@ -178,11 +178,11 @@ class EventHub:
         return list(woken | concerned)
 
     def _read(self, delta: Delta) -> BlockFacts:
-        keys = delta.keys
+        accounts = delta.accounts()
         touched = {
-            key: (int(delta.nonces[at]), balance) if (balance := int(delta.balances[at])) else (0, 0)
-            for at in self._candidates(keys).tolist()
-            if (key := keys[at].tobytes()) in self._watchers
+            key: (int(accounts.nonces[at]), balance) if (balance := int(accounts.balances[at])) else (0, 0)
+            for at in self._candidates(accounts.keys).tolist()
+            if (key := accounts.keys[at].tobytes()) in self._watchers
         }
         return BlockFacts(delta.height, delta.hash, delta.state_root, delta.time_ms, len(delta.ids), touched)
 

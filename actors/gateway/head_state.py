@@ -31,11 +31,10 @@ class _Changed:
     """The accounts that one block changed."""
 
     def __init__(self, hashes: NDArray[np.uint32], accounts: AccountStates) -> None:
-        # Copies: a reference to what came would hold the whole message.
         self._hashes = hashes
         # A removed account has the nonce after its last one there, for mempools; to readers it is not there.
         self._nonces = np.where(accounts.balances == 0, 0, accounts.nonces)
-        self._keys, self._balances = np.array(accounts.keys), np.array(accounts.balances)
+        self._keys, self._balances = accounts.keys, accounts.balances
 
     def __len__(self) -> int:
         return len(self._keys)

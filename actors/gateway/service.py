@@ -212,7 +212,7 @@ class Service:
         Any order of heights is fine, and so is the same height twice.
         """
         height = delta.height
-        self._accounts.published(delta)
+        self._accounts.published(delta.accounts())
         if height == self._accounts.top:
             self._current_at_s = self._clock()
         expected = self._expected

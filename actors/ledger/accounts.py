@@ -13,6 +13,7 @@ from actors.ledger.rows import Batch
 U64_MAX = 2**64 - 1
 RECEIPT_WORDS = 4
 _ACCOUNT = struct.Struct("<QQ")
+ACCOUNT_BYTES = _ACCOUNT.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.accounts import ACCOUNT_BYTES
+
 Rows32 = np.ndarray[Any, np.dtype[np.uint8]]
 """(n, 32) uint8: keys or hashes, one a row."""
+NO_IDS: Rows32 = np.empty((0, 32), dtype=np.uint8)
 
 
 class ChainHead(msgspec.Struct, frozen=True, array_like=True):
@@ -49,18 +53,70 @@ class AccountStates(msgspec.Struct, frozen=True, array_like=True, eq=False):
     nonces: NDArray[np.uint64]
     balances: NDArray[np.uint64]
 
-    def copied(self) -> AccountStates:
-        """The accounts alone, in columns that keep no message alive."""
-        return AccountStates(self.height, np.array(self.keys), np.array(self.nonces), np.array(self.balances))
+    def columns(self) -> tuple[Rows32, NDArray[np.uint64], NDArray[np.uint64]]:
+        """(keys, nonces, balances)."""
+        return self.keys, self.nonces, self.balances
 
 
-class Delta(AccountStates, frozen=True, array_like=True, tag=True, eq=False):
-    """What a block made of the accounts that it touched. ids: (n, 32) uint8 of its rows, in their order.
+class EntryKind(IntEnum):
+    """What an entry of the state is. Its value in the tree is the same bytes as in a delta."""
 
-    time_ms, hash and state_root are its header's. Applying deltas in order of height is idempotent.
+    ACCOUNT = 0
+
+
+class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
+    """What a block made of the entries that it touched: keys, and the bytes of their values.
+
+    keys: (m, 32) uint8. kinds: (m,) uint8 of EntryKind. widths: (m,) uint8, how many bytes each value has.
+    values: (sum of widths,) uint8, one value after the other. ids: (n, 32) uint8 of the block's rows, in
+    their order. time_ms, hash and state_root are its header's. Applying deltas in order of height is
+    idempotent.
     """
 
+    height: int
+    keys: Rows32
+    kinds: NDArray[np.uint8]
+    widths: NDArray[np.uint8]
+    values: NDArray[np.uint8]
     time_ms: int
     hash: bytes
     state_root: bytes
     ids: Rows32
+
+    @classmethod
+    def of_accounts(
+        cls, accounts: AccountStates, time_ms: int, block_hash: bytes, state_root: bytes, ids: Rows32
+    ) -> Delta:
+        """Of a block that touched accounts alone."""
+        count = len(accounts.keys)
+        kinds = np.full(count, EntryKind.ACCOUNT, dtype=np.uint8)
+        widths = np.full(count, ACCOUNT_BYTES, dtype=np.uint8)
+        values = account_values(accounts.nonces, accounts.balances).reshape(-1)
+        return cls(
+            accounts.height, accounts.keys, kinds, widths, values, time_ms, block_hash, state_root, ids
+        )
+
+    def accounts(self) -> AccountStates:
+        """The accounts among the entries, in columns that keep no message alive."""
+        own = self.kinds == EntryKind.ACCOUNT
+        keys, values = self.keys, self.values
+        if not own.all():
+            keys, values = keys[own], values[np.repeat(own, self.widths)]
+        nonces, balances = values.view(np.uint64).reshape(-1, 2).T
+        return AccountStates(self.height, np.array(keys), np.array(nonces), np.array(balances))
+
+    def by_key(self) -> Delta:
+        """The same in ascending order of the keys, without ids."""
+        order = np.lexsort(np.ascontiguousarray(self.keys).view(">u8").T[::-1])
+        widths = self.widths[order].astype(np.int64)
+        begins = (np.cumsum(self.widths, dtype=np.int64) - self.widths)[order]
+        at = np.arange(len(self.values)) + np.repeat(begins - (np.cumsum(widths) - widths), widths)
+        return msgspec.structs.replace(
+            self, keys=self.keys[order], kinds=self.kinds[order], widths=self.widths[order],
+            values=self.values[at], ids=self.ids[:0],
+        )  # fmt: skip
+
+
+def account_values(nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """(m, ACCOUNT_BYTES) uint8: the values of accounts, as `Account.encode` gives them."""
+    return np.stack((nonces, balances), axis=1).view(np.uint8).reshape(-1, ACCOUNT_BYTES)

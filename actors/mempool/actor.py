@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError
 
 from actors.faces import remote
-from actors.ledger.delta import AccountStates
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import LEAF_PREFIX, Batch, row_matrix, shard_of
@@ -224,7 +224,7 @@ class MempoolShard(Shell):
             self._tally.events["resolved_unknown_draw"] += 1
         self._bury()
 
-    async def settle(self, delta: AccountStates) -> None:
+    async def settle(self, delta: Delta) -> None:
         """A committed block's delta. Out of order is fine; a height that does not come leads to a resync."""
         if not self._deltas.add(delta, self._pool.height):
             return
@@ -348,10 +348,10 @@ class MempoolShard(Shell):
     # Settling
 
     def _apply_deltas(self) -> None:
-        while (delta := self._deltas.take(self._pool.height)) is not None:
+        while (accounts := self._deltas.take(self._pool.height)) is not None:
             since = time.perf_counter()
-            self._pool.settle(delta)
-            self._took("settle", since, len(delta.keys))
+            self._pool.settle(accounts)
+            self._took("settle", since, len(accounts.keys))
         self._bury()
         self._journal.trim(self._pool.durable_bytes)
 

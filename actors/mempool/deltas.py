@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.ledger.delta import AccountStates
+from actors.ledger.delta import AccountStates, Delta
 
 WAITING_MAX = 64
 
@@ -14,18 +14,18 @@ class DeltaQueue:
         self._waiting: dict[int, AccountStates] = {}
         self.seen_height = 0
 
-    def add(self, delta: AccountStates, settled_height: int) -> bool:
-        """Keep a copy of a delta. False if it is settled already."""
+    def add(self, delta: Delta, settled_height: int) -> bool:
+        """Keep a delta's accounts. False if it is settled already."""
         height = delta.height
         if height <= settled_height:
             return False
         self.seen_height = max(self.seen_height, height)
         if height == settled_height + 1 or len(self._waiting) < WAITING_MAX:
-            self._waiting[height] = delta.copied()
+            self._waiting[height] = delta.accounts()
         return True
 
     def take(self, settled_height: int) -> AccountStates | None:
-        """The delta of the next height, if it is here. What is settled meanwhile is forgotten."""
+        """The accounts of the next height, if it is here. What is settled meanwhile is forgotten."""
         for height in [height for height in self._waiting if height <= settled_height]:
             del self._waiting[height]
         return self._waiting.pop(settled_height + 1, None)

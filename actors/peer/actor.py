@@ -66,7 +66,6 @@ PROOF_METHOD, PROOF_DEADLINE_S = "block_proof", 2.0
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
 
 ADMIT_TIMEOUT_S = 10.0
-Hears = Callable[[list[tuple[bytes, bytes]]], Awaitable[None]]
 LINE_PAUSE_S_MIN, LINE_PAUSE_S_MAX = 0.05, 5.0
 
 
@@ -155,14 +154,11 @@ class NodePeer(Shell, Peer):
         """What other members say to this one's Consensus, and what they may ask it."""
         consensus = self._consensus
 
-        def passed_on(channel: str, method: Hears) -> ChannelHandler:
+        def passed_on(channel: str) -> ChannelHandler:
             async def on_batch(batch: list[tuple[bytes, bytes]]) -> None:
                 members = network.links.members
-                known = [entry for entry in batch if entry[0] in members]
-                if self._line is not None and self._line.send([(who, channel, body) for who, body in known]):
-                    return
-                with contextlib.suppress(RayError):  # Consensus is restarting: messages may be lost
-                    await method(known)
+                if self._line is not None:  # else Consensus is restarting: messages may be lost
+                    self._line.send([(who, channel, body) for who, body in batch if who in members])
 
             return on_batch
 
@@ -170,12 +166,8 @@ class NodePeer(Shell, Peer):
             wanted = messages.decode_block_wanted(body)
             return bytes(await consensus.prove(wanted.height, wanted.hash))
 
-        for channel, method in (
-            (RAFT_CHANNEL, consensus.deliver),
-            (CERTIFICATE_CHANNEL, consensus.offer_certificates),
-            (CLOCK_CHANNEL, consensus.offer_times),
-        ):
-            network.register_channel(channel, passed_on(channel, method))
+        for channel in (RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL):
+            network.register_channel(channel, passed_on(channel))
         if self._line_kept is None or self._line_kept.done():  # ended with the network of an earlier start
             self._line_kept = network.spawn(self._keep_line(network), "line to consensus")
 
@@ -187,7 +179,7 @@ class NodePeer(Shell, Peer):
         self._blocks.taker = consensus.offer_block
 
     async def _keep_line(self, network: Network) -> None:
-        """Have a line to Consensus, and another one when it ends; on another machine there is none."""
+        """Have a line to Consensus, and another one when it ends."""
 
         def on_batch(batch: list[Spoken]) -> None:
             for identity, channel, body in batch:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from actors.kernels.prefetch import prefetch
 from actors.ledger.index import KEY_WORDS, KeyIndex, home_of, key_words
 
-VALUE_BYTES = 16
 _AHEAD = 16  # rows between a prefetch and its use
 Columns = tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]
 _T = TypeVar("_T", bound=np.generic)
@@ -122,11 +121,6 @@ def without_empty(columns: Columns) -> Columns:
     keys, nonces, balances = columns
     exist = balances != 0
     return columns if exist.all() else (keys[exist], nonces[exist], balances[exist])
-
-
-def encode_values(nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """(n, 16) uint8: the values in the state tree, as `rules.Account.encode` gives them."""
-    return np.stack((nonces, balances), axis=1).view(np.uint8).reshape(-1, VALUE_BYTES)
 
 
 def _grown(column: NDArray[_T], capacity: int) -> NDArray[_T]:

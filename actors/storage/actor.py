@@ -1,8 +1,9 @@
 """The Storage shell: the one writer of state. Every Ray call, thread and clock of the room is here.
 
-Calls run in concurrency groups of threads: `state` (1) executes, `disk` (1) persists, `read` (2) answers,
-`health` (1). What concerns a small block comes over two lines instead (calls.py): the thread of each desk,
-`state` and `disk`, does the work itself, in turns with the group of that name (writing.py). Two background
+Calls run in concurrency groups of threads: `state` (1) executes large blocks, `disk` (1) tells what they
+changed, `read` (2) answers, `health` (1). What makes blocks durable, and executes small ones, comes over two
+lines instead (calls.py): the thread of each desk, `state` and `disk`, does the work itself, in turns with the
+group of that name (writing.py). Two background
 threads belong to the shell: one keeps house (housekeeping.py), the other syncs the log in durability mode
 `interval`. On machines with cores to spare the state thread has helpers,
 which hash pieces of the state tree while it waits for them (storage.hash_threads).
@@ -44,7 +45,7 @@ from actors.storage.disk_identity import settle
 from actors.storage.errors import NotRetainedError
 from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
-from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, StoredLog, Written
+from actors.storage.interface import Execute, Executed, LogRecord, StoredLog
 from actors.storage.reads import Reader
 from actors.storage.sharing import sharing
 from actors.storage.writing import Writer
@@ -150,21 +151,6 @@ class Storage(Shell):
         """Undo the executed blocks above `height`."""
         with self._writer.state_turn:
             self._chain.rollback(epoch, height)
-
-    @ray.method(concurrency_group="disk", num_returns=2)
-    def persist(self, epoch: int, request: Persist) -> tuple[Written, Delta]:
-        """See `Chain.persist`."""
-        return self._writer.persist(epoch, request)
-
-    @ray.method(concurrency_group="disk", num_returns=2)
-    def commit(self, epoch: int, request: Commit) -> tuple[Written, Delta]:
-        """See `Chain.commit`."""
-        return self._writer.commit(epoch, request)
-
-    @ray.method(concurrency_group="disk")
-    def append_record(self, epoch: int, record: LogRecord) -> None:
-        """Make a write of the replicated log durable by itself."""
-        self._writer.append_record(epoch, record)
 
     @ray.method(concurrency_group="disk")
     def compact_log(self, epoch: int, record: LogRecord) -> None:

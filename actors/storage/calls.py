@@ -1,24 +1,25 @@
-"""Consensus' calls into Storage: those of a small block over lines, all others through Ray.
+"""Consensus' calls into Storage on the way of a block.
 
 A call through Ray wakes several threads at both ends, which costs a small block more than its execution and
-its sync together. So Storage keeps two desks (see actors/local_socket.py), as it has two groups of Ray calls:
-at one blocks are executed, at the other they and the log's records become durable.
+its sync together. So Storage keeps two desks (see actors/local_socket.py), beside its groups of Ray calls:
+at one small blocks are executed, at the other all blocks and the log's records become durable.
 
 Rules
 1. A request has a number, and the answer has the same. Answers of a line come in the order of the requests.
-2. Blocks of more than SMALL_ROWS_MAX rows or SMALL_BYTES_MAX are executed through Ray, which passes them by
-   reference, and so their deltas are fetched: once they are committed, while nobody waits. Calls while there
-   is no line go through Ray as well. No order holds between the two ways: who needs one awaits a call before
-   it makes the next.
+2. What becomes durable goes to the desk `disk`, always. A block at hand of up to SMALL_ROWS_MAX rows and
+   SMALL_BYTES_MAX is executed at the desk `state`; a larger one, or one that is held by reference, through
+   Ray, where its columns do not pass through this process; so its delta is fetched once it is committed.
 3. What Storage raises is raised here as the same error. A line that breaks ends the calls under way with
    LineEndedError: they may have been carried out or not, as with a call through Ray to an actor that died.
-4. A broken line is sought again, with pauses up to PAUSE_S_MAX.
+4. A broken line is sought again, with pauses up to PAUSE_S_MAX. A call waits LINE_WAIT_S for it, and then
+   fails with LineEndedError; so does one that the line takes no more of.
 The frames are private to this file and to Storage of the same version.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -33,14 +34,14 @@ from actors.ledger.rows import ROW_DTYPE, FormatError
 from actors.local_socket import LocalConnection, call, decoder
 from actors.storage import errors
 from actors.storage.errors import StorageError
-from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, StorageFace, Written
+from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, StorageFace
 
 SMALL_ROWS_MAX, SMALL_BYTES_MAX = 256, 256 << 10
-PAUSE_S_MIN, PAUSE_S_MAX = 0.02, 2.0
+PAUSE_S_MIN, PAUSE_S_MAX, LINE_WAIT_S = 0.02, 2.0, 5.0
 
 
 class LineEndedError(ConnectionError):
-    """A line to Storage broke while a call was under way; it may have been carried out."""
+    """A line to Storage broke during a call, which may have been carried out; or there is none."""
 
 
 class UnexpectedError(StorageError):
@@ -105,6 +106,7 @@ class _RpcClient:
         """find() tells the name of the desk."""
         self._find = find
         self._line: LocalConnection | None = None
+        self._connected = asyncio.Event()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._asked = 0
 
@@ -119,6 +121,7 @@ class _RpcClient:
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
             else:
                 pause_s = PAUSE_S_MIN
+                self._connected.set()
                 try:
                     await line.ended.wait()
                 finally:
@@ -127,20 +130,24 @@ class _RpcClient:
 
     def _end(self, line: LocalConnection) -> None:
         self._line = None
+        self._connected.clear()
         line.close()
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
                 future.set_exception(LineEndedError("the line to Storage broke"))
 
-    def ask(self, epoch: int, request: Any, parts: tuple[Any, ...] = ()) -> asyncio.Future[Any] | None:
-        """Send a request; None if it has to go another way."""
+    async def ask(self, epoch: int, request: Any, parts: tuple[Any, ...] = ()) -> Any:
+        """The answer to a request. Raises LineEndedError, and what Storage raises."""
+        if self._line is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._connected.wait(), LINE_WAIT_S)
         self._asked += 1
         number = self._asked
         if self._line is None or not self._line.send(RpcRequest(number, epoch, request, parts)):
-            return None
+            raise LineEndedError("there is no line to Storage, or it takes no more")
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        return answer
+        return await answer
 
     def _heard(self, answer: Answer) -> None:
         future = self._waiting.pop(answer.number, None)
@@ -169,42 +176,28 @@ class StorageCalls:
 
     async def execute(self, epoch: int, request: Execute, parts: Sequence[Any]) -> Executed:
         """As `Storage.execute`."""
-        asked = self._state.ask(epoch, request, tuple(parts)) if _are_small(parts) else None
-        if asked is None:
+        if not _are_small(parts):
             return await self._storage.execute(epoch, request, *parts)
-        done: Executed = await asked
+        done: Executed = await self._state.ask(epoch, request, tuple(parts))
         return done
 
     async def persist(self, epoch: int, request: Persist, rows: int) -> Delta | Awaitable[Delta] | None:
-        """As `Storage.persist` of a block of that many rows; the delta, or a reference to it, where a
+        """As `Chain.persist` of a block of that many rows; the delta, or a reference to it, where a
         certificate commits the block."""
-        asked = self._disk.ask(epoch, request)
-        if asked is None:
-            return await _done(*self._storage.persist(epoch, request))
-        delta = await asked
+        delta = await self._disk.ask(epoch, request)
         return self._delta(delta, request.height, rows) if request.certificate else None
 
     async def commit(self, epoch: int, request: Commit, rows: int) -> Delta | Awaitable[Delta] | None:
-        """As `Storage.commit` of a block of that many rows; the delta, or a reference to it."""
-        asked = self._disk.ask(epoch, request)
-        if asked is None:
-            return await _done(*self._storage.commit(epoch, request))
-        return self._delta(await asked, request.height, rows)
+        """As `Chain.commit` of a block of that many rows; the delta, or a reference to it."""
+        return self._delta(await self._disk.ask(epoch, request), request.height, rows)
 
     def _delta(self, delta: Delta | None, height: int, rows: int) -> Delta | Awaitable[Delta] | None:
         """The delta of a small block, a reference to that of another one."""
         return delta if rows <= SMALL_ROWS_MAX else self._storage.delta(height)
 
     async def append_record(self, epoch: int, record: LogRecord) -> None:
-        """As `Storage.append_record`."""
-        asked = self._disk.ask(epoch, record)
-        await (self._storage.append_record(epoch, record) if asked is None else asked)
-
-
-async def _done(written: Awaitable[Written], delta: Awaitable[Delta]) -> Awaitable[Delta]:
-    """The reference to a delta, once what made it is done."""
-    await written
-    return delta
+        """As `Chain.append_record`."""
+        await self._disk.ask(epoch, record)
 
 
 def _are_small(parts: Sequence[Any]) -> bool:

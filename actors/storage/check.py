@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +33,7 @@ from actors.ledger.block import (
     decode_certificate,
     decode_header,
 )
-from actors.ledger.delta import Delta
+from actors.ledger.delta import NO_IDS, Delta
 from actors.ledger.genesis import Allocation, Genesis, exact_sum
 from actors.ledger.hashing import Hasher, prefixes, sha256
 from actors.ledger.rows import FormatError
@@ -44,7 +43,6 @@ from actors.storage.accounts import Accounts
 from actors.storage.disk import FAMILIES, HEAD_KEY, Disk
 from actors.storage.errors import CorruptionError, StorageError
 from actors.storage.formats import (
-    NO_IDS,
     Head,
     decode_delta,
     decode_head,
@@ -58,7 +56,7 @@ from actors.storage.raft_log import FAMILY, halted
 from actors.storage.recovery import base_of, head_root
 from actors.storage.snapshot_store import SnapshotStore
 from actors.storage.snapshots import Columns, decode_manifest, open_chunk
-from actors.storage.state import ExecutedBlock, State, build_tree
+from actors.storage.state import ExecutedBlock, State, build_tree, delta_of
 from actors.storage.tx_index import Run
 
 PROBLEMS_MAX = 100
@@ -295,7 +293,7 @@ class _Check:
                 raise CorruptionError("headers", key.hex(), f"{name} differs from what execution gives")
         for family, expected in self._expected(block, executed):
             self._compare(family, key, expected)
-        self._compare_delta(key, _delta_of(header, executed))
+        self._compare_delta(key, delta_of(header, executed, NO_IDS))
         state.commit()
         self._found.executed += 1
 
@@ -306,10 +304,10 @@ class _Check:
         yield "receipts", executed.receipts.tobytes()
 
     def _compare_delta(self, key: bytes, expected: Delta) -> None:
-        """Accounts in any order, which is that of slots: those of emptied accounts may have been given up."""
+        """Entries in any order, which is that of slots: those of emptied accounts may have been given up."""
         with suppress(CorruptionError):  # then the comparison says where
             stored = decode_delta(self._disk.get("deltas", key) or b"")
-            if _bytes_of(_by_key(stored)) == _bytes_of(_by_key(expected)):
+            if _bytes_of(stored.by_key()) == _bytes_of(expected.by_key()):
                 return
         self._compare("deltas", key, _bytes_of(expected))
 
@@ -334,8 +332,7 @@ class _Check:
             body = self._disk.get("deltas", height_key(height))
             if body is None:
                 raise CorruptionError("deltas", height_key(height).hex(), "missing")
-            delta = decode_delta(body)
-            accounts.put(delta.keys, delta.nonces, delta.balances)
+            accounts.put(*decode_delta(body).accounts().columns())
         used = slice(0, accounts.count)
         columns = accounts.keys_at(used), accounts.nonces[used], accounts.balances[used]
         root, supply = build_tree(*columns, self._hash_rows).root, exact_sum(columns[2])
@@ -398,20 +395,8 @@ class _Check:
             raise CorruptionError("tx_index", run.key(0).hex(), "does not hold what its blocks hold")
 
 
-def _delta_of(header: Header, executed: ExecutedBlock) -> Delta:
-    columns = executed.keys, executed.nonces, executed.balances
-    return Delta(header.height, *columns, header.time_ms, header.hash(), executed.state_root, NO_IDS)
-
-
 def _bytes_of(delta: Delta) -> bytes:
     return b"".join(delta_parts(delta))
-
-
-def _by_key(delta: Delta) -> Delta:
-    order = np.argsort(np.ascontiguousarray(delta.keys).view("S32").reshape(-1), kind="stable")
-    return msgspec.structs.replace(
-        delta, keys=delta.keys[order], nonces=delta.nonces[order], balances=delta.balances[order]
-    )
 
 
 def first_difference(got: bytes, wanted: bytes) -> int:

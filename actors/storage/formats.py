@@ -29,19 +29,20 @@ import numpy as np
 from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
-from actors.ledger.delta import Delta
+from actors.ledger.accounts import ACCOUNT_BYTES
+from actors.ledger.delta import NO_IDS, AccountStates, Delta, EntryKind
 from actors.ledger.rows import in_place
 from actors.storage.errors import CorruptionError
 
 SCHEMA_VERSION = 2
-NO_IDS: NDArray[np.uint8] = np.empty((0, 32), dtype=np.uint8)
 _CRC = struct.Struct("<I")
 _HEIGHT_KEY = struct.Struct(">Q")
 _NETWORK = struct.Struct("<I32s")
 _HEAD = struct.Struct("<QQ32s")
 _CHECKPOINT = struct.Struct("<QQ")
 _BASE = struct.Struct("<QQ")
-_DELTA = struct.Struct("<QQI4x32s32s")
+_DELTA = struct.Struct("<QQII32s32s")
+_OF_ACCOUNTS, _OF_ENTRIES = 0, 1
 _PAGE = struct.Struct("<I4x")
 _ACCOUNT_BYTES = 48
 
@@ -139,20 +140,29 @@ def decode_base(body: bytes) -> Base:
 
 
 def delta_parts(delta: Delta) -> tuple[bytes | memoryview, ...]:
-    """Height, time, count, hash, state root, then the columns of its accounts, in place."""
-    head = _DELTA.pack(delta.height, delta.time_ms, len(delta.keys), delta.hash, delta.state_root)
-    return head, in_place(delta.keys), in_place(delta.nonces), in_place(delta.balances)
+    """Height, time, count, form, hash, state root; keys, kinds, widths and values of its entries, in place.
+
+    That is form 1. Form 0, which is read as well, has columns of accounts: keys, nonces, balances.
+    """
+    facts = delta.height, delta.time_ms, len(delta.keys), _OF_ENTRIES, delta.hash, delta.state_root
+    columns = delta.keys, delta.kinds, delta.widths, delta.values
+    return _DELTA.pack(*facts), *(in_place(column) for column in columns)
 
 
 def decode_delta(body: bytes, ids: NDArray[np.uint8] = NO_IDS) -> Delta:
     """Inverse of `delta_parts`; ids are its rows'. Raises CorruptionError where length and count disagree."""
     if len(body) < _DELTA.size:
         raise CorruptionError("deltas", "", f"{len(body)} bytes, at least {_DELTA.size} expected")
-    height, time_ms, count, block_hash, state_root = _DELTA.unpack_from(body)
-    if len(body) != _DELTA.size + count * _ACCOUNT_BYTES:
-        raise CorruptionError("deltas", height_key(height).hex(), f"{len(body)} bytes for {count} accounts")
-    columns = _account_columns(body, _DELTA.size, count)
-    return Delta(height, *columns, time_ms, block_hash, state_root, ids)
+    height, time_ms, count, form, block_hash, state_root = _DELTA.unpack_from(body)
+    entries = np.frombuffer(body, dtype=np.uint8, offset=_DELTA.size)
+    if form == _OF_ACCOUNTS and len(entries) == count * _ACCOUNT_BYTES:
+        states = AccountStates(height, *_account_columns(body, _DELTA.size, count))
+        return Delta.of_accounts(states, time_ms, block_hash, state_root, ids)
+    keys, kinds, widths, values = np.split(entries, np.array([32, 33, 34]) * count)
+    whole = len(widths) == count and len(values) == widths.sum(dtype=np.int64)
+    if form != _OF_ENTRIES or not whole or (widths[kinds == EntryKind.ACCOUNT] != ACCOUNT_BYTES).any():
+        raise CorruptionError("deltas", height_key(height).hex(), f"{len(body)} bytes for {count} entries")
+    return Delta(height, keys.reshape(-1, 32), kinds, widths, values, time_ms, block_hash, state_root, ids)
 
 
 def encode_page(keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> bytes:

@@ -41,7 +41,7 @@ from actors.storage.disk import Disk
 from actors.storage.errors import DiskFullError
 from actors.storage.formats import delta_parts, height_key, seal
 from actors.storage.remembering import undo_parts
-from actors.storage.state import ExecutedBlock
+from actors.storage.state import ExecutedBlock, delta_of
 from actors.storage.tx_index import Run
 
 ASIDE_ROWS_MIN, AHEAD_BLOCKS_MAX, AHEAD_AFTER_S = 1_024, 16, 0.005
@@ -167,8 +167,7 @@ class Preparer:
         self, header: Header, signature: bytes, block: ExecutedBlock, ids: NDArray[np.uint8]
     ) -> Entries:
         key = height_key(block.height)
-        columns = block.keys, block.nonces, block.balances
-        delta = Delta(block.height, *columns, header.time_ms, header.hash(), block.state_root, ids)
+        delta = delta_of(header, block, ids)
         parts: list[tuple[str, tuple[bytes | memoryview, ...]]] = [
             ("headers", (header.encode(), signature)),
             ("blocks", Block(header, signature, block.batch).parts()),

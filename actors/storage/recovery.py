@@ -111,9 +111,7 @@ def _replay(
         body = disk.get("deltas", height_key(height))
         if body is None:
             raise CorruptionError("deltas", height_key(height).hex(), "missing")
-        delta = decode_delta(body)
-        slots = accounts.put(delta.keys, delta.nonces, delta.balances)
-        checkpointer.touch(slots)
+        checkpointer.touch(accounts.put(*decode_delta(body).accounts().columns()))
 
 
 def _without_empty_slots(disk: Disk, accounts: Accounts, head: Head, seed: int) -> Accounts:

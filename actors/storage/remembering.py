@@ -20,9 +20,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.delta import account_values
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import in_place
-from actors.storage.accounts import encode_values
 from actors.storage.disk import Disk
 from actors.storage.errors import CorruptionError
 from actors.storage.formats import height_key
@@ -81,7 +81,7 @@ def remember(disk: Disk, state: State, hash_rows: Hasher, root_of: RootOf, stop:
     for undo, (after, new_nonces, new_balances) in zip(reversed(undos), reversed(made), strict=True):
         if stop():
             return 0
-        values = encode_values(new_nonces, new_balances)
+        values = account_values(new_nonces, new_balances)
         found.append(
             UndoLogs(undo, tree.update(undo.slots, values, keys[undo.count : after], new_balances != 0))
         )

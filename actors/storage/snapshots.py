@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.delta import account_values
 from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256
 from actors.ledger.rows import FormatError
 from actors.ledger.smt import EMPTY, NODE_PREFIX
-from actors.storage.accounts import encode_values
 from actors.storage.formats import decode_page, encode_page
 from actors.storage.tree import StateTree
 
@@ -142,7 +142,7 @@ def chunks_of(
     depth = depth_for(len(keys))
     for rows in cut(paths, depth):
         body = encode_page(keys[rows], nonces[rows], balances[rows])
-        root = subtree_root(paths[rows], encode_values(nonces[rows], balances[rows]), depth, hash_rows)
+        root = subtree_root(paths[rows], account_values(nonces[rows], balances[rows]), depth, hash_rows)
         yield ChunkEntry(len(rows), sha256(body), root), body
 
 
@@ -178,7 +178,7 @@ def open_chunk(manifest: Manifest, number: int, body: bytes, hash_rows: Hasher) 
     top = int.from_bytes(paths[0, :8].tobytes(), "big"), int.from_bytes(paths[-1, :8].tobytes(), "big")
     if {word >> (64 - manifest.depth) for word in top} != {number}:
         raise FormatError(field, "accounts of another chunk", f"paths that begin with {number}")
-    root = subtree_root(paths, encode_values(nonces, balances), manifest.depth, hash_rows)
+    root = subtree_root(paths, account_values(nonces, balances), manifest.depth, hash_rows)
     if root != entry.root:
         raise FormatError(field, f"root {root.hex()}", entry.root.hex())
     return columns

@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.accounts import RECEIPT_WORDS
+from actors.ledger.block import Header
+from actors.ledger.delta import AccountStates, Delta, account_values
 from actors.ledger.genesis import exact_sum
 from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.prices import Prices
 from actors.ledger.rows import LEAF_PREFIX, Batch
-from actors.storage.accounts import Accounts, Columns, encode_values
+from actors.storage.accounts import Accounts, Columns
 from actors.storage.errors import HeightError, SpeculationLimitError
 from actors.storage.history import History, Retention, UndoLogs
 from actors.storage.transition import AccountUndo, Applied, Conflicts, apply_batch, undo_batch
@@ -61,6 +63,12 @@ class ExecutedBlock:
     balances: NDArray[np.uint64]
     undo: AccountUndo
     tree_undo: TreeUndo
+
+
+def delta_of(header: Header, block: ExecutedBlock, ids: NDArray[np.uint8]) -> Delta:
+    """What a block changes once it is committed under this header. ids: (n, 32) uint8 of its rows."""
+    accounts = AccountStates(block.height, block.keys, block.nonces, block.balances)
+    return Delta.of_accounts(accounts, header.time_ms, header.hash(), block.state_root, ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +172,7 @@ class State:
         receipts_root = merkle.root(self._hash_rows(_rows(applied.receipts), LEAF_PREFIX), self._hash_rows)
         receipted = clock_ns()
         fresh = int(np.searchsorted(slots, applied.undo.count))
-        tree_undo = self.history.update(slots, encode_values(nonces, balances), keys[fresh:], balances != 0)
+        tree_undo = self.history.update(slots, account_values(nonces, balances), keys[fresh:], balances != 0)
         done = clock_ns()
         block = ExecutedBlock(
             height, proposer, batch, applied.receipts, applied.fees, self.tree.root, receipts_root,
@@ -297,7 +305,7 @@ def build_tree(
     """The tree over accounts in slots 0..n-1, from nothing; those that hold nothing have no leaf."""
     tree = StateTree(hash_rows)
     if len(keys):
-        tree.update(np.arange(len(keys)), encode_values(nonces, balances), keys, balances != 0)
+        tree.update(np.arange(len(keys)), account_values(nonces, balances), keys, balances != 0)
     return tree
 
 

@@ -17,7 +17,7 @@ from actors.gateway.service import Service
 from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.checks import static_verdicts
-from actors.ledger.delta import AccountState, ChainHead, Delta
+from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
@@ -202,16 +202,14 @@ class FakeNode:
         keys = sorted(touched | {PROPOSER.public_key})
         held = [self.state.get(key, accounts.Account()) for key in keys]
         header = block.header
-        return Delta(
+        states = AccountStates(
             header.height,
             np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
             np.array([account.nonce for account in held], dtype=np.uint64),
             np.array([account.balance for account in held], dtype=np.uint64),
-            header.time_ms,
-            header.hash(),
-            header.state_root,
-            block.batch.ids(),
         )
+        facts = header.time_ms, header.hash(), header.state_root
+        return Delta.of_accounts(states, *facts, block.batch.ids())
 
     async def health(self) -> dict[str, Any]:
         self._read()

@@ -21,7 +21,7 @@ from actors.gateway import events_route, protocol
 from actors.gateway.api import Api, create_app
 from actors.gateway.events import PENDING_MAX, EventHub, Subscription, Topics
 from actors.gateway.server import HttpServer, bind
-from actors.ledger.delta import Delta
+from actors.ledger.delta import AccountStates, Delta
 from actors.sdk.client import ApiError
 from actors.sdk.subscribe import events_url, follow
 from actors.settings import GatewaySettings
@@ -289,7 +289,8 @@ def test_each_subscription_gets_exactly_what_concerns_it(blocks: list[tuple[int,
         keys = np.frombuffer(b"".join(sorted(touched)), dtype=np.uint8).reshape(-1, 32)
         counts = np.arange(len(keys), dtype=np.uint64)
         ids = np.zeros((3, 32), dtype=np.uint8)
-        delta = Delta(height, keys, counts, counts, 1, bytes(32), bytes(32), ids)
+        accounts = AccountStates(height, keys, counts, counts)
+        delta = Delta.of_accounts(accounts, 1, bytes(32), bytes(32), ids)
         woken = hub.publish(delta)
         expected_all += [*skipped, height]
         expected_some += [*skipped, *([height] if touched & watched else [])]

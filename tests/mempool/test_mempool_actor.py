@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.ledger.delta import AccountStates
+from actors.ledger.delta import NO_IDS, AccountStates, Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, FormatError, concatenate, shard_of
 from actors.ledger.signing import Signer, Transfer, sign_transfer
@@ -54,9 +54,12 @@ class FakeStorage:
         if self.failures:
             self.failures -= 1
             raise ConnectionError("storage is restarting")
-        return self.delta(list(self.accounts))
+        return self.states(list(self.accounts))
 
-    def delta(self, keys: list[bytes]) -> AccountStates:
+    def delta(self, keys: list[bytes]) -> Delta:
+        return Delta.of_accounts(self.states(keys), 0, b"", b"", NO_IDS)
+
+    def states(self, keys: list[bytes]) -> AccountStates:
         nonces, balances = zip(*(self.accounts[key] for key in keys), strict=True)
         columns = (
             np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
@@ -67,7 +70,7 @@ class FakeStorage:
             column.flags.writeable = False
         return AccountStates(self.height, *columns)
 
-    def commit(self, key: bytes, nonce: int, balance: int) -> AccountStates:
+    def commit(self, key: bytes, nonce: int, balance: int) -> Delta:
         """One more block, after which one account has changed."""
         self.height += 1
         self.accounts[key] = (nonce, balance)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from actors.ledger.block import Block, Header, sign_proposal
-from actors.ledger.delta import ChainHead, Delta
+from actors.ledger.delta import AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
@@ -51,7 +51,8 @@ def block_of(body: Batch = BODY) -> Block:
 
 def delta(height: int) -> Delta:
     no_keys, nothing = np.empty((0, 32), dtype=np.uint8), np.empty(0, dtype=np.uint64)
-    return Delta(height, no_keys, nothing, nothing, 1, bytes(32), bytes(32), no_keys)
+    accounts = AccountStates(height, no_keys, nothing, nothing)
+    return Delta.of_accounts(accounts, 1, bytes(32), bytes(32), no_keys)
 
 
 class Storage:
@@ -86,9 +87,7 @@ class Consensus:
 
     def __init__(self) -> None:
         self.got: list[tuple[bytes, Any]] = []
-        self.heard: list[tuple[bytes, bytes]] = []
         self.offer_block = Remote(self._take)
-        self.deliver = self.offer_certificates = self.offer_times = Remote(self._hear)
         self.prove = Remote(self._prove)
         self.line = Remote(self._line)
         self.hear_change = Remote(self._change)
@@ -98,9 +97,6 @@ class Consensus:
 
     async def _take(self, identity: bytes, block: Any) -> None:
         self.got.append((identity, block))
-
-    async def _hear(self, messages: list[tuple[bytes, bytes]]) -> None:
-        self.heard += messages
 
     async def _change(self, request: bytes) -> bytes:
         return b"changed by " + request
@@ -174,25 +170,15 @@ def test_a_pushed_block_reaches_consensus_and_a_malformed_one_its_senders_record
     run(scenario)
 
 
-def test_members_hear_each_others_replicas_and_are_asked_for_their_votes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_members_are_asked_for_their_votes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
             await a.add_seeds([await address_of(b)])
             key = MEMBERS[1].public_key
             await eventually_connected(a, key)
-            assert await a.send([(key, "raft", b"one"), (key, "certificate", b"two")]) == [True, True]
             assert await a.request(key, "change_member", b"me", 20) == b"changed by me"
             asked = await a.ask_proofs([key, bytes(32)], 7, b"\x05" * 32)
             assert asked == [(key, b"vote\x07" + b"\x05" * 32)]
-            async with asyncio.timeout(60):
-                while len(b._consensus._handle.heard) < 2:
-                    await asyncio.sleep(0)
-            assert sorted(b._consensus._handle.heard) == [
-                (MEMBERS[0].public_key, b"one"),
-                (MEMBERS[0].public_key, b"two"),
-            ]
 
     run(scenario)
 
@@ -200,8 +186,6 @@ def test_members_hear_each_others_replicas_and_are_asked_for_their_votes(
 def test_a_line_carries_what_replicas_say_and_another_one_follows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a line it all goes through Ray, as the test above shows."""
-
     async def scenario() -> None:
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
             keys, handles = (
@@ -220,7 +204,6 @@ def test_a_line_carries_what_replicas_say_and_another_one_follows_it(
                     while len(handles[1].by_line) < 2:
                         await asyncio.sleep(0.01)
                 assert handles[1].by_line == [(keys[0], channel, body) for _, channel, body in said]
-                assert handles[1].heard == []
                 assert [handle.asked for handle in handles] == [round_number + 1] * 2  # one line, no contest
                 handles[1].by_line.clear()
                 for handle, peer in zip(handles, (a, b), strict=True):

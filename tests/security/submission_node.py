@@ -6,11 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.gateway.service import Service
-from actors.ledger.delta import ChainHead, Delta
+from actors.ledger.delta import ChainHead
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import LEAF_PREFIX, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, Batch, row_matrix
@@ -110,8 +111,7 @@ class SubmissionNode:
         await self.shard.settle(delta)
         self._dropped, lost, verdicts = await self.shard.dropped(self._dropped)
         self.service.dropped(lost, verdicts)
-        columns = delta.keys, delta.nonces, delta.balances
-        self.service.committed(Delta(delta.height, *columns, 0, b"", b"", ids))
+        self.service.committed(msgspec.structs.replace(delta, ids=ids))
 
     async def make_blocks(self) -> None:
         """For ever, whenever others have had a turn."""

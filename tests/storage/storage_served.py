@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from storage_batches import key
-from test_storage_calls import ACCOUNTS, PARTS, Handle, Remote, open_storage
+from test_storage_calls import ACCOUNTS, Handle, Remote, open_storage
 
 HERE = Path(__file__).parent
 
@@ -59,7 +59,7 @@ class Served:
         handle = Handle.__new__(Handle)
         for name in (*Handle.METHODS, "head", "audit", "nonces"):
             method = functools.partial(self.call, name)
-            setattr(handle, name, Remote(method, PARTS.get(name, 1)))
+            setattr(handle, name, Remote(method))
         return handle
 
 

@@ -48,7 +48,9 @@ class Shell:
         self.driver.epoch = self.epoch
         signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
         proof = self.driver_certificate(header)
-        return executed, *self.storage.persist(self.epoch, Persist(height, header.encode(), signature, proof))
+        return executed, *self.storage._writer.persist(
+            self.epoch, Persist(height, header.encode(), signature, proof)
+        )
 
     @staticmethod
     def driver_certificate(header):
@@ -75,7 +77,7 @@ def test_the_life_of_a_block(shell):
     assert (executed.count, executed.fees) == (20, 20)
     assert (written.height, written.committed) == (1, True)
     assert delta.ids.shape == (20, 32)
-    assert len(delta.keys) == len(delta.nonces) == len(delta.balances)
+    assert len(delta.keys) == len(delta.kinds) == len(delta.widths) == len(delta.values) // 16
     assert storage.head().state_root == executed.state_root == delta.state_root
     tx_id = delta.ids[7].tobytes()
     assert storage.locate(tx_id) == {"height": 1, "position": 7}

@@ -25,6 +25,7 @@ from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHA
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Member
 from actors.ledger.signing import Signer
+from actors.local_socket import LocalConnection, Spoken, call
 from actors.settings import ConsensusSettings, LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage.actor import Storage
@@ -32,6 +33,7 @@ from actors.storage.actor import Storage
 ACCOUNTS, ROWS, BLOCKS, MEMBERS = 20, 5, 4, 3
 CHANNELS = RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL
 SIGNERS = [Signer(bytes([number]) * 32) for number in range(1, MEMBERS + 1)]
+KEYS = [signer.public_key for signer in SIGNERS]
 ALONE, ALLOCATION = make_genesis(ACCOUNTS)
 GENESIS = msgspec.structs.replace(
     ALONE, members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(SIGNERS, 1)]
@@ -56,16 +58,28 @@ class Here:
         return asyncio.ensure_future(self._method(*arguments))
 
 
+class Parts(Here):
+    """A method that answers three references."""
+
+    def remote(self, *arguments: Any) -> list[asyncio.Future[Any]]:  # type: ignore[override]
+        whole = super().remote(*arguments)
+        return [asyncio.ensure_future(self._part(whole, part)) for part in range(3)]
+
+    @staticmethod
+    async def _part(whole: asyncio.Future[Any], part: int) -> Any:
+        return (await whole)[part]
+
+
 class Shard:
     """Has rows for so many blocks, in whichever node is asked for them."""
 
     def __init__(self) -> None:
         self._nonces, self._rng = np.zeros(ACCOUNTS, dtype=np.uint64), np.random.default_rng(1)
-        self.draw = Remote(self._draw, parts=3)
+        self.draw = Parts(self._draw)
         self.resolve = self.settle = self.release = Here(self._nothing)
         self._left = BLOCKS
 
-    def _draw(self, _rows: int, _payloads: int, _height: int, _wait_s: float) -> tuple[Any, Any, Any]:
+    async def _draw(self, _rows: int, _payloads: int, _height: int, _wait_s: float) -> tuple[Any, Any, Any]:
         self._left -= 1
         count = ROWS if self._left >= 0 else 0
         batch = transfers(ACCOUNTS, self._nonces, count, self._rng, GENESIS.chain_tag)
@@ -82,15 +96,23 @@ class Peer:
     def __init__(self, network: Network, number: int) -> None:
         self._network, self._identity = network, SIGNERS[number - 1].public_key
         self.followed: list[int] = []
-        for name in ("send", "request", "committed", "ask_proofs", "ask_headers", "fetch_block"):
+        self._line: LocalConnection | None = None
+        for name in ("request", "committed", "ask_proofs", "ask_headers", "fetch_block"):
             setattr(self, name, Here(getattr(self, f"_{name}")))
 
-    async def _send(self, batch: list[tuple[bytes, str, bytes]], _who: str) -> None:
+    async def begin(self) -> None:
+        """Carry what this node's Consensus and those of others say."""
+        self._line = await call(await self._network.shells[self._identity].line(), self._say)
+
+    def _say(self, batch: list[Spoken]) -> None:
         for to, channel, body in batch:
-            shell = self._network.shells.get(to)
-            if shell is not None:
-                take = (shell.deliver, shell.offer_certificates, shell.offer_times)[CHANNELS.index(channel)]
-                await take([(self._identity, body)])
+            assert channel in CHANNELS
+            self._network.peers[f"node-{KEYS.index(to) + 1}/peer"].hear((self._identity, channel, body))
+
+    def hear(self, said: Spoken) -> None:
+        """Another node's Peer has sent this."""
+        if self._line is not None:
+            self._line.send([said])
 
     async def _request(self, to: bytes, method: str, body: bytes) -> bytes:
         assert method == CHANGE_METHOD
@@ -136,6 +158,8 @@ class Network:
                 shell, context, SETTINGS, GENESIS, str(key), handle, pool(), [Shard()], [f"{name}/peer"]
             )
             self.shells[signer.public_key] = shell
+        for peer in self.peers.values():
+            await peer.begin()
 
     async def stop(self) -> None:
         for shell in self.shells.values():

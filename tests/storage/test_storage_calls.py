@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import asdict
 from storage_network import SIGNER, Driver, certificate, make_genesis
 
+from actors import local_socket
 from actors.faces import remote
 from actors.ledger.block import sign_proposal
 from actors.ledger.rows import FormatError
@@ -27,38 +28,28 @@ ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
 
 
-PARTS = {"persist": 2, "commit": 2}
-
-
 class Remote:
     """A method of an actor's handle: counts its calls, and makes them in another thread."""
 
-    def __init__(self, method, parts=1):
-        self._method, self._parts, self.calls = method, parts, 0
+    def __init__(self, method):
+        self._method, self.calls = method, 0
 
     def remote(self, *arguments):
         self.calls += 1
-        answer = asyncio.ensure_future(asyncio.to_thread(self._method, *arguments))
-        if self._parts == 1:
-            return answer
-        return [asyncio.ensure_future(self._part(answer, part)) for part in range(self._parts)]
-
-    @staticmethod
-    async def _part(answer, part):
-        return (await answer)[part]
+        return asyncio.ensure_future(asyncio.to_thread(self._method, *arguments))
 
 
 class Handle:
     """What Consensus holds of Storage."""
 
     METHODS = (
-        *("desks", "execute", "persist", "commit", "delta", "append_record", "fence"),
-        *("raft_state", "replay", "head", "rollback", "compact_log"),
+        *("desks", "execute", "delta", "fence", "raft_state", "replay"),
+        *("head", "rollback", "compact_log"),
     )
 
     def __init__(self, storage):
         for name in self.METHODS:
-            setattr(self, name, Remote(getattr(storage, name), PARTS.get(name, 1)))
+            setattr(self, name, Remote(getattr(storage, name)))
 
     def through_ray(self):
         return {name: method.calls for name, method in vars(self).items() if method.calls and name != "desks"}
@@ -130,7 +121,7 @@ def test_a_small_block_goes_over_lines_and_is_answered_as_through_ray(storage):
             *("decode", "transition", "receipts_root", "state_root", "ids", "transaction_root"),
         }
         assert storage._chain.raft_log.read().entries == (b"entry",)
-        again, told = storage.commit(epoch, Commit(1, certificate(header)))
+        again, told = storage._writer.commit(epoch, Commit(1, certificate(header)))
         assert again.committed
         for name, value in asdict(told).items():
             assert np.array_equal(getattr(delta, name), value), name
@@ -194,8 +185,8 @@ def test_errors_are_the_same_over_a_line(storage):
     run(storage, scenario)
 
 
-def test_calls_over_a_line_and_through_ray_take_turns(storage):
-    """Neither may enter while the other is inside, with state as with disk."""
+def test_blocks_over_a_line_and_through_ray_take_turns(storage):
+    """Neither may enter while the other is inside."""
 
     async def scenario(store, handle):
         driver = Driver(storage._chain, ACCOUNTS)
@@ -211,7 +202,7 @@ def test_calls_over_a_line_and_through_ray_take_turns(storage):
             inside -= 1
             raise errors.HeightError("slow", 0, 0)
 
-        storage._chain.execute = storage._chain.append_record = slow
+        storage._chain.execute = slow
         ways = store.execute, handle.execute.remote
         small = epoch, Execute(1, True, SIGNER.public_key)
         state = [
@@ -222,10 +213,6 @@ def test_calls_over_a_line_and_through_ray_take_turns(storage):
         ]
         told = await asyncio.gather(*state, return_exceptions=True)
         assert {type(error) for error in told} == {errors.HeightError}
-        assert most == 1
-        record = LogRecord(hard_state=b"x")
-        disk = [(store.append_record, handle.append_record.remote)[n % 2](epoch, record) for n in range(10)]
-        await asyncio.gather(*disk, return_exceptions=True)
         assert most == 1
 
     run(storage, scenario)
@@ -259,17 +246,36 @@ def test_what_breaks_under_way_fails_and_the_line_is_sought_again(storage):
     run(storage, scenario)
 
 
-def test_without_a_line_everything_goes_through_ray(storage):
+def test_a_call_waits_for_a_line_and_fails_without_one(storage, monkeypatch):
     async def scenario():
         handle = Handle(storage)
         store = StorageCalls(remote(handle), (ConnectionError,))
-        driver = Driver(storage._chain, ACCOUNTS)
         epoch, _ = await handle.fence.remote()
-        _, _, delta = await commit(storage, store, driver, epoch)
-        assert (await delta).height == 1
-        assert handle.through_ray() == {"fence": 1, "execute": 1, "persist": 1, "commit": 1}
+        record = LogRecord(hard_state=b"x")
+        waiting = asyncio.create_task(store.append_record(epoch, record))
+        await asyncio.sleep(0)
+        kept = asyncio.create_task(store.keep())
+        await waiting
+        assert storage._chain.raft_log.read().hard_state == b"x"
+        kept.cancel()
+        await asyncio.gather(kept, return_exceptions=True)
+        monkeypatch.setattr(calls, "LINE_WAIT_S", 0.01)
+        with pytest.raises(LineEndedError, match="no line"):
+            await store.append_record(epoch, record)
+        assert handle.through_ray() == {"fence": 1}
 
     asyncio.run(scenario())
+
+
+def test_what_a_line_takes_no_more_of_fails(storage, monkeypatch):
+    async def scenario(store, handle):
+        epoch, _ = await handle.fence.remote()
+        monkeypatch.setattr(local_socket, "FRAME_BYTES_MAX", 10)
+        with pytest.raises(LineEndedError, match="takes no more"):
+            await store.append_record(epoch, LogRecord(hard_state=b"x"))
+        assert not store._disk._waiting
+
+    run(storage, scenario)
 
 
 def test_every_error_of_storage_survives_the_line():

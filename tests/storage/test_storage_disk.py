@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from storage_network import Driver, make_genesis, open_chain
 
-from actors.ledger.delta import Delta
+from actors.ledger.delta import NO_IDS, AccountStates, Delta
 from actors.ledger.genesis import Allocation
 from actors.storage import disk as disk_module
 from actors.storage import errors, formats
@@ -44,7 +44,7 @@ def test_a_flipped_bit_in_a_sealed_value_is_found(key, body, flip):
 def test_columns_whose_length_does_not_fit_their_count_are_corrupt():
     columns = np.ones((3, 32), np.uint8), np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.uint64)
     page = formats.encode_page(*columns)
-    delta = Delta(4, *columns, 5, b"h" * 32, b"r" * 32, formats.NO_IDS)
+    delta = Delta.of_accounts(AccountStates(4, *columns), 5, b"h" * 32, b"r" * 32, NO_IDS)
     encoded = b"".join(formats.delta_parts(delta))
     back = formats.decode_delta(encoded)
     assert (back.height, back.time_ms, back.hash, back.state_root) == (4, 5, b"h" * 32, b"r" * 32)
@@ -160,7 +160,7 @@ def test_a_state_that_does_not_hash_to_the_header_stops_recovery(tmp_path):
     Driver(chain, 20).run(1)
     key = formats.height_key(1)
     delta = formats.decode_delta(chain.disk.get("deltas", key))
-    wrong = msgspec.structs.replace(delta, balances=delta.balances + np.uint64(1))
+    wrong = msgspec.structs.replace(delta, values=delta.values ^ np.uint8(1))
     batch = chain.disk.batch()
     batch.put("deltas", key, *formats.delta_parts(wrong))
     batch.write(sync=True)
