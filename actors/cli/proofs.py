@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,7 +72,7 @@ def proof(
             if found is None:
                 raise UserError(f"--tx {transaction}: no committed transaction has this id")
             verify_proof(client.genesis(), tx_id, found)
-            document = render.plain(asdict(found))
+            document = render.plain(found)
         at = int(document["height"])
         sealed = client.sealed_header(at) if block_out is not None and at else None
         facts = trust.facts(client)

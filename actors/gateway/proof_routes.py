@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.backend import Backend
 from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, proven_account
 from actors.gateway.models import StateProofOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
+from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES
 from actors.ledger.signing import SIGNATURE_BYTES
@@ -22,7 +22,7 @@ _OCTETS = "application/octet-stream"
 _BINARY: dict[str, Any] = {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}
 
 
-def proof_routes(backend: Backend) -> APIRouter:
+def proof_routes(backend: Service) -> APIRouter:
     """GET /accounts/{key}/proof, /blocks/{height}/header."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
@@ -40,12 +40,12 @@ def proof_routes(backend: Backend) -> APIRouter:
             Literal["json", "ics23"], Query(description="ics23 answers with `CommitmentProof` bytes")
         ] = "json",
     ) -> Response:
-        record = await proven_account(backend, key, height)
+        proof = await proven_account(backend, key, height)
         if format == "json":
-            return json_response(render.plain(record))
-        if not record["ics23"]:
+            return json_response(render.plain(proof))
+        if not proof.ics23:
             raise ProblemError("not-found", "ICS-23 has no absence proof in a state without accounts")
-        return Response(record["ics23"], media_type=_OCTETS)
+        return Response(proof.ics23, media_type=_OCTETS)
 
     @router.get(
         "/blocks/{height}/header",

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from actors.ledger.block import Block, Header
+from actors.ledger.block import Block, Header, InclusionProof
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch
 from actors.sdk import requests
@@ -39,7 +39,7 @@ from actors.sdk.answers import (
     unreachable,
 )
 from actors.sdk.endpoints import AddressError, Endpoints
-from actors.sdk.inclusion_proof import InclusionProof, ProofError, verify_proof
+from actors.sdk.inclusion_proof import ProofError, verify_proof
 from actors.sdk.light_client import verify
 from actors.sdk.proxies import ProxyError, http_options
 from actors.sdk.requests import (

@@ -7,9 +7,9 @@ the header's hash in one term, each having found the block valid. All signatures
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
-from actors.ledger.block import Header, decode_certificate, decode_header, verify_proposal
+from actors.ledger.block import Header, InclusionProof, decode_certificate, decode_header, verify_proposal
 from actors.ledger.genesis import Genesis
 from actors.ledger.merkle import verify_inclusion
 from actors.ledger.rows import FormatError
@@ -23,21 +23,31 @@ class ProofError(ValueError):
         self.check = check
 
 
-@dataclass(frozen=True, slots=True)
-class InclusionProof:
-    """That the transaction `leaf` stands at `index` of the `size` transactions of the block at `height`.
-
-    leaf: 32 bytes, the transaction's id. proof: sibling hashes from the leaf up. header: 200 bytes.
-    """
+class InclusionDocument(msgspec.Struct, frozen=True):
+    """The API's inclusion proof: bytes are hexadecimal."""
 
     height: int
     index: int
     size: int
-    leaf: bytes
-    proof: list[bytes]
-    header: bytes
-    signature: bytes
-    certificate: bytes
+    leaf: str
+    proof: list[str]
+    header: str
+    signature: str
+    certificate: str
+
+    def decoded(self) -> InclusionProof:
+        """The same with bytes. Raises ProofError for what is no hexadecimal."""
+        nodes = [from_hex("proof", node) for node in self.proof]
+        sealed = (from_hex("block", text) for text in (self.header, self.signature, self.certificate))
+        return InclusionProof(self.height, self.index, self.size, from_hex("leaf", self.leaf), nodes, *sealed)
+
+
+def from_hex(check: str, text: str) -> bytes:
+    """The bytes of a document's text. Raises ProofError for what is no hexadecimal."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ProofError(check, "is not hexadecimal") from None
 
 
 def verify_proof(genesis: Genesis, tx_id: bytes, proof: InclusionProof) -> Header:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from actors.ledger.block import Block, decode_block
+import msgspec
+
+from actors.ledger.block import Block, InclusionProof, decode_block
 from actors.ledger.genesis import Genesis, decode_genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, encode_batch
 from actors.sdk.answers import (
@@ -22,7 +24,7 @@ from actors.sdk.answers import (
     problem_of,
     read_object,
 )
-from actors.sdk.inclusion_proof import InclusionProof, ProofError
+from actors.sdk.inclusion_proof import InclusionDocument, ProofError
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +36,7 @@ Consistency = Literal["bounded", "linearizable"]
 _FIELDS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")
 _REFUSAL_FIELDS = ("index", "code", "verdict", "field", "advice")
 _HEXES = ("sender", "recipient", "payload_hash", "signature")
-_MISSHAPEN = (FormatError, ProofError, KeyError, TypeError, ValueError)
+_MISSHAPEN = (FormatError, ProofError, KeyError, TypeError, ValueError, msgspec.ValidationError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,17 +292,7 @@ def proof(tx_id: bytes) -> ApiRequest[InclusionProof]:
 
 
 def _read_proof(response: httpx.Response) -> InclusionProof:
-    answer = read_object(response)
-    return InclusionProof(
-        height=int(answer["height"]),
-        index=int(answer["index"]),
-        size=int(answer["size"]),
-        leaf=bytes.fromhex(answer["leaf"]),
-        proof=[bytes.fromhex(node) for node in answer["proof"]],
-        header=bytes.fromhex(answer["header"]),
-        signature=bytes.fromhex(answer["signature"]),
-        certificate=bytes.fromhex(answer["certificate"]),
-    )
+    return msgspec.convert(read_object(response), InclusionDocument).decoded()
 
 
 def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:

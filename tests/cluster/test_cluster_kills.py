@@ -124,9 +124,7 @@ def assert_all_committed_once(running: Running, acknowledged: list[bytes]) -> No
     assert acknowledged
     assert [tx_id for tx_id in acknowledged if counted.get(tx_id, 0) != 1] == []
     assert max(counted.values()) == 1
-    audit = running.node.call("storage", "audit", timeout_s=60)
-    assert audit["roots_agree"]
-    assert audit["supply_conserved"]
+    assert running.node.call("storage", "audit", timeout_s=60).problem == ""
 
 
 def test_durable_transactions_survive_the_kill_of_their_shard(running: Running) -> None:

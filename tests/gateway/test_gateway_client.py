@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import pytest
 from gateway_fake_node import BALANCE, SENDERS, FakeNode
 from gateway_served import Served
@@ -120,24 +121,26 @@ def forged(kind: str, node: FakeNode, proof: Any) -> Any:
     """A proof with one part replaced by what an adversary could make."""
     block, stranger, network = node.blocks[1], Signer(b"s" * 32), node.genesis.hash()
     if kind == "leaf":
-        return replace(proof, leaf=bytes(32))
+        return msgspec.structs.replace(proof, leaf=bytes(32))
     if kind == "header.height":
-        return replace(proof, height=proof.height + 1)
+        return msgspec.structs.replace(proof, height=proof.height + 1)
     if kind == "size":
-        return replace(proof, size=proof.size + 1)
+        return msgspec.structs.replace(proof, size=proof.size + 1)
     if kind == "proof":
-        return replace(proof, index=proof.index ^ 1)
+        return msgspec.structs.replace(proof, index=proof.index ^ 1)
     if kind == "header":
-        return replace(proof, header=proof.header[:-1])
+        return msgspec.structs.replace(proof, header=proof.header[:-1])
     if kind == "certificate.count":
-        return replace(proof, certificate=b"\x02\x00\xff\xff" + bytes(8))
+        return msgspec.structs.replace(proof, certificate=b"\x02\x00\xff\xff" + bytes(8))
     if kind == "signature":
-        return replace(proof, signature=sign_proposal(stranger, network, block.header.hash()))
+        return msgspec.structs.replace(proof, signature=sign_proposal(stranger, network, block.header.hash()))
     if kind == "certificate":
         vote = (stranger.public_key, sign_vote(stranger, network, block.header, 1))
-        return replace(proof, certificate=Certificate(1, (vote,)).encode())
+        return msgspec.structs.replace(proof, certificate=Certificate(1, (vote,)).encode())
     foreign = replace(block.header, proposer=stranger.public_key)
-    return replace(proof, header=foreign.encode(), signature=sign_proposal(stranger, network, foreign.hash()))
+    return msgspec.structs.replace(
+        proof, header=foreign.encode(), signature=sign_proposal(stranger, network, foreign.hash())
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ environment.
 
 from __future__ import annotations
 
-from actors.ledger.block import Block, Certificate, Header
+from actors.ledger.block import Block, Certificate, Header, InclusionProof
 from actors.ledger.genesis import Genesis, decode_genesis
 from actors.ledger.rows import Batch, FormatError, concatenate, decode_batch, encode_batch
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
@@ -17,7 +17,7 @@ from actors.sdk.answers import ApiError, CommitTimeoutError, ForeignAnswerError,
 from actors.sdk.client import AsyncClient, Client
 from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.endpoints import AddressError
-from actors.sdk.inclusion_proof import InclusionProof, ProofError, verify_proof
+from actors.sdk.inclusion_proof import ProofError, verify_proof
 from actors.sdk.light_client import GivenBlock, read_block, verify, verify_chain
 from actors.sdk.proxies import ProxyError
 from actors.sdk.requests import BatchReceipt, Found, RowRefusal, WaitLevel
