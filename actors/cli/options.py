@@ -80,6 +80,29 @@ def public_key_of(keys_dir: Path, who: str, network: str) -> bytes:
     return signer_of(keys_dir, who, network).public_key
 
 
+def key_bytes(option: str, text: str) -> bytes:
+    """32 bytes from their hexadecimal. Raises UserError naming the option."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise UserError(f"{option} {text}: expected 64 hex digits")
+    return key
+
+
+def read_file(path: Path, bytes_max: int, advice: str = "") -> bytes:
+    """A user's file. Raises UserError where it cannot be read, or is larger than such a file can be."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}{advice}") from None
+    if len(data) > bytes_max:
+        raise UserError(f"{path}: more than the {bytes_max:,} bytes that such a file may have")
+    return data
+
+
 def _number(name: str) -> int:
     digits = name.removeprefix(DEVELOPMENT_PREFIX)
     if not digits.isdecimal():

@@ -21,7 +21,6 @@ from actors.gateway.backend import (
     BatchLimits,
     BusyError,
     NoMempoolError,
-    ShareError,
     StoppingError,
     Submission,
     UnavailableError,
@@ -32,6 +31,7 @@ from actors.gateway.head_state import HeadState
 from actors.gateway.node_health import NodeHealth
 from actors.gateway.readiness import Readiness
 from actors.gateway.reads import Reads
+from actors.gateway.shares import ClientShares
 from actors.gateway.submit import Admit, Gatherer, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
 from actors.ledger.block import decode_block
@@ -43,7 +43,6 @@ from actors.ledger.rows import Batch, shard_of
 from actors.ledger.source import RowSources
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
-from actors.sharing import Shares
 from actors.storage.interface import StorageFace
 
 ADMIT_TIMEOUT_S = 10.0
@@ -80,7 +79,9 @@ class Service(Reads):
         super().__init__(storage, settings.cache_blocks)
         self.genesis, self.hash_seed = genesis, hash_seed
         self.limits = BatchLimits(settings.batch_rows_max, settings.batch_payload_bytes_max)
-        self._inflight = Shares(settings.inflight_rows_max, settings.client_rows_share)
+        self._inflight = ClientShares(
+            "rows in flight", settings.inflight_rows_max, settings.client_rows_share
+        )
         self._splitter, self._shards = Splitter(shards, ADMIT_TIMEOUT_S), max(len(shards), 1)
         wait_s = settings.single_wait_ms / 1000
         self._gatherers = {durable: Gatherer(self._splitter, durable, wait_s) for durable in (False, True)}
@@ -115,11 +116,7 @@ class Service(Reads):
 
     async def submit(self, batch: Batch, wait: Wait, source: str = "") -> Submission:
         """Offer a batch to the mempool and wait as asked. Raises BusyError at the bound of rows in flight."""
-
-        async def admit(rows: Batch, durable: bool) -> NDArray[np.uint8]:
-            return await self._splitter.admit(rows, durable, RowSources((source,)))
-
-        return await self._counted(batch, wait, source, admit)
+        return await self._counted(batch, wait, source, partial(self._admit, source))
 
     async def submit_single(self, batch: Batch, wait: Wait, source: str = "") -> Submission:
         """As `submit` for one row, gathered with others that arrive at about the same time.
@@ -146,12 +143,11 @@ class Service(Reads):
     ) -> Submission:
         if self._stopping:
             raise StoppingError
-        shares = self._inflight
-        if not shares.take(client, len(batch)):
+        try:
+            self._inflight.take(client, len(batch))
+        except BusyError:
             self.counters["busy"] += 1
-            if shares.held + len(batch) > shares.total:
-                raise BusyError("rows in flight", shares.total)
-            raise ShareError("your rows in flight", shares.most(client))
+            raise
         try:
             if wait is Wait.COMMITTED:
                 submission = await self._submit_and_wait(batch, client, admit)
@@ -161,7 +157,7 @@ class Service(Reads):
                 verdicts = np.where(verdicts == Verdict.PARKED, Verdict.OK, verdicts).astype(np.uint8)
                 submission = Submission(verdicts, np.empty(0, dtype=np.int64), parked=parked)
         finally:
-            shares.give(client, len(batch))
+            self._inflight.give(client, len(batch))
         refused = int(np.count_nonzero(submission.verdicts))
         self.counters["refused"] += refused
         self.counters["accepted"] += len(batch) - refused
@@ -177,7 +173,7 @@ class Service(Reads):
             verdicts = await admit(batch, False)
             self._waits.close(ticket, ~waits_on(verdicts), verdicts)
             if ticket.waiting:
-                await self._fates.wait(ticket, batch, verdicts, partial(self._offer_again, client))
+                await self._fates.wait(ticket, batch, verdicts, partial(self._admit, client))
             if ticket.waiting:
                 await self._read_skipped()
             self.counters["timed_out"] += ticket.waiting
@@ -192,8 +188,8 @@ class Service(Reads):
             if not ticket.owner.done():
                 ticket.owner.set_exception(StoppingError())
 
-    async def _offer_again(self, client: str, batch: Batch) -> NDArray[np.uint8]:
-        return await self._splitter.admit(batch, False, RowSources((client,)))
+    async def _admit(self, client: str, batch: Batch, durable: bool = False) -> NDArray[np.uint8]:
+        return await self._splitter.admit(batch, durable, RowSources((client,)))
 
     async def pending(self, key: bytes) -> SenderPending:
         """What a mempool shard holds of one sender. Raises NoMempoolError at a node without one."""

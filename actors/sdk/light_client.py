@@ -100,7 +100,7 @@ def verify_chain(genesis: Genesis, blocks: list[GivenBlock]) -> None:
     for block in blocks:
         header, at = block.header, f"block {block.header.height}"
         if header.proposer not in members:
-            raise ProofError("signature", f"{at}: the proposer is no member of the genesis")
+            raise ProofError("signature.proposer", f"{at}: the proposer is no member of the genesis")
         if not verify_proposal(network, header, block.signature):
             raise ProofError("signature", f"{at}: it is not the proposer's")
         if block.certificate is not None and not block.certificate.verify(network, header, members):
@@ -182,6 +182,21 @@ def _state(
     if not smt.verify(state_root, key, value, smt.StateProof(siblings, path, value_hash)):
         raise ProofError("proof", "does not lead to the state root")
     return {**_account(key, value), "height": document.height, "block": block.hex()}
+
+
+def verify_proof(genesis: Genesis, tx_id: bytes, proof: InclusionProof) -> Header:
+    """Header of the final block that holds `tx_id`. Raises ProofError naming the check that fails."""
+    if proof.leaf != tx_id:
+        raise ProofError("leaf", "the proof is for another transaction")
+    try:
+        header, certificate = decode_header(proof.header), decode_certificate(proof.certificate)
+    except FormatError as error:
+        raise ProofError(error.field, str(error)) from error
+    if header.height != proof.height:
+        raise ProofError("header.height", f"{header.height}, and not {proof.height} as claimed")
+    _inclusion(proof, header)
+    verify_chain(genesis, [GivenBlock(header, proof.signature, certificate, None)])
+    return header
 
 
 def _inclusion(proof: InclusionProof, header: Header) -> dict[str, Any]:

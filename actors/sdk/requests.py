@@ -1,4 +1,7 @@
-"""The API's requests as values, and how their answers are read: what both clients share, without I/O."""
+"""The API's requests as values, and how their answers are read: what both clients share, without I/O.
+
+What each one asks for is said at the method of `Client` that has its name.
+"""
 
 from __future__ import annotations
 
@@ -117,22 +120,18 @@ def bearer(api_key: str) -> dict[str, str]:
 
 
 def status() -> ApiRequest[dict[str, Any]]:
-    """Network, head, limits, figures of the node."""
     return ApiRequest("GET", "/v1/status", read_object)
 
 
 def actors() -> ApiRequest[dict[str, Any]]:
-    """Health of each actor by its name, under `actors`."""
     return ApiRequest("GET", "/v1/actors", read_object)
 
 
 def members() -> ApiRequest[dict[str, Any]]:
-    """Members of the network, and what each is now."""
     return ApiRequest("GET", "/v1/members", read_object)
 
 
 def change_member(action: str, member: str, accept_risk: bool = False) -> ApiRequest[dict[str, Any]]:
-    """Begin a change of membership, at the leader."""
     wanted: dict[str, Any] = {"action": action, "member": member}
     if accept_risk:
         wanted["accept_risk"] = True
@@ -140,13 +139,10 @@ def change_member(action: str, member: str, accept_risk: bool = False) -> ApiReq
 
 
 def scale(validators: int) -> ApiRequest[dict[str, Any]]:
-    """Have so many Validators; answers when they are there."""
     return ApiRequest("POST", "/v1/validators", read_object, {"json": {"validators": validators}})
 
 
 def ready() -> ApiRequest[bool]:
-    """Whether all parts of the node answer."""
-
     def read(response: httpx.Response) -> bool:
         return read_object(response)["ready"] is True
 
@@ -167,8 +163,6 @@ def genesis(digest: bytes | None) -> ApiRequest[Genesis]:
 
 
 def account(key: bytes, height: Height, consistency: Consistency) -> ApiRequest[dict[str, Any]]:
-    """key, nonce, balance, height."""
-
     def read(response: httpx.Response) -> dict[str, Any]:
         answer = read_object(response)
         if answer["key"] != key.hex() or not all(_is_u64(answer[n]) for n in ("nonce", "balance", "height")):
@@ -186,13 +180,10 @@ def _is_u64(value: object) -> bool:
 
 
 def pending(key: bytes) -> ApiRequest[dict[str, Any]]:
-    """Pending transactions of an account at the node that answers."""
     return ApiRequest("GET", f"/v1/accounts/{key.hex()}/pending", read_object)
 
 
 def submit(batch: Batch, wait: WaitLevel) -> ApiRequest[BatchReceipt]:
-    """A batch in the binary form."""
-
     ids = [tx_id.tobytes() for tx_id in batch.ids()]
 
     def read(response: httpx.Response) -> BatchReceipt:
@@ -241,7 +232,6 @@ def pending_receipt(batch: Batch, error: CommitTimeoutError) -> BatchReceipt:
 
 
 def submit_one(batch: Batch, wait: WaitLevel) -> ApiRequest[dict[str, Any]]:
-    """A batch of one row as JSON."""
     tx_id = batch.ids()[0].tobytes().hex()
 
     def read(response: httpx.Response) -> dict[str, Any]:
@@ -258,8 +248,6 @@ def submit_one(batch: Batch, wait: WaitLevel) -> ApiRequest[dict[str, Any]]:
 
 
 def transaction(tx_id: bytes) -> ApiRequest[dict[str, Any]]:
-    """A committed transaction with its receipt."""
-
     def read(response: httpx.Response) -> dict[str, Any]:
         return _record(tx_id, read_object(response))
 
@@ -273,8 +261,6 @@ def _record(tx_id: bytes, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def find(tx_id: bytes) -> ApiRequest[Found]:
-    """A committed transaction, or up to which height there is none."""
-
     def read(response: httpx.Response) -> Found:
         answer = read_object(response)
         if response.is_success:
@@ -287,7 +273,6 @@ def find(tx_id: bytes) -> ApiRequest[Found]:
 
 
 def proof(tx_id: bytes) -> ApiRequest[InclusionProof]:
-    """The inclusion proof as the node gives it, unverified."""
     return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", _read_proof, none_if_missing=True)
 
 
@@ -301,13 +286,11 @@ def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:
 
 
 def sealed_header(height: Height) -> ApiRequest[bytes]:
-    """Bytes of a header, its signature and its certificate."""
     path = f"/v1/blocks/{height}/header"
     return ApiRequest("GET", path, lambda response: response.content, none_if_missing=True, media=BINARY)
 
 
 def block(height: Height, offset: int, limit: int) -> ApiRequest[dict[str, Any]]:
-    """A block's header and a page of its transactions."""
     options = {"params": {"offset": offset, "limit": limit}}
     return ApiRequest("GET", f"/v1/blocks/{height}", read_object, options, none_if_missing=True)
 

@@ -34,7 +34,8 @@ from actors.sdk.client import (
     UnavailableApiError,
     transaction_json,
 )
-from actors.sdk.inclusion_proof import ProofError, verify_proof
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.light_client import verify_proof
 from actors.sdk.subscribe import follow
 
 Answer = TypeVar("Answer")
@@ -152,7 +153,7 @@ def forged(kind: str, node: FakeNode, proof: Any) -> Any:
         "proof",
         "header",
         "certificate.count",
-        "header.proposer",
+        "signature.proposer",
         "signature",
         "certificate",
     ],

@@ -17,8 +17,8 @@ from actors.sdk.answers import ApiError, CommitTimeoutError, ForeignAnswerError,
 from actors.sdk.client import AsyncClient, Client
 from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.endpoints import AddressError
-from actors.sdk.inclusion_proof import ProofError, verify_proof
-from actors.sdk.light_client import GivenBlock, read_block, verify, verify_chain
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.light_client import GivenBlock, read_block, verify, verify_chain, verify_proof
 from actors.sdk.proxies import ProxyError
 from actors.sdk.requests import BatchReceipt, Found, RowRefusal, WaitLevel
 from actors.sdk.subscribe import follow
