@@ -28,7 +28,7 @@ from actors.console import UserError, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError, keys_folder, read_signer, write_secret
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer
-from actors.sdk.client import ApiError
+from actors.sdk.answers import ApiError
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import WORKERS_MAX
 

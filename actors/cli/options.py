@@ -18,14 +18,10 @@ from actors.directory import keys_folder, read_signer
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
-from actors.sdk.client import (
-    AddressError,
-    ApiError,
-    Client,
-    ForeignAnswerError,
-    ProxyError,
-    UnavailableApiError,
-)
+from actors.sdk.answers import ApiError, ForeignAnswerError, UnavailableApiError
+from actors.sdk.client import Client
+from actors.sdk.endpoints import AddressError
+from actors.sdk.proxies import ProxyError
 from actors.sdk.trust import (
     FIRST_USE,
     GENESIS_VARIABLE,

@@ -23,7 +23,8 @@ from actors.console import UserError, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Transfer, sign_transfer
-from actors.sdk.client import ApiError, WaitLevel
+from actors.sdk.answers import ApiError
+from actors.sdk.requests import WaitLevel
 
 app = typer.Typer(no_args_is_help=True)
 _MISTAKES = (DirectoryError, FormatError, ApiError)

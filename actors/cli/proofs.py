@@ -25,7 +25,7 @@ from actors.gateway import render
 from actors.ledger.block import CERTIFICATE_VOTES_MAX
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES, FormatError
-from actors.sdk.client import ApiError
+from actors.sdk.answers import ApiError
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import BLOCKS_MAX, PROOF_FILE_BYTES_MAX, verify, verify_proof
 from actors.sdk.trust import GENESIS_VARIABLE, TrustError, read_genesis

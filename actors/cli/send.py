@@ -28,9 +28,11 @@ from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
 from actors.ledger.signing import Signer, Transfer, sign_transfer
-from actors.sdk.client import ApiError, AsyncClient, WaitLevel
+from actors.sdk.answers import ApiError
+from actors.sdk.client import AsyncClient
 from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.requests import WaitLevel
 from actors.sdk.wallet import RefusedError, Sent, UnconfirmedError, Wallet
 
 PROVEN_MAX = 1_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Path, Query
@@ -18,7 +18,7 @@ from actors.gateway.models import (
     PendingOut,
     ReceiptPageOut,
 )
-from actors.gateway.openapi import problems
+from actors.gateway.openapi import BYTES_ANSWER, problems
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
@@ -48,17 +48,15 @@ Consistency = Annotated[
         "linearizable: nothing committed before the request is missing"
     ),
 ]
-_BINARY: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-}
 
 
-async def _height(backend: Service, height: str) -> int:
+async def height_of(backend: Service, height: str) -> int:
+    """A height as a path names it."""
     return (await backend.head()).height if height == "latest" else int(height)
 
 
 async def _block_bytes(backend: Service, height: str) -> bytes:
-    wanted = await _height(backend, height)
+    wanted = await height_of(backend, height)
     if wanted == 0:
         raise ProblemError("not-found", "block 0 is the genesis: see /v1/genesis", field="height")
     data = await backend.block(wanted)
@@ -165,7 +163,7 @@ def chain_routes(backend: Service) -> APIRouter:
         "/blocks/{height}/raw",
         summary="The bytes of a block: header, signature, batch",
         response_class=Response,
-        responses={**_BINARY, **problems(404, 422, 503)},
+        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ, heavy=True)
     async def raw(height: BlockHeight) -> Response:
@@ -179,7 +177,7 @@ def chain_routes(backend: Service) -> APIRouter:
     )
     @needs(AccessRole.READ)
     async def certificate(height: BlockHeight) -> Response:
-        wanted = await _height(backend, height)
+        wanted = await height_of(backend, height)
         data = await backend.certificate(wanted) if wanted else None
         if not data:
             raise ProblemError("not-found", f"no certificate at height {wanted}", field="height")
@@ -197,7 +195,7 @@ def chain_routes(backend: Service) -> APIRouter:
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
         limit: Annotated[int, Query(ge=0, le=PAGE_TRANSACTIONS_MAX)] = 100,
     ) -> Response:
-        wanted = await _height(backend, height)
+        wanted = await height_of(backend, height)
         data = await backend.receipts(wanted) if wanted else None
         if data is None:
             raise ProblemError("not-found", f"no block at height {wanted}", field="height")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, proven_account
+from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, height_of, proven_account
 from actors.gateway.models import StateProofOut
-from actors.gateway.openapi import problems
+from actors.gateway.openapi import BYTES_ANSWER, problems
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
@@ -19,7 +19,6 @@ from actors.ledger.block import HEADER_BYTES
 from actors.ledger.signing import SIGNATURE_BYTES
 
 _OCTETS = "application/octet-stream"
-_BINARY: dict[str, Any] = {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def proof_routes(backend: Service) -> APIRouter:
@@ -30,7 +29,7 @@ def proof_routes(backend: Service) -> APIRouter:
         "/accounts/{key}/proof",
         summary="Prove an account, or that it does not exist, against the state root of a final block",
         response_model=StateProofOut,
-        responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
+        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ, heavy=True)
     async def prove(
@@ -51,11 +50,11 @@ def proof_routes(backend: Service) -> APIRouter:
         "/blocks/{height}/header",
         summary="The bytes of a header, its signature and its certificate",
         response_class=Response,
-        responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
+        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ)
     async def header(height: BlockHeight) -> Response:
-        wanted = (await backend.head()).height if height == "latest" else int(height)
+        wanted = await height_of(backend, height)
         block = await backend.block(wanted) if wanted else None
         certificate = await backend.certificate(wanted) if block is not None else None
         if block is None or certificate is None:

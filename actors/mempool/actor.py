@@ -100,8 +100,8 @@ class MempoolShard(Shell):
         )
         seed, tag = int.from_bytes(os.urandom(16), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
-        self._incarnation = time.time_ns()
-        self._pool = Pool(bounds, tag, seed, genesis.prices, self._incarnation, shard, shards)
+        incarnation = time.time_ns()
+        self._pool = Pool(bounds, tag, seed, genesis.prices, incarnation, shard, shards)
         self._header = JournalHeader(tag, shard, shards)
         path = journal_path(Path(context.data_dir) / "journal", shard, shards)
         self._file = JournalFile(path, self._header)
@@ -115,7 +115,8 @@ class MempoolShard(Shell):
         self._arrivals = ArrivalLog(settings.parked_s_max)
         self._tally = AdmissionMetrics()
         self._lost = EvictionLog(LOST_KEPT)
-        self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
+        outbox_bytes = settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW
+        self._outbox = Outbox(settings.outbox_rows, outbox_bytes, incarnation)
         self._outgoing, self._dropping = Notifier(), Notifier()
         self._again = ReofferScheduler(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
         self._admission = Admission(
@@ -264,14 +265,13 @@ class MempoolShard(Shell):
         At most OUTBOX_ROWS_MAX rows; with none the answer waits `wait_s` for some, at most NEWS_WAIT_MAX_S.
         The numbers of another incarnation of this shard read from the beginning.
         """
-        since = since if incarnation == self._incarnation else 0
+        since = since if incarnation == self._outbox.incarnation else 0
         self._tally.events["rows_offered_again"] += self._again.offer(self._outbox, time.monotonic())
         if since == self._outbox.total and wait_s > 0:
             rest_s = self._again.rest_s(time.monotonic())
             await self._outgoing.wait(min(wait_s, NEWS_WAIT_MAX_S, rest_s))
-        out = self._outbox.since(since, OUTBOX_ROWS_MAX)
-        summary = OutboxSummary(out.next, out.missed, out.kinds, self._incarnation)
-        return summary, out.batch.rows, out.batch.payloads
+        summary, batch = self._outbox.since(since, OUTBOX_ROWS_MAX)
+        return summary, batch.rows, batch.payloads
 
     async def pending(self, sender: bytes) -> SenderPending:
         """What is held of one sender."""

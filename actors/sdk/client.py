@@ -30,48 +30,13 @@ from actors.ledger.block import Block, Header, InclusionProof
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch
 from actors.sdk import requests
-from actors.sdk.answers import (
-    ApiError,
-    CommitTimeoutError,
-    ForeignAnswerError,
-    UnavailableApiError,
-    check_mark,
-    unreachable,
-)
-from actors.sdk.endpoints import AddressError, Endpoints
+from actors.sdk.answers import UnavailableApiError, check_mark, unreachable
+from actors.sdk.endpoints import Endpoints
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import verify, verify_proof
-from actors.sdk.proxies import ProxyError, http_options
-from actors.sdk.requests import (
-    ApiRequest,
-    BatchReceipt,
-    Consistency,
-    Found,
-    Height,
-    RowRefusal,
-    WaitLevel,
-    bearer,
-    transaction_json,
-)
+from actors.sdk.proxies import http_options
+from actors.sdk.requests import ApiRequest, BatchReceipt, Consistency, Found, Height, WaitLevel, bearer
 from actors.sdk.trust import Pin
-
-__all__ = [
-    "AddressError",
-    "ApiError",
-    "AsyncClient",
-    "BatchReceipt",
-    "Client",
-    "CommitTimeoutError",
-    "ForeignAnswerError",
-    "Found",
-    "InclusionProof",
-    "ProofError",
-    "ProxyError",
-    "RowRefusal",
-    "UnavailableApiError",
-    "WaitLevel",
-    "transaction_json",
-]
 
 if TYPE_CHECKING:
     import httpx

@@ -143,10 +143,7 @@ def scale(validators: int) -> ApiRequest[dict[str, Any]]:
 
 
 def ready() -> ApiRequest[bool]:
-    def read(response: httpx.Response) -> bool:
-        return read_object(response)["ready"] is True
-
-    return ApiRequest("GET", "/v1/ready", read)
+    return ApiRequest("GET", "/v1/ready", lambda response: read_object(response)["ready"] is True)
 
 
 def genesis(digest: bytes | None) -> ApiRequest[Genesis]:
@@ -248,10 +245,8 @@ def submit_one(batch: Batch, wait: WaitLevel) -> ApiRequest[dict[str, Any]]:
 
 
 def transaction(tx_id: bytes) -> ApiRequest[dict[str, Any]]:
-    def read(response: httpx.Response) -> dict[str, Any]:
-        return _record(tx_id, read_object(response))
-
-    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}", read, none_if_missing=True)
+    path = f"/v1/transactions/{tx_id.hex()}"
+    return ApiRequest("GET", path, lambda got: _record(tx_id, read_object(got)), none_if_missing=True)
 
 
 def _record(tx_id: bytes, answer: dict[str, Any]) -> dict[str, Any]:
@@ -273,11 +268,10 @@ def find(tx_id: bytes) -> ApiRequest[Found]:
 
 
 def proof(tx_id: bytes) -> ApiRequest[InclusionProof]:
-    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", _read_proof, none_if_missing=True)
+    def read(response: httpx.Response) -> InclusionProof:
+        return msgspec.convert(read_object(response), InclusionDocument).decoded()
 
-
-def _read_proof(response: httpx.Response) -> InclusionProof:
-    return msgspec.convert(read_object(response), InclusionDocument).decoded()
+    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", read, none_if_missing=True)
 
 
 def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:

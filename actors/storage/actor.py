@@ -32,13 +32,7 @@ from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.local_socket import LocalRpcServer
 from actors.settings import StorageSettings
-from actors.shell import (
-    ActorContext,
-    Shell,
-    freeze_long_lived,
-    kernel_cache_dir,
-    retain_large_buffers,
-)
+from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, retain_large_buffers
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk, wait_for
 from actors.storage.disk_identity import settle

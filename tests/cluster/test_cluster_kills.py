@@ -13,7 +13,8 @@ import pytest
 
 from actors.ledger.rows import Batch
 from actors.ledger.verdict import Verdict
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.topology import Node
 from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually

@@ -25,17 +25,11 @@ from actors.gateway.server import HttpServer, bind
 from actors.ledger.block import Certificate, sign_proposal, sign_vote
 from actors.ledger.rows import FormatError, concatenate, empty_batch, encode_batch
 from actors.ledger.signing import Signer
-from actors.sdk.client import (
-    ApiError,
-    AsyncClient,
-    Client,
-    CommitTimeoutError,
-    ForeignAnswerError,
-    UnavailableApiError,
-    transaction_json,
-)
+from actors.sdk.answers import ApiError, CommitTimeoutError, ForeignAnswerError, UnavailableApiError
+from actors.sdk.client import AsyncClient, Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import verify_proof
+from actors.sdk.requests import transaction_json
 from actors.sdk.subscribe import follow
 
 Answer = TypeVar("Answer")

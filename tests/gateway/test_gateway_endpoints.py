@@ -16,7 +16,8 @@ from actors.gateway.api import create_app
 from actors.ledger.delta import AccountState, ChainHead
 from actors.sdk import endpoints as endpoints_module
 from actors.sdk import wallet as wallet_module
-from actors.sdk.client import AsyncClient, Client, UnavailableApiError
+from actors.sdk.answers import UnavailableApiError
+from actors.sdk.client import AsyncClient, Client
 from actors.sdk.endpoints import Endpoints
 from actors.sdk.wallet import Wallet
 from actors.settings import GatewaySettings

@@ -21,7 +21,7 @@ from actors.gateway.final_answers import FinalAnswer, answer_cache
 from actors.gateway.limits import AccessRole, ApiKeys, ClientLimits, read_api_keys
 from actors.ledger.rows import FormatError, encode_batch
 from actors.sdk.answers import NETWORK_HEADER, network_mark
-from actors.sdk.client import transaction_json
+from actors.sdk.requests import transaction_json
 from actors.settings import GatewaySettings
 
 Scenario = Callable[[httpx.AsyncClient, FakeNode, Api], Awaitable[None]]

@@ -27,7 +27,8 @@ from actors.ledger.ics23 import Absence, Existence
 from actors.ledger.rows import encode_batch
 from actors.ledger.signing import Signer
 from actors.sdk import light_client
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.storage.interface import AccountProof, RetainedHeights
 
