@@ -125,7 +125,7 @@ class TransactionPlace(msgspec.Struct, frozen=True):
 
 
 class StoredTransaction(msgspec.Struct, frozen=True):
-    """A committed transaction: 256 bytes, its payload, its receipt of 32 bytes, and where it stands."""
+    """A committed transaction: row of ROW_BYTES, payload, receipt of 32 bytes, and where it stands."""
 
     row: bytes
     payload: bytes

@@ -82,22 +82,21 @@ class Reader:
 
     def block(self, height: int) -> bytes | None:
         """The bytes of a committed block."""
-        return self._committed("blocks", height)
+        if not 0 < height <= self._chain.head.height:
+            return None
+        return self._chain.disk.get("blocks", height_key(height))
 
     def certificate(self, height: int) -> bytes | None:
         """The commit certificate of a block."""
-        return self._committed("certificates", height)
+        if not 0 < height <= self._chain.head.height:
+            return None
+        return self._chain.disk.get("certificates", height_key(height))
 
     def receipts(self, height: int) -> bytes | None:
         """Receipts of a committed block's transactions, RECEIPT_BYTES each, in the order of the block."""
         if not 0 < height <= self._chain.head.height:
             return None
-        return self._committed("receipts", height) or b""
-
-    def _committed(self, family: str, height: int) -> bytes | None:
-        if not 0 < height <= self._chain.head.height:
-            return None
-        return self._chain.disk.get(family, height_key(height))
+        return self._chain.disk.get("receipts", height_key(height)) or b""
 
     def sealed_headers(self, start: int, count: int) -> list[bytes]:
         """Committed headers from `start` on, each with signature and certificate (`SealedHeader`)."""
