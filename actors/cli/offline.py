@@ -49,7 +49,6 @@ Trusted = Annotated[
     ),
 ]
 SEALED_BYTES_MAX, CHUNK_BYTES_MAX = 1 << 20, 64 << 20
-_NO_ARCHIVE = "; give a folder that `snapshot export` wrote"
 _MISTAKES = (DirectoryError, FormatError, StorageError)
 
 
@@ -245,9 +244,12 @@ def snapshot_restore(
     from actors.storage.snapshots import MANIFEST_BYTES_MAX
 
     trusted, trust = _trusted(genesis, data_dir, source)
+    for file in (MANIFEST_FILE, HEADER_FILE):
+        if not (source / file).is_file():
+            raise UserError(f"{source}: no file {file} there; give what `snapshot export` wrote")
     hash_rows = select("auto", kernel_cache_dir()).hash_rows
-    manifest = read_file(source / MANIFEST_FILE, MANIFEST_BYTES_MAX, _NO_ARCHIVE)
-    header = read_file(source / HEADER_FILE, SEALED_BYTES_MAX, _NO_ARCHIVE)
+    manifest = read_file(source / MANIFEST_FILE, MANIFEST_BYTES_MAX)
+    header = read_file(source / HEADER_FILE, SEALED_BYTES_MAX)
     _check_archive(source, trusted, hash_rows)
     folder = join_network(data_dir, source, node).nodes[0]
 

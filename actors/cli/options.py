@@ -87,13 +87,13 @@ def key_bytes(option: str, text: str) -> bytes:
     return key
 
 
-def read_file(path: Path, bytes_max: int, advice: str = "") -> bytes:
+def read_file(path: Path, bytes_max: int) -> bytes:
     """A user's file. Raises UserError where it cannot be read, or is larger than such a file can be."""
     try:
         with path.open("rb") as file:
             data = file.read(bytes_max + 1)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}{advice}") from None
+        raise UserError(f"{path}: {error.strerror}") from None
     if len(data) > bytes_max:
         raise UserError(f"{path}: more than the {bytes_max:,} bytes that such a file may have")
     return data
