@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.block import OfferedBlock
 from actors.ledger.delta import Delta
+from actors.ledger.pending import DrawSummary, OutboxSummary, SenderPending
 
 T = TypeVar("T")
 Ref: TypeAlias = "T | Awaitable[T]"
@@ -84,7 +85,7 @@ class MempoolFace(Protocol):
 
     def draw(
         self, rows_max: int, payload_bytes_max: int, height: int, wait_s: float = 0.0
-    ) -> tuple[Awaitable[dict[str, Any]], Awaitable[NDArray[Any]], Awaitable[NDArray[np.uint8]]]: ...
+    ) -> tuple[Awaitable[DrawSummary], Awaitable[NDArray[Any]], Awaitable[NDArray[np.uint8]]]: ...
 
     def resolve(self, draw: int, verdicts: NDArray[np.uint8]) -> Awaitable[None]: ...
 
@@ -100,9 +101,9 @@ class MempoolFace(Protocol):
 
     def outbox(
         self, since: int = 0, wait_s: float = 0.0, incarnation: int = 0
-    ) -> tuple[Awaitable[dict[str, Any]], Awaitable[NDArray[Any]], Awaitable[NDArray[np.uint8]]]: ...
+    ) -> tuple[Awaitable[OutboxSummary], Awaitable[NDArray[Any]], Awaitable[NDArray[np.uint8]]]: ...
 
-    def pending(self, sender: bytes) -> Awaitable[dict[str, Any]]: ...
+    def pending(self, sender: bytes) -> Awaitable[SenderPending]: ...
 
     def offer_anew(self) -> Awaitable[None]: ...
 

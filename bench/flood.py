@@ -164,7 +164,8 @@ class Flood:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        from actors.sdk.client import ApiError, Client
+        from actors.sdk.answers import ApiError
+        from actors.sdk.client import Client
 
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         began = time.monotonic()

@@ -82,7 +82,7 @@ class Counting:
         while True:
             await asyncio.sleep(BLOCK_S)
             told, rows, _ = await asyncio.gather(*shard.draw.remote(BLOCK_ROWS, 0, self._height + 1))
-            if not told["count"]:
+            if not told.count:
                 continue
             at = np.searchsorted(self._prefixes, prefixes(rows["sender"]))
             np.maximum.at(self._nonces, at, rows["nonce"] + np.uint64(1))

@@ -16,6 +16,7 @@ from actors.cli.options import (
     KeysDir,
     Url,
     Watch,
+    key_bytes,
     key_path,
     opened,
     public_key_of,
@@ -27,7 +28,7 @@ from actors.console import UserError, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError, keys_folder, read_signer, write_secret
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer
-from actors.sdk.client import ApiError
+from actors.sdk.answers import ApiError
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import WORKERS_MAX
 
@@ -37,7 +38,7 @@ app.add_typer(send.app)
 app.add_typer(pending.app)
 app.add_typer(members.app, name="members")
 app.add_typer(network.app, name="networks")
-top.register(app)
+app.add_typer(top.app)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys on this machine, one file each, mode 0600.")
 app.add_typer(keys_app, name="keys")
 
@@ -134,7 +135,7 @@ def tx(
     `genesis_trust` says against what: file, remembered (of first use), or node (its own word).
     """
     with trusting(url, genesis_file) as (client, trust):
-        tx_id = _digest(transaction_id)
+        tx_id = key_bytes("id", transaction_id)
         found = client.transaction(tx_id)
         if found is None:
             raise UserError(f"no committed transaction {transaction_id}; if it was accepted, try again soon")
@@ -164,16 +165,6 @@ def block(
             return found
 
         show(look, as_json, watch_s)
-
-
-def _digest(text: str) -> bytes:
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise UserError(f"id {text!r}: expected 64 hex digits")
-    return digest
 
 
 def _when(time_ms: int) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from actors.cli.options import Json
 from actors.console import emit, explained
 from config.effective import ConfigurationError, every_value, load
 
@@ -17,7 +18,6 @@ Nodes = Annotated[
     typer.Option("--nodes", min=1, max=64, help="Members; by default those that the directory has, or 3."),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the network lives on disk.")]
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 
 config_app = typer.Typer(no_args_is_help=True, help="Profiles and the effective configuration.")
 

@@ -9,7 +9,7 @@ import typer
 
 from actors.cli.options import DEFAULT_URL, Json, Url, opened, unknown_if_unanswered
 from actors.console import emit, explained
-from actors.sdk.client import ApiError
+from actors.sdk.answers import ApiError
 
 DISKS = {
     "changed": "speaks from a new disk, and has no vote with it",

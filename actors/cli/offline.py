@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
+from actors.cli.options import Json, read_file
 from actors.console import UserError, console, emit, explained
 from actors.directory import (
     ALLOCATION_FILE,
@@ -20,6 +21,7 @@ from actors.directory import (
     DirectoryError,
     genesis_in,
     join_network,
+    read_allocation,
 )
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
@@ -38,7 +40,6 @@ app.add_typer(snapshot_app, name="snapshot")
 MANIFEST_FILE, HEADER_FILE, CHUNKS_FOLDER = "manifest", "header", "chunks"
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the network lives on disk.")]
 NodeName = Annotated[str, typer.Option("--node", help="Which node of that directory; default: its only one.")]
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 Trusted = Annotated[
     Path | None,
     typer.Option(
@@ -73,17 +74,22 @@ def place_of(data_dir: Path, node: str) -> Place:
     return Place(genesis, data_dir / ALLOCATION_FILE, data_dir / (node or names[0]) / "db")
 
 
-def opened(place: Place, read_only: bool) -> Disk:
-    """Open the database. Raises UserError when a node runs on it or never did."""
+@contextmanager
+def opened(place: Place, read_only: bool) -> Iterator[Disk]:
+    """The database, while it is open. Raises UserError when a node runs on it or never did."""
     from actors.storage.disk import Disk
     from actors.storage.errors import DirectoryInUseError
 
     if not place.database.is_dir():
         raise UserError(f"{place.database}: no database there; this node never ran")
     try:
-        return Disk(place.database, read_only)
+        disk = Disk(place.database, read_only)
     except DirectoryInUseError as error:
         raise UserError(f"{error}; stop that node first") from None
+    try:
+        yield disk
+    finally:
+        disk.close()
 
 
 @app.command("check")
@@ -96,7 +102,6 @@ def check_directory(
     Names the first place that is wrong, and then exits with 1. Changes nothing. The chain is judged by the
     genesis that you give, or else by the directory's own, which proves nothing of a directory from elsewhere.
     """
-    from actors.directory import read_allocation
     from actors.kernels import select
     from actors.shell import kernel_cache_dir
     from actors.storage.check import check, unopened
@@ -111,12 +116,12 @@ def check_directory(
     hash_rows = select("auto", kernel_cache_dir()).hash_rows
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("opening", total=None)
-        try:
-            disk = opened(place, read_only=True)
-        except CorruptionError as error:
-            result = unopened(error)
-        else:
+        with ExitStack() as stack:
             try:
+                disk = stack.enter_context(opened(place, read_only=True))
+            except CorruptionError as error:
+                result = unopened(error)
+            else:
                 result = check(
                     disk,
                     place.genesis,
@@ -124,8 +129,6 @@ def check_directory(
                     hash_rows,
                     lambda text, done: bar.update(task, description=f"{text} {done:,}"),
                 )
-            finally:
-                disk.close()
     trust = "data directory" if genesis is None else "file"
     emit({**result, "genesis": place.genesis.hash().hex(), "genesis_trust": trust}, as_json)
     if not result["ok"]:
@@ -137,13 +140,11 @@ def _chain_of(place: Place) -> Iterator[Chain]:
     """The chain of a stopped node, recovered."""
     import time
 
-    from actors.directory import read_allocation
     from actors.kernels import select
     from actors.shell import kernel_cache_dir
     from actors.storage.chain import Chain
 
-    disk = opened(place, read_only=False)
-    try:
+    with opened(place, read_only=False) as disk:
         yield Chain(
             disk,
             place.genesis,
@@ -152,8 +153,6 @@ def _chain_of(place: Place) -> Iterator[Chain]:
             secrets.randbits(128),
             time.perf_counter_ns,
         )
-    finally:
-        disk.close()
 
 
 @snapshot_app.command("create")
@@ -181,11 +180,8 @@ def snapshot_list(data_dir: DataDir = Path("data"), node: NodeName = "", as_json
     from actors.storage.snapshot_store import SnapshotStore
 
     place = place_of(data_dir, node)
-    disk = opened(place, read_only=True)
-    try:
+    with opened(place, read_only=True) as disk:
         kept = SnapshotStore(disk, place.genesis, sha256_rows).kept()
-    finally:
-        disk.close()
     emit({"snapshots": [_told(each) for each in kept]}, as_json)
 
 
@@ -204,8 +200,7 @@ def snapshot_export(
     from actors.storage.snapshots import decode_manifest
 
     place = place_of(data_dir, node)
-    disk = opened(place, read_only=True)
-    try:
+    with opened(place, read_only=True) as disk:
         store = SnapshotStore(disk, place.genesis, sha256_rows)
         wanted = height or max(store.heights(), default=0)
         manifest = store.manifest(wanted)
@@ -213,7 +208,10 @@ def snapshot_export(
             raise UserError(f"no snapshot at height {height}; there are {store.heights() or 'none'}")
         sealed = sealed_header(disk, wanted)
         chunks = target / CHUNKS_FOLDER
-        chunks.mkdir(parents=True)
+        try:
+            chunks.mkdir(parents=True)
+        except FileExistsError:
+            raise UserError(f"{target} holds a snapshot already; choose another folder") from None
         for entry in decode_manifest(manifest).entries:
             (chunks / entry.hash.hex()).write_bytes(store.chunk(entry.hash) or b"")
         (target / MANIFEST_FILE).write_bytes(manifest)
@@ -221,10 +219,6 @@ def snapshot_export(
         for file in (GENESIS_FILE, ALLOCATION_FILE):
             (target / file).write_bytes((data_dir / file).read_bytes())
         (told,) = [kept for kept in store.kept() if kept.height == wanted]
-    except FileExistsError:
-        raise UserError(f"{target} holds a snapshot already; choose another folder") from None
-    finally:
-        disk.close()
     emit({**_told(told), "folder": str(target)}, as_json)
 
 
@@ -250,15 +244,18 @@ def snapshot_restore(
     from actors.storage.snapshots import MANIFEST_BYTES_MAX
 
     trusted, trust = _trusted(genesis, data_dir, source)
+    for file in (MANIFEST_FILE, HEADER_FILE):
+        if not (source / file).is_file():
+            raise UserError(f"{source}: no file {file} there; give what `snapshot export` wrote")
     hash_rows = select("auto", kernel_cache_dir()).hash_rows
-    manifest = _part(source / MANIFEST_FILE, MANIFEST_BYTES_MAX)
-    header = _part(source / HEADER_FILE, SEALED_BYTES_MAX)
+    manifest = read_file(source / MANIFEST_FILE, MANIFEST_BYTES_MAX)
+    header = read_file(source / HEADER_FILE, SEALED_BYTES_MAX)
     _check_archive(source, trusted, hash_rows)
     folder = join_network(data_dir, source, node).nodes[0]
 
     def read_chunk(digest: bytes) -> bytes | None:
         path = source / CHUNKS_FOLDER / digest.hex()
-        return _part(path, CHUNK_BYTES_MAX) if path.is_file() else None
+        return read_file(path, CHUNK_BYTES_MAX) if path.is_file() else None
 
     disk = Disk(folder.path / "db")
     try:
@@ -283,7 +280,6 @@ def _trusted(given: Path | None, data_dir: Path, source: Path) -> tuple[Genesis,
 
 def _check_archive(source: Path, trusted: Genesis, hash_rows: Hasher) -> None:
     """Raises UserError unless an archive's documents are those of the trusted genesis."""
-    from actors.directory import read_allocation
     from actors.storage.state import build_tree
 
     own = read_genesis(source)
@@ -297,20 +293,6 @@ def _check_archive(source: Path, trusted: Genesis, hash_rows: Hasher) -> None:
     root = build_tree(keys, balances * 0, balances, hash_rows).root
     if root.hex() != trusted.state_root:
         raise UserError(f"{source / ALLOCATION_FILE}: not the first balances of the trusted genesis")
-
-
-def _part(path: Path, bytes_max: int) -> bytes:
-    """A file of an archive. Raises UserError where it is missing, or larger than such a file can be."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(bytes_max + 1)
-    except OSError as error:
-        raise UserError(
-            f"{path.parent}: no file {path.name} there ({error.strerror}); give what `snapshot export` wrote"
-        ) from None
-    if len(data) > bytes_max:
-        raise UserError(f"{path}: more than the {bytes_max:,} bytes that such a file may have")
-    return data
 
 
 def _told(kept: Kept) -> dict[str, object]:

@@ -18,14 +18,10 @@ from actors.directory import keys_folder, read_signer
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
-from actors.sdk.client import (
-    AddressError,
-    ApiError,
-    Client,
-    ForeignAnswerError,
-    ProxyError,
-    UnavailableApiError,
-)
+from actors.sdk.answers import ApiError, ForeignAnswerError, UnavailableApiError
+from actors.sdk.client import Client
+from actors.sdk.endpoints import AddressError
+from actors.sdk.proxies import ProxyError
 from actors.sdk.trust import (
     FIRST_USE,
     GENESIS_VARIABLE,
@@ -78,6 +74,29 @@ def public_key_of(keys_dir: Path, who: str, network: str) -> bytes:
         if len(key := bytes.fromhex(who)) == SEED_BYTES:
             return key
     return signer_of(keys_dir, who, network).public_key
+
+
+def key_bytes(option: str, text: str) -> bytes:
+    """32 bytes from their hexadecimal. Raises UserError naming the option."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise UserError(f"{option} {text}: expected 64 hex digits")
+    return key
+
+
+def read_file(path: Path, bytes_max: int) -> bytes:
+    """A user's file. Raises UserError where it cannot be read, or is larger than such a file can be."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if len(data) > bytes_max:
+        raise UserError(f"{path}: more than the {bytes_max:,} bytes that such a file may have")
+    return data
 
 
 def _number(name: str) -> int:

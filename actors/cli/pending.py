@@ -23,7 +23,8 @@ from actors.console import UserError, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Transfer, sign_transfer
-from actors.sdk.client import ApiError
+from actors.sdk.answers import ApiError
+from actors.sdk.requests import WaitLevel
 
 app = typer.Typer(no_args_is_help=True)
 _MISTAKES = (DirectoryError, FormatError, ApiError)
@@ -51,7 +52,7 @@ def cancel(
     nonce: Annotated[int, typer.Argument(min=0, help="Of the pending transaction; `pending` lists them.")],
     sender: Annotated[str, typer.Option("--from", help="Name of a key, or development:N.")],
     fee: Annotated[int | None, typer.Option(min=0, help="Default: what it takes, a tenth more.")] = None,
-    wait: Annotated[str, typer.Option(help="accepted, durable or committed.")] = "accepted",
+    wait: Annotated[WaitLevel, typer.Option(help="What to wait for.")] = "accepted",
     url: Url = DEFAULT_URL,
     genesis_file: GenesisFile = None,
     keys_dir: KeysDir = DEFAULT_KEYS,
@@ -61,8 +62,6 @@ def cancel(
 
     Which of the two is committed is known when one is: `tx` of both ids tells.
     """
-    if wait not in ("accepted", "durable", "committed"):
-        raise UserError(f"--wait {wait}: expected accepted, durable or committed")
     with trusting(url, genesis_file) as (client, _):
         genesis = client.genesis()
         signer = signer_of(keys_dir, sender, genesis.network)
@@ -70,7 +69,7 @@ def cancel(
         offered = replacement_fee(int(row["fee"])) if fee is None else fee
         transfer = Transfer(signer.public_key, 0, nonce, offered)
         signed = sign_transfer(signer, genesis.chain_tag, transfer)
-        answer = client.submit_one(signed, wait=wait)  # type: ignore[arg-type]
+        answer = client.submit_one(signed, wait=wait)
         emit({**answer, "cancelled": row["id"], "fee": offered}, as_json)
 
 

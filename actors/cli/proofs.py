@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,9 @@ from actors.cli.options import (
     Json,
     KeysDir,
     Url,
+    key_bytes,
     public_key_of,
+    read_file,
     trusting,
 )
 from actors.console import UserError, console, emit, explained
@@ -24,9 +25,9 @@ from actors.gateway import render
 from actors.ledger.block import CERTIFICATE_VOTES_MAX
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import ROW_BYTES, FormatError
-from actors.sdk.client import ApiError
-from actors.sdk.inclusion_proof import ProofError, verify_proof
-from actors.sdk.light_client import BLOCKS_MAX, PROOF_FILE_BYTES_MAX, verify
+from actors.sdk.answers import ApiError
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.light_client import BLOCKS_MAX, PROOF_FILE_BYTES_MAX, verify, verify_proof
 from actors.sdk.trust import GENESIS_VARIABLE, TrustError, read_genesis
 
 app = typer.Typer()
@@ -73,7 +74,7 @@ def proof(
             if found is None:
                 raise UserError(f"--tx {transaction}: no committed transaction has this id")
             verify_proof(client.genesis(), tx_id, found)
-            document = render.plain(asdict(found))
+            document = render.plain(found)
         at = int(document["height"])
         sealed = client.sealed_header(at) if block_out is not None and at else None
         facts = trust.facts(client)
@@ -109,10 +110,10 @@ def verify_command(
     blocks = block or []
     if len(blocks) > BLOCKS_MAX:
         raise UserError(f"{len(blocks)} blocks given, at most {BLOCKS_MAX}")
-    files = [_read(path, _block_bytes_max(trusted)) for path in blocks]
+    files = [read_file(path, _block_bytes_max(trusted)) for path in blocks]
     key = key_bytes("--account", account) if account else None
     try:
-        result = verify(trusted, files, _read(proof, PROOF_FILE_BYTES_MAX), key)
+        result = verify(trusted, files, read_file(proof, PROOF_FILE_BYTES_MAX), key)
     except ProofError as error:
         console.print("[bold red]not verified[/]", str(error), soft_wrap=True)
         if as_json:
@@ -124,28 +125,6 @@ def verify_command(
 def _block_bytes_max(genesis: Genesis) -> int:
     rows_bytes = genesis.block_transactions_max * ROW_BYTES
     return _BLOCK_FIXED_BYTES + rows_bytes + genesis.block_payload_bytes_max
-
-
-def key_bytes(option: str, text: str) -> bytes:
-    """32 bytes from their hexadecimal. Raises UserError naming the option."""
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise UserError(f"{option} {text}: expected 64 hex digits")
-    return key
-
-
-def _read(path: Path, bytes_max: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(bytes_max + 1)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    if len(data) > bytes_max:
-        raise UserError(f"{path}: more than the {bytes_max} bytes that such a file may have")
-    return data
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import typer
 
-from actors.cli.offline import DataDir, Json, NodeName, opened, place_of
+from actors.cli.offline import DataDir, NodeName, opened, place_of
+from actors.cli.options import Json
 from actors.console import UserError, emit, explained
 from actors.directory import DirectoryError
 from actors.ledger.rows import FormatError
@@ -33,16 +34,14 @@ def repair_term(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: 
     from actors.storage.raft_log import RaftLog
 
     place = place_of(data_dir, node)
-    disk = opened(place, read_only=False)
-    try:
+    with opened(place, read_only=False) as disk:
         log = RaftLog(disk)
-        repair = repaired(log.read(), term_ceiling(int(time.time() * 1000) - place.genesis.created_ms))
+        try:
+            repair = repaired(log.read(), term_ceiling(int(time.time() * 1000) - place.genesis.created_ms))
+        except TermRepairError as error:
+            raise UserError(str(error)) from None
         batch = disk.batch()
         log.put(batch, LogRecord(hard_state=repair.hard_state))
         batch.write(sync=True)
-    except TermRepairError as error:
-        raise UserError(str(error)) from None
-    finally:
-        disk.close()
     told = {name: value for name, value in asdict(repair).items() if name != "hard_state"}
     emit({"node": place.database.parent.name, **told}, as_json, title="term repaired")

@@ -28,9 +28,11 @@ from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
 from actors.ledger.signing import Signer, Transfer, sign_transfer
-from actors.sdk.client import ApiError, AsyncClient
+from actors.sdk.answers import ApiError
+from actors.sdk.client import AsyncClient
 from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.requests import WaitLevel
 from actors.sdk.wallet import RefusedError, Sent, UnconfirmedError, Wallet
 
 PROVEN_MAX = 1_000
@@ -52,7 +54,7 @@ def send(
     nonce: Annotated[int | None, typer.Option(help="Default: the account's next.")] = None,
     expiry_height: Annotated[int, typer.Option(help="Last height that may hold it.")] = NEVER_EXPIRES_HEIGHT,
     memo: Annotated[str, typer.Option(help="Text to carry as the payload.")] = "",
-    wait: Annotated[str, typer.Option(help="accepted, durable or committed.")] = "committed",
+    wait: Annotated[WaitLevel, typer.Option(help="What to wait for.")] = "committed",
     count: Annotated[int, typer.Option(min=1, max=1_000_000, help="So many such transfers.")] = 1,
     within_s: Annotated[
         float, typer.Option("--within", min=0, max=3600, help="Seconds to go on until its fate is known.")
@@ -67,8 +69,6 @@ def send(
     `status` is committed (verified by its proof), refused, or unknown: then it may yet be committed, and its
     id tells. Exit code 0 if what was waited for is reached, 2 if it was refused, 1 if that is not known.
     """
-    if wait not in ("accepted", "durable", "committed"):
-        raise UserError(f"--wait {wait}: expected accepted, durable or committed")
     if count > 1 and (nonce is not None or wait != "committed"):
         raise UserError("--count: many transfers get their nonces by themselves and wait until committed")
     with trusting(url, genesis_file) as (client, trust):
@@ -86,7 +86,7 @@ def send(
         number = client.account(signer.public_key)["nonce"] if nonce is None else nonce
         transfer = Transfer(recipient, amount, int(number), fee, expiry_height, memo.encode())
         batch = sign_transfer(signer, genesis.chain_tag, transfer)
-        outcome = deliver(client, batch, wait, within_s)  # type: ignore[arg-type]
+        outcome = deliver(client, batch, wait, within_s)
         _tell(outcome, trust.facts(client), as_json)
 
 

@@ -17,7 +17,10 @@ from actors.cli.options import DEFAULT_URL, Url, opened
 from actors.console import console, explained
 from actors.sdk.client import Client
 
+app = typer.Typer()
 
+
+@app.command()
 @explained()
 def top(
     url: Url = DEFAULT_URL,
@@ -75,8 +78,3 @@ def dashboard(seen: dict[str, Any]) -> Group:
     side = Table.grid(padding=(0, 4))
     side.add_row(stages, queues)
     return Group(title, actors, side)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(top)

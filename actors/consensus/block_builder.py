@@ -140,16 +140,16 @@ class BlockBuilder:
         filled = [(shard, draw) for shard, draw in zip(self._shards, draws, strict=True) if draw is not None]
         if not filled:
             return False
-        order = merge_by_rank([draw[0]["ranks"] for _, draw in filled])
+        order = merge_by_rank([draw[0].ranks for _, draw in filled])
         if not wait_s:
             self._times.add("draw", self._clock_us() - began_us, len(order))
         parts = [part for _, draw in filled for part in draw[1:]]
 
         def resolve(verdicts: NDArray[np.uint8]) -> None:
-            counts = [draw[0]["count"] for _, draw in filled]
+            counts = [draw[0].count for _, draw in filled]
             for (shard, draw), of_draw in zip(filled, split_by_draw(verdicts, order, counts), strict=True):
                 if of_draw.any():
-                    shard.resolve(draw[0]["draw"], of_draw)
+                    shard.resolve(draw[0].draw, of_draw)
 
         await pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
         return True
@@ -163,10 +163,10 @@ class BlockBuilder:
             async with asyncio.timeout(DRAW_TIMEOUT_S):
                 told = await summary
                 drawn: tuple[Any, Any, Any] = told, rows, payloads
-                if 0 < told["count"] <= AT_HAND_ROWS_MAX:
+                if 0 < told.count <= AT_HAND_ROWS_MAX:
                     drawn = told, await rows, await payloads
         except self._no_draw as error:
             self._missed(error)
             return None
         self._answered = True
-        return drawn if told["count"] else None
+        return drawn if told.count else None

@@ -6,7 +6,6 @@ processes it sees; anybody else sees his own.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ import psutil
 from actors import cache_dir
 from actors.directory import DEFAULT_KEYS, KEY_FILE, DirectoryError, keys_folder
 from actors.doctor.check import Check
+from actors.gateway.edge import is_loopback
 from actors.machine.private import OPEN_TO_OTHERS, opened
 from actors.machine.runtime import PRIVATE_MODE, RuntimeFolderError, runtime_dir
 from actors.settings import Settings
@@ -30,10 +30,10 @@ def exposure(data_dir: Path, settings: Settings, profile: str) -> Iterator[Check
     """Everything that could let others in, of a data directory, this user's folders and a profile."""
     yield ports()
     keys = [*key_files(data_dir), *([Path(settings.node.key_file)] if settings.node.key_file else [])]
-    yield private_files("Keys", keys, "run chmod 600 on them")
-    yield private_folders("Node folders", node_folders(data_dir), "run chmod 700 on them")
+    yield private("Keys", keys, "run chmod 600 on them")
+    yield private("Node folders", node_folders(data_dir), "run chmod 700 on them")
     advice = "run chmod 700 on it: what is compiled there is run"
-    yield _private("Cache folder", [cache_dir()], advice, _WRITABLE_BY_OTHERS)
+    yield private("Cache folder", [cache_dir()], advice, _WRITABLE_BY_OTHERS)
     yield sessions_are_private()
     yield from _gateway(settings, profile)
 
@@ -47,13 +47,6 @@ def ports(listening: Iterable[tuple[str, str, int]] | None = None) -> Check:
         "run code: close them with a firewall or a NetworkPolicy"
     )
     return Check("Open ports", not wide, _named(wide) or "none beyond loopback", advice, required=False)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an address."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_loopback
 
 
 def _listening() -> Iterator[tuple[str, str, int]]:
@@ -85,17 +78,8 @@ def node_folders(data_dir: Path) -> list[Path]:
     return [path.parent for path in data_dir.glob(f"*/{KEY_FILE}")]
 
 
-def private_files(name: str, paths: list[Path], advice: str) -> Check:
-    """Whether files are of this user, for this user alone."""
-    return _private(name, paths, advice)
-
-
-def private_folders(name: str, paths: list[Path], advice: str) -> Check:
-    """As `private_files`, of folders."""
-    return _private(name, paths, advice)
-
-
-def _private(name: str, paths: list[Path], advice: str, refused: int = OPEN_TO_OTHERS) -> Check:
+def private(name: str, paths: list[Path], advice: str, refused: int = OPEN_TO_OTHERS) -> Check:
+    """Whether files or folders are of this user, and closed to others by the bits `refused`."""
     wrong = []
     there = [path for path in paths if path.exists()]
     for path in there:
@@ -119,10 +103,7 @@ def sessions_are_private() -> Check:
 
 def _gateway(settings: Settings, profile: str) -> Iterator[Check]:
     gateway = settings.gateway
-    try:
-        wide = not is_loopback(gateway.host)
-    except ValueError:  # a name
-        wide = gateway.host != "localhost"
+    wide = not is_loopback(gateway.host)
     found = f"profile {profile} listens on {gateway.host}, " + (
         "with" if gateway.api_keys_file else "without"
     )
@@ -134,7 +115,7 @@ def _gateway(settings: Settings, profile: str) -> Iterator[Check]:
     )
     yield Check("TLS", not plain, "plain HTTP beyond loopback" if plain else "as set", advice, required=False)
     files = [Path(name) for name in (gateway.api_keys_file, gateway.tls_key_file) if name]
-    yield private_files("Gateway files", files, "run chmod 600 on them")
+    yield private("Gateway files", files, "run chmod 600 on them")
 
 
 def _named(many: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP API, version 1: FastAPI's typed surface over a `Backend`, the hot batch route beneath it.
+"""The HTTP API, version 1: FastAPI's typed surface over a `Service`, the hot batch route beneath it.
 
 Errors are problem details (see `problem.py`) on every route, also for paths and methods that do not exist.
 The OpenAPI document is /v1/openapi.json. No page of this API loads anything from elsewhere.
@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from actors.gateway import metrics, render
-from actors.gateway.backend import Backend, BusyError, UnavailableError
+from actors.gateway.backend import BusyError, UnavailableError
 from actors.gateway.batch_route import BatchRoute
 from actors.gateway.body import (
     BODY_BYTES_HELD_MAX,
@@ -41,6 +41,7 @@ from actors.gateway.openapi import BATCH_PATH, api_description, describe_batch
 from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.proof_routes import proof_routes
 from actors.gateway.roles import CALLER_KEY, AccessRole, Guarded, RoledRoute, needs
+from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response, transaction_routes
 from actors.ledger.rows import FormatError
 from actors.sdk.answers import NETWORK_HEADER, PROBLEM_TYPE, network_mark
@@ -66,7 +67,7 @@ class Api:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Service,
         report: Report,
         settings: GatewaySettings,
         keys: ApiKeys | None,
@@ -165,7 +166,7 @@ class _TypedApp(FastAPI):
 
 
 def create_app(
-    backend: Backend,
+    backend: Service,
     report: Report,
     settings: GatewaySettings | None = None,
     keys: ApiKeys | None = None,
@@ -179,7 +180,7 @@ def create_app(
     return Api(backend, report, settings or GatewaySettings(), keys, membership)
 
 
-def _typed_app(backend: Backend, report: Report, membership: Membership | None) -> FastAPI:
+def _typed_app(backend: Service, report: Report, membership: Membership | None) -> FastAPI:
     app = _TypedApp(
         title="raychain",
         version="1",

@@ -1,17 +1,14 @@
-"""What the HTTP face needs from the node behind it: one protocol, and the few types that cross it."""
+"""The few types that cross between the HTTP face and the node behind it (`service.py`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.delta import AccountState, ChainHead
-from actors.ledger.genesis import Genesis
-from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch
+from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES
 
 RETRY_AFTER_S = 1
 SOURCE_KEY = "raychain.source"
@@ -91,59 +88,3 @@ class Submission:
     pending: NDArray[np.int64]
     height: int | None = None
     parked: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-
-
-class Backend(Protocol):
-    """The node, as the HTTP face sees it. Every call may raise UnavailableError or BusyError.
-
-    `source` is who hands transactions in, named as `ledger/source.py` says.
-
-    Records are plain dictionaries with the keys that Storage documents; `None` means there is no such thing.
-    """
-
-    @property
-    def genesis(self) -> Genesis: ...
-
-    @property
-    def hash_seed(self) -> int: ...
-
-    @property
-    def limits(self) -> BatchLimits: ...
-
-    async def submit(self, batch: Batch, wait: Wait, source: str = "") -> Submission: ...
-
-    async def submit_single(self, batch: Batch, wait: Wait, source: str = "") -> Submission: ...
-
-    async def pending(self, key: bytes) -> dict[str, Any]: ...
-
-    async def account(self, key: bytes, linearizable: bool = False) -> AccountState: ...
-
-    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None: ...
-
-    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None: ...
-
-    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]: ...
-
-    async def block(self, height: int) -> bytes | None: ...
-
-    async def receipts(self, height: int) -> bytes | None: ...
-
-    async def certificate(self, height: int) -> bytes | None: ...
-
-    async def head(self) -> ChainHead: ...
-
-    async def committed_height(self) -> int: ...
-
-    async def status(self) -> dict[str, Any]: ...
-
-    async def actors(self) -> dict[str, dict[str, Any] | None]: ...
-
-    async def validators(self) -> dict[str, Any]: ...
-
-    async def peers(self) -> list[dict[str, Any]]: ...
-
-    async def scale_validators(self, count: int) -> dict[str, Any]: ...
-
-    async def ready(self) -> tuple[dict[str, bool], tuple[str, ...]]: ...
-
-    def stale(self) -> str: ...

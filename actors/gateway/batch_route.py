@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 import numpy as np
 
-from actors.gateway.backend import SOURCE_KEY, Backend, BusyError, Submission, UnavailableError, Wait
+from actors.gateway.backend import SOURCE_KEY, BusyError, Submission, UnavailableError, Wait
 from actors.gateway.body import (
     BodyBudget,
     DisconnectError,
@@ -28,6 +28,7 @@ from actors.gateway.body import (
 )
 from actors.gateway.problem import ProblemError, of_error, of_verdict, refused_rows
 from actors.gateway.roles import CALLER_KEY, STARTS_KEY, AccessRole, needs
+from actors.gateway.service import Service
 from actors.ledger.rows import FormatError, decode_batch
 from actors.ledger.verdict import Verdict
 
@@ -40,7 +41,7 @@ _MEMPOOL_AWAY = (Verdict.UNAVAILABLE, Verdict.POOL_FULL)
 class BatchRoute:
     """The ASGI application of the route."""
 
-    def __init__(self, backend: Backend, report: Report, budget: BodyBudget) -> None:
+    def __init__(self, backend: Service, report: Report, budget: BodyBudget) -> None:
         self._backend, self._report, self._budget = backend, report, budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

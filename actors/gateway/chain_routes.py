@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.backend import Backend
 from actors.gateway.models import (
     AccountOut,
     BlockOut,
@@ -19,12 +18,14 @@ from actors.gateway.models import (
     PendingOut,
     ReceiptPageOut,
 )
-from actors.gateway.openapi import problems
+from actors.gateway.openapi import BYTES_ANSWER, problems
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
+from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES, decode_block, decode_header
 from actors.ledger.delta import AccountState
+from actors.storage.interface import AccountProof, RetainedHeights
 
 PAGE_TRANSACTIONS_MAX = 500
 PAGE_HEADERS_MAX = 100
@@ -47,17 +48,15 @@ Consistency = Annotated[
         "linearizable: nothing committed before the request is missing"
     ),
 ]
-_BINARY: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-}
 
 
-async def _height(backend: Backend, height: str) -> int:
+async def height_of(backend: Service, height: str) -> int:
+    """A height as a path names it."""
     return (await backend.head()).height if height == "latest" else int(height)
 
 
-async def _block_bytes(backend: Backend, height: str) -> bytes:
-    wanted = await _height(backend, height)
+async def _block_bytes(backend: Service, height: str) -> bytes:
+    wanted = await height_of(backend, height)
     if wanted == 0:
         raise ProblemError("not-found", "block 0 is the genesis: see /v1/genesis", field="height")
     data = await backend.block(wanted)
@@ -66,18 +65,14 @@ async def _block_bytes(backend: Backend, height: str) -> bytes:
     return data
 
 
-async def proven_account(backend: Backend, key: str, height: str) -> dict[str, Any]:
+async def proven_account(backend: Service, key: str, height: str) -> AccountProof:
     """Storage's state proof of an account. Raises ProblemError 404 for a height that is not retained."""
-    record = await backend.state_proof(bytes.fromhex(key), None if height == "latest" else int(height))
-    if "retained" in record:
-        oldest, newest = record["retained"]
-        raise ProblemError(
-            "not-found",
-            f"no state at height {height}: it is kept for heights {oldest} to {newest}",
-            field="height",
-            limit=f"{oldest} to {newest}",
-        )
-    return record
+    proof = await backend.state_proof(bytes.fromhex(key), None if height == "latest" else int(height))
+    if isinstance(proof, RetainedHeights):
+        kept = f"{proof.oldest} to {proof.newest}"
+        detail = f"no state at height {height}: it is kept for heights {kept}"
+        raise ProblemError("not-found", detail, field="height", limit=kept)
+    return proof
 
 
 def _at_a_height(query: bytes) -> bool:
@@ -91,7 +86,7 @@ def _at_a_height(query: bytes) -> bool:
     return asked.get("height", "latest") != "latest"
 
 
-def chain_routes(backend: Backend) -> APIRouter:
+def chain_routes(backend: Service) -> APIRouter:
     """GET /accounts/{key}, /blocks/..., /genesis."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
@@ -109,7 +104,7 @@ def chain_routes(backend: Backend) -> APIRouter:
             account = await backend.account(bytes.fromhex(key), consistency == "linearizable")
         else:
             proven = await proven_account(backend, key, height)
-            account = AccountState(proven["nonce"], proven["balance"], proven["height"])
+            account = AccountState(proven.nonce, proven.balance, proven.height)
         return json_response({"key": key.lower(), **render.plain(account)})
 
     @router.get(
@@ -120,8 +115,8 @@ def chain_routes(backend: Backend) -> APIRouter:
     )
     @needs(AccessRole.READ, heavy=True)
     async def pending(key: AccountKey) -> Response:
-        record = await backend.pending(bytes.fromhex(key))
-        return json_response({"key": key.lower(), **render.pending(record)})
+        held = await backend.pending(bytes.fromhex(key))
+        return json_response({"key": key.lower(), **render.pending(held)})
 
     @router.get(
         "/blocks",
@@ -168,7 +163,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         "/blocks/{height}/raw",
         summary="The bytes of a block: header, signature, batch",
         response_class=Response,
-        responses={**_BINARY, **problems(404, 422, 503)},
+        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ, heavy=True)
     async def raw(height: BlockHeight) -> Response:
@@ -182,7 +177,7 @@ def chain_routes(backend: Backend) -> APIRouter:
     )
     @needs(AccessRole.READ)
     async def certificate(height: BlockHeight) -> Response:
-        wanted = await _height(backend, height)
+        wanted = await height_of(backend, height)
         data = await backend.certificate(wanted) if wanted else None
         if not data:
             raise ProblemError("not-found", f"no certificate at height {wanted}", field="height")
@@ -200,7 +195,7 @@ def chain_routes(backend: Backend) -> APIRouter:
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
         limit: Annotated[int, Query(ge=0, le=PAGE_TRANSACTIONS_MAX)] = 100,
     ) -> Response:
-        wanted = await _height(backend, height)
+        wanted = await height_of(backend, height)
         data = await backend.receipts(wanted) if wanted else None
         if data is None:
             raise ProblemError("not-found", f"no block at height {wanted}", field="height")

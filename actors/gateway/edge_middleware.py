@@ -11,7 +11,8 @@ In this order, each a raw ASGI step beneath the typed surface
   * gzip for JSON of GZIP_BYTES_MIN and more where the client takes it (final answers are compressed once).
 
 HEAD is answered as GET is, without the body. Pages of other origins read nothing; those of
-`gateway.allowed_origins` read and submit; none administers. Without keys, whoever asks from this machine,
+`gateway.allowed_origins` read and submit; none administers. (Starlette's CORSMiddleware is not used: it
+answers a foreign preflight by plain text instead of a problem.) Without keys, whoever asks from this machine,
 with no proxy between, administers. Liveness and readiness pass without key, under a rate of their own, so
 that a supervisor sees a busy gateway as alive.
 """
@@ -31,9 +32,9 @@ from actors.gateway.body import Receive, Scope, Send, refuse_stream, send_answer
 from actors.gateway.edge import EdgeRules, Origin, client_name, forwarded, is_loopback, path_problem
 from actors.gateway.final_answers import (
     PART_BYTES,
-    AnswerCache,
     Captured,
     FinalAnswer,
+    answer_cache,
     compresses,
     send_final,
     takes_gzip,
@@ -93,7 +94,7 @@ class EdgeMiddleware:
         self._streams = KeyedStreams()
         self._outgoing = ClientShares("bytes of answers that are being read", OUTGOING_BYTES_MAX)
         self._final_cache = b"public, " if keys is None else b"private, "
-        self.answers = AnswerCache()
+        self.answers = answer_cache()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.seconds: Counter[str] = Counter()
         self._started, self._count = f"{time.time_ns():x}".encode(), 0

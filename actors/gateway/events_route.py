@@ -28,11 +28,12 @@ import msgspec
 import numpy as np
 
 from actors.gateway import render
-from actors.gateway.backend import Backend, BusyError, UnavailableError
+from actors.gateway.backend import BusyError, UnavailableError
 from actors.gateway.body import Receive, Report, Scope, Send, refuse_stream
 from actors.gateway.events import BlockFacts, EventHub, Subscription, Topics
 from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.roles import CALLER_KEY, AccessRole, needs
+from actors.gateway.service import Service
 from actors.gateway.shares import ClientShares, FairTurns
 from actors.gateway.streams import REVOKED
 from actors.ledger.block import Block, Header, decode_block
@@ -62,7 +63,7 @@ class _TooFarAheadError(Exception):
 class EventsRoute:
     """The ASGI application of the stream. `published` is called with every delta."""
 
-    def __init__(self, source: Backend, report: Report, subscribers_max: int) -> None:
+    def __init__(self, source: Service, report: Report, subscribers_max: int) -> None:
         self._source, self._report = source, report
         self.hub = EventHub(source.hash_seed)
         self._shares = ClientShares("event streams", subscribers_max)

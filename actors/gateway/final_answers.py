@@ -1,14 +1,18 @@
-"""Whole answers: the cache of those that never change, and how an answer leaves, tagged and compressed."""
+"""Whole answers: the cache of those that never change, and how an answer leaves, tagged and compressed.
+
+Starlette's GZipMiddleware would compress final answers each time they are asked for, also for `gzip;q=0`, and
+columns of signatures, so it is not used.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from actors.gateway.body import Send
+from actors.gateway.final_cache import FinalCache
 
 ANSWERS_BYTES_MAX, ANSWERS_MAX = 64 << 20, 20_000
 GZIP_BYTES_MIN = 1024
@@ -26,36 +30,11 @@ class FinalAnswer:
     zipped: bytes | None
 
 
-class AnswerCache:
-    """Final answers by path and query; the least recently used leave at the bounds."""
-
-    def __init__(self, bytes_max: int = ANSWERS_BYTES_MAX, entries_max: int = ANSWERS_MAX) -> None:
-        self._bytes_max, self._entries_max = bytes_max, entries_max
-        self._answers: OrderedDict[tuple[str, bytes], FinalAnswer] = OrderedDict()
-        self.bytes = self.hits = self.misses = 0
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    def get(self, key: tuple[str, bytes]) -> FinalAnswer | None:
-        """The answer, now the most recently used, or None."""
-        answer = self._answers.get(key)
-        if answer is None:
-            return None
-        self.hits += 1
-        self._answers.move_to_end(key)
-        return answer
-
-    def put(self, key: tuple[str, bytes], answer: FinalAnswer) -> None:
-        """Keep an answer; one that is larger than the whole cache is not kept."""
-        if (old := self._answers.pop(key, None)) is not None:
-            self.bytes -= _size(old)
-        if _size(answer) > self._bytes_max:
-            return
-        self._answers[key] = answer
-        self.bytes += _size(answer)
-        while self.bytes > self._bytes_max or len(self._answers) > self._entries_max:
-            self.bytes -= _size(self._answers.popitem(last=False)[1])
+def answer_cache(
+    entries_max: int = ANSWERS_MAX, bytes_max: int = ANSWERS_BYTES_MAX
+) -> FinalCache[tuple[str, bytes], FinalAnswer]:
+    """Final answers by path and query."""
+    return FinalCache(entries_max, bytes_max, lambda kept: len(kept.body) + len(kept.zipped or b"") + 256)
 
 
 class Captured:
@@ -132,7 +111,3 @@ def zipped_bytes(body: bytes) -> bytes:
     """A body as gzip, quickly."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
-
-
-def _size(answer: FinalAnswer) -> int:
-    return len(answer.body) + len(answer.zipped or b"") + 256

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.backend import RETRY_AFTER_S, Backend
+from actors.gateway.backend import RETRY_AFTER_S
 from actors.gateway.models import (
     ActorsOut,
     HealthOut,
@@ -20,10 +20,11 @@ from actors.gateway.models import (
 )
 from actors.gateway.openapi import problems
 from actors.gateway.roles import AccessRole, RoledRoute, needs
+from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response
 
 
-def node_routes(backend: Backend) -> APIRouter:
+def node_routes(backend: Service) -> APIRouter:
     """GET /status, /actors, /mempool, /peers, /validators, /health, /ready."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 

@@ -10,6 +10,7 @@ from actors.ledger.verdict import Verdict, explain
 from actors.sdk.answers import PROBLEM_TYPE
 
 BATCH_PATH = "/v1/transactions/batch"
+BYTES_ANSWER = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _SCHEMAS = "#/components/schemas/"
 _PROBLEM = {PROBLEM_TYPE: {"schema": {"$ref": _SCHEMAS + "ProblemOut"}}}
 
@@ -60,8 +61,7 @@ def describe_batch(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batch_operation() -> dict[str, Any]:
-    binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-    answers = {"application/json": {"schema": {"$ref": _SCHEMAS + "BatchSubmitted"}}, **binary}
+    answers = {"application/json": {"schema": {"$ref": _SCHEMAS + "BatchSubmitted"}}, **BYTES_ANSWER}
     refused = problems(400, 408, 413, 415, 422, 503, 504)
     return {
         "tags": ["transactions"],
@@ -86,7 +86,7 @@ def _batch_operation() -> dict[str, Any]:
                 },
             }
         ],
-        "requestBody": {"required": True, "content": binary},
+        "requestBody": {"required": True, "content": BYTES_ANSWER},
         "responses": {
             "200": {
                 "description": "The verdict of every row",

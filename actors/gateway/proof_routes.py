@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.backend import Backend
-from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, proven_account
+from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, height_of, proven_account
 from actors.gateway.models import StateProofOut
-from actors.gateway.openapi import problems
+from actors.gateway.openapi import BYTES_ANSWER, problems
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
+from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES
 from actors.ledger.signing import SIGNATURE_BYTES
 
 _OCTETS = "application/octet-stream"
-_BINARY: dict[str, Any] = {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}
 
 
-def proof_routes(backend: Backend) -> APIRouter:
+def proof_routes(backend: Service) -> APIRouter:
     """GET /accounts/{key}/proof, /blocks/{height}/header."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
@@ -30,7 +29,7 @@ def proof_routes(backend: Backend) -> APIRouter:
         "/accounts/{key}/proof",
         summary="Prove an account, or that it does not exist, against the state root of a final block",
         response_model=StateProofOut,
-        responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
+        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ, heavy=True)
     async def prove(
@@ -40,22 +39,22 @@ def proof_routes(backend: Backend) -> APIRouter:
             Literal["json", "ics23"], Query(description="ics23 answers with `CommitmentProof` bytes")
         ] = "json",
     ) -> Response:
-        record = await proven_account(backend, key, height)
+        proof = await proven_account(backend, key, height)
         if format == "json":
-            return json_response(render.plain(record))
-        if not record["ics23"]:
+            return json_response(render.plain(proof))
+        if not proof.ics23:
             raise ProblemError("not-found", "ICS-23 has no absence proof in a state without accounts")
-        return Response(record["ics23"], media_type=_OCTETS)
+        return Response(proof.ics23, media_type=_OCTETS)
 
     @router.get(
         "/blocks/{height}/header",
         summary="The bytes of a header, its signature and its certificate",
         response_class=Response,
-        responses={200: {"content": _BINARY}, **problems(404, 422, 503)},
+        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ)
     async def header(height: BlockHeight) -> Response:
-        wanted = (await backend.head()).height if height == "latest" else int(height)
+        wanted = await height_of(backend, height)
         block = await backend.block(wanted) if wanted else None
         certificate = await backend.certificate(wanted) if block is not None else None
         if block is None or certificate is None:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from actors.ledger.block import Block, Header, decode_certificate
 from actors.ledger.hashing import sha256, sha256_rows
+from actors.ledger.pending import SenderPending
 from actors.ledger.rows import LEAF_PREFIX, ROW_DTYPE, row_matrix
+from actors.storage.interface import StoredTransaction
 
 PENDING_STATES = ("ready", "in-block", "parked")
 """By the numbers that mempool shards give them (actors/mempool/pool.py)."""
@@ -36,16 +38,15 @@ def transaction(
     }
 
 
-def stored_transaction(record: dict[str, Any]) -> dict[str, Any]:
+def stored_transaction(stored: StoredTransaction) -> dict[str, Any]:
     """One transaction as Storage answers it."""
-    row = np.frombuffer(record["row"], dtype=ROW_DTYPE, count=1)
-    return transaction(row, record["payload"], record["height"], record["position"], record["receipt"])
+    row = np.frombuffer(stored.row, dtype=ROW_DTYPE, count=1)
+    return transaction(row, stored.payload, stored.height, stored.position, stored.receipt)
 
 
-def pending(record: dict[str, Any]) -> dict[str, Any]:
+def pending(held: SenderPending) -> dict[str, Any]:
     """A sender's pending transactions as a mempool shard answers them."""
-    rows, states = record["rows"], record["states"]
-    ids = sha256_rows(row_matrix(rows), LEAF_PREFIX)
+    ids = sha256_rows(row_matrix(held.rows), LEAF_PREFIX)
     fields = ("nonce", "amount", "fee", "expiry_height")
     transactions = [
         {
@@ -54,9 +55,9 @@ def pending(record: dict[str, Any]) -> dict[str, Any]:
             "recipient": row["recipient"].tobytes().hex(),
             "state": PENDING_STATES[state],
         }
-        for row, tx_id, state in zip(rows, ids, states.tolist(), strict=True)
+        for row, tx_id, state in zip(held.rows, ids, held.states.tolist(), strict=True)
     ]
-    numbers = {name: int(record[name]) for name in ("nonce", "next_nonce", "height")}
+    numbers = {"nonce": held.nonce, "next_nonce": held.next_nonce, "height": held.height}
     return {**numbers, "transactions": transactions}
 
 

@@ -21,7 +21,6 @@ from actors.gateway.backend import (
     BatchLimits,
     BusyError,
     NoMempoolError,
-    ShareError,
     StoppingError,
     Submission,
     UnavailableError,
@@ -31,17 +30,19 @@ from actors.gateway.fates import Fates, Owner
 from actors.gateway.head_state import HeadState
 from actors.gateway.node_health import NodeHealth
 from actors.gateway.readiness import Readiness
-from actors.gateway.reads import Reads, SharedCalls
-from actors.gateway.submit import Admit, Gatherer, RowSources, Splitter
+from actors.gateway.reads import Reads
+from actors.gateway.shares import ClientShares
+from actors.gateway.submit import Admit, Gatherer, Splitter
 from actors.gateway.waits import CommitWaits, waits_on
 from actors.ledger.block import decode_block
 from actors.ledger.delta import AccountState, ChainHead, Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher, sha256_rows
+from actors.ledger.pending import SenderPending
 from actors.ledger.rows import Batch, shard_of
+from actors.ledger.source import RowSources
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
-from actors.sharing import Shares
 from actors.storage.interface import StorageFace
 
 ADMIT_TIMEOUT_S = 10.0
@@ -54,8 +55,8 @@ SKIPPED_GRACE_S = 0.5
 ABANDON_AFTER_S = 3.0
 
 
-class Service:
-    """A `Backend` over the node's other actors, given as plain calls.
+class Service(Reads):
+    """The node's other actors, given as plain calls; what is not here of its reads is in `reads.py`.
 
     hash_seed: 128 bits that strangers do not know, which key its hash tables.
     """
@@ -73,11 +74,14 @@ class Service:
         read_index: Callable[[], Awaitable[int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         members: Callable[[], Awaitable[list[dict[str, Any]]]] | None = None,
-        pending: Sequence[Callable[[bytes], Awaitable[Any]]] = (),
+        pending: Sequence[Callable[[bytes], Awaitable[SenderPending]]] = (),
     ) -> None:
+        super().__init__(storage, settings.cache_blocks)
         self.genesis, self.hash_seed = genesis, hash_seed
         self.limits = BatchLimits(settings.batch_rows_max, settings.batch_payload_bytes_max)
-        self._inflight = Shares(settings.inflight_rows_max, settings.client_rows_share)
+        self._inflight = ClientShares(
+            "rows in flight", settings.inflight_rows_max, settings.client_rows_share
+        )
         self._splitter, self._shards = Splitter(shards, ADMIT_TIMEOUT_S), max(len(shards), 1)
         wait_s = settings.single_wait_ms / 1000
         self._gatherers = {durable: Gatherer(self._splitter, durable, wait_s) for durable in (False, True)}
@@ -85,14 +89,13 @@ class Service:
         grace_s = settings.gap_grace_ms / 1000
         self._fates = Fates(self._waits, self._catch_up_with_head, settings.commit_timeout_s, grace_s, clock)
         self._pending = list(pending)
-        self._reads = Reads(storage, settings.cache_blocks)
-        self._status, self._shared = status, SharedCalls()
+        self._status = status
         self._hash_rows = hash_rows
         self._neighbours = neighbours or NodeHealth({}, None)
         self._read_index, self._clock = read_index, clock
         storage_health, peer_health = self._neighbours.asking("storage"), self._neighbours.asking("peer")
         self.readiness = Readiness(
-            self._node, storage_health or self._reads.head, peer_health, members, clock, settings.lag_max_s
+            self._node, storage_health or super().head, peer_health, members, clock, settings.lag_max_s
         )
         self._accounts = HeadState(hash_seed)
         self._staleness_max_s = settings.staleness_max_ms / 1000
@@ -113,11 +116,7 @@ class Service:
 
     async def submit(self, batch: Batch, wait: Wait, source: str = "") -> Submission:
         """Offer a batch to the mempool and wait as asked. Raises BusyError at the bound of rows in flight."""
-
-        async def admit(rows: Batch, durable: bool) -> NDArray[np.uint8]:
-            return await self._splitter.admit(rows, durable, RowSources.same(source, len(rows)))
-
-        return await self._counted(batch, wait, source, admit)
+        return await self._counted(batch, wait, source, partial(self._admit, source))
 
     async def submit_single(self, batch: Batch, wait: Wait, source: str = "") -> Submission:
         """As `submit` for one row, gathered with others that arrive at about the same time.
@@ -130,9 +129,9 @@ class Service:
 
         submission = await self._counted(batch, wait, source, admit)
         if submission.verdicts[0] == Verdict.NONCE_REUSED:
-            located = await self._reads.locate(batch.ids()[0].tobytes())
+            located = await self.locate(batch.ids()[0].tobytes())
             if located is not None:
-                return Submission(np.zeros(1, dtype=np.uint8), submission.pending, int(located["height"]))
+                return Submission(np.zeros(1, dtype=np.uint8), submission.pending, located.height)
         return submission
 
     async def _counted(
@@ -144,12 +143,11 @@ class Service:
     ) -> Submission:
         if self._stopping:
             raise StoppingError
-        shares = self._inflight
-        if not shares.take(client, len(batch)):
+        try:
+            self._inflight.take(client, len(batch))
+        except BusyError:
             self.counters["busy"] += 1
-            if shares.held + len(batch) > shares.total:
-                raise BusyError("rows in flight", shares.total)
-            raise ShareError("your rows in flight", shares.most(client))
+            raise
         try:
             if wait is Wait.COMMITTED:
                 submission = await self._submit_and_wait(batch, client, admit)
@@ -159,7 +157,7 @@ class Service:
                 verdicts = np.where(verdicts == Verdict.PARKED, Verdict.OK, verdicts).astype(np.uint8)
                 submission = Submission(verdicts, np.empty(0, dtype=np.int64), parked=parked)
         finally:
-            shares.give(client, len(batch))
+            self._inflight.give(client, len(batch))
         refused = int(np.count_nonzero(submission.verdicts))
         self.counters["refused"] += refused
         self.counters["accepted"] += len(batch) - refused
@@ -175,7 +173,7 @@ class Service:
             verdicts = await admit(batch, False)
             self._waits.close(ticket, ~waits_on(verdicts), verdicts)
             if ticket.waiting:
-                await self._fates.wait(ticket, batch, verdicts, partial(self._offer_again, client))
+                await self._fates.wait(ticket, batch, verdicts, partial(self._admit, client))
             if ticket.waiting:
                 await self._read_skipped()
             self.counters["timed_out"] += ticket.waiting
@@ -190,19 +188,15 @@ class Service:
             if not ticket.owner.done():
                 ticket.owner.set_exception(StoppingError())
 
-    async def _offer_again(self, client: str, batch: Batch) -> NDArray[np.uint8]:
-        return await self._splitter.admit(batch, False, RowSources.same(client, len(batch)))
+    async def _admit(self, client: str, batch: Batch, durable: bool = False) -> NDArray[np.uint8]:
+        return await self._splitter.admit(batch, durable, RowSources((client,)))
 
-    async def pending(self, key: bytes) -> dict[str, Any]:
-        """What a mempool shard holds of one sender: nonce, next_nonce, height, rows and their states.
-
-        Raises NoMempoolError at a node without one.
-        """
+    async def pending(self, key: bytes) -> SenderPending:
+        """What a mempool shard holds of one sender. Raises NoMempoolError at a node without one."""
         if not self._pending:
             raise NoMempoolError
         sender = np.frombuffer(key, dtype=np.uint8).reshape(1, 32)
-        answer: dict[str, Any] = await self._pending[int(shard_of(sender, len(self._pending))[0])](key)
-        return answer
+        return await self._pending[int(shard_of(sender, len(self._pending))[0])](key)
 
     # -- what the node publishes ------------------------------------------------------------------------
 
@@ -266,7 +260,7 @@ class Service:
         """
         for height in sorted(self._skipped):
             try:
-                data = await self._reads.block(height) if len(self._waits) else None
+                data = await self.block(height) if len(self._waits) else None
             except (UnavailableError, BusyError):
                 return
             if data is None:
@@ -279,7 +273,7 @@ class Service:
 
     async def _catch_up_with_head(self) -> None:
         """Settle every block that Storage has committed by now. Raises UnavailableError."""
-        height = (await self._reads.head()).height
+        height = (await super().head()).height
         expected = height + 1 - UNSEEN_HEIGHTS if self._expected is None else self._expected
         self._skipped.update(range(max(expected, height + 1 - SKIPPED_HEIGHTS_MAX, 1), height + 1))
         self._expected = max(expected, height + 1)
@@ -302,7 +296,7 @@ class Service:
             known = self._accounts.get(key)
             if known is not None:
                 return known
-        account = await self._reads.account(key)
+        account = await super().account(key)
         self._learn(key, account, now_s)
         return account
 
@@ -328,41 +322,17 @@ class Service:
         """The account as soon as Storage has committed `height`. Raises UnavailableError if it does not."""
         try:
             async with asyncio.timeout(READ_INDEX_TIMEOUT_S):
-                while (account := await self._reads.account(key)).height < height:
+                while (account := await super().account(key)).height < height:
                     await asyncio.sleep(APPLY_POLL_S)
         except TimeoutError:
             raise UnavailableError("storage") from None
         return account
 
-    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
-        """A committed transaction, or None."""
-        return await self._reads.transaction(tx_id)
-
-    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
-        """Proof that a transaction is in its block, or None."""
-        return await self._reads.inclusion_proof(tx_id)
-
-    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
-        """Proof of an account at a height (None: the newest), or which heights are `retained`."""
-        return await self._reads.state_proof(key, height)
-
-    async def block(self, height: int) -> bytes | None:
-        """Bytes of a committed block, or None."""
-        return await self._reads.block(height)
-
-    async def certificate(self, height: int) -> bytes | None:
-        """Bytes of a committed block's certificate, or None."""
-        return await self._reads.certificate(height)
-
-    async def receipts(self, height: int) -> bytes | None:
-        """Receipts of a committed block, 32 bytes a transaction, or None."""
-        return await self._reads.receipts(height)
-
     async def head(self) -> ChainHead:
         """The newest committed block; as old as bounded reads may be."""
         now_s = self._clock()
         if self._head is None or now_s - self._current_at_s >= self._staleness_max_s:
-            head = await self._reads.head()
+            head = await super().head()
             self._confirm(head.height, now_s)
             if self._expected is None:
                 self._expected = head.height + 1
@@ -372,7 +342,7 @@ class Service:
 
     async def committed_height(self) -> int:
         """The height that Storage has committed by now."""
-        return (await self._reads.head()).height
+        return (await super().head()).height
 
     async def status(self) -> dict[str, Any]:
         """What consensus says of the node, its peers, and this gateway's own figures.
@@ -431,14 +401,14 @@ class Service:
 
     def figures(self) -> dict[str, object]:
         """Counters, what is in flight, and the caches."""
-        blocks = self._reads.blocks
+        blocks = self.blocks
         return {
             "rows": dict(self.counters),
             "ready": not self.readiness.reasons,
             "unready_reasons": list(self.readiness.reasons),
             "inflight_rows": self.inflight_rows,
             "awaited_rows": len(self._waits),
-            "reads_inflight": self._reads.inflight,
+            "reads_inflight": self.inflight,
             "skipped_heights": len(self._skipped),
             "cached_blocks": len(blocks),
             "cache_hits": blocks.hits,

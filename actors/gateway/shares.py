@@ -23,8 +23,8 @@ SHARE_ALONE = 0.5
 class ClientShares:
     """Amounts of one thing that clients hold."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self._what, self._shares = what, Shares(total, SHARE_ALONE)
+    def __init__(self, what: str, total: int, share: float = SHARE_ALONE) -> None:
+        self._what, self._shares = what, Shares(total, share)
 
     @property
     def held(self) -> int:
@@ -37,7 +37,7 @@ class ClientShares:
         if not self._shares.take(client, amount):
             if self._shares.held + amount > self._shares.total:
                 raise BusyError(self._what, self._shares.total)
-            raise ShareError(f"your share of {self._what}", self._shares.most(client))
+            raise ShareError(f"your {self._what}", self._shares.most(client))
 
     def give(self, client: str, amount: int = 1) -> None:
         """Hold less."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from actors.gateway.backend import NoMempoolError, UnavailableError
 from actors.ledger.rows import Batch, concatenate, shard_of
+from actors.ledger.source import RowSources
 from actors.ledger.verdict import Verdict
 from actors.sharing import FairQueue
 
@@ -37,34 +38,9 @@ class Admit(Protocol):
         rows: NDArray[Any],
         payloads: NDArray[np.uint8],
         durable: bool,
-        sources: tuple[str, ...],
-        origins: NDArray[np.uint16],
+        sources: Sequence[str],
+        origins: NDArray[np.uint16] | None,
     ) -> Awaitable[NDArray[np.uint8]]: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RowSources:
-    """Row i of a batch was handed in by sources[of_row[i]]; of_row: (n,) uint16."""
-
-    sources: tuple[str, ...]
-    of_row: NDArray[np.uint16]
-
-    @classmethod
-    def same(cls, source: str, rows: int) -> RowSources:
-        """All rows by one source."""
-        return cls((source,), np.zeros(rows, dtype=np.uint16))
-
-    @classmethod
-    def joined(cls, parts: Sequence[RowSources]) -> RowSources:
-        """Of batches behind each other; a source stands in `sources` once."""
-        if len(parts) == 1:
-            return parts[0]
-        places: dict[str, int] = {}
-        rows = []
-        for part in parts:
-            mine = [places.setdefault(source, len(places)) for source in part.sources]
-            rows.append(np.array(mine, dtype=np.uint16)[part.of_row])
-        return cls(tuple(places), np.concatenate(rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,10 +66,8 @@ class Suspicion:
         false = verdicts == Verdict.BAD_SIGNATURE
         if not self._counts and not false.any():
             return
-        sources = len(origins.sources)
-        rows = np.bincount(origins.of_row, minlength=sources).tolist()
-        forged = np.bincount(origins.of_row[false], minlength=sources).tolist()
-        for source, sent, bad in zip(origins.sources, rows, forged, strict=True):
+        rows, forged = origins.counts(np.ones_like(false)), origins.counts(false)
+        for source, sent, bad in zip(origins.names, rows, forged, strict=True):
             if not bad and source not in self._counts:
                 continue
             all_bad, all_sent = self._counts.pop(source, (0, 0))
@@ -136,7 +110,7 @@ class Lane:
         """(n,) uint8 verdicts; all UNAVAILABLE when the shard does not answer in time."""
         answer: asyncio.Future[NDArray[np.uint8]] = asyncio.get_running_loop().create_future()
         # What several sources sent within a moment of each other are single rows, gathered to one batch.
-        flow = origins.sources[0] if len(origins.sources) == 1 else ""
+        flow = origins.names[0] if len(origins.names) == 1 else ""
         if self._suspicion.suspects(flow):
             flow = SUSPECTS
         self._waiting.put(flow, _Waiting(batch, durable, origins, answer), len(batch))
@@ -180,8 +154,8 @@ class Lane:
 
     async def _call(self, together: list[_Waiting]) -> None:
         batch = concatenate([entry.batch for entry in together])
-        origins = RowSources.joined([entry.origins for entry in together])
-        named = (origins.sources, origins.of_row)
+        origins = RowSources.joined([(entry.origins, len(entry.batch)) for entry in together])
+        named = (origins.names, origins.of_row)
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._admit_rows(batch.rows, batch.payloads, together[0].durable, *named)
@@ -216,10 +190,9 @@ class Splitter:
         self._lanes = [Lane(shard, timeout_s, self.suspicion) for shard in shards]
 
     async def admit(
-        self, batch: Batch, durable: bool, origins: RowSources | None = None
+        self, batch: Batch, durable: bool, origins: RowSources = RowSources(("",))
     ) -> NDArray[np.uint8]:
         """(n,) uint8 verdicts of the batch's rows. Raises NoMempoolError at a node without one."""
-        origins = origins or RowSources.same("", len(batch))
         if len(batch) == 0:
             return np.empty(0, dtype=np.uint8)
         if not self._lanes:
@@ -231,9 +204,7 @@ class Splitter:
         masks = [(int(shard), shard_of_row == shard) for shard in np.unique(shard_of_row)]
         answers = await asyncio.gather(
             *(
-                self._lanes[shard].admit(
-                    batch.take(mask), durable, RowSources(origins.sources, origins.of_row[mask])
-                )
+                self._lanes[shard].admit(batch.take(mask), durable, origins.take(mask))
                 for shard, mask in masks
             )
         )
@@ -261,7 +232,7 @@ class Gatherer:
     async def admit(self, batch: Batch, source: str = "") -> int:
         """Verdict of a batch of one row, submitted together with its neighbours in time."""
         if self._splitter.suspicion.suspects(source):
-            verdicts = await self._splitter.admit(batch, self._durable, RowSources.same(source, 1))
+            verdicts = await self._splitter.admit(batch, self._durable, RowSources((source,)))
             return int(verdicts[0])
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
@@ -286,7 +257,7 @@ class Gatherer:
 
     async def _admit(self, gathered: list[_Single]) -> None:
         batch = concatenate([single for single, _, _ in gathered])
-        origins = RowSources.joined([RowSources.same(source, 1) for _, _, source in gathered])
+        origins = RowSources.joined([(RowSources((source,)), 1) for _, _, source in gathered])
         verdicts = (await self._splitter.admit(batch, self._durable, origins)).tolist()
         for (_, answer, _), verdict in zip(gathered, verdicts, strict=True):
             if not answer.done():

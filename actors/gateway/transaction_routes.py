@@ -9,11 +9,12 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from actors.gateway import render
-from actors.gateway.backend import SOURCE_KEY, Backend, BusyError, UnavailableError, Wait
+from actors.gateway.backend import SOURCE_KEY, BusyError, UnavailableError, Wait
 from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
 from actors.gateway.openapi import problems
 from actors.gateway.problem import ProblemError, of_verdict
 from actors.gateway.roles import AccessRole, RoledRoute, needs
+from actors.gateway.service import Service
 from actors.ledger.hashing import sha256
 from actors.ledger.rows import LEAF_PREFIX
 from actors.ledger.verdict import Verdict
@@ -28,7 +29,7 @@ def json_response(document: Any, status: int = 200, headers: dict[str, str] | No
     return Response(msgspec.json.encode(document), status, headers, "application/json")
 
 
-def transaction_routes(backend: Backend) -> APIRouter:
+def transaction_routes(backend: Service) -> APIRouter:
     """POST /transactions, GET /transactions/{id} and its proof."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
@@ -71,7 +72,7 @@ def transaction_routes(backend: Backend) -> APIRouter:
 
     async def _missing_nonce(sender: bytes) -> int | None:
         try:
-            return int((await backend.pending(sender))["next_nonce"])
+            return (await backend.pending(sender)).next_nonce
         except (UnavailableError, BusyError):
             return None
 

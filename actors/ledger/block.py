@@ -214,6 +214,23 @@ class Block:
         return b"".join(self.parts())
 
 
+class InclusionProof(msgspec.Struct, frozen=True):
+    """That the transaction `leaf` stands at `index` of the `size` transactions of the block at `height`.
+
+    leaf: 32 bytes, the transaction's id. proof: sibling hashes (RFC 9162) from the leaf up. header: 200
+    bytes.
+    """
+
+    height: int
+    index: int
+    size: int
+    leaf: bytes
+    proof: list[bytes]
+    header: bytes
+    signature: bytes
+    certificate: bytes
+
+
 class OfferedBlock(msgspec.Struct, frozen=True, eq=False):
     """A block of somebody else on its way between actors. rows, payloads: its columns, or references to those
     that are large. certificate may be empty."""

@@ -27,7 +27,9 @@ from actors.faces import remote
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256_rows
+from actors.ledger.pending import DrawSummary, OutboxSummary, SenderPending
 from actors.ledger.rows import LEAF_PREFIX, Batch, row_matrix, shard_of
+from actors.ledger.source import RowSources
 from actors.ledger.verdict import Verdict
 from actors.mempool.admission import Admission
 from actors.mempool.admission_metrics import AdmissionMetrics
@@ -50,7 +52,6 @@ from actors.mempool.outbox import Outbox, ReofferScheduler
 from actors.mempool.pending import ArrivalLog
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, NoAnswerError, retried
-from actors.mempool.sources import Origins
 from actors.mempool.verifier import SignatureChecks
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
@@ -99,8 +100,8 @@ class MempoolShard(Shell):
         )
         seed, tag = int.from_bytes(os.urandom(16), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
-        self._incarnation = time.time_ns()
-        self._pool = Pool(bounds, tag, seed, genesis.prices, self._incarnation, shard, shards)
+        incarnation = time.time_ns()
+        self._pool = Pool(bounds, tag, seed, genesis.prices, incarnation, shard, shards)
         self._header = JournalHeader(tag, shard, shards)
         path = journal_path(Path(context.data_dir) / "journal", shard, shards)
         self._file = JournalFile(path, self._header)
@@ -114,7 +115,8 @@ class MempoolShard(Shell):
         self._arrivals = ArrivalLog(settings.parked_s_max)
         self._tally = AdmissionMetrics()
         self._lost = EvictionLog(LOST_KEPT)
-        self._outbox = Outbox(settings.outbox_rows, settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW)
+        outbox_bytes = settings.outbox_rows * OUTBOX_PAYLOAD_BYTES_PER_ROW
+        self._outbox = Outbox(settings.outbox_rows, outbox_bytes, incarnation)
         self._outgoing, self._dropping = Notifier(), Notifier()
         self._again = ReofferScheduler(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
         self._admission = Admission(
@@ -185,7 +187,7 @@ class MempoolShard(Shell):
         """
         batch = Batch(np.array(rows), np.array(payloads))
         self._pool.check_form(batch)
-        source = Origins(sources, origins)
+        source = RowSources(sources, origins)
         source.check(len(batch))
         if not await self._usable():
             return self._tally.answered(np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8))
@@ -194,11 +196,10 @@ class MempoolShard(Shell):
     @ray.method(num_returns=3)
     async def draw(
         self, rows_max: int, payload_bytes_max: int, height: int, wait_s: float = 0.0
-    ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
-        """({draw, count, fees, ranks, depth}, rows, payloads): rows for block `height`, then in flight.
+    ) -> tuple[DrawSummary, NDArray[Any], NDArray[np.uint8]]:
+        """(summary, rows, payloads): rows for block `height`, then in flight.
 
-        ranks: (n,) uint64 that never rise; draws of several shards are merged by them. Waits at most
-        `wait_s` for rows, and draws none if there was a `release` meanwhile.
+        Waits at most `wait_s` for rows, and draws none if there was a `release` meanwhile.
         """
         if not self._ready:
             self._begin_recovery()
@@ -210,10 +211,7 @@ class MempoolShard(Shell):
         self._took("draw", since, len(drawn.batch))
         self._bury()
         rows = drawn.batch.rows
-        fees = np.ascontiguousarray(rows["fee"])
-        depth = self._pool.depth
-        summary = {"draw": drawn.draw, "count": len(rows), "fees": fees, "ranks": drawn.ranks, "depth": depth}
-        return summary, rows, drawn.batch.payloads
+        return DrawSummary(drawn.draw, len(rows), drawn.ranks), rows, drawn.batch.payloads
 
     async def resolve(self, draw: int, verdicts: NDArray[np.uint8]) -> None:
         """What execution said of a draw's rows, in draw order. A draw that is not open is passed over.
@@ -261,24 +259,23 @@ class MempoolShard(Shell):
     @ray.method(num_returns=3)
     async def outbox(
         self, since: int = 0, wait_s: float = 0.0, incarnation: int = 0
-    ) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
-        """({next, missed, kinds, incarnation}, rows, payloads): what others should hear of, see outbox.py.
+    ) -> tuple[OutboxSummary, NDArray[Any], NDArray[np.uint8]]:
+        """(summary, rows, payloads): what others should hear of, see outbox.py.
 
         At most OUTBOX_ROWS_MAX rows; with none the answer waits `wait_s` for some, at most NEWS_WAIT_MAX_S.
         The numbers of another incarnation of this shard read from the beginning.
         """
-        since = since if incarnation == self._incarnation else 0
+        since = since if incarnation == self._outbox.incarnation else 0
         self._tally.events["rows_offered_again"] += self._again.offer(self._outbox, time.monotonic())
         if since == self._outbox.total and wait_s > 0:
             rest_s = self._again.rest_s(time.monotonic())
             await self._outgoing.wait(min(wait_s, NEWS_WAIT_MAX_S, rest_s))
-        out = self._outbox.since(since, OUTBOX_ROWS_MAX)
-        told = {"next": out.next, "missed": out.missed, "kinds": out.kinds, "incarnation": self._incarnation}
-        return told, out.batch.rows, out.batch.payloads
+        summary, batch = self._outbox.since(since, OUTBOX_ROWS_MAX)
+        return summary, batch.rows, batch.payloads
 
-    async def pending(self, sender: bytes) -> dict[str, Any]:
-        """What is held of one sender, by nonce: see Pool.pending."""
-        return {**self._pool.pending(sender), "height": self._pool.height}
+    async def pending(self, sender: bytes) -> SenderPending:
+        """What is held of one sender."""
+        return self._pool.pending(sender)
 
     async def offer_anew(self) -> None:
         """Others have lost what they were offered: put all rows of this node's clients into the outbox."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import ROW_BYTES, Batch
+from actors.ledger.source import RowSources, speaks_for_many
 from actors.ledger.verdict import Verdict
 from actors.mempool.admission_metrics import AdmissionMetrics, kept
 from actors.mempool.journal_file import GroupCommit, JournalError
@@ -21,7 +22,6 @@ from actors.mempool.notifier import Notifier
 from actors.mempool.outbox import Outbox
 from actors.mempool.pool import Pool
 from actors.mempool.retry import NoAnswerError, retried
-from actors.mempool.sources import Origins, speaks_for_many
 from actors.mempool.verifier import SignatureChecks
 from actors.settings import MempoolSettings
 from actors.sharing import Shares, reach_of
@@ -61,7 +61,9 @@ class Admission:
         """Rows being admitted."""
         return self._under_way.held
 
-    async def admit(self, batch: Batch, durable: bool, origins: Origins, relayed: bool) -> NDArray[np.uint8]:
+    async def admit(
+        self, batch: Batch, durable: bool, origins: RowSources, relayed: bool
+    ) -> NDArray[np.uint8]:
         """(n,) verdicts; rows that are held and wait for a missing nonce are PARKED, unless another node
         passed them on."""
         entered, verdicts = self._enter(batch, origins)
@@ -74,14 +76,12 @@ class Admission:
             self._pool.tell_parked(batch, verdicts)
         return verdicts
 
-    def _enter(self, batch: Batch, origins: Origins) -> tuple[list[tuple[str, int]], NDArray[np.uint8]]:
+    def _enter(self, batch: Batch, origins: RowSources) -> tuple[list[tuple[str, int]], NDArray[np.uint8]]:
         """Count rows in: whose how many, and (n,) verdicts that are POOL_FULL where there is no room."""
         verdicts = np.zeros(len(batch), dtype=np.uint8)
-        of_row, names = origins.of_row, origins.names
-        counts = [len(batch)] if of_row is None else np.bincount(of_row, minlength=len(names)).tolist()
-        entered = []
-        for place, rows in enumerate(counts):
-            source = names[place]
+        of_row, entered = origins.of_row, []
+        counts = origins.counts(np.ones(len(batch), dtype=np.bool_))
+        for place, (source, rows) in enumerate(zip(origins.names, counts, strict=True)):
             reach = self._member_reach if speaks_for_many(source) else None
             if self._under_way.take(source, rows, reach):
                 entered.append((source, rows))
@@ -90,7 +90,7 @@ class Admission:
         return entered, verdicts
 
     async def _admit(
-        self, batch: Batch, verdicts: NDArray[np.uint8], durable: bool, origins: Origins, relayed: bool
+        self, batch: Batch, verdicts: NDArray[np.uint8], durable: bool, origins: RowSources, relayed: bool
     ) -> None:
         since = self._clock()
         np.copyto(verdicts, self._pool.static(batch), where=verdicts == Verdict.OK)
@@ -112,7 +112,7 @@ class Admission:
         if durable and kept(verdicts).any():
             await self._journal_rows(batch.take(kept(verdicts)), verdicts)
 
-    def _flow(self, origins: Origins) -> str:
+    def _flow(self, origins: RowSources) -> str:
         """Whose turn at the Validators this is."""
         suspects, slot = self._pool.sources.suspects, self._pool.sources.slot
         if all(suspects(slot(name)) for name in origins.names):
@@ -143,7 +143,7 @@ class Admission:
             self._outbox.add(batch if len(taken) == len(batch) else batch.take(taken), kinds[taken])
             self._outgoing.tell()
 
-    def _refuse_beyond_journal(self, batch: Batch, verdicts: NDArray[np.uint8], origins: Origins) -> None:
+    def _refuse_beyond_journal(self, batch: Batch, verdicts: NDArray[np.uint8], origins: RowSources) -> None:
         """POOL_FULL where the journal has no room, or none for one source."""
         pool, held = self._pool, kept(verdicts)
         if not self._journal.fits(len(batch), len(batch.payloads), pool.durable_rows, pool.durable_bytes):

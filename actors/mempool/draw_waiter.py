@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.pending import DrawSummary
 from actors.ledger.rows import empty_batch
 
 WAIT_MAX_S = 10.0
@@ -43,7 +44,7 @@ class DrawWaiter:
         return dismissals == self._dismissals
 
 
-def nothing_drawn() -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
+def nothing_drawn() -> tuple[DrawSummary, NDArray[Any], NDArray[np.uint8]]:
     """What a draw answers that took no rows."""
-    none, batch = np.empty(0, dtype=np.uint64), empty_batch()
-    return {"draw": 0, "count": 0, "fees": none, "ranks": none, "depth": 0}, batch.rows, batch.payloads
+    batch = empty_batch()
+    return DrawSummary(0, 0, np.empty(0, dtype=np.uint64)), batch.rows, batch.payloads

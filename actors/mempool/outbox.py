@@ -9,33 +9,19 @@ row that it misses still is in this node's pool, which offers it again (Pool.own
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.pending import OutboxSummary
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.mempool.pool import Pool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OutboxPage:
-    """`next` is the number to ask with next time.
-
-    kinds: (n,) uint8, the kind of each row's source, an index into source.KINDS. missed: rows that were
-    overwritten before this reader came for them.
-    """
-
-    next: int
-    missed: int
-    batch: Batch
-    kinds: NDArray[np.uint8]
-
-
 class Outbox:
-    """The last `rows` rows whose payloads are among the last `payload_bytes`."""
+    """The last `rows` rows, of one incarnation, whose payloads are among the last `payload_bytes`."""
 
-    def __init__(self, rows: int, payload_bytes: int) -> None:
+    def __init__(self, rows: int, payload_bytes: int, incarnation: int = 0) -> None:
+        self.incarnation = incarnation
         self._rows = np.zeros(rows, dtype=ROW_DTYPE)
         self._starts = np.zeros(rows, dtype=np.int64)  # of payloads, counted from the first byte ever
         self._payloads = np.zeros(payload_bytes, dtype=np.uint8)
@@ -55,7 +41,7 @@ class Outbox:
         tail = batch.payloads[max(size - len(self._payloads), 0) :]
         self._payloads[self._payload_places(self._payload_total - len(tail), len(tail))] = tail
 
-    def since(self, number: int, rows_max: int) -> OutboxPage:
+    def since(self, number: int, rows_max: int) -> tuple[OutboxSummary, Batch]:
         """At most `rows_max` rows from `number` on. A number above the total reads from the beginning."""
         asked = number if 0 <= number <= self.total else 0
         start = max(asked, self.total - len(self._rows))
@@ -68,7 +54,7 @@ class Outbox:
         first_byte = int(self._starts[start % len(self._rows)]) if len(rows) else 0
         size = int(rows["payload_bytes"].sum(dtype=np.int64))
         batch = Batch(rows, self._payloads[self._payload_places(first_byte, size)])
-        return OutboxPage(stop, start - asked, batch, self._kinds[at])
+        return OutboxSummary(stop, start - asked, self._kinds[at], self.incarnation), batch
 
     def _payload_places(self, start: int, size: int) -> NDArray[np.int64]:
         return np.arange(start, start + size) % len(self._payloads)

@@ -9,11 +9,11 @@ NONCE_GAP.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import numpy as np
 
 from actors.kernels.numba_options import kernel
+from actors.ledger.pending import SenderPending
 from actors.ledger.rows import ROW_DTYPE
 from actors.ledger.verdict import Verdict
 from actors.mempool.arena import LOST, LOST_ROWS_MAX, PoolColumns
@@ -24,9 +24,8 @@ READY, IN_BLOCK, IS_PARKED = 0, 1, 2
 LOOKS = 16
 
 
-def pending_of(p: PoolColumns, sender_slot: int, rows_max: int) -> dict[str, Any]:
-    """By nonce. nonce: committed. next_nonce: the first one from there on that is missing. rows: (n,) of
-    ROW_DTYPE. states: (n,) uint8 of READY, IN_BLOCK (its fate is being decided) and IS_PARKED."""
+def pending_of(p: PoolColumns, sender_slot: int, rows_max: int, height: int) -> SenderPending:
+    """At most rows_max rows. Their states are READY, IN_BLOCK (its fate is being decided) and IS_PARKED."""
     nonce = next_nonce = 0
     slots = np.empty(rows_max, dtype=np.int64)
     count = 0
@@ -38,7 +37,7 @@ def pending_of(p: PoolColumns, sender_slot: int, rows_max: int) -> dict[str, Any
     links = p.links[slots]
     states = np.where(links["floor"] == 0, IS_PARKED, np.where(links["draw"] != 0, IN_BLOCK, READY))
     rows = p.words[slots].view(ROW_DTYPE).reshape(count)
-    return {"nonce": nonce, "next_nonce": next_nonce, "rows": rows, "states": states.astype(np.uint8)}
+    return SenderPending(height, nonce, next_nonce, rows, states.astype(np.uint8))
 
 
 @kernel

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountStates
 from actors.ledger.index import KEY_WORDS, KeyIndex, key_words
+from actors.ledger.pending import SenderPending
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
     PAYLOAD_BYTES_MAX,
@@ -375,10 +376,11 @@ class Pool:
         size = int((words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
         return self._gather(slots, size)
 
-    def pending(self, sender: bytes) -> dict[str, Any]:
-        """What is held of one sender: see pending.py."""
+    def pending(self, sender: bytes) -> SenderPending:
+        """What is held of one sender."""
         key = np.frombuffer(sender, dtype=np.uint8).reshape(1, 32)
-        return pending_of(self._p, int(self._index.find(key_words(key))[0]), self.bounds.sender_rows_max)
+        slot = int(self._index.find(key_words(key))[0])
+        return pending_of(self._p, slot, self.bounds.sender_rows_max, self.height)
 
     def expire(self, parked_arrival_max: int = 0) -> None:
         """Drop what waits in vain, though no block comes: rows that have expired, and parked ones that

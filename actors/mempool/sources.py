@@ -19,50 +19,19 @@ makes way, and if all have rows, the newcomer shares the score of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.rows import FormatError
-from actors.ledger.source import KINDS, kind_of, speaks_for_many
+from actors.ledger.source import KINDS, RowSources, kind_of, speaks_for_many
 from actors.sharing import REACH_UNIT, reach_of
 
 LOWERED_BY_KIND = (1, 0, -1)
-NAMES_MAX = 65_535
 SCORE_MAX = 10_000.0
 EARNED, LOST, ABUSIVE = 1_000.0, -100.0, -1_000.0
 FADE = 1 - 1 / 1024
 PRICES = {"committed": 1.0, "expired": -5.0, "replaced": -2.0, "forged": -20.0}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Origins:
-    """Row i of a batch was handed in by names[of_row[i]]; without `of_row` all rows by names[0]."""
-
-    names: Sequence[str]
-    of_row: NDArray[np.uint16] | None = None
-
-    def check(self, rows: int) -> None:
-        """Raise FormatError unless every row of a batch of that many has a well-formed source."""
-        if not 0 < len(self.names) <= NAMES_MAX:
-            raise FormatError("sources", f"{len(self.names)} names", f"1 to {NAMES_MAX}")
-        for name in self.names:
-            kind_of(name)
-        of_row = self.of_row
-        if of_row is None:
-            return
-        if of_row.dtype != np.uint16 or of_row.shape != (rows,):
-            raise FormatError("origins", f"{of_row.dtype} {of_row.shape}", f"uint16 ({rows},)")
-        if rows and int(of_row.max()) >= len(self.names):
-            raise FormatError("origins", int(of_row.max()), f"below {len(self.names)}")
-
-    def kinds(self, rows: int) -> NDArray[np.uint8]:
-        """(n,) kinds of the rows' sources."""
-        kinds = np.array([kind_of(name) for name in self.names], dtype=np.uint8)
-        return np.full(rows, kinds[0]) if self.of_row is None else kinds[self.of_row]
 
 
 class Sources:
@@ -103,7 +72,7 @@ class Sources:
         self.kinds[slot] = kind
         return slot
 
-    def slots(self, origins: Origins) -> int | NDArray[np.uint16]:
+    def slots(self, origins: RowSources) -> int | NDArray[np.uint16]:
         """The slot of all rows' source, or (n,) those of each."""
         if origins.of_row is None:
             return self.slot(origins.names[0])

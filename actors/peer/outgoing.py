@@ -17,6 +17,7 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
+from actors.ledger.pending import OutboxSummary
 from actors.ledger.rows import Batch
 from actors.peer.network import Network
 from actors.peer.table import Link
@@ -27,7 +28,7 @@ from actors.shell import first_line
 ANEW_CHANNEL, ANEW_PAUSE_S = "anew", 2.0
 OFFER_PAUSE_S, OFFER_WAIT_S, OFFER_IDLE_S = 0.01, 2.0, 0.5
 
-Told = tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]
+Told = tuple[OutboxSummary, NDArray[Any], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,11 @@ class Outgoing:
                 logger.warning("no offers from a shard: {}", first_line(error))
                 await asyncio.sleep(OFFER_IDLE_S)
                 continue
-            since, before, incarnation = int(told["next"]), incarnation, int(told["incarnation"])
+            since, before, incarnation = told.next, incarnation, told.incarnation
             if incarnation != before:
                 self._ask_all()
-            self._transactions.counters["rows_missed"] += int(told["missed"])
-            self._transactions.offer(Batch(rows, payloads), told["kinds"])
+            self._transactions.counters["rows_missed"] += told.missed
+            self._transactions.offer(Batch(rows, payloads), told.kinds)
 
     # What was lost
 

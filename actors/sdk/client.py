@@ -26,52 +26,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from actors.ledger.block import Block, Header
+from actors.ledger.block import Block, Header, InclusionProof
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch
 from actors.sdk import requests
-from actors.sdk.answers import (
-    ApiError,
-    CommitTimeoutError,
-    ForeignAnswerError,
-    UnavailableApiError,
-    check_mark,
-    unreachable,
-)
-from actors.sdk.endpoints import AddressError, Endpoints
-from actors.sdk.inclusion_proof import InclusionProof, ProofError, verify_proof
-from actors.sdk.light_client import verify
-from actors.sdk.proxies import ProxyError, http_options
-from actors.sdk.requests import (
-    ApiRequest,
-    BatchReceipt,
-    Consistency,
-    Found,
-    Height,
-    RowRefusal,
-    WaitLevel,
-    bearer,
-    transaction_json,
-)
+from actors.sdk.answers import UnavailableApiError, check_mark, unreachable
+from actors.sdk.endpoints import Endpoints
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.light_client import verify, verify_proof
+from actors.sdk.proxies import http_options
+from actors.sdk.requests import ApiRequest, BatchReceipt, Consistency, Found, Height, WaitLevel, bearer
 from actors.sdk.trust import Pin
-
-__all__ = [
-    "AddressError",
-    "ApiError",
-    "AsyncClient",
-    "BatchReceipt",
-    "Client",
-    "CommitTimeoutError",
-    "ForeignAnswerError",
-    "Found",
-    "InclusionProof",
-    "ProofError",
-    "ProxyError",
-    "RowRefusal",
-    "UnavailableApiError",
-    "WaitLevel",
-    "transaction_json",
-]
 
 if TYPE_CHECKING:
     import httpx
@@ -334,34 +299,27 @@ class AsyncClient(_Base):
         await self._http.aclose()
 
     async def status(self) -> dict[str, Any]:
-        """See `Client.status`."""
         return await self._known(requests.status())
 
     async def actors(self) -> dict[str, Any]:
-        """See `Client.actors`."""
         return await self._known(requests.actors())
 
     async def members(self) -> dict[str, Any]:
-        """As `Client.members`."""
         return await self._known(requests.members())
 
     async def change_member(self, action: str, member: str, accept_risk: bool = False) -> dict[str, Any]:
-        """As `Client.change_member`."""
         return await self._known(requests.change_member(action, member, accept_risk))
 
     async def scale(self, validators: int) -> dict[str, Any]:
-        """As `Client.scale`."""
         return await self._known(requests.scale(validators))
 
     async def ready(self) -> bool:
-        """See `Client.ready`."""
         try:
             return await self._known(requests.ready())
         except UnavailableApiError:
             return False
 
     async def genesis(self) -> Genesis:
-        """See `Client.genesis`."""
         if self._pin.document is None:
             self._pin.document = await self._known(requests.genesis(self._pin.digest))
         return self._pin.document
@@ -369,55 +327,42 @@ class AsyncClient(_Base):
     async def account(
         self, key: bytes, height: Height = "latest", consistency: Consistency = "bounded"
     ) -> dict[str, Any]:
-        """See `Client.account`."""
         return await self._known(requests.account(key, height, consistency))
 
     async def submit(self, batch: Batch, wait: WaitLevel = "accepted") -> BatchReceipt:
-        """See `Client.submit`."""
         return await self._known(requests.submit(batch, wait))
 
     async def submit_one(self, batch: Batch, wait: WaitLevel = "accepted") -> dict[str, Any]:
-        """See `Client.submit_one`."""
         return await self._known(requests.submit_one(batch, wait))
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
-        """See `Client.transaction`."""
         return await self._send(requests.transaction(tx_id))
 
     async def pending(self, key: bytes) -> dict[str, Any]:
-        """See `Client.pending`."""
         return await self._known(requests.pending(key))
 
     async def find(self, tx_id: bytes) -> Found:
-        """See `Client.find`."""
         return await self._known(requests.find(tx_id))
 
     async def proof(self, tx_id: bytes) -> InclusionProof | None:
-        """See `Client.proof`."""
         return await self._send(requests.proof(tx_id))
 
     async def verified_proof(self, tx_id: bytes, genesis: Genesis | None = None) -> Header:
-        """See `Client.verified_proof`."""
         return _proven(genesis or await self._trusted(), tx_id, await self.proof(tx_id))
 
     async def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
-        """See `Client.state_proof`."""
         return await self._known(requests.state_proof(key, height))
 
     async def verified_account(self, key: bytes, genesis: Genesis | None = None) -> dict[str, Any]:
-        """See `Client.verified_account`."""
         return _proven_account(genesis or await self._trusted(), key, await self.state_proof(key))
 
     async def sealed_header(self, height: Height = "latest") -> bytes | None:
-        """See `Client.sealed_header`."""
         return await self._send(requests.sealed_header(height))
 
     async def block(self, height: Height, offset: int = 0, limit: int = 20) -> dict[str, Any] | None:
-        """See `Client.block`."""
         return await self._send(requests.block(height, offset, limit))
 
     async def raw_block(self, height: Height) -> Block | None:
-        """See `Client.raw_block`."""
         return await self._send(requests.raw_block(height, await self.genesis()))
 
     async def _trusted(self) -> Genesis:

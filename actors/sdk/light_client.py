@@ -27,6 +27,7 @@ from actors.ledger.block import (
     HEADER_BYTES,
     Certificate,
     Header,
+    InclusionProof,
     decode_certificate,
     decode_header,
     verify_proposal,
@@ -37,7 +38,7 @@ from actors.ledger.merkle import root, verify_inclusion
 from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch, FormatError, decode_batch
 from actors.ledger.signing import SIGNATURE_BYTES
 from actors.ledger.succession import as_parent, genesis_as_parent, succession_fault
-from actors.sdk.inclusion_proof import InclusionProof, ProofError
+from actors.sdk.inclusion_proof import InclusionDocument, ProofError, from_hex
 
 _BATCH_MAGIC = b"RCB1"
 _BATCH_SIZES = struct.Struct("<4xIQ")
@@ -58,26 +59,6 @@ class StateProofDocument(msgspec.Struct, frozen=True):
     header: str
     signature: str
     certificate: str
-
-
-class InclusionDocument(msgspec.Struct, frozen=True):
-    """The API's inclusion proof."""
-
-    height: int
-    index: int
-    size: int
-    leaf: str
-    proof: list[str]
-    header: str
-    signature: str
-    certificate: str
-
-    def decoded(self) -> InclusionProof:
-        """The same with bytes. Raises ProofError for what is no hexadecimal."""
-        nodes = [_bytes("proof", node) for node in self.proof]
-        texts = (self.header, self.signature, self.certificate)
-        sealed = (_bytes("block", text) for text in texts)
-        return InclusionProof(self.height, self.index, self.size, _bytes("leaf", self.leaf), nodes, *sealed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +100,7 @@ def verify_chain(genesis: Genesis, blocks: list[GivenBlock]) -> None:
     for block in blocks:
         header, at = block.header, f"block {block.header.height}"
         if header.proposer not in members:
-            raise ProofError("signature", f"{at}: the proposer is no member of the genesis")
+            raise ProofError("signature.proposer", f"{at}: the proposer is no member of the genesis")
         if not verify_proposal(network, header, block.signature):
             raise ProofError("signature", f"{at}: it is not the proposer's")
         if block.certificate is not None and not block.certificate.verify(network, header, members):
@@ -177,7 +158,7 @@ def _with_own_block(
     genesis: Genesis, given: list[GivenBlock], document: StateProofDocument | InclusionDocument
 ) -> list[GivenBlock]:
     """The given blocks, with what the JSON proof says of its block where that is missing."""
-    sealed = (_bytes("block", text) for text in (document.header, document.signature, document.certificate))
+    sealed = (from_hex("block", text) for text in (document.header, document.signature, document.certificate))
     own = read_block(b"".join(sealed), genesis)
     if not given:
         return [own]
@@ -190,17 +171,32 @@ def _with_own_block(
 def _state(
     document: StateProofDocument, state_root: bytes, account: bytes | None, block: bytes
 ) -> dict[str, Any]:
-    key = _bytes("key", document.key)
+    key = from_hex("key", document.key)
     if account is not None and account != key:
         raise ProofError("key", "the proof is of another account")
     value, path, value_hash = (
-        None if text is None else _bytes("proof", text)
+        None if text is None else from_hex("proof", text)
         for text in (document.value, document.leaf_path, document.leaf_value_hash)
     )
-    siblings = tuple(_bytes("siblings", node) for node in document.siblings)
+    siblings = tuple(from_hex("siblings", node) for node in document.siblings)
     if not smt.verify(state_root, key, value, smt.StateProof(siblings, path, value_hash)):
         raise ProofError("proof", "does not lead to the state root")
     return {**_account(key, value), "height": document.height, "block": block.hex()}
+
+
+def verify_proof(genesis: Genesis, tx_id: bytes, proof: InclusionProof) -> Header:
+    """Header of the final block that holds `tx_id`. Raises ProofError naming the check that fails."""
+    if proof.leaf != tx_id:
+        raise ProofError("leaf", "the proof is for another transaction")
+    try:
+        header, certificate = decode_header(proof.header), decode_certificate(proof.certificate)
+    except FormatError as error:
+        raise ProofError(error.field, str(error)) from error
+    if header.height != proof.height:
+        raise ProofError("header.height", f"{header.height}, and not {proof.height} as claimed")
+    _inclusion(proof, header)
+    verify_chain(genesis, [GivenBlock(header, proof.signature, certificate, None)])
+    return header
 
 
 def _inclusion(proof: InclusionProof, header: Header) -> dict[str, Any]:
@@ -248,10 +244,3 @@ def _account(key: bytes, value: bytes | None) -> dict[str, Any]:
         "nonce": nonce,
         "balance": balance,
     }
-
-
-def _bytes(name: str, text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise ProofError(name, "is not hexadecimal") from None

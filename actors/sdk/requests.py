@@ -1,4 +1,7 @@
-"""The API's requests as values, and how their answers are read: what both clients share, without I/O."""
+"""The API's requests as values, and how their answers are read: what both clients share, without I/O.
+
+What each one asks for is said at the method of `Client` that has its name.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from actors.ledger.block import Block, decode_block
+import msgspec
+
+from actors.ledger.block import Block, InclusionProof, decode_block
 from actors.ledger.genesis import Genesis, decode_genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, encode_batch
 from actors.sdk.answers import (
@@ -22,7 +27,7 @@ from actors.sdk.answers import (
     problem_of,
     read_object,
 )
-from actors.sdk.inclusion_proof import InclusionProof, ProofError
+from actors.sdk.inclusion_proof import InclusionDocument, ProofError
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +39,7 @@ Consistency = Literal["bounded", "linearizable"]
 _FIELDS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")
 _REFUSAL_FIELDS = ("index", "code", "verdict", "field", "advice")
 _HEXES = ("sender", "recipient", "payload_hash", "signature")
-_MISSHAPEN = (FormatError, ProofError, KeyError, TypeError, ValueError)
+_MISSHAPEN = (FormatError, ProofError, KeyError, TypeError, ValueError, msgspec.ValidationError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +120,18 @@ def bearer(api_key: str) -> dict[str, str]:
 
 
 def status() -> ApiRequest[dict[str, Any]]:
-    """Network, head, limits, figures of the node."""
     return ApiRequest("GET", "/v1/status", read_object)
 
 
 def actors() -> ApiRequest[dict[str, Any]]:
-    """Health of each actor by its name, under `actors`."""
     return ApiRequest("GET", "/v1/actors", read_object)
 
 
 def members() -> ApiRequest[dict[str, Any]]:
-    """Members of the network, and what each is now."""
     return ApiRequest("GET", "/v1/members", read_object)
 
 
 def change_member(action: str, member: str, accept_risk: bool = False) -> ApiRequest[dict[str, Any]]:
-    """Begin a change of membership, at the leader."""
     wanted: dict[str, Any] = {"action": action, "member": member}
     if accept_risk:
         wanted["accept_risk"] = True
@@ -138,17 +139,11 @@ def change_member(action: str, member: str, accept_risk: bool = False) -> ApiReq
 
 
 def scale(validators: int) -> ApiRequest[dict[str, Any]]:
-    """Have so many Validators; answers when they are there."""
     return ApiRequest("POST", "/v1/validators", read_object, {"json": {"validators": validators}})
 
 
 def ready() -> ApiRequest[bool]:
-    """Whether all parts of the node answer."""
-
-    def read(response: httpx.Response) -> bool:
-        return read_object(response)["ready"] is True
-
-    return ApiRequest("GET", "/v1/ready", read)
+    return ApiRequest("GET", "/v1/ready", lambda response: read_object(response)["ready"] is True)
 
 
 def genesis(digest: bytes | None) -> ApiRequest[Genesis]:
@@ -165,8 +160,6 @@ def genesis(digest: bytes | None) -> ApiRequest[Genesis]:
 
 
 def account(key: bytes, height: Height, consistency: Consistency) -> ApiRequest[dict[str, Any]]:
-    """key, nonce, balance, height."""
-
     def read(response: httpx.Response) -> dict[str, Any]:
         answer = read_object(response)
         if answer["key"] != key.hex() or not all(_is_u64(answer[n]) for n in ("nonce", "balance", "height")):
@@ -184,13 +177,10 @@ def _is_u64(value: object) -> bool:
 
 
 def pending(key: bytes) -> ApiRequest[dict[str, Any]]:
-    """Pending transactions of an account at the node that answers."""
     return ApiRequest("GET", f"/v1/accounts/{key.hex()}/pending", read_object)
 
 
 def submit(batch: Batch, wait: WaitLevel) -> ApiRequest[BatchReceipt]:
-    """A batch in the binary form."""
-
     ids = [tx_id.tobytes() for tx_id in batch.ids()]
 
     def read(response: httpx.Response) -> BatchReceipt:
@@ -239,7 +229,6 @@ def pending_receipt(batch: Batch, error: CommitTimeoutError) -> BatchReceipt:
 
 
 def submit_one(batch: Batch, wait: WaitLevel) -> ApiRequest[dict[str, Any]]:
-    """A batch of one row as JSON."""
     tx_id = batch.ids()[0].tobytes().hex()
 
     def read(response: httpx.Response) -> dict[str, Any]:
@@ -256,12 +245,8 @@ def submit_one(batch: Batch, wait: WaitLevel) -> ApiRequest[dict[str, Any]]:
 
 
 def transaction(tx_id: bytes) -> ApiRequest[dict[str, Any]]:
-    """A committed transaction with its receipt."""
-
-    def read(response: httpx.Response) -> dict[str, Any]:
-        return _record(tx_id, read_object(response))
-
-    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}", read, none_if_missing=True)
+    path = f"/v1/transactions/{tx_id.hex()}"
+    return ApiRequest("GET", path, lambda got: _record(tx_id, read_object(got)), none_if_missing=True)
 
 
 def _record(tx_id: bytes, answer: dict[str, Any]) -> dict[str, Any]:
@@ -271,8 +256,6 @@ def _record(tx_id: bytes, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def find(tx_id: bytes) -> ApiRequest[Found]:
-    """A committed transaction, or up to which height there is none."""
-
     def read(response: httpx.Response) -> Found:
         answer = read_object(response)
         if response.is_success:
@@ -285,22 +268,10 @@ def find(tx_id: bytes) -> ApiRequest[Found]:
 
 
 def proof(tx_id: bytes) -> ApiRequest[InclusionProof]:
-    """The inclusion proof as the node gives it, unverified."""
-    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", _read_proof, none_if_missing=True)
+    def read(response: httpx.Response) -> InclusionProof:
+        return msgspec.convert(read_object(response), InclusionDocument).decoded()
 
-
-def _read_proof(response: httpx.Response) -> InclusionProof:
-    answer = read_object(response)
-    return InclusionProof(
-        height=int(answer["height"]),
-        index=int(answer["index"]),
-        size=int(answer["size"]),
-        leaf=bytes.fromhex(answer["leaf"]),
-        proof=[bytes.fromhex(node) for node in answer["proof"]],
-        header=bytes.fromhex(answer["header"]),
-        signature=bytes.fromhex(answer["signature"]),
-        certificate=bytes.fromhex(answer["certificate"]),
-    )
+    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", read, none_if_missing=True)
 
 
 def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:
@@ -309,13 +280,11 @@ def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:
 
 
 def sealed_header(height: Height) -> ApiRequest[bytes]:
-    """Bytes of a header, its signature and its certificate."""
     path = f"/v1/blocks/{height}/header"
     return ApiRequest("GET", path, lambda response: response.content, none_if_missing=True, media=BINARY)
 
 
 def block(height: Height, offset: int, limit: int) -> ApiRequest[dict[str, Any]]:
-    """A block's header and a page of its transactions."""
     options = {"params": {"offset": offset, "limit": limit}}
     return ApiRequest("GET", f"/v1/blocks/{height}", read_object, options, none_if_missing=True)
 

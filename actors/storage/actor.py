@@ -28,24 +28,29 @@ from numpy.typing import NDArray
 
 from actors.kernels import select
 from actors.kernels.interface import Choice
+from actors.ledger.block import InclusionProof
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.local_socket import LocalRpcServer
 from actors.settings import StorageSettings
-from actors.shell import (
-    ActorContext,
-    Shell,
-    freeze_long_lived,
-    kernel_cache_dir,
-    retain_large_buffers,
-)
+from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, retain_large_buffers
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk, wait_for
 from actors.storage.disk_identity import settle
 from actors.storage.errors import NotRetainedError
 from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
-from actors.storage.interface import Execute, Executed, LogRecord, StoredLog
+from actors.storage.interface import (
+    AccountProof,
+    Audit,
+    Execute,
+    Executed,
+    LogRecord,
+    RetainedHeights,
+    StoredLog,
+    StoredTransaction,
+    TransactionPlace,
+)
 from actors.storage.reads import Reader
 from actors.storage.sharing import sharing
 from actors.storage.writing import Writer
@@ -226,31 +231,28 @@ class Storage(Shell):
         return self._reader.certificate(height)
 
     @ray.method(concurrency_group="read")
-    def locate(self, tx_id: bytes) -> dict[str, int] | None:
+    def locate(self, tx_id: bytes) -> TransactionPlace | None:
         """Height and position of a committed transaction."""
         return self._reader.locate(tx_id)
 
     @ray.method(concurrency_group="read")
-    def transaction(self, tx_id: bytes) -> dict[str, object] | None:
+    def transaction(self, tx_id: bytes) -> StoredTransaction | None:
         """Row, payload, receipt and place of a committed transaction."""
         return self._reader.transaction(tx_id)
 
     @ray.method(concurrency_group="read")
-    def inclusion_proof(self, tx_id: bytes) -> dict[str, object] | None:
+    def inclusion_proof(self, tx_id: bytes) -> InclusionProof | None:
         """RFC 9162 proof of a committed transaction, with header, signature and certificate."""
         return self._reader.inclusion_proof(tx_id)
 
     @ray.method(concurrency_group="read")
-    def state_proof(self, key: bytes, height: int | None = None) -> dict[str, object]:
-        """Proof of an account at a committed height, with header, signature and certificate.
-
-        See `Reader.state_proof`; where that height is not kept, {"retained": [oldest, newest]} alone.
-        """
+    def state_proof(self, key: bytes, height: int | None = None) -> AccountProof | RetainedHeights:
+        """Proof of an account at a committed height, or which heights are kept where that one is not."""
         try:
             return self._reader.state_proof(key, height)
         except NotRetainedError as error:
             _, oldest, newest = error.args
-            return {"retained": [oldest, newest]}
+            return RetainedHeights(oldest, newest)
 
     @ray.method(concurrency_group="read")
     def snapshot_offer(self) -> tuple[bytes, bytes]:
@@ -263,7 +265,7 @@ class Storage(Shell):
         return self._house.store.chunk(digest)
 
     @ray.method(concurrency_group="read")
-    def audit(self) -> dict[str, object]:
+    def audit(self) -> Audit:
         """Recompute the state root from nothing and walk all blocks; see `Reader.audit`."""
         return self._reader.audit()
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ledger.block import InclusionProof
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 
 
@@ -116,6 +117,59 @@ class Written(msgspec.Struct, frozen=True, array_like=True):
     stages_us: dict[str, int]
 
 
+class TransactionPlace(msgspec.Struct, frozen=True):
+    """Where a committed transaction stands. position: in its block, from 0 on."""
+
+    height: int
+    position: int
+
+
+class StoredTransaction(msgspec.Struct, frozen=True):
+    """A committed transaction: row of ROW_BYTES, payload, receipt of 32 bytes, and where it stands."""
+
+    row: bytes
+    payload: bytes
+    receipt: bytes
+    height: int
+    position: int
+
+
+class AccountProof(msgspec.Struct, frozen=True):
+    """Proof of an account against the state root of a committed header.
+
+    value is None and nonce and balance are 0 for an account that does not exist; ics23 is empty where ICS-23
+    has no proof; at height 0 the root is the genesis' and header, signature, certificate are empty.
+    """
+
+    key: bytes
+    height: int
+    value: bytes | None
+    nonce: int
+    balance: int
+    siblings: tuple[bytes, ...]
+    leaf_path: bytes | None
+    leaf_value_hash: bytes | None
+    ics23: bytes
+    header: bytes
+    signature: bytes
+    certificate: bytes
+
+
+class RetainedHeights(msgspec.Struct, frozen=True):
+    """The heights whose states are kept, in place of a proof at another one."""
+
+    oldest: int
+    newest: int
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """What a chain is by its accounts and blocks alone. problem: the first fault, or ""."""
+
+    height: int
+    blocks_checked: int
+    problem: str
+
+
 class BlockStore(Protocol):
     """What executes and becomes durable on the way of every block, under the caller's epoch; see calls.py.
 
@@ -169,13 +223,15 @@ class StorageFace(Protocol):
 
     def certificate(self, height: int) -> Awaitable[bytes | None]: ...
 
-    def locate(self, tx_id: bytes) -> Awaitable[dict[str, int] | None]: ...
+    def locate(self, tx_id: bytes) -> Awaitable[TransactionPlace | None]: ...
 
-    def transaction(self, tx_id: bytes) -> Awaitable[dict[str, object] | None]: ...
+    def transaction(self, tx_id: bytes) -> Awaitable[StoredTransaction | None]: ...
 
-    def inclusion_proof(self, tx_id: bytes) -> Awaitable[dict[str, object] | None]: ...
+    def inclusion_proof(self, tx_id: bytes) -> Awaitable[InclusionProof | None]: ...
 
-    def state_proof(self, key: bytes, height: int | None = None) -> Awaitable[dict[str, object]]: ...
+    def state_proof(
+        self, key: bytes, height: int | None = None
+    ) -> Awaitable[AccountProof | RetainedHeights]: ...
 
     def snapshot_offer(self) -> Awaitable[tuple[bytes, bytes]]: ...
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger import merkle
-from actors.ledger.block import HEADER_BYTES, Block, Header, decode_header
+from actors.ledger.block import HEADER_BYTES, Block, Header, InclusionProof, decode_header
 from actors.ledger.delta import AccountState, AccountStates, ChainHead
 from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
@@ -21,6 +21,7 @@ from actors.storage.accounts import without_empty
 from actors.storage.chain import Chain
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import height_key
+from actors.storage.interface import AccountProof, Audit, StoredTransaction, TransactionPlace
 from actors.storage.proofs import prove
 from actors.storage.state import RECEIPT_BYTES, build_tree
 
@@ -139,12 +140,12 @@ class Reader:
         body = disk.get("blocks", key)
         return None if body is None else (body, disk.get("certificates", key) or b"")
 
-    def locate(self, tx_id: bytes) -> dict[str, int] | None:
+    def locate(self, tx_id: bytes) -> TransactionPlace | None:
         """Height and position of a committed transaction. Raises FormatError for a wrong length."""
         found = self._find(tx_id)
-        return None if found is None else {"height": found[0], "position": found[1]}
+        return None if found is None else TransactionPlace(found[0], found[1])
 
-    def transaction(self, tx_id: bytes) -> dict[str, object] | None:
+    def transaction(self, tx_id: bytes) -> StoredTransaction | None:
         """Row, payload, receipt and place of a committed transaction."""
         found = self._find(tx_id)
         if found is None:
@@ -153,37 +154,35 @@ class Reader:
         batch = indexed.block.batch
         begin, end = batch.payload_offsets[position : position + 2]
         receipts = self._chain.disk.get("receipts", height_key(height)) or b""
-        return {
-            "row": batch.matrix[position].tobytes(),
-            "payload": batch.payloads[begin:end].tobytes(),
-            "receipt": receipts[position * RECEIPT_BYTES : (position + 1) * RECEIPT_BYTES],
-            "height": height,
-            "position": position,
-        }
+        return StoredTransaction(
+            row=batch.matrix[position].tobytes(),
+            payload=batch.payloads[begin:end].tobytes(),
+            receipt=receipts[position * RECEIPT_BYTES : (position + 1) * RECEIPT_BYTES],
+            height=height,
+            position=position,
+        )
 
-    def inclusion_proof(self, tx_id: bytes) -> dict[str, object] | None:
+    def inclusion_proof(self, tx_id: bytes) -> InclusionProof | None:
         """RFC 9162 proof that a transaction is in its block, with what signs the block."""
         found = self._find(tx_id)
         if found is None:
             return None
         height, position, indexed = found
-        return {
-            "height": height,
-            "index": position,
-            "size": len(indexed.ids),
-            "leaf": tx_id,
-            "proof": merkle.inclusion_proof(indexed.ids, position, self._chain.hash_rows),
-            "header": indexed.block.header.encode(),
-            "signature": indexed.block.signature,
-            "certificate": self.certificate(height),
-        }
+        return InclusionProof(
+            height=height,
+            index=position,
+            size=len(indexed.ids),
+            leaf=tx_id,
+            proof=merkle.inclusion_proof(indexed.ids, position, self._chain.hash_rows),
+            header=indexed.block.header.encode(),
+            signature=indexed.block.signature,
+            certificate=self.certificate(height) or b"",
+        )
 
-    def state_proof(self, key: bytes, height: int | None = None) -> dict[str, object]:
-        """Proof of an account against the state root of a committed header, the newest by default.
+    def state_proof(self, key: bytes, height: int | None = None) -> AccountProof:
+        """Proof of an account at a committed height, the newest by default.
 
-        value is None and nonce and balance are 0 for an account that does not exist; ics23 is empty where
-        ICS-23 has no proof; at height 0 the root is the genesis' and header, signature, certificate are
-        empty. Raises FormatError, NotRetainedError.
+        Raises FormatError, NotRetainedError.
         """
         proven = prove(self._chain.state, key, height)
         stored = height_key(proven.height)
@@ -191,20 +190,20 @@ class Reader:
         if sealed is None:
             raise CorruptionError("headers", stored.hex(), "missing")
         value, proof = proven.value, proven.proof
-        return {
-            "key": key,
-            "height": proven.height,
-            "value": value,
-            "nonce": int.from_bytes((value or b"")[:8], "little"),
-            "balance": int.from_bytes((value or b"")[8:], "little"),
-            "siblings": list(proof.siblings),
-            "leaf_path": proof.leaf_path,
-            "leaf_value_hash": proof.leaf_value_hash,
-            "ics23": encode(proven.ics23) if proven.ics23 else b"",
-            "header": sealed[:HEADER_BYTES],
-            "signature": sealed[HEADER_BYTES:],
-            "certificate": self.certificate(proven.height) or b"",
-        }
+        return AccountProof(
+            key=key,
+            height=proven.height,
+            value=value,
+            nonce=int.from_bytes((value or b"")[:8], "little"),
+            balance=int.from_bytes((value or b"")[8:], "little"),
+            siblings=proof.siblings,
+            leaf_path=proof.leaf_path,
+            leaf_value_hash=proof.leaf_value_hash,
+            ics23=encode(proven.ics23) if proven.ics23 else b"",
+            header=sealed[:HEADER_BYTES],
+            signature=sealed[HEADER_BYTES:],
+            certificate=self.certificate(proven.height) or b"",
+        )
 
     def _find(self, tx_id: bytes) -> tuple[int, int, Indexed] | None:
         if len(tx_id) != 32:
@@ -230,31 +229,19 @@ class Reader:
                 self._cache.popitem(last=False)
         return indexed
 
-    def audit(self) -> dict[str, object]:
-        """Recompute the state root from the accounts alone, and check all committed blocks' headers.
-
-        roots_agree is False, and `problem` names the first fault, when anything differs.
-        """
+    def audit(self) -> Audit:
+        """Recompute root and supply from the accounts alone, and check all committed blocks' headers."""
         chain = self._chain
         with chain.state.lock:
             height, (keys, nonces, balances) = chain.state.committed_columns()
             root = chain.head_state_root
         recomputed = build_tree(keys, nonces, balances, chain.hash_rows).root
-        supply, expected = exact_sum(balances), chain.genesis.supply
         checked, problem = self._walk(height)
         if recomputed != root:
             problem = problem or f"state root at {height}: {recomputed.hex()} from the accounts"
-        return {
-            "height": height,
-            "supply": supply,
-            "supply_expected": expected,
-            "supply_conserved": supply == expected,
-            "state_root_recomputed": recomputed.hex(),
-            "state_root": root.hex(),
-            "roots_agree": not problem,
-            "blocks_checked": checked,
-            "problem": problem,
-        }
+        if (supply := exact_sum(balances)) != chain.genesis.supply:
+            problem = problem or f"supply at {height}: {supply}, {chain.genesis.supply} by the genesis"
+        return Audit(height, checked, problem)
 
     def _walk(self, height: int) -> tuple[int, str]:
         start = self._chain.base.bodies

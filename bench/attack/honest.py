@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
-from actors.sdk.client import ApiError, AsyncClient
+from actors.sdk.answers import ApiError
+from actors.sdk.client import AsyncClient
 
 TIMEOUT_S = 20.0
 

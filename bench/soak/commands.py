@@ -12,7 +12,8 @@ import typer
 
 from actors.console import UserError, console, emit, explained
 from actors.directory import DirectoryError
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from config.effective import ConfigurationError
 from config.effective import load as load_settings
 

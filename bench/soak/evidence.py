@@ -15,7 +15,8 @@ from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes
 from actors.ledger.rows import Batch, decode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import ConsensusSettings
 from bench.load import COMMITTED, DURABLE, LoadPlan

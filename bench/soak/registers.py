@@ -20,7 +20,8 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.sdk.proxies import http_options
 from bench.simulation.raft.linearizability import Operation
 

@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from actors.cluster.actor import RayCluster
-from actors.sdk.client import Client, UnavailableApiError
+from actors.sdk.answers import UnavailableApiError
+from actors.sdk.client import Client
 from actors.topology import Node, running_node
 from config.effective import load
 

@@ -13,7 +13,8 @@ import pytest
 
 from actors.ledger.rows import Batch
 from actors.ledger.verdict import Verdict
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.topology import Node
 from bench.load import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
@@ -124,9 +125,7 @@ def assert_all_committed_once(running: Running, acknowledged: list[bytes]) -> No
     assert acknowledged
     assert [tx_id for tx_id in acknowledged if counted.get(tx_id, 0) != 1] == []
     assert max(counted.values()) == 1
-    audit = running.node.call("storage", "audit", timeout_s=60)
-    assert audit["roots_agree"]
-    assert audit["supply_conserved"]
+    assert running.node.call("storage", "audit", timeout_s=60).problem == ""
 
 
 def test_durable_transactions_survive_the_kill_of_their_shard(running: Running) -> None:

@@ -12,7 +12,8 @@ import pytest
 from actors.directory import open_network
 from actors.ledger.block import decode_sealed_header
 from actors.ledger.rows import Batch
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.topology import Node, started_nodes
 from bench.demo import agree, await_leader
 from bench.load import SignPlan, build_transfers

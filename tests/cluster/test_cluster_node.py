@@ -8,7 +8,7 @@ import pytest
 from actors.ledger.rows import Batch, concatenate, encode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_rows, sign_transfer
 from actors.ledger.verdict import Verdict
-from actors.sdk.client import ApiError
+from actors.sdk.answers import ApiError
 from tests.cluster.conftest import Running, eventually
 
 

@@ -14,6 +14,7 @@ from actors.consensus.block_builder import AT_HAND_ROWS_MAX, DRAW_WAIT_S, BlockB
 from actors.consensus.pipeline import Work
 from actors.consensus.stages import StageTimes
 from actors.ledger.genesis import Genesis
+from actors.ledger.pending import DrawSummary
 from actors.ledger.rows import PAYLOAD_BYTES_MAX
 
 GENESIS = Genesis(2, "test", 0, [], 0, 0, "00" * 32, 1000, 1000, 0, 1)
@@ -35,10 +36,10 @@ class Shard:
     def draw(self, _rows: int, _payloads: int, _height: int, wait_s: float) -> tuple[Any, Any, Any]:
         self.asked.append(wait_s)
         count = self.counts.pop(0) if self.counts else 0
-        told = {"count": count, "draw": 1, "ranks": np.zeros(count, dtype=np.uint64)}
+        told = DrawSummary(1, count, np.zeros(count, dtype=np.uint64))
         return self._later(told), Reference(small_body(1)[0]), Reference(small_body(1)[1])
 
-    async def _later(self, told: dict[str, Any]) -> dict[str, Any]:
+    async def _later(self, told: DrawSummary) -> DrawSummary:
         return told
 
 
@@ -81,7 +82,7 @@ class Away(Shard):
         super().__init__()
         self.missed = set(missed)
 
-    async def _later(self, told: dict[str, Any]) -> dict[str, Any]:
+    async def _later(self, told: DrawSummary) -> DrawSummary:
         if len(self.asked) in self.missed:
             raise ConnectionError("it restarts")
         return told

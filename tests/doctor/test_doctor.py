@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from actors.cli.doctor import doctor
 from actors.doctor import fitness
 from actors.doctor.check import Check
-from actors.doctor.exposure import exposure, is_loopback, ports
+from actors.doctor.exposure import exposure, ports
+from actors.gateway.edge import is_loopback
 from actors.settings import Settings
 from config.effective import load
 

@@ -15,14 +15,16 @@ from actors.gateway.membership import Membership
 from actors.gateway.node_health import NodeHealth
 from actors.gateway.service import Service
 from actors.ledger import accounts, merkle, rules
-from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
+from actors.ledger.block import Block, Certificate, Header, InclusionProof, sign_proposal, sign_vote
 from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
+from actors.ledger.pending import SenderPending
 from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
+from actors.storage.interface import AccountProof, RetainedHeights, StoredTransaction, TransactionPlace
 
 ACCOUNTS = 8
 BALANCE = 1_000_000
@@ -63,12 +65,12 @@ class FakeShard:
         payloads: NDArray[np.uint8],
         durable: bool,
         sources: tuple[str, ...],
-        origins: NDArray[np.uint16],
+        origins: NDArray[np.uint16] | None,
     ) -> NDArray[np.uint8]:
         if self.away:
             raise UnavailableError("mempool shard")
         self.calls.append((len(rows), durable))
-        self.sources |= {sources[place] for place in origins}
+        self.sources |= set(sources) if origins is None else {sources[place] for place in origins}
         batch = Batch(rows, payloads)
         verdicts = static_verdicts(
             batch, self.node.genesis.chain_tag, self.node.height + 1, self.node.genesis.prices
@@ -85,13 +87,12 @@ class FakeShard:
             raise UnavailableError("mempool shard")
         return {"actor": "mempool", "depth": len(self.pending), "inflight": 0, "capacity": 100}
 
-    async def pending_of(self, key: bytes) -> dict[str, Any]:
+    async def pending_of(self, key: bytes) -> SenderPending:
         own = [single.rows for single in self.pending if single.rows["sender"].tobytes() == key]
         rows = np.concatenate(own) if own else np.empty(0, dtype=ROW_DTYPE)
         nonce = self.node.state.get(key, accounts.Account()).nonce
         states = np.zeros(len(rows), dtype=np.uint8)
-        numbers = {"nonce": nonce, "next_nonce": nonce + len(rows), "height": self.node.height}
-        return {**numbers, "rows": rows, "states": states}
+        return SenderPending(self.node.height, nonce, nonce + len(rows), rows, states)
 
     def _admit(self, single: Batch) -> Verdict:
         raw = single.rows.tobytes()
@@ -275,46 +276,41 @@ class FakeNode:
         self._read()
         return self.height
 
-    async def locate(self, tx_id: bytes) -> dict[str, Any] | None:
+    async def locate(self, tx_id: bytes) -> TransactionPlace | None:
         self._read()
         found = self.where.get(tx_id)
-        return None if found is None else {"height": found[0], "position": found[1]}
+        return None if found is None else TransactionPlace(*found)
 
-    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
+    async def transaction(self, tx_id: bytes) -> StoredTransaction | None:
         self._read()
         if tx_id not in self.where:
             return None
         height, at = self.where[tx_id]
         single = self.blocks[height].batch.take(np.array([at]))
-        return {
-            "row": single.rows.tobytes(),
-            "payload": single.payloads.tobytes(),
-            "height": height,
-            "position": at,
-            "receipt": self.stored_receipts[height][at],
-        }
+        receipt = self.stored_receipts[height][at]
+        return StoredTransaction(single.rows.tobytes(), single.payloads.tobytes(), receipt, height, at)
 
-    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
+    async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
         """This node keeps no state to prove from, and answers as Storage does for heights it cannot prove."""
         self._read()
-        return {"retained": (self.height + 1, self.height)}
+        return RetainedHeights(self.height + 1, self.height)
 
-    async def inclusion_proof(self, tx_id: bytes) -> dict[str, Any] | None:
+    async def inclusion_proof(self, tx_id: bytes) -> InclusionProof | None:
         self._read()
         if tx_id not in self.where:
             return None
         height, at = self.where[tx_id]
         block = self.blocks[height]
-        return {
-            "height": height,
-            "index": at,
-            "size": len(block.batch),
-            "leaf": tx_id,
-            "proof": merkle.inclusion_proof(block.batch.ids(), at),
-            "header": block.header.encode(),
-            "signature": block.signature,
-            "certificate": self.votes[height],
-        }
+        return InclusionProof(
+            height=height,
+            index=at,
+            size=len(block.batch),
+            leaf=tx_id,
+            proof=merkle.inclusion_proof(block.batch.ids(), at),
+            header=block.header.encode(),
+            signature=block.signature,
+            certificate=self.votes[height],
+        )
 
 
 async def until(condition: Any) -> None:

@@ -18,7 +18,8 @@ from actors.gateway.actor import OPTIONS, Gateway
 from actors.gateway.server import bind
 from actors.ledger.delta import Delta
 from actors.ledger.verdict import Verdict
-from actors.sdk.client import AsyncClient, UnavailableApiError
+from actors.sdk.answers import UnavailableApiError
+from actors.sdk.client import AsyncClient
 from actors.settings import GatewaySettings, LogSettings
 from actors.shell import ActorContext
 

@@ -14,7 +14,7 @@ from actors.gateway.api import create_app
 from actors.ledger.genesis import decode_genesis
 from actors.ledger.verdict import Verdict
 from actors.sdk.answers import PROBLEM_TYPE
-from actors.sdk.client import transaction_json
+from actors.sdk.requests import transaction_json
 
 Talk = Callable[[httpx.AsyncClient, FakeNode], Awaitable[None]]
 

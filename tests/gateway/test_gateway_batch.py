@@ -310,7 +310,7 @@ JSON_VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=6), JSON_VALUES, max_size=4), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_fuzz_json(changes: dict[str, Any], committed: bool) -> None:
-    from actors.sdk.client import transaction_json
+    from actors.sdk.requests import transaction_json
 
     async def request(http: httpx.AsyncClient, node: FakeNode) -> httpx.Response:
         document = {**transaction_json(node.transfer(0, 0)), **changes}

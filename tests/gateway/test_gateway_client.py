@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import pytest
 from gateway_fake_node import BALANCE, SENDERS, FakeNode
 from gateway_served import Served
@@ -24,16 +25,11 @@ from actors.gateway.server import HttpServer, bind
 from actors.ledger.block import Certificate, sign_proposal, sign_vote
 from actors.ledger.rows import FormatError, concatenate, empty_batch, encode_batch
 from actors.ledger.signing import Signer
-from actors.sdk.client import (
-    ApiError,
-    AsyncClient,
-    Client,
-    CommitTimeoutError,
-    ForeignAnswerError,
-    UnavailableApiError,
-    transaction_json,
-)
-from actors.sdk.inclusion_proof import ProofError, verify_proof
+from actors.sdk.answers import ApiError, CommitTimeoutError, ForeignAnswerError, UnavailableApiError
+from actors.sdk.client import AsyncClient, Client
+from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.light_client import verify_proof
+from actors.sdk.requests import transaction_json
 from actors.sdk.subscribe import follow
 
 Answer = TypeVar("Answer")
@@ -120,24 +116,26 @@ def forged(kind: str, node: FakeNode, proof: Any) -> Any:
     """A proof with one part replaced by what an adversary could make."""
     block, stranger, network = node.blocks[1], Signer(b"s" * 32), node.genesis.hash()
     if kind == "leaf":
-        return replace(proof, leaf=bytes(32))
+        return msgspec.structs.replace(proof, leaf=bytes(32))
     if kind == "header.height":
-        return replace(proof, height=proof.height + 1)
+        return msgspec.structs.replace(proof, height=proof.height + 1)
     if kind == "size":
-        return replace(proof, size=proof.size + 1)
+        return msgspec.structs.replace(proof, size=proof.size + 1)
     if kind == "proof":
-        return replace(proof, index=proof.index ^ 1)
+        return msgspec.structs.replace(proof, index=proof.index ^ 1)
     if kind == "header":
-        return replace(proof, header=proof.header[:-1])
+        return msgspec.structs.replace(proof, header=proof.header[:-1])
     if kind == "certificate.count":
-        return replace(proof, certificate=b"\x02\x00\xff\xff" + bytes(8))
+        return msgspec.structs.replace(proof, certificate=b"\x02\x00\xff\xff" + bytes(8))
     if kind == "signature":
-        return replace(proof, signature=sign_proposal(stranger, network, block.header.hash()))
+        return msgspec.structs.replace(proof, signature=sign_proposal(stranger, network, block.header.hash()))
     if kind == "certificate":
         vote = (stranger.public_key, sign_vote(stranger, network, block.header, 1))
-        return replace(proof, certificate=Certificate(1, (vote,)).encode())
+        return msgspec.structs.replace(proof, certificate=Certificate(1, (vote,)).encode())
     foreign = replace(block.header, proposer=stranger.public_key)
-    return replace(proof, header=foreign.encode(), signature=sign_proposal(stranger, network, foreign.hash()))
+    return msgspec.structs.replace(
+        proof, header=foreign.encode(), signature=sign_proposal(stranger, network, foreign.hash())
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +147,7 @@ def forged(kind: str, node: FakeNode, proof: Any) -> Any:
         "proof",
         "header",
         "certificate.count",
-        "header.proposer",
+        "signature.proposer",
         "signature",
         "certificate",
     ],

@@ -16,10 +16,12 @@ from actors.gateway.api import create_app
 from actors.ledger.delta import AccountState, ChainHead
 from actors.sdk import endpoints as endpoints_module
 from actors.sdk import wallet as wallet_module
-from actors.sdk.client import AsyncClient, Client, UnavailableApiError
+from actors.sdk.answers import UnavailableApiError
+from actors.sdk.client import AsyncClient, Client
 from actors.sdk.endpoints import Endpoints
 from actors.sdk.wallet import Wallet
 from actors.settings import GatewaySettings
+from actors.storage.interface import StoredTransaction
 
 ALICE, BOB = SENDERS[0], SENDERS[1].public_key
 URLS = ["http://a", "http://b", "http://c"]
@@ -135,9 +137,9 @@ class Follower(FakeNode):
         nonce = sum(int((b.batch.rows["sender"] == list(key)).all(axis=1).sum()) for b in committed)
         return AccountState(nonce, 0, self.known_height)
 
-    async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
+    async def transaction(self, tx_id: bytes) -> StoredTransaction | None:
         found = await self.leader.transaction(tx_id)
-        return found if found is not None and found["height"] <= self.known_height else None
+        return found if found is not None and found.height <= self.known_height else None
 
 
 class Network(httpx.AsyncBaseTransport):

@@ -22,7 +22,7 @@ from actors.gateway.api import Api, create_app
 from actors.gateway.events import PENDING_MAX, EventHub, Subscription, Topics
 from actors.gateway.server import HttpServer, bind
 from actors.ledger.delta import AccountStates, Delta
-from actors.sdk.client import ApiError
+from actors.sdk.answers import ApiError
 from actors.sdk.subscribe import events_url, follow
 from actors.settings import GatewaySettings
 

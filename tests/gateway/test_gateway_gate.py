@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from actors.gateway import metrics
 from actors.gateway.api import Api, create_app
-from actors.gateway.edge_middleware import AnswerCache, FinalAnswer
+from actors.gateway.final_answers import FinalAnswer, answer_cache
 from actors.gateway.limits import AccessRole, ApiKeys, ClientLimits, read_api_keys
 from actors.ledger.rows import FormatError, encode_batch
 from actors.sdk.answers import NETWORK_HEADER, network_mark
-from actors.sdk.client import transaction_json
+from actors.sdk.requests import transaction_json
 from actors.settings import GatewaySettings
 
 Scenario = Callable[[httpx.AsyncClient, FakeNode, Api], Awaitable[None]]
@@ -289,7 +289,7 @@ def test_labels_of_any_text_stay_on_their_line(rows: dict[str, Any]) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 400)), max_size=60))
 def test_the_cache_of_answers_stays_within_its_bounds(steps: list[tuple[str, int]]) -> None:
-    cache, kept = AnswerCache(2000, 3), {}
+    cache, kept = answer_cache(3, 2000), {}
     for name, size in steps:
         answer = FinalAnswer(b"", b"", bytes(size), None)
         cache.put((name, b""), answer)

@@ -175,7 +175,7 @@ def test_linearizable_reads_ask_consensus_and_wait_for_storage() -> None:
             return AccountState(4, 5, behind.pop(0))
 
         node.service._read_index = read_index
-        node.service._reads.account = late  # type: ignore[method-assign]
+        node.service._storage.account = late  # type: ignore[method-assign]
         answer = await account(http, 0, consistency="linearizable")
         assert (answer["nonce"], answer["height"], behind) == (4, 2, [])
 

@@ -10,7 +10,8 @@ from gateway_fake_node import FakeNode, membership_of
 
 from actors.gateway.api import create_app
 from actors.gateway.server import HttpServer, bind
-from actors.sdk.client import ApiError, AsyncClient
+from actors.sdk.answers import ApiError
+from actors.sdk.client import AsyncClient
 
 
 def served(scenario: Any, with_consensus: bool = True) -> None:

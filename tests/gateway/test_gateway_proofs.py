@@ -27,8 +27,10 @@ from actors.ledger.ics23 import Absence, Existence
 from actors.ledger.rows import encode_batch
 from actors.ledger.signing import Signer
 from actors.sdk import light_client
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
+from actors.storage.interface import AccountProof, RetainedHeights
 
 ROOT = Path(__file__).parents[2]
 KEY, NOBODY = SENDERS[1].public_key, sha256(b"nobody")
@@ -52,14 +54,14 @@ class ProvingNode(FakeNode):
             self.commit()
             self.states[self.height] = self.encoded()
 
-    async def state_proof(self, key: bytes, height: int | None) -> dict[str, Any]:
+    async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
         self._read()
         at = self.height if height is None else height
         if not max(0, self.height - 2) <= at <= self.height:
-            return {"retained": [max(0, self.height - 2), self.height]}
+            return RetainedHeights(max(0, self.height - 2), self.height)
         return self.proof_of(key, at)
 
-    def proof_of(self, key: bytes, at: int) -> dict[str, Any]:
+    def proof_of(self, key: bytes, at: int) -> AccountProof:
         state = self.states[at]
         proof, value = smt.prove(state, key), state.get(key)
 
@@ -68,20 +70,20 @@ class ProvingNode(FakeNode):
 
         shown = existence(key) if value else Absence(*map(existence, smt.neighbours(state, key)))
         block = self.blocks.get(at)
-        return {
-            "key": key,
-            "height": at,
-            "value": value,
-            "nonce": int.from_bytes((value or b"")[:8], "little"),
-            "balance": int.from_bytes((value or b"")[8:], "little"),
-            "siblings": list(proof.siblings),
-            "leaf_path": proof.leaf_path,
-            "leaf_value_hash": proof.leaf_value_hash,
-            "ics23": ics23.encode(shown),
-            "header": block.header.encode() if block else b"",
-            "signature": block.signature if block else b"",
-            "certificate": self.votes.get(at, b""),
-        }
+        return AccountProof(
+            key=key,
+            height=at,
+            value=value,
+            nonce=int.from_bytes((value or b"")[:8], "little"),
+            balance=int.from_bytes((value or b"")[8:], "little"),
+            siblings=proof.siblings,
+            leaf_path=proof.leaf_path,
+            leaf_value_hash=proof.leaf_value_hash,
+            ics23=ics23.encode(shown),
+            header=block.header.encode() if block else b"",
+            signature=block.signature if block else b"",
+            certificate=self.votes.get(at, b""),
+        )
 
     def sealed(self, height: int) -> bytes:
         block = self.blocks[height]
@@ -195,7 +197,7 @@ def test_json_proofs_verify_alone_and_with_every_kind_of_block_file(node: Provin
 
 def test_ics23_proofs_need_a_block_and_absence_an_account(node: ProvingNode) -> None:
     sealed = [node.sealed(4)]
-    there, missing = (node.proof_of(key, 4)["ics23"] for key in (KEY, NOBODY))
+    there, missing = (node.proof_of(key, 4).ics23 for key in (KEY, NOBODY))
     assert light_client.verify(node.genesis, sealed, there, None)["account"] == KEY.hex()
     assert light_client.verify(node.genesis, sealed, missing, NOBODY)["proves"] == "absence"
     for files, proof, account, named in (
@@ -320,7 +322,7 @@ def test_proof_and_verify_as_commands(served: Served, tmp_path: Path) -> None:
 def test_verify_loads_neither_ray_nor_the_database_nor_a_compiler(node: ProvingNode, tmp_path: Path) -> None:
     (tmp_path / "genesis.json").write_bytes(node.genesis.encode())
     (tmp_path / "block").write_bytes(node.sealed(4))
-    (tmp_path / "proof").write_bytes(node.proof_of(KEY, 4)["ics23"])
+    (tmp_path / "proof").write_bytes(node.proof_of(KEY, 4).ics23)
     code = (
         "import sys, node\n"
         f"sys.argv = ['node.py', 'verify', '--genesis', '{tmp_path}/genesis.json', '--block',"

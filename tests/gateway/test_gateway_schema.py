@@ -10,7 +10,7 @@ from gateway_fake_node import SENDERS, FakeNode
 from test_gateway_api import talk
 
 from actors.ledger.rows import concatenate, encode_batch
-from actors.sdk.client import transaction_json
+from actors.sdk.requests import transaction_json
 
 
 def check(document: dict[str, Any], path: str, method: str, response: httpx.Response) -> None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from actors.gateway import service
 from actors.gateway.backend import BusyError, ShareError, UnavailableError, Wait
 from actors.gateway.problem import of_error
-from actors.gateway.submit import Gatherer, RowSources, Splitter
+from actors.gateway.submit import Gatherer, Splitter
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
+from actors.ledger.source import RowSources
 from actors.ledger.verdict import Verdict
 
 
@@ -49,11 +50,11 @@ class EchoShard:
         payloads: NDArray[np.uint8],
         durable: bool,
         sources: tuple[str, ...],
-        origins: NDArray[np.uint16],
+        origins: NDArray[np.uint16] | None,
     ) -> NDArray[np.uint8]:
         if self.away:
             raise UnavailableError("shard")
-        named = [sources[place] for place in origins]
+        named = [sources[place] for place in (np.zeros(len(rows), int) if origins is None else origins)]
         assert sources == ("",) or named == [f"known:{nonce % 3}" for nonce in rows["nonce"]]
         assert (shard_of(rows["sender"], self.shards) == self.number).all()
         assert (np.diff(rows["nonce"].astype(np.int64)) > 0).all()
@@ -122,7 +123,8 @@ def test_joined_batches_keep_who_handed_in_which_row() -> None:
         gate = asyncio.Event()
 
         async def admit(rows: NDArray[Any], *given: Any) -> NDArray[np.uint8]:
-            told.append([given[2][place] for place in given[3]])
+            places = np.zeros(len(rows), int) if given[3] is None else given[3]
+            told.append([given[2][place] for place in places])
             assert len(set(given[2])) == len(given[2])
             await gate.wait()
             return np.zeros(len(rows), dtype=np.uint8)
@@ -131,7 +133,7 @@ def test_joined_batches_keep_who_handed_in_which_row() -> None:
         gatherer = Gatherer(splitter, False, 0.0)
         names = ["a", "b", "a", "c"]
         first = [
-            asyncio.create_task(splitter.admit(numbered_batch(1, seed=n), False, RowSources.same("x", 1)))
+            asyncio.create_task(splitter.admit(numbered_batch(1, seed=n), False, RowSources(("x",))))
             for n in range(2)
         ]
         await until(lambda: len(told) == 2)
@@ -157,7 +159,7 @@ class SlowShard:
         payloads: NDArray[np.uint8],
         durable: bool,
         sources: tuple[str, ...],
-        origins: NDArray[np.uint16],
+        origins: NDArray[np.uint16] | None,
     ) -> NDArray[np.uint8]:
         done = asyncio.Event()
         self.calls.append((set(sources), len(rows), done))
@@ -180,9 +182,7 @@ def test_a_row_waits_behind_those_of_its_own_source_and_not_behind_everybodys() 
         splitter = Splitter([shard], 60)
 
         def offer(source: str, rows: int) -> asyncio.Task[NDArray[np.uint8]]:
-            return asyncio.create_task(
-                splitter.admit(rows_of(rows, False), False, RowSources.same(source, rows))
-            )
+            return asyncio.create_task(splitter.admit(rows_of(rows, False), False, RowSources((source,))))
 
         flood = [offer("flood", 5_000) for _ in range(40)]
         await until(lambda: len(shard.calls) == 2)
@@ -209,9 +209,7 @@ def test_whose_rows_are_forged_has_one_small_call_at_a_time_with_others_like_him
         splitter = Splitter([shard], 60)
 
         def offer(source: str, rows: int, forged: bool) -> asyncio.Task[NDArray[np.uint8]]:
-            return asyncio.create_task(
-                splitter.admit(rows_of(rows, forged), False, RowSources.same(source, rows))
-            )
+            return asyncio.create_task(splitter.admit(rows_of(rows, forged), False, RowSources((source,))))
 
         first = [offer(f"forger {n}", 400, True) for n in range(4)]
         first.append(offer("nearly honest", 2_000, False))

@@ -21,7 +21,8 @@ from gateway_fake_node import FakeNode, until
 from actors.gateway import listener
 from actors.gateway.api import create_app
 from actors.gateway.server import HttpServer, bind, read_tls
-from actors.sdk.client import AsyncClient, UnavailableApiError
+from actors.sdk.answers import UnavailableApiError
+from actors.sdk.client import AsyncClient
 from actors.sdk.subscribe import follow
 from actors.settings import GatewaySettings
 

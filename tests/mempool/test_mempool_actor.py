@@ -136,7 +136,7 @@ def test_a_draw_waits_for_rows_and_a_release_ends_it(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         shard = setup.shard()
         await shard.start()
-        assert (await shard.draw(10, 1000, 1, 0.001))[0]["count"] == 0
+        assert (await shard.draw(10, 1000, 1, 0.001))[0].count == 0
         behind_a_gap = transfers(1, [1])
         waiting = asyncio.create_task(shard.draw(10, 1000, 1, 60))
         assert names(await shard.admit(behind_a_gap.rows, behind_a_gap.payloads)) == ["PARKED"]
@@ -150,7 +150,7 @@ def test_a_draw_waits_for_rows_and_a_release_ends_it(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         await shard.release()
         async with asyncio.timeout(30):
-            assert (await voided)[0]["count"] == 0  # though the released row waits now
+            assert (await voided)[0].count == 0  # though the released row waits now
         assert (await shard.draw(10, 1000, 2, 60))[1]["nonce"].tolist() == [0]
 
     run(tmp_path, scenario)
@@ -163,10 +163,10 @@ def test_rows_are_admitted_drawn_and_settled(tmp_path: Path) -> None:
         batch = transfers(0, range(3), payload=b"note")
         assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"] * 3
         summary, rows, payloads = await shard.draw(10, 1000, 1)
-        assert summary["count"] == 3
+        assert summary.count == 3
         assert rows["nonce"].tolist() == [0, 1, 2]
         assert payloads.tobytes() == b"note" * 3
-        await shard.resolve(summary["draw"], np.zeros(3, dtype=np.uint8))
+        await shard.resolve(summary.draw, np.zeros(3, dtype=np.uint8))
         await shard.settle(setup.storage.commit(SIGNERS[0].public_key, 2, 998))
         health = await shard.health()
         assert (health["depth"], health["inflight"], health["height"]) == (1, 1, 1)
@@ -284,7 +284,7 @@ def test_a_restarted_shard_recovers_at_its_first_call_although_storage_fails_at_
         setup.storage.failures = 3
         shard, batch = setup.shard(), transfers(0, range(2))
         summary, rows, _ = await shard.draw(10, 1000, 1)
-        assert (summary["count"], len(rows)) == (0, 0)
+        assert (summary.count, len(rows)) == (0, 0)
         assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"] * 2
         assert setup.storage.calls == 4
 
@@ -411,7 +411,7 @@ def test_malformed_batches_are_refused_by_name(tmp_path: Path) -> None:
             await other.admit(batch.rows, batch.payloads)
         await shard.start()
         summary, _, _ = await shard.draw(10, 1000, 1)
-        assert summary["count"] == 0
+        assert summary.count == 0
 
     run(tmp_path, scenario)
 

@@ -225,20 +225,17 @@ def test_an_outbox_hands_out_everything_it_still_holds_once_with_its_kind(
             (row.tobytes(), payloads[ends[i] : ends[i + 1]].tobytes(), int(kinds[i]))
             for i, row in enumerate(batch.rows)
         ]
-    first = outbox.since(0, read_max)
+    first, _ = outbox.since(0, read_max)
     seen, number = [], 0
-    while (out := outbox.since(number, read_max)).next != number or out.missed:
-        ends = out.batch.payload_offsets
+    while (out := outbox.since(number, read_max))[0].next != number or out[0].missed:
+        summary, read = out
+        ends = read.payload_offsets
         seen += [
-            (
-                row.tobytes(),
-                out.batch.payloads[ends[i] : ends[i + 1]].tobytes(),
-                int(out.kinds[i]),
-            )
-            for i, row in enumerate(out.batch.rows)
+            (row.tobytes(), read.payloads[ends[i] : ends[i + 1]].tobytes(), int(summary.kinds[i]))
+            for i, row in enumerate(read.rows)
         ]
-        number = out.next
+        number = summary.next
     assert seen == everything[first.missed :]
     held = [len(payload) for _, payload, _ in everything[-rows:]]
     assert len(seen) == len(held) or sum(held) > 40
-    assert outbox.since(outbox.total + 5, rows).missed == first.missed
+    assert outbox.since(outbox.total + 5, rows)[0].missed == first.missed

@@ -105,10 +105,10 @@ class World:
         for number, reader in enumerate(self.members):
             for other, writer in enumerate(self.members):
                 if other != number:
-                    out = writer.outbox.since(reader.read[other], 16)
-                    reader.read[other] = out.next
-                    if len(out.batch) and self.random.random() >= loss:
-                        reader.admit(out.batch, False)
+                    summary, batch = writer.outbox.since(reader.read[other], 16)
+                    reader.read[other] = summary.next
+                    if len(batch) and self.random.random() >= loss:
+                        reader.admit(batch, False)
 
     def offer_again(self) -> None:
         self.clock_s += 1.0
@@ -240,7 +240,7 @@ def test_who_comes_back_empty_is_offered_everything_in_one_round() -> None:
     world.members[0].settle_one()
     for number, reader in enumerate(world.members):
         reader.read = [member.outbox.total for member in world.members]
-        assert not len(others[0].outbox.since(reader.read[1], 16).batch), number
+        assert not len(others[0].outbox.since(reader.read[1], 16)[1]), number
     for member in others:
         member.again.anew()
     slices = 0

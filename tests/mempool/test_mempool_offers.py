@@ -23,11 +23,11 @@ def test_what_clients_hand_in_is_in_the_outbox_and_what_nodes_pass_on_is_not(tmp
         told, rows, payloads = await shard.outbox()
         assert rows.tobytes() == own.rows.tobytes()
         assert payloads.tobytes() == b"note" * 3
-        assert (told["next"], told["missed"], told["kinds"].tolist()) == (3, 0, [0, 1, 0])
-        again = await shard.outbox(3, 0.0, told["incarnation"])
+        assert (told.next, told.missed, told.kinds.tolist()) == (3, 0, [0, 1, 0])
+        again = await shard.outbox(3, 0.0, told.incarnation)
         assert len(again[1]) == 0
-        assert len((await shard.outbox(3, 0.0, told["incarnation"] + 1))[1]) == 3
-        waiting = asyncio.create_task(shard.outbox(3, 30.0, told["incarnation"]))
+        assert len((await shard.outbox(3, 0.0, told.incarnation + 1))[1]) == 3
+        waiting = asyncio.create_task(shard.outbox(3, 30.0, told.incarnation))
         await asyncio.sleep(0)
         await shard.admit(passed_on.rows, passed_on.payloads)
         late = transfers(2, [0])
@@ -49,7 +49,7 @@ def test_a_waiting_row_is_offered_again_unless_this_node_draws(
         async def offered() -> list[int]:
             nonlocal place
             told, rows, _ = await shard.outbox(*place)
-            place = told["next"], 0.0, told["incarnation"]
+            place = told.next, 0.0, told.incarnation
             return list(rows["nonce"])
 
         place: tuple[int, float, int] = (0, 0.0, 0)
@@ -82,7 +82,7 @@ def test_what_others_passed_on_is_offered_once_a_client_hands_it_in_here(tmp_pat
         again = batch.take(np.array([0, 2]))
         assert list(await shard.admit(again.rows, again.payloads)) == [Verdict.DUPLICATE] * 2
         await shard.offer_anew()
-        _, rows, _ = await shard.outbox(told["next"], 0.0, told["incarnation"])
+        _, rows, _ = await shard.outbox(told.next, 0.0, told.incarnation)
         assert list(rows["nonce"]) == [0, 2]
 
     run(tmp_path, scenario)

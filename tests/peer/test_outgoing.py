@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.ledger.pending import OutboxSummary
 from actors.ledger.rows import Batch, concatenate
 from actors.peer import outgoing
 from actors.peer.outgoing import Outgoing, ShardCalls
@@ -53,8 +54,8 @@ class Shard:
             raise AwayError
         start = since if incarnation == self.incarnation else 0
         out = concatenate(self.outbox[start:]) if self.outbox[start:] else rows_of([])
-        told = {"next": len(self.outbox), "missed": 0, "incarnation": self.incarnation}
-        return {**told, "kinds": np.full(len(out), 1, dtype=np.uint8)}, out.rows, out.payloads
+        kinds = np.full(len(out), 1, dtype=np.uint8)
+        return OutboxSummary(len(self.outbox), 0, kinds, self.incarnation), out.rows, out.payloads
 
     async def offer_anew(self) -> None:
         if self.away:

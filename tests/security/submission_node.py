@@ -18,6 +18,7 @@ from actors.ledger.rows import LEAF_PREFIX, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, Bat
 from actors.mempool.actor import MempoolShard
 from actors.settings import GatewaySettings, LogSettings, MempoolSettings
 from actors.shell import ActorContext
+from actors.storage.interface import TransactionPlace
 from tests.mempool.test_mempool_actor import GENESIS, FakeStorage, FakeValidators
 
 ATTACKER, HONEST = "anonymous:203.0.113.6", "anonymous:198.51.100.1"
@@ -84,10 +85,10 @@ class SubmissionNode:
     async def head(self) -> ChainHead:
         return ChainHead(self.storage.height, b"", b"", 0)
 
-    async def locate(self, tx_id: bytes) -> dict[str, Any] | None:
+    async def locate(self, tx_id: bytes) -> TransactionPlace | None:
         for height, ids in self.blocks.items():
             if tx_id in {each.tobytes() for each in ids}:
-                return {"height": height}
+                return TransactionPlace(height, 0)
         return None
 
     async def block_of_pending(self) -> int:

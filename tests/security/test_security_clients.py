@@ -14,8 +14,8 @@ from gateway_served import Served
 from typer.testing import CliRunner
 
 from actors.cli.chain import app
-from actors.sdk.answers import NETWORK_HEADER, network_mark
-from actors.sdk.client import Client, ForeignAnswerError
+from actors.sdk.answers import NETWORK_HEADER, ForeignAnswerError, network_mark
+from actors.sdk.client import Client
 from actors.sdk.endpoints import AddressError, Endpoints
 from actors.sdk.trust import FIRST_USE, KnownNetworks, TrustError, read_genesis, remember_own
 from bench.attack.between import Between, http_answer

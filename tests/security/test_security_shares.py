@@ -253,7 +253,7 @@ def test_heavy_reads_of_one_client_wait_behind_his_own() -> None:
             await gone.wait()
             return {"retained": (0, 0)}
 
-        edge.node.service._reads._storage.state_proof = slow  # type: ignore[method-assign]
+        edge.node.service._storage.state_proof = slow  # type: ignore[method-assign]
         proof = f"/v1/accounts/{SENDERS[0].public_key.hex()}/proof"
         async with edge.http(ATTACKER, limits=httpx.Limits(max_connections=200)) as attacker:
             proofs = [asyncio.ensure_future(attacker.get(proof)) for _ in range(100)]
@@ -293,7 +293,7 @@ def test_answers_that_nobody_reads_end_the_connection(monkeypatch: pytest.Monkey
     monkeypatch.setattr(protocol, "WRITE_LOOK_S", 0.2)
 
     async def scenario(edge: Edge) -> None:
-        edge.node.service._reads._storage.block = _huge_block  # type: ignore[method-assign]
+        edge.node.service._storage.block = _huge_block  # type: ignore[method-assign]
         unread = socket.socket()
         unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         unread.setblocking(False)

@@ -107,7 +107,7 @@ def test_a_source_that_fills_its_part_of_the_pool_leaves_the_rest(tmp_path: Path
             taken.update(verdict_of(code) for code in answer.verdicts)
         assert taken == {"OK": 500, "POOL_FULL": 20 * 63 - 500}
         for who in range(8):
-            nonce = int((await node.service.pending(key_of(who)))["next_nonce"])
+            nonce = (await node.service.pending(key_of(who))).next_nonce
             answer = await node.service.submit(rows_of([(who, nonce)]), Wait.ACCEPTED, f"anonymous:{who}")
             assert answer.verdicts.tolist() == [Verdict.OK]
 
@@ -226,7 +226,7 @@ def test_rows_that_wait_for_a_nonce_for_too_long_are_dropped_although_no_block_c
         assert (number, len(ids), (await shard.health())["depth"]) == (3, 3, 2)
         now_s = 120.0
         assert (await shard.dropped(number))[0] == 4
-        assert (await node.service.pending(key_of(2)))["next_nonce"] == 1
+        assert (await node.service.pending(key_of(2))).next_nonce == 1
 
     run(tmp_path, scenario, mempool={"parked_s_max": 60})
 
@@ -256,7 +256,7 @@ def test_a_row_behind_a_gap_is_parked_and_commits_when_the_gap_closes(tmp_path: 
         late = await node.service.submit_single(rows_of([(1, 2)]), Wait.COMMITTED, HONEST)
         assert verdict_of(late.verdicts[0]) == "PARKED"
         pending = await node.service.pending(key_of(1))
-        assert (pending["nonce"], pending["next_nonce"], pending["states"].tolist()) == (0, 0, [2])
+        assert (pending.nonce, pending.next_nonce, pending.states.tolist()) == (0, 0, [2])
         waiting = asyncio.create_task(
             node.service.submit(rows_of([(1, 1), (1, 0), (1, 2)]), Wait.COMMITTED, HONEST)
         )
@@ -264,6 +264,6 @@ def test_a_row_behind_a_gap_is_parked_and_commits_when_the_gap_closes(tmp_path: 
             await asyncio.sleep(0)
         assert await node.block_of_pending() == 4
         assert (await waiting).height == 2
-        assert (await node.service.pending(key_of(1)))["next_nonce"] == 3
+        assert (await node.service.pending(key_of(1))).next_nonce == 3
 
     run(tmp_path, scenario)

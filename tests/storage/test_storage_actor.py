@@ -18,7 +18,7 @@ from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage import errors
 from actors.storage.actor import Storage
-from actors.storage.interface import Execute, Persist
+from actors.storage.interface import Execute, Persist, RetainedHeights, TransactionPlace
 from actors.storage.snapshots import decode_manifest
 
 ACCOUNTS = 20
@@ -80,17 +80,15 @@ def test_the_life_of_a_block(shell):
     assert len(delta.keys) == len(delta.kinds) == len(delta.widths) == len(delta.values) // 16
     assert storage.head().state_root == executed.state_root == delta.state_root
     tx_id = delta.ids[7].tobytes()
-    assert storage.locate(tx_id) == {"height": 1, "position": 7}
-    assert storage.transaction(tx_id)["row"] == shell.storage._chain.block(1).batch.matrix[7].tobytes()
-    assert storage.inclusion_proof(tx_id)["size"] == 20
-    assert storage.block(1)[:200] == storage.inclusion_proof(tx_id)["header"]
+    assert storage.locate(tx_id) == TransactionPlace(1, 7)
+    assert storage.transaction(tx_id).row == shell.storage._chain.block(1).batch.matrix[7].tobytes()
+    assert storage.inclusion_proof(tx_id).size == 20
+    assert storage.block(1)[:200] == storage.inclusion_proof(tx_id).header
     assert storage.certificate(1)
     assert storage.block(2) is None
     assert storage.certificate(2) is None
     audit = storage.audit()
-    assert audit["supply_conserved"]
-    assert audit["roots_agree"]
-    assert audit["blocks_checked"] == 1
+    assert (audit.blocks_checked, audit.problem) == (1, "")
     health = storage.health()
     assert (health["height"], health["transactions"], health["blocks"]) == (1, 20, 1)
     assert health["stages_us"].keys() >= {"decode", "transition", "ids", "write"}
@@ -139,7 +137,7 @@ def test_a_restart_continues_at_the_same_height_and_root(tmp_path, durability):
     assert again.storage.stats()["checkpoint_height"] >= 4
     assert again.epoch > shell.epoch
     again.commit()
-    assert again.storage.audit()["roots_agree"]
+    assert again.storage.audit().problem == ""
     again.storage.stop()
 
 
@@ -193,10 +191,10 @@ def test_state_proofs_and_heights_that_are_not_kept(tmp_path):
     for _ in range(4):
         shell.commit()
     storage = shell.storage
-    assert storage.state_proof(key(1), 1) == {"retained": [2, 4]}
-    assert storage.state_proof(key(1), 5) == {"retained": [2, 4]}
+    assert storage.state_proof(key(1), 1) == RetainedHeights(2, 4)
+    assert storage.state_proof(key(1), 5) == RetainedHeights(2, 4)
     answer = storage.state_proof(key(1), 3)
-    assert (answer["height"], answer["header"]) == (3, storage.block(3)[:200])
+    assert (answer.height, answer.header) == (3, storage.block(3)[:200])
     assert storage.health()["oldest_proof_height"] == 2
     assert storage.health()["proof_history_bytes"] > 0
     with pytest.raises(FormatError):

@@ -17,7 +17,7 @@ from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage import errors
 from actors.storage.formats import height_key
-from actors.storage.interface import Commit, Execute, Persist
+from actors.storage.interface import Commit, Execute, Persist, TransactionPlace
 from actors.storage.reads import Reader
 
 ACCOUNTS = 20
@@ -56,7 +56,7 @@ def test_blocks_agree_with_the_plain_rules_and_survive_reopening(chain, driver, 
     again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
     assert (again.head.height, again.head.hash, again.head.transactions) == (5, hashes[-1], 150)
     assert state_of(again.state.accounts) == state
-    assert Reader(again).audit()["roots_agree"]
+    assert Reader(again).audit().problem == ""
     assert Driver(again, ACCOUNTS, seed=2).run(2)
     assert again.head_state_root == accounts.state_root(plain_state(again))
     again.disk.close()
@@ -268,7 +268,7 @@ def test_blocks_persisted_without_a_certificate_are_committed_later(chain, drive
         chain.commit(driver.epoch, Commit(2, certificate(headers[1])))
     written, delta = chain.commit(driver.epoch, Commit(1, certificate(headers[0])))
     assert written.committed
-    assert reader.locate(delta.ids[4].tobytes()) == {"height": 1, "position": 4}
+    assert reader.locate(delta.ids[4].tobytes()) == TransactionPlace(1, 4)
     assert chain.commit(driver.epoch, Commit(1, certificate(headers[0])))[0].hash == written.hash
     driver.persist(blocks[1])
     assert chain.head.height == 2
@@ -284,7 +284,7 @@ def test_blocks_persisted_without_a_certificate_are_committed_later(chain, drive
     assert Reader(again).stored_block(3, headers[2].hash()) is None
     assert again.disk.get("headers", height_key(4)) is None
     other.persist(block)
-    assert Reader(again).audit()["roots_agree"]
+    assert Reader(again).audit().problem == ""
     again.disk.close()
 
 
@@ -308,16 +308,15 @@ def test_transactions_are_found_and_proven(chain, driver):
     assert chain.places.runs == 4
     for height, position, tx_id in all_ids[::17]:
         found = reader.transaction(tx_id)
-        assert (found["height"], found["position"]) == (height, position)
+        assert (found.height, found.position) == (height, position)
         block = chain.block(height)
-        assert found["row"] == block.batch.matrix[position].tobytes()
-        assert len(found["receipt"]) == 32
+        assert found.row == block.batch.matrix[position].tobytes()
+        assert len(found.receipt) == 32
         proof = reader.inclusion_proof(tx_id)
-        header = decode_header(proof["header"])
-        assert merkle.verify_inclusion(
-            proof["leaf"], proof["index"], proof["size"], proof["proof"], header.transaction_root
-        )
-        assert decode_certificate(proof["certificate"]).verify(GENESIS.hash(), header, GENESIS.member_keys)
+        header = decode_header(proof.header)
+        place = proof.leaf, proof.index, proof.size
+        assert merkle.verify_inclusion(*place, proof.proof, header.transaction_root)
+        assert decode_certificate(proof.certificate).verify(GENESIS.hash(), header, GENESIS.member_keys)
     assert reader.locate(b"\x09" * 32) is None
     assert reader.transaction(b"\x09" * 32) is None
     assert reader.inclusion_proof(b"\x09" * 32) is None
@@ -341,7 +340,7 @@ def test_a_merge_cut_short_is_done_again(chain, driver, tmp_path):
     reader = Reader(merged)
     for height, of_block in enumerate(ids, start=1):
         for position in range(0, 400, 57):
-            place = {"height": height, "position": position}
+            place = TransactionPlace(height, position)
             assert reader.locate(of_block[position].tobytes()) == place
     merged.disk.close()
 
@@ -368,7 +367,7 @@ def test_an_empty_block_commits(chain, driver):
     driver.run(2, count=0)
     assert chain.head.height == 2
     assert chain.head_state_root.hex() == GENESIS.state_root
-    assert Reader(chain).audit()["roots_agree"]
+    assert Reader(chain).audit().problem == ""
 
 
 def test_fees_that_do_not_fit_the_proposer_leave_everything_as_it_was(tmp_path):

@@ -179,8 +179,8 @@ def test_a_block_that_is_before_its_parent_is_found(tmp_path, monkeypatch):
     driver.persist(driver.execute(10), time_ms=1001)
     driver.run(1)
     audit = Reader(chain).audit()
-    assert audit["problem"].startswith("block 3: ")
-    assert "time 1001 ms is before its parent's, 1002" in audit["problem"]
+    assert audit.problem.startswith("block 3: ")
+    assert "time 1001 ms is before its parent's, 1002" in audit.problem
     problem = checked(chain.disk)["problem"]
     assert (problem["family"], problem["key"]) == ("headers", formats.height_key(3).hex())
     assert problem["what"] == "time 1001 ms is before its parent's, 1002"

@@ -86,7 +86,7 @@ def test_writes_are_refused_and_go_on_and_reads_never_stop(tmp_path, monkeypatch
     driver.persist(block)
     assert (chain.head.height, chain.disk.full) == (3, "")
     assert [bool(alarm) for alarm in alarms] == [True, False]
-    assert Reader(chain).audit()["problem"] == ""
+    assert Reader(chain).audit().problem == ""
     chain.disk.close()
 
 

@@ -11,7 +11,7 @@ from actors.storage import errors
 from actors.storage.check import check
 from actors.storage.disk import Disk
 from actors.storage.formats import Base
-from actors.storage.interface import Persist
+from actors.storage.interface import Persist, TransactionPlace
 from actors.storage.pruning import due, prune
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore
@@ -59,8 +59,8 @@ def test_a_pruned_chain_goes_on(grown, mode, tmp_path):
     assert bool(reader.sealed_headers(5, 1)) == (mode == "full")
     assert reader.locate(ids[2]) is None
     assert reader.locate(ids[20]) is None
-    assert reader.locate(ids[BLOCKS - 2]) == {"height": BLOCKS - 2, "position": 3}
-    assert reader.audit()["problem"] == ""
+    assert reader.locate(ids[BLOCKS - 2]) == TransactionPlace(BLOCKS - 2, 3)
+    assert reader.audit().problem == ""
     with pytest.raises(errors.HeightError, match="pruned"):
         grown.persist(grown.epoch, Persist(5, *persisted(grown, 5, mode)))
     Driver(grown, ACCOUNTS, seed=4).run(3)
@@ -73,7 +73,7 @@ def test_a_pruned_chain_goes_on(grown, mode, tmp_path):
     assert (report["replayed_from"], report["executed"]) == (BLOCKS - 5, 8)
     again = open_chain(tmp_path / "db", GENESIS, None)
     assert again.base == base
-    assert Reader(again).audit()["problem"] == ""
+    assert Reader(again).audit().problem == ""
     again.disk.close()
 
 

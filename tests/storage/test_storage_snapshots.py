@@ -97,7 +97,7 @@ def test_a_chain_goes_on_from_a_snapshot_and_agrees(chain, tmp_path):
     reader = Reader(other)
     assert reader.block(5) is None
     assert reader.block(6) == Reader(chain).block(6)[:200] + bytes(64) + Reader(chain).block(6)[264:]
-    assert reader.audit()["problem"] == ""
+    assert reader.audit().problem == ""
     with pytest.raises(errors.HeightError):
         other.persist(other.epoch, Persist(3, Reader(chain).block(3)[:200], bytes(64)))
     first, second = (SnapshotStore(c.disk, GENESIS, sha256_rows) for c in (chain, other))

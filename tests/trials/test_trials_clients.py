@@ -20,8 +20,8 @@ from actors.cli import options
 from actors.cli.chain import app
 from actors.gateway.backend import Wait
 from actors.sdk import subscribe
-from actors.sdk.answers import NETWORK_HEADER, network_mark
-from actors.sdk.client import AsyncClient, Client, ForeignAnswerError, UnavailableApiError
+from actors.sdk.answers import NETWORK_HEADER, ForeignAnswerError, UnavailableApiError, network_mark
+from actors.sdk.client import AsyncClient, Client
 from actors.sdk.proxies import ProxyError, proxy_of
 from actors.sdk.subscribe import follow
 from actors.sdk.wallet import UnconfirmedError, Wallet

@@ -13,7 +13,8 @@ import pytest
 
 from actors.directory import join_network, open_network
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
-from actors.sdk.client import ApiError, Client
+from actors.sdk.answers import ApiError
+from actors.sdk.client import Client
 from config.effective import load
 from tests.cluster.conftest import Up, eventually
 

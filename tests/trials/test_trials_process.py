@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from actors.doctor.exposure import is_loopback
+from actors.gateway.edge import is_loopback
 from actors.ledger.rows import encode_batch
 from actors.ledger.signing import Transfer, development_signer, sign_transfer
 from actors.sdk.client import Client
