@@ -97,7 +97,7 @@ def check_directory(
     genesis that you give, or else by the directory's own, which proves nothing of a directory from elsewhere.
     """
     from actors.directory import read_allocation
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.storage.check import check, unopened
     from actors.storage.errors import CorruptionError
@@ -138,7 +138,7 @@ def _chain_of(place: Place) -> Iterator[Chain]:
     import time
 
     from actors.directory import read_allocation
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.storage.chain import Chain
 
@@ -243,7 +243,7 @@ def snapshot_restore(
     the data directory, if it holds the network already. The database is a new memory: a member that begins
     with it gets its vote back from the others.
     """
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.storage.disk import Disk
     from actors.storage.snapshot_store import begin_with

@@ -7,7 +7,7 @@ load a row and block then reads prefix, row and padding together, in place and w
 outside the row; a transpose turns sixteen such loads into the sixteen message words.
 
 A batch that is no multiple of sixteen repeats its last row in the lanes left over. The twin that defines the
-right answer is ``portable.hash_rows``, which is hashlib.
+right answer is ``portable.sha256_rows``, which is hashlib.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ of the loaded bytes go where (a `pshufb`, which also turns words to big-endian),
 same in every row. Loads stay within the row; a row of less than LOAD_BYTES is copied to that width before.
 
 The state is kept as the instructions want it: words F E B A in one register, H G D C in the other. The twin
-that defines the right answer is ``portable.hash_rows``.
+that defines the right answer is ``portable.sha256_rows``.
 """
 
 from __future__ import annotations

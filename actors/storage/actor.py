@@ -25,8 +25,8 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from actors.kernels import select
 from actors.kernels.interface import Choice
+from actors.kernels.selection import select
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.local_socket import LocalRpcServer

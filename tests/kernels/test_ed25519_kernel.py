@@ -10,7 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from actors.kernels import ShapeError, fuzz, portable, reference
+from actors.kernels import fuzz, portable, reference
+from actors.kernels.interface import ShapeError
 from actors.kernels.verifier import CompiledVerifier
 
 
