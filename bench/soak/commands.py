@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from actors.console import UserError, console, emit, explained
+from actors.console import UserError, console, explained
 from actors.directory import DirectoryError
 from actors.sdk.client import ApiError, Client
+from bench.results import emit_result
 from config.effective import ConfigurationError
 from config.effective import load as load_settings
 
@@ -86,7 +87,7 @@ def load_command(
         with running_network(settings, None, nodes) as (_, running):
             result = _measure(wanted, [node.url for node in running], record)
     result = {**result, "nodes": nodes, "durability": settings.storage.durability}
-    emit(result, as_json, title="load")
+    emit_result(result, as_json, title="load")
     if not result["passed"]:
         raise typer.Exit(1)
 
@@ -157,7 +158,7 @@ def soak(
         result = {**summary(soaked), "durability": settings.storage.durability, **placed}
         if report is not None:
             result["report"] = str(write_report(report, soaked, result, settings))
-    emit(result, as_json, title="soak")
+    emit_result(result, as_json, title="soak")
     unproven = [name for name, proof in result.get("proofs", {}).items() if not proof["caught"]]
     if result["verdict"] != "pass" or unproven:
         raise typer.Exit(1)
@@ -174,7 +175,7 @@ def report_compare(
     from bench.soak.compare import compare
 
     result = compare(_read_report(before), _read_report(after))
-    emit(result, as_json, title="compare")
+    emit_result(result, as_json, title="compare")
     if not result["passed"]:
         raise typer.Exit(1)
 
