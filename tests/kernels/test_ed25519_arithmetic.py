@@ -13,9 +13,8 @@ from actors.kernels import curve as curves
 from actors.kernels import field as fields
 from actors.kernels import fuzz, multiply, reference
 from actors.kernels import scalar as scalars
-from actors.kernels.algebra import BoundError, Integers, Interval, Intervals
 from actors.kernels.field import LIMBS, TIGHT_MAX, P
-from actors.kernels.words import WideIntegers, WideIntervals
+from tests.kernels.algebras import BoundError, Integers, Interval, Intervals, WideIntegers, WideIntervals
 
 TIGHT = [Interval(0, TIGHT_MAX)] * LIMBS
 OPERAND = [Interval(0, 2**52 - 1)] * LIMBS
