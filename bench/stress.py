@@ -80,7 +80,7 @@ def fuzz_ed25519(
 
     Exits with 1 at any disagreement; the rows are in the result.
     """
-    from actors.kernels.fuzz import fuzz_signatures
+    from bench.fuzz import fuzz_signatures
 
     with Progress(console=console) as bar:
         task = bar.add_task("cases", total=None)

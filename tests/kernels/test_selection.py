@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.kernels import compiled, fuzz, mulx, portable, selection, sha256_ni
+from actors.kernels import compiled, mulx, portable, selection, sha256_ni
+from actors.kernels.cases import Cases
 from actors.kernels.compiled import Host, host
 from actors.kernels.interface import Kernels
 from actors.kernels.selection import select
@@ -85,7 +86,7 @@ def test_128_bit_products_verify_where_avx512_is_missing(older_cache: Path) -> N
     )
     assert "by 128-bit products: this CPU" in kernels.reason
     assert "lacks avx512f" in kernels.reason
-    table, _ = fuzz.Cases(4).batch(40)
+    table, _ = Cases(4).batch(40)
     columns = table[:, 48:80], table[:, 144:], table[:, :144]
     before = kernels.statistics()
     assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
@@ -142,7 +143,7 @@ def test_a_system_without_owners_of_files(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_kernels_count_what_they_do(simd: Simd, kernel_cache: Path) -> None:
     kernels = select("simd", kernel_cache, seed=1)
     before = kernels.statistics()
-    table, _ = fuzz.Cases(3).batch(40)
+    table, _ = Cases(3).batch(40)
     columns = table[:, 48:80], table[:, 144:], table[:, :144]
     assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
     after = kernels.statistics()
