@@ -5,16 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from actors.cli.config import Json
 from actors.console import explained
 from actors.directory import DirectoryError
 from bench.results import emit_result
 from config.effective import ConfigurationError
-
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -9,14 +9,13 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from actors.cli.config import Json
 from actors.console import UserError, console, explained
 from bench.results import emit_result
 
 simulate_app = typer.Typer(no_args_is_help=True, help="Seeded simulations of the protocols, without Ray.")
 fuzz_app = typer.Typer(no_args_is_help=True, help="Differential fuzzing against independent implementations.")
 torture_app = typer.Typer(no_args_is_help=True, help="Real processes and disks under faults.")
-
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 
 
 @simulate_app.command("raft")

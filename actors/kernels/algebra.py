@@ -102,6 +102,38 @@ class WideAlgebra(Algebra[V], Protocol[V]):
         ...
 
 
+def ripple(o: Algebra[V], limbs: Sequence[V], limb_bits: int) -> tuple[list[V], V]:
+    """Carry from limb to limb; the limbs, and what is left above the last."""
+    out, over = [], o.const(0)
+    for limb in limbs:
+        total = o.add(limb, over)
+        out.append(o.low(total, limb_bits))
+        over = o.shr(total, limb_bits)
+    return out, over
+
+
+def limbs_of(o: Algebra[V], words: Sequence[V], limb_bits: int, count: int) -> list[V]:
+    """The first limbs of a number in little-endian words of 64 bits."""
+    out = []
+    for k in range(count):
+        word, place = divmod(limb_bits * k, 64)
+        limb = o.shr(words[word], place)
+        if word + 1 < len(words) and place > 64 - limb_bits:
+            limb = o.join(limb, o.shl(o.low(words[word + 1], place + limb_bits - 64), 64 - place))
+        out.append(o.low(limb, limb_bits))
+    return out
+
+
+def words_of(o: Algebra[V], limbs: Sequence[V], limb_bits: int) -> list[V]:
+    """Four little-endian words of five limbs whose number is below 2^256."""
+    out = []
+    for word in range(4):
+        k, skip = divmod(64 * word, limb_bits)
+        kept = 64 - (limb_bits - skip)
+        out.append(o.join(o.shr(limbs[k], skip), o.shl(o.low(limbs[k + 1], kept), limb_bits - skip)))
+    return out
+
+
 class Lanes(Vector):
     """Eight lanes, written as LLVM IR."""
 

@@ -12,29 +12,36 @@ The twin is ``reference.decode``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 
 from . import scratch
-from .algebra import Lanes
+from .algebra import Lanes, Pair
 from .emitter import Emitter, Value
-from .field import LIMBS, Element, Field, P, square_root_power
+from .field import LIMBS, Element, Field, P, inverse, square_root_power
 from .reference import SMALL_ORDER_Y, SQRT_MINUS_1, D
 from .words import lanes_of, twice
-
-Pair = tuple[Value, Value]
 
 PAIR_MUL, PAIR_SQUARE_RUN, DECOMPRESS = "pair_mul", "pair_square_run", "decompress"
 SIGN = 1 << 63
 
 
-def load_pair(lanes: Lanes, pointer: Value) -> Element[Pair]:
-    """An element of each lane group, one behind the other."""
-    values = lanes.load_all(pointer, 2 * LIMBS)
+def paired(values: Sequence[Value]) -> Element[Pair]:
+    """An element of each lane group, of all limbs of the one and then of the other."""
     return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
 
 
+def unpaired(element: Element[Pair]) -> list[Value]:
+    return [limb[group] for group in (0, 1) for limb in element]
+
+
+def load_pair(lanes: Lanes, pointer: Value) -> Element[Pair]:
+    """An element of each lane group, one behind the other."""
+    return paired(lanes.load_all(pointer, 2 * LIMBS))
+
+
 def store_pair(lanes: Lanes, element: Element[Pair], pointer: Value) -> None:
-    lanes.store_all([*(limb[0] for limb in element), *(limb[1] for limb in element)], pointer)
+    lanes.store_all(unpaired(element), pointer)
 
 
 def emit_powers(emitter: Emitter) -> None:
@@ -82,6 +89,12 @@ class PowerSlots:
         out = self.slot()
         self.emitter.invoke(PAIR_SQUARE_RUN, out, a, count)
         return out
+
+    def inverse(self, lanes: Lanes, element: Sequence[Value]) -> list[Value]:
+        """1 / a of each lane group, both as `unpaired` answers them."""
+        at = self.slot()
+        lanes.store_all(element, at)
+        return lanes.load_all(inverse(at, self.mul, self.square_run), 2 * LIMBS)
 
 
 def emit_decompress(emitter: Emitter) -> None:
@@ -144,24 +157,22 @@ def small_order(lanes: Lanes, words: list[Value]) -> Value:
     A y that is not below p needs no entry: the key is refused for that, and an R like it equals no encoding.
     """
     words = [*words[:3], lanes.and_(words[3], lanes.const(SIGN - 1))]
-    found: Value | None = None
-    for y in SMALL_ORDER_Y:
+
+    def equals(y: int) -> Value:
         difference = [
             lanes.xor(word, lanes.const(y >> (64 * i) & (2**64 - 1))) for i, word in enumerate(words)
         ]
         together = lanes.or_(lanes.or_(difference[0], difference[1]), lanes.or_(difference[2], difference[3]))
-        equal = lanes.compare("==", together, lanes.const(0))
-        found = lanes.or_(found, equal) if found is not None else equal
-    return found
+        return lanes.compare("==", together, lanes.const(0))
+
+    return reduce(lanes.or_, map(equals, SMALL_ORDER_Y))
 
 
 def _is_zero(lanes: Lanes, field: Field[Pair], element: Element[Pair]) -> Pair:
     frozen = field.freeze(element)
     out = []
     for i in (0, 1):
-        together = frozen[0][i]
-        for limb in frozen[1:]:
-            together = lanes.or_(together, limb[i])
+        together = reduce(lanes.or_, [limb[i] for limb in frozen])
         out.append(lanes.compare("==", together, lanes.const(0)))
     return out[0], out[1]
 

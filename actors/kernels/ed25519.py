@@ -21,10 +21,10 @@ compared as bytes. Combining rows into one equation could not reproduce these ve
 from __future__ import annotations
 
 from . import calls, decompress, keyed, multiply, scratch, sha512
-from .algebra import Lanes
-from .decompress import PowerSlots, load_pair, small_order, store_pair
+from .algebra import Lanes, Pair
+from .decompress import PowerSlots, load_pair, paired, small_order, store_pair, unpaired
 from .emitter import Emitter, Value
-from .field import LIMBS, Field, inverse
+from .field import LIMBS, Field
 from .scalar import Scalars
 from .words import lanes_of, twice
 
@@ -75,26 +75,18 @@ def _emit_finish(emitter: Emitter) -> None:
     """Write ``finish(results, count, slots, out)``: step 4 for a chunk of ``count`` pairs."""
     emitter.begin(FINISH, ["ptr results", "i64 count", "ptr slots", "ptr out"], internal=True)
     lanes = lanes_of(emitter)
-    field: Field[tuple[Value, Value]] = Field(twice(lanes))
-
-    def flat(element: list[tuple[Value, Value]]) -> list[Value]:
-        return [limb[0] for limb in element] + [limb[1] for limb in element]
-
-    def paired(values: list[Value]) -> list[tuple[Value, Value]]:
-        return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
+    field: Field[Pair] = Field(twice(lanes))
 
     def multiply_up(index: Value, values: list[Value]) -> list[Value]:
         result = emitter.scaled(emitter["results"], index, scratch.RESULT_BYTES)
         lanes.store_all(values, emitter.offset(result, scratch.RESULT_PRODUCT))
         z = load_pair(lanes, emitter.offset(result, scratch.RESULT_Z))
-        return flat(field.mul(paired(values), z))
+        return unpaired(field.mul(paired(values), z))
 
-    one = flat(field.const(1))
+    one = unpaired(field.const(1))
     product = emitter.loop(emitter["count"], one, multiply_up)
     slots = PowerSlots(emitter, emitter["slots"])
-    product_at = slots.slot()
-    lanes.store_all(product, product_at)
-    inverted = lanes.load_all(inverse(product_at, slots.mul, slots.square_run), 2 * LIMBS)
+    inverted = slots.inverse(lanes, product)
 
     def divide(index: Value, values: list[Value]) -> list[Value]:
         last = emitter.sub(emitter["count"], index)
@@ -113,7 +105,7 @@ def _emit_finish(emitter: Emitter) -> None:
             encoded = [word[group] for word in words]
             encoded[3] = lanes.or_(encoded[3], sign)
             _store_verdict(lanes, encoded, result, group, number)
-        return flat(field.mul(rest, z))
+        return unpaired(field.mul(rest, z))
 
     emitter.loop(emitter["count"], inverted, divide)
     emitter.end()
@@ -171,7 +163,7 @@ def _emit_pair(
 ) -> None:
     """Steps 1 to 3 for a pair, of which the last may be one lane group only."""
     lanes = lanes_of(emitter)
-    field: Field[tuple[Value, Value]] = Field(twice(lanes))
+    field: Field[Pair] = Field(twice(lanes))
     group_first = emitter.mul(pair, 2)
     left = emitter.sub(groups, group_first)
     count = emitter.least(left, 2)

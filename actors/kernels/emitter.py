@@ -145,7 +145,8 @@ class Emitter:
         """Call a function of this module, or an intrinsic of LLVM, which is declared on first use."""
         values = [whole(each) for each in arguments]
         if function not in self.module.globals:
-            ir.Function(self.module, ir.FunctionType(kind, [each.type for each in values]), function)
+            kinds = [POINTER if isinstance(each.type, ir.PointerType) else each.type for each in values]
+            ir.Function(self.module, ir.FunctionType(kind, kinds), function)
         return self.builder.call(self.module.globals[function], values)
 
     def invoke(self, function: str, *arguments: Value | int) -> None:

@@ -19,15 +19,16 @@ Source: C. H. Lim and P. J. Lee, "More flexible exponentiation with precomputati
 from __future__ import annotations
 
 from . import calls, decompress, scratch
-from .algebra import Lanes
+from .algebra import Lanes, Pair
 from .curve import AFFINE_ELEMENTS, Curve, Form
-from .decompress import PowerSlots, load_pair
+from .decompress import PowerSlots, load_pair, paired, unpaired
 from .emitter import Emitter, Value, whole
-from .field import LIMBS, Element, Field, inverse
+from .field import Element, Field
 from .multiply import (
     DOUBLE_RUN,
     add_name,
     affine_rows,
+    elements_of,
     entry_pointers,
     load_elements,
     multiples,
@@ -49,8 +50,6 @@ COMB_ENTRIES = (1 << (scratch.KEYED_BASE_BITS - 1)) + 1
 QUARTER_BITS = 64
 TURNS = QUARTER_BITS // scratch.KEYED_BASE_BITS
 SLOT_BYTES = 4 * scratch.PAIR_ELEMENT
-
-Pair = tuple[Value, Value]
 
 
 def identity_rows() -> list[int]:
@@ -155,10 +154,9 @@ def _emit_quarter(emitter: Emitter) -> None:
 
     def multiple(index: Value, values: list[Value]) -> list[Value]:
         slot = emitter.scaled(emitter["area"], index, SLOT_BYTES)
-        for number in range(4):
-            limbs = values[number * LIMBS : (number + 1) * LIMBS]
-            lanes.store_all(limbs, emitter.offset(slot, number * scratch.PAIR_ELEMENT))
-        point = [values[i * LIMBS : (i + 1) * LIMBS] for i in range(4)]
+        point = elements_of(values)
+        for number, element in enumerate(point):
+            lanes.store_all(element, emitter.offset(slot, number * scratch.PAIR_ELEMENT))
         return [limb for element in curve.add(point, entry, "addition") for limb in element]
 
     carried = [limb for element in start for limb in element]
@@ -195,25 +193,17 @@ def _emit_store_tables(emitter: Emitter) -> None:
     lanes = lanes_of(emitter)
     field: Field[Pair] = Field(twice(lanes))
 
-    def flat(element: Element[Pair]) -> list[Value]:
-        return [limb[0] for limb in element] + [limb[1] for limb in element]
-
-    def paired(values: list[Value]) -> Element[Pair]:
-        return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
-
     def multiply_up(index: Value, values: list[Value]) -> list[Value]:
         lanes.store_all(values, emitter.scaled(emitter["products"], index, scratch.PAIR_ELEMENT))
         slot = emitter.scaled(emitter["area"], index, SLOT_BYTES)
-        return flat(
+        return unpaired(
             field.mul(paired(values), load_pair(lanes, emitter.offset(slot, 2 * scratch.PAIR_ELEMENT)))
         )
 
-    one = flat(field.const(1))
+    one = unpaired(field.const(1))
     product = emitter.loop(scratch.MULTIPLES, one, multiply_up)
     slots = PowerSlots(emitter, emitter["slots"])
-    product_at = slots.slot()
-    lanes.store_all(product, product_at)
-    inverted = lanes.load_all(inverse(product_at, slots.mul, slots.square_run), 2 * LIMBS)
+    inverted = slots.inverse(lanes, product)
 
     def divide(index: Value, values: list[Value]) -> list[Value]:
         number = emitter.sub(scratch.MULTIPLES - 1, index)
@@ -228,7 +218,7 @@ def _emit_store_tables(emitter: Emitter) -> None:
         entry = [field.mul(element, z_inverse) for element in (y_plus_x, y_minus_x, t)]
         entry[2] = field.mul(entry[2], field.const(2 * D))
         _store_entry(lanes, entry, number)
-        return flat(field.mul(rest, z))
+        return unpaired(field.mul(rest, z))
 
     emitter.loop(scratch.MULTIPLES, inverted, divide)
     emitter.end()

@@ -52,9 +52,13 @@ def affine_rows(points: Sequence[Point]) -> list[int]:
     return [word for point in points for word in [*(l for n in affine_entry(point) for l in limbs(n)), 0]]
 
 
+def elements_of(limbs: Sequence[Value]) -> list[Element[Value]]:
+    """Whole elements, of limbs side by side; a limb left over belongs to none."""
+    return [list(limbs[at : at + LIMBS]) for at in range(0, len(limbs) - LIMBS + 1, LIMBS)]
+
+
 def load_elements(lanes: Lanes, pointer: Value, count: int) -> list[Element[Value]]:
-    values = lanes.load_all(pointer, count * LIMBS)
-    return [values[i * LIMBS : (i + 1) * LIMBS] for i in range(count)]
+    return elements_of(lanes.load_all(pointer, count * LIMBS))
 
 
 def store_elements(lanes: Lanes, elements: Sequence[Element[Value]], pointer: Value) -> None:
@@ -74,14 +78,11 @@ def emit_double_run(emitter: Emitter) -> None:
     start = lanes.load_all(emitter["state"], 4 * LIMBS)
     turns = emitter.sub(emitter["count"], 1)
 
-    def point(values: Sequence[Value]) -> list[Element[Value]]:
-        return [list(values[i * LIMBS : (i + 1) * LIMBS]) for i in range(4)]
-
     def double(_: Value, values: list[Value]) -> list[Value]:
-        return [limb for element in curve.double(point(values), "doubling") for limb in element]
+        return [limb for element in curve.double(elements_of(values), "doubling") for limb in element]
 
     values = emitter.loop(turns, start, double)
-    store_elements(lanes, curve.double(point(values), "addition"), emitter["state"])
+    store_elements(lanes, curve.double(elements_of(values), "addition"), emitter["state"])
     emitter.end()
 
 
@@ -115,7 +116,7 @@ def _load_entries(lanes: Lanes, tables: Value, digits: Value, elements: int) -> 
     words: list[Value] = []
     for row in range(ENTRY_ROWS[elements]):
         words += lanes.gather(pointers, row * scratch.VECTOR)
-    return [words[i * LIMBS : (i + 1) * LIMBS] for i in range(elements)]
+    return elements_of(words)[:elements]
 
 
 def entry_pointers(lanes: Lanes, tables: Value, digits: Value, elements: int) -> list[Value]:
@@ -148,9 +149,8 @@ def emit_build_table(emitter: Emitter) -> None:
     )
 
     def multiple(index: Value, values: list[Value]) -> list[Value]:
-        current = [values[i * LIMBS : (i + 1) * LIMBS] for i in range(4)]
         base = load_elements(lanes, point_at, AFFINE_ELEMENTS)
-        following = curve.add(current, base, "addition")
+        following = curve.add(elements_of(values), base, "addition")
         at = emitter.scaled(emitter["table"], emitter.add(index, 2), scratch.PROJECTIVE_BYTES)
         _store_entries(lanes, curve.projective_entry(following), at)
         return [limb for element in following for limb in element]

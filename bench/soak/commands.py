@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from actors.cli.config import Json, Overrides, Profile
 from actors.console import UserError, console, explained
 from actors.directory import DirectoryError
 from actors.sdk.client import ApiError, Client
@@ -21,9 +22,6 @@ app = typer.Typer(no_args_is_help=True)
 report_app = typer.Typer(no_args_is_help=True, help="Reports of soaks.")
 app.add_typer(report_app, name="report")
 
-Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, or a .toml file.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 Nodes = Annotated[int, typer.Option("--nodes", min=1, help="Nodes of the network.")]
 Rate = Annotated[str, typer.Option("--rate", help="Transactions a second, or auto.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same load and faults.")]
