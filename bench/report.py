@@ -1,5 +1,6 @@
 """Writes bench/RESULTS.md from results: files that hold what commands printed with `--json`, one a file.
 
+A result is kept by `node.py bench signatures --json | tail -n 1 > bench/results/bench-signatures.json`.
 What bench/measures.py does not name stays in the files alone. The same files give the same text; what stands
 in RESULTS.md after the line that begins with `<!-- By hand` is kept.
 """
