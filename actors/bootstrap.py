@@ -82,7 +82,7 @@ class Begun:
 
 def begin(settings: Settings, directory: NetworkDirectory, progress: Progress) -> Begun | None:
     """Have the only node of a directory begin as its settings say; see `begin_from_peers`."""
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
 
     if settings.peer.begin_with != "snapshot":

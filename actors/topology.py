@@ -247,7 +247,7 @@ def _await_start(nodes: list[Node], progress: Progress) -> None:
 
 def warm_kernels(progress: Progress) -> None:
     """Compile once, before many actors would each compile the same."""
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.mempool import warming
     from actors.shell import kernel_cache_dir
     from actors.storage import transition, tree

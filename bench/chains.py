@@ -25,7 +25,7 @@ from actors.directory import (
     NodeFolder,
     write_secret,
 )
-from actors.kernels import Kernels
+from actors.kernels.interface import Kernels
 from actors.ledger import merkle
 from actors.ledger.block import Block, Header, sign_proposal
 from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member

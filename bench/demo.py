@@ -15,13 +15,14 @@ from typing import Annotated, Any
 import typer
 
 from actors.cli.config import DataDir, Json, Nodes, Overrides, Profile
-from actors.console import UserError, console, emit
+from actors.console import UserError, console
 from actors.directory import members_in
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import Settings
 from bench.generators import ceiling_tps, run_plans
 from bench.load import LoadPlan, SignPlan
+from bench.results import emit_result
 from bench.yardstick import libsodium_verifies_per_s
 from config.effective import load
 
@@ -64,7 +65,7 @@ def command_demo(
             seen = len(cluster.processes("Validator"))
             result = _exercise(settings, Path(folder), running, yardstick, kill)
             result |= {"validators": seen, "started_s": round(started_s, 1)}
-    emit(result, as_json, title="demo")
+    emit_result(result, as_json, title="demo")
     if not result["passed"]:
         raise typer.Exit(1)
 
@@ -147,6 +148,8 @@ def _exercise(
         "cpu_us_per_tx": cpu,
         "limiting_actor": max(cpu, key=lambda name: cpu[name]) if cpu else "",
         "kernels": nodes[0].facts["validator-0"]["kernels"],
+        "rows_per_request": settings.demo.batch_rows,
+        "requests_in_flight_max": _CONCURRENCY,
         "passed": all(checks.values()),
     }
 

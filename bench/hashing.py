@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from actors.kernels import Kernels
+    from actors.kernels.interface import Kernels
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
     rows: Annotated[int, typer.Option(help="Messages a batch.")] = 4096,
 ) -> dict[str, object]:
     """Hash the same rows in turns by each way."""
-    from actors.kernels import select
+    from actors.kernels.selection import select
 
     portable, simd = select("portable"), select("simd")
     return {

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from actors.console import emit, explained
+from actors.cli.config import Json
+from actors.console import explained
 from actors.directory import DirectoryError
+from bench.results import emit_result
 from config.effective import ConfigurationError
-
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def _with_json(command: Any) -> Any:
 
     def run(as_json: bool = False, **options: Any) -> None:
         result = command(**options)
-        emit(result, as_json)
+        emit_result(result, as_json)
         if result.get("passed") is False:
             raise typer.Exit(1)
 

@@ -34,7 +34,7 @@ def command(
     """
     from nacl.signing import VerifyKey
 
-    from actors.kernels import select
+    from actors.kernels.selection import select
 
     portable = select("portable")
     table = signed_rows(rows, signers)

@@ -43,7 +43,7 @@ def command(
     import resource
 
     from actors.console import console
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.storage.sharing import sharing
 
     chosen = select(kernels)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def command(
     from pathlib import Path
 
     from actors.console import console
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from bench.storage_workload import found
 

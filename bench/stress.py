@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from actors.console import UserError, console, emit, explained
+from actors.cli.config import Json
+from actors.console import UserError, console, explained
+from bench.results import emit_result
 
 simulate_app = typer.Typer(no_args_is_help=True, help="Seeded simulations of the protocols, without Ray.")
 fuzz_app = typer.Typer(no_args_is_help=True, help="Differential fuzzing against independent implementations.")
 torture_app = typer.Typer(no_args_is_help=True, help="Real processes and disks under faults.")
-
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 
 
 @simulate_app.command("raft")
@@ -42,7 +42,7 @@ def simulate_raft(
             lambda done, _total: bar.update(task, completed=done),
             processes or len(os.sched_getaffinity(0)),
         )
-    emit({**result, "seconds": round(time.monotonic() - began_s, 1)}, as_json)
+    emit_result({**result, "seconds": round(time.monotonic() - began_s, 1)}, as_json)
     missed = [bug for bug, seed in result["planted_bugs_seeds"].items() if seed is None]
     if result["violations"] or missed:
         raise typer.Exit(1)
@@ -63,7 +63,7 @@ def simulate_peers(
 
     with console.status("simulating") as status:
         result = simulate(nodes, seed, status.update)
-    emit(result, as_json)
+    emit_result(result, as_json)
     if result["failed"]:
         raise typer.Exit(1)
 
@@ -79,7 +79,7 @@ def fuzz_ed25519(
 
     Exits with 1 at any disagreement; the rows are in the result.
     """
-    from actors.kernels.fuzz import fuzz_signatures
+    from bench.fuzz import fuzz_signatures
 
     with Progress(console=console) as bar:
         task = bar.add_task("cases", total=None)
@@ -91,7 +91,7 @@ def fuzz_ed25519(
             result = fuzz_signatures(minutes, seed, progress)
         except RuntimeError as error:
             raise UserError(f"nothing to compare here: {error}") from None
-    emit(result, as_json)
+    emit_result(result, as_json)
     if result["disagreements"]:
         raise typer.Exit(1)
 
@@ -125,7 +125,7 @@ def torture_storage(
 
         with bar:
             result = torture(rounds, chosen, Path(scratch), progress)
-    emit(result, as_json)
+    emit_result(result, as_json)
     if not result["passed"]:
         raise typer.Exit(1)
 
@@ -148,7 +148,7 @@ def torture_of_validators(
     from bench.torture_validators import torture_validators
 
     result = torture_validators(seconds, quiet_seconds, every_ms, rate, validators, seed)
-    emit(result, as_json)
+    emit_result(result, as_json)
     if not result["passed"]:
         raise typer.Exit(1)
 

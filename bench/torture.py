@@ -50,7 +50,7 @@ Progress = Callable[[int, int], None]
 
 def torture(rounds: int, seed: int, scratch: Path, progress: Progress) -> dict[str, object]:
     """Run the rounds; see the module's text. `scratch` holds the directories."""
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
 
     for core in (transition, tree):

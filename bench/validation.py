@@ -244,7 +244,7 @@ def bench_node(rows: int, accounts: int, senders: int, kernels: str) -> Iterator
     """A node without mempool and gateway on a network of its own, for as long as the context lasts."""
 
     from actors.console import console
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.topology import running_node
     from bench.chains import BenchChain

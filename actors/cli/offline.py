@@ -102,7 +102,7 @@ def check_directory(
     Names the first place that is wrong, and then exits with 1. Changes nothing. The chain is judged by the
     genesis that you give, or else by the directory's own, which proves nothing of a directory from elsewhere.
     """
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.storage.check import check, unopened
     from actors.storage.errors import CorruptionError
@@ -140,7 +140,7 @@ def _chain_of(place: Place) -> Iterator[Chain]:
     """The chain of a stopped node, recovered."""
     import time
 
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.storage.chain import Chain
 
@@ -237,7 +237,7 @@ def snapshot_restore(
     the data directory, if it holds the network already. The database is a new memory: a member that begins
     with it gets its vote back from the others.
     """
-    from actors.kernels import select
+    from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.storage.disk import Disk
     from actors.storage.snapshot_store import begin_with

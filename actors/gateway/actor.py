@@ -26,8 +26,8 @@ from actors.gateway.membership import Membership
 from actors.gateway.node_health import Health, NodeHealth
 from actors.gateway.server import HttpServer, bind_kept, read_tls
 from actors.gateway.service import Service
-from actors.kernels import select
 from actors.kernels.interface import Choice
+from actors.kernels.selection import select
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError

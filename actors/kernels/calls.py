@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .algebra import Lanes
-from .emitter import Emitter, Value
+from .emitter import I64, Emitter, Value
 
 FIELDS = (
     "keys",
@@ -29,21 +29,19 @@ that it needs, and the others may be zero."""
 
 def field(emitter: Emitter, name: str) -> Value:
     """The field as an integer."""
-    return emitter.load("i64", emitter.offset("%call", 8 * FIELDS.index(name)), 8)
+    return emitter.load(I64, emitter.offset(emitter["call"], 8 * FIELDS.index(name)), 8)
 
 
 def pointer(emitter: Emitter, name: str) -> Value:
     """The field as an address."""
-    return emitter.let(f"inttoptr i64 {field(emitter, name)} to ptr")
+    return emitter.pointer(field(emitter, name))
 
 
 def lane_entries(emitter: Emitter, name: str, first: Value) -> list[Value]:
     """An entry a lane of an array of one entry a row, from ``first``; past the end, the last one again."""
     array, rows = pointer(emitter, name), field(emitter, "rows")
-    positions = [
-        emitter.row_or_last(emitter.let(f"add i64 {first}, {lane}"), rows) for lane in range(emitter.lanes)
-    ]
-    return [emitter.load("i64", emitter.scaled(array, position, 8), 8) for position in positions]
+    positions = [emitter.row_or_last(emitter.add(first, lane), rows) for lane in range(emitter.lanes)]
+    return [emitter.load(I64, emitter.scaled(array, position, 8), 8) for position in positions]
 
 
 def column_pointers(emitter: Emitter, name: str, numbers: list[Value]) -> list[Value]:

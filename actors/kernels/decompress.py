@@ -12,48 +12,57 @@ The twin is ``reference.decode``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 
 from . import scratch
-from .algebra import Lanes
+from .algebra import Lanes, Pair
 from .emitter import Emitter, Value
-from .field import LIMBS, Element, Field, P, square_root_power
+from .field import LIMBS, Element, Field, P, inverse, square_root_power
 from .reference import SMALL_ORDER_Y, SQRT_MINUS_1, D
 from .words import lanes_of, twice
-
-Pair = tuple[Value, Value]
 
 PAIR_MUL, PAIR_SQUARE_RUN, DECOMPRESS = "pair_mul", "pair_square_run", "decompress"
 SIGN = 1 << 63
 
 
-def load_pair(lanes: Lanes, pointer: Value) -> Element[Pair]:
-    """An element of each lane group, one behind the other."""
-    values = lanes.load_all(pointer, 2 * LIMBS)
+def paired(values: Sequence[Value]) -> Element[Pair]:
+    """An element of each lane group, of all limbs of the one and then of the other."""
     return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
 
 
+def unpaired(element: Element[Pair]) -> list[Value]:
+    return [limb[group] for group in (0, 1) for limb in element]
+
+
+def load_pair(lanes: Lanes, pointer: Value) -> Element[Pair]:
+    """An element of each lane group, one behind the other."""
+    return paired(lanes.load_all(pointer, 2 * LIMBS))
+
+
 def store_pair(lanes: Lanes, element: Element[Pair], pointer: Value) -> None:
-    lanes.store_all([*(limb[0] for limb in element), *(limb[1] for limb in element)], pointer)
+    lanes.store_all(unpaired(element), pointer)
 
 
 def emit_powers(emitter: Emitter) -> None:
     """Write ``pair_mul(out, a, b)`` and ``pair_square_run(out, a, count)``."""
     lanes = lanes_of(emitter)
     field: Field[Pair] = Field(twice(lanes))
-    emitter.begin(PAIR_MUL, ["ptr %out", "ptr %a", "ptr %b"], internal=True)
-    store_pair(lanes, field.mul(load_pair(lanes, "%a"), load_pair(lanes, "%b")), "%out")
+    emitter.begin(PAIR_MUL, ["ptr out", "ptr a", "ptr b"], internal=True)
+    store_pair(
+        lanes, field.mul(load_pair(lanes, emitter["a"]), load_pair(lanes, emitter["b"])), emitter["out"]
+    )
     emitter.end()
-    emitter.begin(PAIR_SQUARE_RUN, ["ptr %out", "ptr %a", "i64 %count"], internal=True)
-    start = load_pair(lanes, "%a")
-    carried = [(lanes.kind, part) for limb in start for part in limb]
+    emitter.begin(PAIR_SQUARE_RUN, ["ptr out", "ptr a", "i64 count"], internal=True)
+    start = load_pair(lanes, emitter["a"])
+    carried = [part for limb in start for part in limb]
 
     def square(_: Value, values: list[Value]) -> list[Value]:
         element = list(zip(values[::2], values[1::2], strict=True))
         return [part for limb in field.sqr(element) for part in limb]
 
-    values = emitter.loop("%count", carried, square)
-    store_pair(lanes, list(zip(values[::2], values[1::2], strict=True)), "%out")
+    values = emitter.loop(emitter["count"], carried, square)
+    store_pair(lanes, list(zip(values[::2], values[1::2], strict=True)), emitter["out"])
     emitter.end()
 
 
@@ -73,22 +82,28 @@ class PowerSlots:
 
     def mul(self, a: Value, b: Value) -> Value:
         out = self.slot()
-        self.emitter.invoke(PAIR_MUL, [("ptr", out), ("ptr", a), ("ptr", b)])
+        self.emitter.invoke(PAIR_MUL, out, a, b)
         return out
 
     def square_run(self, a: Value, count: int) -> Value:
         out = self.slot()
-        self.emitter.invoke(PAIR_SQUARE_RUN, [("ptr", out), ("ptr", a), ("i64", str(count))])
+        self.emitter.invoke(PAIR_SQUARE_RUN, out, a, count)
         return out
+
+    def inverse(self, lanes: Lanes, element: Sequence[Value]) -> list[Value]:
+        """1 / a of each lane group, both as `unpaired` answers them."""
+        at = self.slot()
+        lanes.store_all(element, at)
+        return lanes.load_all(inverse(at, self.mul, self.square_run), 2 * LIMBS)
 
 
 def emit_decompress(emitter: Emitter) -> None:
     """Write ``decompress(groups, slots)``, which turns GROUP_KEY into GROUP_POINT and GROUP_VALID."""
-    emitter.begin(DECOMPRESS, ["ptr %groups", "ptr %slots"], internal=True)
+    emitter.begin(DECOMPRESS, ["ptr groups", "ptr slots"], internal=True)
     lanes = lanes_of(emitter)
     field: Field[Pair] = Field(twice(lanes))
-    slots = PowerSlots(emitter, "%slots")
-    groups = [emitter.offset("%groups", group * scratch.GROUP_BYTES) for group in (0, 1)]
+    slots = PowerSlots(emitter, emitter["slots"])
+    groups = [emitter.offset(emitter["groups"], group * scratch.GROUP_BYTES) for group in (0, 1)]
     keys = [lanes.load_all(emitter.offset(group, scratch.GROUP_KEY), 4) for group in groups]
     y = field.from_words(list(zip(*keys, strict=True)))
     yy = field.sqr(y)
@@ -108,9 +123,7 @@ def emit_decompress(emitter: Emitter) -> None:
     parity = field.freeze(x)[0]
     same = (_same_sign(lanes, parity[0], keys[0][3]), _same_sign(lanes, parity[1], keys[1][3]))
     x = _select(lanes, same, field.carry(field.negate(x)), x)
-    valid = [
-        lanes.mask("and", lanes.mask("or", root[i], other[i]), acceptable_key(lanes, keys[i])) for i in (0, 1)
-    ]
+    valid = [lanes.and_(lanes.or_(root[i], other[i]), acceptable_key(lanes, keys[i])) for i in (0, 1)]
     x = _select(lanes, (valid[0], valid[1]), x, field.const(0))
     y = _select(lanes, (valid[0], valid[1]), y, field.const(1))
     entry = [field.add(y, x), field.sub(y, x), field.mul(field.mul(x, y), field.const(2 * D))]
@@ -123,19 +136,19 @@ def _store_point(lanes: Lanes, limbs: list[Value], valid: Value, group: Value) -
     emitter = lanes.emitter
     lanes.store_all(limbs, emitter.offset(group, scratch.GROUP_POINT))
     flag_at = emitter.offset(group, scratch.GROUP_VALID)
-    before = lanes.compare("ne", lanes.load(flag_at), lanes.const(0))
-    both = lanes.mask("and", before, valid)
+    before = lanes.compare("!=", lanes.load(flag_at), lanes.const(0))
+    both = lanes.and_(before, valid)
     lanes.store(lanes.widened(both), flag_at)
 
 
 def acceptable_key(lanes: Lanes, words: list[Value]) -> Value:
     """A mask of the lanes whose key has y < p and is not of small order."""
     high = lanes.and_(words[3], lanes.const(SIGN - 1))
-    top = lanes.compare("eq", high, lanes.const(SIGN - 1))
+    top = lanes.compare("==", high, lanes.const(SIGN - 1))
     for word in (words[1], words[2]):
-        top = lanes.mask("and", top, lanes.compare("eq", word, lanes.const(-1)))
-    over = lanes.mask("and", top, lanes.compare("uge", words[0], lanes.const(P & (2**64 - 1))))
-    return lanes.inverted(lanes.mask("or", over, small_order(lanes, words)))
+        top = lanes.and_(top, lanes.compare("==", word, lanes.const(-1)))
+    over = lanes.and_(top, lanes.compare(">=", words[0], lanes.const(P & (2**64 - 1))))
+    return lanes.inverted(lanes.or_(over, small_order(lanes, words)))
 
 
 def small_order(lanes: Lanes, words: list[Value]) -> Value:
@@ -144,31 +157,29 @@ def small_order(lanes: Lanes, words: list[Value]) -> Value:
     A y that is not below p needs no entry: the key is refused for that, and an R like it equals no encoding.
     """
     words = [*words[:3], lanes.and_(words[3], lanes.const(SIGN - 1))]
-    found = ""
-    for y in SMALL_ORDER_Y:
+
+    def equals(y: int) -> Value:
         difference = [
             lanes.xor(word, lanes.const(y >> (64 * i) & (2**64 - 1))) for i, word in enumerate(words)
         ]
         together = lanes.or_(lanes.or_(difference[0], difference[1]), lanes.or_(difference[2], difference[3]))
-        equal = lanes.compare("eq", together, lanes.const(0))
-        found = lanes.mask("or", found, equal) if found else equal
-    return found
+        return lanes.compare("==", together, lanes.const(0))
+
+    return reduce(lanes.or_, map(equals, SMALL_ORDER_Y))
 
 
 def _is_zero(lanes: Lanes, field: Field[Pair], element: Element[Pair]) -> Pair:
     frozen = field.freeze(element)
     out = []
     for i in (0, 1):
-        together = frozen[0][i]
-        for limb in frozen[1:]:
-            together = lanes.or_(together, limb[i])
-        out.append(lanes.compare("eq", together, lanes.const(0)))
+        together = reduce(lanes.or_, [limb[i] for limb in frozen])
+        out.append(lanes.compare("==", together, lanes.const(0)))
     return out[0], out[1]
 
 
 def _same_sign(lanes: Lanes, lowest: Value, highest_word: Value) -> Value:
     parity = lanes.and_(lowest, lanes.const(1))
-    return lanes.compare("eq", parity, lanes.shr(highest_word, 63))
+    return lanes.compare("==", parity, lanes.shr(highest_word, 63))
 
 
 def _select(lanes: Lanes, masks: Pair, a: Element[Pair], b: Element[Pair]) -> Element[Pair]:

@@ -21,10 +21,10 @@ compared as bytes. Combining rows into one equation could not reproduce these ve
 from __future__ import annotations
 
 from . import calls, decompress, keyed, multiply, scratch, sha512
-from .algebra import Lanes
-from .decompress import PowerSlots, load_pair, small_order, store_pair
+from .algebra import Lanes, Pair
+from .decompress import PowerSlots, load_pair, paired, small_order, store_pair, unpaired
 from .emitter import Emitter, Value
-from .field import LIMBS, Field, inverse
+from .field import LIMBS, Field
 from .scalar import Scalars
 from .words import lanes_of, twice
 
@@ -46,60 +46,52 @@ def emit(emitter: Emitter) -> None:
 
 def _emit_prepare(emitter: Emitter) -> None:
     """Write ``prepare(call, group, words, first)``: step 1 for the eight rows from ``first``."""
-    emitter.begin(PREPARE, ["ptr %call", "ptr %group", "ptr %words", "i64 %first"], internal=True)
+    emitter.begin(PREPARE, ["ptr call", "ptr group", "ptr words", "i64 first"], internal=True)
     lanes = lanes_of(emitter)
     scalars: Scalars[Value] = Scalars(lanes)
-    numbers = calls.lane_entries(emitter, "order", "%first")
+    numbers = calls.lane_entries(emitter, "order", emitter["first"])
     signatures = calls.column_pointers(emitter, "signature", numbers)
     messages = calls.column_pointers(emitter, "message", numbers)
     signature = lanes.gather(signatures, align=1)
     r_words, s_words = signature[:4], signature[4:]
     key_words = calls.load_keys(lanes, numbers)
-    lanes.store_all(r_words, emitter.offset("%group", scratch.GROUP_R))
-    lanes.store_all(key_words, emitter.offset("%group", scratch.GROUP_KEY))
-    lanes.store_all([lanes.swap_bytes(word) for word in (*r_words, *key_words)], "%words")
+    lanes.store_all(r_words, emitter.offset(emitter["group"], scratch.GROUP_R))
+    lanes.store_all(key_words, emitter.offset(emitter["group"], scratch.GROUP_KEY))
+    lanes.store_all([lanes.swap_bytes(word) for word in (*r_words, *key_words)], emitter["words"])
     template, blocks = calls.pointer(emitter, "template"), calls.field(emitter, "blocks")
-    digest = sha512.emit_hash(lanes, messages, template, blocks, "%words")
+    digest = sha512.emit_hash(lanes, messages, template, blocks, emitter["words"])
     challenge = scalars.reduce(scalars.from_words(digest, 10))
     s = scalars.from_words(s_words, 5)
     below = scalars.below_order(s)
     s = [lanes.only_if(below, limb) for limb in s]
-    lanes.store_all([*challenge, *s], emitter.offset("%group", scratch.GROUP_SCALARS))
+    lanes.store_all([*challenge, *s], emitter.offset(emitter["group"], scratch.GROUP_SCALARS))
     r_refused = small_order(lanes, r_words)
     valid = lanes.select(r_refused, lanes.const(0), below)
-    lanes.store(valid, emitter.offset("%group", scratch.GROUP_VALID))
+    lanes.store(valid, emitter.offset(emitter["group"], scratch.GROUP_VALID))
     emitter.end()
 
 
 def _emit_finish(emitter: Emitter) -> None:
     """Write ``finish(results, count, slots, out)``: step 4 for a chunk of ``count`` pairs."""
-    emitter.begin(FINISH, ["ptr %results", "i64 %count", "ptr %slots", "ptr %out"], internal=True)
+    emitter.begin(FINISH, ["ptr results", "i64 count", "ptr slots", "ptr out"], internal=True)
     lanes = lanes_of(emitter)
-    field: Field[tuple[Value, Value]] = Field(twice(lanes))
-
-    def flat(element: list[tuple[Value, Value]]) -> list[Value]:
-        return [limb[0] for limb in element] + [limb[1] for limb in element]
-
-    def paired(values: list[Value]) -> list[tuple[Value, Value]]:
-        return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
+    field: Field[Pair] = Field(twice(lanes))
 
     def multiply_up(index: Value, values: list[Value]) -> list[Value]:
-        result = emitter.scaled("%results", index, scratch.RESULT_BYTES)
+        result = emitter.scaled(emitter["results"], index, scratch.RESULT_BYTES)
         lanes.store_all(values, emitter.offset(result, scratch.RESULT_PRODUCT))
         z = load_pair(lanes, emitter.offset(result, scratch.RESULT_Z))
-        return flat(field.mul(paired(values), z))
+        return unpaired(field.mul(paired(values), z))
 
-    one = [(lanes.kind, value) for value in flat(field.const(1))]
-    product = emitter.loop("%count", one, multiply_up)
-    slots = PowerSlots(emitter, "%slots")
-    product_at = slots.slot()
-    lanes.store_all(product, product_at)
-    inverted = lanes.load_all(inverse(product_at, slots.mul, slots.square_run), 2 * LIMBS)
+    one = unpaired(field.const(1))
+    product = emitter.loop(emitter["count"], one, multiply_up)
+    slots = PowerSlots(emitter, emitter["slots"])
+    inverted = slots.inverse(lanes, product)
 
     def divide(index: Value, values: list[Value]) -> list[Value]:
-        last = emitter.let(f"sub i64 %count, {index}")
-        number = emitter.let(f"sub i64 {last}, 1")
-        result = emitter.scaled("%results", number, scratch.RESULT_BYTES)
+        last = emitter.sub(emitter["count"], index)
+        number = emitter.sub(last, 1)
+        result = emitter.scaled(emitter["results"], number, scratch.RESULT_BYTES)
         x, y, z, before = (
             load_pair(lanes, emitter.offset(result, offset))
             for offset in (scratch.RESULT_X, scratch.RESULT_Y, scratch.RESULT_Z, scratch.RESULT_PRODUCT)
@@ -113,9 +105,9 @@ def _emit_finish(emitter: Emitter) -> None:
             encoded = [word[group] for word in words]
             encoded[3] = lanes.or_(encoded[3], sign)
             _store_verdict(lanes, encoded, result, group, number)
-        return flat(field.mul(rest, z))
+        return unpaired(field.mul(rest, z))
 
-    emitter.loop("%count", [(lanes.kind, value) for value in inverted], divide)
+    emitter.loop(emitter["count"], inverted, divide)
     emitter.end()
 
 
@@ -126,42 +118,40 @@ def _store_verdict(lanes: Lanes, encoded: list[Value], result: Value, group: int
     difference = [lanes.xor(a, b) for a, b in zip(encoded, r_words, strict=True)]
     together = lanes.or_(lanes.or_(difference[0], difference[1]), lanes.or_(difference[2], difference[3]))
     valid = lanes.load(emitter.offset(result, scratch.RESULT_VALID + group * scratch.VECTOR))
-    verdict = lanes.mask(
-        "and", lanes.compare("eq", together, lanes.const(0)), lanes.compare("ne", valid, lanes.const(0))
+    verdict = lanes.and_(
+        lanes.compare("==", together, lanes.const(0)), lanes.compare("!=", valid, lanes.const(0))
     )
-    at = emitter.offset(emitter.scaled("%out", pair, 2), group)
+    at = emitter.offset(emitter.scaled(emitter["out"], pair, 2), group)
     lanes.store_bits(verdict, at)
 
 
 def _emit_verify(emitter: Emitter, with_tables: bool) -> None:
-    emitter.begin(SYMBOL_KEYED if with_tables else SYMBOL, ["ptr %call"])
+    emitter.begin(SYMBOL_KEYED if with_tables else SYMBOL, ["ptr call"])
     rows, out, memory = (
         calls.field(emitter, "rows"),
         calls.pointer(emitter, "out"),
         calls.pointer(emitter, "scratch"),
     )
-    groups = emitter.let(f"udiv i64 {emitter.let(f'add i64 {rows}, {emitter.lanes - 1}')}, {emitter.lanes}")
-    pairs = emitter.let(f"lshr i64 {emitter.let(f'add i64 {groups}, 1')}, 1")
-    chunks = emitter.let(
-        f"udiv i64 {emitter.let(f'add i64 {pairs}, {scratch.CHUNK_PAIRS - 1}')}, {scratch.CHUNK_PAIRS}"
-    )
+    groups = emitter.shares(rows, emitter.lanes)
+    pairs = emitter.shares(groups, 2)
+    chunks = emitter.shares(pairs, scratch.CHUNK_PAIRS)
     results = emitter.offset(memory, scratch.RESULTS)
     slots = emitter.offset(memory, scratch.POWERS)
 
     def chunk(number: Value, _: list[Value]) -> list[Value]:
-        first = emitter.let(f"mul i64 {number}, {scratch.CHUNK_PAIRS}")
-        left = emitter.let(f"sub i64 {pairs}, {first}")
-        count = emitter.call("i64", "llvm.umin.i64", [("i64", left), ("i64", str(scratch.CHUNK_PAIRS))])
+        first = emitter.mul(number, scratch.CHUNK_PAIRS)
+        left = emitter.sub(pairs, first)
+        count = emitter.least(left, scratch.CHUNK_PAIRS)
 
         def pair(index: Value, _: list[Value]) -> list[Value]:
             result = emitter.scaled(results, index, scratch.RESULT_BYTES)
-            number = emitter.let(f"add i64 {first}, {index}")
+            number = emitter.add(first, index)
             _emit_pair(emitter, number, groups, memory, result, with_tables)
             return []
 
         emitter.loop(count, [], pair)
         chunk_out = emitter.scaled(out, first, 2)
-        emitter.invoke(FINISH, [("ptr", results), ("i64", count), ("ptr", slots), ("ptr", chunk_out)])
+        emitter.invoke(FINISH, results, count, slots, chunk_out)
         return []
 
     emitter.loop(chunks, [], chunk)
@@ -173,10 +163,10 @@ def _emit_pair(
 ) -> None:
     """Steps 1 to 3 for a pair, of which the last may be one lane group only."""
     lanes = lanes_of(emitter)
-    field: Field[tuple[Value, Value]] = Field(twice(lanes))
-    group_first = emitter.let(f"mul i64 {pair}, 2")
-    left = emitter.let(f"sub i64 {groups}, {group_first}")
-    count = emitter.call("i64", "llvm.umin.i64", [("i64", left), ("i64", "2")])
+    field: Field[Pair] = Field(twice(lanes))
+    group_first = emitter.mul(pair, 2)
+    left = emitter.sub(groups, group_first)
+    count = emitter.least(left, 2)
     words, table, state, slots = (
         emitter.offset(memory, offset)
         for offset in (scratch.WORDS, scratch.TABLE, scratch.STATE, scratch.POWERS)
@@ -185,27 +175,27 @@ def _emit_pair(
 
     def prepare(index: Value, _: list[Value]) -> list[Value]:
         group = emitter.scaled(groups_at, index, scratch.GROUP_BYTES)
-        row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {emitter.lanes}")
-        emitter.invoke(PREPARE, [("ptr", "%call"), ("ptr", group), ("ptr", words), ("i64", row)])
+        row = emitter.mul(emitter.add(group_first, index), emitter.lanes)
+        emitter.invoke(PREPARE, emitter["call"], group, words, row)
         return []
 
     def multiply_group(index: Value, _: list[Value]) -> list[Value]:
         group = emitter.scaled(groups_at, index, scratch.GROUP_BYTES)
         if with_tables:
-            row = emitter.let(f"mul i64 {emitter.let(f'add i64 {group_first}, {index}')}, {emitter.lanes}")
+            row = emitter.mul(emitter.add(group_first, index), emitter.lanes)
             tables = emitter.offset(memory, scratch.ADDRESSES)
             for lane, address in enumerate(calls.lane_entries(emitter, "tables", row)):
-                emitter.store("i64", address, emitter.offset(tables, 8 * lane), 8)
-            emitter.invoke(keyed.MULTIPLY_KEYED, [("ptr", group), ("ptr", tables), ("ptr", state)])
+                emitter.store(address, emitter.offset(tables, 8 * lane), 8)
+            emitter.invoke(keyed.MULTIPLY_KEYED, group, tables, state)
         else:
-            emitter.invoke(multiply.BUILD_TABLE, [("ptr", group), ("ptr", table)])
-            emitter.invoke(multiply.MULTIPLY, [("ptr", group), ("ptr", table), ("ptr", state)])
+            emitter.invoke(multiply.BUILD_TABLE, group, table)
+            emitter.invoke(multiply.MULTIPLY, group, table, state)
         _store_result(lanes, state, group, result, index)
         return []
 
     emitter.loop(count, [], prepare)
     if not with_tables:
-        emitter.invoke(decompress.DECOMPRESS, [("ptr", groups_at), ("ptr", slots)])
+        emitter.invoke(decompress.DECOMPRESS, groups_at, slots)
     # A group that is not there must not bring a zero into the product of all Z.
     store_pair(lanes, field.const(1), emitter.offset(result, scratch.RESULT_Z))
     emitter.loop(count, [], multiply_group)

@@ -1,4 +1,4 @@
-"""Writes LLVM IR as text: straight-line vector code, and loops whose state is carried in registers.
+"""Writes LLVM IR: straight-line vector code, and loops whose state is carried in registers.
 
 Theory of operation. A kernel is a function that handles one row in each lane of a vector, so ``<8 x i64>``
 works on eight rows at once and there is nothing to schedule by hand: Python writes each operation once, and
@@ -6,245 +6,244 @@ LLVM allocates registers and orders instructions. Python loops unroll at emissio
 loop at run time, with a phi node for each carried value. Loops keep the code within the instruction cache
 and the compile time within seconds.
 
-Values are strings: the names of registers (``%v12``) or constants. A register is assigned once, so an
-expression written in Python becomes the same expression in IR. Reference: LLVM Language Reference Manual.
+Values are those of llvmlite's builder, which ``Emitter.builder`` is: an expression written in Python becomes
+the same expression in IR. Reference: LLVM Language Reference Manual.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-Value = str
-Carried = tuple[str, Value]
-"""A type and the value that a loop starts with."""
+from llvmlite import ir
+
+I1, I8, I32, I64, VOID = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
+POINTER = ir.PointerType()
+BLOCK, BLOCK_MASK = ir.VectorType(I8, 64), ir.VectorType(I1, 64)
+"""64 bytes as they lie in memory, and a bit for each."""
+
+
+class Value(Protocol):
+    """A register or a constant of llvmlite."""
+
+    @property
+    def type(self) -> Any: ...
+
+
+def whole(value: Value | int) -> Value:
+    """A number as a constant of 64 bits."""
+    return ir.Constant(I64, value) if isinstance(value, int) else value
 
 
 class Emitter:
-    """The text of one module, written function after function."""
+    """One module, written function after function."""
 
-    def __init__(self, lanes: int = 8) -> None:
-        """``lanes`` is the number of rows that a kernel's functions work on at once: 8, or 1."""
+    def __init__(self, lanes: int = 8, builder: Any = None) -> None:
+        """``lanes`` is the number of rows that a kernel's functions work on at once: 8, or 1. With a builder
+        the code goes where that stands, in a module of somebody else."""
         self.lanes = lanes
-        self.declarations: set[str] = set()
-        self.globals: list[str] = []
-        self.lines: list[str] = []
-        self._block = "entry"
-        self._names = 0
+        self.builder = ir.IRBuilder() if builder is None else builder
+        self.module = ir.Module() if builder is None else builder.module
+        self._parameters: dict[str, Value] = {}
 
     def text(self) -> str:
         """The whole module."""
-        return "\n".join([*self.globals, *sorted(self.declarations), *self.lines, ""])
-
-    def name(self, prefix: str) -> str:
-        """A name that no other register or block of the module has."""
-        self._names += 1
-        return f"{prefix}{self._names}"
-
-    def let(self, expression: str) -> Value:
-        """Assign an expression to a new register."""
-        register = self.name("%v")
-        self.lines.append(f"  {register} = {expression}")
-        return register
-
-    def do(self, statement: str) -> None:
-        """Write a statement that has no value."""
-        self.lines.append(f"  {statement}")
+        self.module.triple = ""
+        return str(self.module)
 
     def begin(self, name: str, parameters: Sequence[str], internal: bool = False) -> None:
-        """Open ``void name(parameters)``; internal functions are called by this module only, never
-        inlined."""
-        linkage, attributes = ("internal ", "nounwind noinline") if internal else ("", "nounwind")
-        self.lines.append(f"define {linkage}void @{name}({', '.join(parameters)}) {attributes} {{")
-        self._label("entry")
+        """Open a function; ``emitter["rows"]`` is then its parameter ``i64 rows``, and ``ptr`` begins the
+        name of a pointer. Internal functions are called by this module only, never inlined."""
+        kinds = [POINTER if each.startswith("ptr ") else I64 for each in parameters]
+        function = ir.Function(self.module, ir.FunctionType(VOID, kinds), name)
+        function.attributes.add("nounwind")
+        if internal:
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+        for each, argument in zip(parameters, function.args, strict=True):
+            argument.name = each.split()[-1]
+            if "noalias" in each:
+                argument.add_attribute("noalias")
+        self._parameters = {argument.name: argument for argument in function.args}
+        self.builder.position_at_end(function.append_basic_block())
+
+    def __getitem__(self, parameter: str) -> Value:
+        return self._parameters[parameter]
 
     def end(self) -> None:
         """Return from the function and close it."""
-        self.do("ret void")
-        self.lines.append("}")
-
-    def _label(self, name: str) -> None:
-        self.lines.append(f"{name}:")
-        self._block = name
+        self.builder.ret_void()
 
     def loop(
         self,
-        count: Value,
-        carried: Sequence[Carried],
+        count: Value | int,
+        carried: Sequence[Value],
         body: Callable[[Value, list[Value]], Sequence[Value]],
     ) -> list[Value]:
         """Run ``body(index, values)`` for index 0 .. count-1, count >= 1, and answer the last values.
 
         ``body`` receives the carried values and answers those of the next turn, in the same order.
         """
-        head, before = self.name("loop"), self._block
-        self.do(f"br label %{head}")
-        self._label(head)
-        at = len(self.lines)
-        index, after = self.name("%i"), self.name("%i")
-        values = [self.name("%p") for _ in carried]
-        results = list(body(index, values))
-        if len(results) != len(carried):
-            raise ValueError(f"loop body answered {len(results)} values for {len(carried)} carried ones")
-        self.do(f"{after} = add i64 {index}, 1")
-        again = self.let(f"icmp ult i64 {after}, {count}")
-        done = self.name("done")
-        self.do(f"br i1 {again}, label %{head}, label %{done}")
-        phis = [f"  {index} = phi i64 [ 0, %{before} ], [ {after}, %{self._block} ]"]
-        for (kind, start), value, result in zip(carried, values, results, strict=True):
-            phis.append(f"  {value} = phi {kind} [ {start}, %{before} ], [ {result}, %{self._block} ]")
-        self.lines[at:at] = phis
-        self._label(done)
+        builder = self.builder
+        starts = [whole(0), *carried]
+        before, head = builder.block, builder.append_basic_block()
+        builder.branch(head)
+        builder.position_at_end(head)
+        phis = [builder.phi(start.type) for start in starts]
+        results = list(body(phis[0], phis[1:]))
+        after = self.add(phis[0], 1)
+        done = builder.append_basic_block()
+        builder.cbranch(builder.icmp_unsigned("<", after, whole(count)), head, done)
+        for phi, start, result in zip(phis, starts, [after, *results], strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(result, builder.block)
+        builder.position_at_end(done)
         return results
+
+    def add(self, a: Value | int, b: Value | int) -> Value:
+        return self.builder.add(whole(a), whole(b))
+
+    def sub(self, a: Value | int, b: Value | int) -> Value:
+        return self.builder.sub(whole(a), whole(b))
+
+    def mul(self, a: Value | int, b: Value | int) -> Value:
+        return self.builder.mul(whole(a), whole(b))
+
+    def shares(self, count: Value, size: int) -> Value:
+        """How many parts of that size hold ``count``, the last one perhaps not full."""
+        return self.builder.udiv(self.add(count, size - 1), whole(size))
+
+    def pointer(self, address: Value) -> Value:
+        """An address as a pointer."""
+        return self.builder.inttoptr(address, POINTER)
+
+    def address(self, table: str) -> Value:
+        """Where a table of this module lies."""
+        return self.builder.ptrtoint(self.module.globals[table], I64)
 
     def offset(self, pointer: Value, offset_bytes: Value | int) -> Value:
         """The pointer that many bytes further."""
-        return self.let(f"getelementptr i8, ptr {pointer}, i64 {offset_bytes}")
+        return self.builder.gep(pointer, [whole(offset_bytes)], source_etype=I8)
 
-    def scaled(self, pointer: Value, index: Value, step_bytes: Value | int) -> Value:
+    def scaled(self, pointer: Value, index: Value | int, step_bytes: Value | int) -> Value:
         """The pointer ``index`` steps further."""
-        return self.offset(pointer, self.let(f"mul i64 {index}, {step_bytes}"))
+        return self.offset(pointer, self.mul(index, step_bytes))
 
-    def load(self, kind: str, pointer: Value, align: int = 1) -> Value:
-        return self.let(f"load {kind}, ptr {pointer}, align {align}")
+    def load(self, kind: Any, pointer: Value, align: int = 1) -> Value:
+        return self.builder.load(pointer, typ=kind, align=align)
 
-    def store(self, kind: str, value: Value, pointer: Value, align: int = 1) -> None:
-        self.do(f"store {kind} {value}, ptr {pointer}, align {align}")
+    def store(self, value: Value, pointer: Value, align: int = 1) -> None:
+        self.builder.store(value, pointer, align=align)
 
-    def call(self, kind: str, function: str, arguments: Sequence[tuple[str, Value]]) -> Value:
-        """Call an LLVM intrinsic, declaring it on first use."""
-        self.declarations.add(f"declare {kind} @{function}({', '.join(k for k, _ in arguments)})")
-        return self.let(f"call {kind} @{function}({', '.join(f'{k} {v}' for k, v in arguments)})")
+    def room(self, kind: Any) -> Value:
+        """A pointer to memory of this function, aligned to 64 bytes."""
+        room = self.builder.alloca(kind)
+        room.align = 64
+        return room
 
-    def call_immediate(
-        self, kind: str, function: str, arguments: Sequence[tuple[str, Value]], immediate: int
-    ) -> Value:
-        """Call an intrinsic whose last argument must be a constant."""
-        kinds = ", ".join(k for k, _ in arguments)
-        self.declarations.add(f"declare {kind} @{function}({kinds}, i32 immarg)")
-        values = ", ".join(f"{k} {v}" for k, v in arguments)
-        return self.let(f"call {kind} @{function}({values}, i32 {immediate})")
+    def call(self, kind: Any, function: str, *arguments: Value | int) -> Value:
+        """Call a function of this module, or an intrinsic of LLVM, which is declared on first use."""
+        values = [whole(each) for each in arguments]
+        if function not in self.module.globals:
+            kinds = [POINTER if isinstance(each.type, ir.PointerType) else each.type for each in values]
+            ir.Function(self.module, ir.FunctionType(kind, kinds), function)
+        return self.builder.call(self.module.globals[function], values)
+
+    def invoke(self, function: str, *arguments: Value | int) -> None:
+        """Call a function of this module."""
+        self.call(VOID, function, *arguments)
 
     def prefetch(self, pointer: Value) -> None:
-        """Ask for the cache line at ``pointer``, which need not exist."""
-        self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
-        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+        """Ask for the cache line at ``pointer``, which need not exist: to read, to keep, of data."""
+        operands = [ir.Constant(I32, each) for each in (0, 3, 1)]
+        self.call(VOID, "llvm.prefetch.p0", pointer, *operands)
 
-    def invoke(self, function: str, arguments: Sequence[tuple[str, Value]]) -> None:
-        """Call a function of this module."""
-        self.do(f"call void @{function}({', '.join(f'{k} {v}' for k, v in arguments)})")
+    def table(self, name: str, values: Sequence[int]) -> None:
+        """A constant array of 64-bit words, aligned to 64 bytes."""
+        table = ir.GlobalVariable(self.module, ir.ArrayType(I64, len(values)), name)
+        table.initializer = ir.Constant(table.value_type, values)
+        table.linkage, table.global_constant, table.align = "private", True, 64
 
-    def table(self, name: str, kind: str, values: Sequence[int]) -> None:
-        """A constant array, aligned to 64 bytes."""
-        content = ", ".join(f"{kind} {value}" for value in values)
-        self.globals.append(f"@{name} = private constant [{len(values)} x {kind}] [{content}], align 64")
+    def least(self, a: Value, b: Value | int) -> Value:
+        return self.call(I64, "llvm.umin.i64", a, b)
 
     def row_or_last(self, index: Value, rows: Value) -> Value:
         """``index``, or the last row for the lanes that a short batch leaves over."""
-        last = self.let(f"sub i64 {rows}, 1")
-        return self.call("i64", "llvm.umin.i64", [("i64", index), ("i64", last)])
-
-    def bytes_masked(self, pointer: Value, keep: Value, otherwise: Value) -> Value:
-        """64 bytes at ``pointer`` where the ``<64 x i1>`` mask is set; the other bytes are not touched."""
-        return self.call(
-            "<64 x i8>",
-            "llvm.masked.load.v64i8.p0",
-            [("ptr", pointer), ("<64 x i1>", keep), ("<64 x i8>", otherwise)],
-        )
+        return self.least(index, self.sub(rows, 1))
 
 
 class Vector:
     """Operations on vectors of one shape, such as ``<8 x i64>``."""
 
     def __init__(self, emitter: Emitter, lanes: int, bits: int) -> None:
-        self.emitter, self.lanes, self.bits = emitter, lanes, bits
-        self.kind, self.mask_kind, self.every = f"<{lanes} x i{bits}>", f"<{lanes} x i1>", "splat (i1 true)"
-        self.lane, self.suffix = f"i{bits}", f"v{lanes}i{bits}"
+        self.emitter, self.lanes, self.bits, self.lane = emitter, lanes, bits, ir.IntType(bits)
+        self.kind, self.suffix = ir.VectorType(self.lane, lanes), f"v{lanes}i{bits}"
+        self.builder = builder = emitter.builder
+        self.add: Callable[[Value, Value], Value] = builder.add
+        self.sub: Callable[[Value, Value], Value] = builder.sub
+        self.mul: Callable[[Value, Value], Value] = builder.mul
+        self.and_: Callable[[Value, Value], Value] = builder.and_
+        self.or_: Callable[[Value, Value], Value] = builder.or_
+        self.xor: Callable[[Value, Value], Value] = builder.xor
+        self.inverted: Callable[[Value], Value] = builder.not_
+        self.select: Callable[[Value, Value, Value], Value] = builder.select
+        """Of a mask of i1 and two vectors: of the first where the mask is set, of the second elsewhere."""
 
     def const(self, value: int) -> Value:
         sign = 1 << (self.bits - 1)
-        return f"splat (i{self.bits} {((value + sign) & (2 * sign - 1)) - sign})"
+        return ir.Constant(self.kind, ((value + sign) & (2 * sign - 1)) - sign)
 
-    def _binary(self, operation: str, a: Value, b: Value) -> Value:
-        return self.emitter.let(f"{operation} {self.kind} {a}, {b}")
-
-    def add(self, a: Value, b: Value) -> Value:
-        return self._binary("add", a, b)
-
-    def sub(self, a: Value, b: Value) -> Value:
-        return self._binary("sub", a, b)
-
-    def mul(self, a: Value, b: Value) -> Value:
-        return self._binary("mul", a, b)
-
-    def and_(self, a: Value, b: Value) -> Value:
-        return self._binary("and", a, b)
-
-    def or_(self, a: Value, b: Value) -> Value:
-        return self._binary("or", a, b)
-
-    def xor(self, a: Value, b: Value) -> Value:
-        return self._binary("xor", a, b)
+    def numbers(self, values: Sequence[int]) -> Value:
+        """A constant for each lane."""
+        return ir.Constant(self.kind, list(values))
 
     def shl(self, a: Value, places: int) -> Value:
-        return self._binary("shl", a, self.const(places))
+        return self.builder.shl(a, self.const(places))
 
     def shr(self, a: Value, places: int) -> Value:
-        return self._binary("lshr", a, self.const(places))
+        return self.builder.lshr(a, self.const(places))
 
     def sar(self, a: Value, places: int) -> Value:
-        return self._binary("ashr", a, self.const(places))
+        return self.builder.ashr(a, self.const(places))
 
     def rotr(self, a: Value, places: int) -> Value:
-        arguments = [(self.kind, a), (self.kind, a), (self.kind, self.const(places))]
-        return self.emitter.call(self.kind, f"llvm.fshr.{self.suffix}", arguments)
+        return self.emitter.call(self.kind, f"llvm.fshr.{self.suffix}", a, a, self.const(places))
 
     def ternary(self, a: Value, b: Value, c: Value, table: int) -> Value:
         """Any function of three bits, by its truth table: bit 4a + 2b + c of ``table`` is the answer."""
-        arguments = [(self.kind, a), (self.kind, b), (self.kind, c)]
-        size = "d" if self.bits == 32 else "q"
-        name = f"llvm.x86.avx512.pternlog.{size}.512"
-        return self.emitter.call_immediate(self.kind, name, arguments, table)
+        name = f"llvm.x86.avx512.pternlog.{'d' if self.bits == 32 else 'q'}.512"
+        return self.emitter.call(self.kind, name, a, b, c, ir.Constant(I32, table))
 
     def swap_bytes(self, a: Value) -> Value:
-        return self.emitter.call(self.kind, f"llvm.bswap.{self.suffix}", [(self.kind, a)])
+        return self.emitter.call(self.kind, f"llvm.bswap.{self.suffix}", a)
 
     def compare(self, condition: str, a: Value, b: Value) -> Value:
-        """A mask, a vector of i1; the condition is one of LLVM's (eq, ne, slt, ult ...)."""
-        return self.emitter.let(f"icmp {condition} {self.kind} {a}, {b}")
+        """A mask, a vector of i1, of numbers without sign; the condition is one of C's."""
+        return self.builder.icmp_unsigned(condition, a, b)
 
-    def select(self, mask: Value, a: Value, b: Value) -> Value:
-        """``a`` in the lanes where the mask of i1 is set, ``b`` in the others."""
-        return self.emitter.let(f"select {self.mask_kind} {mask}, {self.kind} {a}, {self.kind} {b}")
-
-    def mask(self, operation: str, a: Value, b: Value) -> Value:
-        """Two masks joined by ``and``, ``or`` or ``xor``."""
-        return self.emitter.let(f"{operation} {self.mask_kind} {a}, {b}")
-
-    def inverted(self, mask: Value) -> Value:
-        """The mask that is set where this one is not."""
-        return self.mask("xor", mask, self.every)
+    def negative(self, a: Value) -> Value:
+        """The mask of what is below 0, read with a sign."""
+        return self.builder.icmp_signed("<", a, self.const(0))
 
     def widened(self, mask: Value) -> Value:
         """-1 where the mask is set, else 0."""
-        return self.emitter.let(f"sext {self.mask_kind} {mask} to {self.kind}")
+        return self.builder.sext(mask, self.kind)
 
     def splat(self, scalar: Value) -> Value:
-        one = self.emitter.let(f"insertelement {self.kind} poison, {self.lane} {scalar}, i32 0")
-        zeros = f"<{self.lanes} x i32> zeroinitializer"
-        return self.emitter.let(f"shufflevector {self.kind} {one}, {self.kind} poison, {zeros}")
+        nothing = ir.Constant(self.kind, ir.Undefined)
+        one = self.builder.insert_element(nothing, scalar, ir.Constant(I32, 0))
+        return self.shuffle(one, nothing, [0] * self.lanes)
 
     def load(self, pointer: Value, align: int = 64) -> Value:
         return self.emitter.load(self.kind, pointer, align)
 
     def store(self, value: Value, pointer: Value, align: int = 64) -> None:
-        self.emitter.store(self.kind, value, pointer, align)
+        self.emitter.store(value, pointer, align)
 
     def shuffle(self, a: Value, b: Value, picks: Sequence[int]) -> Value:
         """Elements of ``a`` (0 .. lanes-1) and ``b`` (lanes ..) by number."""
-        mask = ", ".join(f"i32 {pick}" for pick in picks)
-        return self.emitter.let(
-            f"shufflevector {self.kind} {a}, {self.kind} {b}, <{len(picks)} x i32> <{mask}>"
-        )
+        mask = ir.Constant(ir.VectorType(I32, len(picks)), list(picks))
+        return self.builder.shuffle_vector(a, b, mask)
 
     def transpose(self, rows: Sequence[Value]) -> list[Value]:
         """Turn as many vectors as there are lanes around the diagonal.

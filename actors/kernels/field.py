@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from .algebra import Algebra, V, WideAlgebra
+from .algebra import Algebra, V, WideAlgebra, limbs_of, ripple, words_of
 
 P = 2**255 - 19
 LIMBS = 5
@@ -203,39 +203,15 @@ class Field(Generic[V]):
         return self._ripple([o.madlo(a[0], borrow, o.const(19)), *a[1:]])[0]
 
     def _ripple(self, a: Element[V]) -> tuple[Element[V], V]:
-        """Carry from limb to limb; the limbs, and what is left above the last."""
-        o = self.algebra
-        out, over = [], o.const(0)
-        for limb in a:
-            total = o.add(limb, over)
-            out.append(o.low(total, LIMB_BITS))
-            over = o.shr(total, LIMB_BITS)
-        return out, over
+        return ripple(self.algebra, a, LIMB_BITS)
 
     def from_words(self, words: Sequence[V]) -> Element[V]:
         """An element from four little-endian words of 64 bits, of which the highest bit is left out."""
-        o = self.algebra
-        out = [o.low(words[0], LIMB_BITS)]
-        for k in range(1, LIMBS):
-            word, place = divmod(LIMB_BITS * k, 64)
-            low = o.shr(words[word], place)
-            if word < 3 and place > 64 - LIMB_BITS:
-                kept = place + LIMB_BITS - 64
-                low = o.join(low, o.shl(o.low(words[word + 1], kept), 64 - place))
-            out.append(o.low(low, LIMB_BITS))
-        return out
+        return limbs_of(self.algebra, words, LIMB_BITS, LIMBS)
 
     def to_words(self, a: Element[V]) -> list[V]:
         """Four little-endian words of a frozen element."""
-        o = self.algebra
-        out = []
-        for word in range(4):
-            place = 64 * word
-            k, skip = divmod(place, LIMB_BITS)
-            low = o.shr(a[k], skip)
-            kept = 64 - (LIMB_BITS - skip)
-            out.append(o.join(low, o.shl(o.low(a[k + 1], kept), LIMB_BITS - skip)))
-        return out
+        return words_of(self.algebra, a, LIMB_BITS)
 
 
 X = TypeVar("X")

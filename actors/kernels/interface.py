@@ -26,7 +26,7 @@ ROW_BYTES_MAX = 1 << 20
 """Longest prefix and row, or signed message, that a kernel takes: far above any fixed-width row."""
 
 
-class MessageHasher(Protocol):
+class Hasher(Protocol):
     """SHA-256 (FIPS 180-4) of many messages of one length."""
 
     def __call__(self, messages: NDArray[np.uint8], prefix: bytes = b"") -> NDArray[np.uint8]:
@@ -72,7 +72,7 @@ class Kernels:
     """
 
     name: Literal["portable", "sha_ni", "mulx", "avx512ifma"]
-    hash_rows: MessageHasher
+    hash_rows: Hasher
     verify: SignatureVerifier
     reason: str = ""
     statistics: Callable[[], dict[str, int]] = field(default=no_statistics)

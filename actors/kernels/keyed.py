@@ -19,15 +19,16 @@ Source: C. H. Lim and P. J. Lee, "More flexible exponentiation with precomputati
 from __future__ import annotations
 
 from . import calls, decompress, scratch
-from .algebra import Lanes
+from .algebra import Lanes, Pair
 from .curve import AFFINE_ELEMENTS, Curve, Form
-from .decompress import PowerSlots, load_pair
-from .emitter import Emitter, Value
-from .field import LIMBS, Element, Field, inverse
+from .decompress import PowerSlots, load_pair, paired, unpaired
+from .emitter import Emitter, Value, whole
+from .field import Element, Field
 from .multiply import (
     DOUBLE_RUN,
     add_name,
     affine_rows,
+    elements_of,
     entry_pointers,
     load_elements,
     multiples,
@@ -50,8 +51,6 @@ QUARTER_BITS = 64
 TURNS = QUARTER_BITS // scratch.KEYED_BASE_BITS
 SLOT_BYTES = 4 * scratch.PAIR_ELEMENT
 
-Pair = tuple[Value, Value]
-
 
 def identity_rows() -> list[int]:
     """The words of an affine entry of the identity, with which each quarter of a key's tables begins."""
@@ -62,7 +61,7 @@ def emit(emitter: Emitter) -> None:
     """Write ``multiply_keyed``, ``ed25519_key_tables`` and all that they need."""
     points = [multiply(1 << (QUARTER_BITS * quarter), BASE) for quarter in range(scratch.QUARTERS)]
     rows = [word for point in points for word in affine_rows(multiples(point, COMB_ENTRIES))]
-    emitter.table(COMB_TABLE, "i64", rows)
+    emitter.table(COMB_TABLE, rows)
     _emit_multiply(emitter)
     _emit_quarter(emitter)
     _emit_key_multiples(emitter)
@@ -75,31 +74,31 @@ def _emit_multiply(emitter: Emitter) -> None:
 
     ``tables`` points to the addresses of the key tables of eight lanes.
     """
-    emitter.begin(MULTIPLY_KEYED, ["ptr %group", "ptr %tables", "ptr %state"], internal=True)
+    emitter.begin(MULTIPLY_KEYED, ["ptr group", "ptr tables", "ptr state"], internal=True)
     lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
-    key_digits = emitter.offset("%group", scratch.GROUP_KEY_DIGITS)
-    base_digits = emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
+    key_digits = emitter.offset(emitter["group"], scratch.GROUP_KEY_DIGITS)
+    base_digits = emitter.offset(emitter["group"], scratch.GROUP_BASE_DIGITS)
     store_digits(lanes, 0, scratch.KEYED_KEY_BITS, scratch.KEYED_KEY_PLACES, key_digits)
     store_digits(lanes, 1, scratch.KEYED_BASE_BITS, scratch.KEYED_BASE_PLACES, base_digits)
-    comb = lanes.splat(emitter.let(f"ptrtoint ptr @{COMB_TABLE} to i64"))
-    key_tables = _quarter_addresses(lanes, lanes.load("%tables"), scratch.KEYED_ENTRIES)
+    comb = lanes.splat(emitter.address(COMB_TABLE))
+    key_tables = _quarter_addresses(lanes, lanes.load(emitter["tables"]), scratch.KEYED_ENTRIES)
     base_tables = _quarter_addresses(lanes, comb, COMB_ENTRIES)
     _prefetch(lanes, key_tables, key_digits)
-    store_elements(lanes, curve.identity("addition"), "%state")
+    store_elements(lanes, curve.identity("addition"), emitter["state"])
 
-    def add_quarters(tables: list[Value], digits: Value, place: Value, step: int, last: Form) -> None:
+    def add_quarters(tables: list[Value], digits: Value, place: Value | int, step: int, last: Form) -> None:
         for quarter, table in enumerate(tables):
-            at = emitter.scaled(digits, emitter.let(f"add i64 {place}, {quarter * step}"), scratch.VECTOR)
+            at = emitter.scaled(digits, emitter.add(place, quarter * step), scratch.VECTOR)
             form: Form = last if quarter == scratch.QUARTERS - 1 else "addition"
-            emitter.invoke(add_name(AFFINE_ELEMENTS, form), [("ptr", "%state"), ("ptr", table), ("ptr", at)])
+            emitter.invoke(add_name(AFFINE_ELEMENTS, form), emitter["state"], table, at)
 
     def double() -> None:
-        emitter.invoke(DOUBLE_RUN, [("ptr", "%state"), ("i64", str(scratch.KEYED_KEY_BITS))])
+        emitter.invoke(DOUBLE_RUN, emitter["state"], scratch.KEYED_KEY_BITS)
 
-    def turn(place: Value) -> None:
-        lower = emitter.let(f"mul i64 {place}, 2")
-        upper = emitter.let(f"add i64 {lower}, 1")
+    def turn(place: Value | int) -> None:
+        lower = emitter.mul(place, 2)
+        upper = emitter.add(lower, 1)
         add_quarters(key_tables, key_digits, upper, 2 * TURNS, "doubling")
         double()
         add_quarters(key_tables, key_digits, lower, 2 * TURNS, "addition")
@@ -107,11 +106,11 @@ def _emit_multiply(emitter: Emitter) -> None:
 
     def step(index: Value, _: list[Value]) -> list[Value]:
         double()
-        turn(emitter.let(f"sub i64 {TURNS - 2}, {index}"))
+        turn(emitter.sub(TURNS - 2, index))
         return []
 
-    turn(str(TURNS - 1))
-    emitter.loop(str(TURNS - 1), [], step)
+    turn(TURNS - 1)
+    emitter.loop(TURNS - 1, [], step)
     emitter.end()
 
 
@@ -119,7 +118,7 @@ def _quarter_addresses(lanes: Lanes, tables: Value, entries: int) -> list[Value]
     """For each quarter, a pointer to the addresses of its table in eight lanes."""
     out = []
     for quarter in range(scratch.QUARTERS):
-        out.append(lanes.emitter.let(f"alloca {lanes.kind}, align 64"))
+        out.append(lanes.emitter.room(lanes.kind))
         offset = lanes.const(quarter * entries * scratch.AFFINE_BYTES)
         lanes.store(lanes.add(tables, offset), out[-1])
     return out
@@ -139,7 +138,7 @@ def _prefetch(lanes: Lanes, tables: list[Value], digits: Value) -> None:
                     emitter.prefetch(emitter.offset(pointer, row * scratch.VECTOR))
             return []
 
-        emitter.loop(str(places), [], place)
+        emitter.loop(places, [], place)
 
 
 def _emit_quarter(emitter: Emitter) -> None:
@@ -147,90 +146,81 @@ def _emit_quarter(emitter: Emitter) -> None:
 
     They go to consecutive slots of ``area``, which interleave the elements of two lane groups.
     """
-    emitter.begin(QUARTER, ["ptr %state", "ptr %area"], internal=True)
+    emitter.begin(QUARTER, ["ptr state", "ptr area"], internal=True)
     lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
-    start = load_elements(lanes, "%state", 4)
+    start = load_elements(lanes, emitter["state"], 4)
     entry = curve.projective_entry(start)
 
     def multiple(index: Value, values: list[Value]) -> list[Value]:
-        slot = emitter.scaled("%area", index, SLOT_BYTES)
-        for number in range(4):
-            limbs = values[number * LIMBS : (number + 1) * LIMBS]
-            lanes.store_all(limbs, emitter.offset(slot, number * scratch.PAIR_ELEMENT))
-        point = [values[i * LIMBS : (i + 1) * LIMBS] for i in range(4)]
+        slot = emitter.scaled(emitter["area"], index, SLOT_BYTES)
+        point = elements_of(values)
+        for number, element in enumerate(point):
+            lanes.store_all(element, emitter.offset(slot, number * scratch.PAIR_ELEMENT))
         return [limb for element in curve.add(point, entry, "addition") for limb in element]
 
-    carried = [(lanes.kind, limb) for element in start for limb in element]
-    emitter.loop(str(scratch.KEYED_ENTRIES - 1), carried, multiple)
+    carried = [limb for element in start for limb in element]
+    emitter.loop(scratch.KEYED_ENTRIES - 1, carried, multiple)
     emitter.end()
 
 
 def _emit_key_multiples(emitter: Emitter) -> None:
     """Write ``key_multiples(group, state, area)``: all quarters of GROUP_POINT."""
-    emitter.begin(KEY_MULTIPLES, ["ptr %group", "ptr %state", "ptr %area"], internal=True)
+    emitter.begin(KEY_MULTIPLES, ["ptr group", "ptr state", "ptr area"], internal=True)
     lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     field = curve.field
-    point = load_elements(lanes, emitter.offset("%group", scratch.GROUP_POINT), AFFINE_ELEMENTS)
-    store_elements(lanes, curve.add(curve.identity("addition"), point, "addition"), "%state")
+    point = load_elements(lanes, emitter.offset(emitter["group"], scratch.GROUP_POINT), AFFINE_ELEMENTS)
+    store_elements(lanes, curve.add(curve.identity("addition"), point, "addition"), emitter["state"])
     for quarter in range(scratch.QUARTERS):
         if quarter:
             # Twice the coordinates are the same point: X = (Y + X) - (Y - X), and so on.
-            y_plus_x, y_minus_x, z, _ = load_elements(lanes, "%state", 4)
+            y_plus_x, y_minus_x, z, _ = load_elements(lanes, emitter["state"], 4)
             x, y = field.sub(y_plus_x, y_minus_x), field.add(y_plus_x, y_minus_x)
             doubled = [x, y, field.add(z, z), field.add(y_plus_x, y_plus_x)]
-            store_elements(lanes, doubled, "%state")
-            emitter.invoke(DOUBLE_RUN, [("ptr", "%state"), ("i64", str(QUARTER_BITS))])
-        area = emitter.offset("%area", quarter * (scratch.KEYED_ENTRIES - 1) * SLOT_BYTES)
-        emitter.invoke(QUARTER, [("ptr", "%state"), ("ptr", area)])
+            store_elements(lanes, doubled, emitter["state"])
+            emitter.invoke(DOUBLE_RUN, emitter["state"], QUARTER_BITS)
+        area = emitter.offset(emitter["area"], quarter * (scratch.KEYED_ENTRIES - 1) * SLOT_BYTES)
+        emitter.invoke(QUARTER, emitter["state"], area)
     emitter.end()
 
 
 def _emit_store_tables(emitter: Emitter) -> None:
     """Write ``store_tables(call, area, products, slots, first)``: the tables of the sixteen rows from
     there."""
-    parameters = ["ptr %call", "ptr %area", "ptr %products", "ptr %slots", "i64 %first"]
+    parameters = ["ptr call", "ptr area", "ptr products", "ptr slots", "i64 first"]
     emitter.begin(STORE_TABLES, parameters, internal=True)
     lanes = lanes_of(emitter)
     field: Field[Pair] = Field(twice(lanes))
 
-    def flat(element: Element[Pair]) -> list[Value]:
-        return [limb[0] for limb in element] + [limb[1] for limb in element]
-
-    def paired(values: list[Value]) -> Element[Pair]:
-        return list(zip(values[:LIMBS], values[LIMBS:], strict=True))
-
     def multiply_up(index: Value, values: list[Value]) -> list[Value]:
-        lanes.store_all(values, emitter.scaled("%products", index, scratch.PAIR_ELEMENT))
-        slot = emitter.scaled("%area", index, SLOT_BYTES)
-        return flat(
+        lanes.store_all(values, emitter.scaled(emitter["products"], index, scratch.PAIR_ELEMENT))
+        slot = emitter.scaled(emitter["area"], index, SLOT_BYTES)
+        return unpaired(
             field.mul(paired(values), load_pair(lanes, emitter.offset(slot, 2 * scratch.PAIR_ELEMENT)))
         )
 
-    one = [(lanes.kind, value) for value in flat(field.const(1))]
-    product = emitter.loop(str(scratch.MULTIPLES), one, multiply_up)
-    slots = PowerSlots(emitter, "%slots")
-    product_at = slots.slot()
-    lanes.store_all(product, product_at)
-    inverted = lanes.load_all(inverse(product_at, slots.mul, slots.square_run), 2 * LIMBS)
+    one = unpaired(field.const(1))
+    product = emitter.loop(scratch.MULTIPLES, one, multiply_up)
+    slots = PowerSlots(emitter, emitter["slots"])
+    inverted = slots.inverse(lanes, product)
 
     def divide(index: Value, values: list[Value]) -> list[Value]:
-        number = emitter.let(f"sub i64 {scratch.MULTIPLES - 1}, {index}")
-        slot = emitter.scaled("%area", number, SLOT_BYTES)
+        number = emitter.sub(scratch.MULTIPLES - 1, index)
+        slot = emitter.scaled(emitter["area"], number, SLOT_BYTES)
         y_plus_x, y_minus_x, z, t = (
             load_pair(lanes, emitter.offset(slot, i * scratch.PAIR_ELEMENT)) for i in range(4)
         )
         rest = paired(values)
         z_inverse = field.mul(
-            rest, load_pair(lanes, emitter.scaled("%products", number, scratch.PAIR_ELEMENT))
+            rest, load_pair(lanes, emitter.scaled(emitter["products"], number, scratch.PAIR_ELEMENT))
         )
         entry = [field.mul(element, z_inverse) for element in (y_plus_x, y_minus_x, t)]
         entry[2] = field.mul(entry[2], field.const(2 * D))
         _store_entry(lanes, entry, number)
-        return flat(field.mul(rest, z))
+        return unpaired(field.mul(rest, z))
 
-    emitter.loop(str(scratch.MULTIPLES), [(lanes.kind, value) for value in inverted], divide)
+    emitter.loop(scratch.MULTIPLES, inverted, divide)
     emitter.end()
 
 
@@ -238,17 +228,17 @@ def _store_entry(lanes: Lanes, entry: list[Element[Pair]], number: Value) -> Non
     """Store the entry of that multiple in the tables of sixteen rows; each quarter begins with the
     identity."""
     emitter = lanes.emitter
-    quarter = emitter.let(f"udiv i64 {number}, {scratch.KEYED_ENTRIES - 1}")
-    place = emitter.let(f"add i64 {emitter.let(f'add i64 {number}, {quarter}')}, 1")
-    offset = emitter.let(f"mul i64 {place}, {scratch.AFFINE_BYTES}")
+    quarter = emitter.builder.udiv(number, whole(scratch.KEYED_ENTRIES - 1))
+    place = emitter.add(emitter.add(number, quarter), 1)
+    offset = emitter.mul(place, scratch.AFFINE_BYTES)
     for group in (0, 1):
         words = [limb[group] for element in entry for limb in element] + [lanes.const(0)]
-        first = emitter.let(f"add i64 %first, {group * lanes.lanes}")
+        first = emitter.add(emitter["first"], group * lanes.lanes)
         tables = calls.lane_entries(emitter, "tables", first)
         for row in (0, 1):
 
             def at_lane(lane: int, row: int = row, tables: list[Value] = tables) -> Value:
-                at = emitter.offset(emitter.let(f"inttoptr i64 {tables[lane]} to ptr"), offset)
+                at = emitter.offset(emitter.pointer(tables[lane]), offset)
                 return emitter.offset(at, row * scratch.VECTOR)
 
             lanes.scatter(words[row * scratch.ROW_WORDS : (row + 1) * scratch.ROW_WORDS], at_lane)
@@ -256,7 +246,7 @@ def _store_entry(lanes: Lanes, entry: list[Element[Pair]], number: Value) -> Non
 
 def _emit_key_tables(emitter: Emitter) -> None:
     """Write ``ed25519_key_tables(call)``: makes the tables of the keys of the rows named."""
-    emitter.begin(SYMBOL_TABLES, ["ptr %call"])
+    emitter.begin(SYMBOL_TABLES, ["ptr call"])
     lanes = lanes_of(emitter)
     memory = calls.pointer(emitter, "scratch")
     groups, state, slots, area, products = (
@@ -265,23 +255,22 @@ def _emit_key_tables(emitter: Emitter) -> None:
     )
     rows = calls.field(emitter, "rows")
     width = 2 * lanes.lanes
-    pairs = emitter.let(f"udiv i64 {emitter.let(f'add i64 {rows}, {width - 1}')}, {width}")
+    pairs = emitter.shares(rows, width)
 
     def pair(index: Value, _: list[Value]) -> list[Value]:
-        first = emitter.let(f"mul i64 {index}, {width}")
+        first = emitter.mul(index, width)
         for group in (0, 1):
             at = emitter.offset(groups, group * scratch.GROUP_BYTES)
-            row = emitter.let(f"add i64 {first}, {group * lanes.lanes}")
+            row = emitter.add(first, group * lanes.lanes)
             words = calls.load_keys(lanes, calls.lane_entries(emitter, "order", row))
             lanes.store_all(words, emitter.offset(at, scratch.GROUP_KEY))
             lanes.store(lanes.const(-1), emitter.offset(at, scratch.GROUP_VALID))
-        emitter.invoke(decompress.DECOMPRESS, [("ptr", groups), ("ptr", slots)])
+        emitter.invoke(decompress.DECOMPRESS, groups, slots)
         for group in (0, 1):
             at = emitter.offset(groups, group * scratch.GROUP_BYTES)
             group_area = emitter.offset(area, group * scratch.ELEMENT)
-            emitter.invoke(KEY_MULTIPLES, [("ptr", at), ("ptr", state), ("ptr", group_area)])
-        arguments = [("ptr", "%call"), ("ptr", area), ("ptr", products), ("ptr", slots), ("i64", first)]
-        emitter.invoke(STORE_TABLES, arguments)
+            emitter.invoke(KEY_MULTIPLES, at, state, group_area)
+        emitter.invoke(STORE_TABLES, emitter["call"], area, products, slots, first)
         return []
 
     emitter.loop(pairs, [], pair)

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llvmlite import ir
+
 from . import scratch
 from .algebra import Lanes
 from .curve import AFFINE_ELEMENTS, PROJECTIVE_ELEMENTS, Curve, Form, affine_entry
-from .emitter import Emitter, Value
+from .emitter import I1, I64, Emitter, Value
 from .field import LIMBS, Element, limbs
 from .reference import BASE, IDENTITY, Point, add
 from .scalar import Scalars
@@ -50,9 +52,13 @@ def affine_rows(points: Sequence[Point]) -> list[int]:
     return [word for point in points for word in [*(l for n in affine_entry(point) for l in limbs(n)), 0]]
 
 
+def elements_of(limbs: Sequence[Value]) -> list[Element[Value]]:
+    """Whole elements, of limbs side by side; a limb left over belongs to none."""
+    return [list(limbs[at : at + LIMBS]) for at in range(0, len(limbs) - LIMBS + 1, LIMBS)]
+
+
 def load_elements(lanes: Lanes, pointer: Value, count: int) -> list[Element[Value]]:
-    values = lanes.load_all(pointer, count * LIMBS)
-    return [values[i * LIMBS : (i + 1) * LIMBS] for i in range(count)]
+    return elements_of(lanes.load_all(pointer, count * LIMBS))
 
 
 def store_elements(lanes: Lanes, elements: Sequence[Element[Value]], pointer: Value) -> None:
@@ -61,25 +67,22 @@ def store_elements(lanes: Lanes, elements: Sequence[Element[Value]], pointer: Va
 
 def emit_tables(emitter: Emitter) -> None:
     """Write the multiples of B."""
-    emitter.table(BASE_TABLE, "i64", affine_rows(multiples(BASE, BASE_ENTRIES)))
+    emitter.table(BASE_TABLE, affine_rows(multiples(BASE, BASE_ENTRIES)))
 
 
 def emit_double_run(emitter: Emitter) -> None:
     """Write ``double_run(state, count)``: double ``count`` >= 2 times, from doubling to addition form."""
-    emitter.begin(DOUBLE_RUN, ["ptr %state", "i64 %count"], internal=True)
+    emitter.begin(DOUBLE_RUN, ["ptr state", "i64 count"], internal=True)
     lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
-    start = lanes.load_all("%state", 4 * LIMBS)
-    turns = emitter.let("sub i64 %count, 1")
-
-    def point(values: Sequence[Value]) -> list[Element[Value]]:
-        return [list(values[i * LIMBS : (i + 1) * LIMBS]) for i in range(4)]
+    start = lanes.load_all(emitter["state"], 4 * LIMBS)
+    turns = emitter.sub(emitter["count"], 1)
 
     def double(_: Value, values: list[Value]) -> list[Value]:
-        return [limb for element in curve.double(point(values), "doubling") for limb in element]
+        return [limb for element in curve.double(elements_of(values), "doubling") for limb in element]
 
-    values = emitter.loop(turns, [(lanes.kind, value) for value in start], double)
-    store_elements(lanes, curve.double(point(values), "addition"), "%state")
+    values = emitter.loop(turns, start, double)
+    store_elements(lanes, curve.double(elements_of(values), "addition"), emitter["state"])
     emitter.end()
 
 
@@ -89,12 +92,12 @@ def emit_add(emitter: Emitter, elements: int, form: Form) -> None:
     ``tables`` points to the addresses of eight tables, one a lane, and ``digits`` to the digits of eight
     lanes.
     """
-    emitter.begin(add_name(elements, form), ["ptr %state", "ptr %tables", "ptr %digits"], internal=True)
+    emitter.begin(add_name(elements, form), ["ptr state", "ptr tables", "ptr digits"], internal=True)
     lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
-    digits = lanes.load("%digits")
-    negative = lanes.compare("slt", digits, lanes.const(0))
-    entry = _load_entries(lanes, lanes.load("%tables"), digits, elements)
+    digits = lanes.load(emitter["digits"])
+    negative = lanes.negative(digits)
+    entry = _load_entries(lanes, lanes.load(emitter["tables"]), digits, elements)
     turned = curve.opposite(entry)
     chosen = [
         [lanes.select(negative, b, a) for a, b in zip(plain, opposite, strict=True)]
@@ -102,8 +105,8 @@ def emit_add(emitter: Emitter, elements: int, form: Form) -> None:
         else plain
         for plain, opposite in zip(entry, turned, strict=True)
     ]
-    point = load_elements(lanes, "%state", 4)
-    store_elements(lanes, curve.add(point, chosen, form), "%state")
+    point = load_elements(lanes, emitter["state"], 4)
+    store_elements(lanes, curve.add(point, chosen, form), emitter["state"])
     emitter.end()
 
 
@@ -113,45 +116,47 @@ def _load_entries(lanes: Lanes, tables: Value, digits: Value, elements: int) -> 
     words: list[Value] = []
     for row in range(ENTRY_ROWS[elements]):
         words += lanes.gather(pointers, row * scratch.VECTOR)
-    return [words[i * LIMBS : (i + 1) * LIMBS] for i in range(elements)]
+    return elements_of(words)[:elements]
 
 
 def entry_pointers(lanes: Lanes, tables: Value, digits: Value, elements: int) -> list[Value]:
     """Where the entry of the digit's absolute value begins, lane by lane."""
     emitter = lanes.emitter
-    absolute = emitter.call(lanes.kind, f"llvm.abs.{lanes.suffix}", [(lanes.kind, digits), ("i1", "false")])
+    no_poison = ir.Constant(I1, 0)
+    absolute = emitter.call(lanes.kind, f"llvm.abs.{lanes.suffix}", digits, no_poison)
     offsets = lanes.mul(absolute, lanes.const(ENTRY_ROWS[elements] * scratch.VECTOR))
     addresses = lanes.add(tables, offsets)
     pointers = []
     for lane in range(lanes.lanes):
-        pointers.append(emitter.let(f"inttoptr i64 {lanes.extract(addresses, lane)} to ptr"))
+        pointers.append(emitter.pointer(lanes.extract(addresses, lane)))
     return pointers
 
 
 def emit_build_table(emitter: Emitter) -> None:
     """Write ``build_table(group, table)``: multiples 0 .. 16 of GROUP_POINT, in each lane's table."""
-    emitter.begin(BUILD_TABLE, ["ptr %group", "ptr %table"], internal=True)
+    emitter.begin(BUILD_TABLE, ["ptr group", "ptr table"], internal=True)
     lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     field = curve.field
-    point_at = emitter.offset("%group", scratch.GROUP_POINT)
+    point_at = emitter.offset(emitter["group"], scratch.GROUP_POINT)
     one = field.const(1)
-    _store_entries(lanes, [one, one, field.const(2), field.const(0)], "%table")
+    _store_entries(lanes, [one, one, field.const(2), field.const(0)], emitter["table"])
     point = load_elements(lanes, point_at, AFFINE_ELEMENTS)
     start = curve.add(curve.identity("addition"), point, "addition")
 
-    _store_entries(lanes, curve.projective_entry(start), emitter.offset("%table", scratch.PROJECTIVE_BYTES))
+    _store_entries(
+        lanes, curve.projective_entry(start), emitter.offset(emitter["table"], scratch.PROJECTIVE_BYTES)
+    )
 
     def multiple(index: Value, values: list[Value]) -> list[Value]:
-        current = [values[i * LIMBS : (i + 1) * LIMBS] for i in range(4)]
         base = load_elements(lanes, point_at, AFFINE_ELEMENTS)
-        following = curve.add(current, base, "addition")
-        at = emitter.scaled("%table", emitter.let(f"add i64 {index}, 2"), scratch.PROJECTIVE_BYTES)
+        following = curve.add(elements_of(values), base, "addition")
+        at = emitter.scaled(emitter["table"], emitter.add(index, 2), scratch.PROJECTIVE_BYTES)
         _store_entries(lanes, curve.projective_entry(following), at)
         return [limb for element in following for limb in element]
 
-    carried = [(lanes.kind, limb) for element in start for limb in element]
-    emitter.loop(str(scratch.KEY_ENTRIES - 2), carried, multiple)
+    carried = [limb for element in start for limb in element]
+    emitter.loop(scratch.KEY_ENTRIES - 2, carried, multiple)
     emitter.end()
 
 
@@ -171,37 +176,37 @@ def store_digits(lanes: Lanes, scalar: int, bits: int, places: int, at: Value) -
     """Cut the challenge (0) or S (1) of %group into digits, one vector each."""
     emitter = lanes.emitter
     scalars: Scalars[Value] = Scalars(lanes)
-    limbs_at = emitter.offset("%group", scratch.GROUP_SCALARS + scalar * scratch.ELEMENT)
+    limbs_at = emitter.offset(emitter["group"], scratch.GROUP_SCALARS + scalar * scratch.ELEMENT)
     words = scalars.biased(lanes.load_all(limbs_at, LIMBS), bits, places)
     lanes.store_all([scalars.digit(words, bits, places, place) for place in range(places)], at)
 
 
 def emit_multiply(emitter: Emitter) -> None:
     """Write ``multiply(group, table, state)``: leaves the result in ``state``, in doubling form."""
-    emitter.begin(MULTIPLY, ["ptr %group", "ptr %table", "ptr %state"], internal=True)
+    emitter.begin(MULTIPLY, ["ptr group", "ptr table", "ptr state"], internal=True)
     lanes = lanes_of(emitter)
     curve: Curve[Value] = Curve(lanes)
     key_tables, base_tables = _table_addresses(lanes)
-    key_digits = emitter.offset("%group", scratch.GROUP_KEY_DIGITS)
-    base_digits = emitter.offset("%group", scratch.GROUP_BASE_DIGITS)
+    key_digits = emitter.offset(emitter["group"], scratch.GROUP_KEY_DIGITS)
+    base_digits = emitter.offset(emitter["group"], scratch.GROUP_BASE_DIGITS)
     store_digits(lanes, 0, scratch.KEY_BITS, scratch.KEY_PLACES, key_digits)
     store_digits(lanes, 1, scratch.BASE_BITS, scratch.BASE_PLACES, base_digits)
-    store_elements(lanes, curve.identity("addition"), "%state")
+    store_elements(lanes, curve.identity("addition"), emitter["state"])
 
-    def add_to(elements: int, form: Form, tables: Value, digits: Value, place: Value) -> None:
+    def add_to(elements: int, form: Form, tables: Value, digits: Value, place: Value | int) -> None:
         at = emitter.scaled(digits, place, scratch.VECTOR)
-        emitter.invoke(add_name(elements, form), [("ptr", "%state"), ("ptr", tables), ("ptr", at)])
+        emitter.invoke(add_name(elements, form), emitter["state"], tables, at)
 
     def double() -> None:
-        emitter.invoke(DOUBLE_RUN, [("ptr", "%state"), ("i64", str(scratch.KEY_BITS))])
+        emitter.invoke(DOUBLE_RUN, emitter["state"], scratch.KEY_BITS)
 
-    add_to(PROJECTIVE_ELEMENTS, "addition", key_tables, key_digits, str(scratch.KEY_PLACES - 1))
-    add_to(AFFINE_ELEMENTS, "doubling", base_tables, base_digits, str(scratch.BASE_PLACES - 1))
+    add_to(PROJECTIVE_ELEMENTS, "addition", key_tables, key_digits, scratch.KEY_PLACES - 1)
+    add_to(AFFINE_ELEMENTS, "doubling", base_tables, base_digits, scratch.BASE_PLACES - 1)
 
     def step(index: Value, _: list[Value]) -> list[Value]:
-        place = emitter.let(f"sub i64 {scratch.BASE_PLACES - 2}, {index}")
-        lower = emitter.let(f"mul i64 {place}, 2")
-        upper = emitter.let(f"add i64 {lower}, 1")
+        place = emitter.sub(scratch.BASE_PLACES - 2, index)
+        lower = emitter.mul(place, 2)
+        upper = emitter.add(lower, 1)
         double()
         add_to(PROJECTIVE_ELEMENTS, "doubling", key_tables, key_digits, upper)
         double()
@@ -209,19 +214,19 @@ def emit_multiply(emitter: Emitter) -> None:
         add_to(AFFINE_ELEMENTS, "doubling", base_tables, base_digits, place)
         return []
 
-    emitter.loop(str(scratch.BASE_PLACES - 1), [], step)
+    emitter.loop(scratch.BASE_PLACES - 1, [], step)
     emitter.end()
 
 
 def _table_addresses(lanes: Lanes) -> tuple[Value, Value]:
     """Pointers to the addresses of the eight lanes' tables: of the key, and of B."""
     emitter = lanes.emitter
-    key_tables = emitter.let(f"alloca {lanes.kind}, align 64")
-    base_tables = emitter.let(f"alloca {lanes.kind}, align 64")
-    table = lanes.splat(emitter.let("ptrtoint ptr %table to i64"))
+    key_tables = emitter.room(lanes.kind)
+    base_tables = emitter.room(lanes.kind)
+    table = lanes.splat(emitter.builder.ptrtoint(emitter["table"], I64))
     steps = lanes.numbers([lane * scratch.LANE_TABLE_BYTES for lane in range(lanes.lanes)])
     lanes.store(lanes.add(table, steps), key_tables)
-    lanes.store(lanes.splat(emitter.let(f"ptrtoint ptr @{BASE_TABLE} to i64")), base_tables)
+    lanes.store(lanes.splat(emitter.address(BASE_TABLE)), base_tables)
     return key_tables, base_tables
 
 

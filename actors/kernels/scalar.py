@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic
 
-from .algebra import Algebra, V
+from .algebra import Algebra, V, limbs_of, ripple, words_of
 from .reference import ORDER
 
 LIMB_BITS = 52
@@ -50,25 +50,7 @@ class Scalars(Generic[V]):
 
     def from_words(self, words: Sequence[V], count: int) -> list[V]:
         """Limbs of a number in little-endian words of 64 bits."""
-        o = self.algebra
-        out = []
-        for k in range(count):
-            word, place = divmod(LIMB_BITS * k, 64)
-            limb = o.shr(words[word], place)
-            if word + 1 < len(words) and place > 64 - LIMB_BITS:
-                limb = o.join(limb, o.shl(o.low(words[word + 1], place + LIMB_BITS - 64), 64 - place))
-            out.append(o.low(limb, LIMB_BITS))
-        return out
-
-    def to_words(self, a: Sequence[V]) -> list[V]:
-        """Four little-endian words of five limbs whose number is below 2^256."""
-        o = self.algebra
-        out = []
-        for word in range(4):
-            k, skip = divmod(64 * word, LIMB_BITS)
-            kept = 64 - (LIMB_BITS - skip)
-            out.append(o.join(o.shr(a[k], skip), o.shl(o.low(a[k + 1], kept), LIMB_BITS - skip)))
-        return out
+        return limbs_of(self.algebra, words, LIMB_BITS, count)
 
     def reduce(self, a: Sequence[V]) -> list[V]:
         """A number below 2^512, in ten limbs, modulo L, in five."""
@@ -94,7 +76,8 @@ class Scalars(Generic[V]):
         """Five limbs plus ``digit_bias``, in four words: ``count`` windows of ``bits`` hold digits plus
         half."""
         bias = self._consts(digit_bias(bits, count), ORDER_LIMBS)
-        return self.to_words(self._ripple([self.algebra.add(x, y) for x, y in zip(a, bias, strict=True)]))
+        total = self._ripple([self.algebra.add(x, y) for x, y in zip(a, bias, strict=True)])
+        return words_of(self.algebra, total, LIMB_BITS)
 
     def digit(self, words: Sequence[V], bits: int, count: int, place: int) -> V:
         """The signed digit of that place, of the words that ``biased`` answered."""
@@ -122,13 +105,7 @@ class Scalars(Generic[V]):
 
     def _ripple(self, a: Sequence[V]) -> list[V]:
         """Carry from limb to limb, dropping what is above the last."""
-        o = self.algebra
-        out, over = [], o.const(0)
-        for limb in a:
-            total = o.add(limb, over)
-            out.append(o.low(total, LIMB_BITS))
-            over = o.shr(total, LIMB_BITS)
-        return out
+        return ripple(self.algebra, a, LIMB_BITS)[0]
 
     def _subtract(self, a: Sequence[V], b: Sequence[V]) -> tuple[list[V], V]:
         """a - b modulo the limbs' range, and -1 where it borrowed."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from . import mulx, portable, sha256_ni
 from .compiled import CacheError, Host, host
-from .interface import Choice, Kernels, MessageHasher
+from .interface import Choice, Hasher, Kernels
 from .selftest import SelfTestError, check_hasher, check_verifier
 from .simd import Simd
 from .trust import TrustedVerifier, TrustPolicy
@@ -57,9 +57,7 @@ def select(
     target = host() if cpu is None else cpu
     seed = secrets.randbits(128) if seed is None else seed
 
-    def trusted(
-        name: Literal["mulx", "avx512ifma"], kernel: CompiledVerifier, hasher: MessageHasher
-    ) -> Kernels:
+    def trusted(name: Literal["mulx", "avx512ifma"], kernel: CompiledVerifier, hasher: Hasher) -> Kernels:
         check_verifier(kernel.verify)
         judge = TrustedVerifier(kernel.verify, portable.verify, policy or TrustPolicy(), alarm, seed, clock)
         return Kernels(

@@ -7,7 +7,7 @@ load a row and block then reads prefix, row and padding together, in place and w
 outside the row; a transpose turns sixteen such loads into the sixteen message words.
 
 A batch that is no multiple of sixteen repeats its last row in the lanes left over. The twin that defines the
-right answer is ``portable.hash_rows``, which is hashlib.
+right answer is ``portable.sha256_rows``, which is hashlib.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .emitter import Emitter, Value, Vector
+from .emitter import BLOCK, BLOCK_MASK, I64, Emitter, Value, Vector
 
 LANES = 16
 BLOCK_BYTES = 64
@@ -80,23 +80,23 @@ def emit(emitter: Emitter) -> None:
     ``rows_at`` and ``step`` (bytes between rows) say where the rows lie; ``template`` has ``blocks`` entries;
     ``prefix`` is the length of the prefix; ``out`` takes 32 bytes a row, for rows rounded up to sixteen.
     """
-    parameters = ["ptr %rows_at", "i64 %step", "i64 %rows", "ptr %template", "i64 %blocks", "i64 %prefix"]
-    emitter.begin(SYMBOL, [*parameters, "ptr noalias %out"])
+    parameters = ["ptr rows_at", "i64 step", "i64 rows", "ptr template", "i64 blocks", "i64 prefix"]
+    emitter.begin(SYMBOL, [*parameters, "ptr noalias out"])
     v = Vector(emitter, LANES, 32)
-    groups = emitter.let(f"lshr i64 {emitter.let(f'add i64 %rows, {LANES - 1}')}, 4")
+    groups = emitter.shares(emitter["rows"], LANES)
 
     def group(index: Value, _: list[Value]) -> list[Value]:
-        first = emitter.let(f"mul i64 {index}, {LANES}")
-        rows = [
-            emitter.row_or_last(emitter.let(f"add i64 {first}, {lane}"), "%rows") for lane in range(LANES)
-        ]
-        pointers = [emitter.scaled("%rows_at", row, "%step") for row in rows]
-        carried = [(v.kind, v.const(word)) for word in INITIAL_STATE]
+        first = emitter.mul(index, LANES)
+        rows = [emitter.row_or_last(emitter.add(first, lane), emitter["rows"]) for lane in range(LANES)]
+        pointers = [emitter.scaled(emitter["rows_at"], row, emitter["step"]) for row in rows]
+        carried = [v.const(word) for word in INITIAL_STATE]
 
         def block(number: Value, state: list[Value]) -> list[Value]:
             return _compress(v, state, _block_words(v, pointers, number))
 
-        _store_digests(v, emitter.loop("%blocks", carried, block), emitter.scaled("%out", first, 32))
+        _store_digests(
+            v, emitter.loop(emitter["blocks"], carried, block), emitter.scaled(emitter["out"], first, 32)
+        )
         return []
 
     emitter.loop(groups, [], group)
@@ -106,13 +106,23 @@ def emit(emitter: Emitter) -> None:
 def _block_words(v: Vector, pointers: list[Value], number: Value) -> list[Value]:
     """Word t of the block in all lanes, for t = 0 .. 15."""
     emitter = v.emitter
-    entry = emitter.scaled("%template", number, TEMPLATE_BYTES)
-    constant = emitter.load("<64 x i8>", entry)
-    keep = emitter.let(f"bitcast i64 {emitter.load('i64', emitter.offset(entry, 64))} to <64 x i1>")
-    begins = emitter.let(f"sub i64 {emitter.let(f'mul i64 {number}, {BLOCK_BYTES}')}, %prefix")
-    loaded = [emitter.bytes_masked(emitter.offset(pointer, begins), keep, constant) for pointer in pointers]
-    words = [emitter.let(f"bitcast <64 x i8> {block} to {v.kind}") for block in loaded]
-    return [v.swap_bytes(word) for word in v.transpose(words)]
+    entry = emitter.scaled(emitter["template"], number, TEMPLATE_BYTES)
+    begins = emitter.sub(emitter.mul(number, BLOCK_BYTES), emitter["prefix"])
+    return [v.swap_bytes(word) for word in masked_words(v, pointers, begins, entry)]
+
+
+def masked_words(v: Vector, pointers: list[Value], begins: Value, entry: Value) -> list[Value]:
+    """The words of 64 bytes of each row, which are at ``begins`` of it, padded as the template's entry says.
+
+    Bytes of the row that the entry's mask leaves out are not touched.
+    """
+    emitter, masked_load = v.emitter, "llvm.masked.load.v64i8.p0"
+    constant = emitter.load(BLOCK, entry)
+    keep = v.builder.bitcast(emitter.load(I64, emitter.offset(entry, BLOCK_BYTES)), BLOCK_MASK)
+    loaded = [
+        emitter.call(BLOCK, masked_load, emitter.offset(each, begins), keep, constant) for each in pointers
+    ]
+    return v.transpose([v.builder.bitcast(block, v.kind) for block in loaded])
 
 
 def _compress(v: Vector, state: list[Value], words: list[Value]) -> list[Value]:
@@ -140,4 +150,4 @@ def _store_digests(v: Vector, state: list[Value], out: Value) -> None:
     rows = v.transpose([*words, *words])
     for lane, row in enumerate(rows):
         half = v.shuffle(row, row, range(8))
-        v.emitter.store("<8 x i32>", half, v.emitter.offset(out, 32 * lane))
+        v.emitter.store(half, v.emitter.offset(out, 32 * lane))

@@ -7,7 +7,7 @@ of the loaded bytes go where (a `pshufb`, which also turns words to big-endian),
 same in every row. Loads stay within the row; a row of less than LOAD_BYTES is copied to that width before.
 
 The state is kept as the instructions want it: words F E B A in one register, H G D C in the other. The twin
-that defines the right answer is ``portable.hash_rows``.
+that defines the right answer is ``portable.sha256_rows``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from llvmlite import ir
 from numpy.typing import NDArray
 
 from .compiled import Host, Loaded, object_code
-from .emitter import Emitter, Value, Vector
+from .emitter import I8, I64, Emitter, Value, Vector
 from .interface import HASH_BYTES, hashed_column
 from .sha256 import BLOCK_BYTES, INITIAL_STATE, ROUND_CONSTANTS, TEMPLATES_MAX
 
@@ -98,25 +99,25 @@ def emit(emitter: Emitter) -> None:
 
     As ``sha256.emit``; ``template`` has four parts a block; ``out`` takes an even number of rows.
     """
-    parameters = ["ptr %rows_at", "i64 %step", "i64 %rows", "ptr %template", "i64 %blocks"]
-    emitter.begin(SYMBOL, [*parameters, "ptr noalias %out"])
+    parameters = ["ptr rows_at", "i64 step", "i64 rows", "ptr template", "i64 blocks"]
+    emitter.begin(SYMBOL, [*parameters, "ptr noalias out"])
     v = Vector(emitter, 4, 32)
     a, b, c, d, e, f, g, h = INITIAL_STATE
-    begin = [(v.kind, _words(v, part)) for _ in _LANES for part in ((f, e, b, a), (h, g, d, c))]
-    pairs = emitter.let(f"lshr i64 {emitter.let(f'add i64 %rows, {PAIR - 1}')}, 1")
+    begin = [v.numbers(part) for _ in _LANES for part in ((f, e, b, a), (h, g, d, c))]
+    pairs = emitter.shares(emitter["rows"], PAIR)
 
     def pair(index: Value, _: list[Value]) -> list[Value]:
-        first = emitter.let(f"mul i64 {index}, {PAIR}")
-        rows = [emitter.row_or_last(emitter.let(f"add i64 {first}, {lane}"), "%rows") for lane in _LANES]
-        pointers = [emitter.scaled("%rows_at", row, "%step") for row in rows]
+        first = emitter.mul(index, PAIR)
+        rows = [emitter.row_or_last(emitter.add(first, lane), emitter["rows"]) for lane in _LANES]
+        pointers = [emitter.scaled(emitter["rows_at"], row, emitter["step"]) for row in rows]
 
         def block(number: Value, states: list[Value]) -> list[Value]:
-            entry = emitter.scaled("%template", number, 4 * PART_BYTES)
+            entry = emitter.scaled(emitter["template"], number, 4 * PART_BYTES)
             return _compress(v, states, [_load(v, pointer, entry) for pointer in pointers])
 
-        states = emitter.loop("%blocks", begin, block)
+        states = emitter.loop(emitter["blocks"], begin, block)
         for lane in _LANES:
-            at = emitter.scaled("%out", emitter.let(f"add i64 {first}, {lane}"), HASH_BYTES)
+            at = emitter.scaled(emitter["out"], emitter.add(first, lane), HASH_BYTES)
             _store_digest(v, states[2 * lane], states[2 * lane + 1], at)
         return []
 
@@ -124,20 +125,15 @@ def emit(emitter: Emitter) -> None:
     emitter.end()
 
 
-def _words(v: Vector, values: tuple[int, ...]) -> Value:
-    return f"<{', '.join(f'{v.lane} {value}' for value in values)}>"
-
-
 def _load(v: Vector, pointer: Value, entry: Value) -> list[Value]:
     """The sixteen words of a block, four a register."""
-    emitter, kind, found = v.emitter, "<16 x i8>", []
+    emitter, kind, found = v.emitter, ir.VectorType(I8, LOAD_BYTES), []
     for number in range(4):
         part = emitter.offset(entry, number * PART_BYTES)
         control, constant = emitter.load(kind, part), emitter.load(kind, emitter.offset(part, 16))
-        row = emitter.load(kind, emitter.offset(pointer, emitter.load("i64", emitter.offset(part, 32))))
-        there = emitter.call(kind, "llvm.x86.ssse3.pshuf.b.128", [(kind, row), (kind, control)])
-        filled = emitter.let(f"or {kind} {there}, {constant}")
-        found.append(emitter.let(f"bitcast {kind} {filled} to {v.kind}"))
+        row = emitter.load(kind, emitter.offset(pointer, emitter.load(I64, emitter.offset(part, 32))))
+        there = emitter.call(kind, "llvm.x86.ssse3.pshuf.b.128", row, control)
+        found.append(v.builder.bitcast(v.builder.or_(there, constant), v.kind))
     return found
 
 
@@ -145,7 +141,7 @@ def _compress(v: Vector, states: list[Value], blocks: list[list[Value]]) -> list
     """64 rounds, four at a time in turn for each message."""
     now, rings = list(states), [list(block) for block in blocks]
     for quad in range(16):
-        constants = _words(v, tuple(ROUND_CONSTANTS[4 * quad : 4 * quad + 4]))
+        constants = v.numbers(ROUND_CONSTANTS[4 * quad : 4 * quad + 4])
         for lane in _LANES:
             ring, high, low = rings[lane], 2 * lane, 2 * lane + 1
             if quad >= 4:
@@ -159,16 +155,14 @@ def _compress(v: Vector, states: list[Value], blocks: list[list[Value]]) -> list
 def _schedule(v: Vector, ring: list[Value], quad: int) -> Value:
     """Words 4 * quad to 4 * quad + 3, from the sixteen before."""
     oldest, older, newer, newest = (ring[(quad + i) % 4] for i in range(4))
-    kind = v.kind
-    begun = v.emitter.call(kind, "llvm.x86.sha256msg1", [(kind, oldest), (kind, older)])
+    begun = v.emitter.call(v.kind, "llvm.x86.sha256msg1", oldest, older)
     added = v.add(begun, v.shuffle(newer, newest, (1, 2, 3, 4)))
-    return v.emitter.call(kind, "llvm.x86.sha256msg2", [(kind, added), (kind, newest)])
+    return v.emitter.call(v.kind, "llvm.x86.sha256msg2", added, newest)
 
 
 def _rounds(v: Vector, changed: Value, other: Value, words: Value) -> Value:
     """Two rounds, for the first two of the words."""
-    kind = v.kind
-    return v.emitter.call(kind, "llvm.x86.sha256rnds2", [(kind, changed), (kind, other), (kind, words)])
+    return v.emitter.call(v.kind, "llvm.x86.sha256rnds2", changed, other, words)
 
 
 def _store_digest(v: Vector, feba: Value, hgdc: Value, out: Value) -> None:

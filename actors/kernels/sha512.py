@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .emitter import Emitter, Value, Vector
-from .sha256 import CHOOSE, MAJORITY, TEMPLATE_BYTES, TEMPLATES_MAX, XOR, primes, root_fraction
+from .emitter import I64, Emitter, Value, Vector
+from .sha256 import CHOOSE, MAJORITY, TEMPLATE_BYTES, TEMPLATES_MAX, XOR, masked_words, primes, root_fraction
 from .words import Words
 
 BLOCK_BYTES = 128
@@ -49,31 +49,20 @@ def template(message_bytes: int) -> NDArray[np.uint8]:
 
 def emit_constants(emitter: Emitter) -> None:
     """Write the table that ``emit_hash`` reads."""
-    emitter.table(CONSTANTS, "i64", ROUND_CONSTANTS)
+    emitter.table(CONSTANTS, ROUND_CONSTANTS)
 
 
-def load_half(v: Vector, pointers: list[Value], template_at: Value, half: Value, out: Value) -> None:
+def load_half(v: Vector, pointers: list[Value], template_at: Value, half: Value | int, out: Value) -> None:
     """Load one half of the messages, and store its eight words, byte order turned, at ``out``."""
     emitter = v.emitter
     entry = emitter.scaled(template_at, half, TEMPLATE_BYTES)
+    begins = emitter.mul(half, HALF_BYTES)
     if isinstance(v, Words):
-        begins = emitter.let(f"mul i64 {half}, {HALF_BYTES}")
         words = v.half(emitter.offset(pointers[0], begins), entry)
     else:
-        words = _load_masked(v, pointers, entry, half)
+        words = masked_words(v, pointers, begins, entry)
     for i, word in enumerate(words):
         v.store(v.swap_bytes(word), emitter.offset(out, 64 * i))
-
-
-def _load_masked(v: Vector, pointers: list[Value], entry: Value, half: Value) -> list[Value]:
-    """Eight words of that half, of eight messages, padded as the template's entry says."""
-    emitter = v.emitter
-    constant = emitter.load("<64 x i8>", entry)
-    keep = emitter.let(f"bitcast i64 {emitter.load('i64', emitter.offset(entry, 64))} to <64 x i1>")
-    begins = emitter.let(f"mul i64 {half}, {HALF_BYTES}")
-    loaded = [emitter.bytes_masked(emitter.offset(pointer, begins), keep, constant) for pointer in pointers]
-    rows = [emitter.let(f"bitcast <64 x i8> {block} to {v.kind}") for block in loaded]
-    return v.transpose(rows)
 
 
 def emit_hash(
@@ -85,15 +74,15 @@ def emit_hash(
     """
     emitter = v.emitter
     upper = emitter.offset(words_at, 8 * 64)
-    load_half(v, pointers, template_at, "0", upper)
-    carried = [(v.kind, v.const(word)) for word in INITIAL_STATE]
+    load_half(v, pointers, template_at, 0, upper)
+    carried = [v.const(word) for word in INITIAL_STATE]
 
     def block(index: Value, state: list[Value]) -> list[Value]:
         words = [v.load(emitter.offset(words_at, 64 * i)) for i in range(16)]
         new = _compress(v, state, words)
-        half = emitter.let(f"add i64 {emitter.let(f'mul i64 {index}, 2')}, 1")
+        half = emitter.add(emitter.mul(index, 2), 1)
         load_half(v, pointers, template_at, half, words_at)
-        load_half(v, pointers, template_at, emitter.let(f"add i64 {half}, 1"), upper)
+        load_half(v, pointers, template_at, emitter.add(half, 1), upper)
         return new
 
     return [v.swap_bytes(word) for word in emitter.loop(blocks, carried, block)]
@@ -102,14 +91,13 @@ def emit_hash(
 def _compress(v: Vector, state: list[Value], words: list[Value]) -> list[Value]:
     """The compression function: sixteen rounds, then four times the schedule and sixteen more."""
     emitter = v.emitter
-    kinds = [v.kind] * 24
 
     def sixteen(index: Value, values: list[Value]) -> list[Value]:
         ring = _schedule(v, values[8:])
-        return [*_rounds(v, values[:8], ring, emitter.let(f"add i64 {index}, 1")), *ring]
+        return [*_rounds(v, values[:8], ring, emitter.add(index, 1)), *ring]
 
-    first = [*_rounds(v, state, words, "0"), *words]
-    last = emitter.loop("4", list(zip(kinds, first, strict=True)), sixteen)
+    first = [*_rounds(v, state, words, 0), *words]
+    last = emitter.loop(4, first, sixteen)
     return [v.add(old, new) for old, new in zip(state, last[:8], strict=True)]
 
 
@@ -124,13 +112,13 @@ def _schedule(v: Vector, ring: list[Value]) -> list[Value]:
     return ring
 
 
-def _rounds(v: Vector, state: list[Value], ring: list[Value], sixteenth: Value) -> list[Value]:
+def _rounds(v: Vector, state: list[Value], ring: list[Value], sixteenth: Value | int) -> list[Value]:
     """Sixteen rounds; ``sixteenth`` says which sixteen of the eighty."""
     emitter = v.emitter
-    constants = emitter.scaled(f"@{CONSTANTS}", sixteenth, 16 * 8)
+    constants = emitter.scaled(emitter.module.globals[CONSTANTS], sixteenth, 16 * 8)
     a, b, c, d, e, f, g, h = state
     for t in range(16):
-        constant = v.splat(emitter.load("i64", emitter.offset(constants, 8 * t), 8))
+        constant = v.splat(emitter.load(I64, emitter.offset(constants, 8 * t), 8))
         big1 = v.ternary(v.rotr(e, 14), v.rotr(e, 18), v.rotr(e, 41), XOR)
         choose = v.ternary(e, f, g, CHOOSE)
         one = v.add(v.add(v.add(h, constant), ring[t]), v.add(big1, choose))

@@ -14,46 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .algebra import OPERAND_BITS, UNSIGNED_END, Integers, Interval, Intervals, Lanes, Twice
-from .emitter import Emitter, Value, Vector
+from llvmlite import ir
+
+from .algebra import OPERAND_BITS, Lanes, Twice, of_one, of_two
+from .emitter import I1, I8, I64, Emitter, Value, Vector, whole
 from .sha256 import CHOOSE, MAJORITY, XOR
 
-WIDE_BITS = 128
-Pair = tuple[Value, Value]
-
-
-class WideIntegers(Integers):
-    """One lane whose products have 128 bits, computed."""
-
-    def product(self, a: int, b: int) -> int:
-        return self._fits(a) * self._fits(b)
-
-    def wide_add(self, a: int, b: int) -> int:
-        return self._fits(a + b, 0, 1 << WIDE_BITS)
-
-    def wide_low(self, a: int, bits: int) -> int:
-        return self.low(a, bits)
-
-    def wide_shr(self, a: int, places: int) -> int:
-        return self._fits(a >> places)
-
-
-class WideIntervals(Intervals):
-    """Its bounds over all inputs, computed."""
-
-    def product(self, a: Interval, b: Interval) -> Interval:
-        self._fits(a)
-        self._fits(b)
-        return Interval(a.least * b.least, a.most * b.most)
-
-    def wide_add(self, a: Interval, b: Interval) -> Interval:
-        return self._fits(Interval(a.least + b.least, a.most + b.most), 0, 1 << WIDE_BITS)
-
-    def wide_low(self, a: Interval, bits: int) -> Interval:
-        return self.low(a, bits)
-
-    def wide_shr(self, a: Interval, places: int) -> Interval:
-        return self._fits(Interval(a.least >> places, a.most >> places), 0, UNSIGNED_END)
+WIDE = ir.IntType(128)
 
 
 class Words(Lanes):
@@ -61,17 +28,14 @@ class Words(Lanes):
 
     def __init__(self, emitter: Emitter) -> None:
         Vector.__init__(self, emitter, 1, 64)
-        self.kind, self.mask_kind, self.every, self.suffix = "i64", "i1", "true", "i64"
-        self._half_at = ""
-
-    def const(self, value: int) -> Value:
-        return str((value + (1 << 63)) % (1 << 64) - (1 << 63))
+        self.kind, self.suffix = I64, "i64"
+        self._half_at: Value | None = None
 
     def splat(self, scalar: Value) -> Value:
         return scalar
 
     def numbers(self, values: Sequence[int]) -> Value:
-        return str(values[0])
+        return whole(values[0])
 
     def extract(self, a: Value, lane: int) -> Value:
         if lane:
@@ -102,17 +66,18 @@ class Words(Lanes):
             self.store(word, self.emitter.offset(at, 8 * i), 8)
 
     def store_bits(self, mask: Value, pointer: Value) -> None:
-        self.emitter.store("i8", self.emitter.let(f"zext i1 {mask} to i8"), pointer)
+        self.emitter.store(self.builder.zext(mask, I8), pointer)
 
     def half(self, pointer: Value, entry: Value) -> list[Value]:
         """The words of 64 bytes, the first from ``pointer`` and the rest from a template's entry, as its mask
         says; see ``sha512.template``. The first use must be outside of loops."""
         e = self.emitter
-        self._half_at = at = self._half_at or e.let("alloca [64 x i8], align 64")
-        e.store("<8 x i64>", e.load("<8 x i64>", entry), at, 64)
-        count = e.call("i64", "llvm.ctpop.i64", [("i64", e.load("i64", e.offset(entry, 64)))])
-        e.declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1 immarg)")
-        e.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {at}, ptr {pointer}, i64 {count}, i1 false)")
+        if self._half_at is None:
+            self._half_at = e.room(ir.VectorType(I64, 8))
+        at = self._half_at
+        e.store(e.load(ir.VectorType(I64, 8), entry), at, 64)
+        count = e.call(I64, "llvm.ctpop.i64", e.load(I64, e.offset(entry, 64)))
+        e.invoke("llvm.memcpy.p0.p0.i64", at, pointer, count, ir.Constant(I1, 0))
         return [self._word(at, 8 * i, 8) for i in range(8)]
 
     def madlo(self, total: Value, a: Value, b: Value) -> Value:
@@ -122,17 +87,17 @@ class Words(Lanes):
         return self.add(total, self.wide_shr(self.product(a, b), OPERAND_BITS))
 
     def product(self, a: Value, b: Value) -> Value:
-        wide = [self.emitter.let(f"zext i64 {operand} to i128") for operand in (a, b)]
-        return self.emitter.let(f"mul i128 {wide[0]}, {wide[1]}")
+        wide = [self.builder.zext(operand, WIDE) for operand in (a, b)]
+        return self.builder.mul(*wide)
 
     def wide_add(self, a: Value, b: Value) -> Value:
-        return self.emitter.let(f"add i128 {a}, {b}")
+        return self.add(a, b)
 
     def wide_low(self, a: Value, bits: int) -> Value:
-        return self.low(self.emitter.let(f"trunc i128 {a} to i64"), bits)
+        return self.low(self.builder.trunc(a, I64), bits)
 
     def wide_shr(self, a: Value, places: int) -> Value:
-        return self.emitter.let(f"trunc i128 {self.emitter.let(f'lshr i128 {a}, {places}')} to i64")
+        return self.builder.trunc(self.builder.lshr(a, ir.Constant(WIDE, places)), I64)
 
 
 class TwiceWords(Twice):
@@ -140,19 +105,8 @@ class TwiceWords(Twice):
 
     def __init__(self, words: Words) -> None:
         super().__init__(words)
-        self._words = words
-
-    def product(self, a: Pair, b: Pair) -> Pair:
-        return self._words.product(a[0], b[0]), self._words.product(a[1], b[1])
-
-    def wide_add(self, a: Pair, b: Pair) -> Pair:
-        return self._words.wide_add(a[0], b[0]), self._words.wide_add(a[1], b[1])
-
-    def wide_low(self, a: Pair, bits: int) -> Pair:
-        return self._words.wide_low(a[0], bits), self._words.wide_low(a[1], bits)
-
-    def wide_shr(self, a: Pair, places: int) -> Pair:
-        return self._words.wide_shr(a[0], places), self._words.wide_shr(a[1], places)
+        self.product, self.wide_add = of_two(words.product), of_two(words.wide_add)
+        self.wide_low, self.wide_shr = of_one(words.wide_low), of_one(words.wide_shr)
 
 
 def lanes_of(emitter: Emitter) -> Lanes:

@@ -7,20 +7,18 @@ Hashing level by level with an odd last node carried up unchanged gives the same
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256_rows
+from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256, sha256_rows
 
 NODE_PREFIX = b"\x01"
-EMPTY_ROOT = hashlib.sha256(b"").digest()
+EMPTY_ROOT = sha256(b"")
 PROOF_NODES_MAX = 64
 
 
 def _parent(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(NODE_PREFIX + left + right).digest()
+    return sha256(NODE_PREFIX + left + right)
 
 
 def levels(leaves: NDArray[np.uint8], hash_rows: Hasher = sha256_rows) -> list[NDArray[np.uint8]]:

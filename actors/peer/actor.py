@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError
 
 from actors.faces import ConsensusFace, MempoolFace, remote
-from actors.kernels import select
 from actors.kernels.interface import Choice
+from actors.kernels.selection import select
 from actors.ledger.block import OfferedBlock, SealedHeader
 from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
 from actors.ledger.delta import Delta

@@ -26,8 +26,8 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from actors.kernels import select
 from actors.kernels.interface import Choice
+from actors.kernels.selection import select
 from actors.ledger.block import InclusionProof
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation

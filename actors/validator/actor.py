@@ -23,7 +23,8 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
-from actors.kernels import Kernels, select
+from actors.kernels.interface import Kernels
+from actors.kernels.selection import select
 from actors.ledger.rows import LEAF_PREFIX, row_matrix
 from actors.settings import ValidatorSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived, kernel_cache_dir

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.kernels import Kernels
+from actors.kernels.interface import Kernels
 from actors.ledger.hashing import DIGEST_BYTES
 from actors.ledger.rows import SENDER_AT_BYTE, SIGNATURE_AT_BYTE, SIGNED_BYTES, row_matrix
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from actors.cli.config import Json, Overrides, Profile
 from actors.console import UserError, console, emit
 from bench.attack.registry import Attack, attacks
+from bench.results import emit_result
 from config.effective import load
 
 
@@ -47,7 +48,7 @@ def command_attack(
     held = sum(row["held"] for row in rows)
     result = {"attacks": rows, "held": held, "of": len(rows), "passed": held == len(rows)}
     if as_json:
-        emit(result | {"seconds": round(time.monotonic() - began, 1)}, as_json)
+        emit_result(result | {"seconds": round(time.monotonic() - began, 1)}, as_json)
     else:
         _show(rows)
     if not result["passed"]:

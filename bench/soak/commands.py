@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from actors.console import UserError, console, emit, explained
+from actors.cli.config import Json, Overrides, Profile
+from actors.console import UserError, console, explained
 from actors.directory import DirectoryError
 from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
+from bench.results import emit_result
 from config.effective import ConfigurationError
 from config.effective import load as load_settings
 
@@ -21,9 +23,6 @@ app = typer.Typer(no_args_is_help=True)
 report_app = typer.Typer(no_args_is_help=True, help="Reports of soaks.")
 app.add_typer(report_app, name="report")
 
-Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, or a .toml file.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
-Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 Nodes = Annotated[int, typer.Option("--nodes", min=1, help="Nodes of the network.")]
 Rate = Annotated[str, typer.Option("--rate", help="Transactions a second, or auto.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same load and faults.")]
@@ -87,7 +86,7 @@ def load_command(
         with running_network(settings, None, nodes) as (_, running):
             result = _measure(wanted, [node.url for node in running], record)
     result = {**result, "nodes": nodes, "durability": settings.storage.durability}
-    emit(result, as_json, title="load")
+    emit_result(result, as_json, title="load")
     if not result["passed"]:
         raise typer.Exit(1)
 
@@ -158,7 +157,7 @@ def soak(
         result = {**summary(soaked), "durability": settings.storage.durability, **placed}
         if report is not None:
             result["report"] = str(write_report(report, soaked, result, settings))
-    emit(result, as_json, title="soak")
+    emit_result(result, as_json, title="soak")
     unproven = [name for name, proof in result.get("proofs", {}).items() if not proof["caught"]]
     if result["verdict"] != "pass" or unproven:
         raise typer.Exit(1)
@@ -175,7 +174,7 @@ def report_compare(
     from bench.soak.compare import compare
 
     result = compare(_read_report(before), _read_report(after))
-    emit(result, as_json, title="compare")
+    emit_result(result, as_json, title="compare")
     if not result["passed"]:
         raise typer.Exit(1)
 

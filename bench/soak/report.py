@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from actors.settings import Settings
+from bench.results import processor
 from bench.soak.faults import KINDS
 from bench.soak.judge import Fault, Sample
 from bench.soak.run import Soaked
@@ -35,7 +36,7 @@ def write_report(path: Path, soaked: Soaked, result: dict[str, Any], settings: S
         "result": result,
         "settings": settings.model_dump(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
-        "machine": {"processor": _processor(), "system": platform.platform()},
+        "machine": {"processor": processor(), "system": platform.platform()},
         "phases": [
             {"name": p.name, "begin_s": _at(soaked, p.begin_s), "end_s": _at(soaked, p.end_s)}
             for p in soaked.phases
@@ -66,13 +67,6 @@ def _fault(soaked: Soaked, fault: Fault) -> dict[str, Any]:
         "recovered_s": None if recovered_s is None else _at(soaked, recovered_s),
         "recovery_ms": None if recovered_s is None else round((recovered_s - fault.healed_s) * 1000, 1),
     }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def _seconds(soaked: Soaked) -> dict[str, list[float]]:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.console import UserError
-from actors.kernels import select
+from actors.kernels.selection import select
 from actors.ledger.hashing import prefixes
 from actors.shell import kernel_cache_dir
 from bench.generators import Running, ceiling_tps, joined, run_plans

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actors.directory import read_allocation, read_signer
-from actors.kernels import select
+from actors.kernels.selection import select
 from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import verify_proposal
 from actors.settings import NetworkSettings

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.kernels import MessageHasher, compiled, mulx
+from actors.kernels import compiled, mulx
 from actors.kernels.compiled import host
+from actors.kernels.interface import Hasher
 from actors.kernels.mulx import Mulx
 from actors.kernels.sha256_ni import FEATURES, ShaExtensions
 from actors.kernels.simd import Simd
@@ -49,7 +50,7 @@ def verifier(make: Make) -> CompiledVerifier:
 
 
 @pytest.fixture(scope="session", params=["avx512", "sha_ni"])
-def hasher(request: pytest.FixtureRequest) -> MessageHasher:
+def hasher(request: pytest.FixtureRequest) -> Hasher:
     """`hash_rows` of each compiled hasher that this CPU can run."""
     if request.param == "avx512":
         simd: Simd = request.getfixturevalue("simd")

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from actors.kernels import curve as curves
 from actors.kernels import field as fields
-from actors.kernels import fuzz, multiply, reference
+from actors.kernels import multiply, reference
 from actors.kernels import scalar as scalars
-from actors.kernels.algebra import BoundError, Integers, Interval, Intervals
+from actors.kernels.cases import _times_base
 from actors.kernels.field import LIMBS, TIGHT_MAX, P
-from actors.kernels.words import WideIntegers, WideIntervals
+from tests.kernels.algebras import BoundError, Integers, Interval, Intervals, WideIntegers, WideIntervals
 
 TIGHT = [Interval(0, TIGHT_MAX)] * LIMBS
 OPERAND = [Interval(0, 2**52 - 1)] * LIMBS
@@ -294,7 +294,7 @@ def test_torsion_has_eight_points_and_the_projective_law_is_the_affine_one() -> 
 
 @given(st.one_of(st.sampled_from([0, 1, ORDER - 1]), st.integers(0, ORDER - 1)))
 def test_the_multiples_that_cases_are_made_of_are_the_references(scalar: int) -> None:
-    assert fuzz._times_base(scalar) == reference.multiply(scalar, reference.BASE)
+    assert _times_base(scalar) == reference.multiply(scalar, reference.BASE)
 
 
 def test_reference_agrees_with_an_independent_library() -> None:

@@ -10,8 +10,11 @@ import threading
 import numpy as np
 import pytest
 
-from actors.kernels import ShapeError, fuzz, portable, reference
+from actors.kernels import portable, reference
+from actors.kernels.cases import MAKERS, Cases
+from actors.kernels.interface import ShapeError
 from actors.kernels.verifier import CompiledVerifier
+from bench.fuzz import DISAGREEMENTS_MAX, fuzz_signatures
 
 
 def columns(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -20,7 +23,7 @@ def columns(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_every_kind_of_case_has_libsodiums_verdict(verifier: CompiledVerifier) -> None:
     told: list[int] = []
-    report = fuzz.fuzz_signatures(0.05, 11, lambda cases, _: told.append(cases), verifier.verify)
+    report = fuzz_signatures(0.05, 11, lambda cases, _: told.append(cases), verifier.verify)
     assert report["disagreements"] == 0, report
     assert report["rows"] == []
     by_kind = report["by_kind"]
@@ -35,15 +38,15 @@ def test_the_fuzzer_sees_a_kernel_that_errs(verifier: CompiledVerifier) -> None:
     def lenient(keys: np.ndarray, signatures: np.ndarray, messages: np.ndarray) -> np.ndarray:
         return verifier.verify(keys, signatures, messages) | (signatures[:, 0] < 64)
 
-    report = fuzz.fuzz_signatures(0, 12, lambda *_: None, lenient, rows_max=600, clock=lambda: 0.0)
+    report = fuzz_signatures(0, 12, lambda *_: None, lenient, rows_max=600, clock=lambda: 0.0)
     rows = report["rows"]
     assert isinstance(rows, list)
-    assert 0 < len(rows) <= fuzz.DISAGREEMENTS_MAX
+    assert 0 < len(rows) <= DISAGREEMENTS_MAX
     assert bytes.fromhex(rows[0])[144] < 64
 
 
 def test_reference_has_libsodiums_verdict_too() -> None:
-    table, kinds = fuzz.Cases(13).batch(60)
+    table, kinds = Cases(13).batch(60)
     expected = portable.verify(*columns(table))
     for row, kind, verdict in zip(table, kinds, expected.tolist(), strict=True):
         parts = row[48:80].tobytes(), row[144:].tobytes(), row[:144].tobytes()
@@ -52,7 +55,7 @@ def test_reference_has_libsodiums_verdict_too() -> None:
 
 def test_mixed_order_signatures_are_judged_without_a_cofactor(verifier: CompiledVerifier) -> None:
     """Every torsion of key and R: some of each must be valid, and exactly those that libsodium accepts."""
-    cases = fuzz.Cases(14)
+    cases = Cases(14)
     table = np.zeros((256, 208), np.uint8)
     table[:, 0] = np.arange(256)
     for row in table:
@@ -63,11 +66,11 @@ def test_mixed_order_signatures_are_judged_without_a_cofactor(verifier: Compiled
 
 
 def test_one_bad_row_in_any_lane_is_found_alone(verifier: CompiledVerifier) -> None:
-    cases = fuzz.Cases(15)
+    cases = Cases(15)
     good = np.zeros((16, 208), np.uint8)
     for row in good:
         cases.sign(row)
-    makers = list(fuzz.MAKERS.values())
+    makers = list(MAKERS.values())
     for lane in range(16):
         table = good.copy()
         makers[lane % len(makers)](cases, table[lane])
@@ -78,7 +81,7 @@ def test_one_bad_row_in_any_lane_is_found_alone(verifier: CompiledVerifier) -> N
 
 def test_batches_of_every_length_around_a_chunk(verifier: CompiledVerifier) -> None:
     """Chunks hold 128 rows; the last pair and the last lane group may be short."""
-    table, _ = fuzz.Cases(16).batch(290)
+    table, _ = Cases(16).batch(290)
     expected = portable.verify(*columns(table))
     for rows in [*range(1, 34), 127, 128, 129, 136, 137, 255, 256, 257, 290]:
         assert np.array_equal(verifier.verify(*columns(table[:rows])), expected[:rows]), rows
@@ -87,7 +90,7 @@ def test_batches_of_every_length_around_a_chunk(verifier: CompiledVerifier) -> N
 
 def test_a_batch_longer_than_usual(verifier: CompiledVerifier) -> None:
     """More rows than the buffers kept for a thread hold."""
-    table, _ = fuzz.Cases(23).batch(100)
+    table, _ = Cases(23).batch(100)
     expected = portable.verify(*columns(table))
     long = np.tile(table, (42, 1))[:4150]
     assert np.array_equal(verifier.verify(*columns(long)), np.tile(expected, 42)[:4150])
@@ -116,7 +119,7 @@ def test_no_byte_outside_the_rows_is_touched(verifier: CompiledVerifier) -> None
     protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for page in (0, 2):  # protection 0 is PROT_NONE
         assert protect(start + page * mmap.PAGESIZE, mmap.PAGESIZE, 0) == 0
-    made, _ = fuzz.Cases(17).batch(19)
+    made, _ = Cases(17).batch(19)
     for at in (0, mmap.PAGESIZE - made.size):
         table = np.frombuffer(area, np.uint8, made.size, mmap.PAGESIZE + at).reshape(19, 208)
         table[:] = made
@@ -124,7 +127,7 @@ def test_no_byte_outside_the_rows_is_touched(verifier: CompiledVerifier) -> None
 
 
 def test_threads_do_not_share_scratch_memory(verifier: CompiledVerifier) -> None:
-    tables = [fuzz.Cases(seed).batch(150)[0] for seed in (18, 19, 20)]
+    tables = [Cases(seed).batch(150)[0] for seed in (18, 19, 20)]
     expected = [portable.verify(*columns(table)) for table in tables]
     wrong: list[int] = []
 

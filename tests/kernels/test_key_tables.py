@@ -7,9 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from actors.kernels import fuzz, key_tables, portable
+from actors.kernels import key_tables, portable
+from actors.kernels.cases import Cases
 from actors.kernels.key_tables import TABLE_BYTES, WAYS, KeyTables
 from actors.kernels.verifier import CompiledVerifier
+from bench.fuzz import fuzz_signatures
 from tests.kernels.conftest import Make
 
 IDENTITY = np.array([1, 0, 0], np.uint64)
@@ -146,13 +148,13 @@ def test_verdicts_with_tables_are_libsodiums(keyed: CompiledVerifier) -> None:
 
 def test_every_kind_of_case_with_keys_that_come_again(keyed: CompiledVerifier) -> None:
     """Mixed-order keys verify without a cofactor now and then, and so earn tables as well."""
-    report = fuzz.fuzz_signatures(0.04, 21, lambda *_: None, keyed.verify)
+    report = fuzz_signatures(0.04, 21, lambda *_: None, keyed.verify)
     assert report["disagreements"] == 0, report
     assert keyed.statistics()["key_tables_made"] > 0  # the machine may be busy
 
 
 def test_mixed_order_keys_with_tables(keyed: CompiledVerifier) -> None:
-    cases = fuzz.Cases(22)
+    cases = Cases(22)
     for _ in range(6):
         table = np.zeros((600, 208), np.uint8)
         table[:, :8] = cases.rng.integers(0, 256, (600, 8))

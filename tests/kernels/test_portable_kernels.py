@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from actors.kernels import ShapeError, portable, select
+from actors.kernels import portable
+from actors.kernels.interface import ShapeError
+from actors.kernels.selection import select
 
 
 def row_table(rows: int, seed: int) -> np.ndarray:
@@ -29,7 +31,7 @@ def test_hash_equals_hashlib(rows: int, width: int, prefix: bytes, seed: int) ->
     table = np.random.default_rng(seed).integers(0, 256, (rows, width + 7), dtype=np.uint8)
     messages = table[:, 3 : 3 + width]
     expected = [hashlib.sha256(prefix + row.tobytes()).digest() for row in messages]
-    assert [digest.tobytes() for digest in portable.hash_rows(messages, prefix)] == expected
+    assert [digest.tobytes() for digest in portable.sha256_rows(messages, prefix)] == expected
 
 
 def test_verify_accepts_signed_rows_and_rejects_any_flipped_bit() -> None:
@@ -54,12 +56,12 @@ def test_verify_through_the_copying_binding(monkeypatch: pytest.MonkeyPatch) -> 
 def test_empty_columns() -> None:
     table = np.empty((0, 208), np.uint8)
     assert portable.verify(table[:, 48:80], table[:, 144:], table[:, :144]).shape == (0,)
-    assert portable.hash_rows(table).shape == (0, 32)
+    assert portable.sha256_rows(table).shape == (0, 32)
 
 
 def test_bytes_of_a_row_that_are_not_side_by_side_are_copied() -> None:
     table = np.random.default_rng(4).integers(0, 256, (65, 9), dtype=np.uint8)
-    assert (portable.hash_rows(table.T) == portable.hash_rows(np.ascontiguousarray(table.T))).all()
+    assert (portable.sha256_rows(table.T) == portable.sha256_rows(np.ascontiguousarray(table.T))).all()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_columns_of_the_wrong_shape_are_named(
 
 def test_hash_refuses_rows_over_the_limit() -> None:
     with pytest.raises(ShapeError, match="1048577"):
-        portable.hash_rows(np.zeros((1, 2**20), np.uint8), b"\0")
+        portable.sha256_rows(np.zeros((1, 2**20), np.uint8), b"\0")
 
 
 def test_select_portable_by_configuration() -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.kernels import compiled, fuzz, mulx, portable, select, selection, sha256_ni
+from actors.kernels import compiled, mulx, portable, selection, sha256_ni
+from actors.kernels.cases import Cases
 from actors.kernels.compiled import Host, host
 from actors.kernels.interface import Kernels
+from actors.kernels.selection import select
 from actors.kernels.sha256_ni import FEATURES, ShaExtensions
 from actors.kernels.simd import Simd
 
@@ -41,7 +43,7 @@ def test_sha_extensions_hash_where_avx512_is_missing(tmp_path: Path) -> None:
     assert "libsodium verifies signatures: this CPU" in kernels.reason
     assert "lacks avx512f" in kernels.reason
     rows = np.arange(640, dtype=np.uint8).reshape(10, 64)
-    assert np.array_equal(kernels.hash_rows(rows, b"\1"), portable.hash_rows(rows, b"\1"))
+    assert np.array_equal(kernels.hash_rows(rows, b"\1"), portable.sha256_rows(rows, b"\1"))
     (file,) = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -84,7 +86,7 @@ def test_128_bit_products_verify_where_avx512_is_missing(older_cache: Path) -> N
     )
     assert "by 128-bit products: this CPU" in kernels.reason
     assert "lacks avx512f" in kernels.reason
-    table, _ = fuzz.Cases(4).batch(40)
+    table, _ = Cases(4).batch(40)
     columns = table[:, 48:80], table[:, 144:], table[:, :144]
     before = kernels.statistics()
     assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
@@ -92,7 +94,7 @@ def test_128_bit_products_verify_where_avx512_is_missing(older_cache: Path) -> N
     assert after["signatures"] == before["signatures"] + 40
     assert after["rejections_confirmed"] > before["rejections_confirmed"]
     rows = np.arange(640, dtype=np.uint8).reshape(10, 64)
-    assert np.array_equal(kernels.hash_rows(rows, b"\1"), portable.hash_rows(rows, b"\1"))
+    assert np.array_equal(kernels.hash_rows(rows, b"\1"), portable.sha256_rows(rows, b"\1"))
 
 
 @needs_mulx
@@ -141,7 +143,7 @@ def test_a_system_without_owners_of_files(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_kernels_count_what_they_do(simd: Simd, kernel_cache: Path) -> None:
     kernels = select("simd", kernel_cache, seed=1)
     before = kernels.statistics()
-    table, _ = fuzz.Cases(3).batch(40)
+    table, _ = Cases(3).batch(40)
     columns = table[:, 48:80], table[:, 144:], table[:, :144]
     assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
     after = kernels.statistics()
