@@ -16,7 +16,8 @@ from actors.directory import members_in
 from actors.machine.processes import end_all
 from actors.machine.runtime import close_sessions
 from actors.machine.stopping import StopListener
-from actors.peer.config import ConfigError, parse_address
+from actors.peer.config import parse_address
+from actors.peer.errors import ConfigError
 from actors.sdk.trust import remember_own
 from config.effective import load
 

@@ -144,7 +144,7 @@ class Reads:
         key = (kind, height)
         if (known := cache.get(key)) is not None:
             return known
-        value = await self._shared.call(key, lambda: self._bounded(fetch, height))
+        value: bytes | None = await self._shared.call(key, lambda: self._bounded(fetch, height))
         if value is not None:
             cache.put(key, value)
         return value

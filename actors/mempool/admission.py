@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.rows import ROW_BYTES, Batch
+from actors.ledger.source import speaks_for_many
 from actors.ledger.verdict import Verdict
 from actors.mempool.admission_metrics import AdmissionMetrics, kept
 from actors.mempool.journal_file import GroupCommit, JournalError
@@ -21,7 +22,7 @@ from actors.mempool.notifier import Notifier
 from actors.mempool.outbox import Outbox
 from actors.mempool.pool import Pool
 from actors.mempool.retry import NoAnswerError, retried
-from actors.mempool.sources import Origins, speaks_for_many
+from actors.mempool.sources import Origins
 from actors.mempool.verifier import SignatureChecks
 from actors.settings import MempoolSettings
 from actors.sharing import Shares, reach_of
