@@ -23,6 +23,8 @@ from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concat
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
+from actors.storage.interface import StorageFace
+from tests.standing_for import standing_for
 
 ACCOUNTS = 8
 BALANCE = 1_000_000
@@ -122,7 +124,7 @@ class FakeNode:
         self.blocks: dict[int, Block] = {}
         self.votes: dict[int, bytes] = {}
         self.stored_receipts: dict[int, list[bytes]] = {}
-        self.deltas: dict[int, dict[str, Any]] = {}
+        self.deltas: dict[int, Delta] = {}
         self.where: dict[bytes, tuple[int, int]] = {}
         self.away = False
         self.time_ms = 1_700_000_000_000
@@ -137,7 +139,7 @@ class FakeNode:
             self.settings,
             self.genesis,
             self.shards,
-            self,
+            standing_for(StorageFace, self, "commit"),
             self.status_of_node,
             1,
             neighbours=NodeHealth({**health, "storage": self.health}, self.peers, self.scale_validators),

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from gateway_fake_node import FakeNode
 from ray.exceptions import ActorUnavailableError, RayTaskError
 
 from actors.gateway import actor, server
@@ -21,6 +20,7 @@ from actors.ledger.verdict import Verdict
 from actors.sdk.client import AsyncClient, UnavailableApiError
 from actors.settings import GatewaySettings, LogSettings
 from actors.shell import ActorContext
+from tests.gateway.gateway_fake_node import FakeNode
 
 
 class Handle:

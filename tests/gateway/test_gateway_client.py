@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from gateway_fake_node import BALANCE, SENDERS, FakeNode
-from gateway_served import Served
 
 from actors.cli.options import opened
 from actors.gateway.api import create_app
@@ -35,6 +33,8 @@ from actors.sdk.client import (
 )
 from actors.sdk.inclusion_proof import ProofError, verify_proof
 from actors.sdk.subscribe import follow
+from tests.gateway.gateway_fake_node import BALANCE, SENDERS, FakeNode
+from tests.gateway.gateway_served import Served
 
 Answer = TypeVar("Answer")
 

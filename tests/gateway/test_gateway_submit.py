@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gateway_fake_node import FakeNode, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from actors.gateway.problem import of_error
 from actors.gateway.submit import Gatherer, RowSources, Splitter
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
 from actors.ledger.verdict import Verdict
+from tests.gateway.gateway_fake_node import FakeNode, until
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -83,7 +83,7 @@ def test_verdicts_come_back_in_order_and_only_absent_shards_are_unavailable(
 
 
 def test_a_silent_shard_is_unavailable_after_the_timeout() -> None:
-    async def silent(*_: Any) -> NDArray[np.uint8]:
+    async def silent(*_: Any, **__: Any) -> NDArray[np.uint8]:
         await asyncio.Event().wait()
         raise AssertionError("never reached")
 
@@ -99,7 +99,7 @@ def test_batches_that_arrive_while_the_shard_is_busy_leave_together() -> None:
         sizes: list[int] = []
         gate = asyncio.Event()
 
-        async def admit(rows: NDArray[Any], *_: Any) -> NDArray[np.uint8]:
+        async def admit(rows: NDArray[Any], *_: Any, **__: Any) -> NDArray[np.uint8]:
             sizes.append(len(rows))
             await gate.wait()
             return (rows["nonce"] % 7).astype(np.uint8)
@@ -121,9 +121,15 @@ def test_joined_batches_keep_who_handed_in_which_row() -> None:
         told: list[list[str]] = []
         gate = asyncio.Event()
 
-        async def admit(rows: NDArray[Any], *given: Any) -> NDArray[np.uint8]:
-            told.append([given[2][place] for place in given[3]])
-            assert len(set(given[2])) == len(given[2])
+        async def admit(
+            rows: NDArray[Any],
+            payloads: NDArray[np.uint8],
+            durable: bool,
+            sources: tuple[str, ...],
+            origins: NDArray[np.uint16],
+        ) -> NDArray[np.uint8]:
+            told.append([sources[place] for place in origins])
+            assert len(set(sources)) == len(sources)
             await gate.wait()
             return np.zeros(len(rows), dtype=np.uint8)
 
@@ -258,7 +264,7 @@ def test_a_node_without_a_mempool_says_where_to_submit() -> None:
 
 def test_an_unexpected_failure_of_a_shared_call_reaches_every_caller() -> None:
     async def scenario() -> None:
-        async def admit(rows: NDArray[Any], *_: Any) -> NDArray[np.uint8]:
+        async def admit(rows: NDArray[Any], *_: Any, **__: Any) -> NDArray[np.uint8]:
             raise ValueError("broken shard")
 
         splitter = Splitter([admit], 60)
@@ -283,7 +289,7 @@ def test_singles_leave_as_one_batch_and_each_gets_its_own_verdict() -> None:
 
 
 def test_a_failure_of_a_gathered_batch_reaches_every_caller() -> None:
-    async def broken(*_: Any) -> NDArray[np.uint8]:
+    async def broken(*_: Any, **__: Any) -> NDArray[np.uint8]:
         raise KeyError("a fault")
 
     async def scenario() -> None:
