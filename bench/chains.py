@@ -133,7 +133,8 @@ class BenchChain:
             return self._rng.integers(0, count, rows)
         # The sum of 1 / r up to a rank is about its logarithm.
         ranks = np.exp(self._rng.random(rows) * np.log(count + 1))
-        return np.minimum(ranks.astype(np.int64), count) - 1
+        numbers: NDArray[np.int64] = np.minimum(ranks.astype(np.int64), count) - 1
+        return numbers
 
 
 def earlier_uses(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from actors.cli.config import DataDir, Json, Nodes, Overrides, Profile
+from actors.cli.config import DataDir, Nodes, Overrides, Profile
+from actors.cli.options import Json
 from actors.console import UserError, console
 from actors.directory import members_in
 from actors.sdk.client import Client

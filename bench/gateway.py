@@ -110,7 +110,7 @@ def _gateway_app() -> Any:
         took("decode", since, len(decoded))
         return decoded
 
-    batch_route.decode_batch = decode  # type: ignore[assignment]
+    batch_route.decode_batch = decode  # type: ignore[attr-defined, assignment]
 
     async def admit(rows: Any, payloads: Any, *_: Any) -> Any:
         since, count = time.perf_counter(), len(rows)

@@ -230,7 +230,7 @@ class _Tally:
 
 def _taken(verdicts: NDArray[np.uint8], offered_before: bool) -> NDArray[np.bool_]:
     """Rows that are pending or committed; of one that was offered before, a used nonce says the latter."""
-    taken = verdicts == Verdict.OK
+    taken: NDArray[np.bool_] = verdicts == Verdict.OK
     return taken | (verdicts == Verdict.NONCE_REUSED) if offered_before else taken
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from actors.cli.config import Json
+from actors.cli.options import Json
 from actors.console import explained
 from actors.directory import DirectoryError
 from bench.results import emit_result

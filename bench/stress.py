@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from actors.cli.config import Json
+from actors.cli.options import Json
 from actors.console import UserError, console, explained
 from bench.results import emit_result
 

@@ -7,19 +7,10 @@ import signal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 import actors  # noqa: F401 -- has bytecode kept before the processes of a run start
 
-# Timings decide nothing here: kernels compile on first use and the machine may be busy. Every run tries the
-# same examples, so that a failure repeats; `--hypothesis-profile explore` draws new ones, and more.
-settings.register_profile(
-    "explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile(
-    "raychain", settings.get_profile("explore"), derandomize=True, database=None, max_examples=40
-)
-settings.load_profile("raychain")
+pytest_plugins = ("tests.property_tests",)
 
 PROCESSES_MAX = 4
 # Files that start networks of their own: one after the other, as starting several at once overloads a host.

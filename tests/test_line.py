@@ -95,7 +95,7 @@ def test_who_does_not_read_costs_a_bounded_backlog() -> None:
         exchange: LocalListener, line: LocalConnection, _: list[Spoken], __: list[Spoken]
     ) -> None:
         assert line._transport is not None
-        line._transport.pause_reading()  # type: ignore[attr-defined]
+        line._transport.pause_reading()
         await until(lambda: exchange.send([]))
         big = [(b"", "raft", bytes(1 << 20))]
         sent = 0

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ KEEPS_A_SESSION = "\n".join(
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A base that is as short as that of a host."""
     path = Path("/tmp") / f"rt-{os.getpid()}"
     path.mkdir()
@@ -56,6 +57,8 @@ def test_sessions_of_the_dead_are_removed_and_those_of_the_living_kept(place: Pa
         for _ in range(2)
     )
     try:
+        assert living.stdout is not None
+        assert dying.stdout is not None
         kept, left = Path(living.stdout.readline().strip()), Path(dying.stdout.readline().strip())
         dying.send_signal(signal.SIGKILL)
         dying.wait()

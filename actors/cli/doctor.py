@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from actors.cli.config import Json, Nodes, Overrides, Profile
+from actors.cli.config import Nodes, Overrides, Profile
+from actors.cli.options import Json
 from actors.console import console, emit, explained
 from actors.directory import NEW_MEMBERS, DirectoryError, members_in
 from actors.doctor.exposure import exposure

@@ -10,13 +10,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from actors.cli.banner import print_banner, watch
-from actors.cli.config import DataDir, Json, Nodes, Overrides, Profile
+from actors.cli.config import DataDir, Nodes, Overrides, Profile
+from actors.cli.options import Json
 from actors.console import UserError, console, emit
 from actors.directory import members_in
 from actors.machine.processes import end_all
 from actors.machine.runtime import close_sessions
 from actors.machine.stopping import StopListener
-from actors.peer.config import ConfigError, parse_address
+from actors.peer.config import parse_address
+from actors.peer.errors import ConfigError
 from actors.sdk.trust import remember_own
 from config.effective import load
 

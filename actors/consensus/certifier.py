@@ -20,7 +20,7 @@ from actors.ledger.quorum import quorum
 from actors.ledger.rows import FormatError
 
 BLOCKS_MAX = 4096
-OnVote = Callable[[bytes, Header, int, bytes], None]
+OnVote = Callable[[bytes, Header, int, bytes], object]
 
 
 @dataclass(slots=True)

@@ -118,7 +118,6 @@ class Reads:
             return None
         if (known := cache.get(height)) is not None:
             return known
-        cache.misses += 1
         value: bytes | None = await self._shared.call((cache, height), lambda: self._bounded(fetch, height))
         if value is not None:
             cache.put(height, value)

@@ -373,7 +373,8 @@ class Service(Reads):
         """Consensus' status; callers at the same time share one call. Raises UnavailableError."""
         try:
             async with asyncio.timeout(STATUS_TIMEOUT_S):
-                return await self._shared.call("status", self._status)
+                status: dict[str, Any] = await self._shared.call("status", self._status)
+                return status
         except TimeoutError:
             raise UnavailableError("consensus") from None
 

@@ -227,4 +227,6 @@ class CommitWaits(Generic[Owner]):
 
 def waits_on(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(n,) rows that may still commit: those taken now, and those that were pending already."""
-    return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE) | (verdicts == Verdict.PARKED)
+    pending: NDArray[np.bool_] = (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)
+    pending |= verdicts == Verdict.PARKED
+    return pending

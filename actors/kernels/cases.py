@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import portable, reference
+from .field import P
 from .interface import SignatureVerifier
 
 ROW_BYTES, MESSAGE_BYTES = 208, 144
@@ -31,14 +32,14 @@ Maker = Callable[["Cases", Row], None]
 
 def _encodings_of_small_order() -> list[bytes]:
     """Every 32 bytes whose y is, modulo p, that of a point of small order, with either sign bit."""
-    numbers = [y + k * reference.P for y in reference.SMALL_ORDER_Y for k in (0, 1)]
+    numbers = [y + k * P for y in reference.SMALL_ORDER_Y for k in (0, 1)]
     below = [number for number in numbers if number < 2**255]
     return [(number | sign << 255).to_bytes(32, "little") for number in below for sign in (0, 1)]
 
 
 def _not_canonical() -> list[bytes]:
     """Every 32 bytes with y between p and 2^255 - 1."""
-    return [(y | sign << 255).to_bytes(32, "little") for y in range(reference.P, 2**255) for sign in (0, 1)]
+    return [(y | sign << 255).to_bytes(32, "little") for y in range(P, 2**255) for sign in (0, 1)]
 
 
 def _times_base(scalar: int) -> reference.Point:

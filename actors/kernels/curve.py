@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from typing import Generic, Literal
 
 from .algebra import Algebra, V
-from .field import Element, Field
-from .reference import D, P, Point
+from .field import Element, Field, P
+from .reference import D, Point
 
 Form = Literal["doubling", "addition"]
 

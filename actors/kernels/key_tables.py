@@ -103,7 +103,8 @@ class KeyTables:
         self._clock += 1
         self._tags[sets, ways], self._holders[places], self._used[sets, ways] = tags, words, self._clock
         self._quarters[places, :, : len(self._identity)] = self._identity
-        return self._address + places * TABLE_BYTES
+        addresses: NDArray[np.int64] = self._address + places * TABLE_BYTES
+        return addresses
 
     def held(self) -> int:
         """How many places hold a key."""

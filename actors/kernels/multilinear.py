@@ -34,7 +34,8 @@ class MultilinearHash:
         """Hashes of (n, 32) uint8 values, or of the same bytes as (n, 4) uint64 words."""
         characters = np.ascontiguousarray(values).view(np.uint32).reshape(-1, _CHARACTERS)
         sums = characters.astype(np.uint64) @ self._multipliers + self._addend
-        return (sums >> np.uint64(HASH_BITS)).astype(np.uint32)
+        hashes: NDArray[np.uint32] = (sums >> np.uint64(HASH_BITS)).astype(np.uint32)
+        return hashes
 
 
 def scaled(hashes: NDArray[np.uint32], size: int) -> NDArray[np.int64]:

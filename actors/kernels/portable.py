@@ -62,7 +62,9 @@ def _open_copy(signature: int, message: int, message_bytes: int, key: int) -> in
     signed = ctypes.string_at(signature, SIGNATURE_BYTES) + ctypes.string_at(message, message_bytes)
     opened = ffi.new("unsigned char[]", len(signed))
     opened_bytes = ffi.new("unsigned long long *")
-    return lib.crypto_sign_open(opened, opened_bytes, signed, len(signed), ctypes.string_at(key, 32))
+    signer = ctypes.string_at(key, 32)
+    verdict: int = lib.crypto_sign_open(opened, opened_bytes, signed, len(signed), signer)
+    return verdict
 
 
 _verify_one = _load_verify_one()

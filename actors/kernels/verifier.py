@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from . import calls, ed25519, keyed, scratch, sha512
+from . import calls, ed25519, keyed, scratch, sha256, sha512
 from .compiled import Loaded
 from .interface import signature_columns
 from .key_tables import KeyTables
@@ -94,7 +94,7 @@ class CompiledVerifier:
         return dict(self._counts)
 
 
-@lru_cache(maxsize=sha512.TEMPLATES_MAX)
+@lru_cache(maxsize=sha256.TEMPLATES_MAX)
 def _template(message_bytes: int) -> tuple[NDArray[np.uint8], int, int]:
     """The template of SHA-512 for that length, its address, and its blocks."""
     template = sha512.template(message_bytes)

@@ -95,7 +95,7 @@ def _of_kinds(
 def _payload_wrong(batch: Batch) -> NDArray[np.bool_]:
     sizes = batch.rows["payload_bytes"]
     hashes = np.ascontiguousarray(batch.rows["payload_hash"])
-    wrong = (sizes == 0) & (hashes.view(np.uint64) != 0).any(axis=1)
+    wrong: NDArray[np.bool_] = (sizes == 0) & (hashes.view(np.uint64) != 0).any(axis=1)
     wrong |= sizes > PAYLOAD_BYTES_MAX
     loaded = np.flatnonzero((sizes > 0) & ~wrong)
     if len(loaded):

@@ -36,7 +36,7 @@ def root(leaves: NDArray[np.uint8], hash_rows: Hasher = sha256_rows) -> bytes:
     """Root of the tree over (n, 32) leaf hashes."""
     if len(leaves) == 0:
         return EMPTY_ROOT
-    return levels(leaves, hash_rows)[-1][0].tobytes()
+    return levels(leaves, hash_rows)[-1].tobytes()
 
 
 def inclusion_proof(leaves: NDArray[np.uint8], index: int, hash_rows: Hasher = sha256_rows) -> list[bytes]:

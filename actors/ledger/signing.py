@@ -39,6 +39,7 @@ class Signer:
     def __init__(self, seed: bytes) -> None:
         if len(seed) != SEED_BYTES:
             raise FormatError("seed", f"{len(seed)} bytes", f"{SEED_BYTES} bytes")
+        self.public_key: bytes
         self.public_key, self._secret = crypto_sign_seed_keypair(seed)
 
     def __repr__(self) -> str:
@@ -46,7 +47,8 @@ class Signer:
 
     def sign(self, message: bytes) -> bytes:
         """64-byte Ed25519 signature of `message`."""
-        return crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
+        signed: bytes = crypto_sign(message, self._secret)
+        return signed[:SIGNATURE_BYTES]
 
 
 def development_signer(network: str, number: int) -> Signer:

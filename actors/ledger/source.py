@@ -89,7 +89,8 @@ class RowSources:
         """How many of the rows that the mask picks each of `names` handed in."""
         if self.of_row is None:
             return [int(np.count_nonzero(of_rows))]
-        return np.bincount(self.of_row[of_rows], minlength=len(self.names)).tolist()
+        counts: list[int] = np.bincount(self.of_row[of_rows], minlength=len(self.names)).tolist()
+        return counts
 
     def kinds(self, rows: int) -> NDArray[np.uint8]:
         """(n,) kinds of the rows' sources."""

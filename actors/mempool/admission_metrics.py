@@ -55,4 +55,5 @@ def _by_name(counts: NDArray[np.int64]) -> dict[str, int]:
 
 def kept(verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(n,) rows that are pending: accepted now or before."""
-    return (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)
+    pending: NDArray[np.bool_] = (verdicts == Verdict.OK) | (verdicts == Verdict.DUPLICATE)
+    return pending

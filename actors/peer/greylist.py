@@ -71,7 +71,8 @@ class Greylist:
         record = self._records.get(offender)
         if record is None:
             return 0.0
-        return record.score * 0.5 ** ((now_s - record.at_s) / self._halflife_s)
+        faded: float = record.score * 0.5 ** ((now_s - record.at_s) / self._halflife_s)
+        return faded
 
     def is_listed(self, offender: bytes | str, now_s: float) -> bool:
         """Whether the offender is to be refused now."""

@@ -170,7 +170,8 @@ def encode(message: Struct) -> bytes:
 
 def decode(data: bytes) -> WireMessage | Parcel:
     """Wire bytes to message. Raises `ProtocolError("message")`."""
-    return _decode(_DECODER, data)
+    message: WireMessage | Parcel = _decode(_DECODER, data)
+    return message
 
 
 def encode_parts(message: WireMessage) -> tuple[bytes, bytes]:

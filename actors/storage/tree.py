@@ -144,7 +144,8 @@ class StateTree:
 
     def path_of(self, slot: int) -> bytes:
         """32-byte path of a slot's key."""
-        return self._paths[slot].tobytes()
+        path: NDArray[np.uint8] = self._paths[slot]
+        return path.tobytes()
 
     @property
     def paths(self) -> NDArray[np.uint8]:
@@ -193,9 +194,9 @@ class StateTree:
         """32-byte hash of what a reference refers to."""
         if ref == 0:
             return EMPTY
-        return self._hashes[
-            self._ups[ref, kernels.PLACE] if ref > 0 else self._leaf_places[-ref - 1]
-        ].tobytes()
+        place = self._ups[ref, kernels.PLACE] if ref > 0 else self._leaf_places[-ref - 1]
+        digest: NDArray[np.uint64] = self._hashes[place]
+        return digest.tobytes()
 
     def _leaf_rows(self, slots: NDArray[np.int64], value_hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
         rows = np.empty((len(slots), 2 * _WORDS), dtype=np.uint64)

@@ -31,7 +31,8 @@ class VerifiedCache:
     def known(self, ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """(n,) bool: which of (n, 32) ids are remembered."""
         places = self._places(ids)
-        return self._taken[places] & (self._ids[places] == ids).all(axis=1)
+        same: NDArray[np.bool_] = (self._ids[places] == ids).all(axis=1)
+        return self._taken[places] & same
 
     def add(self, ids: NDArray[np.uint8]) -> None:
         """Remember (n, 32) ids of rows that were found genuine."""

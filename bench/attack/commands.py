@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.cli.config import Json, Overrides, Profile
+from actors.cli.config import Overrides, Profile
+from actors.cli.options import Json
 from actors.console import UserError, console, emit
 from bench.attack.registry import Attack, attacks
 from bench.results import emit_result

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from actors.consensus.ports import RAFT_CHANNEL
 from actors.consensus.raft import Message, RaftError, decode, encode
+from actors.ledger.channels import RAFT_CHANNEL
 from actors.ledger.genesis import decode_genesis
 from actors.ledger.signing import Signer
 from actors.peer import messages

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger import merkle
+from actors.ledger.accounts import U64_MAX
 from actors.ledger.block import SealedHeader
 from actors.ledger.block_time import time_fault
 from actors.ledger.delta import AccountStates
@@ -21,7 +22,6 @@ from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher, prefixes, sha256_rows
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import Batch
-from actors.ledger.rules import U64_MAX
 from actors.ledger.succession import Parent, genesis_as_parent
 from bench.workload import occurrence
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from actors.cli.config import Json, Overrides, Profile
+from actors.cli.config import Overrides, Profile
+from actors.cli.options import Json
 from actors.console import UserError, console, explained
 from actors.directory import DirectoryError
 from actors.sdk.answers import ApiError

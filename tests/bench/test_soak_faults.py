@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,12 +31,15 @@ class Folder:
 class Node:
     """A node that always answers."""
 
-    folder, actors = Folder(), {"storage": None}
+    actors: ClassVar[dict[str, Any]] = {"storage": None}
+
+    def __init__(self) -> None:
+        self.folder: Any = Folder()
 
     def health(self) -> dict[str, Any]:
         return {"storage": {"pid": 1}}
 
-    def call(self, *_: Any, **__: Any) -> dict[str, int]:
+    def call(self, actor: str, method: str, *arguments: Any, **named: Any) -> Any:
         return {"height": 3}
 
 
@@ -79,8 +83,11 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def absent(_target: FaultTarget) -> Injected:
         raise LookupError("nothing to hit")
 
+    def noted(name: str, _target: FaultTarget) -> Injected:
+        return Injected(name, lambda: done.append(f"heal {name}"))
+
     for name in ("one", "two"):
-        kind = FaultKind(name, lambda _t, n=name: Injected(n, lambda: done.append(f"heal {n}")))
+        kind = FaultKind(name, partial(noted, name))
         monkeypatch.setitem(KINDS, name, kind)
     monkeypatch.setitem(KINDS, "three", FaultKind("three", absent))
     return done
@@ -197,9 +204,10 @@ class Leader(Node):
     """Refuses a change of members some times before it makes it."""
 
     def __init__(self, refusals: int) -> None:
+        super().__init__()
         self.refusals, self.role, self.asked = refusals, "voter", 0
 
-    def call(self, _actor: str, method: str, *arguments: Any, **_: Any) -> Any:
+    def call(self, actor: str, method: str, *arguments: Any, **named: Any) -> Any:
         if method == "status":
             return {"role": "leader"}
         if method == "members":
@@ -213,8 +221,6 @@ class Leader(Node):
 
 class Wiped(Leader):
     """A node in a folder, with one real process: a voter until they notice, then a learner for a while."""
-
-    actors: ClassVar[dict[str, Any]] = {"storage": None}
 
     def __init__(self, path: Path, pid: int) -> None:
         super().__init__(refusals=0)

@@ -13,7 +13,7 @@ from bench.null_server import accept_all
 from bench.submissions import BATCH_ROWS, Submitter, status_of
 
 
-async def served(app: object) -> HttpServer:
+async def served(app: Any) -> HttpServer:
     server = HttpServer(app, await bind("127.0.0.1", 0, 1.0))
     await server.started()
     return server

@@ -72,7 +72,7 @@ def is_whole(running: Running) -> bool:
     return all(facts is not None and facts.get("ready", True) for facts in health.values())
 
 
-def eventually(holds: Callable[[], Any], what: str, deadline_s: float = 150.0) -> Any:
+def eventually(holds: Callable[..., Any], what: str, deadline_s: float = 150.0) -> Any:
     """Wait until `holds` returns something true; the value. Fails, naming `what`, at the deadline.
 
     That a part of the node is restarting is an answer, "not yet"; every other error fails at once.
@@ -107,7 +107,8 @@ class Up:
             match = re.search(r"(http://127\.0\.0\.1:\d+) ", self.log.read_text())
             return match.group(1) if match else None
 
-        return eventually(found, "the banner shows the address", deadline_s=240)
+        url: str = eventually(found, "the banner shows the address", deadline_s=240)
+        return url
 
     def interrupt(self) -> dict[str, Any]:
         """Ctrl-C; the JSON of the last line. Nothing that the node started may be left."""
@@ -118,7 +119,8 @@ class Up:
         assert len(family) > 5
         _, alive = psutil.wait_procs(family, timeout=30)
         assert alive == []
-        return json.loads(out.splitlines()[-1])
+        report: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return report
 
     def kill(self) -> None:
         """SIGKILL of the command and of whatever of its cluster does not die with it."""

@@ -38,7 +38,7 @@ def test_reads_of_an_account_agree_in_every_consistency_and_at_its_height(runnin
             sent = [await wallet.transfer(BOB, 1) for _ in range(3)]
             key = signer.public_key
             for consistency in ("bounded", "linearizable"):
-                read = await client.account(key, consistency=consistency)  # type: ignore[arg-type]
+                read = await client.account(key, consistency=consistency)
                 assert (read["nonce"], read["height"] >= sent[-1].height) == (3, True)
             record = await client.transaction(sent[0].id)
             assert record is not None
@@ -115,5 +115,6 @@ async def told_that_it_lagged(
                 await wallet.transfer(BOB, 1)
         async for message in slow.messages():
             if message["type"] == "lagged":
-                return int(message["to_height"]) >= int(message["from_height"]) > 0  # type: ignore[call-overload]
+                to_height, from_height = (int(str(message[name])) for name in ("to_height", "from_height"))
+                return to_height >= from_height > 0
         slow = await listen(url, small_buffers=True, accounts=[key])

@@ -38,7 +38,8 @@ class Network:
         self.nodes = nodes
 
     def status(self, node: Node) -> dict[str, Any]:
-        return node.call("consensus", "status")
+        status: dict[str, Any] = node.call("consensus", "status")
+        return status
 
     def names(self) -> list[str]:
         return [node.folder.name for node in self.nodes]
@@ -102,7 +103,7 @@ def test_leadership_is_handed_over_and_members_leave_and_return(network: Network
         if await_leader(network.nodes) is heir:
             return True
         ask(await_leader(network.nodes), "transfer", heir)
-        return network.status(heir)["role"] == "leader"
+        return bool(network.status(heir)["role"] == "leader")
 
     eventually(hand_over, "leadership has moved")
     third = next(node for node in network.nodes if node is not heir and node is not leader)

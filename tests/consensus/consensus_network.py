@@ -142,7 +142,7 @@ class FakePorts:
         self.network = member.network.genesis.hash()
         self.epoch = 0
         self.gate = EpochGate()
-        self.head: dict[str, Any] = {}
+        self.head = member.disk._head()
         self.persist_stage: Any = None
         self._headers: dict[int, Header] = {}
 
@@ -300,7 +300,7 @@ class FakeMember:
             genesis=self.network.genesis,
             signer=self.signer,
             storage=remote(self.disk),
-            ports=ports,  # type: ignore[arg-type]
+            ports=ports,
             certifier=self.certifier,
             convictions=self.convictions,
             bodies=self.bodies,

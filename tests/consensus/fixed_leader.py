@@ -53,7 +53,7 @@ class FixedLeader:
 
     @property
     def _leads(self) -> bool:
-        return self._own == self._leader
+        return bool(self._own == self._leader)
 
     async def run(self) -> None:
         node = self._node
@@ -129,7 +129,7 @@ class FixedLeader:
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(timeout_s):
             self._say([self._leader], Said("ask", number))
-            wanted = await answer
+            wanted: int = await answer
             while self.height < wanted:
                 self.advanced.clear()
                 await self.advanced.wait()

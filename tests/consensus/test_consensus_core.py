@@ -16,7 +16,8 @@ draws = st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=12), max_size=5)
 def merged_plainly(fees: list[list[int]]) -> list[int]:
     """Take the highest head among the draws, again and again; the earlier draw wins a tie."""
     offsets = np.cumsum([0, *(len(f) for f in fees)])
-    at, out = [0] * len(fees), []
+    at = [0] * len(fees)
+    out: list[int] = []
     while True:
         open_draws = [d for d in range(len(fees)) if at[d] < len(fees[d])]
         if not open_draws:

@@ -7,7 +7,8 @@ import random
 from collections.abc import Callable
 
 import pytest
-from consensus.consensus_network import FakeNetwork
+
+from tests.consensus.consensus_network import FakeNetwork
 
 MOMENTS: dict[str, Callable[[FakeNetwork], bool]] = {
     "elected": lambda network: any(m.leads for m in network.members),

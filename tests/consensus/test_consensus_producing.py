@@ -7,15 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from consensus_network import small_body
 
 from actors.consensus import block_builder as producing
 from actors.consensus.block_builder import AT_HAND_ROWS_MAX, DRAW_WAIT_S, BlockBuilder, payload_shares
 from actors.consensus.pipeline import Work
 from actors.consensus.stages import StageTimes
+from actors.faces import MempoolFace
 from actors.ledger.genesis import Genesis
 from actors.ledger.pending import DrawSummary
 from actors.ledger.rows import PAYLOAD_BYTES_MAX
+from tests.consensus.consensus_network import small_body
+from tests.standing_for import standing_for
 
 GENESIS = Genesis(2, "test", 0, [], 0, 0, "00" * 32, 1000, 1000, 0, 1)
 
@@ -65,7 +67,8 @@ class Pipeline:
 
 
 async def produce(shards: list[Shard], until: Any) -> list[Work]:
-    producer = BlockBuilder(shards, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
+    faces = [standing_for(MempoolFace, shard) for shard in shards]
+    producer = BlockBuilder(faces, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
     pipeline, leadership = Pipeline(), SimpleNamespace(height=0, may_propose=True)
     task = asyncio.create_task(producer.run(leadership, pipeline))  # type: ignore[arg-type]
     async with asyncio.timeout(30):
@@ -92,11 +95,21 @@ async def handed_over(shards: list[Shard], draws: int) -> list[int]:
     """After which draws a leader handed over; each finds the clock 400 ms later."""
     asked = shards[-1].asked
     given: list[int] = []
-    hand_over = lambda: bool(given.append(len(asked)) or True)  # noqa: E731
+
+    def hand_over() -> bool:
+        given.append(len(asked))
+        return True
+
     leadership = SimpleNamespace(height=0, may_propose=True, hand_over=hand_over)
     told: list[str] = []
     producer = BlockBuilder(
-        *(shards, GENESIS, 1, StageTimes(), (ConnectionError,)),
+        *(
+            [standing_for(MempoolFace, shard) for shard in shards],
+            GENESIS,
+            1,
+            StageTimes(),
+            (ConnectionError,),
+        ),
         missed=lambda error: told.append(str(error)),
         clock_us=lambda: 400_000 * len(asked),
     )

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from consensus_network import FakeMember, FakeNetwork
 
 from actors.consensus.certifier import Certifier
 from actors.consensus.changes import decode_change, encode_change
@@ -18,6 +17,7 @@ from actors.consensus.raft_node.membership import (
     member_number,
 )
 from actors.ledger.block import Certificate, Header, decode_certificate, sign_vote
+from tests.consensus.consensus_network import FakeMember, FakeNetwork
 
 
 def run(
@@ -37,9 +37,10 @@ def run(
 
 
 async def leader_of(network: FakeNetwork, without: FakeMember | None = None) -> FakeMember:
-    return await network.until(
+    leader: FakeMember = await network.until(
         lambda: next((m for m in network.members if m.leads and m is not without), None), "a leader"
     )
+    return leader
 
 
 async def grows(network: FakeNetwork, members: list[FakeMember], blocks: int = 5) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from consensus.consensus_network import FakeMember, FakeNetwork
-from consensus.consensus_network import run as run_network
 
 from actors.consensus.convictions import REFUSED_MS_MIN, Convictions
 from actors.ledger.block import Header
+from tests.consensus.consensus_network import FakeMember, FakeNetwork
+from tests.consensus.consensus_network import run as run_network
 
 NOON_MS, YEAR_MS = 1_800_000_000_000, 365 * 86_400_000
 

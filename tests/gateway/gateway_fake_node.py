@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,14 @@ from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concat
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
-from actors.storage.interface import AccountProof, RetainedHeights, StoredTransaction, TransactionPlace
+from actors.storage.interface import (
+    AccountProof,
+    RetainedHeights,
+    StorageFace,
+    StoredTransaction,
+    TransactionPlace,
+)
+from tests.standing_for import standing_for
 
 ACCOUNTS = 8
 BALANCE = 1_000_000
@@ -64,7 +72,7 @@ class FakeShard:
         rows: NDArray[Any],
         payloads: NDArray[np.uint8],
         durable: bool,
-        sources: tuple[str, ...],
+        sources: Sequence[str],
         origins: NDArray[np.uint16] | None,
     ) -> NDArray[np.uint8]:
         if self.away:
@@ -123,7 +131,7 @@ class FakeNode:
         self.blocks: dict[int, Block] = {}
         self.votes: dict[int, bytes] = {}
         self.stored_receipts: dict[int, list[bytes]] = {}
-        self.deltas: dict[int, dict[str, Any]] = {}
+        self.deltas: dict[int, Delta] = {}
         self.where: dict[bytes, tuple[int, int]] = {}
         self.away = False
         self.time_ms = 1_700_000_000_000
@@ -138,7 +146,7 @@ class FakeNode:
             self.settings,
             self.genesis,
             self.shards,
-            self,
+            standing_for(StorageFace, self, "commit"),
             self.status_of_node,
             1,
             neighbours=NodeHealth({**health, "storage": self.health}, self.peers, self.scale_validators),

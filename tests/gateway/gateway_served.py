@@ -8,13 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway_fake_node import FakeNode, until
-
 from actors.gateway.api import create_app
 from actors.gateway.limits import ApiKeys
 from actors.gateway.server import HttpServer, bind
 from actors.ledger.delta import Delta
 from actors.settings import GatewaySettings
+from tests.gateway.gateway_fake_node import FakeNode, until
 
 
 class Served:

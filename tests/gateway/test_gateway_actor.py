@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from gateway_fake_node import FakeNode
 from ray.exceptions import ActorUnavailableError, RayTaskError
 
 from actors.gateway import actor, server
@@ -22,6 +21,7 @@ from actors.sdk.answers import UnavailableApiError
 from actors.sdk.client import AsyncClient
 from actors.settings import GatewaySettings, LogSettings
 from actors.shell import ActorContext
+from tests.gateway.gateway_fake_node import FakeNode
 
 
 class Handle:

@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fake_node import BALANCE, SENDERS, FakeNode, until
 
 from actors.gateway.api import create_app
 from actors.ledger.genesis import decode_genesis
 from actors.ledger.verdict import Verdict
 from actors.sdk.answers import PROBLEM_TYPE
 from actors.sdk.requests import transaction_json
+from tests.gateway.gateway_fake_node import BALANCE, SENDERS, FakeNode, until
 
 Talk = Callable[[httpx.AsyncClient, FakeNode], Awaitable[None]]
 
@@ -36,7 +36,7 @@ def talk(scenario: Talk, node: FakeNode | None = None) -> None:
 def problem_of(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == PROBLEM_TYPE
-    document = response.json()
+    document: dict[str, Any] = response.json()
     assert document["status"] == status
     assert document["type"].startswith("urn:raychain:problem:")
     assert document["title"]

@@ -11,16 +11,17 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from gateway_fake_node import SENDERS, FakeNode, until
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_gateway_api import problem_of, talk
 
 from actors.gateway import body
 from actors.gateway.api import create_app
 from actors.gateway.backend import BusyError
+from actors.gateway.problem import ProblemError
 from actors.ledger.rows import Batch, concatenate, encode_batch
 from actors.ledger.verdict import Verdict
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode, until
+from tests.gateway.test_gateway_api import problem_of, talk
 
 PATH = "/v1/transactions/batch"
 BINARY = {"content-type": "application/octet-stream"}
@@ -209,7 +210,10 @@ def test_a_streamed_body_stops_at_the_bound() -> None:
 
 
 def test_a_client_that_leaves_is_not_answered() -> None:
-    messages = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
     assert call_raw(FakeNode(), [], messages) == []
 
 
@@ -221,7 +225,7 @@ def test_a_body_that_does_not_arrive_is_408(monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("never reached")
 
     async def scenario() -> None:
-        with pytest.raises(body.ProblemError) as caught:
+        with pytest.raises(ProblemError) as caught:
             await body.read_body(never, 10, 1)
         assert caught.value.status == 408
 

@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 import pytest
-from gateway_fake_node import BALANCE, SENDERS, FakeNode
-from gateway_served import Served
 
 from actors.cli.options import opened
 from actors.gateway.api import create_app
@@ -31,6 +29,8 @@ from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import verify_proof
 from actors.sdk.requests import transaction_json
 from actors.sdk.subscribe import follow
+from tests.gateway.gateway_fake_node import BALANCE, SENDERS, FakeNode
+from tests.gateway.gateway_served import Served
 
 Answer = TypeVar("Answer")
 

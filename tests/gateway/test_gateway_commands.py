@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gateway_fake_node import FakeNode
-from gateway_served import Served
 from typer.testing import CliRunner
 
-from actors.cli import options
 from actors.cli.chain import app
+from tests.gateway.gateway_fake_node import FakeNode
+from tests.gateway.gateway_served import Served
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_watching_prints_a_line_each_time_until_it_is_interrupted(
         if len(pauses) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(options.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     looks = lines_of("status", "--url", served.url, "--watch", "2")
     assert [look["height"] for look in looks] == [0, 0, 0]
     assert pauses == [2.0, 2.0, 2.0]

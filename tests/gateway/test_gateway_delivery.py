@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
-from gateway_fake_node import SENDERS, FakeNode
-from gateway_served import Served
 
 from actors.ledger.rows import Batch
 from actors.sdk.client import Client
 from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.requests import WaitLevel
 from bench.attack.between import Asked, Between, http_answer
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode
+from tests.gateway.gateway_served import Served
 
 DOWN = http_answer(502, "text/html", b"<html>")
 
@@ -21,7 +21,7 @@ DOWN = http_answer(502, "text/html", b"<html>")
 @pytest.fixture
 def served() -> Iterator[Served]:
     running = Served(FakeNode(commit_timeout_s=1))
-    running.node.service._commit_timeout_s = 0.05
+    running.node.service._fates.timeout_s = 0.05
     yield running
     running.stop()
     assert running.faults == []

@@ -9,8 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fake_node import SENDERS, FakeNode
-from test_gateway_wallet import amounts_of
 
 from actors.gateway.api import create_app
 from actors.ledger.delta import AccountState, ChainHead
@@ -22,6 +20,8 @@ from actors.sdk.endpoints import Endpoints
 from actors.sdk.wallet import Wallet
 from actors.settings import GatewaySettings
 from actors.storage.interface import StoredTransaction
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode
+from tests.gateway.test_gateway_wallet import amounts_of
 
 ALICE, BOB = SENDERS[0], SENDERS[1].public_key
 URLS = ["http://a", "http://b", "http://c"]
@@ -74,7 +74,11 @@ def scripted(answers: dict[str, list[Any]]) -> tuple[httpx.MockTransport, list[s
 
 def test_reads_go_on_at_the_next_gateway() -> None:
     refused, cut = httpx.ConnectError("refused"), httpx.ReadError("cut")
-    answers = {"a": [cut], "b": [refused, refused], "c": [(503, AWAY), (200, {"height": 3})]}
+    answers: dict[str, list[Any]] = {
+        "a": [cut],
+        "b": [refused, refused],
+        "c": [(503, AWAY), (200, {"height": 3})],
+    }
     transport, asked = scripted(answers)
     answers["a"].append(refused)
     with Client(URLS, transport=transport, patience_s=60) as client:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gateway_fake_node import SENDERS, FakeNode, until
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
@@ -25,6 +24,7 @@ from actors.ledger.delta import AccountStates, Delta
 from actors.sdk.answers import ApiError
 from actors.sdk.subscribe import events_url, follow
 from actors.settings import GatewaySettings
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode, until
 
 ALICE, BOB, CAROL = (signer.public_key for signer in SENDERS[:3])
 BLOCKS = Topics(True, frozenset(), frozenset())

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser import BrowserError, Page, find_chromium, opened
-from gateway_fake_node import SENDERS, FakeNode, until
 
 from actors.gateway import explorer_route
 from actors.gateway.api import Api, create_app
 from actors.gateway.server import HttpServer, bind
 from actors.ledger import block, genesis
+from tests.gateway.browser import BrowserError, Page, find_chromium, opened
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode, until
 
 # The proof as it is, then with one thing wrong at a time.
 CHECKS = """(async () => {
@@ -169,5 +169,5 @@ def test_the_explorer_is_served_from_its_folder_alone() -> None:
 def test_the_page_signs_for_the_same_domains_as_the_ledger() -> None:
     page = (Path(explorer_route.__file__).parent / "explorer" / "proof.js").read_text()
     for module in (block, genesis):
-        for domain in re.findall(r'b"(raychain/[^"]+)"', Path(module.__file__).read_text()):
+        for domain in re.findall(r'b"(raychain/[^"]+)"', Path(str(module.__file__)).read_text()):
             assert f'"{domain}"' in page

@@ -11,18 +11,19 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fake_node import FakeNode, until
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.gateway import metrics
 from actors.gateway.api import Api, create_app
 from actors.gateway.final_answers import FinalAnswer, answer_cache
-from actors.gateway.limits import AccessRole, ApiKeys, ClientLimits, read_api_keys
+from actors.gateway.limits import ApiKeys, ClientLimits, read_api_keys
+from actors.gateway.roles import AccessRole
 from actors.ledger.rows import FormatError, encode_batch
 from actors.sdk.answers import NETWORK_HEADER, network_mark
 from actors.sdk.requests import transaction_json
 from actors.settings import GatewaySettings
+from tests.gateway.gateway_fake_node import FakeNode, until
 
 Scenario = Callable[[httpx.AsyncClient, FakeNode, Api], Awaitable[None]]
 
@@ -179,7 +180,9 @@ def test_keys_and_roles() -> None:
             key("other"),
             {"authorization": "Bearer ÿ"},
         ):
-            refused = await http.get("/v1/status", headers={k: v.encode("latin-1") for k, v in wrong.items()})
+            refused = await http.get(
+                "/v1/status", headers=[(k.encode(), v.encode("latin-1")) for k, v in wrong.items()]
+            )
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         body = transaction_json(node.transfer(0, 0))
         assert (await http.get("/v1/status", headers=key("read"))).status_code == 200

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-from gateway_fake_node import SENDERS, FakeNode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.head_state import HeadState
 from actors.ledger.delta import AccountState, AccountStates
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode
 
 NAMES = tuple(bytes([1]) * 8 + bytes([n]) * 24 for n in range(3)) + tuple(
     bytes([n]) * 32 for n in range(2, 5)

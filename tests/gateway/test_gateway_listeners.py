@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from gateway_fake_node import SENDERS, FakeNode, until
 
 from actors.gateway import server as server_module
 from actors.gateway.api import create_app
@@ -14,6 +15,7 @@ from actors.gateway.server import HttpServer, bind
 from actors.ledger.rows import PAYLOAD_BYTES_MAX
 from actors.settings import GatewaySettings
 from bench.listeners import listen, listen_many, may_open_files
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode, until
 
 LISTENERS, BLOCKS_MAX = 1_000, 2_000
 
@@ -72,7 +74,7 @@ def test_listeners_that_are_refused_at_their_rate_come_back() -> None:
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-async def _until_lagged(messages):  # type: ignore[no-untyped-def]
+async def _until_lagged(messages: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
     async for message in messages:
         yield message
         if message["type"] == "lagged":

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from gateway_fake_node import FakeNode, membership_of
 
 from actors.gateway.api import create_app
 from actors.gateway.server import HttpServer, bind
 from actors.sdk.answers import ApiError
 from actors.sdk.client import AsyncClient
+from tests.gateway.gateway_fake_node import FakeNode, membership_of
 
 
 def served(scenario: Any, with_consensus: bool = True) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import httpx
-from gateway_fake_node import FakeNode
-from test_gateway_api import problem_of, talk
+
+from tests.gateway.gateway_fake_node import FakeNode
+from tests.gateway.test_gateway_api import problem_of, talk
 
 
 def test_blocks_are_listed_in_pages_that_meet_without_gap_or_overlap() -> None:

@@ -13,9 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fake_node import PROPOSER, SENDERS, FakeNode
-from gateway_served import Served
-from test_gateway_schema import check
 from typer.testing import CliRunner
 
 from actors.cli.chain import app
@@ -31,6 +28,9 @@ from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.storage.interface import AccountProof, RetainedHeights
+from tests.gateway.gateway_fake_node import PROPOSER, SENDERS, FakeNode
+from tests.gateway.gateway_served import Served
+from tests.gateway.test_gateway_schema import check
 
 ROOT = Path(__file__).parents[2]
 KEY, NOBODY = SENDERS[1].public_key, sha256(b"nobody")
@@ -66,9 +66,9 @@ class ProvingNode(FakeNode):
         proof, value = smt.prove(state, key), state.get(key)
 
         def existence(of: bytes | None) -> Existence | None:
-            return None if of is None else Existence(of, state[of], smt.prove(state, of).siblings)
+            return None if of not in state else Existence(of, state[of], smt.prove(state, of).siblings)
 
-        shown = existence(key) if value else Absence(*map(existence, smt.neighbours(state, key)))
+        shown = existence(key) or Absence(*map(existence, smt.neighbours(state, key)))
         block = self.blocks.get(at)
         return AccountProof(
             key=key,
@@ -105,12 +105,18 @@ def node() -> ProvingNode:
     return asyncio.run(make())
 
 
+def node_of(served: Served) -> ProvingNode:
+    """The node behind it."""
+    assert isinstance(served.node, ProvingNode)
+    return served.node
+
+
 @pytest.fixture
 def served() -> Iterator[Served]:
     running = Served(ProvingNode())
 
     async def grow() -> None:
-        running.node.grow(4)
+        node_of(running).grow(4)
 
     running.call(grow)
     yield running
@@ -181,7 +187,7 @@ def test_json_proofs_verify_alone_and_with_every_kind_of_block_file(node: Provin
     block = node.blocks[3]
     raw = block.encode()
     sealed = node.sealed(3)
-    own = [], [sealed], [raw], [raw + node.votes[3]], [node.sealed(2), sealed]
+    own: tuple[list[bytes], ...] = [], [sealed], [raw], [raw + node.votes[3]], [node.sealed(2), sealed]
     for key, proves in ((KEY, "presence"), (NOBODY, "absence")):
         for files in own:
             result = light_client.verify(node.genesis, files, node.document(key, 3), None)
@@ -261,7 +267,7 @@ def test_every_forgery_fails_at_the_check_that_it_breaks(node: ProvingNode) -> N
 
 
 def test_clients_verify_accounts(served: Served) -> None:
-    node = served.node
+    node = node_of(served)
     with Client(served.url, timeout_s=20) as unpinned:
         assert unpinned.verified_account(SENDERS[0].public_key, node.genesis)["nonce"] == 4
         with pytest.raises(ProofError, match="pinned"):

@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fake_node import FakeNode, until
 
 from actors.gateway import readiness as readiness_module
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.readiness import PATIENCE_S, Readiness
+from tests.gateway.gateway_fake_node import FakeNode, until
 
 LEADER = {"role": "leader", "leader": "aa", "identity": "aa", "halted": ""}
 FOLLOWER = {"role": "follower", "leader": "bb", "identity": "aa", "halted": ""}
@@ -31,7 +31,11 @@ class Parts:
         self.says: dict[str, Any] = {"status": LEADER, "storage": STORAGE, "peer": PEER, "members": STAYS}
         self.now_s = 0.0
         self.readiness = Readiness(
-            *(self._asking(name) for name in ("status", "storage", "peer", "members")), lambda: self.now_s
+            self._asking("status"),
+            self._asking("storage"),
+            self._asking("peer"),
+            self._asking("members"),
+            clock=lambda: self.now_s,
         )
 
     def _asking(self, name: str) -> Any:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_fake_node import FakeNode
-from gateway_served import Served
+
+from tests.gateway.gateway_fake_node import FakeNode
+from tests.gateway.gateway_served import Served
 
 README = Path(__file__).parents[2] / "README.md"
 ADDRESS = "http://127.0.0.1:8470"

@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import jsonschema
-from gateway_fake_node import SENDERS, FakeNode
-from test_gateway_api import talk
 
 from actors.ledger.rows import concatenate, encode_batch
 from actors.sdk.requests import transaction_json
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode
+from tests.gateway.test_gateway_api import talk
 
 
 def check(document: dict[str, Any], path: str, method: str, response: httpx.Response) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gateway_fake_node import FakeNode, membership_of
 
 from actors.gateway.api import create_app
 from actors.gateway.server import HttpServer, bind
 from actors.settings import GatewaySettings
+from tests.gateway.gateway_fake_node import FakeNode, membership_of
 from tests.gateway.openapi_questions import ask_everything
 
 EXAMPLES = int(os.environ.get("RAYCHAIN_SCHEMATHESIS_EXAMPLES", "3"))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from gateway_fake_node import FakeNode, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from actors.gateway.submit import Gatherer, Splitter
 from actors.ledger.rows import ROW_DTYPE, Batch, concatenate, shard_of
 from actors.ledger.source import RowSources
 from actors.ledger.verdict import Verdict
+from tests.gateway.gateway_fake_node import FakeNode, until
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -49,12 +49,13 @@ class EchoShard:
         rows: NDArray[Any],
         payloads: NDArray[np.uint8],
         durable: bool,
-        sources: tuple[str, ...],
+        sources: Sequence[str],
         origins: NDArray[np.uint16] | None,
     ) -> NDArray[np.uint8]:
         if self.away:
             raise UnavailableError("shard")
-        named = [sources[place] for place in (np.zeros(len(rows), int) if origins is None else origins)]
+        places = np.zeros(len(rows), np.uint16) if origins is None else origins
+        named = [sources[int(place)] for place in places]
         assert sources == ("",) or named == [f"known:{nonce % 3}" for nonce in rows["nonce"]]
         assert (shard_of(rows["sender"], self.shards) == self.number).all()
         assert (np.diff(rows["nonce"].astype(np.int64)) > 0).all()
@@ -84,7 +85,7 @@ def test_verdicts_come_back_in_order_and_only_absent_shards_are_unavailable(
 
 
 def test_a_silent_shard_is_unavailable_after_the_timeout() -> None:
-    async def silent(*_: Any) -> NDArray[np.uint8]:
+    async def silent(*_: Any, **__: Any) -> NDArray[np.uint8]:
         await asyncio.Event().wait()
         raise AssertionError("never reached")
 
@@ -100,7 +101,7 @@ def test_batches_that_arrive_while_the_shard_is_busy_leave_together() -> None:
         sizes: list[int] = []
         gate = asyncio.Event()
 
-        async def admit(rows: NDArray[Any], *_: Any) -> NDArray[np.uint8]:
+        async def admit(rows: NDArray[Any], *_: Any, **__: Any) -> NDArray[np.uint8]:
             sizes.append(len(rows))
             await gate.wait()
             return (rows["nonce"] % 7).astype(np.uint8)
@@ -122,10 +123,16 @@ def test_joined_batches_keep_who_handed_in_which_row() -> None:
         told: list[list[str]] = []
         gate = asyncio.Event()
 
-        async def admit(rows: NDArray[Any], *given: Any) -> NDArray[np.uint8]:
-            places = np.zeros(len(rows), int) if given[3] is None else given[3]
-            told.append([given[2][place] for place in places])
-            assert len(set(given[2])) == len(given[2])
+        async def admit(
+            rows: NDArray[Any],
+            payloads: NDArray[np.uint8],
+            durable: bool,
+            sources: Sequence[str],
+            origins: NDArray[np.uint16] | None,
+        ) -> NDArray[np.uint8]:
+            places = np.zeros(len(rows), np.uint16) if origins is None else origins
+            told.append([sources[int(place)] for place in places])
+            assert len(set(sources)) == len(sources)
             await gate.wait()
             return np.zeros(len(rows), dtype=np.uint8)
 
@@ -158,7 +165,7 @@ class SlowShard:
         rows: NDArray[Any],
         payloads: NDArray[np.uint8],
         durable: bool,
-        sources: tuple[str, ...],
+        sources: Sequence[str],
         origins: NDArray[np.uint16] | None,
     ) -> NDArray[np.uint8]:
         done = asyncio.Event()
@@ -256,7 +263,7 @@ def test_a_node_without_a_mempool_says_where_to_submit() -> None:
 
 def test_an_unexpected_failure_of_a_shared_call_reaches_every_caller() -> None:
     async def scenario() -> None:
-        async def admit(rows: NDArray[Any], *_: Any) -> NDArray[np.uint8]:
+        async def admit(rows: NDArray[Any], *_: Any, **__: Any) -> NDArray[np.uint8]:
             raise ValueError("broken shard")
 
         splitter = Splitter([admit], 60)
@@ -281,7 +288,7 @@ def test_singles_leave_as_one_batch_and_each_gets_its_own_verdict() -> None:
 
 
 def test_a_failure_of_a_gathered_batch_reaches_every_caller() -> None:
-    async def broken(*_: Any) -> NDArray[np.uint8]:
+    async def broken(*_: Any, **__: Any) -> NDArray[np.uint8]:
         raise KeyError("a fault")
 
     async def scenario() -> None:

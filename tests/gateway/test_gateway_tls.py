@@ -16,7 +16,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from gateway_fake_node import FakeNode, until
 
 from actors.gateway import listener
 from actors.gateway.api import create_app
@@ -25,6 +24,7 @@ from actors.sdk.answers import UnavailableApiError
 from actors.sdk.client import AsyncClient
 from actors.sdk.subscribe import follow
 from actors.settings import GatewaySettings
+from tests.gateway.gateway_fake_node import FakeNode, until
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from rich.console import Console
-from test_gateway_client import Served, served
 from typer.testing import CliRunner
 
 from actors.cli import top
 from actors.cli.chain import app
 from actors.sdk.client import Client
+from tests.gateway.gateway_served import Served
+from tests.gateway.test_gateway_client import served
 
 __all__ = ["served"]
 

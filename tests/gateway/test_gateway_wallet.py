@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fake_node import BALANCE, SENDERS, FakeNode, until
 
 from actors.gateway.api import create_app
 from actors.ledger.rows import FormatError
 from actors.sdk import wallet as wallet_module
 from actors.sdk.client import AsyncClient
 from actors.sdk.wallet import RefusedError, UnconfirmedError, Wallet
+from tests.gateway.gateway_fake_node import BALANCE, SENDERS, FakeNode, until
 
 ALICE, BOB = SENDERS[0], SENDERS[1].public_key
 Scenario = Callable[[AsyncClient, FakeNode], Awaitable[None]]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
+from llvmlite import binding as llvm
 
 from actors.kernels import compiled, mulx, portable, selection, sha256_ni
 from actors.kernels.cases import Cases
@@ -129,13 +131,13 @@ def test_a_cpu_that_llvm_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown() -> dict[str, bool]:
         raise RuntimeError("failed to get host cpu features")
 
-    monkeypatch.setattr(compiled.binding, "get_host_cpu_features", unknown)
+    monkeypatch.setattr(llvm, "get_host_cpu_features", unknown)
     assert compiled.host.__wrapped__().missing() == list(compiled.FEATURES)
 
 
 @needs_avx512
 def test_a_system_without_owners_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(compiled.os, "geteuid")
+    monkeypatch.delattr(os, "geteuid")
     serves_portably(select("auto", tmp_path), "no owners")
 
 

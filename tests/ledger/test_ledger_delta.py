@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -69,7 +72,10 @@ def test_accounts_alone_make_a_delta_and_come_back() -> None:
     states = AccountStates(9, keys, np.arange(3, dtype=np.uint64), np.full(3, 2**63, np.uint64))
     delta = Delta.of_accounts(states, *FACTS, NO_IDS)
     assert [value for _, (_, value) in entries_of(delta)] == [Account(n, 2**63).encode() for n in range(3)]
-    for got, wanted in zip(delta.accounts().columns(), states.columns(), strict=True):
+    pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]] = zip(
+        delta.accounts().columns(), states.columns(), strict=True
+    )
+    for got, wanted in pairs:
         assert np.array_equal(got, wanted)
         assert not np.shares_memory(got, wanted)
 

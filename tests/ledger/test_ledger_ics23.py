@@ -12,7 +12,9 @@ import os
 import pickle
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +27,9 @@ from actors.ledger.rows import FormatError
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "ics23_vectors.json").read_text())
+Vector: TypeAlias = dict[str, Any]
+Case: TypeAlias = tuple[str, str, str | None, bytes]
+Judge: TypeAlias = Callable[[list[Case]], list[bool]]
 SIZES = (1, 2, 3, 20, 300)
 
 
@@ -41,12 +46,13 @@ def existence(state: dict[bytes, bytes], present: bytes) -> Existence:
 
 
 def absence(state: dict[bytes, bytes], missing: bytes) -> Absence:
-    return Absence(*(other and existence(state, other) for other in smt.neighbours(state, missing)))
+    left, right = (other and existence(state, other) for other in smt.neighbours(state, missing))
+    return Absence(left or None, right or None)
 
 
-def vectors() -> list[dict[str, str | None]]:
+def vectors() -> list[Vector]:
     """Presence and absence in trees of every size, both ends of the order and empty siblings included."""
-    made = []
+    made: list[Vector] = []
     for size in SIZES:
         state = state_of(size)
         root = smt.root(state).hex()
@@ -61,7 +67,7 @@ def vectors() -> list[dict[str, str | None]]:
     return sorted(made, key=lambda vector: (vector["root"], vector["key"]))
 
 
-def accepts(vector: dict[str, str | None], proof: bytes) -> bool:
+def accepts(vector: Vector, proof: bytes) -> bool:
     root, of = bytes.fromhex(vector["root"]), bytes.fromhex(vector["key"])
     if vector["value"] is None:
         return ics23.verify_absence(root, of, proof)
@@ -73,21 +79,23 @@ def flips(proof: bytes) -> list[bytes]:
     return [(number ^ 1 << bit).to_bytes(len(proof), "big") for bit in range(8 * len(proof))]
 
 
-def test_the_encoder_still_writes_the_golden_bytes():
+def test_the_encoder_still_writes_the_golden_bytes() -> None:
     assert vectors() == VECTORS
 
 
-def test_golden_proofs_cover_both_kinds_and_every_form():
-    absences = [ics23.decode(bytes.fromhex(v["proof"])) for v in VECTORS if v["value"] is None]
+def test_golden_proofs_cover_both_kinds_and_every_form() -> None:
+    decoded = [ics23.decode(bytes.fromhex(v["proof"])) for v in VECTORS if v["value"] is None]
+    absences = [proof for proof in decoded if isinstance(proof, Absence)]
+    assert len(absences) == len(decoded)
     assert any(proof.left is None for proof in absences)
     assert any(proof.right is None for proof in absences)
-    both = [proof for proof in absences if proof.left and proof.right]
-    assert any(smt.EMPTY in side.siblings for proof in both for side in (proof.left, proof.right))
+    both = [(proof.left, proof.right) for proof in absences if proof.left and proof.right]
+    assert any(smt.EMPTY in side.siblings for sides in both for side in sides)
     assert any(not side.siblings for p in absences for side in (p.left, p.right) if side)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: f"{v['root'][:6]}-{v['key'][:6]}")
-def test_golden_proofs_hold_and_no_flipped_bit_does(vector):
+def test_golden_proofs_hold_and_no_flipped_bit_does(vector: Vector) -> None:
     proof = bytes.fromhex(vector["proof"])
     assert accepts(vector, proof)
     assert not [flipped for flipped in flips(proof) if accepts(vector, flipped)]
@@ -101,7 +109,7 @@ states = st.dictionaries(st.binary(min_size=32, max_size=32), st.binary(min_size
 
 
 @given(states, st.binary(min_size=32, max_size=32))
-def test_every_key_is_provably_there_or_not_and_never_both(state, other):
+def test_every_key_is_provably_there_or_not_and_never_both(state: dict[bytes, bytes], other: bytes) -> None:
     root = smt.root(state)
     for any_key in [*state, other]:
         if any_key in state:
@@ -120,7 +128,7 @@ def test_every_key_is_provably_there_or_not_and_never_both(state, other):
 
 @settings(max_examples=40)
 @given(st.integers(2, 60), st.data())
-def test_proofs_of_leaves_that_are_no_neighbours_do_not_show_absence(size, data):
+def test_proofs_of_leaves_that_are_no_neighbours_do_not_show_absence(size: int, data: st.DataObject) -> None:
     state = state_of(size)
     by_path = sorted(state, key=sha256)
     low = data.draw(st.integers(-1, size - 3)) if size > 2 else -1
@@ -135,7 +143,7 @@ def test_proofs_of_leaves_that_are_no_neighbours_do_not_show_absence(size, data)
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_decoded_or_refused_with_the_field_named(data):
+def test_any_bytes_are_decoded_or_refused_with_the_field_named(data: bytes) -> None:
     try:
         outcome = ics23.encode(ics23.decode(data)) == data
     except FormatError as error:
@@ -143,21 +151,21 @@ def test_any_bytes_are_decoded_or_refused_with_the_field_named(data):
     assert outcome
 
 
-def test_a_tree_without_leaves_has_no_absence_proof():
+def test_a_tree_without_leaves_has_no_absence_proof() -> None:
     with pytest.raises(FormatError, match="at least one leaf"):
         ics23.encode(Absence(None, None))
     with pytest.raises(FormatError, match="at most"):
         ics23.decode(bytes(ics23.PROOF_BYTES_MAX + 1))
 
 
-def test_format_errors_cross_processes():
+def test_format_errors_cross_processes() -> None:
     error = pickle.loads(pickle.dumps(FormatError("field", 3, "at most 2")))
     assert (error.field, error.got, error.limit) == ("field", 3, "at most 2")
     assert str(error) == "field: got 3, expected at most 2"
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory):
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """Verdicts of the outside verifier for (root, key, value or None, proof)."""
     go = shutil.which("go")
     if go is None:
@@ -171,7 +179,7 @@ def outside(tmp_path_factory):
     if built.returncode:
         pytest.skip(f"the outside verifier cannot be built here: {built.stderr[-300:]}")
 
-    def judge(cases):
+    def judge(cases: list[Case]) -> list[bool]:
         lines = "".join(f"{root} {of} {value or '-'} {proof.hex()}\n" for root, of, value, proof in cases)
         done = subprocess.run([str(program)], input=lines, capture_output=True, text=True, check=True)
         return [line == "true" for line in done.stdout.split()]
@@ -179,7 +187,7 @@ def outside(tmp_path_factory):
     return judge
 
 
-def test_the_outside_verifier_accepts_the_golden_bytes_and_no_flipped_bit(outside):
+def test_the_outside_verifier_accepts_the_golden_bytes_and_no_flipped_bit(outside: Judge) -> None:
     whole = [(v["root"], v["key"], v["value"], bytes.fromhex(v["proof"])) for v in VECTORS]
     assert all(outside(whole))
     flipped = [(root, of, value, flip) for root, of, value, proof in whole for flip in flips(proof)]
@@ -188,7 +196,7 @@ def test_the_outside_verifier_accepts_the_golden_bytes_and_no_flipped_bit(outsid
     assert not any(verdicts)
 
 
-def test_the_outside_verifier_agrees_with_the_plain_one_on_wrong_keys(outside):
+def test_the_outside_verifier_agrees_with_the_plain_one_on_wrong_keys(outside: Judge) -> None:
     cases, expected = [], []
     for vector in VECTORS:
         for other in VECTORS[::3]:

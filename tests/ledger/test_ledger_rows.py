@@ -65,10 +65,9 @@ def test_a_signer_never_shows_its_seed() -> None:
 
 @pytest.mark.parametrize("field", ["amount", "nonce", "fee", "expiry_height"])
 def test_signing_names_the_field_that_is_out_of_range(field: str) -> None:
+    values: dict[str, Any] = {"recipient": bytes(32), "amount": 1, "nonce": 0, field: 2**64}
     with pytest.raises(FormatError, match=field):
-        sign_transfer(
-            Signer(bytes(32)), 0, Transfer(**{"recipient": bytes(32), "amount": 1, "nonce": 0, field: 2**64})
-        )
+        sign_transfer(Signer(bytes(32)), 0, Transfer(**values))
 
 
 @given(batches, st.lists(st.binary(max_size=40), max_size=40))

@@ -85,7 +85,8 @@ def test_supply_is_conserved_whatever_comes(state: State, batch: Batch) -> None:
 
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=60), st.integers(0, 2**64 - 1))
 def test_the_key_index_is_a_dictionary_in_order_of_insertion(keys: list[bytes], seed: int) -> None:
-    index, expected = KeyIndex(16, seed), {}
+    index = KeyIndex(16, seed)
+    expected: dict[bytes, int] = {}
     for at in range(0, len(keys), 7):
         part = keys[at : at + 7]
         words = key_words(np.frombuffer(b"".join(part), dtype=np.uint8).reshape(-1, 32))

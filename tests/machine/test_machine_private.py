@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from actors.directory import DirectoryError, join_network, open_network, write_secret
-from actors.machine import private
 from actors.machine.private import opened
 from actors.settings import NetworkSettings
 
@@ -34,15 +33,15 @@ def found(mode: int, user: int, group: int) -> os.stat_result:
 
 
 def test_only_a_mounted_secret_may_be_read_by_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private.os, "getuid", lambda: 1000)
-    monkeypatch.setattr(private.os, "getgid", lambda: 100)
-    monkeypatch.setattr(private.os, "getgroups", lambda: [1000])
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    monkeypatch.setattr(os, "getgid", lambda: 100)
+    monkeypatch.setattr(os, "getgroups", lambda: [1000])
     assert (
         opened(found(0o600, 1000, 100)) == opened(found(0o440, 0, 1000)) == opened(found(0o400, 0, 0)) == ""
     )
     for mode, user, group in ((0o640, 1000, 100), (0o440, 0, 5), (0o444, 0, 1000), (0o460, 0, 1000)):
         assert opened(found(mode, user, group)) == f"mode {mode:04o}"
-    monkeypatch.setattr(private.os, "getuid", lambda: 0)
+    monkeypatch.setattr(os, "getuid", lambda: 0)
     assert opened(found(0o440, 0, 1000)) == "mode 0440", "root needs no group"
 
 

@@ -420,13 +420,14 @@ def test_malformed_sources_are_refused_by_name(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         shard, batch = setup.shard(), transfers(0, range(2))
         no_rows = np.zeros(0, dtype=np.uint16)
-        for sources, origins, field in (
+        wrong: tuple[tuple[tuple[str, ...], Any, str], ...] = (
             ((), None, "sources"),
             (("stranger",), None, "source"),
             (("known:a",), no_rows, "origins"),
             (("known:a",), np.zeros(2, dtype=np.int64), "origins"),
             (("known:a",), np.array([0, 1], dtype=np.uint16), "origins"),
-        ):
+        )
+        for sources, origins, field in wrong:
             with pytest.raises(FormatError, match=field):
                 await shard.admit(batch.rows, batch.payloads, False, sources, origins)
 

@@ -46,13 +46,14 @@ def test_a_waiting_row_is_offered_again_unless_this_node_draws(
         shard, batch = setup.shard(), transfers(0, range(3))
         await shard.start()
 
+        place: tuple[int, float, int] = (0, 0.0, 0)
+
         async def offered() -> list[int]:
             nonlocal place
             told, rows, _ = await shard.outbox(*place)
             place = told.next, 0.0, told.incarnation
             return list(rows["nonce"])
 
-        place: tuple[int, float, int] = (0, 0.0, 0)
         assert await offered() == []
         await shard.admit(batch.rows, batch.payloads)
         assert await offered() == [0, 1, 2]

@@ -54,7 +54,7 @@ async def running(
             await network.stop()
 
 
-async def eventually(condition: Callable[[], object]) -> None:
+async def eventually(condition: Callable[..., object]) -> None:
     """Wait for a condition; fails only when it stays false for `PATIENCE_S`."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():

@@ -196,7 +196,8 @@ def test_flood_is_bounded_while_consensus_flows(message: Data) -> None:
     async def scenario() -> None:
         async with running(flood_config(), config_of(1, 2)) as (node, member):
             await joined(node, member)
-            gate, votes, junk = asyncio.Event(), [], 0
+            gate, junk = asyncio.Event(), 0
+            votes: list[bytes] = []
 
             async def slow(batch: list[tuple[bytes, bytes]]) -> None:
                 nonlocal junk

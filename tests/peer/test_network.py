@@ -172,7 +172,8 @@ def test_a_slow_handler_holds_back_its_class_and_no_votes_of_the_same_peer(size:
     async def scenario() -> None:
         async with running(config_of(0, 2), config_of(1, 2)) as (a, b):
             await joined(a, b)
-            gate, votes, rows = asyncio.Event(), [], 0
+            gate, rows = asyncio.Event(), 0
+            votes: list[bytes] = []
 
             async def slow(batch: list[tuple[bytes, bytes]]) -> None:
                 nonlocal rows

@@ -16,12 +16,10 @@ from actors.ledger.genesis import Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.local_socket import LocalListener, Spoken
-from actors.peer import actor as room
 from actors.peer import address_book
 from actors.peer.actor import NodePeer
 from actors.peer.address_book import ADDRESSES_MAX, AddressBook, decode_address_book
-from actors.peer.config import ConfigError
-from actors.peer.errors import RequestError
+from actors.peer.errors import ConfigError, RequestError
 from actors.settings import LogSettings, PeerSettings
 from actors.shell import ActorContext
 from tests.peer.test_actor import Remote, eventually_connected
@@ -117,7 +115,7 @@ class Consensus:
 async def members(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *storages: Storage
 ) -> AsyncIterator[list[NodePeer]]:
-    monkeypatch.setattr(room.ray, "put", lambda column: column)
+    monkeypatch.setattr("actors.peer.actor.ray.put", lambda column: column)
     peers = [open_peer(folder, index, storage) for index, storage in enumerate(storages)]
     try:
         for peer in peers:
@@ -138,6 +136,11 @@ def open_peer(folder: Path, index: int, storage: Storage) -> NodePeer:
     )
 
 
+def handle_of(face: Any) -> Any:
+    """What a face stands before."""
+    return face._handle
+
+
 async def address_of(peer: NodePeer) -> str:
     return str((await peer.health())["address"])
 
@@ -153,7 +156,7 @@ def test_a_pushed_block_reaches_consensus_and_a_malformed_one_its_senders_record
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
             await a.add_seeds([await address_of(b)])
             await eventually_connected(a, MEMBERS[1].public_key)
-            to, block, consensus = [MEMBERS[1].public_key], block_of(), b._consensus._handle
+            to, block, consensus = [MEMBERS[1].public_key], block_of(), handle_of(b._consensus)
             (report,) = await a.push_block(to, np.frombuffer(block.encode(), dtype=np.uint8), 20)
             assert report["ok"], report
             ((sender, got),) = consensus.got
@@ -190,7 +193,7 @@ def test_a_line_carries_what_replicas_say_and_another_one_follows_it(
         async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
             keys, handles = (
                 [signer.public_key for signer in MEMBERS],
-                [a._consensus._handle, b._consensus._handle],
+                [handle_of(a._consensus), handle_of(b._consensus)],
             )
             await a.add_seeds([await address_of(b)])
             await eventually_connected(a, keys[1])
@@ -250,14 +253,14 @@ def test_commits_are_announced_to_observers_and_not_among_members(
             await a.add_seeds([await address_of(b)])
             await eventually_connected(a, MEMBERS[1].public_key)
             await a.committed(delta(1))
-            assert a._storage._handle.announced == []
+            assert handle_of(a._storage).announced == []
             await observer.add_seeds([await address_of(a)])
             async with asyncio.timeout(60):
                 while Signer(bytes([3]) * 32).public_key not in await a.connected():
                     await asyncio.sleep(0)
-            assert a._storage._handle.announced == []
+            assert handle_of(a._storage).announced == []
             await a.committed(delta(2))
-            assert a._storage._handle.announced == [2]
+            assert handle_of(a._storage).announced == [2]
 
     run(scenario)
 

@@ -8,7 +8,9 @@ import pytest
 from actors.peer import snapshots
 from actors.peer.errors import ProtocolError
 from actors.peer.snapshots import SnapshotUnavailableError, fetch_snapshot, serve_snapshots
+from actors.storage.interface import StorageFace
 from tests.peer.nodes import PATIENCE_S, config_of, joined, running
+from tests.standing_for import standing_for
 
 CHUNKS = {hashlib.sha256(b"%d" % number).digest(): b"%d" % number for number in range(20)}
 
@@ -55,8 +57,8 @@ def test_a_bad_source_beside_a_good_one(bad: dict[str, bool], monkeypatch: pytes
     async def scenario() -> None:
         async with running(*(config_of(index) for index in range(3))) as (fresh, good, other):
             sources = Source(), Source(**bad)
-            serve_snapshots(good, sources[0])
-            serve_snapshots(other, sources[1])
+            for network, source in zip((good, other), sources, strict=True):
+                serve_snapshots(network, standing_for(StorageFace, source))
             other.exchange._deadline_s = 1e6
             await joined(fresh, good, other)
             sink = Sink()
@@ -72,7 +74,7 @@ def test_a_bad_source_beside_a_good_one(bad: dict[str, bool], monkeypatch: pytes
 def test_nobody_has_all_of_it() -> None:
     async def scenario() -> None:
         async with running(config_of(0), config_of(1)) as (fresh, bad):
-            serve_snapshots(bad, Source(lies=True))
+            serve_snapshots(bad, standing_for(StorageFace, Source(lies=True)))
             await joined(fresh, bad)
             with pytest.raises(SnapshotUnavailableError):
                 await fetch_snapshot(fresh, Sink())

@@ -78,9 +78,9 @@ def test_half_open_handshakes_stay_within_bounds(steps: list[tuple[int, bool]]) 
     for number, (who, ends) in enumerate(steps):
         source = f"10.0.0.{who}"
         if ends and open_:
-            theirs, socket = open_.pop(0)
-            admission.settled(theirs, socket)
-            admission.settled(theirs, socket)
+            theirs, ended = open_.pop(0)
+            admission.settled(theirs, ended)
+            admission.settled(theirs, ended)
             admission.closed(theirs)
             continue
         reason, victim = admission.accepted(source, number)

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from actors.peer import sync
 from actors.peer.catchup import ANSWER_BYTES_MAX, SyncReport, _cut, serve_chain, synchronise
 from actors.peer.standing import FAILURES_MAX, REST_S, Standings
-from actors.peer.sync import BodiesWanted, HeadersWanted, SyncPlanner, Wanted
+from actors.peer.sync import BodiesWanted, HeadersWanted, SyncPlanner, VerifiedHeader, Wanted
 from tests.peer.chains import (
     GENESIS_HEADER,
     BoastfulChain,
     Chain,
     ForgedChain,
     LyingChain,
-    VerifiedHeader,
     body_matches,
     encode_header,
     open_header,
@@ -43,7 +42,8 @@ def finish(coroutine: Coroutine[None, None, T]) -> T:
     """Run a coroutine that never waits."""
     with pytest.raises(StopIteration) as stop:
         coroutine.send(None)
-    return stop.value.value
+    value: T = stop.value.value
+    return value
 
 
 def put(plan: SyncPlanner, wanted: Wanted, items: Sequence[bytes]) -> None:
@@ -225,7 +225,8 @@ def virtual_sync(kinds: dict[bytes, str], length: int, limit_s: float) -> tuple[
 
     honest answers in 50 ms; silent never does, and fails after 5 s; drip gives one item after 4.9 s.
     """
-    plan, honest, now_s, got = planner(), Chain(length), 0.0, []
+    plan, honest, now_s = planner(), Chain(length), 0.0
+    got: list[bytes] = []
     answers: list[tuple[float, int, Wanted]] = []
     polled_s = -5.0
     while now_s < limit_s:

@@ -166,7 +166,13 @@ def test_a_judge_that_fails_costs_its_items_alone() -> None:
     async def scenario() -> None:
         async with line(2, members=2) as nodes:
             a, b = nodes
-            b._take = lambda row: Node._take(b, row) if row["nonce"] else 1 // 0  # type: ignore[method-assign]
+
+            def take(row: np.void) -> Judgement:
+                if not row["nonce"]:
+                    raise ZeroDivisionError
+                return Node._take(b, row)
+
+            b._take = take  # type: ignore[method-assign]
             a.hand_in(rows_of([0]))
             await eventually(lambda: b.network.dropped["judge_errors"] == 1)
             a.hand_in(rows_of([1]))

@@ -87,7 +87,7 @@ def test_a_class_without_credit_waits_alone() -> None:
     queue.credit(Priority.TRANSACTIONS, 1)
     last = queue.pop()
     assert last is not None
-    assert last.data[-6:] == b"second"
+    assert bytes(last.data[-6:]) == b"second"
 
 
 @given(st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3 << 20)), max_size=30))

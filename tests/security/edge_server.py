@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 import uvloop
-from gateway_fake_node import FakeNode, membership_of
 
 from actors.gateway.api import Api, create_app
 from actors.gateway.limits import ApiKeys, read_api_keys
 from actors.gateway.server import HttpServer, bind
 from actors.sdk.answers import network_mark
 from actors.settings import GatewaySettings
+from tests.gateway.gateway_fake_node import FakeNode, membership_of
 
 BATCH, BINARY = "/v1/transactions/batch", {"content-type": "application/octet-stream"}
 ATTACKER, HONEST = "127.0.0.2", "127.0.0.3"

@@ -18,8 +18,9 @@ from actors.ledger.rows import LEAF_PREFIX, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, Bat
 from actors.mempool.actor import MempoolShard
 from actors.settings import GatewaySettings, LogSettings, MempoolSettings
 from actors.shell import ActorContext
-from actors.storage.interface import TransactionPlace
+from actors.storage.interface import StorageFace, TransactionPlace
 from tests.mempool.test_mempool_actor import GENESIS, FakeStorage, FakeValidators
+from tests.standing_for import standing_for
 
 ATTACKER, HONEST = "anonymous:203.0.113.6", "anonymous:198.51.100.1"
 
@@ -71,7 +72,7 @@ class SubmissionNode:
             GatewaySettings(**{"single_wait_ms": 0, "gap_grace_ms": 20, **gateway}),
             genesis,
             [self.shard.admit],
-            self,  # type: ignore[arg-type]
+            standing_for(StorageFace, self),
             self.nothing,
             hash_seed=1,
             pending=[self.shard.pending],
@@ -99,7 +100,7 @@ class SubmissionNode:
 
     async def publish(self, rows: NDArray[Any]) -> None:
         """A block of these rows is committed, here and everywhere."""
-        changed = {}
+        changed: dict[bytes, tuple[int, int]] = {}
         for row in rows:
             key = row["sender"].tobytes()
             nonce, balance = changed.get(key, self.storage.accounts[key])

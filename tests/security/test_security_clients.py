@@ -9,8 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateway_fake_node import FakeNode
-from gateway_served import Served
 from typer.testing import CliRunner
 
 from actors.cli.chain import app
@@ -21,6 +19,8 @@ from actors.sdk.trust import FIRST_USE, KnownNetworks, TrustError, read_genesis,
 from bench.attack.between import Between, http_answer
 from bench.attack.false_answers import foreign_genesis, proxy_lies
 from bench.attack.registry import AttackTarget
+from tests.gateway.gateway_fake_node import FakeNode
+from tests.gateway.gateway_served import Served
 
 
 @pytest.fixture

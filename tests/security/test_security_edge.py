@@ -50,8 +50,8 @@ def test_numbers_of_thousands_of_digits_are_the_callers_fault() -> None:
                 "[" * 9_000,
             ):
                 for path in ("/v1/transactions", "/v1/validators"):
-                    answer = await http.post(path, content=content, headers=json_body)
-                    assert answer.status_code in (400, 403, 422), (path, content[:20])
+                    refused = await http.post(path, content=content, headers=json_body)
+                    assert refused.status_code in (400, 403, 422), (path, content[:20])
         with pytest.raises(InvalidStatus) as caught:
             await connect(
                 edge.url.replace("http", "ws") + f"/v1/events?topic=blocks&from_height={LONG}", proxy=None

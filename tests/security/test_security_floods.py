@@ -7,11 +7,11 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import uvloop
-from gateway_fake_node import until
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -20,6 +20,7 @@ from actors.gateway.limits import ClientRates
 from actors.gateway.server import STARTS_EACH_PASS
 from actors.gateway.shares import FairStarts
 from actors.sdk.answers import NETWORK_HEADER, network_mark
+from tests.gateway.gateway_fake_node import until
 from tests.security.edge_server import ATTACKER, HONEST, Edge, serve
 
 FLOOD = 96
@@ -195,11 +196,12 @@ def test_a_handshake_that_cannot_be_read_names_the_network() -> None:
 
 def test_starts_are_bounded_in_each_pass_and_fair() -> None:
     async def scenario() -> None:
-        starts, order = FairStarts(4), []
+        starts = FairStarts(4)
+        order: list[str] = []
         for number in range(20):
-            starts.begin("many", 1, lambda number=number: order.append(f"many {number}"))
+            starts.begin("many", 1, partial(order.append, f"many {number}"))
         for who, cost in (("few", 1), ("heavy", 8), ("few", 1)):
-            starts.begin(who, cost, lambda who=who: order.append(who))
+            starts.begin(who, cost, partial(order.append, who))
         assert order == [f"many {number}" for number in range(4)], "what fits begins at once"
         assert starts.waiting == 19
         before = len(order)

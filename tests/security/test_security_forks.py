@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from consensus.consensus_network import FakeMember, FakeNetwork, run
 from loguru import logger
 
 from actors.consensus.raft import Entry, EntryKind, HardState, encode
 from actors.consensus.raft.messages import AppendRequest
 from actors.consensus.setbacks import PAUSE_MAX_S, Setbacks
 from actors.ledger.block import Certificate, sign_proposal, sign_vote
+from tests.consensus.consensus_network import FakeMember, FakeNetwork, run
 
 LINES_MAX = 40
 
@@ -56,7 +56,10 @@ def test_a_leader_that_contradicts_what_is_committed_is_refused_and_does_not_fil
         request = AppendRequest(liar.number, victim.number, raft.term + 1, *previous, 0, 1, (entry,))
         lines.clear()
         victim.part.engine.deliver(liar.identity, encode(request))
-        now_ms = lambda: int(asyncio.get_running_loop().time() * 1000)  # noqa: E731
+
+        def now_ms() -> int:
+            return int(asyncio.get_running_loop().time() * 1000)
+
         await network.until(lambda: victim.convictions.avoids(liar.identity, now_ms()), "it is refused")
         assert victim.part.engine.interrupted is None
         goal = victim.disk.height + 5

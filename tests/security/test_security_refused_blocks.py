@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
-from consensus.consensus_network import FakeMember, FakeNetwork, run, small_body
 
 from actors.consensus.convictions import REFUSED_MS_MAX, REFUSED_MS_MIN, Convictions
 from actors.consensus.pipeline import Position, Work
@@ -17,6 +17,8 @@ from actors.consensus.raft.messages import AppendRequest
 from actors.ledger.block import Block, Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
+from actors.storage.interface import Execute, Executed
+from tests.consensus.consensus_network import FakeMember, FakeNetwork, run, small_body
 
 
 async def at_work(network: FakeNetwork) -> tuple[FakeMember, list[FakeMember]]:
@@ -89,8 +91,8 @@ def test_when_the_leader_itself_lies_the_others_elect_one_of_them() -> None:
         ports = leader.part._node.ports
         honestly = ports.execute
 
-        async def falsely(*arguments: Any) -> dict[str, Any]:
-            return msgspec.structs.replace(await honestly(*arguments), receipts_root=b"\x01" * 32)
+        async def falsely(request: Execute, parts: Sequence[Any]) -> Executed:
+            return msgspec.structs.replace(await honestly(request, parts), receipts_root=b"\x01" * 32)
 
         ports.execute = falsely  # type: ignore[method-assign]
         await network.until(lambda: all(m.convictions.refusals for m in others), "both refuse it")
@@ -112,8 +114,8 @@ def test_a_node_with_a_wrong_state_stops_and_the_others_go_on() -> None:
         ports = wrong.part._node.ports
         honestly = ports.execute
 
-        async def wrongly(*arguments: Any) -> dict[str, Any]:
-            return msgspec.structs.replace(await honestly(*arguments), state_root=b"\x02" * 32)
+        async def wrongly(request: Execute, parts: Sequence[Any]) -> Executed:
+            return msgspec.structs.replace(await honestly(request, parts), state_root=b"\x02" * 32)
 
         ports.execute = wrongly  # type: ignore[method-assign]
         await network.until(lambda: wrong.part.halted, "it stops")
@@ -137,7 +139,10 @@ def test_a_block_that_never_arrives_holds_nobody_up() -> None:
             liar.number, victim.number, raft.term + 1, raft.log.last_index, raft.log.last_term, 0, 1, (entry,)
         )
         victim.part.engine.deliver(liar.identity, encode(nothing))
-        now_ms = lambda: int(asyncio.get_running_loop().time() * 1000)  # noqa: E731
+
+        def now_ms() -> int:
+            return int(asyncio.get_running_loop().time() * 1000)
+
         await network.until(lambda: victim.convictions.avoids(liar.identity, now_ms()), "it is refused")
         await grow(network, [leader, victim])
         assert not victim.part.halted

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from fastapi import APIRouter
-from gateway_fake_node import FakeNode
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -19,6 +18,7 @@ from actors.gateway.limits import KeyFile
 from actors.gateway.roles import AccessRole, Guarded, RoledRoute, UndeclaredRoleError, needs, role_of
 from actors.ledger.rows import FormatError, encode_batch
 from actors.settings import GatewaySettings
+from tests.gateway.gateway_fake_node import FakeNode
 from tests.security.edge_server import (
     ATTACKER,
     BATCH,
@@ -48,7 +48,7 @@ def routes_of(api: Api) -> list[tuple[str, str, object]]:
         assert router is not None, f"{included} was not included as a router"
         for route in router.routes:
             assert isinstance(route, RoledRoute), route
-            found += [(method, route.path, route.endpoint) for method in route.methods]
+            found += [(method, route.path, route.endpoint) for method in route.methods or ()]
     return found
 
 
@@ -71,7 +71,7 @@ def test_every_endpoint_declares_its_role() -> None:
 def test_an_application_with_an_endpoint_without_a_role_does_not_start() -> None:
     router = APIRouter(route_class=RoledRoute)
 
-    async def careless() -> None:
+    async def careless(*_: object) -> None:
         return None
 
     with pytest.raises(UndeclaredRoleError, match="careless"):

@@ -9,14 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fake_node import SENDERS, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from actors.gateway import body, protocol, shares
+from actors.gateway.backend import BusyError
 from actors.gateway.protocol import HEAD_BYTES_MAX, HEADERS_MAX
 from actors.gateway.shares import FairTurns
 from actors.ledger.rows import encode_batch
+from tests.gateway.gateway_fake_node import SENDERS, until
 from tests.security.edge_server import (
     ATTACKER,
     BATCH,
@@ -243,7 +244,7 @@ def test_a_block_that_the_node_lacks_is_told_as_left_out() -> None:
     serve(scenario)
 
 
-def test_heavy_reads_of_one_client_wait_behind_his_own() -> None:
+def test_heavy_reads_of_one_client_wait_behind_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(edge: Edge) -> None:
         gone, asked = asyncio.Event(), 0
 
@@ -253,7 +254,7 @@ def test_heavy_reads_of_one_client_wait_behind_his_own() -> None:
             await gone.wait()
             return {"retained": (0, 0)}
 
-        edge.node.service._storage.state_proof = slow  # type: ignore[method-assign]
+        monkeypatch.setattr(edge.node.service._storage, "state_proof", slow, raising=False)
         proof = f"/v1/accounts/{SENDERS[0].public_key.hex()}/proof"
         async with edge.http(ATTACKER, limits=httpx.Limits(max_connections=200)) as attacker:
             proofs = [asyncio.ensure_future(attacker.get(proof)) for _ in range(100)]
@@ -275,7 +276,7 @@ def test_a_turn_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     async def scenario() -> None:
         turns = FairTurns("reads", 2)
         await turns.enter("a")
-        with pytest.raises(shares.BusyError):
+        with pytest.raises(BusyError):
             await turns.enter("a")
         late = asyncio.ensure_future(turns.enter("a"))
         await asyncio.sleep(0)
@@ -293,7 +294,7 @@ def test_answers_that_nobody_reads_end_the_connection(monkeypatch: pytest.Monkey
     monkeypatch.setattr(protocol, "WRITE_LOOK_S", 0.2)
 
     async def scenario(edge: Edge) -> None:
-        edge.node.service._storage.block = _huge_block  # type: ignore[method-assign]
+        monkeypatch.setattr(edge.node.service._storage, "block", _huge_block)
         unread = socket.socket()
         unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         unread.setblocking(False)

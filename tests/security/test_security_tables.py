@@ -31,7 +31,7 @@ def unkeyed_mix(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
         return h >> np.uint64(bits)
 
     k0, k1, k2, k3 = words.T
-    h = k0 ^ np.uint64(seed & (2**64 - 1))
+    h: NDArray[np.uint64] = k0 ^ np.uint64(seed & (2**64 - 1))
     h = (h ^ shifted(h, 32)) * np.uint64(0x9E3779B97F4A7C15)
     h = (h ^ k1 ^ shifted(h, 29)) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ k2 ^ shifted(h, 32)) * np.uint64(0x94D049BB133111EB)
@@ -143,7 +143,7 @@ def test_a_validators_caches_spread_values_that_share_all_but_a_few_bits(seed: i
 
 def test_an_account_is_found_among_many_that_begin_like_it() -> None:
     """Accounts whose keys share their first eight bytes with a stranger's cost its readers nothing."""
-    state, looked_at = HeadState(SEEDS[2]), []
+    state = HeadState(SEEDS[2])
     keys = np.zeros((10_000, 32), dtype=np.uint8)
     keys[:, 8:12] = np.arange(10_000, dtype=np.uint32).view(np.uint8).reshape(-1, 4)
     ones = np.ones(len(keys), dtype=np.uint64)

@@ -109,7 +109,8 @@ def test_what_observers_have_waiting_for_a_slow_handler_is_bounded() -> None:
         limit = 8 * MEGABYTE
         limits = replace(PeerLimits(), inbound_bytes_max_observers=limit)
         async with running(replace(config_of(0, 2), limits=limits), config_of(1, 2)) as (node, member):
-            gate, got = asyncio.Event(), []
+            gate = asyncio.Event()
+            got: list[bytes] = []
 
             async def slow(batch: list[tuple[bytes, bytes]]) -> None:
                 got.extend(identity for identity, _ in batch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, R
 from actors.storage.accounts import Accounts
 
 CHAIN_TAG = 77
+Row: TypeAlias = Mapping[str, int | bytes]
+"""A row by its fields."""
 
 
 def key(number: int) -> bytes:
@@ -18,7 +21,7 @@ def key(number: int) -> bytes:
     return number.to_bytes(8, "little") + b"key" * 8
 
 
-def batch_of(rows: Iterable[dict[str, object]], chain_tag: int = CHAIN_TAG) -> Batch:
+def batch_of(rows: Iterable[Row], chain_tag: int = CHAIN_TAG) -> Batch:
     """A batch of rows given by their fields: sender and recipient are bytes; the rest has sane defaults."""
     rows = list(rows)
     table = np.zeros(len(rows), dtype=ROW_DTYPE)

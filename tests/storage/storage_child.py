@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from storage_network import Driver, make_genesis, open_chain
+from tests.storage.storage_network import Driver, make_genesis, open_chain
 
 ACCOUNTS = 300
 

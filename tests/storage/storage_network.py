@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from storage_batches import key, transfers
 
 from actors.ledger import merkle
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
+from actors.ledger.delta import Delta
 from actors.ledger.genesis import Allocation, Genesis, Member
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk
-from actors.storage.interface import Execute, Persist
-from actors.storage.state import build_tree
+from actors.storage.interface import Execute, Persist, Written
+from actors.storage.state import ExecutedBlock, Execution, build_tree
+from tests.storage.storage_batches import key, transfers
 
 SIGNER = Signer(b"\x07" * 32)
 BALANCE = 1_000_000
+T = TypeVar("T")
 
 
 def make_genesis(accounts: int = 20, network: str = "test") -> tuple[Genesis, Allocation]:
@@ -35,14 +38,25 @@ def make_genesis(accounts: int = 20, network: str = "test") -> tuple[Genesis, Al
     return genesis, Allocation(keys, balances)
 
 
-def open_chain(directory: Path, genesis: Genesis, allocation: Allocation, sync: bool = False) -> Chain:
-    """A chain on a directory, with the plain hasher."""
+def open_chain(directory: Path, genesis: Genesis, allocation: Allocation | None, sync: bool = False) -> Chain:
+    """A chain on a directory, with the plain hasher. allocation: None where it is not asked for."""
     disk = Disk(directory)
     try:
-        return Chain(disk, genesis, lambda: allocation, sha256_rows, 1, time.perf_counter_ns, sync)
+        return Chain(disk, genesis, lambda: present(allocation), sha256_rows, 1, time.perf_counter_ns, sync)
     except BaseException:
         disk.close()
         raise
+
+
+def present(value: T | None) -> T:
+    """A value that is there."""
+    assert value is not None
+    return value
+
+
+def done(execution: Execution) -> ExecutedBlock:
+    """The block of an execution in which no row failed."""
+    return present(execution.block)
 
 
 class Driver:
@@ -60,13 +74,13 @@ class Driver:
         """`count` valid transfers."""
         return transfers(self.accounts, self.nonces, count, self.rng, self.chain.genesis.chain_tag)
 
-    def execute(self, count: int):
+    def execute(self, count: int) -> ExecutedBlock:
         """Execute the next block; returns it."""
         height = self.chain.state.executed_height + 1
         batch = self.batch(count)
-        return self.chain.execute(self.epoch, Execute(height, True, SIGNER.public_key), batch).block
+        return done(self.chain.execute(self.epoch, Execute(height, True, SIGNER.public_key), batch))
 
-    def header(self, block, parent: bytes | None = None, **changes) -> Header:
+    def header(self, block: ExecutedBlock, parent: bytes | None = None, **changes: Any) -> Header:
         """The header of an executed block."""
         fields = {
             "height": block.height,
@@ -82,7 +96,7 @@ class Driver:
         }
         return Header(**{**fields, **changes})
 
-    def persist(self, block, certify: bool = True, **changes):
+    def persist(self, block: ExecutedBlock, certify: bool = True, **changes: Any) -> tuple[Written, Delta]:
         """Persist an executed block; returns (written, delta)."""
         header = self.header(block, **changes)
         network = self.chain.genesis.hash()

@@ -10,39 +10,43 @@ import os
 import subprocess
 import sys
 import threading
-from multiprocessing.connection import Client, Listener
+from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from storage_batches import key
-from test_storage_calls import ACCOUNTS, Handle, Remote, open_storage
+from numpy.typing import NDArray
 
-HERE = Path(__file__).parent
+from actors.storage.actor import Storage
+from tests.storage.storage_batches import key
+from tests.storage.test_storage_calls import ACCOUNTS, Handle, Remote, open_storage
+
+ROOT = Path(__file__).parents[2]
 
 
 class Served:
     """The process, started again whenever a test wants it, and the calls into it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self._folder, self._starts = folder, 0
-        self.process = None
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self):
+    def start(self) -> None:
         """As Ray restarts an actor; the one before must be dead."""
         self._starts += 1
         self._socket = str(self._folder / f"calls-{self._starts}")
-        paths = os.pathsep.join((str(HERE), str(HERE.parent.parent)))
         self.process = subprocess.Popen(
             [sys.executable, __file__, str(self._folder), self._socket],
-            env={**os.environ, "PYTHONPATH": paths},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
 
-    def kill(self):
+    def kill(self) -> None:
         """SIGKILL, and wait for the end."""
+        assert self.process is not None
         self.process.kill()
         self.process.wait()
 
-    def call(self, method, *arguments):
+    def call(self, method: str, *arguments: object) -> Any:
         """Raises ConnectionError while the process is not there, and what the method raised."""
         try:
             with Client(self._socket) as connection:
@@ -54,7 +58,7 @@ class Served:
             raise error
         return answer
 
-    def handle(self):
+    def handle(self) -> Handle:
         """What Consensus holds of it."""
         handle = Handle.__new__(Handle)
         for name in (*Handle.METHODS, "head", "audit", "nonces"):
@@ -63,14 +67,14 @@ class Served:
         return handle
 
 
-def committed_nonces(storage):
+def committed_nonces(storage: Storage) -> NDArray[np.uint64]:
     """(ACCOUNTS,) uint64: of key(0), key(1) and so on."""
     keys, nonces, _ = storage._chain.state.committed_columns()[1]
     known = {row.tobytes(): nonce for row, nonce in zip(keys, nonces, strict=True)}
     return np.array([known[key(number)] for number in range(ACCOUNTS)], dtype=np.uint64)
 
 
-def _answer(storage, connection):
+def _answer(storage: Storage, connection: Connection[Any, Any]) -> None:
     with connection:
         method, arguments = connection.recv()
         try:
@@ -81,7 +85,7 @@ def _answer(storage, connection):
             connection.send((None, error))
 
 
-def main(folder, socket):
+def main(folder: str, socket: str) -> None:
     storage = open_storage(Path(folder), open_tries=50)
     with Listener(socket) as listener:
         while True:

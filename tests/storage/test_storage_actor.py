@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from storage_batches import key
-from storage_network import SIGNER, Driver, make_genesis
 
 from actors.ledger.block import sign_proposal
-from actors.ledger.delta import AccountState
+from actors.ledger.delta import AccountState, Delta
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import FormatError
 from actors.settings import LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage import errors
 from actors.storage.actor import Storage
-from actors.storage.interface import Execute, Persist, RetainedHeights, TransactionPlace
+from actors.storage.interface import Execute, Executed, Persist, RetainedHeights, TransactionPlace, Written
 from actors.storage.snapshots import decode_manifest
+from tests.storage.storage_batches import key
+from tests.storage.storage_network import SIGNER, Driver, certificate, make_genesis, present
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
@@ -28,7 +31,7 @@ GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
 class Shell:
     """A Storage, and what a consensus of one does with it."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder: Path, **settings: Any) -> None:
         path = folder / "allocation"
         path.write_bytes(ALLOCATION.encode())
         context = ActorContext("node", "storage", str(folder), LogSettings())
@@ -38,35 +41,27 @@ class Shell:
         self.driver = Driver(self.storage._chain, ACCOUNTS)
         self.epoch, self.head = self.storage.fence()
 
-    def commit(self, count=20):
+    def commit(self, count: int = 20) -> tuple[Executed, Written, Delta]:
         height = self.storage.health()["executed_height"] + 1
         batch = self.driver.batch(count)
         cut = count // 3
         parts = (batch.rows[:cut], batch.payloads, batch.rows[cut:], batch.payloads)
         executed = self.storage.execute(self.epoch, Execute(height, True, SIGNER.public_key), *parts)
-        header = self.driver.header(self.storage._chain.state.block_at(height))
+        header = self.driver.header(present(self.storage._chain.state.block_at(height)))
         self.driver.epoch = self.epoch
         signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
-        proof = self.driver_certificate(header)
-        return executed, *self.storage._writer.persist(
-            self.epoch, Persist(height, header.encode(), signature, proof)
-        )
-
-    @staticmethod
-    def driver_certificate(header):
-        from storage_network import certificate
-
-        return certificate(header)
+        request = Persist(height, header.encode(), signature, certificate(header))
+        return executed, *self.storage._writer.persist(self.epoch, request)
 
 
 @pytest.fixture
-def shell(tmp_path):
+def shell(tmp_path: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path)
     yield shell
     shell.storage.stop()
 
 
-def test_the_life_of_a_block(shell):
+def test_the_life_of_a_block(shell: Shell) -> None:
     storage = shell.storage
     assert storage.start()["state_root"] == GENESIS.state_root
     assert storage.start()["supply"] == GENESIS.supply
@@ -96,13 +91,13 @@ def test_the_life_of_a_block(shell):
     assert fees == AccountState(first_nonce(1), 20, 1)
 
 
-def test_order_picks_and_reorders_rows_of_all_draws(shell):
+def test_order_picks_and_reorders_rows_of_all_draws(shell: Shell) -> None:
     batch = shell.driver.batch(12)
     order = np.arange(11, -1, -1)
     parts = (batch.rows[:5], batch.payloads, batch.rows[5:], batch.payloads)
     lax = shell.storage.execute(shell.epoch, Execute(1, False, SIGNER.public_key, order), *parts)
     assert len(lax.verdicts) == 12
-    kept = shell.storage._chain.state.block_at(1).batch.rows
+    kept = present(shell.storage._chain.state.block_at(1)).batch.rows
     assert np.array_equal(kept, batch.rows[::-1][lax.verdicts == 0])
     shell.storage.rollback(shell.epoch, 0)
     assert shell.storage.health()["executed_height"] == 0
@@ -113,7 +108,7 @@ def test_order_picks_and_reorders_rows_of_all_draws(shell):
         shell.storage.execute(shell.epoch, Execute(1, False, SIGNER.public_key), batch.rows)
 
 
-def test_strict_failure_answers_verdicts_and_no_roots(shell):
+def test_strict_failure_answers_verdicts_and_no_roots(shell: Shell) -> None:
     batch = shell.driver.batch(3)
     batch.rows["nonce"][1] += 100
     answer = shell.storage.execute(
@@ -125,7 +120,7 @@ def test_strict_failure_answers_verdicts_and_no_roots(shell):
 
 
 @pytest.mark.parametrize("durability", ["sync", "interval", "none"])
-def test_a_restart_continues_at_the_same_height_and_root(tmp_path, durability):
+def test_a_restart_continues_at_the_same_height_and_root(tmp_path: Path, durability: str) -> None:
     shell = Shell(tmp_path, durability=durability, checkpoint_blocks=4, interval_ms=1)
     for _ in range(10):
         shell.commit()
@@ -141,7 +136,7 @@ def test_a_restart_continues_at_the_same_height_and_root(tmp_path, durability):
     again.storage.stop()
 
 
-def test_checkpoints_and_merges_happen_in_the_background(tmp_path):
+def test_checkpoints_and_merges_happen_in_the_background(tmp_path: Path) -> None:
     shell = Shell(tmp_path, checkpoint_blocks=8, snapshot_blocks=20, durability="none")
     for _ in range(48):
         shell.commit(4)
@@ -161,15 +156,15 @@ def test_checkpoints_and_merges_happen_in_the_background(tmp_path):
     stats.stop()
 
 
-def test_the_directory_is_held_until_stop(shell, tmp_path):
+def test_the_directory_is_held_until_stop(shell: Shell, tmp_path: Path) -> None:
     with pytest.raises(errors.DirectoryInUseError):
         Shell(tmp_path)
 
 
-def test_reads_go_on_while_blocks_are_executed(shell):
+def test_reads_go_on_while_blocks_are_executed(shell: Shell) -> None:
     stop, faults, seen = threading.Event(), [], []
 
-    def read():
+    def read() -> None:
         while not stop.is_set():
             columns = shell.storage.shard_accounts(0, 1)
             if int(columns.balances.sum()) != GENESIS.supply:
@@ -186,7 +181,7 @@ def test_reads_go_on_while_blocks_are_executed(shell):
     assert seen == sorted(seen)
 
 
-def test_state_proofs_and_heights_that_are_not_kept(tmp_path):
+def test_state_proofs_and_heights_that_are_not_kept(tmp_path: Path) -> None:
     shell = Shell(tmp_path, proof_heights_max=2)
     for _ in range(4):
         shell.commit()

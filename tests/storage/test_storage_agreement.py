@@ -11,10 +11,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from consensus.fixed_leader import FixedLeader
-from storage_batches import transfers
-from storage_network import make_genesis
-from test_storage_calls import Handle, Remote
 
 from actors.consensus import actor
 from actors.consensus.actor import Consensus
@@ -29,6 +25,10 @@ from actors.local_socket import LocalConnection, Spoken, call
 from actors.settings import ConsensusSettings, LogSettings, StorageSettings
 from actors.shell import ActorContext
 from actors.storage.actor import Storage
+from tests.consensus.fixed_leader import FixedLeader
+from tests.storage.storage_batches import transfers
+from tests.storage.storage_network import make_genesis
+from tests.storage.test_storage_calls import Handle, Remote
 
 ACCOUNTS, ROWS, BLOCKS, MEMBERS = 20, 5, 4, 3
 CHANNELS = RAFT_CHANNEL, CERTIFICATE_CHANNEL, CLOCK_CHANNEL
@@ -55,7 +55,8 @@ class Here:
         self._method = method
 
     def remote(self, *arguments: Any) -> asyncio.Future[Any]:
-        return asyncio.ensure_future(self._method(*arguments))
+        answer: asyncio.Future[Any] = asyncio.ensure_future(self._method(*arguments))
+        return answer
 
 
 class Parts(Here):
@@ -196,7 +197,7 @@ def test_blocks_are_ordered_delivered_and_read_whatever_the_engine_is(
         monkeypatch.setattr(actor, "agreement_of", engine)
         monkeypatch.setattr(actor, "ValidatorScaler", lambda *_: None)
         monkeypatch.setattr(actor, "freeze_long_lived", lambda: None)
-        monkeypatch.setattr(actor.ray, "get_actor", network.peers.__getitem__)
+        monkeypatch.setattr("actors.consensus.actor.ray.get_actor", network.peers.__getitem__)
         await network.start()
         try:
             await scenario(network)

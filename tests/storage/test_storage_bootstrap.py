@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from storage_network import Driver, make_genesis, open_chain
 
-from actors.bootstrap import begin_from_peers
+from actors.bootstrap import Begun, begin_from_peers
 from actors.directory import NetworkDirectory, NodeFolder, write_secret
 from actors.ledger.hashing import sha256_rows
 from actors.peer.config import KnownMember, PeerConfig, PeerLimits
@@ -21,7 +20,10 @@ from actors.settings import PeerSettings
 from actors.storage import snapshots
 from actors.storage.chain import Chain
 from actors.storage.housekeeping import Housekeeper, Policy, offer
+from actors.storage.interface import StorageFace
 from actors.storage.reads import Reader
+from tests.standing_for import standing_for
+from tests.storage.storage_network import Driver, make_genesis, open_chain, present
 
 ACCOUNTS, SNAPSHOT_AT = 90, 10
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
@@ -57,7 +59,7 @@ def peers(*sources: Served) -> Iterator[list[str]]:
             PeerConfig(bytes([number + 1] * 32), GENESIS.hash(), (member,), limits=limits, listen_port=0)
         )
         await network.start(1)
-        serve_snapshots(network, source)
+        serve_snapshots(network, standing_for(StorageFace, source))
         return network
 
     networks = []
@@ -93,7 +95,7 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
     chain.disk.close()
 
 
-def begun(tmp_path: Path, addresses: list[str]):
+def begun(tmp_path: Path, addresses: list[str]) -> Begun | None:
     folder = NodeFolder("new", tmp_path / "new", b"")
     if not folder.key_path.exists():
         write_secret(folder.key_path, b"\x77" * 32)
@@ -104,7 +106,7 @@ def begun(tmp_path: Path, addresses: list[str]):
 
 def test_a_new_node_begins_with_the_snapshot_of_a_pruned_chain(chain: Chain, tmp_path: Path) -> None:
     with peers(Served(chain, bytes)) as addresses:
-        told = begun(tmp_path, addresses)
+        told = present(begun(tmp_path, addresses))
         assert begun(tmp_path, addresses) is None  # it is not new any more
     assert (told.height, told.chunks, told.peers) == (SNAPSHOT_AT, 8, 1)
     assert told.bytes_fetched > 48 * ACCOUNTS
@@ -121,7 +123,7 @@ def test_liars_and_the_silent_cost_time_only(chain: Chain, tmp_path: Path) -> No
         assert begun(tmp_path, addresses[:1]) is None
         assert begun(tmp_path, addresses[1:]) is None
     with peers(liar, silent, Served(chain, bytes)) as addresses:
-        told = begun(tmp_path, addresses)
+        told = present(begun(tmp_path, addresses))
     assert (told.height, told.peers) == (SNAPSHOT_AT, 1)
 
 

@@ -3,40 +3,56 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from storage_batches import batch_of, key, state_of
-from storage_network import BALANCE, SIGNER, Driver, certificate, make_genesis, open_chain
+from numpy.typing import NDArray
 
 from actors.ledger import accounts, merkle, rules
-from actors.ledger.accounts import Account
-from actors.ledger.block import Certificate, decode_certificate, decode_header
+from actors.ledger.accounts import Account, State
+from actors.ledger.block import Certificate, Header, decode_certificate, decode_header
 from actors.ledger.delta import AccountState
 from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage import errors
+from actors.storage.chain import Chain
+from actors.storage.disk import DiskBatch
 from actors.storage.formats import height_key
 from actors.storage.interface import Commit, Execute, Persist, TransactionPlace
 from actors.storage.reads import Reader
+from tests.storage.storage_batches import Row, batch_of, key, state_of
+from tests.storage.storage_network import (
+    BALANCE,
+    SIGNER,
+    Driver,
+    certificate,
+    done,
+    make_genesis,
+    open_chain,
+    present,
+)
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
 
 
 @pytest.fixture
-def chain(tmp_path):
+def chain(tmp_path: Path) -> Iterator[Chain]:
     chain = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
     yield chain
     chain.disk.close()
 
 
 @pytest.fixture
-def driver(chain):
+def driver(chain: Chain) -> Driver:
     return Driver(chain, ACCOUNTS)
 
 
-def plain_state(chain):
+def plain_state(chain: Chain) -> State:
     """The state by the plain rules, from the genesis and the stored blocks."""
     state = {key(i): Account(0, BALANCE) for i in range(ACCOUNTS)}
     for height in range(1, chain.head.height + 1):
@@ -47,7 +63,9 @@ def plain_state(chain):
     return state
 
 
-def test_blocks_agree_with_the_plain_rules_and_survive_reopening(chain, driver, tmp_path):
+def test_blocks_agree_with_the_plain_rules_and_survive_reopening(
+    chain: Chain, driver: Driver, tmp_path: Path
+) -> None:
     hashes = driver.run(5)
     state = plain_state(chain)
     assert chain.head_state_root == accounts.state_root(state)
@@ -63,7 +81,9 @@ def test_blocks_agree_with_the_plain_rules_and_survive_reopening(chain, driver, 
 
 
 @pytest.mark.parametrize("checkpoint_at", [1, 3, 6])
-def test_recovery_from_a_checkpoint_and_deltas(chain, driver, tmp_path, checkpoint_at):
+def test_recovery_from_a_checkpoint_and_deltas(
+    chain: Chain, driver: Driver, tmp_path: Path, checkpoint_at: int
+) -> None:
     for height in range(1, 7):
         driver.persist(driver.execute(25))
         if height == checkpoint_at:
@@ -79,13 +99,15 @@ def test_recovery_from_a_checkpoint_and_deltas(chain, driver, tmp_path, checkpoi
     again.disk.close()
 
 
-def test_a_checkpoint_cut_short_harms_nothing(chain, driver, tmp_path, monkeypatch):
+def test_a_checkpoint_cut_short_harms_nothing(
+    chain: Chain, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver.run(3)
     chain.checkpointer.write(chain.state, sync=False)
     driver.run(3)
     put = type(chain.disk.batch()).put
 
-    def fail_on_promise(batch, family, name, *parts):
+    def fail_on_promise(batch: DiskBatch, family: str, name: bytes, *parts: bytes | memoryview) -> None:
         if family == "meta":
             raise OSError("power cut")
         put(batch, family, name, *parts)
@@ -102,10 +124,12 @@ def test_a_checkpoint_cut_short_harms_nothing(chain, driver, tmp_path, monkeypat
     again.disk.close()
 
 
-def test_a_block_is_committed_and_its_pages_marked_under_one_hold_of_the_lock(chain, driver, monkeypatch):
+def test_a_block_is_committed_and_its_pages_marked_under_one_hold_of_the_lock(
+    chain: Chain, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch, free = chain.checkpointer.touch, []
 
-    def watched(slots):
+    def watched(slots: NDArray[np.int64]) -> None:
         other = threading.Thread(target=lambda: free.append(chain.state.lock.acquire(blocking=False)))
         other.start()
         other.join()
@@ -117,7 +141,7 @@ def test_a_block_is_committed_and_its_pages_marked_under_one_hold_of_the_lock(ch
     assert free == [False]
 
 
-def test_readers_see_committed_values_only(chain, driver):
+def test_readers_see_committed_values_only(chain: Chain, driver: Driver) -> None:
     reader = Reader(chain)
     driver.run(1)
     before = [reader.account(key(i)) for i in range(ACCOUNTS)]
@@ -139,7 +163,7 @@ def test_readers_see_committed_values_only(chain, driver):
         reader.shard_accounts(3, 3)
 
 
-def test_rollback_restores_the_root_and_the_accounts(chain, driver):
+def test_rollback_restores_the_root_and_the_accounts(chain: Chain, driver: Driver) -> None:
     driver.run(1)
     root, state = chain.state.tree.root, state_of(chain.state.accounts)
     driver.execute(30)
@@ -151,7 +175,9 @@ def test_rollback_restores_the_root_and_the_accounts(chain, driver):
         chain.rollback(driver.epoch, 0)
 
 
-def test_fence_drops_speculation_and_refuses_older_epochs(chain, driver, tmp_path):
+def test_fence_drops_speculation_and_refuses_older_epochs(
+    chain: Chain, driver: Driver, tmp_path: Path
+) -> None:
     driver.run(1)
     block = driver.execute(30)
     header = driver.header(block)
@@ -172,7 +198,9 @@ def test_fence_drops_speculation_and_refuses_older_epochs(chain, driver, tmp_pat
     again.disk.close()
 
 
-def test_strict_execution_leaves_the_state_and_the_other_leaves_rows_out(chain, driver):
+def test_strict_execution_leaves_the_state_and_the_other_leaves_rows_out(
+    chain: Chain, driver: Driver
+) -> None:
     root = chain.state.tree.root
     batch = batch_of(
         [
@@ -188,12 +216,12 @@ def test_strict_execution_leaves_the_state_and_the_other_leaves_rows_out(chain, 
     assert (chain.state.tree.root, chain.state.executed_height) == (root, 0)
     lax = chain.execute(driver.epoch, Execute(1, False, SIGNER.public_key), batch)
     assert lax.verdicts.tolist() == [0, Verdict.NONCE_GAP, 0]
-    assert lax.block.batch.rows["recipient"].tobytes() == key(50) + key(52)
-    driver.persist(lax.block)
+    assert done(lax).batch.rows["recipient"].tobytes() == key(50) + key(52)
+    driver.persist(done(lax))
     assert chain.head_state_root == accounts.state_root(plain_state(chain))
 
 
-def test_persist_wants_the_header_of_what_was_executed(chain, driver):
+def test_persist_wants_the_header_of_what_was_executed(chain: Chain, driver: Driver) -> None:
     block = driver.execute(10)
     wrong = b"\x01" * 32
     for field, value in (
@@ -205,8 +233,9 @@ def test_persist_wants_the_header_of_what_was_executed(chain, driver):
         ("transaction_count", 9),
         ("payload_bytes", 1),
     ):
+        changes: dict[str, Any] = {field: value}
         with pytest.raises(errors.HeaderError, match=field):
-            driver.persist(block, **{field: value})
+            driver.persist(block, **changes)
     assert chain.head.height == 0
     header = driver.header(block)
     with pytest.raises(errors.HeaderError, match="height"):
@@ -219,7 +248,7 @@ def test_persist_wants_the_header_of_what_was_executed(chain, driver):
     assert chain.head.height == 1
 
 
-def test_a_block_before_its_parent_is_not_persisted(chain, driver):
+def test_a_block_before_its_parent_is_not_persisted(chain: Chain, driver: Driver) -> None:
     first, second, third = (driver.execute(10) for _ in range(3))
     driver.persist(first, time_ms=50)
     parent = driver.header(second, time_ms=50).hash()
@@ -231,7 +260,9 @@ def test_a_block_before_its_parent_is_not_persisted(chain, driver):
     assert chain.persisted_height == 3
 
 
-def test_persist_is_in_order_and_idempotent_and_committed_blocks_do_not_change(chain, driver):
+def test_persist_is_in_order_and_idempotent_and_committed_blocks_do_not_change(
+    chain: Chain, driver: Driver
+) -> None:
     first, second = driver.execute(10), driver.execute(10)
     parent = driver.header(first).hash()
     with pytest.raises(errors.HeightError, match="got height 2, expected 1"):
@@ -248,12 +279,14 @@ def test_persist_is_in_order_and_idempotent_and_committed_blocks_do_not_change(c
     assert chain.head.height == 2
 
 
-def stored(reader, header):
-    body, proof = reader.stored_block(header.height, header.hash())
+def stored(reader: Reader, header: Header) -> tuple[bytes, bytes]:
+    body, proof = present(reader.stored_block(header.height, header.hash()))
     return body[:200], proof
 
 
-def test_blocks_persisted_without_a_certificate_are_committed_later(chain, driver, tmp_path):
+def test_blocks_persisted_without_a_certificate_are_committed_later(
+    chain: Chain, driver: Driver, tmp_path: Path
+) -> None:
     blocks = [driver.execute(10) for _ in range(3)]
     headers = []
     for block in blocks:
@@ -288,7 +321,7 @@ def test_blocks_persisted_without_a_certificate_are_committed_later(chain, drive
     again.disk.close()
 
 
-def test_another_uncommitted_block_removes_those_above_it(chain, driver):
+def test_another_uncommitted_block_removes_those_above_it(chain: Chain, driver: Driver) -> None:
     for _ in range(3):
         driver.persist(driver.execute(10), certify=False)
     chain.rollback(driver.epoch, 0)
@@ -298,7 +331,7 @@ def test_another_uncommitted_block_removes_those_above_it(chain, driver):
     assert [chain.disk.get("blocks", height_key(h)) is None for h in (1, 2, 3)] == [False, True, True]
 
 
-def test_transactions_are_found_and_proven(chain, driver):
+def test_transactions_are_found_and_proven(chain: Chain, driver: Driver) -> None:
     reader, all_ids = Reader(chain), []
     for height in range(1, 20):
         _, delta = driver.persist(driver.execute(12))
@@ -307,12 +340,12 @@ def test_transactions_are_found_and_proven(chain, driver):
             pass
     assert chain.places.runs == 4
     for height, position, tx_id in all_ids[::17]:
-        found = reader.transaction(tx_id)
+        found = present(reader.transaction(tx_id))
         assert (found.height, found.position) == (height, position)
         block = chain.block(height)
         assert found.row == block.batch.matrix[position].tobytes()
         assert len(found.receipt) == 32
-        proof = reader.inclusion_proof(tx_id)
+        proof = present(reader.inclusion_proof(tx_id))
         header = decode_header(proof.header)
         place = proof.leaf, proof.index, proof.size
         assert merkle.verify_inclusion(*place, proof.proof, header.transaction_root)
@@ -324,10 +357,10 @@ def test_transactions_are_found_and_proven(chain, driver):
         reader.locate(b"short")
 
 
-def test_a_merge_cut_short_is_done_again(chain, driver, tmp_path):
+def test_a_merge_cut_short_is_done_again(chain: Chain, driver: Driver, tmp_path: Path) -> None:
     ids = [driver.persist(driver.execute(400))[1].ids for _ in range(16)]
-    asked = []
-    assert not chain.places.merge(16, lambda: len(asked) == 1 or asked.append(1))
+    asked = count()
+    assert not chain.places.merge(16, lambda: next(asked) == 1)
     assert chain.places.runs == 16
     chain.disk.close()
     again = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
@@ -345,7 +378,7 @@ def test_a_merge_cut_short_is_done_again(chain, driver, tmp_path):
     merged.disk.close()
 
 
-def test_bounds_of_the_genesis_hold(chain, driver):
+def test_bounds_of_the_genesis_hold(chain: Chain, driver: Driver) -> None:
     batch = driver.batch(GENESIS.block_transactions_max + 1)
     with pytest.raises(FormatError, match=r"block\.transactions"):
         chain.execute(driver.epoch, Execute(1, True, SIGNER.public_key), batch)
@@ -355,7 +388,7 @@ def test_bounds_of_the_genesis_hold(chain, driver):
         chain.execute(driver.epoch, Execute(2, True, SIGNER.public_key), driver.batch(1))
 
 
-def test_speculation_is_bounded(chain, driver, monkeypatch):
+def test_speculation_is_bounded(chain: Chain, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.storage.state.SPECULATIVE_BLOCKS_MAX", 2)
     driver.execute(1)
     driver.execute(1)
@@ -363,21 +396,21 @@ def test_speculation_is_bounded(chain, driver, monkeypatch):
         driver.execute(1)
 
 
-def test_an_empty_block_commits(chain, driver):
+def test_an_empty_block_commits(chain: Chain, driver: Driver) -> None:
     driver.run(2, count=0)
     assert chain.head.height == 2
     assert chain.head_state_root.hex() == GENESIS.state_root
     assert Reader(chain).audit().problem == ""
 
 
-def test_fees_that_do_not_fit_the_proposer_leave_everything_as_it_was(tmp_path):
+def test_fees_that_do_not_fit_the_proposer_leave_everything_as_it_was(tmp_path: Path) -> None:
     assert Certificate(3, ()).encode() == b"\x02\x00" + bytes(2) + b"\x03" + bytes(7)
     chain = open_chain(tmp_path / "rich", GENESIS, ALLOCATION)
     driver = Driver(chain, ACCOUNTS)
     slot = chain.state.accounts.find(key(3))
     chain.state.accounts.balances[slot] = 2**64 - 1
     root = chain.state.tree.root
-    row = {"sender": key(1), "recipient": key(2), "amount": 1, "fee": 9}
+    row: Row = {"sender": key(1), "recipient": key(2), "amount": 1, "fee": 9}
     with pytest.raises(OverflowError):
         chain.execute(driver.epoch, Execute(1, False, key(3)), batch_of([row], GENESIS.chain_tag))
     assert (chain.state.tree.root, chain.state.executed_height) == (root, 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
-from storage_network import Driver, make_genesis, open_chain
 from typer.testing import CliRunner
 
 from actors.cli import offline
@@ -16,13 +18,14 @@ from actors.storage import formats
 from actors.storage.check import check
 from actors.storage.disk import FAMILIES, Disk
 from actors.storage.reads import Reader
+from tests.storage.storage_network import Driver, make_genesis, open_chain, present
 
 GENESIS, ALLOCATION = make_genesis(20)
 BLOCKS = 20
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory):
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with blocks, checkpoints, a merged run, and a block that is not committed."""
     path = tmp_path_factory.mktemp("healthy")
     chain = open_chain(path, GENESIS, ALLOCATION)
@@ -38,7 +41,7 @@ def healthy(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(healthy, tmp_path):
+def opened(healthy: Path, tmp_path: Path) -> Iterator[Disk]:
     """A writable copy of it."""
     subprocess.run(["cp", "-r", str(healthy), str(tmp_path / "copy")], check=True)
     disk = Disk(tmp_path / "copy")
@@ -46,18 +49,18 @@ def opened(healthy, tmp_path):
     disk.close()
 
 
-def checked(disk):
+def checked(disk: Disk) -> dict[str, Any]:
     return check(disk, GENESIS, lambda: ALLOCATION, sha256_rows)
 
 
-def flip(disk, family, key, at):
+def flip(disk: Disk, family: str, key: bytes, at: int) -> None:
     """Flip a bit of a stored value; its seal stays as it is."""
-    value = bytearray(disk.raw(family, key))
+    value = bytearray(present(disk.raw(family, key)))
     value[at] ^= 1
     disk._families[family][key] = bytes(value)
 
 
-def test_a_healthy_directory_passes_and_is_left_as_it_is(healthy):
+def test_a_healthy_directory_passes_and_is_left_as_it_is(healthy: Path) -> None:
     before = {path.name: path.read_bytes() for path in (healthy / "rocksdb").iterdir()}
     disk = Disk(healthy, read_only=True)
     report = checked(disk)
@@ -69,7 +72,7 @@ def test_a_healthy_directory_passes_and_is_left_as_it_is(healthy):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_flipped_bit_is_named_in_every_family(opened, family):
+def test_a_flipped_bit_is_named_in_every_family(opened: Disk, family: str) -> None:
     keys = list(opened.keys(family))
     if not keys:
         batch = opened.batch()
@@ -84,7 +87,7 @@ def test_a_flipped_bit_is_named_in_every_family(opened, family):
 
 
 @pytest.mark.parametrize("family", ["headers", "receipts", "deltas"])
-def test_where_execution_says_what_a_value_should_be_the_byte_is_named(opened, family):
+def test_where_execution_says_what_a_value_should_be_the_byte_is_named(opened: Disk, family: str) -> None:
     flip(opened, family, formats.height_key(7), 17)
     problem = checked(opened)["problem"]
     assert (problem["family"], problem["key"]) == (family, formats.height_key(7).hex())
@@ -92,9 +95,9 @@ def test_where_execution_says_what_a_value_should_be_the_byte_is_named(opened, f
         assert problem["offset"] == 17
 
 
-def resealed(disk, family, key, change):
+def resealed(disk: Disk, family: str, key: bytes, change: Callable[[bytearray], None]) -> None:
     """Change a value and seal it again, as software that errs would."""
-    body = bytearray(disk.get(family, key))
+    body = bytearray(present(disk.get(family, key)))
     change(body)
     batch = disk.batch()
     batch.put(family, key, bytes(body))
@@ -111,8 +114,10 @@ def resealed(disk, family, key, change):
         ("blocks", 6, 400),
     ],
 )
-def test_a_wrong_value_under_a_right_seal_is_found_too(opened, family, number, at):
-    def change(body):
+def test_a_wrong_value_under_a_right_seal_is_found_too(
+    opened: Disk, family: str, number: int, at: int
+) -> None:
+    def change(body: bytearray) -> None:
         body[at] ^= 4
 
     resealed(opened, family, formats.height_key(number), change)
@@ -120,8 +125,8 @@ def test_a_wrong_value_under_a_right_seal_is_found_too(opened, family, number, a
     assert (problem["family"], problem["key"]) == (family, formats.height_key(number).hex())
 
 
-def test_a_wrong_account_and_a_missing_index_entry_are_found(opened):
-    def pay(body):
+def test_a_wrong_account_and_a_missing_index_entry_are_found(opened: Disk) -> None:
+    def pay(body: bytearray) -> None:
         body[-8] ^= 1
 
     opened.close()
@@ -133,7 +138,7 @@ def test_a_wrong_account_and_a_missing_index_entry_are_found(opened):
     assert (problem["family"], problem["key"]) == ("accounts", formats.height_key(0).hex())
     resealed(opened, "accounts", formats.height_key(0), pay)
 
-    def move(body):
+    def move(body: bytearray) -> None:
         body[8 + 8 * 12] ^= 1
 
     key = next(key for key in opened.keys("tx_index") if key[0] == 0 and key[-1] == 1)
@@ -144,7 +149,7 @@ def test_a_wrong_account_and_a_missing_index_entry_are_found(opened):
     opened.close()
 
 
-def test_the_command_names_a_damaged_file_and_exits_with_1(tmp_path):
+def test_the_command_names_a_damaged_file_and_exits_with_1(tmp_path: Path) -> None:
     folder = tmp_path / "node-1"
     folder.mkdir()
     (folder / "node.key").touch()
@@ -171,7 +176,7 @@ def test_the_command_names_a_damaged_file_and_exits_with_1(tmp_path):
     assert "orrupt" in report["problem"]["what"]
 
 
-def test_a_block_that_is_before_its_parent_is_found(tmp_path, monkeypatch):
+def test_a_block_that_is_before_its_parent_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chain = open_chain(tmp_path / "late", GENESIS, ALLOCATION)
     driver = Driver(chain, 20)
     driver.run(2)

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from storage_batches import key
-from storage_network import Driver, make_genesis, open_chain
 
 from actors.storage import errors
 from actors.storage.disk import Disk
 from actors.storage.reads import Reader
 from actors.storage.wal_check import Mark
+from tests.storage.storage_batches import key
+from tests.storage.storage_network import Driver, make_genesis, open_chain
 
 GENESIS, ALLOCATION = make_genesis(20)
 ROOT = Path(__file__).parent.parent.parent
@@ -22,7 +22,7 @@ RESERVE_BYTES = 4 << 20
 TINY = f"""
 import os, sys
 from pathlib import Path
-from storage_network import Driver, make_genesis, open_chain
+from tests.storage.storage_network import Driver, make_genesis, open_chain
 from actors.storage.errors import DiskFullError
 from actors.storage.reads import Reader
 from actors.ledger.hashing import sha256_rows
@@ -65,10 +65,12 @@ print("survived", heights)
 """
 
 
-def test_writes_are_refused_and_go_on_and_reads_never_stop(tmp_path, monkeypatch):
+def test_writes_are_refused_and_go_on_and_reads_never_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain = open_chain(tmp_path, GENESIS, ALLOCATION)
     chain.disk.reserve_bytes = 1 << 20
-    alarms = []
+    alarms: list[str] = []
     chain.disk.alarm = alarms.append
     driver = Driver(chain, 20)
     driver.run(2)
@@ -90,12 +92,14 @@ def test_writes_are_refused_and_go_on_and_reads_never_stop(tmp_path, monkeypatch
     chain.disk.close()
 
 
-def test_a_mark_that_cannot_be_written_stays_behind_and_stops_no_commit(tmp_path, monkeypatch):
-    def refuse(_mark, _height):
+def test_a_mark_that_cannot_be_written_stays_behind_and_stops_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_mark: Mark, _height: int) -> None:
         raise OSError("no room")
 
     chain = open_chain(tmp_path, GENESIS, ALLOCATION, sync=True)
-    alarms = []
+    alarms: list[str] = []
     chain.disk.alarm = alarms.append
     driver = Driver(chain, 20)
     driver.run(1)
@@ -109,14 +113,13 @@ def test_a_mark_that_cannot_be_written_stays_behind_and_stops_no_commit(tmp_path
     again.disk.close()
 
 
-def test_a_file_system_that_runs_full_costs_nothing(tmp_path):
+def test_a_file_system_that_runs_full_costs_nothing(tmp_path: Path) -> None:
     """On a real file system of 32 MB, where this process may mount one."""
-    here = Path(__file__).parent
     mount = 'mount -t tmpfs -o size=32m tmpfs "$1" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(tmp_path), sys.executable, TINY]
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no file system can be mounted here")
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if "mount:" in done.stderr:
         pytest.skip("no file system can be mounted here")

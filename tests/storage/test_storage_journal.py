@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from storage_network import Driver, certificate, make_genesis, open_chain
 
 from actors.storage import errors
 from actors.storage.check import unopened
@@ -14,13 +14,14 @@ from actors.storage.disk import Disk
 from actors.storage.formats import height_key
 from actors.storage.interface import Commit
 from actors.storage.wal_check import Mark, first_broken
+from tests.storage.storage_network import Driver, certificate, make_genesis, open_chain
 
 GENESIS, ALLOCATION = make_genesis(20)
 BLOCKS = 12
 
 
 @pytest.fixture
-def crashed(tmp_path):
+def crashed(tmp_path: Path) -> Path:
     """What a power cut after the last acknowledgement leaves: a copy of a directory that is open."""
     chain = open_chain(tmp_path / "live", GENESIS, ALLOCATION, sync=True)
     Driver(chain, 20).run(BLOCKS, count=40)
@@ -29,12 +30,12 @@ def crashed(tmp_path):
     return tmp_path / "crashed"
 
 
-def log_of(directory):
+def log_of(directory: Path) -> Path:
     (path,) = (path for path in (directory / "rocksdb").glob("*.log") if path.stat().st_size)
     return path
 
 
-def test_all_records_of_a_log_are_whole_and_any_flipped_bit_breaks_one(crashed):
+def test_all_records_of_a_log_are_whole_and_any_flipped_bit_breaks_one(crashed: Path) -> None:
     log = np.fromfile(log_of(crashed), dtype=np.uint8)
     assert first_broken(log.tobytes()) == len(log)
     rng = np.random.default_rng(1)
@@ -48,7 +49,7 @@ def test_all_records_of_a_log_are_whole_and_any_flipped_bit_breaks_one(crashed):
 
 
 @pytest.mark.parametrize("tail", [b"", b"\x00" * 5000, b"\xff" * 70, bytes(range(256)) * 300])
-def test_a_torn_tail_costs_nothing_that_was_acknowledged(crashed, tail):
+def test_a_torn_tail_costs_nothing_that_was_acknowledged(crashed: Path, tail: bytes) -> None:
     with log_of(crashed).open("ab") as log:
         log.write(tail)
     torn = log_of(crashed).read_bytes()
@@ -63,7 +64,9 @@ def test_a_torn_tail_costs_nothing_that_was_acknowledged(crashed, tail):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
-def test_a_flipped_bit_in_acknowledged_blocks_is_refused_and_the_log_is_left_alone(crashed, share):
+def test_a_flipped_bit_in_acknowledged_blocks_is_refused_and_the_log_is_left_alone(
+    crashed: Path, share: float
+) -> None:
     path = log_of(crashed)
     damaged = bytearray(path.read_bytes())
     damaged[int(len(damaged) * share)] ^= 1
@@ -76,10 +79,12 @@ def test_a_flipped_bit_in_acknowledged_blocks_is_refused_and_the_log_is_left_alo
         assert path.read_bytes() == damaged
     with pytest.raises(errors.CorruptionError) as caught:
         Disk(crashed)
-    assert unopened(caught.value)["problem"]["family"] == "journal"
+    problem = unopened(caught.value)["problem"]
+    assert isinstance(problem, dict)
+    assert problem["family"] == "journal"
 
 
-def test_a_log_that_is_cut_short_or_gone_is_refused(crashed):
+def test_a_log_that_is_cut_short_or_gone_is_refused(crashed: Path) -> None:
     path = log_of(crashed)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -90,7 +95,7 @@ def test_a_log_that_is_cut_short_or_gone_is_refused(crashed):
         Disk(crashed)
 
 
-def test_a_mark_that_is_behind_or_torn_refuses_nothing(crashed):
+def test_a_mark_that_is_behind_or_torn_refuses_nothing(crashed: Path) -> None:
     mark = Mark(crashed)
     assert mark.read() == BLOCKS
     mark.write(3)
@@ -103,7 +108,7 @@ def test_a_mark_that_is_behind_or_torn_refuses_nothing(crashed):
     Disk(crashed, read_only=True).close()
 
 
-def test_a_commitment_that_is_not_synced_is_not_marked_until_a_later_write_is(tmp_path):
+def test_a_commitment_that_is_not_synced_is_not_marked_until_a_later_write_is(tmp_path: Path) -> None:
     chain = open_chain(tmp_path, GENESIS, ALLOCATION, sync=True)
     driver = Driver(chain, 20)
     first, second = driver.execute(10), driver.execute(10)

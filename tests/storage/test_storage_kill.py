@@ -12,29 +12,32 @@ import sys
 from pathlib import Path
 
 import pytest
-from storage_batches import key
-from storage_child import ACCOUNTS
-from storage_network import BALANCE, make_genesis, open_chain
 
 from actors.ledger import rules
 from actors.ledger.accounts import Account, state_root
 from actors.storage.interface import TransactionPlace
 from actors.storage.reads import Reader
+from tests.storage.storage_batches import key
+from tests.storage.storage_child import ACCOUNTS
+from tests.storage.storage_network import BALANCE, make_genesis, open_chain
 
 ROUNDS = int(os.environ.get("RAYCHAIN_KILL_ROUNDS", "1"))
 SEED = int(os.environ.get("RAYCHAIN_KILL_SEED", "0")) or random.randrange(1, 2**32)
 LIFE_MAX_S = 0.25
 
 
-def acknowledged_until_killed(directory, rng, after_one):
+def acknowledged_until_killed(
+    directory: Path, rng: random.Random, after_one: bool
+) -> list[tuple[int, bytes]]:
     """Let a child commit for a random time, kill it, and return what it had acknowledged.
 
     With `after_one` the time begins with its first commit, however long that took.
     """
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent.parent}"}
+    environment = {**os.environ, "PYTHONPATH": str(here.parent.parent)}
     arguments = [sys.executable, str(here / "storage_child.py"), str(directory), str(rng.randrange(2**31))]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         first = child.stdout.readline() if after_one else b""
         with pytest.raises(subprocess.TimeoutExpired):
@@ -44,7 +47,7 @@ def acknowledged_until_killed(directory, rng, after_one):
     return [(int(height), bytes.fromhex(digest.decode())) for height, digest in map(bytes.split, lines)]
 
 
-def test_nothing_acknowledged_is_lost(tmp_path):
+def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     genesis, allocation = make_genesis(ACCOUNTS)
     state = {key(i): Account(0, BALANCE) for i in range(ACCOUNTS)}

@@ -15,8 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from storage_batches import accounts_of, key, state_of
-from storage_network import BALANCE, SIGNER, Driver, make_genesis, open_chain
 
 from actors.ledger import merkle, rules, smt
 from actors.ledger.accounts import Account, State, Transaction, payload_hash, state_root, unpack
@@ -33,6 +31,8 @@ from actors.mempool.pool import Pool, PoolBounds
 from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.transition import apply_batch
+from tests.storage.storage_batches import accounts_of, key, state_of
+from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain
 
 HALF = 9
 TAG, HEIGHT, PRICES = 77, 10, Prices(1, 5)
@@ -168,7 +168,7 @@ def test_what_a_registered_kind_did_is_in_the_roots_and_can_be_proven(tmp_path: 
     chain = open_chain(tmp_path / "db", genesis, allocation)
     try:
         driver, batch = Driver(chain, len(KEYS)), batch_of([half(0, 1, 41)], genesis.chain_tag)
-        executed = chain.execute(driver.epoch, Execute(1, True, SIGNER.public_key), batch).block
+        executed = done(chain.execute(driver.epoch, Execute(1, True, SIGNER.public_key), batch))
         driver.persist(executed)
         state: State = {each: Account(0, BALANCE) for each in KEYS}
         rules.apply_batch(state, batch, genesis.chain_tag, 1, SIGNER.public_key, FREE)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from storage_network import Driver, make_genesis, open_chain, stopped_node
 from typer.testing import CliRunner
 
 from actors.cli import offline
 from actors.storage.disk_identity import DiskIdentity, settle
+from tests.storage.storage_network import Driver, make_genesis, open_chain, stopped_node
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
-from storage_batches import batch_of, key
-from storage_network import BALANCE, SIGNER, Driver, make_genesis, open_chain
 
 from actors.ledger import accounts, ics23, rules, smt
 from actors.ledger.delta import AccountState
 from actors.ledger.hashing import sha256, sha256_rows
-from actors.ledger.ics23 import Existence
+from actors.ledger.ics23 import Absence, Existence
 from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch, FormatError
 from actors.storage import recovery
@@ -27,7 +27,9 @@ from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore, sealed_header
-from actors.storage.state import State
+from actors.storage.state import ExecutedBlock, State
+from tests.storage.storage_batches import Row, batch_of, key
+from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain, present
 
 ACCOUNTS = 20
 
@@ -44,7 +46,9 @@ def compare(state: State, wanted: bytes, height: int, model: dict[bytes, bytes])
     assert proven.proof == smt.prove(model, wanted)
     assert proven.value == model.get(wanted)
     assert smt.verify(root, wanted, proven.value, proven.proof)
-    data = ics23.encode(proven.ics23)
+    shown = proven.ics23
+    assert shown is not None
+    data = ics23.encode(shown)
     if wanted in model:
         assert ics23.verify_presence(root, wanted, model[wanted], data)
         return
@@ -53,18 +57,19 @@ def compare(state: State, wanted: bytes, height: int, model: dict[bytes, bytes])
         near and Existence(near, model[near], smt.prove(model, near).siblings)
         for near in smt.neighbours(model, wanted)
     ]
-    assert [proven.ics23.left, proven.ics23.right] == expected
+    assert isinstance(shown, Absence)
+    assert [shown.left, shown.right] == expected
 
 
 @pytest.fixture
-def chain(tmp_path):
+def chain(tmp_path: Path) -> Iterator[Chain]:
     genesis, allocation = make_genesis(ACCOUNTS)
     chain = open_chain(tmp_path / "db", genesis, allocation)
     yield chain
     chain.disk.close()
 
 
-def test_every_height_is_proven_as_the_plain_tree_of_that_height(chain):
+def test_every_height_is_proven_as_the_plain_tree_of_that_height(chain: Chain) -> None:
     driver, models = Driver(chain, ACCOUNTS), [values(chain.state)]
     for grown in (20, 35, 80, 80, 110):
         driver.persist(driver.execute(7))
@@ -85,23 +90,24 @@ def test_every_height_is_proven_as_the_plain_tree_of_that_height(chain):
         prove(chain.state, b"short", 1)
 
 
-def pay_to_first(driver: Driver, accounts: int, count: int):
+def pay_to_first(driver: Driver, accounts: int, count: int) -> ExecutedBlock:
     """Execute a block in which genesis accounts pay key(0..accounts-1), of which some do not exist yet."""
     batch, height = driver.batch(count), driver.chain.state.executed_height + 1
     for row, number in zip(batch.rows, driver.rng.integers(0, accounts, count), strict=True):
         row["recipient"] = np.frombuffer(key(int(number)), dtype=np.uint8)
-    return driver.chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block
+    return done(driver.chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch))
 
 
 def come_and_go(chain: Chain, state: accounts.State, height: int, rng: np.random.Generator) -> Batch:
     """Transfers among 40 keys, of which most take all that their sender has; applied to `state` as well."""
-    preview, rows = dict(state), []
+    preview = dict(state)
+    rows: list[Row] = []
     for sender, recipient in rng.integers(0, 40, (16, 2)).tolist():
         held = accounts.account_at(preview, key(sender), height)
         if held.balance:
             amount = held.balance if rng.random() < 0.7 else held.balance // 3
-            fields = {"sender": key(sender), "recipient": key(recipient), "nonce": held.nonce}
-            rows.append({**fields, "amount": amount})
+            parties = {"sender": key(sender), "recipient": key(recipient)}
+            rows.append({**parties, "nonce": held.nonce, "amount": amount})
             one = batch_of(rows[-1:], chain.genesis.chain_tag)
             rules.apply_transaction(preview, accounts.unpack(one)[0], height, chain.genesis.prices)
     batch = batch_of(rows, chain.genesis.chain_tag)
@@ -110,8 +116,8 @@ def come_and_go(chain: Chain, state: accounts.State, height: int, rng: np.random
 
 
 def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_has_them(
-    tmp_path, monkeypatch
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genesis, allocation = make_genesis(ACCOUNTS)
     chain = open_chain(tmp_path / "db", genesis, allocation)
     driver, rng = Driver(chain, ACCOUNTS), np.random.default_rng(3)
@@ -127,7 +133,7 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
         chain.rollback(driver.epoch, height - 1)
         assert chain.state.tree.root == before
         batch = come_and_go(chain, state, height, rng)
-        executed = chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block
+        executed = done(chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch))
         assert executed.state_root == accounts.state_root(state)
         driver.persist(executed)
         models.append({each: account.encode() for each, account in state.items()})
@@ -158,7 +164,7 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
     driver = Driver(compact, ACCOUNTS)
     for height in (31, 32):
         batch = come_and_go(compact, state, height, rng)
-        driver.persist(compact.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block)
+        driver.persist(done(compact.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch)))
     compact.disk.close()
     disk = Disk(tmp_path / "db")
     found = check(disk, genesis, lambda: allocation, sha256_rows)
@@ -168,7 +174,7 @@ def test_accounts_that_are_emptied_and_made_again_are_proven_as_the_plain_tree_h
 
 
 @pytest.mark.parametrize("retention", [Retention(heights_max=3), Retention(bytes_max=5_000)])
-def test_the_oldest_heights_are_forgotten_at_the_bound(tmp_path, retention):
+def test_the_oldest_heights_are_forgotten_at_the_bound(tmp_path: Path, retention: Retention) -> None:
     genesis, allocation = make_genesis(ACCOUNTS)
     disk = Disk(tmp_path / "db")
     chain = Chain(disk, genesis, lambda: allocation, sha256_rows, 1, lambda: 0, False, retention)
@@ -184,14 +190,14 @@ def test_the_oldest_heights_are_forgotten_at_the_bound(tmp_path, retention):
     disk.close()
 
 
-def test_an_empty_state_has_a_proof_but_none_in_ics23():
+def test_an_empty_state_has_a_proof_but_none_in_ics23() -> None:
     state = State(Accounts(16, 1), 0, FREE)
     proven = prove(state, key(1))
     assert (proven.value, proven.proof, proven.ics23) == (None, smt.StateProof((), None, None), None)
     assert smt.verify(state.tree.root, key(1), None, proven.proof)
 
 
-def test_what_readers_get_checks_against_the_header_beside_it(chain):
+def test_what_readers_get_checks_against_the_header_beside_it(chain: Chain) -> None:
     driver, reader = Driver(chain, ACCOUNTS), Reader(chain)
     driver.run(4)
     for height in (1, 4, None):
@@ -200,7 +206,7 @@ def test_what_readers_get_checks_against_the_header_beside_it(chain):
         header = chain.block(answer.height).header
         assert answer.header == header.encode()
         assert answer.certificate == reader.certificate(answer.height)
-        assert ics23.verify_presence(header.state_root, key(3), answer.value, answer.ics23)
+        assert ics23.verify_presence(header.state_root, key(3), present(answer.value), answer.ics23)
     now = reader.account(key(3))
     assert (answer.nonce, answer.balance) == (now.nonce, now.balance)
     missing = reader.state_proof(sha256(b"nobody"))
@@ -208,7 +214,7 @@ def test_what_readers_get_checks_against_the_header_beside_it(chain):
     assert reader.state_proof(key(3), 0).header == b""
 
 
-def test_proofs_while_blocks_are_executed_committed_and_rolled_back(chain):
+def test_proofs_while_blocks_are_executed_committed_and_rolled_back(chain: Chain) -> None:
     driver, reader, done = Driver(chain, ACCOUNTS), Reader(chain), threading.Event()
     roots = {0: bytes.fromhex(chain.genesis.state_root)}
 
@@ -217,7 +223,7 @@ def test_proofs_while_blocks_are_executed_committed_and_rolled_back(chain):
         while not done.is_set() or not proven:
             answer = reader.state_proof(key(proven % ACCOUNTS), chain.head.height)
             root = roots[answer.height]
-            assert ics23.verify_presence(root, answer.key, answer.value, answer.ics23)
+            assert ics23.verify_presence(root, answer.key, present(answer.value), answer.ics23)
             proven += 1
         return proven
 

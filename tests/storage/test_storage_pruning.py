@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
-from storage_network import Driver, make_genesis, open_chain
 
 from actors.ledger.block import decode_sealed_header
 from actors.ledger.hashing import sha256_rows
 from actors.storage import errors
+from actors.storage.chain import Chain
 from actors.storage.check import check
 from actors.storage.disk import Disk
 from actors.storage.formats import Base
 from actors.storage.interface import Persist, TransactionPlace
-from actors.storage.pruning import due, prune
+from actors.storage.pruning import Mode, due, prune
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore
+from tests.storage.storage_network import Driver, make_genesis, open_chain
 
 ACCOUNTS, BLOCKS = 20, 50
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
 
 
 @pytest.fixture
-def grown(tmp_path):
+def grown(tmp_path: Path) -> Iterator[Chain]:
     """A chain with merged runs, a checkpoint at its head and a snapshot at BLOCKS - 5."""
     chain = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
     driver = Driver(chain, ACCOUNTS)
@@ -37,7 +41,7 @@ def grown(tmp_path):
     chain.disk.close()
 
 
-def test_what_a_restart_a_peer_or_the_mode_needs_is_kept(grown):
+def test_what_a_restart_a_peer_or_the_mode_needs_is_kept(grown: Chain) -> None:
     assert due(grown, "archive", 1, BLOCKS) == Base(1, 1)
     assert due(grown, "full", 10, BLOCKS) == Base(1, BLOCKS - 9)
     assert due(grown, "light", 10, BLOCKS) == Base(BLOCKS - 10, BLOCKS - 9)
@@ -49,7 +53,7 @@ def test_what_a_restart_a_peer_or_the_mode_needs_is_kept(grown):
 
 
 @pytest.mark.parametrize("mode", ["full", "light"])
-def test_a_pruned_chain_goes_on(grown, mode, tmp_path):
+def test_a_pruned_chain_goes_on(grown: Chain, mode: Mode, tmp_path: Path) -> None:
     ids = {h: grown.block(h).batch.ids()[3].tobytes() for h in (2, 20, BLOCKS - 2)}
     base = due(grown, mode, 10, BLOCKS - 5)
     assert prune(grown, base).heights == BLOCKS - 10
@@ -77,7 +81,7 @@ def test_a_pruned_chain_goes_on(grown, mode, tmp_path):
     again.disk.close()
 
 
-def persisted(chain, height, mode):
+def persisted(chain: Chain, height: int, mode: Mode) -> tuple[bytes, bytes, bytes]:
     """Arguments of persisting a committed block again."""
     if mode == "light":  # its header is gone: any other will do to be told so
         height_at = chain.head.height

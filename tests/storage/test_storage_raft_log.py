@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storage_network import SIGNER, Driver, certificate, make_genesis, open_chain
 
 from actors.ledger.block import sign_proposal
 from actors.storage.disk import Disk
@@ -16,6 +15,7 @@ from actors.storage.errors import CorruptionError, HeaderError, HeightError, Sta
 from actors.storage.interface import Commit, LogRecord, Persist, StoredLog
 from actors.storage.raft_log import RaftLog
 from actors.storage.reads import Reader
+from tests.storage.storage_network import SIGNER, Driver, certificate, make_genesis, open_chain, present
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
@@ -83,7 +83,7 @@ def test_a_record_is_durable_with_its_block_and_blocks_are_replayed(tmp_path: Pa
     sealed = Reader(chain).sealed_block(3, headers[2].encode(), signature)
     chain.commit(driver.epoch, Commit(1, certificate(headers[0]), sync=False))
     chain.append_record(driver.epoch, LogRecord(b"later"))
-    roots = chain.state.block_at(3).state_root
+    roots = present(chain.state.block_at(3)).state_root
     chain.disk.close()
 
     again = open_chain(tmp_path, GENESIS, ALLOCATION)
@@ -97,10 +97,10 @@ def test_a_record_is_durable_with_its_block_and_blocks_are_replayed(tmp_path: Pa
         again.replay(epoch, [digests[2]])
     assert [header for header, _ in again.replay(epoch, digests[1:])] == [h.encode() for h in headers[1:]]
     assert again.persisted_height == 3
-    assert again.state.block_at(3).state_root == roots
+    assert present(again.state.block_at(3)).state_root == roots
     assert reader.stored_block(3, digests[2]) == (sealed, b"")
     assert reader.stored_block(3, digests[1]) is None
-    assert reader.stored_block(1, digests[0])[1] == certificate(headers[0])
+    assert present(reader.stored_block(1, digests[0]))[1] == certificate(headers[0])
     again.commit(epoch, Commit(2, certificate(headers[1])))
     with pytest.raises(HeightError):
         reader.sealed_block(2, headers[1].encode(), signature)

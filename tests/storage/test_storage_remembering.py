@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from storage_batches import batch_of, key
-from storage_network import SIGNER, Driver, make_genesis, open_chain
 
 from actors.ledger import smt
 from actors.ledger.hashing import sha256_rows
@@ -19,32 +19,34 @@ from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.remembering import decode_undo, forget, remember, undo_parts
 from actors.storage.transition import AccountUndo
+from tests.storage.storage_batches import Row, batch_of, key
+from tests.storage.storage_network import SIGNER, Driver, done, make_genesis, open_chain, present
 
 ACCOUNTS, BLOCKS = 30, 12
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
 
 
-def reopened(path, retention):
+def reopened(path: Path, retention: Retention) -> Chain:
     return Chain(Disk(path), GENESIS, lambda: ALLOCATION, sha256_rows, 1, lambda: 0, False, retention)
 
 
-def remembered(chain, stop=False):
+def remembered(chain: Chain, stop: bool = False) -> int:
     return remember(chain.disk, chain.state, sha256_rows, lambda h: root_at(chain, h), lambda: stop)
 
 
-def grow(chain, driver, blocks):
+def grow(chain: Chain, driver: Driver, blocks: int) -> dict[int, dict[bytes, bytes]]:
     """Blocks that also make new accounts; (state root, {key: value}) by height."""
     seen = {}
     for _ in range(blocks):
         fresh = int(driver.rng.integers(100, 10_000))
-        rows = [
+        rows: list[Row] = [
             {"sender": key(n), "recipient": key(fresh + n), "amount": 1, "nonce": int(driver.nonces[n])}
             for n in range(3)
         ]
         driver.nonces[:3] += np.uint64(1)
         height = chain.state.executed_height + 1
         batch = batch_of(rows, GENESIS.chain_tag)
-        driver.persist(chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch).block)
+        driver.persist(done(chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch)))
         driver.run(1, count=15)
         for at in (height, height + 1):
             (keys, nonces, balances), _ = chain.state.columns_at(at)
@@ -54,7 +56,7 @@ def grow(chain, driver, blocks):
 
 
 @pytest.mark.parametrize("retention", [Retention(), Retention(5), Retention(1024, 40_000)])
-def test_earlier_heights_are_proven_as_before_the_restart(tmp_path, retention):
+def test_earlier_heights_are_proven_as_before_the_restart(tmp_path: Path, retention: Retention) -> None:
     chain = reopened(tmp_path, retention)
     driver = Driver(chain, ACCOUNTS)
     seen = grow(chain, driver, BLOCKS // 2)
@@ -82,10 +84,10 @@ def test_earlier_heights_are_proven_as_before_the_restart(tmp_path, retention):
     chain.disk.close()
 
 
-def test_what_does_not_lead_to_the_root_or_is_damaged_is_not_used(tmp_path):
+def test_what_does_not_lead_to_the_root_or_is_damaged_is_not_used(tmp_path: Path) -> None:
     chain = open_chain(tmp_path, GENESIS, ALLOCATION)
     Driver(chain, ACCOUNTS).run(4)
-    undo = decode_undo(3, chain.disk.get("history", height_key(3)))
+    undo = decode_undo(3, present(chain.disk.get("history", height_key(3))))
     chain.disk.close()
     chain = open_chain(tmp_path, GENESIS, ALLOCATION)
     batch = chain.disk.batch()

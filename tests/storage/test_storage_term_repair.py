@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 import typer
-from storage_network import make_genesis, open_chain, stopped_node
 from typer.testing import CliRunner
 
 from actors.cli import repair
@@ -16,6 +15,7 @@ from actors.consensus.raft import Entry, EntryKind, HardState
 from actors.storage.chain import Chain
 from actors.storage.interface import LogRecord
 from actors.storage.raft_log import RaftLog
+from tests.storage.storage_network import make_genesis, open_chain, stopped_node
 
 ACCOUNTS = 20
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storage_batches import CHAIN_TAG, accounts_of, batch_of, key, state_of
 
 from actors.ledger import rules
-from actors.ledger.accounts import U64_MAX, Account, account_at, supply, unpack
+from actors.ledger.accounts import U64_MAX, Account, State, account_at, supply, unpack
 from actors.ledger.prices import FREE, Prices, first_nonce
+from actors.ledger.rows import Batch
 from actors.ledger.verdict import Verdict
 from actors.storage import transition
+from actors.storage.accounts import Accounts
+from tests.storage.storage_batches import CHAIN_TAG, Row, accounts_of, batch_of, key, state_of
 
+Both: TypeAlias = tuple[rules.Outcome, transition.Applied, State, Accounts]
+Step: TypeAlias = tuple[int, int, int | None, int, bool]
 HEIGHT = 10
 KEYS = [key(i) for i in range(6)]
 FIRST = first_nonce(HEIGHT)
@@ -38,8 +44,8 @@ any_prices = st.builds(Prices, st.integers(0, 2), st.integers(1, 5))
 states = st.dictionaries(st.sampled_from(KEYS), account.filter(lambda a: a.balance > 0), max_size=6)
 
 
-def run_both(state, batch, proposer, prices=FREE):
-    """Outcome of the rules (None if they overflow) and of the twin on equal states."""
+def run_both(state: State, batch: Batch, proposer: bytes, prices: Prices = FREE) -> Both | None:
+    """Outcome of the rules and of the twin on equal states; None if they overflow, both of them."""
     plain, columns = copy.deepcopy(state), accounts_of(state)
     try:
         outcome = rules.apply_batch(plain, batch, CHAIN_TAG, HEIGHT, proposer, prices)
@@ -47,22 +53,28 @@ def run_both(state, batch, proposer, prices=FREE):
         with pytest.raises(OverflowError):
             transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices)
         assert state_of(columns) == state
-        return None, None, plain, columns
-    return (
-        outcome,
-        transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices),
-        plain,
-        columns,
-    )
+        return None
+    applied = transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices)
+    return outcome, applied, plain, columns
+
+
+def both(state: State, batch: Batch, proposer: bytes, prices: Prices = FREE) -> Both:
+    """The same where nothing overflows."""
+    ran = run_both(state, batch, proposer, prices)
+    assert ran is not None
+    return ran
 
 
 @settings(max_examples=50, deadline=None)
 @given(states, st.lists(row, max_size=12), st.sampled_from(KEYS), any_prices)
-def test_equals_the_rules_on_adversarial_batches(state, rows, proposer, prices):
+def test_equals_the_rules_on_adversarial_batches(
+    state: State, rows: list[Row], proposer: bytes, prices: Prices
+) -> None:
     batch = batch_of(rows)
-    outcome, applied, plain, columns = run_both(state, batch, proposer, prices)
-    if outcome is None:
+    ran = run_both(state, batch, proposer, prices)
+    if ran is None:
         return
+    outcome, applied, plain, columns = ran
     assert applied.verdicts.tolist() == outcome.verdicts
     assert applied.receipts.tobytes() == b"".join(outcome.receipts)
     assert applied.fees == outcome.fees
@@ -79,7 +91,9 @@ def test_equals_the_rules_on_adversarial_batches(state, rows, proposer, prices):
 
 @settings(max_examples=40, deadline=None)
 @given(states, st.lists(st.lists(row, max_size=6), min_size=1, max_size=4), st.sampled_from(KEYS), any_prices)
-def test_blocks_undone_last_first_restore_every_state_between(state, blocks, proposer, prices):
+def test_blocks_undone_last_first_restore_every_state_between(
+    state: State, blocks: list[list[Row]], proposer: bytes, prices: Prices
+) -> None:
     columns, undone = accounts_of(state), []
     for rows in blocks:
         before = state_of(columns)
@@ -97,7 +111,7 @@ def test_blocks_undone_last_first_restore_every_state_between(state, blocks, pro
     assert not columns.waves.any()
 
 
-def chain(links):
+def chain(links: int) -> list[Row]:
     """Account i pays everything to i + 1, which exists only through that payment."""
     return [
         {"sender": key(i), "recipient": key(i + 1), "amount": 50, "nonce": FIRST if i else 0}
@@ -105,39 +119,41 @@ def chain(links):
     ]
 
 
-def test_a_chain_of_dependent_spends_passes_in_order_only():
+def test_a_chain_of_dependent_spends_passes_in_order_only() -> None:
     state = {key(0): Account(0, 50)}
-    outcome, applied, plain, columns = run_both(state, batch_of(chain(5)), key(9))
+    outcome, applied, plain, columns = both(state, batch_of(chain(5)), key(9))
     assert applied.verdicts.tolist() == [0] * 5 == outcome.verdicts
     assert state_of(columns) == plain
     assert plain == {key(5): Account(FIRST, 50)}
-    _, backwards, _, _ = run_both(state, batch_of(reversed(chain(5))), key(9))
+    _, backwards, _, _ = both(state, batch_of(reversed(chain(5))), key(9))
     assert backwards.verdicts.tolist() == [Verdict.INSUFFICIENT_BALANCE] * 4 + [0]
 
 
-def test_nothing_sent_by_nobody_is_refused():
-    rows = [{"sender": key(1), "recipient": key(2), "nonce": nonce} for nonce in (0, FIRST, FIRST + 1)]
-    _, applied, plain, columns = run_both({}, batch_of(rows), key(9))
+def test_nothing_sent_by_nobody_is_refused() -> None:
+    rows: list[Row] = [
+        {"sender": key(1), "recipient": key(2), "nonce": nonce} for nonce in (0, FIRST, FIRST + 1)
+    ]
+    _, applied, plain, columns = both({}, batch_of(rows), key(9))
     assert applied.verdicts.tolist() == [Verdict.NONCE_REUSED] + 2 * [Verdict.INSUFFICIENT_BALANCE]
     assert state_of(columns) == plain == {}
 
 
-def test_fees_reach_the_proposer_after_the_last_row():
+def test_fees_reach_the_proposer_after_the_last_row() -> None:
     state = {key(1): Account(0, 10)}
-    rows = [
+    rows: list[Row] = [
         {"sender": key(1), "recipient": key(2), "amount": 1, "fee": 5},
         {"sender": key(9), "recipient": key(2), "amount": 5, "nonce": FIRST},
     ]
-    _, applied, _, columns = run_both(state, batch_of(rows), key(9))
+    _, applied, _, columns = both(state, batch_of(rows), key(9))
     assert applied.verdicts.tolist() == [0, Verdict.INSUFFICIENT_BALANCE]
     assert state_of(columns)[key(9)] == Account(FIRST, 5)
 
 
-def test_growth_inside_many_blocks_is_undone_exactly():
+def test_growth_inside_many_blocks_is_undone_exactly() -> None:
     state = {key(0): Account(0, 10_000)}
     columns, logs = accounts_of(state), []
     for block in range(40):
-        rows = [
+        rows: list[Row] = [
             {"sender": key(0), "recipient": key(1 + 20 * block + i), "amount": 1, "nonce": 20 * block + i}
             for i in range(20)
         ]
@@ -149,9 +165,9 @@ def test_growth_inside_many_blocks_is_undone_exactly():
     assert (columns.index.table >= 0).sum() == 1
 
 
-def waves_of(rows):
+def waves_of(rows: Sequence[Row]) -> list[int]:
     """The wave of each row by definition: one more than the latest earlier row that shares an account."""
-    waves = []
+    waves: list[int] = []
     for i, mine in enumerate(rows):
         shared = [
             waves[j]
@@ -164,9 +180,12 @@ def waves_of(rows):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(KEYS)), max_size=14), st.sampled_from(KEYS))
-def test_conflicts_are_counted_as_the_definition_says(pairs, proposer):
+def test_conflicts_are_counted_as_the_definition_says(
+    pairs: list[tuple[bytes, bytes]], proposer: bytes
+) -> None:
     state = {each: Account(0, 1000) for each in KEYS}
-    rows, nonces = [], dict.fromkeys(KEYS, 0)
+    rows: list[Row] = []
+    nonces = dict.fromkeys(KEYS, 0)
     for sender, recipient in pairs:
         rows.append({"sender": sender, "recipient": recipient, "amount": 1, "nonce": nonces[sender]})
         nonces[sender] += 1
@@ -178,30 +197,31 @@ def test_conflicts_are_counted_as_the_definition_says(pairs, proposer):
     assert not columns.waves.any()
 
 
-def test_a_hot_account_leaves_nothing_to_run_beside_it():
+def test_a_hot_account_leaves_nothing_to_run_beside_it() -> None:
     state = {key(i): Account(0, 50) for i in range(30)}
-    rows = [{"sender": key(i), "recipient": key(99), "amount": 1} for i in range(30)]
+    rows: list[Row] = [{"sender": key(i), "recipient": key(99), "amount": 1} for i in range(30)]
     applied = transition.apply_batch(accounts_of(state), batch_of(rows), CHAIN_TAG, HEIGHT, key(0), FREE)
     assert applied.conflicts == transition.Conflicts(0, 30, 30)
 
 
-def histories():
-    """Blocks of rows as (sender, recipient, amount, fee, whether its nonce was used before)."""
-    amount = st.one_of(st.integers(0, 12), st.just("all"))
+def histories() -> st.SearchStrategy[list[list[Step]]]:
+    """Blocks of rows: (sender, recipient, amount or None for all, fee, whether its nonce was used before)."""
+    amount = st.one_of(st.integers(0, 12), st.none())
     party = st.integers(0, 4)
     one = st.tuples(party, party, amount, st.integers(0, 3), st.sampled_from([False] * 5 + [True]))
     return st.lists(st.lists(one, max_size=8), min_size=1, max_size=12)
 
 
-def rows_of_history(state, block, height, used):
+def rows_of_history(state: State, block: list[Step], height: int, used: list[Row]) -> list[Row]:
     """The rows of a block, each as if those before it passed; some repeat an earlier row as it was."""
-    preview, rows = copy.deepcopy(state), []
+    preview = copy.deepcopy(state)
+    rows: list[Row] = []
     for sender, recipient, amount, fee, again in block:
         if again and used:
             rows.append(used[(sender + recipient) % len(used)])
             continue
         held = account_at(preview, KEYS[sender], height)
-        sent = max(held.balance - fee, 0) if amount == "all" else amount
+        sent = max(held.balance - fee, 0) if amount is None else amount
         fields = {"amount": sent, "fee": fee, "nonce": held.nonce}
         rows.append({"sender": KEYS[sender], "recipient": KEYS[recipient], **fields})
         for tx in unpack(batch_of(rows[-1:])):
@@ -211,10 +231,13 @@ def rows_of_history(state, block, height, used):
 
 @settings(max_examples=80, deadline=None)
 @given(histories(), st.builds(Prices, st.integers(0, 2), st.integers(1, 6)), st.integers(0, 5))
-def test_accounts_come_and_go_alike_and_no_signed_row_passes_twice(blocks, prices, proposer):
+def test_accounts_come_and_go_alike_and_no_signed_row_passes_twice(
+    blocks: list[list[Step]], prices: Prices, proposer: int
+) -> None:
     """The oracle, the twin and its undo, over histories that make, empty and make again the same accounts."""
     state = {KEYS[0]: Account(0, 40), KEYS[1]: Account(0, 25)}
-    columns, passed, total = accounts_of(state), set(), 65
+    columns, total = accounts_of(state), 65
+    passed: set[tuple[tuple[str, int | bytes], ...]] = set()
     for height, block in enumerate(blocks, start=1):
         rows = rows_of_history(state, block, height, [dict(row) for row in sorted(passed, key=str)])
         batch, before = batch_of(rows), copy.deepcopy(state)
@@ -237,12 +260,12 @@ def test_accounts_come_and_go_alike_and_no_signed_row_passes_twice(blocks, price
         assert state_of(columns) == state
 
 
-def test_what_is_below_the_minimum_is_refused_and_says_which_side():
+def test_what_is_below_the_minimum_is_refused_and_says_which_side() -> None:
     prices, state = Prices(1, 10), {key(0): Account(0, 100), key(1): Account(0, 10)}
 
-    def verdict(sender, recipient, amount, fee=1):
-        rows = [{"sender": key(sender), "recipient": key(recipient), "amount": amount, "fee": fee}]
-        outcome, applied, _, _ = run_both(state, batch_of(rows), key(9), prices)
+    def verdict(sender: int, recipient: int, amount: int, fee: int = 1) -> int:
+        rows: list[Row] = [{"sender": key(sender), "recipient": key(recipient), "amount": amount, "fee": fee}]
+        outcome, applied, _, _ = both(state, batch_of(rows), key(9), prices)
         assert applied.verdicts.tolist() == outcome.verdicts
         return outcome.verdicts[0]
 
@@ -258,16 +281,16 @@ def test_what_is_below_the_minimum_is_refused_and_says_which_side():
     assert verdict(1, 0, 9) == Verdict.OK
 
 
-def test_an_account_made_twice_in_a_block_goes_on_with_its_nonces():
+def test_an_account_made_twice_in_a_block_goes_on_with_its_nonces() -> None:
     """Otherwise the row that emptied it the first time could empty it again."""
     state = {key(0): Account(0, 100)}
-    rows = [
+    rows: list[Row] = [
         {"sender": key(0), "recipient": key(1), "amount": 20},
         {"sender": key(1), "recipient": key(0), "amount": 20, "nonce": FIRST},
         {"sender": key(0), "recipient": key(1), "amount": 20, "nonce": 1},
         {"sender": key(1), "recipient": key(0), "amount": 20, "nonce": FIRST},
         {"sender": key(1), "recipient": key(0), "amount": 20, "nonce": FIRST + 1},
     ]
-    outcome, applied, plain, columns = run_both(state, batch_of(rows), key(9))
+    outcome, applied, plain, columns = both(state, batch_of(rows), key(9))
     assert applied.verdicts.tolist() == outcome.verdicts == [0, 0, 0, Verdict.NONCE_REUSED, 0]
     assert state_of(columns) == plain == {key(0): Account(2, 100)}

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from actors.ledger import smt
 from actors.ledger.hashing import sha256
 from actors.storage import tree
 from actors.storage.sharing import sharing
-from actors.storage.tree import StateTree
+from actors.storage.tree import StateTree, TreeUndo
 
 ROWS = np.uint8
 
 
-def key(number):
+def key(number: int) -> bytes:
     return hashlib.sha256(f"k{number}".encode()).digest()
 
 
-def columns(items, width):
+def columns(items: Sequence[bytes], width: int) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(items), dtype=np.uint8).reshape(-1, width)
 
 
 class Model:
     """A tree and the dictionary it must agree with."""
 
-    def __init__(self):
-        self.tree, self.keys, self.values = StateTree(), [], {}
+    def __init__(self) -> None:
+        self.tree = StateTree()
+        self.keys: list[bytes] = []
+        self.values: dict[bytes, bytes] = {}
 
-    def update(self, changed, fresh, salt):
+    def update(self, changed: Iterable[int], fresh: int, salt: int) -> TreeUndo:
         old = sorted({c % len(self.keys) for c in changed}) if self.keys else []
         new = range(len(self.keys), len(self.keys) + fresh)
         self.keys += [key(i) for i in new]
@@ -48,7 +52,7 @@ blocks = st.lists(
 )
 
 
-def test_threads_that_share_a_level_compute_the_same(monkeypatch):
+def test_threads_that_share_a_level_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "PIECE_ROWS", 16)
     alone, shared = Model(), Model()
     shared.tree.each = sharing(4)
@@ -64,7 +68,7 @@ def test_threads_that_share_a_level_compute_the_same(monkeypatch):
 
 @settings(max_examples=50, deadline=None)
 @given(blocks)
-def test_root_and_proofs_equal_the_plain_tree_and_undo_restores(steps):
+def test_root_and_proofs_equal_the_plain_tree_and_undo_restores(steps: list[tuple[list[int], int]]) -> None:
     model, trail = Model(), []
     for salt, (changed, fresh) in enumerate(steps):
         before = model.tree.root, len(model.keys), dict(model.values)
@@ -84,7 +88,7 @@ def test_root_and_proofs_equal_the_plain_tree_and_undo_restores(steps):
     assert model.tree.root == smt.root(model.values)
 
 
-def plain_root(paths, value_hashes):
+def plain_root(paths: list[bytes], value_hashes: list[bytes]) -> bytes:
     leaves = sorted(
         (path, sha256(smt.LEAF_PREFIX + path + value))
         for path, value in zip(paths, value_hashes, strict=True)
@@ -101,7 +105,7 @@ shared = st.builds(
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(shared, min_size=1, max_size=24, unique=True), st.integers(0, 23))
-def test_long_shared_prefixes(numbers, cut):
+def test_long_shared_prefixes(numbers: list[int], cut: int) -> None:
     paths = [number.to_bytes(32, "big") for number in numbers]
     hashes = [sha256(path) for path in paths]
     tree, cut = StateTree(), min(cut, len(paths))
@@ -120,7 +124,7 @@ def test_long_shared_prefixes(numbers, cut):
     assert (tree.root, tree.nodes) == (smt.EMPTY, 1)
 
 
-def test_a_path_twice_is_refused_and_leaves_the_tree_as_it_was():
+def test_a_path_twice_is_refused_and_leaves_the_tree_as_it_was() -> None:
     tree = StateTree()
     paths = columns([key(1), key(2)], 32)
     tree.update_paths(np.arange(2), paths, paths)
@@ -131,20 +135,20 @@ def test_a_path_twice_is_refused_and_leaves_the_tree_as_it_was():
     assert tree.locate(key(3))[1] != 2
 
 
-def test_new_slots_must_follow_on():
+def test_new_slots_must_follow_on() -> None:
     paths = columns([key(1)], 32)
     with pytest.raises(ValueError, match=r"0\.\.0"):
         StateTree().update_paths(np.array([4]), paths, paths)
 
 
-def test_memory_is_bounded_by_growth_of_half():
+def test_memory_is_bounded_by_growth_of_half() -> None:
     tree = StateTree()
     keys = np.random.default_rng(1).integers(0, 256, (20_000, 32), dtype=np.uint8)
     tree.update(np.arange(20_000), np.zeros((20_000, 16), dtype=np.uint8), keys)
     assert tree.bytes_used < 20_000 * 1.5 * (32 + 4 + 1.45 * (8 + 8 + 64 + 1 / 8))
 
 
-def test_marks_are_gone_after_few_and_after_many_updates():
+def test_marks_are_gone_after_few_and_after_many_updates() -> None:
     tree = StateTree()
     keys = np.random.default_rng(2).integers(0, 256, (5_000, 32), dtype=np.uint8)
     tree.update(np.arange(5_000), np.zeros((5_000, 16), dtype=np.uint8), keys)
@@ -153,7 +157,7 @@ def test_marks_are_gone_after_few_and_after_many_updates():
         assert not tree._marks.any()
 
 
-def test_a_leaf_that_moved_down_keeps_its_hash_and_comes_back_with_it():
+def test_a_leaf_that_moved_down_keeps_its_hash_and_comes_back_with_it() -> None:
     beside, other = (bytes([0x80 | low]) + bytes(31) for low in (0, 1))
     tree = StateTree()
     tree.update_paths(np.arange(1), columns([key(1)], 32), columns([beside], 32))
@@ -165,7 +169,7 @@ def test_a_leaf_that_moved_down_keeps_its_hash_and_comes_back_with_it():
     assert (tree.root, tree.hash_of(-1)) == (alone, alone)
 
 
-def test_hashes_that_are_read_together_share_a_cache_line():
+def test_hashes_that_are_read_together_share_a_cache_line() -> None:
     tree = StateTree()
     keys = np.random.default_rng(3).integers(0, 256, (1_000, 32), dtype=np.uint8)
     tree.update(np.arange(1_000), np.zeros((1_000, 16), dtype=np.uint8), keys)

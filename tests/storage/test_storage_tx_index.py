@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.storage import tx_index
-from actors.storage.tx_index import FAN_OUT, PAGE_ROWS
+from actors.storage.tx_index import FAN_OUT, PAGE_ROWS, Run
 
 
-def merge(store, runs, committed):
+def merge(store: dict[bytes, bytes], runs: list[Run], committed: int) -> list[Run]:
     """One merge as storage does it. Returns the runs after it."""
     sources = tx_index.due(runs, committed)
     if not sources:
@@ -31,15 +31,17 @@ def merge(store, runs, committed):
     return [r for r in runs if r not in sources] + [run]
 
 
-def places(store, runs, tx_id):
+def places(store: dict[bytes, bytes], runs: list[Run], tx_id: bytes) -> list[tuple[int, int]]:
     return [place for run in runs for place in tx_index.candidates(run, tx_id, store.get)]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 30), min_size=1, max_size=40), st.booleans())
-def test_every_id_is_found_where_it_is(seed, sizes, collide):
+def test_every_id_is_found_where_it_is(seed: int, sizes: list[int], collide: bool) -> None:
     rng = np.random.default_rng(seed)
-    store, runs, expected = {}, [], {}
+    store: dict[bytes, bytes] = {}
+    runs: list[Run] = []
+    expected = {}
     for height, size in enumerate(sizes, start=1):
         ids = rng.integers(0, 256, (size, 32), dtype=np.uint8)
         if collide:
@@ -56,9 +58,10 @@ def test_every_id_is_found_where_it_is(seed, sizes, collide):
         assert places(store, runs, b"\x05" * 32) == []
 
 
-def test_large_runs_span_pages_and_merge_by_streaming():
+def test_large_runs_span_pages_and_merge_by_streaming() -> None:
     rng = np.random.default_rng(3)
-    store, runs, sample = {}, [], {}
+    store: dict[bytes, bytes] = {}
+    runs, sample = [], {}
     for height in range(1, FAN_OUT + 1):
         ids = rng.integers(0, 256, (PAGE_ROWS + 700, 32), dtype=np.uint8)
         run, entries = tx_index.block_run(height, ids)
@@ -70,7 +73,7 @@ def test_large_runs_span_pages_and_merge_by_streaming():
     assert (merged.level, merged.first, merged.blocks) == (1, 1, FAN_OUT)
     reads = []
 
-    def counted(key):
+    def counted(key: bytes) -> bytes | None:
         reads.append(key)
         return store.get(key)
 
@@ -80,20 +83,20 @@ def test_large_runs_span_pages_and_merge_by_streaming():
         assert len(reads) <= 2
 
 
-def test_a_prefix_that_straddles_pages_is_found_in_all_of_them():
+def test_a_prefix_that_straddles_pages_is_found_in_all_of_them() -> None:
     ids = np.zeros((2 * PAGE_ROWS + 5, 32), dtype=np.uint8)
     run, entries = tx_index.block_run(4, ids)
     found = tx_index.candidates(run, bytes(32), dict(entries).get)
     assert sorted(found) == [(4, i) for i in range(len(ids))]
 
 
-def test_uncommitted_blocks_are_not_merged():
+def test_uncommitted_blocks_are_not_merged() -> None:
     runs = [tx_index.block_run(h, np.zeros((0, 32), np.uint8))[0] for h in range(1, FAN_OUT + 1)]
     assert tx_index.due(runs, FAN_OUT - 1) == []
     assert tx_index.due(runs, FAN_OUT) == runs
 
 
-def test_damaged_bytes_and_missing_pages_are_typed_errors():
+def test_damaged_bytes_and_missing_pages_are_typed_errors() -> None:
     run, entries = tx_index.block_run(1, np.ones((3, 32), np.uint8))
     with pytest.raises(tx_index.MissingPageError):
         tx_index.candidates(run, b"\x01" * 32, lambda key: None)

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_fake_node import SENDERS, FakeNode
-from gateway_served import Served
 from typer.testing import CliRunner
 
 from actors.cli import options
@@ -26,6 +24,8 @@ from actors.sdk.proxies import ProxyError, proxy_of
 from actors.sdk.subscribe import follow
 from actors.sdk.wallet import UnconfirmedError, Wallet
 from bench.attack.between import Asked, Between, http_answer
+from tests.gateway.gateway_fake_node import SENDERS, FakeNode
+from tests.gateway.gateway_served import Served
 
 ROOT = Path(__file__).parents[2]
 HTML = b"<html>Service temporarily unavailable</html>"

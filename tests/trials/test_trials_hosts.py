@@ -163,7 +163,7 @@ def test_a_network_runs_where_a_container_leaves_it_little(place: Path, home: st
             "mount -o remount,ro,bind /",
         )
     )
-    variables = {"TMPDIR": str(long)} | ({} if home == "none" else {"HOME": home})
+    variables: dict[str, Any] = {"TMPDIR": str(long)} | ({} if home == "none" else {"HOME": home})
     command = host("demo", "--nodes", 1, "--set", "demo.seconds=2", "--json", mounts=mounts, **variables)
     done = subprocess.run(command, capture_output=True, check=False, timeout=300)
     assert b"Traceback" not in done.stderr, done.stderr.decode()

@@ -15,6 +15,7 @@ from actors.directory import join_network, open_network
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
+from actors.sdk.requests import WaitLevel
 from config.effective import load
 from tests.cluster.conftest import Up, eventually
 
@@ -74,7 +75,7 @@ class Members:
     def unready(self, name: str) -> str:
         return httpx.get(f"{self.ups[name].url()}/v1/ready", timeout=60, trust_env=False).text
 
-    def pay(self, name: str, recipient: bytes, wait: str) -> bytes:
+    def pay(self, name: str, recipient: bytes, wait: WaitLevel) -> bytes:
         """Spend the first nonce of the first development account through a member; the transaction's id."""
         signer: Signer = development_signer(self.genesis.network, 0)
         batch = sign_transfer(

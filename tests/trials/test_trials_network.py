@@ -51,7 +51,8 @@ class Two:
             trust_env=False,
         )
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        document: dict[str, Any] = answer.json()
+        return document
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=60, trust_env=False)

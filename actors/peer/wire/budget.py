@@ -30,7 +30,7 @@ class SendBudget:
         self.held_bytes = 0
         self.turns = 0
 
-    def open(self, give_way: Callable[[], None]) -> BudgetShare:
+    def open(self, give_way: Callable[[], object]) -> BudgetShare:
         """An account for one connection."""
         return BudgetShare(self, give_way)
 
@@ -74,7 +74,7 @@ class BudgetShare:
 
     __slots__ = ("_budget", "give_way", "held_bytes", "moved_turn")
 
-    def __init__(self, budget: SendBudget, give_way: Callable[[], None]) -> None:
+    def __init__(self, budget: SendBudget, give_way: Callable[[], object]) -> None:
         self._budget = budget
         self.give_way = give_way
         self.held_bytes = 0

@@ -110,7 +110,8 @@ class LocalIdentity:
 
     def sign(self, message: bytes) -> bytes:
         """64-byte detached Ed25519 signature."""
-        return sodium.crypto_sign(message, self.secret)[:SIGNATURE_BYTES]
+        signed: bytes = sodium.crypto_sign(message, self.secret)
+        return signed[:SIGNATURE_BYTES]
 
 
 def verify(identity: bytes, signature: bytes, message: bytes) -> bool:
@@ -245,14 +246,15 @@ class Handshake:
 
     def _seal(self, role: bytes, plain: bytes) -> bytes:
         key = expand(self._pseudorandom_key, role + b" seal", KEY_BYTES)
-        return sodium.crypto_aead_chacha20poly1305_ietf_encrypt(
+        sealed: bytes = sodium.crypto_aead_chacha20poly1305_ietf_encrypt(
             plain, self._transcript.digest(), ONE_TIME_NONCE, key
         )
+        return sealed
 
     def _check(self, role: bytes, sealed: bytes) -> bytes:
         key = expand(self._pseudorandom_key, role + b" seal", KEY_BYTES)
         try:
-            plain = sodium.crypto_aead_chacha20poly1305_ietf_decrypt(
+            plain: bytes = sodium.crypto_aead_chacha20poly1305_ietf_decrypt(
                 sealed, self._transcript.digest(), ONE_TIME_NONCE, key
             )
         except CryptoError as error:

@@ -39,6 +39,11 @@ def block(index: int, term: int) -> Entry:
     return Entry(index, term, EntryKind.BLOCK, DIGEST, 100)
 
 
+def role_of(raft: Raft) -> Role:
+    """Its role now, whatever it was when last looked at."""
+    return raft.role
+
+
 def start(
     member: int = 1,
     voters: tuple[int, ...] = (1, 2, 3),

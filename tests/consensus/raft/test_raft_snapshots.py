@@ -28,7 +28,7 @@ def test_a_follower_behind_the_log_is_offered_a_state() -> None:
     network.run(120)
     offers = [e.snapshot_offer for e in network.effects[3] if e.snapshot_offer]
     assert (offers[0].source, offers[0].snapshot) == (1, taken)
-    assert leader._progress[3].state is ProgressState.SNAPSHOT
+    assert [leader._progress[3].state] == [ProgressState.SNAPSHOT]
     assert network[3].snapshot_installed(taken)
     network.settle()
     network.run(60)

@@ -20,7 +20,8 @@ from actors.consensus.raft.messages import AppendRequest
 from actors.consensus.raft.trace import changes
 
 from .lockstep import Lockstep, proposal
-from .trace_specification import Specification, UnreadableError
+from .trace_specification import Specification
+from .trace_state import UnreadableError
 
 FOLDER = Path(__file__).parent / "transcripts"
 REWRITE = os.environ.get("RAYCHAIN_REWRITE_TRANSCRIPTS") == "1"

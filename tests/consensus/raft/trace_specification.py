@@ -226,7 +226,8 @@ class Specification:
         before, term = own[-1], own[-1]["state"]["term"]
         told = before["msg"]["term"]
         returned = before["name"] == "ReceiveAppendEntriesRequest" and before["role"] == CANDIDATE
-        return told == event["state"]["term"] and (term < told or (term == told and returned))
+        stepped_down: bool = told == event["state"]["term"] and (term < told or (term == told and returned))
+        return stepped_down
 
     def _change_configuration(self, event: Event, server: Server) -> None:
         """ "AddNewServer", "AddLearner" and "DeleteServer": one change at a time."""

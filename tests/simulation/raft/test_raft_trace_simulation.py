@@ -11,8 +11,8 @@ from actors.consensus.raft import DurableState, Raft, RaftOptions, TraceRecord, 
 from bench.simulation.raft import try_schedule
 from bench.simulation.raft.network import Faults
 from bench.simulation.raft.world import RaftWorld
-from tests.consensus.raft.trace_specification import Specification, UnreadableError
-from tests.consensus.raft.trace_state import events_of
+from tests.consensus.raft.trace_specification import Specification
+from tests.consensus.raft.trace_state import UnreadableError, events_of
 
 SEEDS = 8
 STORM_MS = 1200.0
