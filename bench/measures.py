@@ -145,10 +145,10 @@ MEASURES: dict[str, dict[str, str]] = {
         "block_propagation_ms.*.p50": "2 MB to {key} peers: half within, ms",
     },
     "bench member-latency": {
-        "one_way_ms.p50": "a message from an actor to one of another member: half within, ms",
-        "one_way_ms.p99": "99 of 100 within, ms",
-        "wire_ms.p50": "the wire alone, ms",
-        "ray_hops": "the whole over one hop between actors",
+        "line_ms.p50": "a message over a socket between two actors: half within, ms",
+        "wire_ms.p50": "over the encrypted wire to another member, ms",
+        "ray_hop_ms.p50": "through Ray between two actors, the yardstick, ms",
+        "ray_hops": "the wire and two sockets over one such hop",
     },
     "bench gateway": {
         "cached_read_rps": "reads/s of what the gateway keeps",

@@ -1,14 +1,13 @@
-"""One consensus message from a part of one member to a part of another: Ray, the wire, Ray again.
+"""One consensus message on its way from a member to another: a line, the wire, a line.
 
-Two `Peer` actors in one local Ray cluster, connected over loopback; a speaker actor calls `send` of the one,
-and a listener actor of the other gets the batch. Messages go out in an open loop at `rate`; times are of the
-machine's monotonic clock, from just before `send.remote` to the first line of the listener's method.
+A member's Consensus hands it to its Peer over a local socket, that one sends it over the encrypted wire, and
+the other Peer hands it on over a local socket. Messages go out in an open loop at `rate`; times are of the
+machine's monotonic clock. Both ends of a line, and of the wire, are in one process here.
 
-ray_hop_ms       one way between two actors without a wire, in the same run: the yardstick
-wire_ms          one way over the encrypted wire alone, both ends in one process
-one_way_ms       the whole way
-ray_hops         one_way_ms.p50 / ray_hop_ms.p50: the least there can be is the 2 calls that it consists of
-burst_per_s      messages a second when the speaker sends batches of 64 as fast as they are taken
+line_ms          one way over a local socket
+wire_ms          one way over the encrypted wire
+ray_hop_ms       one way between two actors through Ray, in the same run: the yardstick
+ray_hops         wire and two lines, in such hops
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from actors.ledger.channels import RAFT_CHANNEL
 if TYPE_CHECKING:
     from actors.peer.config import PeerConfig
 
-BURST_BATCH = 64
 ARRIVAL_TIMEOUT_S = 30.0
 
 
@@ -40,18 +38,19 @@ def command(
     from config.effective import load
 
     wire_ms = asyncio.run(_wire(messages, rate, body_bytes))
+    line_ms = asyncio.run(_line(messages, rate, body_bytes))
     cluster = RayCluster(load("bench", []).settings)
     try:
-        figures = _between_actors(messages, rate, body_bytes)
+        hop_ms = _between_actors(messages, rate, body_bytes)
     finally:
         cluster.close()
-    hop_ms, one_way_ms = figures["ray_hop_ms"], figures["one_way_ms"]
     return {
         "messages": messages,
         "rate": rate,
-        **figures,
+        "line_ms": line_ms,
         "wire_ms": wire_ms,
-        "ray_hops": round(one_way_ms["p50"] / hop_ms["p50"], 2),
+        "ray_hop_ms": hop_ms,
+        "ray_hops": round((wire_ms["p50"] + 2 * line_ms["p50"]) / hop_ms["p50"], 2),
     }
 
 
@@ -91,25 +90,12 @@ class LatencyProbe:
 
 
 class Speaker:
-    """Sends stamped messages at a rate, or as fast as they are taken."""
-
-    async def send(self, peer: Any, to: bytes, count: int, rate: int, body_bytes: int) -> None:
-        """Open loop over the wire."""
-        async for _ in _paced(count, rate):
-            peer.send.remote([(to, RAFT_CHANNEL, stamped(body_bytes))])
+    """Sends stamped messages at a rate."""
 
     async def call(self, listener: Any, count: int, rate: int, body_bytes: int) -> None:
         """Open loop straight to the listener."""
         async for _ in _paced(count, rate):
             listener.batch.remote([(b"", stamped(body_bytes))])
-
-    async def burst(self, peer: Any, to: bytes, count: int, body_bytes: int) -> None:
-        """Batches, each after the answer to the one before; what was not queued is sent again."""
-        left = count
-        while left:
-            body = stamped(body_bytes)
-            queued = await peer.send.remote([(to, RAFT_CHANNEL, body)] * min(left, BURST_BATCH))
-            left -= sum(queued)
 
 
 async def _paced(count: int, rate: int) -> Any:
@@ -119,38 +105,39 @@ async def _paced(count: int, rate: int) -> Any:
         yield number
 
 
-def _between_actors(messages: int, rate: int, body_bytes: int) -> dict[str, Any]:
+def _between_actors(messages: int, rate: int, body_bytes: int) -> dict[str, float]:
     import ray
 
-    from actors.peer.actor import OPTIONS
-    from actors.peer.wire_face import Peer
+    from actors.consensus.actor import OPTIONS
 
     remote = ray.remote(num_cpus=0, **OPTIONS)
     listener, speaker = remote(LatencyProbe).remote(), remote(Speaker).remote()
-    target = remote(Peer).remote(_config(1))
-    facts = ray.get(target.start.remote())
-    ray.get(target.listen.remote(RAFT_CHANNEL, listener, "batch"))
-    peer, identity = remote(Peer).remote(_config(0)), bytes.fromhex(facts["identity"])
-    ray.get(peer.start.remote())
-    ray.get(peer.add_seeds.remote([facts["address"]]))
-    ray.get(peer.poll.remote("peers", 0, ARRIVAL_TIMEOUT_S))
-
-    def one_way() -> list[float]:
-        ray.get(speaker.send.remote(peer, identity, messages, rate, body_bytes))
-        return list(ray.get(listener.take.remote(messages)))
 
     def hop() -> list[float]:
         ray.get(speaker.call.remote(listener, messages, rate, body_bytes))
         return list(ray.get(listener.take.remote(messages)))
 
-    one_way(), hop()
-    figures: dict[str, Any] = {"ray_hop_ms": percentiles(hop()), "one_way_ms": percentiles(one_way())}
-    began_s = time.monotonic()
-    ray.get(speaker.burst.remote(peer, identity, 20 * messages, body_bytes))
-    ray.get(listener.take.remote(20 * messages))
-    figures["burst_per_s"] = round(20 * messages / (time.monotonic() - began_s))
-    ray.get([peer.stop.remote(), target.stop.remote()])
-    return figures
+    hop()
+    return percentiles(hop())
+
+
+async def _line(messages: int, rate: int, body_bytes: int) -> dict[str, float]:
+    from actors.local_socket import LocalListener, Spoken, call
+
+    probe, tasks = LatencyProbe(), set[asyncio.Task[None]]()
+
+    def heard(batch: list[Spoken]) -> None:
+        tasks.add(asyncio.create_task(probe.batch([(who, body) for who, _, body in batch])))
+
+    listener = LocalListener(heard)
+    await listener.start()
+    line = await call(listener.name, lambda _: None)
+    async for _ in _paced(messages, rate):
+        line.send([(b"", RAFT_CHANNEL, stamped(body_bytes))])
+    elapsed_ms = await probe.take(messages)
+    line.close()
+    listener.close()
+    return percentiles(elapsed_ms)
 
 
 async def _wire(messages: int, rate: int, body_bytes: int) -> dict[str, float]:

@@ -76,15 +76,6 @@ class Kernels:
     verify: SignatureVerifier
     reason: str = ""
     statistics: Callable[[], dict[str, int]] = field(default=no_statistics)
-    peer_verifier: Callable[[str], SignatureVerifier] | None = None
-
-    def verify_for(self, peer: str) -> SignatureVerifier:
-        """A verifier for the rows that a peer sent, so that one peer's bad signatures are not charged to
-        others.
-
-        ``verify`` is the one for rows of no peer in particular; both answer the same verdicts.
-        """
-        return self.verify if self.peer_verifier is None else self.peer_verifier(peer)
 
 
 def column(

@@ -65,7 +65,6 @@ def select(
             hash_rows=hasher,
             verify=judge.verify,
             statistics=lambda: {**kernel.statistics(), **judge.statistics()},
-            peer_verifier=judge.for_peer,
         )
 
     if missing := target.missing():

@@ -2,10 +2,9 @@
 
 Rules
 1. A rejection is confirmed by libsodium before it is answered, as it would cost an honest sender most. That
-   is rare in an honest network; a peer that sends bad signatures gets ``confirmations_per_s`` of them, with
-   a reserve of ``confirmations_burst``, and what exceeds that is answered unconfirmed, and counted: so
-   nobody can make this node verify at libsodium's speed. At most ``PEERS_MAX`` peers have a reserve of
-   their own at a time, the longest silent leaving first.
+   is rare in an honest network; ``confirmations_per_s`` are confirmed, with a reserve of
+   ``confirmations_burst``, and what exceeds that is answered unconfirmed, and counted: so nobody can make
+   this node verify at libsodium's speed.
 2. Of the acceptances a share, drawn at random, is verified again by libsodium on a thread of its own. At most
    ``AUDITS_MAX`` batches wait; what exceeds that is dropped, and counted.
 3. The first disagreement stops the kernel for good: the batch is answered by libsodium, as is every one
@@ -17,7 +16,6 @@ Rules
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Full, Queue
@@ -27,7 +25,6 @@ from numpy.typing import NDArray
 
 from .interface import SignatureVerifier
 
-PEERS_MAX = 1024
 AUDITS_MAX = 64
 
 Columns = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -40,9 +37,9 @@ class TrustPolicy:
     audited_share: float = 0.001
     """Of the acceptances, drawn at random: 0 for none, 1 for all."""
     confirmations_per_s: float = 200.0
-    """Rejections a second that libsodium confirms for each peer; one costs about 0.06 ms."""
+    """Rejections a second that libsodium confirms; one costs about 0.06 ms."""
     confirmations_burst: float = 1000.0
-    """Confirmations that a peer has in reserve after a while without any."""
+    """Confirmations in reserve after a while without any."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.audited_share <= 1:
@@ -71,7 +68,7 @@ class TrustedVerifier:
         self._until_drawn = int(self._rng.geometric(policy.audited_share)) - 1 if policy.audited_share else 0
         self._lock = threading.Lock()
         self._stopped = False
-        self._reserves: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._reserve, self._reserved_at_s = policy.confirmations_burst, clock()
         self._audits: Queue[Columns] = Queue(AUDITS_MAX)
         self._auditor: threading.Thread | None = None
         names = (
@@ -83,25 +80,17 @@ class TrustedVerifier:
         )
         self._counts = dict.fromkeys(names, 0)
 
-    def for_peer(self, peer: str) -> SignatureVerifier:
-        """A verifier for the rows that this peer sent."""
-        return lambda keys, signatures, messages: self.verify(keys, signatures, messages, peer)
-
     def verify(
-        self,
-        keys: NDArray[np.uint8],
-        signatures: NDArray[np.uint8],
-        messages: NDArray[np.uint8],
-        peer: str = "",
+        self, keys: NDArray[np.uint8], signatures: NDArray[np.uint8], messages: NDArray[np.uint8]
     ) -> NDArray[np.bool_]:
-        """See ``SignatureVerifier``; ``peer`` names who sent the rows."""
+        """See ``SignatureVerifier``."""
         columns = (keys, signatures, messages)
         if self._stopped or len(keys) == 1:
             return self._oracle(*columns)
         verdicts = self._kernel(*columns)
         if not verdicts.all():
             rejected = np.flatnonzero(~verdicts)
-            confirmed = rejected[: self._take(peer, len(rejected))]
+            confirmed = rejected[: self._take(len(rejected))]
             if len(confirmed) and not self._agrees(columns, confirmed, expected=False):
                 return self._oracle(*columns)
         self._offer(columns, verdicts)
@@ -125,17 +114,14 @@ class TrustedVerifier:
         )
         return False
 
-    def _take(self, peer: str, wanted: int) -> int:
-        """How many rejections of that peer may be confirmed now."""
-        policy, now = self._policy, self._clock()
+    def _take(self, wanted: int) -> int:
+        """How many rejections may be confirmed now."""
+        policy, now_s = self._policy, self._clock()
         with self._lock:
-            reserve, since = self._reserves.pop(peer, (policy.confirmations_burst, now))
-            reserve += (now - since) * policy.confirmations_per_s
-            reserve = min(policy.confirmations_burst, reserve)
+            gained = (now_s - self._reserved_at_s) * policy.confirmations_per_s
+            reserve = min(policy.confirmations_burst, self._reserve + gained)
             taken = min(wanted, int(reserve))
-            self._reserves[peer] = (reserve - taken, now)
-            if len(self._reserves) > PEERS_MAX:
-                self._reserves.popitem(last=False)
+            self._reserve, self._reserved_at_s = reserve - taken, now_s
             self._counts["rejections_confirmed"] += taken
             self._counts["rejections_unconfirmed"] += wanted - taken
         return taken

@@ -70,52 +70,5 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], tre
     return sn == 0 and node == tree_root
 
 
-def consistency_proof(leaves: NDArray[np.uint8], first: int, hash_rows: Hasher = sha256_rows) -> list[bytes]:
-    """Proof that the tree of the first leaves is a prefix of the whole (RFC 9162, section 2.1.4.1)."""
-    if not 0 < first <= len(leaves):
-        raise IndexError(f"first {first} of a tree of {len(leaves)}")
-
-    def subproof(m: int, low: int, high: int, complete: bool) -> list[bytes]:
-        n = high - low
-        if m == n:
-            return [] if complete else [root(leaves[low:high], hash_rows)]
-        split = 1 << ((n - 1).bit_length() - 1)
-        if m <= split:
-            return [*subproof(m, low, low + split, complete), root(leaves[low + split : high], hash_rows)]
-        return [*subproof(m - split, low + split, high, False), root(leaves[low : low + split], hash_rows)]
-
-    return subproof(first, 0, len(leaves), True)
-
-
-def verify_consistency(
-    first: int, second: int, first_root: bytes, second_root: bytes, proof: list[bytes]
-) -> bool:
-    """RFC 9162, section 2.1.4.2. Checks every length and index; never raises for a wrong proof."""
-    if not 0 < first <= second or len(proof) > PROOF_NODES_MAX:
-        return False
-    if not _all_digests([first_root, second_root, *proof]):
-        return False
-    if first == second:
-        return not proof and first_root == second_root
-    path = [first_root, *proof] if first & (first - 1) == 0 else list(proof)
-    if not path:
-        return False
-    fn, sn = first - 1, second - 1
-    while fn & 1:
-        fn, sn = fn >> 1, sn >> 1
-    first_node = second_node = path[0]
-    for sibling in path[1:]:
-        if sn == 0:
-            return False
-        if fn & 1 or fn == sn:
-            first_node, second_node = _parent(sibling, first_node), _parent(sibling, second_node)
-            while not fn & 1 and fn:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            second_node = _parent(second_node, sibling)
-        fn, sn = fn >> 1, sn >> 1
-    return sn == 0 and first_node == first_root and second_node == second_root
-
-
 def _all_digests(values: list[bytes]) -> bool:
     return all(len(value) == DIGEST_BYTES for value in values)

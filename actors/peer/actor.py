@@ -367,7 +367,6 @@ class NodePeer(Shell, Peer):
         return answers
 
     def _on_established(self, link: Link, record: EndpointRecord | None) -> None:
-        Peer._on_established(self, link, record)
         if not link.member or record is None or record.address in self._book.addresses:
             return
         if is_published_to(record.host, link.host):

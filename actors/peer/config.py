@@ -90,7 +90,6 @@ class PeerLimits:
     seeds_max: int = 256
     """Addresses that are dialled as seeds, those of the configuration included. At the bound `add_seeds`
     refuses."""
-    channel_packets_max: int = 100
     """Packets that a channel keeps for its subscribers. At the bound the oldest goes; readers are told."""
     subnet_per_bucket_max: int = 2
     """Routing entries of one subnet in one bucket; 0 switches the limit off (loopback networks)."""

@@ -91,7 +91,7 @@ def test_128_bit_products_verify_where_avx512_is_missing(older_cache: Path) -> N
     table, _ = Cases(4).batch(40)
     columns = table[:, 48:80], table[:, 144:], table[:, :144]
     before = kernels.statistics()
-    assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
+    assert np.array_equal(kernels.verify(*columns), portable.verify(*columns))
     after = kernels.statistics()
     assert after["signatures"] == before["signatures"] + 40
     assert after["rejections_confirmed"] > before["rejections_confirmed"]
@@ -147,7 +147,7 @@ def test_the_kernels_count_what_they_do(simd: Simd, kernel_cache: Path) -> None:
     before = kernels.statistics()
     table, _ = Cases(3).batch(40)
     columns = table[:, 48:80], table[:, 144:], table[:, :144]
-    assert np.array_equal(kernels.verify_for("peer")(*columns), portable.verify(*columns))
+    assert np.array_equal(kernels.verify(*columns), portable.verify(*columns))
     after = kernels.statistics()
     assert after["signatures"] == before["signatures"] + 40
     assert after["rejections_confirmed"] > before["rejections_confirmed"]

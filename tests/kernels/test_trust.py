@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actors.kernels.interface import SignatureVerifier
-from actors.kernels.trust import AUDITS_MAX, PEERS_MAX, TrustedVerifier, TrustPolicy
+from actors.kernels.trust import AUDITS_MAX, TrustedVerifier, TrustPolicy
 
 
 def columns(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +81,7 @@ def test_a_wrong_acceptance_is_found_by_the_audit() -> None:
     assert bench.verifier.statistics()["disagreements"] == 1
 
 
-def test_confirmations_are_bounded_for_each_peer() -> None:
+def test_confirmations_are_bounded() -> None:
     asked: list[int] = []
 
     def oracle(keys: np.ndarray, signatures: np.ndarray, messages: np.ndarray) -> np.ndarray:
@@ -91,32 +91,18 @@ def test_confirmations_are_bounded_for_each_peer() -> None:
     bench = Bench(honest, oracle, audited_share=0, confirmations_per_s=10, confirmations_burst=20)
     keys, signatures, messages = columns(50)
     signatures[:, 0] = 0
-    noisy, other = bench.verifier.for_peer("noisy"), bench.verifier.for_peer("other")
-    for verify in (noisy, noisy, other):
-        assert not verify(keys, signatures, messages).any()
-    assert asked == [20, 20]
+    for _ in range(3):
+        assert not bench.verifier.verify(keys, signatures, messages).any()
+    assert asked == [20]
     bench.now = 0.5
-    noisy(keys, signatures, messages)
-    assert asked == [20, 20, 5]
+    bench.verifier.verify(keys, signatures, messages)
+    assert asked == [20, 5]
     bench.now = 1e9
-    noisy(keys, signatures, messages)
-    assert asked[-1] == 20
+    bench.verifier.verify(keys, signatures, messages)
+    assert asked == [20, 5, 20]
     counts = bench.verifier.statistics()
-    assert counts["rejections_confirmed"] == 65
-    assert counts["rejections_unconfirmed"] == 5 * 50 - 65
-
-
-def test_peers_remembered_are_bounded() -> None:
-    bench = Bench(honest, confirmations_burst=1, confirmations_per_s=0, audited_share=0)
-    keys, signatures, messages = columns(2)
-    signatures[:, 0] = 0
-    for number in range(PEERS_MAX + 1):
-        bench.verifier.verify(keys, signatures, messages, f"peer {number}")
-    before = bench.verifier.statistics()["rejections_confirmed"]
-    bench.verifier.verify(keys, signatures, messages, f"peer {PEERS_MAX}")
-    assert bench.verifier.statistics()["rejections_confirmed"] == before
-    bench.verifier.verify(keys, signatures, messages, "peer 0")
-    assert bench.verifier.statistics()["rejections_confirmed"] == before + 1
+    assert counts["rejections_confirmed"] == 45
+    assert counts["rejections_unconfirmed"] == 5 * 50 - 45
 
 
 def test_audits_that_wait_are_bounded() -> None:

@@ -78,22 +78,6 @@ def test_inclusion_proofs_hold_and_nothing_else_does(size: int, data: st.DataObj
         assert not merkle.verify_inclusion(leaf, index, size, [node[:-1] for node in proof], root)
 
 
-@given(st.integers(1, 70), st.data())
-def test_consistency_proofs_hold_and_damaged_ones_do_not(second: int, data: st.DataObject) -> None:
-    leaves = digests(second)
-    first = data.draw(st.integers(1, second))
-    proof = merkle.consistency_proof(leaves, first)
-    roots = merkle.root(leaves[:first]), merkle.root(leaves)
-    assert merkle.verify_consistency(first, second, *roots, proof)
-    assert not merkle.verify_consistency(first, second, *roots, [*proof, bytes(32)])
-    assert not merkle.verify_consistency(first, second, bytes(32), roots[1], proof)
-    assert not merkle.verify_consistency(first, second, roots[0], bytes(32), proof)
-    assert not merkle.verify_consistency(0, second, *roots, proof)
-    if first < second:
-        assert not merkle.verify_consistency(second, first, *roots, proof)
-        assert not merkle.verify_consistency(first, second, *roots, proof[:-1])
-
-
 def test_proofs_of_places_that_do_not_exist_raise() -> None:
     with pytest.raises(IndexError):
         merkle.inclusion_proof(digests(3), 3)

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 
 from actors.peer.config import PeerIntervals
 from actors.peer.errors import ConfigError, NotConnectedError
-from actors.peer.wire_face import CHANNELS_MAX, Peer
-from tests.peer.nodes import config_of, eventually, identity_of
+from actors.peer.wire_face import Peer
+from tests.peer.nodes import config_of, identity_of
 
 
 class Remote:
@@ -19,33 +18,12 @@ class Remote:
         self.remote = function
 
 
-class Listener:
-    """Stands for the handle of another actor."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[bytes, bytes]] = []
-        self.batch = Remote(self._batch)
-        self.answer = Remote(self._answer)
-        self.judge = Remote(self._judge)
-
-    async def _batch(self, batch: list[tuple[bytes, bytes]]) -> None:
-        self.got.extend(batch)
-
-    async def _answer(self, identity: bytes, body: bytes) -> bytes:
-        self.got.append((identity, body))
-        return b"answer to " + body
-
-    async def _judge(self, batch: list[tuple[bytes, bytes]]) -> list[str]:
-        self.got.extend(batch)
-        return ["accept"] * len(batch)
-
-
 def test_start_health_peers_stop() -> None:
     async def scenario() -> None:
         peer = Peer(config_of(0))
         assert (await peer.health())["ok"] is False
         with pytest.raises(NotConnectedError):
-            await peer.send([(bytes(32), "raft", b"")])
+            await peer.request(bytes(32), "ask", b"")
         started = await peer.start()
         assert started["identity"] == identity_of(0).hex()
         assert str(started["address"]).startswith("127.0.0.1:")
@@ -74,31 +52,29 @@ def test_taken_address_leaves_the_actor_startable() -> None:
     asyncio.run(scenario())
 
 
-def test_actors_speak_through_two_peers() -> None:
+def test_two_peers_ask_each_other_and_send_blocks() -> None:
     async def scenario() -> None:
-        a, listener = Peer(config_of(0, 2)), Listener()
-        await a.listen("raft", listener, "batch")
-        await a.serve("ask", listener, "answer", members_only=True)
-        await a.serve("block", listener, "answer")
-        await a.judge("transactions", listener, "judge")
+        a, b = Peer(config_of(0, 2)), Peer(config_of(1, 2))
         address = str((await a.start())["address"])
-        b = Peer(config_of(1, 2, seeds=(address,)))
+        got: list[tuple[bytes, bytes]] = []
+
+        async def answer(identity: bytes, body: bytes) -> bytes:
+            got.append((identity, body))
+            return b"answer to " + body
+
         await b.start()
+        network = a._running()
+        network.register_method("ask", answer, members_only=True)
+        network.register_method("block", answer)
         target, origin = identity_of(0), identity_of(1)
-        joined = await b.poll("peers", 0, wait_s=20)
-        assert joined["packets"][0]["event"] == "joined"  # type: ignore[index]
-        assert await b.connected() == [target]
-        assert await b.send([(target, "raft", b"vote"), (bytes(32), "raft", b"lost")]) == [True, False]
-        await eventually(lambda: listener.got == [(origin, b"vote")])
+        await b.add_seeds([address])
+        await eventually_connected(b, target)
         assert await b.request(target, "ask", b"me") == b"answer to me"
         (receipt,) = await b.broadcast_block(b"block", deadline_s=5)
         assert (receipt["identity"], receipt["ok"]) == (target.hex(), True)
-        await b.publish("transactions", [b"batch"])
-        await eventually(lambda: (origin, b"batch") in listener.got)
+        assert got == [(origin, b"me"), (origin, b"block")]
         assert (await b.health())["peers"] == 1
         await a.stop()
-        left = await b.poll("peers", 1, wait_s=20)
-        assert left["packets"] == ({"event": "left", "identity": target.hex()},)
         await b.stop()
 
     asyncio.run(scenario())
@@ -126,25 +102,5 @@ def test_seeds_that_are_added_later_are_dialled_at_once_and_remembered() -> None
 
 async def eventually_connected(peer: Peer, identity: bytes) -> None:
     async with asyncio.timeout(20):
-        while await peer.connected() != [identity]:
+        while peer._running().connected() != [identity]:
             await asyncio.sleep(0.005)
-
-
-def test_channels_tell_who_lagged() -> None:
-    async def scenario() -> None:
-        config = config_of(0)
-        peer = Peer(replace(config, limits=replace(config.limits, channel_packets_max=10)))
-        assert await peer.poll("deltas") == {"packets": (), "next": 0, "missed": 0}
-        assert await peer.publish_packets("deltas", list(range(25))) == 25
-        assert await peer.poll("deltas", 0) == {"packets": (), "next": 15, "missed": 15}
-        assert (await peer.poll("deltas", 20))["packets"] == (20, 21, 22, 23, 24)
-        waiting = asyncio.create_task(peer.poll("deltas", wait_s=20))
-        await asyncio.sleep(0)
-        await peer.publish_packets("deltas", ["late"])
-        assert (await waiting)["packets"] == ("late",)
-        for index in range(CHANNELS_MAX - 1):
-            await peer.publish_packets(f"channel {index}", [])
-        with pytest.raises(ValueError, match="channel"):
-            await peer.publish_packets("one too many", [])
-
-    asyncio.run(scenario())

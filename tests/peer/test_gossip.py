@@ -1,13 +1,10 @@
-"""Gossip and channels: once each, only what was accepted, and bounded whoever pushes."""
-
-import asyncio
+"""Gossip: once each, only what was accepted, and bounded whoever pushes."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.peer import gossip as g
-from actors.peer.channels import Channel, Lagged, Packets
 from actors.peer.gossip import Gossip, GossipEffects, ItemVerdict, Topic, item_id
 from actors.peer.messages import Announce, Bodies, Fetch
 
@@ -156,49 +153,3 @@ def test_counts_hold_under_any_sequence(steps: list[tuple[int, int, int]]) -> No
         receiver.tick(now_s)
     assert receiver.held["wanted"] == 0
     assert set(receiver._want_counts.values()) <= {0}
-
-
-def test_channel_numbers_packets_and_tells_who_lagged() -> None:
-    channel: Channel[int] = Channel(capacity=3)
-    assert channel.read(0) == Packets(0, (), 0)
-    assert [channel.publish(index) for index in range(5)] == [0, 1, 2, 3, 4]
-    assert channel.read(0) == Lagged(missed=2, resume=2)
-    assert channel.read(2) == Packets(2, (2, 3, 4), 5)
-    assert channel.read(3, at_most=1) == Packets(3, (3,), 4)
-    assert channel.read(9) == Lagged(missed=0, resume=2)
-    with pytest.raises(ValueError, match="capacity"):
-        Channel(0)
-
-
-@given(st.lists(st.one_of(st.none(), st.integers(1, 7)), max_size=60))
-def test_reader_gets_every_packet_or_is_told(steps: list[int | None]) -> None:
-    channel: Channel[int] = Channel(capacity=5)
-    cursor, accounted = 0, 0
-    for step in steps:
-        if step is None:
-            channel.publish(channel.next_sequence)
-            continue
-        got = channel.read(cursor, at_most=step)
-        if isinstance(got, Lagged):
-            accounted += got.missed
-            cursor = got.resume
-        else:
-            assert got.packets == tuple(range(cursor, got.next_sequence))
-            accounted += len(got.packets)
-            cursor = got.next_sequence
-    assert accounted == cursor
-
-
-def test_waiting_reader_wakes_and_stalled_one_does_not_hold_the_publisher() -> None:
-    async def scenario() -> None:
-        channel: Channel[str] = Channel()
-        waiter = asyncio.create_task(channel.wait(0))
-        stalled = asyncio.create_task(channel.wait(0))
-        await asyncio.sleep(0)
-        for index in range(1000):
-            channel.publish(f"packet {index}")
-        await waiter
-        assert channel.read(0) == Lagged(missed=900, resume=900)
-        await stalled
-
-    asyncio.run(scenario())

@@ -19,7 +19,7 @@ from actors.local_socket import LocalListener, Spoken
 from actors.peer import address_book
 from actors.peer.actor import NodePeer
 from actors.peer.address_book import ADDRESSES_MAX, AddressBook, decode_address_book
-from actors.peer.errors import ConfigError, RequestError
+from actors.peer.errors import ConfigError
 from actors.settings import LogSettings, PeerSettings
 from actors.shell import ActorContext
 from tests.peer.test_actor import Remote, eventually_connected
@@ -256,35 +256,11 @@ def test_commits_are_announced_to_observers_and_not_among_members(
             assert handle_of(a._storage).announced == []
             await observer.add_seeds([await address_of(a)])
             async with asyncio.timeout(60):
-                while Signer(bytes([3]) * 32).public_key not in await a.connected():
+                while Signer(bytes([3]) * 32).public_key not in a._running().connected():
                     await asyncio.sleep(0)
             assert handle_of(a._storage).announced == []
             await a.committed(delta(2))
             assert handle_of(a._storage).announced == [2]
-
-    run(scenario)
-
-
-def test_several_are_asked_at_once_and_the_silent_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Answering:
-        def __init__(self) -> None:
-            self.answer = Remote(self._answer)
-
-        async def _answer(self, _identity: bytes, body: bytes) -> bytes:
-            if body == b"refuse":
-                raise RequestError("refused")
-            return b"yes " + body
-
-    async def scenario() -> None:
-        async with members(tmp_path, monkeypatch, Storage(), Storage()) as (a, b):
-            await a.add_seeds([await address_of(b)])
-            await eventually_connected(a, MEMBERS[1].public_key)
-            await b.serve("proof", Answering(), "answer")
-            known, unknown = MEMBERS[1].public_key, bytes(32)
-            assert await a.ask([unknown, known], "proof", b"1", 20) == [(known, b"yes 1")]
-            assert await a.ask([unknown, known], "proof", b"refuse", 20) == []
 
     run(scenario)
 
