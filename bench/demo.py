@@ -21,6 +21,7 @@ from actors.directory import members_in
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import Settings
+from actors.storage.interface import Audit
 from bench.generators import ceiling_tps, run_plans
 from bench.load import LoadPlan, SignPlan
 from bench.results import emit_result
@@ -102,7 +103,7 @@ def _exercise(
     console.print("checking what was committed")
     final = agree(nodes)
     leader = await_leader(nodes)
-    audit = leader.call("storage", "audit", timeout_s=120)
+    audit: Audit = leader.call("storage", "audit", timeout_s=120)
     status = leader.call("consensus", "status")
     with Client(leader.url) as client:
         verified = _verify_a_proof(client, genesis)
@@ -111,8 +112,8 @@ def _exercise(
     acknowledged = warm_up["accepted"] + calibration["accepted"] + load["accepted"]
     committed = _committed_between(nodes, before["height"], final["height"])
     checks = {
-        "supply_conserved": bool(audit["supply_conserved"]),
-        "roots_agree": bool(audit["roots_agree"]) and final["agree"],
+        "supply_conserved": audit.supply == audit.supply_expected,
+        "roots_agree": not audit.problem and final["agree"],
         "proof_verified": verified,
         "certificates_verified": certificates > 0,
         "nothing_lost": committed >= acknowledged > 0,

@@ -21,6 +21,8 @@ import typer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actors.storage.interface import Audit
+
 _OTHERS = 100
 _NORMAL_FEE = 1_000
 _FLOOD_BATCH_ROWS = 1_000
@@ -65,7 +67,7 @@ def command(
                 loud = _offer(node.url, scratch, normal[half:], rate)
                 flood.wait(flood_seconds)
             health = node.health()
-            audit = node.call("storage", "audit", timeout_s=120)
+            audit: Audit = node.call("storage", "audit", timeout_s=120)
     shards = [facts for name, facts in health.items() if name.startswith("mempool") and facts]
     return {
         "rows_of_flood": rows,
@@ -83,7 +85,7 @@ def command(
         "others_lost": quiet["rejected"] + quiet["failed"] + loud["rejected"] + loud["failed"],
         "verdicts": [facts["verdicts"] for facts in shards],
         "gc_pause_max_ms": {name: facts["gc_pause_max_ms"] for name, facts in health.items() if facts},
-        "supply_conserved": bool(audit["supply_conserved"]),
+        "supply_conserved": audit.supply == audit.supply_expected,
         "durability": settings.storage.durability,
     }
 

@@ -19,6 +19,7 @@ import psutil
 
 if TYPE_CHECKING:
     from actors.cluster.actor import RayCluster
+    from actors.storage.interface import Audit
     from actors.topology import Node
 
 _ACCOUNTS = 400
@@ -57,7 +58,7 @@ def torture_validators(
 def _judged(
     node: Node, limits: Any, offers: _Offers, quiet: dict[str, Any], killed: dict[str, Any], kills: int
 ) -> dict[str, Any]:
-    audit = node.call("storage", "audit", timeout_s=300)
+    audit: Audit = node.call("storage", "audit", timeout_s=300)
     status = node.call("consensus", "status")
     health = node.health()
     pools = [health[name] for name in health if name.startswith("mempool")]
@@ -66,8 +67,8 @@ def _judged(
     checks = {
         "nothing_failed": quiet["failed"] + quiet["rejected"] + killed["failed"] + killed["rejected"] == 0,
         "nothing_lost": status["transactions"] == offers.offered,
-        "roots_agree": bool(audit["roots_agree"]),
-        "supply_conserved": bool(audit["supply_conserved"]),
+        "roots_agree": not audit.problem,
+        "supply_conserved": audit.supply == audit.supply_expected,
         "in_time": late_ms <= bound_ms,
     }
     return {

@@ -58,7 +58,7 @@ class AccountStates(msgspec.Struct, frozen=True, array_like=True, eq=False):
         return self.keys, self.nonces, self.balances
 
 
-class EntryKind(IntEnum):
+class StateEntryKind(IntEnum):
     """What an entry of the state is. Its value in the tree is the same bytes as in a delta."""
 
     ACCOUNT = 0
@@ -67,7 +67,7 @@ class EntryKind(IntEnum):
 class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     """What a block made of the entries that it touched: keys, and the bytes of their values.
 
-    keys: (m, 32) uint8. kinds: (m,) uint8 of EntryKind. widths: (m,) uint8, how many bytes each value has.
+    keys: (m, 32) uint8. kinds: (m,) uint8 of StateEntryKind. widths: (m,) uint8, the bytes of each value.
     values: (sum of widths,) uint8, one value after the other. ids: (n, 32) uint8 of the block's rows, in
     their order. time_ms, hash and state_root are its header's. Applying deltas in order of height is
     idempotent.
@@ -89,7 +89,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     ) -> Delta:
         """Of a block that touched accounts alone."""
         count = len(accounts.keys)
-        kinds = np.full(count, EntryKind.ACCOUNT, dtype=np.uint8)
+        kinds = np.full(count, StateEntryKind.ACCOUNT, dtype=np.uint8)
         widths = np.full(count, ACCOUNT_BYTES, dtype=np.uint8)
         values = account_values(accounts.nonces, accounts.balances).reshape(-1)
         return cls(
@@ -98,7 +98,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
 
     def accounts(self) -> AccountStates:
         """The accounts among the entries, in columns that keep no message alive."""
-        own = self.kinds == EntryKind.ACCOUNT
+        own = self.kinds == StateEntryKind.ACCOUNT
         keys, values = self.keys, self.values
         if not own.all():
             keys, values = keys[own], values[np.repeat(own, self.widths)]

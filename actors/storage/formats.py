@@ -30,7 +30,7 @@ from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
 from actors.ledger.accounts import ACCOUNT_BYTES
-from actors.ledger.delta import NO_IDS, AccountStates, Delta, EntryKind
+from actors.ledger.delta import NO_IDS, AccountStates, Delta, StateEntryKind
 from actors.ledger.rows import in_place
 from actors.storage.errors import CorruptionError
 
@@ -160,7 +160,7 @@ def decode_delta(body: bytes, ids: NDArray[np.uint8] = NO_IDS) -> Delta:
         return Delta.of_accounts(states, time_ms, block_hash, state_root, ids)
     keys, kinds, widths, values = np.split(entries, np.array([32, 33, 34]) * count)
     whole = len(widths) == count and len(values) == widths.sum(dtype=np.int64)
-    if form != _OF_ENTRIES or not whole or (widths[kinds == EntryKind.ACCOUNT] != ACCOUNT_BYTES).any():
+    if form != _OF_ENTRIES or not whole or (widths[kinds == StateEntryKind.ACCOUNT] != ACCOUNT_BYTES).any():
         raise CorruptionError("deltas", height_key(height).hex(), f"{len(body)} bytes for {count} entries")
     return Delta(height, keys.reshape(-1, 32), kinds, widths, values, time_ms, block_hash, state_root, ids)
 

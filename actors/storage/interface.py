@@ -163,11 +163,17 @@ class RetainedHeights(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """What a chain is by its accounts and blocks alone. problem: the first fault, or ""."""
+    """What a chain is by its accounts and blocks alone. problem: the first fault, or "".
+
+    state_root: computed anew from the accounts. supply: their balances, supply_expected: the genesis'.
+    """
 
     height: int
     blocks_checked: int
     problem: str
+    state_root: bytes
+    supply: int
+    supply_expected: int
 
 
 class BlockStore(Protocol):

@@ -239,9 +239,10 @@ class Reader:
         checked, problem = self._walk(height)
         if recomputed != root:
             problem = problem or f"state root at {height}: {recomputed.hex()} from the accounts"
-        if (supply := exact_sum(balances)) != chain.genesis.supply:
-            problem = problem or f"supply at {height}: {supply}, {chain.genesis.supply} by the genesis"
-        return Audit(height, checked, problem)
+        supply, expected = exact_sum(balances), chain.genesis.supply
+        if supply != expected:
+            problem = problem or f"supply at {height}: {supply}, {expected} by the genesis"
+        return Audit(height, checked, problem, recomputed, supply, expected)
 
     def _walk(self, height: int) -> tuple[int, str]:
         start = self._chain.base.bodies

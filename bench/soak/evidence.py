@@ -19,6 +19,7 @@ from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import ConsensusSettings
+from actors.storage.interface import Audit
 from bench.load import COMMITTED, DURABLE, LoadPlan
 from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts
 from bench.soak.sabotage import Blocks
@@ -63,9 +64,10 @@ def walk(node: Any, hash_rows: Hasher, tamper: Sequence[Callable[[Blocks], Block
     return chain
 
 
-def audit(node: Any) -> dict[str, Any]:
+def audit(node: Any) -> Audit:
     """What Storage finds when it recomputes its own roots."""
-    return dict(node.call("storage", "audit", timeout_s=_AUDIT_TIMEOUT_S))
+    found: Audit = node.call("storage", "audit", timeout_s=_AUDIT_TIMEOUT_S)
+    return found
 
 
 def ids_of(plans: Iterable[LoadPlan], hash_rows: Hasher) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.storage.interface import Audit
 from bench.simulation.raft.linearizability import HistoryTooWideError, Operation, is_linearizable
 from bench.soak.chain_walk import WalkedChain
 
@@ -71,7 +71,7 @@ class SoakEvidence:
     ended_s: float
     steady: tuple[float, float]
     chains: list[WalkedChain]
-    audits: dict[str, dict[str, Any]]
+    audits: dict[str, Audit]
     supply: int
     acknowledged: NDArray[np.uint64]
     must_not: NDArray[np.uint64]
@@ -195,15 +195,13 @@ def _no_forks(evidence: SoakEvidence) -> str:
 
 
 def _roots_agree(evidence: SoakEvidence) -> str:
-    said = [
-        f"{node}: {a.get('problem') or 'root'}" for node, a in evidence.audits.items() if not a["roots_agree"]
-    ]
+    said = [f"{node}: {audit.problem}" for node, audit in evidence.audits.items() if audit.problem]
     heads = {chain.state_root for chain in evidence.chains}
     said += ["state roots of the heads differ"] if len(heads) > 1 else []
     said += [
         f"{chain.node}: its head says state root {chain.state_root.hex()[:16]}, its accounts otherwise"
         for chain in evidence.chains
-        if str(evidence.audits[chain.node]["state_root_recomputed"]) != chain.state_root.hex()
+        if evidence.audits[chain.node].state_root != chain.state_root
     ]
     return "; ".join([*said, _noted(evidence, "roots_agree")]).strip("; ")
 
@@ -211,7 +209,7 @@ def _roots_agree(evidence: SoakEvidence) -> str:
 def _supply(evidence: SoakEvidence) -> str:
     said = []
     for chain in evidence.chains:
-        walked, told = sum(chain.balances.tolist()), int(evidence.audits[chain.node]["supply"])
+        walked, told = sum(chain.balances.tolist()), evidence.audits[chain.node].supply
         if {walked, told} != {evidence.supply}:
             said.append(
                 f"{chain.node}: {walked} by its blocks, {told} by its accounts, not {evidence.supply}"

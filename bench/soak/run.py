@@ -363,7 +363,7 @@ class Soak:
         if streams:
             chains[: len(lying)] = [walk(node, self._hash_rows, streams) for node in lying]
         tampered = replace(
-            evidence, chains=chains, audits=deepcopy(evidence.audits), expiring=list(evidence.expiring)
+            evidence, chains=chains, audits=dict(evidence.audits), expiring=list(evidence.expiring)
         )
         for kind in kinds:
             if kind.evidence is not None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import psutil
 
@@ -90,10 +91,10 @@ def _gap(sealed: SealedHeader, batch: Batch) -> tuple[SealedHeader, Batch]:
 
 
 def _skew_root(evidence: SoakEvidence) -> None:
-    audit = evidence.audits[evidence.chains[0].node]
-    root = bytearray.fromhex(str(audit["state_root_recomputed"]))
+    node = evidence.chains[0].node
+    root = bytearray(evidence.audits[node].state_root)
     root[-1] ^= 1
-    audit["state_root_recomputed"] = root.hex()
+    evidence.audits[node] = msgspec.structs.replace(evidence.audits[node], state_root=bytes(root))
 
 
 def _mint(evidence: SoakEvidence) -> None:

@@ -19,6 +19,7 @@ from actors.ledger.merkle import root
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, development_signer
 from actors.settings import NetworkSettings
+from actors.storage.interface import Audit
 from bench.simulation.raft.linearizability import Operation
 from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts
 from bench.soak.judge import (
@@ -95,15 +96,19 @@ class World:
             if sabotage is not None and sabotage.blocks is not None:
                 blocks = sabotage.blocks(blocks) if number == 0 else blocks
             chains.append(self.walked(f"node-{number}", blocks))
-        audit = {
-            "roots_agree": True, "supply": supply(self.state),
-            "state_root_recomputed": state_root(self.state).hex(),
-        }  # fmt: skip
+        audit = Audit(
+            len(self.blocks),
+            len(self.blocks),
+            "",
+            state_root(self.state),
+            supply(self.state),
+            self.genesis.supply,
+        )
         ids = Batch(self.rows, np.empty(0, dtype=np.uint8)).ids()
         times = np.arange(0.0, 100.0, 0.1)
         return SoakEvidence(
             began_s=0.0, ended_s=100.0, steady=(5.0, 20.0), chains=chains,
-            audits={chain.node: dict(audit) for chain in chains}, supply=self.genesis.supply,
+            audits={chain.node: audit for chain in chains}, supply=self.genesis.supply,
             acknowledged=prefixes(ids), must_not=np.array([1, 2], dtype=np.uint64), refused=0, unanswered=0,
             answers=np.column_stack((times, times + 0.05, np.full(len(times), 10.0))),
             registers=[[Operation(True, 1, 0.0, 1.0), Operation(False, 1, 2.0, 3.0)]],

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.settings import Settings
+from actors.storage.interface import Audit
 from bench.simulation.raft.linearizability import Operation
 from bench.soak.chain_walk import WalkedChain
 from bench.soak.commands import app
@@ -36,7 +37,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = [Sample(1_000.0 + t, "node-1/storage", 9, 100.0, 20, cpu_s=t / 2) for t in range(60)]
     evidence = SoakEvidence(
         began_s=1_000.0, ended_s=1_060.0, steady=(1_005.0, 1_020.0), chains=[chain],
-        audits={"node-1": {"roots_agree": True, "supply": 100, "state_root_recomputed": bytes(32).hex()}},
+        audits={"node-1": Audit(1, 1, "", bytes(32), 100, 100)},
         supply=100, acknowledged=np.arange(6, dtype=np.uint64), must_not=np.empty(0, dtype=np.uint64),
         refused=0, unanswered=0, answers=answers, registers=[[Operation(True, 1, 0.0, 1.0)]],
         faults=faults, samples=samples,

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from actors.ledger.accounts import ACCOUNT_BYTES, Account
-from actors.ledger.delta import NO_IDS, AccountStates, Delta, EntryKind
+from actors.ledger.delta import NO_IDS, AccountStates, Delta, StateEntryKind
 from actors.local_socket import decoder, encode
 from actors.storage import errors, formats
 
 OTHER = 7
 FACTS = 5, b"h" * 32, b"r" * 32
 WORD = st.integers(0, 2**64 - 1)
-ACCOUNTS = st.tuples(st.just(int(EntryKind.ACCOUNT)), st.builds(Account, WORD, WORD).map(Account.encode))
+ACCOUNTS = st.tuples(st.just(int(StateEntryKind.ACCOUNT)), st.builds(Account, WORD, WORD).map(Account.encode))
 OTHERS = st.tuples(st.just(OTHER), st.binary(max_size=64))
 ENTRIES = st.dictionaries(st.binary(min_size=32, max_size=32), ACCOUNTS | OTHERS, max_size=8)
 
@@ -63,7 +63,7 @@ def test_accounts_are_found_among_other_entries(entries: dict[bytes, tuple[int, 
     accounts = delta_of(entries).accounts()
     told = zip(accounts.keys, accounts.nonces.tolist(), accounts.balances.tolist(), strict=True)
     found = {key.tobytes(): Account(nonce, balance).encode() for key, nonce, balance in told}
-    assert found == {key: value for key, (kind, value) in entries.items() if kind == EntryKind.ACCOUNT}
+    assert found == {key: value for key, (kind, value) in entries.items() if kind == StateEntryKind.ACCOUNT}
     assert accounts.height == 4
 
 
@@ -94,7 +94,7 @@ def test_deltas_of_the_form_before_are_read() -> None:
 
 
 def test_an_account_of_another_width_and_an_unknown_form_are_corrupt() -> None:
-    narrow = delta_of({bytes(32): (EntryKind.ACCOUNT, bytes(ACCOUNT_BYTES - 1))})
+    narrow = delta_of({bytes(32): (StateEntryKind.ACCOUNT, bytes(ACCOUNT_BYTES - 1))})
     with pytest.raises(errors.CorruptionError, match="1 entries"):
         formats.decode_delta(b"".join(formats.delta_parts(narrow)))
     body = bytearray(b"".join(formats.delta_parts(msgspec.structs.replace(delta_of({}), height=1))))

@@ -81,8 +81,6 @@ def test_inclusion_proofs_hold_and_nothing_else_does(size: int, data: st.DataObj
 def test_proofs_of_places_that_do_not_exist_raise() -> None:
     with pytest.raises(IndexError):
         merkle.inclusion_proof(digests(3), 3)
-    with pytest.raises(IndexError):
-        merkle.consistency_proof(digests(3), 4)
 
 
 states = st.dictionaries(st.binary(min_size=1, max_size=3), st.binary(max_size=4), max_size=24)

@@ -20,6 +20,7 @@ from actors.ledger.block import OfferedBlock, decode_block, decode_certificate, 
 from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Member
+from actors.ledger.pending import DrawSummary
 from actors.ledger.signing import Signer
 from actors.local_socket import LocalConnection, Spoken, call
 from actors.settings import ConsensusSettings, LogSettings, StorageSettings
@@ -84,7 +85,7 @@ class Shard:
         self._left -= 1
         count = ROWS if self._left >= 0 else 0
         batch = transfers(ACCOUNTS, self._nonces, count, self._rng, GENESIS.chain_tag)
-        told = {"count": count, "draw": 1, "ranks": np.zeros(count, dtype=np.uint64)}
+        told = DrawSummary(1, count, np.zeros(count, dtype=np.uint64))
         return told, batch.rows, batch.payloads
 
     async def _nothing(self, *_: Any) -> None:

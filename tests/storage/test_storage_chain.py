@@ -271,7 +271,7 @@ def test_persist_is_in_order_and_idempotent_and_committed_blocks_do_not_change(
     assert (written.committed, written.transactions) == (True, 10)
     again, same_delta = driver.persist(first)
     assert (again.hash, again.bytes_written) == (written.hash, 0)
-    for name in ("keys", "nonces", "balances", "ids"):
+    for name in ("keys", "kinds", "widths", "values", "ids"):
         assert np.array_equal(getattr(delta, name), getattr(same_delta, name))
     with pytest.raises(errors.ConflictError, match=written.hash.hex()):
         driver.persist(first, time_ms=5)
