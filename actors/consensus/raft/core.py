@@ -95,6 +95,7 @@ class Raft(Founding):
                 self._found()
                 self._readmit()
                 self._check_quorum()
+                self._make_way()
         elif self.now_ms >= self._election_deadline_ms:
             self._reset_election_timer()
             self.leader = None

@@ -161,7 +161,7 @@ class Election(Identity):
         self._uncommitted_bytes = sum(
             entry.size_bytes for entry in self.log.slice(self.commit_index + 1, self.log.last_index)
         )
-        self._round = 0
+        self._round, self._elected_ms = 0, self.now_ms
         self._lease_forgone = False
         self._heartbeat_deadline_ms = self.now_ms + self.options.heartbeat_interval_ms
         self._emit(trace.BECOME_LEADER)

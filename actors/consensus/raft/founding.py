@@ -17,8 +17,9 @@ and its majorities be at work, so until a replica knows that founding is over
 
 - it is elected by a majority of every founding entry of its log, each by the disks that this one names,
 - it commits nothing before every voter has acknowledged the last of them, and such majorities with it, and
-- it hears candidates and leaders from any disk, and may campaign from one that is not named, without a vote
-  of its own: the founder may have lost its disk, and nobody else have the entry.
+- it hears candidates and leaders from any disk, and campaigns, as a last resort, from one that is not named,
+  without a vote of its own: the founder may have lost its disk, and nobody else have the entry. If it wins
+  and is not named soon, somebody who knows that founding is over does not hear it: it makes way for others.
 
 Readmission. A voter that speaks from another disk than the one that is named has forgotten what it promised.
 The leader makes it a learner by an ordinary change of membership, whose majorities it takes no part in, and a
@@ -46,6 +47,7 @@ from .reconfiguration import Reconfiguration
 from .records import AWAITED, INDEX_MAX, Configuration, EntryKind
 
 READMITTED_LAG_ENTRIES_MAX = 64
+TIMEOUTS_UNTIL_UNNAMED_GOES = 2
 
 
 class Founding(Reconfiguration):
@@ -109,6 +111,14 @@ class Founding(Reconfiguration):
         founding = msgspec.structs.replace(configuration, disks=disks)
         self._append_own(configuration_entry(self.log.last_index + 1, self.term, founding))
         self._emit(trace.REPLICATE)  # no change of members
+
+    def _make_way(self) -> None:
+        """Stop leading from a disk that is not named, and cannot be."""
+        patience_ms = TIMEOUTS_UNTIL_UNNAMED_GOES * self.options.election_timeout_ms_max
+        unnamed = self.configuration.is_voter(self.id) and not self._is_named(self.configuration)
+        if self.role is Role.LEADER and unnamed and self.now_ms - self._elected_ms > patience_ms:
+            self._become_follower(self.term, None)
+            self._timeouts_without_leader = 0
 
     # --- readmission -------------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ OF_OFFICE = (
     ConfigurationResponse,
 )
 NO_DISKS: frozenset[bytes] = frozenset()
-TIMEOUTS_UNTIL_ASKING = 2
+TIMEOUTS_UNTIL_ASKING, TIMEOUTS_UNTIL_LAST_RESORT = 2, 4
 
 
 class Identity(RaftState):
@@ -173,7 +173,8 @@ class Identity(RaftState):
         if self.term >= self.term_ceiling or (self.founded_elsewhere and not self.configuration.disks):
             return False
         if self.configuration.is_voter(self.id):
-            return self._is_named(self.configuration) or not self.is_founded
+            last_resort = not self.is_founded and self._timeouts_without_leader >= TIMEOUTS_UNTIL_LAST_RESORT
+            return self._is_named(self.configuration) or last_resort
         configurations = self.log.configurations
         if configurations[-1][0] <= self.commit_index:
             return False

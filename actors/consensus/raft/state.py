@@ -83,6 +83,7 @@ class RaftState(ABC):
         self._heard: dict[int, frozenset[bytes]] | None = None  # see identity.py; None: to be drawn up anew
         self._told: Configuration | None = None
         self._told_index = self._timeouts_without_leader = self._ask_again_ms = self._round = 0
+        self._elected_ms = now_ms
 
         self._rng = rng
         self._on_trace = on_trace

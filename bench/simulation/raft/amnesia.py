@@ -9,6 +9,7 @@ then nothing need go on, but nothing may go wrong either.
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import takewhile
 from random import Random
 
 from actors.consensus.raft import Configuration, EntryKind, Message, genesis
@@ -169,8 +170,9 @@ class Amnesia:
         for replica in self.world.replicas.values():
             found.append(replica.disk.snapshot.configuration)
             entries = [*replica.disk.entries, *(e for write in replica.disk.pending for e in write.entries)]
-            latest = [e for e in entries if e.kind is EntryKind.CONFIGURATION][-2:]
-            found += [configuration_of(entry) for entry in latest]
+            named = [configuration_of(entry) for entry in entries if entry.kind is EntryKind.CONFIGURATION]
+            founding = takewhile(lambda known: not known.is_joint, named)
+            found += [*founding, *named[-2:]]
         return [c for c in found if c.disks] or found
 
     # --- founding twice ----------------------------------------------------------------------------------

@@ -363,7 +363,7 @@ PLANTED: tuple[tuple[type[Raft], frozenset[str]], ...] = (
     (SignWithoutVote, frozenset(("membership", "assassin"))),
     (DiskNotChecked, frozenset(("wipe", "backup", "crash"))),
     (FoundedByMajority, frozenset(("refound",))),
-    (FoundedByTheLastEntry, frozenset(("founding", "twin", "crash"))),
+    (FoundedByTheLastEntry, frozenset(("founding", "twin", "crash", "crowded", "rash"))),
     (CountsUnnamedDisk, frozenset(("wipe", "crash"))),
     (HeartbeatForAnyDisk, frozenset(("backup", "assassin"))),
     (ReadmissionWithoutJoint, frozenset(("wipe", "straggle"))),

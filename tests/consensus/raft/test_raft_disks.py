@@ -61,9 +61,9 @@ class Disks(Lockstep):
 
 
 def founding(index: int, term: int, *lives: int) -> Entry:
-    """An entry that names these disks of 1, 2 and 3."""
+    """An entry that names these disks of 1, 2, 3 and so on."""
     disks = tuple((member, disk(member, life)) for member, life in enumerate(lives, start=1))
-    return configuration_entry(index, term, Configuration((1, 2, 3), disks=disks))
+    return configuration_entry(index, term, Configuration(tuple(m for m, _ in disks), disks=disks))
 
 
 def founded(*voters: int) -> Disks:
@@ -199,6 +199,23 @@ def test_a_founder_whose_disk_is_a_backup_founds_again() -> None:
     network.run(2000)
     assert network.leader().configuration.disk_of(3) == disk(3, 1)
     assert all(network[member].is_founded for member in (1, 2, 3))
+
+
+def test_a_leader_on_an_unnamed_disk_makes_way_if_founding_was_over() -> None:
+    """4 knows that founding was over, and does not hear 5, whose disk is a backup; the others follow 5."""
+    network = Disks((1, 2, 3, 4, 5))
+    for member, life in ((1, 0), (2, 0), (3, 0), (4, 0), (5, 1)):
+        network.resume(member, life, founding(1, 5, 0, 0, 0, 0, 0))
+    network[4]._founded = True
+    network.lost = lambda m: m.sender < 5 and isinstance(m, wire.PreVoteRequest)
+    while network[5].role is not Role.LEADER:
+        network.run(10)
+    network.lost = lambda m: False
+    network.run(4000)
+    assert network.leader().id != 5
+    assert network.leader().configuration.disk_of(5) == disk(5, 1)
+    network.propose(network.leader().id, 1)
+    assert all(network.digests(member) == [1] for member in network.voters)
 
 
 def test_the_emptied_and_the_late_found_no_second_network() -> None:

@@ -45,7 +45,7 @@ def test_the_invariants_hold_under_every_schedule() -> None:
 
 # Seeds that once failed, before the core (or the simulator) was put right. A change of the simulator gives
 # them another meaning; the bugs themselves are tested by name beside the core.
-@pytest.mark.parametrize("seed", [284, 1127, 2202, 17082, 31730, 35679, 59004])
+@pytest.mark.parametrize("seed", [284, 1127, 2202, 17082, 31730, 35679, 59004, 6022, 10448, 74305])
 def test_a_seed_that_once_failed_passes(seed: int) -> None:
     assert try_schedule(seed)[1] is None
 
