@@ -18,7 +18,7 @@ from actors.gateway.models import (
     PendingOut,
     ReceiptPageOut,
 )
-from actors.gateway.openapi import BYTES_ANSWER, problems
+from actors.gateway.openapi import problems, reads
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
@@ -90,16 +90,11 @@ def chain_routes(backend: Service) -> APIRouter:
     """GET /accounts/{key}, /blocks/..., /genesis."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
-    @router.get(
-        "/accounts/{key}",
-        summary="Read an account, at the head or at a height; the answer says of which height it is",
-        response_model=AccountOut,
-        responses=problems(404, 422, 503),
-    )
-    @needs(AccessRole.READ, heavy=_at_a_height)
+    @reads(router, "/accounts/{key}", AccountOut, 404, 422, 503, heavy=_at_a_height)
     async def account(
         key: AccountKey, height: AccountHeight = "latest", consistency: Consistency = "bounded"
     ) -> Response:
+        """Read an account, at the head or at a height; the answer says of which height it is."""
         if height == "latest":
             account = await backend.account(bytes.fromhex(key), consistency == "linearizable")
         else:
@@ -107,30 +102,20 @@ def chain_routes(backend: Service) -> APIRouter:
             account = AccountState(proven.nonce, proven.balance, proven.height)
         return json_response({"key": key.lower(), **render.plain(account)})
 
-    @router.get(
-        "/accounts/{key}/pending",
-        summary="Pending transactions of an account at this node",
-        response_model=PendingOut,
-        responses=problems(422, 503),
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/accounts/{key}/pending", PendingOut, 422, 503, heavy=True)
     async def pending(key: AccountKey) -> Response:
+        """Pending transactions of an account at this node."""
         held = await backend.pending(bytes.fromhex(key))
         return json_response({"key": key.lower(), **render.pending(held)})
 
-    @router.get(
-        "/blocks",
-        summary="List headers, newest first, a page at a time",
-        response_model=BlockPageOut,
-        responses=problems(422, 503),
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/blocks", BlockPageOut, 422, 503, heavy=True)
     async def blocks(
         before: Annotated[
             int | None, Query(ge=0, le=2**63 - 1, description="cursor: heights below it; `next` of a page")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_HEADERS_MAX)] = 20,
     ) -> Response:
+        """List headers, newest first, a page at a time."""
         head = (await backend.head()).height
         newest = head if before is None else min(head, before - 1)
         heights = range(newest, max(0, newest - limit), -1)
@@ -142,59 +127,39 @@ def chain_routes(backend: Service) -> APIRouter:
         last = headers[-1]["height"] if headers else 0
         return json_response({"blocks": headers, "next": last if last > 1 else None})
 
-    @router.get(
-        "/blocks/{height}",
-        summary="Read a block, with a page of its transactions",
-        response_model=BlockOut,
-        responses=problems(404, 422, 503),
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/blocks/{height}", BlockOut, 404, 422, 503, heavy=True)
     async def block(
         height: BlockHeight,
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
         limit: Annotated[int, Query(ge=0, le=PAGE_TRANSACTIONS_MAX)] = 20,
     ) -> Response:
+        """Read a block, with a page of its transactions."""
         genesis = backend.genesis
         data = await _block_bytes(backend, height)
         decoded = decode_block(data, genesis.block_transactions_max, genesis.block_payload_bytes_max)
         return json_response(render.block(decoded, offset, limit))
 
-    @router.get(
-        "/blocks/{height}/raw",
-        summary="The bytes of a block: header, signature, batch",
-        response_class=Response,
-        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/blocks/{height}/raw", None, 404, 422, 503, heavy=True)
     async def raw(height: BlockHeight) -> Response:
+        """The bytes of a block: header, signature, batch."""
         return Response(await _block_bytes(backend, height), media_type="application/octet-stream")
 
-    @router.get(
-        "/blocks/{height}/certificate",
-        summary="The votes that make a block final",
-        response_model=CertificateOut,
-        responses=problems(404, 422, 503),
-    )
-    @needs(AccessRole.READ)
+    @reads(router, "/blocks/{height}/certificate", CertificateOut, 404, 422, 503)
     async def certificate(height: BlockHeight) -> Response:
+        """The votes that make a block final."""
         wanted = await height_of(backend, height)
         data = await backend.certificate(wanted) if wanted else None
         if not data:
             raise ProblemError("not-found", f"no certificate at height {wanted}", field="height")
         return json_response(render.certificate(wanted, data))
 
-    @router.get(
-        "/blocks/{height}/receipts",
-        summary="What applying each transaction of a block did, a page at a time",
-        response_model=ReceiptPageOut,
-        responses=problems(404, 422, 503),
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/blocks/{height}/receipts", ReceiptPageOut, 404, 422, 503, heavy=True)
     async def receipts(
         height: BlockHeight,
         offset: Annotated[int, Query(ge=0, le=2**32)] = 0,
         limit: Annotated[int, Query(ge=0, le=PAGE_TRANSACTIONS_MAX)] = 100,
     ) -> Response:
+        """What applying each transaction of a block did, a page at a time."""
         wanted = await height_of(backend, height)
         data = await backend.receipts(wanted) if wanted else None
         if data is None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.gateway.backend import UnavailableError
 from actors.gateway.models import MemberOut
-from actors.gateway.openapi import problems
+from actors.gateway.openapi import problems, reads
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
@@ -78,12 +78,9 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
     """GET and POST /members."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
-    @router.get(
-        "/members", summary="Who votes for blocks, and who leads", response_model=MembersOut,
-        responses=problems(503),
-    )  # fmt: skip
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/members", MembersOut, 503, heavy=True)
     async def members() -> Response:
+        """Who votes for blocks, and who leads."""
         if membership is None:
             raise UnavailableError("consensus")
         rows = await membership.rows()

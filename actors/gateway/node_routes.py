@@ -18,7 +18,7 @@ from actors.gateway.models import (
     StatusOut,
     ValidatorsOut,
 )
-from actors.gateway.openapi import problems
+from actors.gateway.openapi import problems, reads
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response
@@ -69,24 +69,14 @@ def node_routes(backend: Service) -> APIRouter:
         total = {field: sum(int(shard[field] or 0) for shard in shards) for field in ("depth", "capacity")}
         return json_response({**total, "shards": shards})
 
-    @router.get(
-        "/peers",
-        summary="Other nodes that this one knows",
-        response_model=PeersOut,
-        responses=problems(503),
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/peers", PeersOut, 503, heavy=True)
     async def peers() -> Response:
+        """Other nodes that this one knows."""
         return json_response({"peers": render.plain(await backend.peers())})
 
-    @router.get(
-        "/validators",
-        summary="Validator workers and their queue",
-        response_model=ValidatorsOut,
-        responses=problems(503),
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/validators", ValidatorsOut, 503, heavy=True)
     async def validators() -> Response:
+        """Validator workers and their queue."""
         return json_response(render.plain(await backend.validators()))
 
     @router.post(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
 
 from actors.gateway.models import BatchSubmitted, ProblemOut
 from actors.gateway.problem import TITLES, kind_of_verdict
+from actors.gateway.roles import AccessRole, Endpoint, Heavy, needs
 from actors.ledger.verdict import Verdict, explain
 from actors.sdk.answers import PROBLEM_TYPE
 
@@ -24,6 +29,25 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"description": "; or ".join(titles[status]), "content": _PROBLEM}
         for status in sorted({400, *statuses})
     }
+
+
+def reads(
+    router: APIRouter, path: str, answer: type | None, *statuses: int, heavy: Heavy = False
+) -> Callable[[Endpoint], Endpoint]:
+    """Declare a GET for who may read; its docstring is the summary. answer: its model, None for bytes."""
+    raw: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": BYTES_ANSWER}}}
+    kind = raw if answer is None else {"response_model": answer, "responses": {}}
+    kind["responses"] |= problems(*statuses)
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        summary, endpoint.__doc__ = (
+            (endpoint.__doc__ or "").rstrip("."),
+            None,
+        )  # or it is the description, too
+        router.get(path, summary=summary, **kind)(needs(AccessRole.READ, heavy)(endpoint))
+        return endpoint
+
+    return declare
 
 
 def api_description() -> str:

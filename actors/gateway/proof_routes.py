@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from actors.gateway import render
 from actors.gateway.chain_routes import AccountHeight, AccountKey, BlockHeight, height_of, proven_account
 from actors.gateway.models import StateProofOut
-from actors.gateway.openapi import BYTES_ANSWER, problems
+from actors.gateway.openapi import BYTES_ANSWER, problems, reads
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
@@ -46,14 +46,9 @@ def proof_routes(backend: Service) -> APIRouter:
             raise ProblemError("not-found", "ICS-23 has no absence proof in a state without accounts")
         return Response(proof.ics23, media_type=_OCTETS)
 
-    @router.get(
-        "/blocks/{height}/header",
-        summary="The bytes of a header, its signature and its certificate",
-        response_class=Response,
-        responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
-    )
-    @needs(AccessRole.READ)
+    @reads(router, "/blocks/{height}/header", None, 404, 422, 503)
     async def header(height: BlockHeight) -> Response:
+        """The bytes of a header, its signature and its certificate."""
         wanted = await height_of(backend, height)
         block = await backend.block(wanted) if wanted else None
         certificate = await backend.certificate(wanted) if block is not None else None

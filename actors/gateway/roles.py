@@ -27,6 +27,7 @@ STARTS_KEY = "raychain.starts"
 _ROLE, _HEAVY = "raychain_role", "raychain_heavy"
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Query = bytes
+Heavy = bool | Callable[[Query], bool]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -57,7 +58,7 @@ class Caller:
     key: str = ""
 
 
-def needs(role: AccessRole, heavy: bool | Callable[[Query], bool] = False) -> Callable[[Endpoint], Endpoint]:
+def needs(role: AccessRole, heavy: Heavy = False) -> Callable[[Endpoint], Endpoint]:
     """Declare an endpoint's role; and whether (or for which query strings) answering is heavy work."""
 
     def declare(endpoint: Endpoint) -> Endpoint:

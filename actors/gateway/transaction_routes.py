@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from actors.gateway import render
 from actors.gateway.backend import SOURCE_KEY, BusyError, UnavailableError, Wait
 from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
-from actors.gateway.openapi import problems
+from actors.gateway.openapi import problems, reads
 from actors.gateway.problem import ProblemError, of_verdict
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
@@ -76,14 +76,9 @@ def transaction_routes(backend: Service) -> APIRouter:
         except (UnavailableError, BusyError):
             return None
 
-    @router.get(
-        "/transactions/{id}",
-        summary="Read a committed transaction and its receipt",
-        response_model=TransactionOut,
-        responses=problems(404, 422, 503),
-    )
-    @needs(AccessRole.READ)
+    @reads(router, "/transactions/{id}", TransactionOut, 404, 422, 503)
     async def read(id: TransactionId) -> Response:
+        """Read a committed transaction and its receipt."""
         height = None
         if (record := await backend.transaction(bytes.fromhex(id))) is None:
             # The height first: what is committed in between must not seem absent from it.
@@ -93,27 +88,17 @@ def transaction_routes(backend: Service) -> APIRouter:
             raise _not_committed(height)
         return json_response(render.stored_transaction(record))
 
-    @router.get(
-        "/transactions/{id}/receipt",
-        summary="What applying a committed transaction did",
-        response_model=ReceiptOut,
-        responses=problems(404, 422, 503),
-    )
-    @needs(AccessRole.READ)
+    @reads(router, "/transactions/{id}/receipt", ReceiptOut, 404, 422, 503)
     async def receipt(id: TransactionId) -> Response:
+        """What applying a committed transaction did."""
         record = await backend.transaction(bytes.fromhex(id))
         if record is None:
             raise _not_committed()
         return json_response(render.stored_transaction(record)["receipt"])
 
-    @router.get(
-        "/transactions/{id}/proof",
-        summary="Prove that a transaction is in a final block",
-        response_model=ProofOut,
-        responses=problems(404, 422, 503),
-    )
-    @needs(AccessRole.READ, heavy=True)
+    @reads(router, "/transactions/{id}/proof", ProofOut, 404, 422, 503, heavy=True)
     async def prove(id: TransactionId) -> Response:
+        """Prove that a transaction is in a final block."""
         record = await backend.inclusion_proof(bytes.fromhex(id))
         if record is None:
             raise _not_committed()
