@@ -39,15 +39,22 @@ def host(*command: object, mounts: str = "", user: int = SOMEBODY, **environment
 def _opened_interpreter() -> str:
     """Shell that shows the interpreter and this checkout to everybody, where they lie in a closed home."""
     needed = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
-    lines = []
+    lines: list[str] = []
     for closed in {top for path in needed if (top := _closed_above(path))}:
-        inside = [path for path in needed if path.is_relative_to(closed)]
-        for number, path in enumerate(inside):
-            lines += [f"mkdir -p /mnt/{number}", f"mount --bind {path} /mnt/{number}"]
-        lines.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(str(closed))}")
-        for number, path in enumerate(inside):
-            lines += [f"mkdir -p {path}", f"mount --move /mnt/{number} {path}"]
+        lines.append(emptied(closed, 755))
     return "\n".join(("mount -t tmpfs -o mode=755 none /mnt", *lines))
+
+
+def emptied(folder: Path, mode: int) -> str:
+    """Shell that mounts nothing but the interpreter and this checkout on a folder, as far as they are there."""
+    inside = [path for path in (Path(sys.base_prefix), Path(sys.prefix), ROOT) if path.is_relative_to(folder)]
+    lines: list[str] = []
+    for number, path in enumerate(inside):
+        lines += [f"mkdir -p /mnt/{number}", f"mount --bind {path} /mnt/{number}"]
+    lines.append(f"mount -t tmpfs -o mode={mode} none {shlex.quote(str(folder))}")
+    for number, path in enumerate(inside):
+        lines += [f"mkdir -p {path}", f"mount --move /mnt/{number} {path}"]
+    return "\n".join(lines)
 
 
 def _closed_above(path: Path) -> Path | None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from actors.machine.limits import memory_need_mb
-from tests.trials.strange_hosts import ROOT, SOMEBODY, host, memory_group, needs_root
+from tests.trials.strange_hosts import ROOT, SOMEBODY, emptied, host, memory_group, needs_root
 
 Checks = dict[str, dict[str, Any]]
 LEAVES_A_SESSION = "\n".join(
@@ -157,7 +157,7 @@ def test_a_network_runs_where_a_container_leaves_it_little(place: Path, home: st
     long = place / ("x" * 120)
     mounts = "\n".join(
         (
-            "mount -t tmpfs -o mode=1777 none /tmp",
+            emptied(Path("/tmp"), 1777),
             f"mkdir -p {long} && chmod 777 {long}",
             "mount -t tmpfs -o size=64m,mode=1777 none /dev/shm",
             "mount -o remount,ro,bind /",
