@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.block import OfferedBlock
+from actors.ledger.block import BlockOutcome, OfferedBlock, PushReceipt
 from actors.ledger.delta import Delta
+from actors.ledger.membership import ChangeOutcome, MemberStanding
 from actors.ledger.pending import DrawSummary, OutboxSummary, SenderPending
 
 T = TypeVar("T")
@@ -49,13 +50,13 @@ class ConsensusFace(Protocol):
 
     def hear_change(self, request: bytes) -> Awaitable[bytes]: ...
 
-    def validate_blocks(self, blocks: list[OfferedBlock]) -> Awaitable[list[dict[str, object]]]: ...
+    def validate_blocks(self, blocks: list[OfferedBlock]) -> Awaitable[list[BlockOutcome]]: ...
 
     def read_index(self) -> Awaitable[int]: ...
 
-    def members(self) -> Awaitable[list[dict[str, object]]]: ...
+    def members(self) -> Awaitable[list[MemberStanding]]: ...
 
-    def change_member(self, action: str, name: str) -> Awaitable[dict[str, object]]: ...
+    def change_member(self, action: str, name: str) -> Awaitable[ChangeOutcome]: ...
 
     def scale_validators(self, count: int) -> Awaitable[dict[str, object]]: ...
 
@@ -119,7 +120,7 @@ class PeerFace(Protocol):
 
     def push_block(
         self, to: list[bytes], body: Ref[NDArray[np.uint8]], deadline_s: float | None = None
-    ) -> Awaitable[list[dict[str, object]]]: ...
+    ) -> Awaitable[list[PushReceipt]]: ...
 
     def fetch_block(
         self, identity: bytes, height: int, digest: bytes, deadline_s: float | None = None

@@ -221,7 +221,7 @@ class BenchNode:
     def _validate(self, made: list[Block], serial: bool) -> None:
         import ray
 
-        from actors.ledger.block import OfferedBlock
+        from actors.ledger.block import BlockRefused, OfferedBlock
 
         columns = [(ray.put(block.batch.rows), ray.put(block.batch.payloads)) for block in made]
         given = [
@@ -230,7 +230,7 @@ class BenchNode:
         ]
         for part in [[block] for block in given] if serial else [given]:
             answers = self.node.call("consensus", "validate_blocks", part, timeout_s=600)
-            refused = [answer for answer in answers if "refused" in answer]
+            refused = [answer for answer in answers if isinstance(answer, BlockRefused)]
             if refused:
                 raise RuntimeError(f"a valid block was refused: {refused[0]}")
 

@@ -32,9 +32,10 @@ from actors.consensus.setbacks import RETRY_PAUSE_S
 from actors.consensus.stages import StageTimes
 from actors.consensus.timekeeping import Timekeeper
 from actors.faces import GatewayFace, MempoolFace, PeerFace, remote
-from actors.ledger.block import Header, OfferedBlock
+from actors.ledger.block import BlockOutcome, Header, OfferedBlock
 from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
 from actors.ledger.genesis import Genesis
+from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberStanding
 from actors.ledger.signing import Signer
 from actors.local_socket import LocalListener, Spoken
 from actors.settings import ConsensusSettings
@@ -276,16 +277,15 @@ class Consensus(Shell):
         entry of its term was committed, and how long each of its last blocks took to a majority, in us."""
         return self._agreement.figures()
 
-    async def members(self) -> list[dict[str, object]]:
-        """One row a member of the genesis: number, name, identity, address, what it is now, and, at the
-        leader, how far it has come."""
+    async def members(self) -> list[MemberStanding]:
+        """What each member of the genesis is now, and, at the leader, how far it has come."""
         return self._agreement.members()
 
-    async def change_member(self, action: str, name: str) -> dict[str, object]:
+    async def change_member(self, action: str, name: str) -> ChangeOutcome:
         """`add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.
 
-        Asked of the leader if that is another member. Answers once it is so: action, member, term and the
-        leader's identity, or why it was `refused`. `readmit` concerns this member alone; see `readmit_here`.
+        Asked of the leader if that is another member, but for `readmit`, which concerns this one alone.
+        Answers once it is so, or is refused.
         """
         leader, peer = self._agreement.status().leader, self._peer
         if action == "readmit" or leader in (b"", self._signer.public_key) or peer is None:
@@ -295,18 +295,17 @@ class Consensus(Shell):
             return decode_answer(await asked)
         except (RayError, ValueError) as error:
             who = self._genesis.members[self._genesis.member_keys.index(leader)].name
-            return {"refused": f"the leader, {who}, did not answer: {first_line(error)}"}
+            return ChangeRefused(f"the leader, {who}, did not answer: {first_line(error)}")
 
     async def hear_change(self, request: bytes) -> bytes:
         """A change that another member's operator asks for; see `change_member`."""
         return encode_answer(await self._agreement.change(*decode_change(request)))
 
-    async def validate_blocks(self, blocks: list[OfferedBlock]) -> list[dict[str, object]]:
+    async def validate_blocks(self, blocks: list[OfferedBlock]) -> list[BlockOutcome]:
         """Validate and commit blocks that somebody else made, outside of the log.
 
         The certificate has been verified by who fetched the block. It may be empty only at the one member of
-        a network, whose own vote then makes it. Answers height and hash of each block, or the reason why it
-        was refused.
+        a network, whose own vote then makes it. Answers the headers of those that are committed.
         """
         await self._agreement.ready.wait()
         return await self._intake.commit_proven(self._agreement, blocks)

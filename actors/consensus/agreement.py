@@ -36,6 +36,7 @@ from actors.consensus.stages import StageTimes
 from actors.ledger.block import Header
 from actors.ledger.delta import ChainHead
 from actors.ledger.genesis import Genesis
+from actors.ledger.membership import ChangeOutcome, MemberStanding
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings
 
@@ -116,11 +117,11 @@ class Agreement(Protocol):
         the engine has against it."""
         ...
 
-    def members(self) -> list[dict[str, object]]:
-        """One row a member of the genesis; see `Consensus.members`."""
+    def members(self) -> list[MemberStanding]:
+        """What each member of the genesis is now; see `Consensus.members`."""
         ...
 
-    async def change(self, action: str, name: str) -> dict[str, object]:
+    async def change(self, action: str, name: str) -> ChangeOutcome:
         """Change the members here, as `Consensus.change_member` has it; answers once it is in force."""
         ...
 

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
+
+from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberChanged
 
 ACTIONS = ("add", "promote", "remove", "transfer")
 
@@ -32,11 +34,14 @@ def decode_change(request: bytes) -> tuple[str, str]:
     return wanted.action, wanted.name
 
 
-def encode_answer(answer: dict[str, object]) -> bytes:
+def encode_answer(answer: ChangeOutcome) -> bytes:
     """The leader's answer."""
     return msgspec.msgpack.encode(answer)
 
 
-def decode_answer(answer: bytes) -> dict[str, object]:
+def decode_answer(answer: bytes) -> ChangeOutcome:
     """The leader's answer. Raises msgspec.DecodeError, a ValueError, for anything else."""
-    return msgspec.msgpack.decode(answer, type=dict[str, Any])
+    try:
+        return msgspec.msgpack.decode(answer, type=ChangeRefused)
+    except msgspec.ValidationError:
+        return msgspec.msgpack.decode(answer, type=MemberChanged)

@@ -12,7 +12,7 @@ from actors.consensus.agreement import Agreement
 from actors.consensus.block_body_cache import BlockBodyCache
 from actors.consensus.pipeline import BlockRefusedError, Work
 from actors.consensus.proving import Proving
-from actors.ledger.block import Header, OfferedBlock, decode_block
+from actors.ledger.block import BlockOutcome, BlockRefused, Header, OfferedBlock, decode_block
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 
@@ -42,9 +42,7 @@ class Intake:
         self._proving.proposed(block.header, block.signature)
         return OfferedBlock(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
 
-    async def commit_proven(
-        self, agreement: Agreement, blocks: list[OfferedBlock]
-    ) -> list[dict[str, object]]:
+    async def commit_proven(self, agreement: Agreement, blocks: list[OfferedBlock]) -> list[BlockOutcome]:
         """See `Consensus.validate_blocks`."""
         outcomes = []
         for block in blocks:
@@ -54,17 +52,17 @@ class Intake:
             parts, count = (block.rows, block.payloads), header.transaction_count
             work = Work(parts, count, header=header, signature=block.signature, certificate=certificate)
             outcomes.append(await agreement.submit_proven(work))
-        results: list[dict[str, object]] = []
+        results: list[BlockOutcome] = []
         ends = await asyncio.gather(*outcomes, return_exceptions=True)
         for block, outcome in zip(blocks, ends, strict=True):
             if isinstance(outcome, Header):
-                results.append({"height": outcome.height, "hash": outcome.hash().hex()})
+                results.append(outcome)
             elif isinstance(outcome, BlockRefusedError):
                 if outcome.misplaced or not block.certificate:
                     self._log.warning("{}", outcome)
                 else:
                     agreement.halt(f"a certified block is not valid here: {outcome}")
-                results.append({"height": outcome.height, "refused": outcome.reason, "row": outcome.row})
+                results.append(BlockRefused(outcome.height, outcome.reason, outcome.row))
             else:
-                results.append({"refused": str(outcome), "row": None})
+                results.append(BlockRefused(block.header.height, str(outcome)))
         return results

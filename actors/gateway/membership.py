@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -20,6 +20,7 @@ from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.genesis import Genesis
+from actors.ledger.membership import ChangeOutcome, ChangeRefused, DiskState, MemberRole, MemberStanding
 from actors.ledger.quorum import quorum
 
 READMIT_RISK = (
@@ -31,19 +32,19 @@ READMIT_RISK = (
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Consensus as plain calls: its rows, one a member, and a change of one member by name."""
+    """Consensus as plain calls: what its members are, and a change of one member by name."""
 
-    rows: Callable[[], Awaitable[list[dict[str, Any]]]]
-    change: Callable[[str, str], Awaitable[dict[str, Any]]]
+    members: Callable[[], Awaitable[list[MemberStanding]]]
+    change: Callable[[str, str], Awaitable[ChangeOutcome]]
 
 
 class ReplicaOut(MemberOut):
     """A member and what it is now; the leader also says how far each other one has come."""
 
     number: int
-    role: Literal["voter", "learner", "out"]
+    role: MemberRole
     leader: bool
-    disk: Literal["named", "changed", "awaited", "unnamed"] = "unnamed"
+    disk: DiskState = "unnamed"
     match_index: int | None = None
     behind: int | None = None
 
@@ -83,8 +84,8 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
         """Who votes for blocks, and who leads."""
         if membership is None:
             raise UnavailableError("consensus")
-        rows = await membership.rows()
-        return json_response({"members": rows, "majority": quorum(len(genesis.members))})
+        found = await membership.members()
+        return json_response({"members": found, "majority": quorum(len(genesis.members))})
 
     @router.post(
         "/members",
@@ -102,8 +103,8 @@ def membership_routes(genesis: Genesis, membership: Membership | None) -> APIRou
         if wanted.action == "readmit" and not wanted.accept_risk:
             raise ProblemError("membership-conflict", READMIT_RISK, field="accept_risk")
         answer = await membership.change(wanted.action, wanted.member)
-        if "refused" in answer:
-            raise ProblemError("membership-conflict", answer["refused"], field="member")
+        if isinstance(answer, ChangeRefused):
+            raise ProblemError("membership-conflict", answer.refused, field="member")
         return json_response(answer)
 
     return router

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from actors.gateway.backend import BusyError, UnavailableError
+from actors.ledger.membership import MemberStanding
 
 LOOK_S, ANSWER_TIMEOUT_S = 1.0, 2.0
 PATIENCE_S = 3.0
@@ -31,8 +32,8 @@ NOT_LOOKED = "this node is starting"
 class Readiness:
     """What the last look at the node's parts found.
 
-    status: of Consensus. storage, peer: health of those actors; peer is None for a node without one. members:
-    rows as `Consensus.members` gives them.
+    status: of Consensus. storage, peer: health of those actors; peer is None for a node without one.
+    members: of Consensus.
     """
 
     def __init__(
@@ -75,15 +76,13 @@ class Readiness:
         calls = _answer(self._status), _answer(self._storage), _answer(self._peer)
         status, storage, peer = await asyncio.gather(*calls)
         self.parts = {"storage": storage is not None, "consensus": status is not None}
-        members = None
-        if status is not None and _lacks_leader(status):
-            members = await _answer(self._members)
+        gone = status is not None and _lacks_leader(status) and _removed(status, await _answer(self._members))
         found = [f"{name} does not answer" for name, answers in self.parts.items() if not answers]
         found += _of_storage(storage or {})
-        found += self._of_network(status, peer, members) if status is not None else []
+        found += self._of_network(status, peer, gone) if status is not None else []
         self.reasons = tuple(reason[:REASON_CHARS_MAX] for reason in dict.fromkeys(found))
 
-    def _of_network(self, status: Facts, peer: Facts | None, members: Any) -> list[str]:
+    def _of_network(self, status: Facts, peer: Facts | None, gone: bool) -> list[str]:
         """What Consensus and Peer say, and what has lasted too long."""
         found = [f"halted: {status['halted']}"] if status.get("halted") else []
         if standing := str(status.get("standing") or ""):
@@ -91,7 +90,7 @@ class Readiness:
         role, observes = status.get("role"), status.get("role") == "observer"
         if role == "starting":
             found.append("this node's consensus is starting")
-        if _removed(status, members):
+        if gone:
             return [*found, "this node is not a member of the network any more"]
         cut_off = observes and peer is not None and not peer.get("peers", 1)
         lasting = {
@@ -140,10 +139,8 @@ def _lacks_leader(status: Facts) -> bool:
     return status.get("role") not in ("leader", "observer", "starting") and not status.get("leader")
 
 
-def _removed(status: Facts, members: Any) -> bool:
-    return any(
-        row.get("identity") == status.get("identity") and row.get("role") == "out" for row in members or ()
-    )
+def _removed(status: Facts, members: list[MemberStanding] | None) -> bool:
+    return any(each.identity == status.get("identity") and each.role == "out" for each in members or ())
 
 
 def _of_storage(health: Facts) -> list[str]:

@@ -38,6 +38,7 @@ from actors.ledger.block import decode_block
 from actors.ledger.delta import AccountState, ChainHead, Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher, sha256_rows
+from actors.ledger.membership import MemberStanding
 from actors.ledger.pending import SenderPending
 from actors.ledger.rows import Batch, shard_of
 from actors.ledger.source import RowSources
@@ -73,7 +74,7 @@ class Service(Reads):
         neighbours: NodeHealth | None = None,
         read_index: Callable[[], Awaitable[int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        members: Callable[[], Awaitable[list[dict[str, Any]]]] | None = None,
+        members: Callable[[], Awaitable[list[MemberStanding]]] | None = None,
         pending: Sequence[Callable[[bytes], Awaitable[SenderPending]]] = (),
     ) -> None:
         super().__init__(storage, settings.cache_blocks)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from nacl.bindings import crypto_sign_open
@@ -240,6 +240,26 @@ class OfferedBlock(msgspec.Struct, frozen=True, eq=False):
     certificate: bytes
     rows: Any
     payloads: Any
+
+
+class BlockRefused(msgspec.Struct, frozen=True):
+    """Why a block that was offered is not committed. row: the first one that fails, if one does."""
+
+    height: int
+    reason: str
+    row: int | None = None
+
+
+BlockOutcome: TypeAlias = Header | BlockRefused
+"""What became of an offered block; its header says that it is committed."""
+
+
+class PushReceipt(msgspec.Struct, frozen=True):
+    """A pushed block at one peer: `error` is empty when it acknowledged, `elapsed_ms` until then."""
+
+    identity: bytes
+    error: str
+    elapsed_ms: float
 
 
 def decode_block(data: bytes, rows_max: int, payload_bytes_max: int) -> Block:

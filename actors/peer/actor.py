@@ -23,7 +23,7 @@ from ray.exceptions import RayError
 from actors.faces import ConsensusFace, MempoolFace, remote
 from actors.kernels.interface import Choice
 from actors.kernels.selection import select
-from actors.ledger.block import OfferedBlock, SealedHeader
+from actors.ledger.block import BlockOutcome, Header, OfferedBlock, SealedHeader
 from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
@@ -251,13 +251,6 @@ class NodePeer(Shell, Peer):
         self._outgoing.stop()
         await Peer.stop(self)
 
-    async def push_block(
-        self, to: list[bytes], body: NDArray[np.uint8], deadline_s: float | None = None
-    ) -> list[dict[str, object]]:
-        """Send the bytes of a `Block`, (n,) uint8, to these members at once; the report is that of
-        `broadcast_block`."""
-        return await self.broadcast_block(body.tobytes(), to, deadline_s)
-
     async def fetch_block(
         self, identity: bytes, height: int, digest: bytes, deadline_s: float | None = None
     ) -> OfferedBlock | None:
@@ -350,7 +343,7 @@ class NodePeer(Shell, Peer):
 
     # Following
 
-    async def _append(self, blocks: list[tuple[SealedHeader, Batch]]) -> list[dict[str, Any]]:
+    async def _append(self, blocks: list[tuple[SealedHeader, Batch]]) -> list[BlockOutcome]:
         """Hand proven blocks to Consensus, bodies by reference."""
         offered = [
             OfferedBlock(
@@ -363,7 +356,7 @@ class NodePeer(Shell, Peer):
             for sealed, batch in blocks
         ]
         answers = await self._consensus.validate_blocks(offered)
-        self._synced_blocks += sum("refused" not in answer for answer in answers)
+        self._synced_blocks += sum(isinstance(answer, Header) for answer in answers)
         return answers
 
     def _on_established(self, link: Link, record: EndpointRecord | None) -> None:

@@ -12,10 +12,9 @@ This file knows no Ray.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from actors.ledger import merkle
-from actors.ledger.block import SealedHeader, decode_sealed_header
+from actors.ledger.block import BlockOutcome, BlockRefused, SealedHeader, decode_sealed_header
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError, decode_batch
@@ -25,8 +24,8 @@ from actors.peer.errors import ProtocolError
 from actors.peer.sync import VerifiedHeader
 from actors.storage.interface import StorageFace
 
-Append = Callable[[list[tuple[SealedHeader, Batch]]], Awaitable[list[dict[str, Any]]]]
-"""Takes blocks in order, and answers a dictionary a block, with `refused` if it was."""
+Append = Callable[[list[tuple[SealedHeader, Batch]]], Awaitable[list[BlockOutcome]]]
+"""Takes blocks in order, and answers what became of each."""
 
 
 class ChainRefusedError(RuntimeError):
@@ -113,8 +112,8 @@ class NodeChain:
         """Have Consensus validate and commit. Raises ChainRefusedError when it refuses one."""
         taken = [(decode_sealed_header(header.encoded), self._decoded(body)) for header, body in blocks]
         for answer in await self._append(taken):
-            if "refused" in answer:
-                raise ChainRefusedError(f"block {answer.get('height')}: {answer['refused']}")
+            if isinstance(answer, BlockRefused):
+                raise ChainRefusedError(f"block {answer.height}: {answer.reason}")
 
     def _decoded(self, body: bytes) -> Batch:
         genesis = self._genesis

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
 from loguru import logger
 
+from actors.ledger.block import PushReceipt
 from actors.peer.errors import NotConnectedError, RequestError
 from actors.peer.gossip import Gossip, GossipEffects, GossipItem, ItemVerdict, Topic
 from actors.peer.messages import Announce, Bodies, Fetch
@@ -32,15 +32,6 @@ TOPICS = (
 PRIORITIES = {BLOCKS: Priority.BLOCKS, TRANSACTIONS: Priority.TRANSACTIONS}
 
 Judge = Callable[[list[GossipItem]], Awaitable[list[ItemVerdict]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A broadcast at one peer: `error` is empty when it acknowledged, `elapsed_ms` until then."""
-
-    identity: bytes
-    error: str
-    elapsed_ms: float
 
 
 async def _ignore(batch: list[GossipItem]) -> list[ItemVerdict]:
@@ -87,7 +78,7 @@ class Spread:
 
     async def broadcast_block(
         self, body: bytes, to: Iterable[bytes] | None = None, deadline_s: float | None = None
-    ) -> list[Receipt]:
+    ) -> list[PushReceipt]:
         """Send a block to all of `to` (all connected members when None) at once; waits for every one.
 
         Each peer has `deadline_s` of its own to acknowledge; the report has one receipt a peer.
@@ -98,7 +89,7 @@ class Spread:
         limit_s = network.config.intervals.broadcast_deadline_s if deadline_s is None else deadline_s
         return list(await asyncio.gather(*(self._send_block(peer, body, limit_s) for peer in chosen)))
 
-    async def _send_block(self, peer: bytes, body: bytes, deadline_s: float) -> Receipt:
+    async def _send_block(self, peer: bytes, body: bytes, deadline_s: float) -> PushReceipt:
         start_s = time.perf_counter()
         error = ""
         try:
@@ -107,7 +98,7 @@ class Spread:
             error = "not_connected"
         except RequestError as failure:
             error = failure.reason
-        return Receipt(peer, error, (time.perf_counter() - start_s) * 1e3)
+        return PushReceipt(peer, error, (time.perf_counter() - start_s) * 1e3)
 
     def _on_established(self, link: Link, _record: object) -> None:
         self._apply_sends(self.core.peer_joined(link.identity))

@@ -11,6 +11,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ledger.block import PushReceipt
 from actors.peer.advertise import NOT_PUBLISHED
 from actors.peer.config import PeerConfig
 from actors.peer.discovery import Discovery
@@ -136,24 +140,13 @@ class Peer:
         """Ask a connected peer. Raises `NotConnectedError` or `RequestError`."""
         return await self._running().request(identity, method, body, deadline_s)
 
-    async def broadcast_block(
-        self, body: bytes, to: list[bytes] | None = None, deadline_s: float | None = None
-    ) -> list[dict[str, object]]:
-        """Send a block to all of `to` (connected members when None) at once, each with its own deadline.
-
-        Waits for all; one row a peer: `identity` (hex), `ok`, `error`, `elapsed_ms`.
-        """
+    async def push_block(
+        self, to: list[bytes], body: NDArray[np.uint8], deadline_s: float | None = None
+    ) -> list[PushReceipt]:
+        """Send the bytes of a `Block`, (n,) uint8, to these members; see `Spread.broadcast_block`."""
         self._running()
-        receipts = [] if self._spread is None else await self._spread.broadcast_block(body, to, deadline_s)
-        return [
-            {
-                "identity": receipt.identity.hex(),
-                "ok": not receipt.error,
-                "error": receipt.error,
-                "elapsed_ms": receipt.elapsed_ms,
-            }
-            for receipt in receipts
-        ]
+        spread = self._spread
+        return [] if spread is None else await spread.broadcast_block(body.tobytes(), to, deadline_s)
 
     # -- inside
 

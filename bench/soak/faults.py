@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from actors.ledger.membership import ChangeRefused, MemberRole, MemberStanding
 from bench.soak.flood import flood_with_bad_input
 from bench.soak.isolated_node import IsolatedNode
 from bench.soak.judge import RECOVERY_S_MAX
@@ -168,8 +169,7 @@ def _wipe_disk(target: FaultTarget) -> Injected:
 
     def heal() -> None:
         name = str(node.folder.name)
-        row = next((row for row in _members(target) if row["name"] == name), {})
-        known = row.get("role"), row.get("disk")
+        known = next(((each.role, each.disk) for each in _members(target) if each.name == name), (None, None))
         standing = node.call("consensus", "status", timeout_s=20)["standing"]
         if standing or known != ("voter", "named"):
             raise LookupError(f"{name} is {known[0]}, its disk {known[1]}: {standing}")
@@ -177,11 +177,11 @@ def _wipe_disk(target: FaultTarget) -> Injected:
     return Injected(str(node.folder.name), heal)
 
 
-def _members(target: FaultTarget) -> list[dict[str, Any]]:
+def _members(target: FaultTarget) -> list[MemberStanding]:
     """As whoever leads sees them. Raises LookupError while nobody does."""
     for node in filter(_leads, target.nodes):
-        rows: list[dict[str, Any]] = node.call("consensus", "members", timeout_s=20)
-        return rows
+        members: list[MemberStanding] = node.call("consensus", "members", timeout_s=20)
+        return members
     raise LookupError("nobody leads")
 
 
@@ -333,7 +333,7 @@ def _leads(node: Any) -> bool:
         return False
 
 
-_ROLE_AFTER = {"remove": "out", "add": "learner", "promote": "voter"}
+_ROLE_AFTER: dict[str, MemberRole] = {"remove": "out", "add": "learner", "promote": "voter"}
 
 
 def _change_member(target: FaultTarget, action: str, name: str) -> None:
@@ -346,8 +346,8 @@ def _change_member(target: FaultTarget, action: str, name: str) -> None:
         for node in filter(_leads, target.nodes):
             try:
                 answer = node.call("consensus", "change_member", action, name, timeout_s=30)
-                said = str(answer.get("refused", "it is not in force"))
-                roles = {row["name"]: row["role"] for row in node.call("consensus", "members", timeout_s=20)}
+                said = answer.refused if isinstance(answer, ChangeRefused) else "it is not in force"
+                roles = {each.name: each.role for each in node.call("consensus", "members", timeout_s=20)}
             except Exception as error:  # noqa: BLE001 -- whatever a call to a killed actor raises
                 said = str(error).strip().splitlines()[-1]
                 continue

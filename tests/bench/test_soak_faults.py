@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.directory import NodeFolder
+from actors.ledger.membership import ChangeRefused, DiskState, MemberChanged, MemberRole, MemberStanding
 from bench.soak import driver as driving
 from bench.soak import faults
 from bench.soak.commands import app
@@ -200,23 +201,28 @@ def test_mistakes_are_named_before_anything_starts(arguments: list[str], named: 
     assert named in done.output
 
 
+def standing(role: MemberRole, disk: DiskState = "named") -> MemberStanding:
+    return MemberStanding(1, "node-1", "", "", role, leader=False, disk=disk)
+
+
 class Leader(Node):
     """Refuses a change of members some times before it makes it."""
 
     def __init__(self, refusals: int) -> None:
         super().__init__()
-        self.refusals, self.role, self.asked = refusals, "voter", 0
+        self.refusals, self.asked = refusals, 0
+        self.role: MemberRole = "voter"
 
     def call(self, actor: str, method: str, *arguments: Any, **named: Any) -> Any:
         if method == "status":
             return {"role": "leader"}
         if method == "members":
-            return [{"name": "node-1", "role": self.role}]
+            return [standing(self.role)]
         self.asked += 1
         if self.asked <= self.refusals:
-            return {"refused": "another change is under way"}
-        self.role = {"remove": "out", "add": "learner", "promote": "voter"}[arguments[0]]
-        return {"action": arguments[0]}
+            return ChangeRefused("another change is under way")
+        self.role = faults._ROLE_AFTER[arguments[0]]
+        return MemberChanged(arguments[0], "node-1", 1, "")
 
 
 class Wiped(Leader):
@@ -234,8 +240,7 @@ class Wiped(Leader):
             return {"role": "leader", "standing": "its disk is new" if self.looked < 3 else ""}
         if method == "members":
             self.looked += 1
-            role, disk = ("learner", "awaited") if self.looked == 2 else ("voter", "named")
-            return [{"name": "node-1", "role": role, "disk": disk}]
+            return [standing("learner", "awaited") if self.looked == 2 else standing("voter")]
         return super().call(actor, method, *arguments, **named)
 
 
@@ -271,7 +276,11 @@ def test_a_refused_change_of_members_is_asked_for_again(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faults, "time", clock)
-    steps = (("remove", "voter", "out"), ("add", "out", "learner"), ("promote", "learner", "voter"))
+    steps: tuple[tuple[str, MemberRole, MemberRole], ...] = (
+        ("remove", "voter", "out"),
+        ("add", "out", "learner"),
+        ("promote", "learner", "voter"),
+    )
     for action, before, role in steps:
         leader = Leader(refusals=2)
         leader.role = before

@@ -16,6 +16,7 @@ from actors.consensus.agreement import Dependencies, EngineStatus
 from actors.consensus.pipeline import Pipeline, Position, Sealed, Work
 from actors.ledger.block import Certificate, Header, sign_vote
 from actors.ledger.delta import ChainHead
+from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberStanding
 
 TERM = 1
 
@@ -135,14 +136,16 @@ class FixedLeader:
                 await self.advanced.wait()
         return wanted
 
-    def members(self) -> list[dict[str, object]]:
+    def members(self) -> list[MemberStanding]:
         return [
-            {"number": number, "name": member.name, "role": "voter", "leader": number == 1}
+            MemberStanding(
+                number, member.name, member.identity, member.address, "voter", number == 1, "unnamed"
+            )
             for number, member in enumerate(self._node.genesis.members, 1)
         ]
 
-    async def change(self, action: str, name: str) -> dict[str, object]:
-        return {"refused": f"to {action} {name}: the leader is fixed"}
+    async def change(self, action: str, name: str) -> ChangeOutcome:
+        return ChangeRefused(f"to {action} {name}: the leader is fixed")
 
     def status(self) -> EngineStatus:
         return EngineStatus("leader" if self._leads else "follower", TERM, self._leader, 1, 0)

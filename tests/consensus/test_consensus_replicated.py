@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from actors.consensus.certifier import Certifier
-from actors.consensus.changes import decode_change, encode_change
+from actors.consensus.changes import decode_answer, decode_change, encode_answer, encode_change
 from actors.consensus.raft import Configuration, MembershipError
 from actors.consensus.raft_node.membership import (
     change,
@@ -17,6 +17,7 @@ from actors.consensus.raft_node.membership import (
     member_number,
 )
 from actors.ledger.block import Certificate, Header, decode_certificate, sign_vote
+from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberChanged
 from tests.consensus.consensus_network import FakeMember, FakeNetwork
 
 
@@ -229,35 +230,37 @@ def test_a_change_answers_once_it_is_in_force_and_says_why_not() -> None:
         await grows(network, network.members)
         genesis = network.genesis
 
-        async def asked(action: str, name: str) -> dict[str, object]:
+        async def asked(action: str, name: str) -> ChangeOutcome:
             leader = await leader_of(network)
-            return await change_here(genesis, leader.part.engine, *decode_change(encode_change(action, name)))
+            wanted = decode_change(encode_change(action, name))
+            return decode_answer(encode_answer(await change_here(genesis, leader.part.engine, *wanted)))
 
         def name_of(member: FakeMember) -> str:
             return genesis.members[member.number - 1].name
 
         first = await leader_of(network)
-        assert await asked("transfer", name_of(first)) == {"refused": f"{name_of(first)} leads already"}
+        assert await asked("transfer", name_of(first)) == ChangeRefused(f"{name_of(first)} leads already")
         heir = next(member for member in network.members if member is not first)
         answer = await asked("transfer", name_of(heir))
-        assert answer["leader"] == heir.identity.hex()
+        assert isinstance(answer, MemberChanged)
+        assert answer.leader == heir.identity.hex()
         await network.until(lambda: heir.leads, "the heir leads")
         await grows(network, network.members)
         out, name = first, name_of(first)
         for action, role in (("remove", "out"), ("add", "learner"), ("promote", "voter")):
             answer = await asked(action, name)
-            assert answer.get("refused", "") == ""
+            assert isinstance(answer, MemberChanged), answer
             leader = await leader_of(network)
             assert leader.part.engine is not None
-            rows = describe_members(genesis, leader.part.engine.replica)
-            assert rows[out.number - 1]["role"] == role
+            standings = describe_members(genesis, leader.part.engine.replica)
+            assert standings[out.number - 1].role == role
             if role == "out":
-                assert "has no vote" in str((await asked("transfer", name))["refused"])
+                assert "has no vote" in str(await asked("transfer", name))
                 told = await change_here(genesis, out.part.engine, "add", name)
-                assert "ask another one" in str(told["refused"])
+                assert "ask another one" in str(told)
             await grows(network, [member for member in network.members if member is not out])
-        assert "it names node-1" in str((await asked("add", "stranger"))["refused"])
-        assert "takes no part" in str((await change_here(genesis, None, "add", name))["refused"])
+        assert "it names node-1" in str(await asked("add", "stranger"))
+        assert "takes no part" in str(await change_here(genesis, None, "add", name))
 
     run(13, scenario)
 

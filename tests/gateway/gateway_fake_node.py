@@ -20,6 +20,7 @@ from actors.ledger.block import Block, Certificate, Header, InclusionProof, sign
 from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
+from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberChanged, MemberStanding
 from actors.ledger.pending import SenderPending
 from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
@@ -333,22 +334,17 @@ async def until(condition: Any) -> None:
 def membership_of(genesis: Genesis) -> Membership:
     """Consensus' view of the members of a genesis, the first of whom leads; only `transfer` is allowed."""
 
-    async def rows() -> list[dict[str, Any]]:
+    async def members() -> list[MemberStanding]:
         return [
-            {
-                "number": number,
-                "name": member.name,
-                "identity": member.identity,
-                "address": member.address,
-                "role": "voter",
-                "leader": number == 1,
-            }
+            MemberStanding(
+                number, member.name, member.identity, member.address, "voter", number == 1, "unnamed"
+            )
             for number, member in enumerate(genesis.members, 1)
         ]
 
-    async def change(action: str, member: str) -> dict[str, Any]:
+    async def change(action: str, member: str) -> ChangeOutcome:
         if action != "transfer" or member not in {known.name for known in genesis.members}:
-            return {"refused": f"{action} {member} is not allowed now"}
-        return {"action": action, "member": member, "term": 2, "leader": genesis.members[0].identity}
+            return ChangeRefused(f"{action} {member} is not allowed now")
+        return MemberChanged(action, member, 2, genesis.members[0].identity)
 
-    return Membership(rows, change)
+    return Membership(members, change)

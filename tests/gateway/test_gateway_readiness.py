@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from actors.gateway import readiness as readiness_module
 from actors.gateway.api import create_app
 from actors.gateway.backend import UnavailableError
 from actors.gateway.readiness import PATIENCE_S, Readiness
+from actors.ledger.membership import MemberStanding
 from tests.gateway.gateway_fake_node import FakeNode, until
 
 LEADER = {"role": "leader", "leader": "aa", "identity": "aa", "halted": ""}
@@ -20,8 +22,8 @@ FOLLOWER = {"role": "follower", "leader": "bb", "identity": "aa", "halted": ""}
 OBSERVER = {"role": "observer", "leader": "", "identity": "aa", "halted": ""}
 STORAGE = {"read_only": "", "background_error": ""}
 PEER = {"peers": 2, "halted": ""}
-REMOVED = [{"identity": "aa", "role": "out"}, {"identity": "bb", "role": "voter"}]
-STAYS = [{"identity": "aa", "role": "voter"}, {"identity": "bb", "role": "out"}]
+AA, BB = (MemberStanding(0, who, who, "", "voter", False, "named") for who in ("aa", "bb"))
+REMOVED, STAYS = [replace(AA, role="out"), BB], [AA, replace(BB, role="out")]
 
 
 class Parts:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import numpy as np
 import pytest
 
 from actors.peer.config import PeerIntervals
@@ -70,8 +71,8 @@ def test_two_peers_ask_each_other_and_send_blocks() -> None:
         await b.add_seeds([address])
         await eventually_connected(b, target)
         assert await b.request(target, "ask", b"me") == b"answer to me"
-        (receipt,) = await b.broadcast_block(b"block", deadline_s=5)
-        assert (receipt["identity"], receipt["ok"]) == (target.hex(), True)
+        (receipt,) = await b.push_block([target], np.frombuffer(b"block", dtype=np.uint8), 5)
+        assert (receipt.identity, receipt.error) == (target, "")
         assert got == [(origin, b"me"), (origin, b"block")]
         assert (await b.health())["peers"] == 1
         await a.stop()

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from actors.ledger import merkle
-from actors.ledger.block import Certificate, Header, SealedHeader, sign_proposal, sign_vote
+from actors.ledger.block import (
+    BlockOutcome,
+    BlockRefused,
+    Certificate,
+    Header,
+    SealedHeader,
+    sign_proposal,
+    sign_vote,
+)
 from actors.ledger.delta import ChainHead
 from actors.ledger.genesis import Genesis, Member
 from actors.ledger.hashing import sha256_rows
@@ -58,14 +66,14 @@ def sealed(
     return SealedHeader(header, proposal, Certificate(1, tuple(votes)))
 
 
-def chain(answers: list[dict[str, Any]] | None = None, taken: list[Any] | None = None) -> NodeChain:
+def chain(answers: list[BlockOutcome] | None = None, taken: list[Any] | None = None) -> NodeChain:
     async def head() -> ChainHead:
         return ChainHead(0, GENESIS.hash(), bytes(32), GENESIS.created_ms)
 
     async def nothing(*_: int) -> list[bytes]:
         return []
 
-    async def append(blocks: list[tuple[SealedHeader, Batch]]) -> list[dict[str, Any]]:
+    async def append(blocks: list[tuple[SealedHeader, Batch]]) -> list[BlockOutcome]:
         if taken is not None:
             taken.extend(blocks)
         return answers or []
@@ -118,11 +126,11 @@ def test_only_the_body_of_the_header_is_its_body() -> None:
 def test_blocks_are_handed_on_and_a_refusal_is_loud() -> None:
     taken: list[Any] = []
     header = chain().verify_header(Known(0, GENESIS.hash(), b"", b""), sealed().encode())
-    asyncio.run(chain([{"height": 1}], taken).append([(header, encode_batch(BODY))]))
+    asyncio.run(chain([sealed().header], taken).append([(header, encode_batch(BODY))]))
     assert taken[0][0] == sealed()
     assert taken[0][1].rows.tobytes() == BODY.rows.tobytes()
-    with pytest.raises(ChainRefusedError, match="state_root"):
-        asyncio.run(chain([{"height": 1, "refused": "state_root"}]).append([(header, encode_batch(BODY))]))
+    with pytest.raises(ChainRefusedError, match="block 1: state_root"):
+        asyncio.run(chain([BlockRefused(1, "state_root")]).append([(header, encode_batch(BODY))]))
 
 
 def test_an_announcement_is_news_once_and_only_upwards() -> None:

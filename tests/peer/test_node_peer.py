@@ -158,14 +158,14 @@ def test_a_pushed_block_reaches_consensus_and_a_malformed_one_its_senders_record
             await eventually_connected(a, MEMBERS[1].public_key)
             to, block, consensus = [MEMBERS[1].public_key], block_of(), handle_of(b._consensus)
             (report,) = await a.push_block(to, np.frombuffer(block.encode(), dtype=np.uint8), 20)
-            assert report["ok"], report
+            assert (report.identity, report.error) == (to[0], "")
             ((sender, got),) = consensus.got
             assert sender == MEMBERS[0].public_key
             assert (got.header, got.signature, got.certificate) == (block.header, block.signature, b"")
             assert np.array_equal(got.rows, BODY.rows)
             assert got.payloads.tobytes() == b"memo"
             (bad,) = await a.push_block(to, np.frombuffer(block.encode()[:-1], dtype=np.uint8), 20)
-            assert bad["error"] == "block_form"
+            assert bad.error == "block_form"
             offences = (await b.health())["counters"]["offences"]  # type: ignore[index]
             assert offences == {"block_form": 1}
             assert len(consensus.got) == 1

@@ -16,10 +16,17 @@ from actors.consensus import actor
 from actors.consensus.actor import Consensus
 from actors.consensus.agreement import Agreement, Dependencies
 from actors.consensus.engines import agreement_of
-from actors.ledger.block import OfferedBlock, decode_block, decode_certificate, decode_sealed_header
+from actors.ledger.block import (
+    BlockRefused,
+    OfferedBlock,
+    decode_block,
+    decode_certificate,
+    decode_sealed_header,
+)
 from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Member
+from actors.ledger.membership import ChangeRefused
 from actors.ledger.pending import DrawSummary
 from actors.ledger.signing import Signer
 from actors.local_socket import LocalConnection, Spoken, call
@@ -219,8 +226,8 @@ async def scenario(network: Network) -> None:
     leader = network.shells[leaders.pop()]
     follower = next(shell for shell in network.shells.values() if shell is not leader)
     assert await follower.read_index() == await leader.read_index() == BLOCKS
-    assert [row["name"] for row in await follower.members()] == ["node-1", "node-2", "node-3"]
-    assert (await follower.change_member("add", "nobody"))["refused"]
+    assert [member.name for member in await follower.members()] == ["node-1", "node-2", "node-3"]
+    assert isinstance(await follower.change_member("add", "nobody"), ChangeRefused)
     proof = await follower.prove(BLOCKS, bytes.fromhex(str(told[0]["hash"])))
     voters = {identity for identity, _ in decode_certificate(proof).votes}
     assert voters <= set(GENESIS.member_keys)
@@ -237,7 +244,7 @@ async def nothing_is_committed_twice(storage: Storage, follower: Consensus) -> N
     assert found is not None
     batch = decode_block(found[0], 100, 100).batch
     proven = OfferedBlock(sealed.header, sealed.signature, found[1], batch.rows, batch.payloads)
-    refused = {"height": 1, "refused": f"height follows {BLOCKS}", "row": None}
+    refused = BlockRefused(1, f"height follows {BLOCKS}")
     assert await follower.validate_blocks([proven]) == [refused]
     with pytest.raises(ValueError, match="only what has a certificate is taken"):
         await follower.validate_blocks([msgspec.structs.replace(proven, certificate=b"")])

@@ -9,6 +9,7 @@ from actors.consensus.pipeline import PipelineBrokenError, Work
 from actors.consensus.raft_node.lifecycle import ReplicaLifecycle
 from actors.consensus.raft_node.membership import change_here, describe_members
 from actors.ledger.block import Header
+from actors.ledger.membership import ChangeOutcome, MemberStanding
 
 
 class RaftAgreement(ReplicaLifecycle):
@@ -45,11 +46,11 @@ class RaftAgreement(ReplicaLifecycle):
             raise TimeoutError("this node takes no part in consensus")
         return await self.engine.read_height(timeout_s)
 
-    def members(self) -> list[dict[str, object]]:
+    def members(self) -> list[MemberStanding]:
         """At the leader also how far each has come."""
         return describe_members(self.genesis, self.engine.replica if self.engine is not None else None)
 
-    async def change(self, action: str, name: str) -> dict[str, object]:
+    async def change(self, action: str, name: str) -> ChangeOutcome:
         """By joint consensus."""
         return await change_here(self.genesis, self.engine, action, name)
 

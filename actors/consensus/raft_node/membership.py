@@ -10,64 +10,58 @@ from __future__ import annotations
 import asyncio
 
 from actors.consensus.changes import ACTIONS
-from actors.consensus.raft import Configuration, MembershipError, NotLeaderError, RaftError
+from actors.consensus.raft import Configuration, MembershipError, NotLeaderError, Raft, RaftError
 from actors.consensus.raft_node.engine import Engine
 from actors.consensus.raft_node.replica import Replica
 from actors.consensus.raft_node.standing import disk_state
 from actors.ledger.genesis import Genesis
+from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberChanged, MemberRole, MemberStanding
 from actors.ledger.quorum import quorum
 
 CHANGE_WAIT_S, LOOK_EVERY_S = 5.0, 0.01
 
 
-async def change_here(genesis: Genesis, engine: Engine | None, action: str, name: str) -> dict[str, object]:
-    """Make a change at the leader, and wait until it is in force, at most CHANGE_WAIT_S."""
-    if action == "readmit":
-        return readmit_here(genesis, engine, name)
+async def change_here(genesis: Genesis, engine: Engine | None, action: str, name: str) -> ChangeOutcome:
+    """Make a change here, and wait until it is in force, at most CHANGE_WAIT_S."""
     if engine is None:
-        return {"refused": "this node takes no part in consensus, or is recovering"}
+        return ChangeRefused("this node takes no part in consensus, or is recovering")
     raft = engine.replica.raft
     try:
         member = member_number(genesis, name)
-        if action == "transfer":
+        if action == "readmit":
+            _readmit(raft, member, name)
+        elif action == "transfer":
             _check_heir(raft.leader, raft.configuration, member, name)
             raft.transfer_leadership(member)
         else:
             raft.change_membership(*change(genesis, raft.configuration, action, name))
     except NotLeaderError:
-        return {"refused": "this member does not lead, and hears of no leader; ask another one by its --url"}
+        why = "this member does not lead, and hears of no leader; ask another one by its --url"
+        return ChangeRefused(why)
     except RaftError as error:
-        return {"refused": str(error)}
-    engine.pump()
-    try:
-        async with asyncio.timeout(CHANGE_WAIT_S):
-            while not _is_done(engine, action, member):
-                await asyncio.sleep(LOOK_EVERY_S)
-    except TimeoutError:
-        what = f"to {action} {name} was begun, and is not done after {CHANGE_WAIT_S:.0f} s"
-        return {"refused": f"{what}; see `members` for what became of it"}
+        return ChangeRefused(str(error))
+    if action != "readmit":
+        engine.pump()
+        try:
+            async with asyncio.timeout(CHANGE_WAIT_S):
+                while not _is_done(engine, action, member):
+                    await asyncio.sleep(LOOK_EVERY_S)
+        except TimeoutError:
+            what = f"to {action} {name} was begun, and is not done after {CHANGE_WAIT_S:.0f} s"
+            return ChangeRefused(f"{what}; see `members` for what became of it")
     leader = genesis.member_keys[raft.leader - 1].hex() if raft.leader else ""
-    return {"action": action, "member": name, "term": raft.term, "leader": leader}
+    return MemberChanged(action, name, raft.term, leader)
 
 
-def readmit_here(genesis: Genesis, engine: Engine | None, name: str) -> dict[str, object]:
+def _readmit(raft: Raft, member: int, name: str) -> None:
     """Let a member count at this one, although it speaks from another disk than the one that is named.
 
     For a network in which no majority is left that has forgotten nothing. Whoever has the member's key, and
     an empty disk, then decides with this member what the chain holds.
     """
-    if engine is None:
-        return {"refused": "this node takes no part in consensus, or is recovering"}
-    raft = engine.replica.raft
-    try:
-        member = member_number(genesis, name)
-    except RaftError as error:
-        return {"refused": str(error)}
     if not raft.configuration.is_voter(member):
-        return {"refused": f"{name} is no voter here; add and promote it"}
+        raise MembershipError(f"{name} is no voter here; add and promote it")
     raft.readmit(member)
-    leader = genesis.member_keys[raft.leader - 1].hex() if raft.leader else ""
-    return {"action": "readmit", "member": name, "term": raft.term, "leader": leader}
 
 
 def _check_heir(leader: int | None, now: Configuration, member: int, name: str) -> None:
@@ -126,28 +120,20 @@ def change(
     return tuple(sorted(voters)), tuple(sorted(learners))
 
 
-def describe_members(genesis: Genesis, replica: Replica | None) -> list[dict[str, object]]:
-    """One row a member of the genesis; see `Consensus.members`."""
-    rows: list[dict[str, object]] = []
-    configuration = replica.raft.configuration if replica else None
-    progress = {known.member: known for known in replica.raft.followers()} if replica else {}
+def describe_members(genesis: Genesis, replica: Replica | None) -> list[MemberStanding]:
+    """See `Consensus.members`."""
+    members, raft = [], replica.raft if replica else None
+    known = {each.member: (each.match, each.lag_entries) for each in raft.followers()} if raft else {}
     for number, member in enumerate(genesis.members, 1):
-        row: dict[str, object] = {
-            "number": number,
-            "name": member.name,
-            "identity": member.identity,
-            "address": member.address,
-            "role": _role(configuration, number),
-            "leader": replica is not None and replica.raft.leader == number,
-            "disk": disk_state(replica.raft, number) if replica is not None else "unnamed",
-        }
-        if number in progress:
-            row |= {"match_index": progress[number].match, "behind": progress[number].lag_entries}
-        rows.append(row)
-    return rows
+        named = number, member.name, member.identity, member.address
+        role = _role(raft.configuration if raft else None, number)
+        leads = raft is not None and raft.leader == number
+        disk = disk_state(raft, number) if raft else "unnamed"
+        members.append(MemberStanding(*named, role, leads, disk, *known.get(number, (None, None))))
+    return members
 
 
-def _role(configuration: Configuration | None, number: int) -> str:
+def _role(configuration: Configuration | None, number: int) -> MemberRole:
     if configuration is None or configuration.is_voter(number):
         return "voter"
     return "learner" if number in configuration.learners else "out"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from actors.consensus.raft import Raft, Role
 from actors.consensus.raft.records import AWAITED
 from actors.ledger.genesis import Genesis
+from actors.ledger.membership import DiskState
 
 
 def describe_standing(genesis: Genesis, raft: Raft) -> str:
@@ -52,7 +53,7 @@ def _missing(genesis: Genesis, raft: Raft) -> str:
     return f"waiting for {waiting or 'their answers'}"
 
 
-def disk_state(raft: Raft, member: int) -> str:
+def disk_state(raft: Raft, member: int) -> DiskState:
     """What the configuration says of a member's disk: named, awaited (its vote comes back), or unknown."""
     configuration = raft.configuration
     if member in configuration.learners:
