@@ -35,15 +35,16 @@ def reads(
     router: APIRouter, path: str, answer: type | None, *statuses: int, heavy: Heavy = False
 ) -> Callable[[Endpoint], Endpoint]:
     """Declare a GET for who may read; its docstring is the summary. answer: its model, None for bytes."""
-    raw: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": BYTES_ANSWER}}}
-    kind = raw if answer is None else {"response_model": answer, "responses": {}}
-    kind["responses"] |= problems(*statuses)
+    kind: dict[str, Any] = {"response_model": answer, "responses": problems(*statuses)}
+    if answer is None:
+        kind = {
+            "response_class": Response,
+            "responses": {200: {"content": BYTES_ANSWER}, **problems(*statuses)},
+        }
 
     def declare(endpoint: Endpoint) -> Endpoint:
-        summary, endpoint.__doc__ = (
-            (endpoint.__doc__ or "").rstrip("."),
-            None,
-        )  # or it is the description, too
+        summary = (endpoint.__doc__ or "").rstrip(".")
+        endpoint.__doc__ = None  # or it would be the description as well
         router.get(path, summary=summary, **kind)(needs(AccessRole.READ, heavy)(endpoint))
         return endpoint
 

@@ -46,7 +46,7 @@ def _opened_interpreter() -> str:
 
 
 def emptied(folder: Path, mode: int) -> str:
-    """Shell that mounts nothing but the interpreter and this checkout on a folder, as far as they are there."""
+    """Shell that empties a folder, but for the interpreter and this checkout where they lie in it."""
     inside = [path for path in (Path(sys.base_prefix), Path(sys.prefix), ROOT) if path.is_relative_to(folder)]
     lines: list[str] = []
     for number, path in enumerate(inside):
