@@ -35,12 +35,10 @@ def reads(
     router: APIRouter, path: str, answer: type | None, *statuses: int, heavy: Heavy = False
 ) -> Callable[[Endpoint], Endpoint]:
     """Declare a GET for who may read; its docstring is the summary. answer: its model, None for bytes."""
-    kind: dict[str, Any] = {"response_model": answer, "responses": problems(*statuses)}
+    responses = problems(*statuses)
+    kind: dict[str, Any] = {"response_model": answer, "responses": responses}
     if answer is None:
-        kind = {
-            "response_class": Response,
-            "responses": {200: {"content": BYTES_ANSWER}, **problems(*statuses)},
-        }
+        kind = {"response_class": Response, "responses": {200: {"content": BYTES_ANSWER}, **responses}}
 
     def declare(endpoint: Endpoint) -> Endpoint:
         summary = (endpoint.__doc__ or "").rstrip(".")
