@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from actors.directory import NetworkDirectory, NodeFolder, read_seed
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import FormatError
-from actors.peer.config import KnownMember, PeerConfig, PeerLimits
+from actors.peer.config import PeerConfig
 from actors.peer.errors import ProtocolError
 from actors.peer.network import Network
+from actors.peer.node_config import node_config
 from actors.peer.snapshots import SnapshotReport, SnapshotUnavailableError, fetch_snapshot
 from actors.settings import PeerSettings, Settings
 from actors.storage.disk import Disk
@@ -108,7 +109,9 @@ def begin_from_peers(
             return None
         progress("asking peers for a snapshot")
         began, sink = time.monotonic(), StoreSink(disk, genesis, hash_rows)
-        report = asyncio.run(_fetched(_config(settings, genesis, read_seed(folder.key_path)), sink))
+        # Any free port: this conversation ends before the node's own peer begins to listen.
+        config = node_config(settings, genesis, read_seed(folder.key_path))
+        report = asyncio.run(_fetched(config, sink))
         if report is None:
             progress("no peer offers a snapshot: fetching blocks from the first")
             return None
@@ -139,19 +142,3 @@ async def _fetched(config: PeerConfig, sink: StoreSink) -> SnapshotReport | None
         return None
     finally:
         await network.stop()
-
-
-def _config(settings: PeerSettings, genesis: Genesis, seed: bytes) -> PeerConfig:
-    """Any free port: this conversation ends before the node's own peer begins to listen."""
-    limits = PeerLimits()
-    if not settings.subnet_limits:
-        limits = replace(limits, subnet_per_bucket_max=0, subnet_per_table_max=0)
-    return PeerConfig(
-        identity_seed=seed,
-        genesis_hash=genesis.hash(),
-        members=tuple(KnownMember(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
-        seeds=tuple(settings.seeds),
-        listen_host=settings.host,
-        listen_port=0,
-        limits=limits,
-    )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.kernels.multilinear import MultilinearHash
-from actors.ledger.delta import Delta
+from actors.ledger.delta import AccountStates, Delta
 
 PENDING_MAX = 100
 FACTS_KEPT = 256
@@ -178,17 +178,20 @@ class EventHub:
         return list(woken | concerned)
 
     def _read(self, delta: Delta) -> BlockFacts:
-        accounts = delta.accounts()
-        touched = {
+        touched = self._touched(delta.accounts()) if self._watchers else {}
+        return BlockFacts(delta.height, delta.hash, delta.state_root, delta.time_ms, len(delta.ids), touched)
+
+    def _touched(self, accounts: AccountStates) -> dict[bytes, tuple[int, int]]:
+        """Nonce and balance of the watched accounts among these."""
+        return {
             key: (int(accounts.nonces[at]), balance) if (balance := int(accounts.balances[at])) else (0, 0)
             for at in self._candidates(accounts.keys).tolist()
             if (key := accounts.keys[at].tobytes()) in self._watchers
         }
-        return BlockFacts(delta.height, delta.hash, delta.state_root, delta.time_ms, len(delta.ids), touched)
 
     def _candidates(self, keys: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Rows of (m, 32) keys whose hash is that of a watched key."""
-        if not self._watchers or len(keys) == 0:
+        """Rows of (m, 32) keys whose hash is that of a watched key, of which there is one at least."""
+        if len(keys) == 0:
             return np.empty(0, dtype=np.int64)
         if self._watched is None:
             watched = np.frombuffer(b"".join(self._watchers), dtype=np.uint8)

@@ -88,13 +88,18 @@ class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
         cls, accounts: AccountStates, time_ms: int, block_hash: bytes, state_root: bytes, ids: Rows32
     ) -> Delta:
         """Of a block that touched accounts alone."""
-        count = len(accounts.keys)
-        kinds = np.full(count, StateEntryKind.ACCOUNT, dtype=np.uint8)
-        widths = np.full(count, ACCOUNT_BYTES, dtype=np.uint8)
-        values = account_values(accounts.nonces, accounts.balances).reshape(-1)
-        return cls(
-            accounts.height, accounts.keys, kinds, widths, values, time_ms, block_hash, state_root, ids
-        )
+        values = account_values(accounts.nonces, accounts.balances)
+        return cls.of_values(accounts.height, accounts.keys, values, time_ms, block_hash, state_root, ids)
+
+    @classmethod
+    def of_values(
+        cls, height: int, keys: Rows32, values: NDArray[np.uint8],
+        time_ms: int, block_hash: bytes, state_root: bytes, ids: Rows32,
+    ) -> Delta:  # fmt: skip
+        """The same, of accounts whose values are made already: (m, ACCOUNT_BYTES) uint8."""
+        kinds = np.full(len(keys), StateEntryKind.ACCOUNT, dtype=np.uint8)
+        widths = np.full(len(keys), ACCOUNT_BYTES, dtype=np.uint8)
+        return cls(height, keys, kinds, widths, values.reshape(-1), time_ms, block_hash, state_root, ids)
 
     def accounts(self) -> AccountStates:
         """The accounts among the entries, in columns that keep no message alive."""

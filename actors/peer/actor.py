@@ -37,12 +37,13 @@ from actors.peer.advertise import is_published_to
 from actors.peer.block_exchange import BlockExchange
 from actors.peer.catchup import HEADERS_METHOD, serve_chain, synchronise
 from actors.peer.chain import ChainRefusedError, NodeChain
-from actors.peer.config import KnownMember, PeerConfig, PeerLimits, parse_address
+from actors.peer.config import PeerConfig, parse_address
 from actors.peer.errors import ConfigError, NotConnectedError, ProtocolError, RequestError
 from actors.peer.gossip import GossipItem, ItemVerdict
 from actors.peer.kademlia.records import EndpointRecord
 from actors.peer.messages import BlockWanted, Span
 from actors.peer.network import ChannelHandler, Network
+from actors.peer.node_config import node_config
 from actors.peer.outgoing import Outgoing, ShardCalls, Told
 from actors.peer.snapshots import serve_snapshots
 from actors.peer.spread import BLOCKS, TRANSACTIONS
@@ -402,17 +403,10 @@ def _owned(column: NDArray[Any]) -> NDArray[Any]:
 
 def _peer_config(settings: PeerSettings, genesis: Genesis, seed: bytes, book: AddressBook) -> PeerConfig:
     """What the wire needs of the profile, the genesis, the node's key and what it remembers."""
-    limits = PeerLimits()
-    if not settings.subnet_limits:
-        limits = replace(limits, subnet_per_bucket_max=0, subnet_per_table_max=0)
-    return PeerConfig(
-        identity_seed=seed,
-        genesis_hash=genesis.hash(),
-        members=tuple(KnownMember(bytes.fromhex(m.identity), m.address or None) for m in genesis.members),
+    return replace(
+        node_config(settings, genesis, seed),
         seeds=tuple(dict.fromkeys((*settings.seeds, *book.addresses))),
-        listen_host=settings.host,
         listen_port=settings.port or book.port or usual_port(Signer(seed).public_key),
         advertise_address=settings.advertise or None,
         allow_observers=settings.allow_observers,
-        limits=limits,
     )

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from actors.ledger import merkle
 from actors.ledger.accounts import RECEIPT_WORDS
 from actors.ledger.block import Header
-from actors.ledger.delta import AccountStates, Delta, account_values
+from actors.ledger.delta import Delta, account_values
 from actors.ledger.genesis import exact_sum
 from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.prices import Prices
@@ -46,9 +46,9 @@ RECEIPT_BYTES = 8 * RECEIPT_WORDS
 class ExecutedBlock:
     """A block that was executed: the rows that passed, and everything its header must say.
 
-    receipts: (n, 4) uint64. keys, nonces, balances: the accounts it touched as they are after it, in
-    ascending order of slot; one of balance 0 is removed, and the nonce is the next after its last. undo,
-    tree_undo: the way back.
+    receipts: (n, 4) uint64. keys, values: (m, 32) and (m, 16) uint8, the accounts it touched as they are
+    after it, in ascending order of slot; one of balance 0 is removed, and the nonce is the next after its
+    last. undo, tree_undo: the way back.
     """
 
     height: int
@@ -59,16 +59,15 @@ class ExecutedBlock:
     state_root: bytes
     receipts_root: bytes
     keys: NDArray[np.uint8]
-    nonces: NDArray[np.uint64]
-    balances: NDArray[np.uint64]
+    values: NDArray[np.uint8]
     undo: AccountUndo
     tree_undo: TreeUndo
 
 
 def delta_of(header: Header, block: ExecutedBlock, ids: NDArray[np.uint8]) -> Delta:
     """What a block changes once it is committed under this header. ids: (n, 32) uint8 of its rows."""
-    accounts = AccountStates(block.height, block.keys, block.nonces, block.balances)
-    return Delta.of_accounts(accounts, header.time_ms, header.hash(), block.state_root, ids)
+    facts = header.time_ms, header.hash(), block.state_root, ids
+    return Delta.of_values(block.height, block.keys, block.values, *facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,11 +171,12 @@ class State:
         receipts_root = merkle.root(self._hash_rows(_rows(applied.receipts), LEAF_PREFIX), self._hash_rows)
         receipted = clock_ns()
         fresh = int(np.searchsorted(slots, applied.undo.count))
-        tree_undo = self.history.update(slots, account_values(nonces, balances), keys[fresh:], balances != 0)
+        values = account_values(nonces, balances)
+        tree_undo = self.history.update(slots, values, keys[fresh:], balances != 0)
         done = clock_ns()
         block = ExecutedBlock(
             height, proposer, batch, applied.receipts, applied.fees, self.tree.root, receipts_root,
-            keys, nonces, balances, applied.undo, tree_undo,
+            keys, values, applied.undo, tree_undo,
         )  # fmt: skip
         marks = (
             ("transition", moved - started),
