@@ -133,8 +133,8 @@ class Election(Identity):
         if outcomes != {VoteOutcome.WON}:
             return VoteOutcome.LOST if VoteOutcome.LOST in outcomes else VoteOutcome.PENDING
         if self.disk and not self.configuration.disks and self.options.founded_by_all:
-            votes, voters = self._votes_in(self.configuration), self._voters_to_ask()
-            return VoteOutcome.WON if all(votes.get(voter) for voter in voters) else VoteOutcome.PENDING
+            votes, every = self._votes_in(self.configuration), (self.id, *self._voters_to_ask())
+            return VoteOutcome.WON if all(votes.get(voter) for voter in every) else VoteOutcome.PENDING
         return VoteOutcome.WON
 
     def _votes_in(self, electorate: Configuration) -> dict[int, bool]:
