@@ -37,6 +37,10 @@ class BlockBodyCache:
         if digest in self._waiting:
             self._waiting[digest].set()
 
+    def holds(self, digest: bytes) -> bool:
+        """True if the body is at hand."""
+        return digest in self._held
+
     async def take(self, digest: bytes, timeout_s: float) -> OfferedBlock | None:
         """Remove and return a body, waiting for it; None after `timeout_s`. One waiter a digest."""
         if digest not in self._held and timeout_s > 0:

@@ -365,8 +365,14 @@ class FakeMember:
         return OfferedBlock(block.header, block.signature, b"", block.batch.rows, block.batch.payloads)
 
     async def fetch(self, height: int, digest: bytes, leader: bytes) -> OfferedBlock | None:
-        self.network.fetches += 1
-        await asyncio.sleep(0.001)
+        network = self.network
+        network.fetches += 1
+        network.fetching += 1
+        network.fetching_max = max(network.fetching_max, network.fetching)
+        try:
+            await asyncio.sleep(network.fetch_s)
+        finally:
+            network.fetching -= 1
         for other in self.network.others(self):
             header, signature = other.disk.blocks.get(height, (None, b""))
             if header is not None and header.hash() == digest:
@@ -386,7 +392,8 @@ class FakeNetwork:
         self.cut: set[int] = set()
         self.producing = self.clocks_told = True
         self.small_blocks = False
-        self.pushes = self.fetches = 0
+        self.pushes = self.fetches = self.fetching = self.fetching_max = 0
+        self.fetch_s = 0.001
         self.settings = ConsensusSettings(log_retain_entries=retain_entries)
         self.signers = [Signer(bytes([number]) * 32) for number in range(1, COUNT + 1)]
         members = [Member(f"node-{n}", s.public_key.hex()) for n, s in enumerate(self.signers, 1)]

@@ -10,6 +10,7 @@ import pytest
 from actors.consensus.certifier import Certifier
 from actors.consensus.changes import decode_answer, decode_change, encode_answer, encode_change
 from actors.consensus.raft import Configuration, MembershipError
+from actors.consensus.raft_node.coming import FETCHES_AT_ONCE_MAX
 from actors.consensus.raft_node.membership import (
     change,
     change_here,
@@ -133,6 +134,25 @@ def test_a_member_that_was_away_for_longer_than_the_log_takes_proven_blocks() ->
         await network.settle()
 
     run(8, scenario, retain_entries=16)
+
+
+def test_a_member_far_behind_fetches_a_few_blocks_at_once() -> None:
+    async def scenario(network: FakeNetwork) -> None:
+        await grows(network, network.members)
+        leader = await leader_of(network)
+        victim = next(m for m in network.members if m is not leader)
+        await victim.crash()
+        await grows(network, [m for m in network.members if m is not victim], 60)
+        network.fetch_s, network.fetching_max, network.producing = 0.05, 0, False
+        missed = leader.disk.height - victim.disk.height
+        victim.start()
+        await network.until(lambda: victim.disk.height >= leader.disk.height - 5, "it has caught up")
+        network.producing = True
+        assert 1 < network.fetching_max <= FETCHES_AT_ONCE_MAX
+        assert network.fetches <= missed + FETCHES_AT_ONCE_MAX
+        await network.settle()
+
+    run(8, scenario)
 
 
 def test_whoever_gives_a_leader_up_says_of_whom_it_heard() -> None:

@@ -67,7 +67,7 @@ class RaftAgreement(ReplicaLifecycle):
         """Of the pipeline."""
         depths = self.pipeline.depths() if self.pipeline is not None else {}
         if (engine := self.engine) is not None:
-            depths |= {"appends_dropped": engine.appends_dropped, "messages_refused": engine.messages_refused}
+            depths |= {"appends_dropped": engine.appends.dropped, "messages_refused": engine.messages_refused}
         return depths
 
     def figures(self) -> dict[str, object]:

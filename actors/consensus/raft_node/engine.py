@@ -44,6 +44,7 @@ from actors.consensus.raft import (
 )
 from actors.consensus.raft.messages import BODIES_PER_MESSAGE_MAX, BODY_BYTES_MAX, OF_LEADERS, AppendRequest
 from actors.consensus.raft_node.ballots import Ballots, Sign, ride
+from actors.consensus.raft_node.coming import ComingRequests
 from actors.consensus.raft_node.engine_ports import EnginePorts
 from actors.consensus.raft_node.replica import Replica, encode_write
 from actors.ledger.block import Certificate, Header
@@ -51,7 +52,6 @@ from actors.ledger.block import Certificate, Header
 TICK_MS_MAX = 10
 LATE_TICK_MS = 30
 HEIR_SILENT_MS_MAX = 500
-APPENDS_MAX = 256
 COMMIT_TIMES_MAX = 4096
 CERTIFICATE_WAIT_S = 0.25
 RIDING_MAX = 64
@@ -95,7 +95,7 @@ class Engine:
         self._reads_asked = 0
         self._known = (replica.raft.role, replica.raft.leader, replica.raft.term)
         self.avoids: Callable[[bytes], bool] = lambda _: False
-        self.appends: asyncio.Queue[AppendRequest | None] = asyncio.Queue(APPENDS_MAX)
+        self.appends = ComingRequests()
         self.interrupted: AppendRequest | None = None
         self.snapshot_offer: SnapshotOffer | None = None
         self.changed = asyncio.Event()
@@ -103,7 +103,7 @@ class Engine:
         self.drained = asyncio.Event()
         self.drained.set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.elections = self.messages_refused = self.appends_dropped = 0
+        self.elections = self.messages_refused = 0
         self.led_since_ms = self.led_commit_ms = 0
         self._heard_ms: dict[bytes, int] = {}
         self.late_ms_max = 0
@@ -154,7 +154,7 @@ class Engine:
                 return
             self._heard_ms[identity] = self._clock_ms()
             if isinstance(message, AppendRequest):
-                self._queue_append(message)
+                self.appends.put(message)
             else:
                 self.step(message)
         except (RaftError, IndexError):
@@ -165,20 +165,11 @@ class Engine:
 
     def forsake(self, member: int) -> None:
         """This member proved to be no leader to follow: drop what it has sent, and let another be elected."""
-        kept = [self.appends.get_nowait() for _ in range(self.appends.qsize())]
-        for request in (self.interrupted, *kept):
-            if request is not None and request.sender != member:
-                self.appends.put_nowait(request)
-        self.interrupted = None
+        self.appends.forsake(member)
+        if self.interrupted is not None and self.interrupted.sender == member:
+            self.interrupted = None
         self.replica.raft.forsake(member, self._clock_ms())
         self.pump()
-
-    def _queue_append(self, request: AppendRequest) -> None:
-        """Entries wait for their blocks. At the bound they are dropped, and the leader sends them again."""
-        if self.appends.full():
-            self.appends_dropped += 1
-        else:
-            self.appends.put_nowait(request)
 
     def step(self, message: Message) -> None:
         """Let the core take a message. Raises ProtocolViolationError."""

@@ -22,6 +22,7 @@ from actors.consensus.network_clock import NetworkClock
 from actors.consensus.pipeline import BlockRefusedError, Pipeline, Sealed, Work
 from actors.consensus.raft import Entry, EntryKind, ProtocolViolationError, RaftError, Role
 from actors.consensus.raft.messages import AppendRequest
+from actors.consensus.raft_node.coming import AheadFetches
 from actors.consensus.raft_node.engine import Engine
 from actors.ledger.block import Header, OfferedBlock
 
@@ -76,7 +77,7 @@ class FollowerLoop:
         clock: NetworkClock,
     ) -> None:
         self._engine, self._pipeline, self._bodies = engine, pipeline, bodies
-        self._fetch, self._read = fetch, read
+        self._ahead, self._read = AheadFetches(fetch, bodies), read
         self._clock, self._prove = clock, prove
         self._raft = engine.replica.raft
         self._height, self._time_ms = pipeline.tip.height, pipeline.tip.time_ms
@@ -86,6 +87,12 @@ class FollowerLoop:
     async def run(self) -> None:
         """Take requests until cancelled. Raises RestandError, or LeaderRefusedError for a block that the
         leader put forward and this node found invalid, and for a request that the core refuses."""
+        try:
+            await self._take_all()
+        finally:
+            self._ahead.stop()
+
+    async def _take_all(self) -> None:
         engine = self._engine
         while True:
             request = engine.interrupted or await engine.appends.get()
@@ -173,8 +180,10 @@ class FollowerLoop:
 
     async def _submit(self, part: AppendRequest, entry: Entry) -> bool:
         """Put the block under way. False if a later leader made the request void meanwhile."""
-        height = self._height + 1
-        body = await self._body(part, entry.digest, height)
+        height, leader = self._height + 1, self._engine.replica.identity(part.sender)
+        request = self._engine.interrupted or part
+        self._ahead.look_ahead(self._engine.appends.beginning(request, entry), height, leader)
+        body = await self._body(part, entry.digest, height, leader)
         if body is None:
             return False
         while height - self._engine.replica.head.height > AHEAD_BLOCKS_MAX:
@@ -219,13 +228,13 @@ class FollowerLoop:
 
     def _notice(self, outcome: asyncio.Future[Header | None]) -> None:
         """See to it that a refusal is looked at; requests that wait already will bring that about, too."""
-        appends = self._engine.appends
-        if not outcome.cancelled() and isinstance(outcome.exception(), BlockRefusedError) and appends.empty():
-            appends.put_nowait(None)
+        if not outcome.cancelled() and isinstance(outcome.exception(), BlockRefusedError):
+            self._engine.appends.nudge()
 
-    async def _body(self, part: AppendRequest, digest: bytes, height: int) -> OfferedBlock | None:
+    async def _body(
+        self, part: AppendRequest, digest: bytes, height: int, leader: bytes
+    ) -> OfferedBlock | None:
         trails = part.commit >= part.prev_index + 1  # what is committed already is not pushed any more
-        leader = self._engine.replica.identity(part.sender)
         body = await self._bodies.take(digest, 0 if trails else PUSHED_WAIT_S)
         began_ms = self._engine.now_ms
         while body is None and self._raft.term <= part.term:
@@ -233,7 +242,7 @@ class FollowerLoop:
             if self._engine.now_ms - began_ms > (MISSING_BESIDE_MS_MAX if beside else MISSING_MS_MAX):
                 reason = f"nobody has the block {digest.hex()} that its leader names"
                 raise LeaderRefusedError(part.sender, BlockRefusedError(height, reason))
-            body = await self._fetch(height, digest, leader)
+            body = await self._ahead.take(height, digest, leader)
             if body is None:
                 body = await self._bodies.take(digest, FETCH_PAUSE_S)
         return body
