@@ -7,7 +7,10 @@
 
 Rules
 1. The execute lane alone advances the executed height, the join lane alone the sealed height and parent hash.
-2. At most `inflight_max` blocks are between submit and the disk; `submit` waits at that bound.
+2. At most `inflight_max` proposals, and OTHERS_PER_OWN times as many blocks that others made, are between
+   submit and the disk; `submit` waits at that bound, so the lanes' queues need none. A proposal that waits
+   for its turn takes more rows along instead; what others made comes as it is, and a member that is behind
+   can only hide the time that signatures take by having many under way.
 3. A refused block takes every block behind it down with it: the state is rolled back to the last sealed
    height, and their submitters are told which block was refused and why.
 4. What is on disk is no longer this file's business: the engine says when it is final.
@@ -34,6 +37,8 @@ from actors.ledger.rows import Batch, concatenate
 from actors.ledger.succession import Parent, succession_fault
 from actors.ledger.verdict import Verdict
 from actors.storage.interface import Execute, Executed
+
+OTHERS_PER_OWN = 8
 
 
 class Stages(Protocol):
@@ -150,11 +155,12 @@ class Pipeline:
         self._executed_height = self._sealed_height = position.height
         self._parent, self._parent_ms = position.digest, position.time_ms
         self._generation = 0
-        self._slots = asyncio.Semaphore(inflight_max)
+        self._own_slots = asyncio.Semaphore(inflight_max)
+        self._slots = asyncio.Semaphore(OTHERS_PER_OWN * inflight_max)
         self._state_turn = asyncio.Lock()
-        self._to_execute: asyncio.Queue[Work] = asyncio.Queue(inflight_max)
-        self._to_join: asyncio.Queue[Work] = asyncio.Queue(inflight_max)
-        self._to_persist: asyncio.Queue[tuple[Work, Sealed]] = asyncio.Queue(inflight_max)
+        self._to_execute: asyncio.Queue[Work] = asyncio.Queue()
+        self._to_join: asyncio.Queue[Work] = asyncio.Queue()
+        self._to_persist: asyncio.Queue[tuple[Work, Sealed]] = asyncio.Queue()
         self._live: set[Work] = set()
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes = [
@@ -191,14 +197,15 @@ class Pipeline:
         }
 
     async def submit(self, work: Work) -> asyncio.Future[Header | None]:
-        """Put a block in; waits while `inflight_max` are under way.
+        """Put a block in; waits while as many as may be are under way.
 
         The future ends with the header of the persisted block, with None for a proposal of which nothing was
         left, or with BlockRefusedError or PipelineBrokenError.
         """
-        await self._slots.acquire()
+        slots = self._slots_of(work)
+        await slots.acquire()
         if self.broken.done():
-            self._slots.release()
+            slots.release()
             raise PipelineBrokenError("the pipeline has stopped")
         work.generation = self._generation
         self._live.add(work)
@@ -206,6 +213,9 @@ class Pipeline:
         if work.header is not None:
             work.verified = asyncio.create_task(self._timed_verify(work))
         return work.done
+
+    def _slots_of(self, work: Work) -> asyncio.Semaphore:
+        return self._own_slots if work.header is None else self._slots
 
     async def close(self, cause: BaseException | None = None) -> None:
         """Stop the lanes; whoever still waits gets PipelineBrokenError."""
@@ -366,7 +376,7 @@ class Pipeline:
         elif task is not None and not task.cancelled():
             task.exception()  # looked at, so that a failure behind a refusal is not reported as lost
         self._live.discard(work)
-        self._slots.release()
+        self._slots_of(work).release()
         if work.done.done():
             return
         if error is not None:

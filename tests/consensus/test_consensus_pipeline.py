@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from actors.consensus.pipeline import (
+    OTHERS_PER_OWN,
     BlockRefusedError,
     Pipeline,
     PipelineBrokenError,
@@ -280,7 +281,10 @@ def test_a_failure_breaks_the_pipeline_and_reaches_everybody() -> None:
     asyncio.run(scenario())
 
 
-def test_submit_waits_at_the_bound() -> None:
+@pytest.mark.parametrize("made_by_others", [False, True])
+def test_submit_waits_at_the_bound(made_by_others: bool) -> None:
+    bound = 2 * OTHERS_PER_OWN if made_by_others else 2
+
     async def scenario() -> None:
         stages = FakeStages()
         gate = asyncio.Event()
@@ -292,14 +296,20 @@ def test_submit_waits_at_the_bound() -> None:
 
         stages.persist = held  # type: ignore[method-assign]
         pipe = pipeline(stages, inflight_max=2)
-        for n in (1, 2):
-            await pipe.submit(Work((n, None), 3, order=np.arange(3)))
-        third = asyncio.create_task(pipe.submit(Work((3, None), 3, order=np.arange(3))))
+        works, parent = [], GENESIS
+        for n in range(1, bound + 2):
+            work = Work((n, None), 3, order=np.arange(3))
+            if made_by_others:
+                work, parent = block(n, parent)
+            works.append(work)
+        for work in works[:-1]:
+            await pipe.submit(work)
+        last = asyncio.create_task(pipe.submit(works[-1]))
         for _ in range(50):
             await asyncio.sleep(0)
-        assert not third.done()
+        assert not last.done()
         gate.set()
-        assert (await (await third)) is not None
+        assert (await (await last)) is not None
         await pipe.close()
 
     asyncio.run(scenario())
