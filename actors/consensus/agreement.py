@@ -162,6 +162,11 @@ class Leadership(Protocol):
         """Set whenever a block becomes final; who waits clears it first."""
         ...
 
+    @property
+    def awaits_stragglers(self) -> bool:
+        """True while a member that is far behind comes nearer: fewer and larger blocks let it arrive."""
+        ...
+
     def hand_over(self) -> bool:
         """Begin to have another member lead; False where none can."""
         ...

@@ -32,6 +32,8 @@ DRAW_WAIT_S = 0.5
 FOUNDING_LOOK_S = 0.01
 IDLE_PAUSE_US_MIN, IDLE_PAUSE_US_MAX = 25_000, 100_000
 AWAY_US_MAX = 1_000_000
+# Between blocks while a member that is behind comes after.
+STRAGGLERS_INTERVAL_US = 500_000
 
 
 def payload_shares(bytes_max: int, shards: int, height: int) -> list[int]:
@@ -92,6 +94,8 @@ class BlockBuilder:
             if proposed:
                 began_us = now_us if waits else began_us
                 idle_us, pause_us = IDLE_PAUSE_US_MIN, self._interval_us
+                if leadership.awaits_stragglers:
+                    pause_us = max(pause_us, STRAGGLERS_INTERVAL_US)
             elif waits and now_us >= began_us + DRAW_WAIT_S * 1e6:
                 pause_us = 0
             else:

@@ -43,6 +43,7 @@ class FixedLeader:
         self._halted = ""
         self.ready, self.advanced = asyncio.Event(), asyncio.Event()
         self.may_propose = self.takes_part = True
+        self.awaits_stragglers = False
 
     @property
     def head(self) -> ChainHead:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from actors.consensus.block_body_cache import BlockBodyCache
 from actors.consensus.raft import Entry, EntryKind
+from actors.consensus.raft.founding import READMITTED_LAG_ENTRIES_MAX
 from actors.consensus.raft.messages import AppendRequest
+from actors.consensus.raft.progress import FollowerStatus, ProgressState
 from actors.consensus.raft_node.coming import (
+    APPENDS_BYTES_MAX,
     APPENDS_MAX,
     FETCHES_AT_ONCE_MAX,
     AheadFetches,
     ComingRequests,
 )
+from actors.consensus.raft_node.stragglers import LOOK_EVERY_MS, SILENT_MS_MAX, Stragglers
 from actors.ledger.block import OfferedBlock
 
 
@@ -49,6 +55,54 @@ def test_requests_come_in_order_and_are_dropped_at_the_bound() -> None:
         assert firsts == list(range(1, APPENDS_MAX, 2))
 
     asyncio.run(whole())
+
+
+def test_what_only_says_what_is_committed_waits_with_the_request_before_it() -> None:
+    async def whole() -> None:
+        coming = ComingRequests()
+        coming.put(request(1, 3, commit=0))
+        coming.put(request(4, 0, commit=2))
+        coming.put(request(9, 0, commit=8))
+        first = await coming.get()
+        assert first is not None
+        assert (len(first.entries), first.commit) == (3, 2)
+        assert await coming.get() == request(9, 0, commit=8), "it does not follow: the core has to refuse it"
+
+    asyncio.run(whole())
+
+
+def test_large_requests_are_dropped_at_the_bound_of_bytes_but_one_is_always_taken() -> None:
+    async def whole() -> None:
+        coming = ComingRequests()
+        bodies = (bytes(APPENDS_BYTES_MAX // 2 + 1),)
+        for first in (1, 2, 3):
+            coming.put(msgspec.structs.replace(request(first), bodies=bodies))
+        assert coming.dropped == 2
+        await coming.get()
+        coming.put(msgspec.structs.replace(request(2), bodies=bodies))
+        assert coming.dropped == 2
+
+    asyncio.run(whole())
+
+
+def status(member: int, match: int, lag: int, silent_ms: int = 0) -> FollowerStatus:
+    return FollowerStatus(member, ProgressState.REPLICATE, match, lag, silent_ms)
+
+
+def test_a_straggler_is_waited_for_while_it_answers_and_comes_nearer() -> None:
+    stragglers = Stragglers()
+    far, near = READMITTED_LAG_ENTRIES_MAX + 1, READMITTED_LAG_ENTRIES_MAX
+    looks = [
+        (status(2, 0, far), False),  # nothing is known of it before
+        (status(2, 10, far), True),
+        (status(2, 10, far), False),  # it stands still
+        (status(2, 20, far, silent_ms=SILENT_MS_MAX + 1), False),
+        (status(2, 30, far), True),
+        (status(2, 40, near), False),
+    ]
+    for at, (told, expected) in enumerate(looks, start=1):
+        assert stragglers.are_coming([told], at * LOOK_EVERY_MS) is expected, at
+        assert stragglers.are_coming([status(2, 10**6, far)], at * LOOK_EVERY_MS + 1) is expected
 
 
 def test_a_nudge_is_not_lost_whether_somebody_waits_or_not() -> None:

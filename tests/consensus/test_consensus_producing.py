@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from actors.consensus import block_builder as producing
 from actors.consensus.block_builder import AT_HAND_ROWS_MAX, DRAW_WAIT_S, BlockBuilder, payload_shares
@@ -69,7 +70,7 @@ class Pipeline:
 async def produce(shards: list[Shard], until: Any) -> list[Work]:
     faces = [standing_for(MempoolFace, shard) for shard in shards]
     producer = BlockBuilder(faces, GENESIS, 1, StageTimes(), (ConnectionError,), lambda _: None, lambda: 0)
-    pipeline, leadership = Pipeline(), SimpleNamespace(height=0, may_propose=True)
+    pipeline, leadership = Pipeline(), SimpleNamespace(height=0, may_propose=True, awaits_stragglers=False)
     task = asyncio.create_task(producer.run(leadership, pipeline))  # type: ignore[arg-type]
     async with asyncio.timeout(30):
         while not until(pipeline):
@@ -100,7 +101,7 @@ async def handed_over(shards: list[Shard], draws: int) -> list[int]:
         given.append(len(asked))
         return True
 
-    leadership = SimpleNamespace(height=0, may_propose=True, hand_over=hand_over)
+    leadership = SimpleNamespace(height=0, may_propose=True, awaits_stragglers=False, hand_over=hand_over)
     told: list[str] = []
     producer = BlockBuilder(
         *(
@@ -120,6 +121,34 @@ async def handed_over(shards: list[Shard], draws: int) -> list[int]:
     task.cancel()
     assert sum("another member is to lead" in each for each in told) == len(given)
     return given
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+def test_blocks_are_rarer_while_a_member_comes_after(monkeypatch: pytest.MonkeyPatch, awaits: bool) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def remembered(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    async def whole() -> None:
+        pipeline = Pipeline()
+        leadership = SimpleNamespace(height=0, may_propose=True, awaits_stragglers=awaits)
+        faces = [standing_for(MempoolFace, Shard(1))]
+        clocks = StageTimes(), (ConnectionError,), lambda _: None, lambda: 0
+        task = asyncio.create_task(
+            BlockBuilder(faces, GENESIS, 1, *clocks).run(leadership, pipeline)  # type: ignore[arg-type]
+        )
+        while not pipeline.works:
+            await sleep(0)
+        for _ in range(50):
+            await sleep(0)
+        task.cancel()
+
+    monkeypatch.setattr(producing.asyncio, "sleep", remembered)
+    asyncio.run(whole())
+    assert (producing.STRAGGLERS_INTERVAL_US if awaits else 1_000) / 1e6 in pauses
 
 
 def test_a_leader_whose_shards_are_all_away_hands_over(monkeypatch: Any) -> None:

@@ -11,29 +11,41 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 
+import msgspec
+
 from actors.consensus.block_body_cache import BlockBodyCache, Fetch
 from actors.consensus.raft import Entry, EntryKind
 from actors.consensus.raft.messages import AppendRequest
 from actors.ledger.block import OfferedBlock
 
-APPENDS_MAX = 256
+APPENDS_MAX, APPENDS_BYTES_MAX = 1_024, 64 << 20  # as much as a leader has under way to one follower
 FETCHES_AT_ONCE_MAX = 8
 
 
 class ComingRequests:
-    """Requests of leaders in the order of their arrival, APPENDS_MAX at most. One consumer."""
+    """Requests of leaders in the order of their arrival, within bounds. One consumer."""
 
     def __init__(self) -> None:
         self._held: deque[AppendRequest] = deque()
+        self._bytes = 0
         self._wakes, self._nudged = asyncio.Event(), False
         self.dropped = 0
 
     def put(self, request: AppendRequest) -> None:
-        """Entries wait for their blocks. At the bound they are dropped, and the leader sends them again."""
-        if len(self._held) >= APPENDS_MAX:
+        """Entries wait for their blocks. At the bound they are dropped, and the leader sends them again.
+
+        One without entries, which only says what is committed, is taken into the one before it.
+        """
+        if self._held and not request.entries and _follows(self._held[-1], request):
+            told = {"commit": request.commit, "round": request.round}
+            self._held[-1] = msgspec.structs.replace(self._held[-1], **told)
+            return
+        size = _size_bytes(request)
+        if len(self._held) >= APPENDS_MAX or (self._held and self._bytes + size > APPENDS_BYTES_MAX):
             self.dropped += 1
             return
         self._held.append(request)
+        self._bytes += size
         self._wakes.set()
 
     def nudge(self) -> None:
@@ -47,11 +59,16 @@ class ComingRequests:
             self._wakes.clear()
             await self._wakes.wait()
         self._nudged = False
-        return self._held.popleft() if self._held else None
+        if not self._held:
+            return None
+        request = self._held.popleft()
+        self._bytes -= _size_bytes(request)
+        return request
 
     def forsake(self, member: int) -> None:
         """Drop what `member` has sent."""
         self._held = deque(request for request in self._held if request.sender != member)
+        self._bytes = sum(_size_bytes(request) for request in self._held)
 
     def beginning(self, request: AppendRequest, entry: Entry) -> Iterator[tuple[AppendRequest, Entry]]:
         """`entry` of `request` and what waits behind it, as far as they follow one upon the other."""
@@ -64,6 +81,17 @@ class ComingRequests:
                 if later.index == last.index + 1:
                     yield coming, later
                     last = later
+
+
+def _follows(before: AppendRequest, request: AppendRequest) -> bool:
+    last = before.entries[-1] if before.entries else None
+    end = (before.prev_index, before.prev_term) if last is None else (last.index, last.term)
+    same = (before.sender, before.to, before.term) == (request.sender, request.to, request.term)
+    return same and end == (request.prev_index, request.prev_term) and request.commit >= before.commit
+
+
+def _size_bytes(request: AppendRequest) -> int:
+    return sum(map(len, request.bodies)) + sum(len(entry.payload) for entry in request.entries)
 
 
 class AheadFetches:

@@ -47,6 +47,7 @@ from actors.consensus.raft_node.ballots import Ballots, Sign, ride
 from actors.consensus.raft_node.coming import ComingRequests
 from actors.consensus.raft_node.engine_ports import EnginePorts
 from actors.consensus.raft_node.replica import Replica, encode_write
+from actors.consensus.raft_node.stragglers import Stragglers
 from actors.ledger.block import Certificate, Header
 
 TICK_MS_MAX = 10
@@ -96,6 +97,7 @@ class Engine:
         self._known = (replica.raft.role, replica.raft.leader, replica.raft.term)
         self.avoids: Callable[[bytes], bool] = lambda _: False
         self.appends = ComingRequests()
+        self._stragglers = Stragglers()
         self.interrupted: AppendRequest | None = None
         self.snapshot_offer: SnapshotOffer | None = None
         self.changed = asyncio.Event()
@@ -139,6 +141,11 @@ class Engine:
     def height(self) -> int:
         """Of the last block that is committed and applied here."""
         return self.replica.head.height
+
+    @property
+    def awaits_stragglers(self) -> bool:
+        """See stragglers.py."""
+        return self._stragglers.are_coming(self.replica.raft.followers(), self._clock_ms())
 
     # --- inputs ------------------------------------------------------------------------------------------
 
