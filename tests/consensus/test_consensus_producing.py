@@ -146,7 +146,7 @@ def test_blocks_are_rarer_while_a_member_comes_after(monkeypatch: pytest.MonkeyP
             await sleep(0)
         task.cancel()
 
-    monkeypatch.setattr(producing.asyncio, "sleep", remembered)
+    monkeypatch.setattr(asyncio, "sleep", remembered)
     asyncio.run(whole())
     assert (producing.STRAGGLERS_INTERVAL_US if awaits else 1_000) / 1e6 in pauses
 
