@@ -1,7 +1,8 @@
 """How large a chunk of rows a worker gets: by measured time, so that one call is worth its hop.
 
 A hop costs about a millisecond whatever it carries; a chunk that works for tens of milliseconds makes that
-small, and stays short enough to be redone cheaply when its worker dies.
+small, and stays short enough to be redone cheaply when its worker dies. The time is the processor's: on a
+busy machine a call takes longer, and smaller chunks would only make more of them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ class ChunkSizer:
             measured = max(elapsed_us / rows, 0.01)
             self.us_per_row += _WEIGHT_OF_NEWEST * (measured - self.us_per_row)
 
+    @property
+    def rows_max(self) -> int:
+        """Rows that are worth one call."""
+        by_time = int(self._target_us / self.us_per_row)
+        return max(CHUNK_ROWS_MIN, min(by_time, self._rows_max))
+
     def split(self, rows: int, workers: int) -> list[tuple[int, int]]:
         """Half-open ranges that cover `rows`: at most the target time each, and enough of them that all
         workers finish together."""
         if rows <= 0:
             return []
-        by_time = int(self._target_us / self.us_per_row)
         fair = -(-rows // max(workers, 1))
-        size = max(CHUNK_ROWS_MIN, min(by_time, self._rows_max, fair))
+        size = max(CHUNK_ROWS_MIN, min(self.rows_max, fair))
         return [(start, min(start + size, rows)) for start in range(0, rows, size)]

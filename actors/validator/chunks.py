@@ -6,6 +6,8 @@ Rules
   that has waited longest: who asks for much waits behind his own. A chunk that its holder has had for
   `limit_s` is overdue: it waits again, before all others, and its holder is named, so that somebody looks
   after him.
+- Chunks whose rows are at hand go together while they are worth no more than one call: when workers are slow,
+  what waits behind them does not cost a call each.
 - A chunk that failed ATTEMPTS_MAX times is its owner's to do.
 
 What is overdue is learned: see `RetransmissionTimer`. The queue has no bound of its own: it holds what the
@@ -66,6 +68,20 @@ class Chunk:
         self.attempts, self.given_s = 0, 0.0
         self.holder: Any = None
 
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def is_at_hand(self) -> bool:
+        """False where `rows` is a reference."""
+        return isinstance(self.rows, np.ndarray)
+
+    @property
+    def columns(self) -> NDArray[Any]:
+        """Its rows alone, where they are at hand."""
+        own: NDArray[Any] = self.rows[self.start : self.stop]
+        return own
+
 
 class ChunkQueue:
     """What waits and what is under way, inside one event loop. clock: seconds that never go back."""
@@ -99,21 +115,42 @@ class ChunkQueue:
             if first:
                 self._first.appendleft(chunk)
             else:
-                self._waiting.put(chunk.flow, chunk, chunk.stop - chunk.start)
+                self._waiting.put(chunk.flow, chunk, len(chunk))
             self._filled.set()
 
     async def take(self, holder: Any) -> Chunk:
         """The next chunk; waits until there is one."""
         while True:
             while len(self):
-                chunk = self._first.popleft() if self._first else self._waiting.pop()
+                chunk = self._pop()
                 if not chunk.result.done():
-                    chunk.holder, chunk.given_s = holder, self._clock()
-                    self._held[chunk] = None
-                    self._given.set()
+                    self._give(chunk, holder)
                     return chunk
             self._filled.clear()
             await self._filled.wait()
+
+    def take_along(self, taken: Chunk, rows_max: int) -> list[Chunk]:
+        """More for the holder of `taken`, as long as all are at hand and have `rows_max` rows together."""
+        found, rows = list[Chunk](), len(taken)
+        while taken.is_at_hand and len(self):
+            chunk = self._pop()
+            if chunk.result.done():
+                continue
+            rows += len(chunk)
+            if not chunk.is_at_hand or rows > rows_max:
+                self._first.appendleft(chunk)
+                break
+            self._give(chunk, taken.holder)
+            found.append(chunk)
+        return found
+
+    def _pop(self) -> Chunk:
+        return self._first.popleft() if self._first else self._waiting.pop()
+
+    def _give(self, chunk: Chunk, holder: Any) -> None:
+        chunk.holder, chunk.given_s = holder, self._clock()
+        self._held[chunk] = None
+        self._given.set()
 
     async def until_held(self) -> None:
         """Return when somebody has a chunk."""

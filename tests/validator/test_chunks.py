@@ -65,6 +65,29 @@ def test_a_chunk_waits_behind_those_of_its_own_flow() -> None:
     inside(scenario)
 
 
+def test_what_is_at_hand_goes_together_while_it_is_worth_no_more_than_a_call() -> None:
+    async def scenario(queue: ChunkQueue, _clock: Clock) -> None:
+        def at_hand(rows: int) -> Chunk:
+            return Chunk(np.zeros(rows), 0, rows, asyncio.get_running_loop().create_future())
+
+        first, second, answered, third, referred, last = map(at_hand, (10, 20, 5, 30, 1, 1))
+        referred.rows = None
+        for each in (first, second, answered, third, referred, last):
+            queue.put(each)
+        answered.result.set_result(YES)
+        assert await queue.take("a") is first
+        assert queue.take_along(first, 59) == [second], "the third would be too much"
+        assert await queue.take("b") is third
+        assert queue.take_along(third, 1_000) == [], "behind it is a reference"
+        assert await queue.take("c") is referred
+        assert queue.take_along(referred, 1_000) == []
+        assert {each.holder for each in (first, second)} == {"a"}
+        assert queue.held == 4
+        assert len(queue) == 1
+
+    inside(scenario)
+
+
 def test_patience_is_the_timer_of_rfc_6298() -> None:
     patience = RetransmissionTimer(FLOOR_S)
     assert patience.limit_s == FIRST_LIMIT_S
