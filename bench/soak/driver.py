@@ -7,7 +7,7 @@ import time
 import psutil
 
 from bench.soak.faults import KINDS, FaultTarget, Injected
-from bench.soak.judge import RECOVERY_S_MAX, Fault
+from bench.soak.judge import LOST_BLOCKS_PER_S_MIN, RECOVERY_S_MAX, Fault
 from bench.soak.registers import Payer
 
 QUIET_S = 1.5
@@ -53,7 +53,7 @@ class Driver:
         target.log(f"fault {name}: {injected.target}")
         time.sleep(injected.hold_s)
         fault.healed_s = time.monotonic()
-        until = fault.healed_s + self._recovery_s_max
+        until = fault.healed_s + self._recovery_s_max + injected.blocks_lost / LOST_BLOCKS_PER_S_MIN
         fault.detail = self._healed(injected, until)
         if fault.detail:
             return

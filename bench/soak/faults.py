@@ -102,11 +102,13 @@ class FaultTarget:
 
 @dataclass(slots=True)
 class Injected:
-    """A fault that is in force: what it hit, how to end it, and how long it should last."""
+    """A fault that is in force: what it hit, how to end it, how long it should last, and how many blocks it
+    took from its victim."""
 
     target: str
     heal: Heal = field(default=lambda: None)
     hold_s: float = 0.0
+    blocks_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def _wipe_disk(target: FaultTarget) -> Injected:
     lost = folder.with_name(f"{folder.name}.lost-{time.monotonic_ns()}")
     lost.mkdir()
     pids = [int(facts["pid"]) for facts in node.health().values() if facts is not None]
+    height = max(target.heads())
     for path in list(folder.iterdir()):
         if path.name not in _SURVIVES_A_WIPE and path.suffix != ".port":
             path.rename(lost / path.name)
@@ -174,7 +177,7 @@ def _wipe_disk(target: FaultTarget) -> Injected:
         if standing or known != ("voter", "named"):
             raise LookupError(f"{name} is {known[0]}, its disk {known[1]}: {standing}")
 
-    return Injected(str(node.folder.name), heal)
+    return Injected(str(node.folder.name), heal, blocks_lost=height)
 
 
 def _members(target: FaultTarget) -> list[MemberStanding]:
