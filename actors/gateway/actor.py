@@ -220,10 +220,11 @@ class Gateway(Shell):
         if isinstance(error, Exception):
             self._report("a watcher of the gateway", error)
 
-    async def committed(self, delta: Delta) -> None:
-        """A block is final. Any order, and twice, is fine."""
-        self._service.committed(delta)
-        self._app.events.published(delta)
+    async def committed(self, *deltas: Delta) -> None:
+        """Blocks are final. Any order, and twice, is fine."""
+        for delta in deltas:
+            self._service.committed(delta)
+            self._app.events.published(delta)
 
     async def health(self) -> dict[str, object]:
         """The process, the URL, connections, and the service's figures."""

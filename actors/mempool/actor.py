@@ -222,9 +222,9 @@ class MempoolShard(Shell):
             self._tally.events["resolved_unknown_draw"] += 1
         self._bury()
 
-    async def settle(self, delta: Delta) -> None:
-        """A committed block's delta. Out of order is fine; a height that does not come leads to a resync."""
-        if not self._deltas.add(delta, self._pool.height):
+    async def settle(self, *deltas: Delta) -> None:
+        """Deltas of committed blocks. Out of order is fine; a height that does not come leads to a resync."""
+        if not any([self._deltas.add(delta, self._pool.height) for delta in deltas]):
             return
         if not self._ready:
             self._begin_recovery()

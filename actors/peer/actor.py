@@ -265,15 +265,16 @@ class NodePeer(Shell, Peer):
             self.log.warning("block {} not fetched from {}: {}", height, identity.hex()[:16], error)
             return None
 
-    async def committed(self, delta: Delta) -> None:
-        """A block is final here: announce it to those who follow. Members hear of it from the log."""
+    async def committed(self, *deltas: Delta) -> None:
+        """Blocks are final here: announce them to those who follow. Members hear of it from the log."""
         if self._network is None or self._spread is None or self._follows:
             return
         members = self._network.links.members
         if members.issuperset(self._network.connected()):
             return
-        for sealed in await self._storage.sealed_headers(delta.height, 1):
-            self._spread.publish(BLOCKS, [sealed], known_by=members)
+        for delta in deltas:
+            for sealed in await self._storage.sealed_headers(delta.height, 1):
+                self._spread.publish(BLOCKS, [sealed], known_by=members)
 
     async def _judge_announcements(self, items: list[GossipItem]) -> list[ItemVerdict]:
         verdicts = []
