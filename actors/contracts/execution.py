@@ -1,0 +1,214 @@
+"""What each operation does to the frame that it runs in; those that hold lists or call are in interpreter.py.
+
+The verifier has seen to registers, types and numbers: here is only what depends on values.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+from actors.contracts import ir
+from actors.contracts.failures import CallFailedError, Failure
+from actors.contracts.frames import Frame, Place
+from actors.contracts.limits import EVENTS_PER_CALL_MAX
+
+
+def _const(frame: Frame, op: ir.Const) -> None:
+    codec = frame.codecs[op.dst]
+    if isinstance(codec.zero, tuple):
+        frame.registers[op.dst] = codec.decode(op.value * len(codec.zero))
+    else:
+        frame.registers[op.dst] = codec.decode(op.value)
+
+
+def _move(frame: Frame, op: ir.Move) -> None:
+    frame.registers[op.dst] = frame.registers[op.src]
+
+
+def _divide(a: int, b: int) -> int:
+    if b == 0:
+        raise CallFailedError(Failure.DIVISION_BY_ZERO)
+    return a // b
+
+
+def _modulo(a: int, b: int) -> int:
+    if b == 0:
+        raise CallFailedError(Failure.DIVISION_BY_ZERO)
+    return a % b
+
+
+_SHIFT_MAX = 128
+"""No type is wider: to shift further is the same."""
+_ARITHMETIC: dict[ir.Arithmetic, Callable[[int, int], int]] = {
+    ir.Arithmetic.ADD: operator.add,
+    ir.Arithmetic.SUB: operator.sub,
+    ir.Arithmetic.MUL: operator.mul,
+    ir.Arithmetic.FLOOR_DIV: _divide,
+    ir.Arithmetic.MOD: _modulo,
+    ir.Arithmetic.AND: operator.and_,
+    ir.Arithmetic.OR: operator.or_,
+    ir.Arithmetic.XOR: operator.xor,
+    ir.Arithmetic.SHL: lambda a, b: a << min(b, _SHIFT_MAX),
+    ir.Arithmetic.SHR: lambda a, b: a >> min(b, _SHIFT_MAX),
+    ir.Arithmetic.MIN: min,
+    ir.Arithmetic.MAX: max,
+}
+_COMPARISON: dict[ir.Comparison, Callable[[Any, Any], bool]] = {
+    ir.Comparison.EQ: operator.eq,
+    ir.Comparison.NE: operator.ne,
+    ir.Comparison.LT: operator.lt,
+    ir.Comparison.LE: operator.le,
+}
+
+
+def _set_integer(frame: Frame, dst: int, value: int) -> None:
+    least, greatest = frame.ranges[dst]
+    if not least <= value <= greatest:
+        raise CallFailedError(Failure.OVERFLOW)
+    frame.registers[dst] = value
+
+
+def _binary(frame: Frame, op: ir.Binary) -> None:
+    registers = frame.registers
+    _set_integer(frame, op.dst, _ARITHMETIC[op.what](registers[op.a], registers[op.b]))
+
+
+def _compare(frame: Frame, op: ir.Compare) -> None:
+    """Python orders bytes of one length as big-endian numbers."""
+    registers = frame.registers
+    registers[op.dst] = _COMPARISON[op.what](registers[op.a], registers[op.b])
+
+
+def _not(frame: Frame, op: ir.Not) -> None:
+    frame.registers[op.dst] = not frame.registers[op.a]
+
+
+def _cast(frame: Frame, op: ir.Cast) -> None:
+    value = frame.registers[op.src]
+    if isinstance(value, int):
+        _set_integer(frame, op.dst, value)
+    else:
+        frame.registers[op.dst] = value
+
+
+def _element(frame: Frame, array: int, index: int) -> int:
+    place: int = frame.registers[index]
+    if place >= len(frame.registers[array]):
+        raise CallFailedError(Failure.INDEX_OUT_OF_RANGE)
+    return place
+
+
+def _load(frame: Frame, op: ir.Load) -> None:
+    frame.registers[op.dst] = frame.registers[op.array][_element(frame, op.array, op.index)]
+
+
+def _store(frame: Frame, op: ir.Store) -> None:
+    at, array = _element(frame, op.array, op.index), frame.registers[op.array]
+    frame.registers[op.array] = (*array[:at], frame.registers[op.src], *array[at + 1 :])
+
+
+def _hash(frame: Frame, op: ir.Hash) -> None:
+    frame.registers[op.dst] = sha256(_encode(frame, op.srcs)).digest()
+
+
+def _encode(frame: Frame, registers: Sequence[int]) -> bytes:
+    return b"".join([frame.codecs[register].encode(frame.registers[register]) for register in registers])
+
+
+def _context(frame: Frame, op: ir.Context) -> None:
+    frame.registers[op.dst] = _FACTS[op.what](frame.place)
+
+
+_FACTS: dict[ir.Fact, Callable[[Place], Any]] = {
+    ir.Fact.SENDER: lambda place: place.sender,
+    ir.Fact.CONTRACT: lambda place: place.contract,
+    ir.Fact.AMOUNT: lambda place: place.amount,
+    ir.Fact.HEIGHT: lambda place: place.call.height,
+    ir.Fact.TIME_MS: lambda place: place.call.time_ms,
+    ir.Fact.ORIGIN: lambda place: place.call.origin,
+}
+
+
+def read(frame: Frame, registers: Sequence[int]) -> list[Any]:
+    """What registers hold."""
+    return [frame.registers[register] for register in registers]
+
+
+def write(frame: Frame, registers: Sequence[int], values: Sequence[Any]) -> None:
+    """Set registers, in their order, should one be named twice."""
+    for register, value in zip(registers, values, strict=True):
+        frame.registers[register] = value
+
+
+def _get(frame: Frame, op: ir.Get) -> None:
+    table, place = frame.place.program.tables[op.table], frame.place
+    write(frame, op.dsts, table.read(frame.call.world, place.contract, read(frame, op.keys)))
+
+
+def _put(frame: Frame, op: ir.Put) -> None:
+    table, place = frame.place.program.tables[op.table], frame.place
+    table.write(frame.call.world, place.contract, read(frame, op.keys), read(frame, op.srcs))
+
+
+def _increase(frame: Frame, op: ir.Increase) -> None:
+    table, place, keys = frame.place.program.tables[op.table], frame.place, read(frame, op.keys)
+    (value,) = table.read(frame.call.world, place.contract, keys)
+    least, greatest = frame.ranges[op.src]
+    total = operator.add(value, frame.registers[op.src])
+    if not least <= total <= greatest:
+        raise CallFailedError(Failure.OVERFLOW)
+    table.write(frame.call.world, place.contract, keys, [total])
+
+
+def _emit(frame: Frame, op: ir.Emit) -> None:
+    events = frame.call.events
+    if len(events) == EVENTS_PER_CALL_MAX:
+        raise CallFailedError(Failure.TOO_MANY_EVENTS)
+    events.append((frame.place.contract, op.event, _encode(frame, op.srcs)))
+
+
+def move_coins(place: Place, recipient: bytes, amount: int) -> None:
+    """From the contract that runs."""
+    world = place.call.world
+    if world.balance(place.contract) < amount:
+        raise CallFailedError(Failure.INSUFFICIENT_COINS)
+    world.move(place.contract, recipient, amount)
+
+
+def _send(frame: Frame, op: ir.Send) -> None:
+    move_coins(frame.place, frame.registers[op.to], frame.registers[op.amount])
+
+
+def _balance(frame: Frame, op: ir.Balance) -> None:
+    frame.registers[op.dst] = frame.call.world.balance(frame.place.contract)
+
+
+def _require(frame: Frame, op: ir.Require) -> None:
+    if not frame.registers[op.condition]:
+        message = frame.place.program.program.messages[op.message]
+        raise CallFailedError(Failure.REQUIREMENT, message)
+
+
+EXECUTE: dict[type[ir.Op], Callable[[Frame, Any], None]] = {
+    ir.Const: _const,
+    ir.Move: _move,
+    ir.Binary: _binary,
+    ir.Compare: _compare,
+    ir.Not: _not,
+    ir.Cast: _cast,
+    ir.Load: _load,
+    ir.Store: _store,
+    ir.Hash: _hash,
+    ir.Context: _context,
+    ir.Get: _get,
+    ir.Put: _put,
+    ir.Increase: _increase,
+    ir.Emit: _emit,
+    ir.Send: _send,
+    ir.Balance: _balance,
+    ir.Require: _require,
+}
+"""What an operation does, by its type."""

@@ -1,0 +1,105 @@
+"""The bytes of what a register, column, parameter or field holds: those of its values, one after the other.
+
+What types.py says of single values, made ready for each shape. `struct` converts many numbers at once; it has
+no type for 128 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, NamedTuple
+
+from actors.contracts.ir import Shape
+from actors.contracts.limits import BYTES_MAX
+from actors.contracts.types import U128, WIDTH_BYTES, Slot, Type, TypeCode, bytes_type
+
+_LETTERS = {
+    TypeCode.BOOL: "?",
+    TypeCode.U8: "B",
+    TypeCode.U16: "H",
+    TypeCode.U32: "I",
+    TypeCode.U64: "Q",
+    TypeCode.I64: "q",
+}
+
+
+class Codec(NamedTuple):
+    """Slots of one shape and their bytes.
+
+    encode: the bytes of a slot that fits. decode: the slot of exactly `width_bytes` bytes; raises ValueError
+    for a bool that is neither 0 nor 1.
+    """
+
+    width_bytes: int
+    zero: Any
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+def _scalar(kind: Type) -> Codec:
+    if kind.is_bytes:
+        return Codec(kind.width_bytes, kind.zero, bytes, bytes)
+    if kind == U128:
+        return Codec(
+            16, 0, lambda value: value.to_bytes(16, "little"), lambda data: int.from_bytes(data, "little")
+        )
+    packed = Struct("<" + _LETTERS[kind.code])
+
+    def decode(data: bytes) -> Slot:
+        if kind.code is TypeCode.BOOL and max(data) > 1:
+            raise ValueError(f"a bool is {max(data)}: 0 or 1")
+        value: Slot = packed.unpack(data)[0]
+        return value
+
+    return Codec(packed.size, kind.zero, packed.pack, decode)
+
+
+_SCALARS = {
+    kind: _scalar(kind)
+    for kind in (*map(Type, WIDTH_BYTES), *(bytes_type(size) for size in range(1, BYTES_MAX + 1)))
+}
+
+
+def _array(element: Codec, kind: Type, count: int) -> Codec:
+    width, zero = element.width_bytes, (element.zero,) * count
+    if kind.code not in _LETTERS:
+        starts = range(0, width * count, width)
+        return Codec(
+            width * count,
+            zero,
+            lambda values: b"".join(map(element.encode, values)),
+            lambda data: tuple([element.decode(data[start : start + width]) for start in starts]),
+        )
+    packed = Struct(f"<{count}{_LETTERS[kind.code]}")
+
+    def decode(data: bytes) -> Slot:
+        if kind.code is TypeCode.BOOL and max(data) > 1:
+            raise ValueError(f"a bool is {max(data)}: 0 or 1")
+        return packed.unpack(data)
+
+    return Codec(packed.size, zero, lambda values: packed.pack(*values), decode)
+
+
+def codec(shape: Shape) -> Codec:
+    """How slots of a shape are encoded. The shape is within its bounds (limits.py)."""
+    element = _SCALARS[shape.type]
+    return _array(element, shape.type, shape.count) if shape.count else element
+
+
+def encode_slots(codecs: Sequence[Codec], slots: Sequence[Slot]) -> bytes:
+    """The bytes of slots that fit, one after the other."""
+    return b"".join([each.encode(slot) for each, slot in zip(codecs, slots, strict=True)])
+
+
+def decode_slots(codecs: Sequence[Codec], data: bytes) -> list[Slot]:
+    """The slots of exactly these bytes. Raises ValueError for a wrong length and for a bool that is none."""
+    length = sum([each.width_bytes for each in codecs])
+    if length != len(data):
+        raise ValueError(f"{len(data)} bytes: {length}")
+    slots: list[Slot] = []
+    end = 0
+    for each in codecs:
+        start, end = end, end + each.width_bytes
+        slots.append(each.decode(data[start:end]))
+    return slots
