@@ -14,7 +14,7 @@ from typing import Protocol
 
 from actors.contracts.ir import Shape, Table
 from actors.contracts.limits import ENTRY_BYTES_MAX
-from actors.contracts.slots import Codec, codec, decode_slots, encode_slots
+from actors.contracts.slots import Layout
 from actors.contracts.types import Slot, Value
 
 
@@ -33,39 +33,35 @@ def entry_key(contract: bytes, table: int, chunk: int, row: bytes) -> bytes:
     return sha256(contract + bytes((table, chunk)) + row).digest()
 
 
-def chunk_count(table: Table) -> int:
-    """How many entries a row of this table has at most."""
-    return -(-table.value_bytes // ENTRY_BYTES_MAX)
-
-
 class RowLayout:
     """The rows of table number `number` of a program."""
 
     def __init__(self, number: int, table: Table) -> None:
-        self.number, self.table = number, table
-        self.keys: tuple[Codec, ...] = tuple(codec(Shape(kind)) for kind in table.keys)
-        self.columns: tuple[Codec, ...] = tuple(codec(column.shape) for column in table.columns)
-        self.chunk_bytes: tuple[int, ...] = tuple(
-            min(ENTRY_BYTES_MAX, table.value_bytes - start)
-            for start in range(0, table.value_bytes, ENTRY_BYTES_MAX)
-        )
+        self.number = number
+        self._keys = Layout(Shape(kind) for kind in table.keys)
+        self._columns = Layout(column.shape for column in table.columns)
+        starts = range(0, self._columns.width_bytes, ENTRY_BYTES_MAX)
+        self._chunks = [slice(start, start + ENTRY_BYTES_MAX) for start in starts]
+        self._zeros = [bytes(self._columns.width_bytes)[chunk] for chunk in self._chunks]
+
+    @property
+    def chunk_count(self) -> int:
+        """How many entries a row has at most."""
+        return len(self._chunks)
 
     def entry_keys(self, contract: bytes, keys: Sequence[Value]) -> list[bytes]:
         """Keys of the entries of one row, chunk by chunk."""
-        row = encode_slots(self.keys, keys)
-        return [entry_key(contract, self.number, chunk, row) for chunk in range(len(self.chunk_bytes))]
+        row = self._keys.encode(keys)
+        return [entry_key(contract, self.number, chunk, row) for chunk in range(len(self._chunks))]
 
-    def read(self, entries: Entries, contract: bytes, keys: Sequence[Value]) -> list[Slot]:
-        """The columns of one row."""
-        at = self.entry_keys(contract, keys)
-        chunks = [entries.entry(key) or bytes(size) for key, size in zip(at, self.chunk_bytes, strict=True)]
-        return decode_slots(self.columns, b"".join(chunks))
+    def read(self, entries: Entries, at: Sequence[bytes]) -> list[Slot]:
+        """The columns of the row that has these entries."""
+        chunks = [entries.entry(key) or zero for key, zero in zip(at, self._zeros, strict=True)]
+        return self._columns.decode(b"".join(chunks))
 
-    def write(
-        self, entries: Entries, contract: bytes, keys: Sequence[Value], columns: Sequence[Slot]
-    ) -> None:
-        """Set all columns of one row."""
-        value = encode_slots(self.columns, columns)
-        for chunk, key in enumerate(self.entry_keys(contract, keys)):
-            part = value[chunk * ENTRY_BYTES_MAX : (chunk + 1) * ENTRY_BYTES_MAX]
-            entries.set_entry(key, part if any(part) else b"")
+    def write(self, entries: Entries, at: Sequence[bytes], columns: Sequence[Slot]) -> None:
+        """Set all columns of the row that has these entries."""
+        value = self._columns.encode(columns)
+        for key, chunk, zero in zip(at, self._chunks, self._zeros, strict=True):
+            part = value[chunk]
+            entries.set_entry(key, b"" if part == zero else part)

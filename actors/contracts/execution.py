@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from actors.contracts import ir
+from actors.contracts.entries import RowLayout
 from actors.contracts.failures import CallFailedError, Failure
 from actors.contracts.frames import Frame, Place
 from actors.contracts.limits import EVENTS_PER_CALL_MAX
@@ -64,16 +65,16 @@ _COMPARISON: dict[ir.Comparison, Callable[[Any, Any], bool]] = {
 }
 
 
-def _set_integer(frame: Frame, dst: int, value: int) -> None:
-    least, greatest = frame.ranges[dst]
-    if not least <= value <= greatest:
+def _checked(bounds: tuple[int, int], value: int) -> int:
+    if not bounds[0] <= value <= bounds[1]:
         raise CallFailedError(Failure.OVERFLOW)
-    frame.registers[dst] = value
+    return value
 
 
 def _binary(frame: Frame, op: ir.Binary) -> None:
     registers = frame.registers
-    _set_integer(frame, op.dst, _ARITHMETIC[op.what](registers[op.a], registers[op.b]))
+    value = _ARITHMETIC[op.what](registers[op.a], registers[op.b])
+    registers[op.dst] = _checked(frame.ranges[op.dst], value)
 
 
 def _compare(frame: Frame, op: ir.Compare) -> None:
@@ -88,10 +89,8 @@ def _not(frame: Frame, op: ir.Not) -> None:
 
 def _cast(frame: Frame, op: ir.Cast) -> None:
     value = frame.registers[op.src]
-    if isinstance(value, int):
-        _set_integer(frame, op.dst, value)
-    else:
-        frame.registers[op.dst] = value
+    number = isinstance(value, int)
+    frame.registers[op.dst] = _checked(frame.ranges[op.dst], value) if number else value
 
 
 def _element(frame: Frame, array: int, index: int) -> int:
@@ -143,24 +142,27 @@ def write(frame: Frame, registers: Sequence[int], values: Sequence[Any]) -> None
         frame.registers[register] = value
 
 
+def _row(frame: Frame, table: int, keys: Sequence[int]) -> tuple[RowLayout, list[bytes]]:
+    """How a row is laid out, and where its entries are."""
+    layout = frame.place.program.tables[table]
+    return layout, layout.entry_keys(frame.place.contract, read(frame, keys))
+
+
 def _get(frame: Frame, op: ir.Get) -> None:
-    table, place = frame.place.program.tables[op.table], frame.place
-    write(frame, op.dsts, table.read(frame.call.world, place.contract, read(frame, op.keys)))
+    table, at = _row(frame, op.table, op.keys)
+    write(frame, op.dsts, table.read(frame.call.world, at))
 
 
 def _put(frame: Frame, op: ir.Put) -> None:
-    table, place = frame.place.program.tables[op.table], frame.place
-    table.write(frame.call.world, place.contract, read(frame, op.keys), read(frame, op.srcs))
+    table, at = _row(frame, op.table, op.keys)
+    table.write(frame.call.world, at, read(frame, op.srcs))
 
 
 def _increase(frame: Frame, op: ir.Increase) -> None:
-    table, place, keys = frame.place.program.tables[op.table], frame.place, read(frame, op.keys)
-    (value,) = table.read(frame.call.world, place.contract, keys)
-    least, greatest = frame.ranges[op.src]
+    table, at = _row(frame, op.table, op.keys)
+    (value,) = table.read(frame.call.world, at)
     total = operator.add(value, frame.registers[op.src])
-    if not least <= total <= greatest:
-        raise CallFailedError(Failure.OVERFLOW)
-    table.write(frame.call.world, place.contract, keys, [total])
+    table.write(frame.call.world, at, [_checked(frame.ranges[op.src], total)])
 
 
 def _emit(frame: Frame, op: ir.Emit) -> None:

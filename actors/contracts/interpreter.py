@@ -28,7 +28,6 @@ from actors.contracts.execution import EXECUTE, move_coins, read, write
 from actors.contracts.failures import CallFailedError, Failure
 from actors.contracts.frames import CallContext, EmittedEvent, Frame, Place, RunningCall
 from actors.contracts.limits import CONTRACTS_DEPTH_MAX
-from actors.contracts.slots import decode_slots, encode_slots
 from actors.contracts.types import Slot
 from actors.contracts.verified import BasicBlock, Choice, Code, Rounds, Verified, VerifiedFunction
 from actors.contracts.world import World
@@ -113,14 +112,11 @@ def _result(
     except CallFailedError as failed:
         used = running.gas if failed.failure is Failure.OUT_OF_GAS else running.gas - running.gas_left
         return Result(failure=failed.failure, message=failed.message, gas_used=used)
-    created, removed = running.world.entries_created(), running.world.entries_removed()
-    running.world.commit()
+    created, removed = running.world.commit()
     return Result(
         failure=None,
         gas_used=running.gas - running.gas_left,
-        results=encode_slots(
-            [called.registers[register] for register, _ in called.function.results], results
-        ),
+        results=called.results.encode(results),
         events=tuple(running.events),
         entries_created=created,
         entries_removed=removed,
@@ -134,7 +130,7 @@ def _check_coins(called: VerifiedFunction, amount: int) -> None:
 
 def _decode_arguments(called: VerifiedFunction, arguments: bytes) -> list[Slot]:
     try:
-        slots = decode_slots(called.params, arguments)
+        slots = called.params.decode(arguments)
     except ValueError:
         raise CallFailedError(Failure.BAD_ARGUMENTS) from None
     _check_maxima(called, slots)

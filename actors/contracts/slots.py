@@ -6,7 +6,8 @@ no type for 128 bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -87,19 +88,24 @@ def codec(shape: Shape) -> Codec:
     return _array(element, shape.type, shape.count) if shape.count else element
 
 
-def encode_slots(codecs: Sequence[Codec], slots: Sequence[Slot]) -> bytes:
-    """The bytes of slots that fit, one after the other."""
-    return b"".join([each.encode(slot) for each, slot in zip(codecs, slots, strict=True)])
+class Layout:
+    """Several shapes, one after the other: parameters, results, keys or columns."""
 
+    def __init__(self, shapes: Iterable[Shape]) -> None:
+        codecs = [codec(shape) for shape in shapes]
+        ends = list(accumulate(each.width_bytes for each in codecs))
+        self.width_bytes: int = ends[-1] if ends else 0
+        self._encoders = [each.encode for each in codecs]
+        self._parts = [
+            (end - each.width_bytes, end, each.decode) for end, each in zip(ends, codecs, strict=True)
+        ]
 
-def decode_slots(codecs: Sequence[Codec], data: bytes) -> list[Slot]:
-    """The slots of exactly these bytes. Raises ValueError for a wrong length and for a bool that is none."""
-    length = sum([each.width_bytes for each in codecs])
-    if length != len(data):
-        raise ValueError(f"{len(data)} bytes: {length}")
-    slots: list[Slot] = []
-    end = 0
-    for each in codecs:
-        start, end = end, end + each.width_bytes
-        slots.append(each.decode(data[start:end]))
-    return slots
+    def encode(self, slots: Sequence[Slot]) -> bytes:
+        """The bytes of slots that fit."""
+        return b"".join([encode(slot) for encode, slot in zip(self._encoders, slots, strict=True)])
+
+    def decode(self, data: bytes) -> list[Slot]:
+        """The slots of these bytes. Raises ValueError for a wrong length and for a bool that is none."""
+        if len(data) != self.width_bytes:
+            raise ValueError(f"{len(data)} bytes: {self.width_bytes}")
+        return [decode(data[start:end]) for start, end, decode in self._parts]

@@ -7,7 +7,7 @@ import msgspec
 from actors.contracts.entries import RowLayout
 from actors.contracts.gas import Weights
 from actors.contracts.ir import Function, FunctionKind, Op, Program
-from actors.contracts.slots import Codec
+from actors.contracts.slots import Codec, Layout
 from actors.contracts.types import Slot
 
 
@@ -102,26 +102,23 @@ class Abilities(msgspec.Struct, frozen=True):
 class VerifiedFunction(msgspec.Struct, frozen=True):
     """A function, ready to run.
 
-    registers: how the registers' slots are encoded, parameters first. ranges: least and greatest value of
-    integer registers. maxima: parameters with a declared greatest value. depth: of calls within the contract,
-    1 for a function that calls none.
+    registers: how the registers' slots are encoded, parameters first; params, results: how those are.
+    ranges: least and greatest value of integer registers. maxima: parameters with a declared greatest value.
+    depth: of calls within the contract, 1 for a function that calls none.
     """
 
     number: int
     function: Function
     code: Code
     registers: tuple[Codec, ...]
+    params: Layout
+    results: Layout
     ranges: tuple[tuple[int, int], ...]
     zeros: tuple[Slot, ...]
     maxima: tuple[tuple[int, int], ...]
     worst: Worst
     abilities: Abilities
     depth: int
-
-    @property
-    def params(self) -> tuple[Codec, ...]:
-        """How arguments are encoded."""
-        return self.registers[: len(self.function.params)]
 
 
 class Verified(msgspec.Struct, frozen=True):

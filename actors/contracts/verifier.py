@@ -33,7 +33,7 @@ from actors.contracts.ir import (
     Put,
     Send,
 )
-from actors.contracts.slots import codec
+from actors.contracts.slots import Layout, codec
 from actors.contracts.type_rules import CHECK, Scope
 from actors.contracts.types import INTEGERS, Type, TypeCode
 from actors.contracts.verified import (
@@ -77,7 +77,7 @@ def verify(program: Program, weights: Weights = Weights()) -> Verified:
 
 def _sizes(function: Function, tables: Sequence[RowLayout]) -> tuple[list[int], list[int]]:
     widths = [shape.width_bytes for shape in function.registers]
-    return widths, [len(table.chunk_bytes) for table in tables]
+    return widths, [table.chunk_count for table in tables]
 
 
 class _Walk:
@@ -121,6 +121,8 @@ class _Walk:
             function=self._function,
             code=code,
             registers=registers,
+            params=Layout(param.shape for param in self._function.params),
+            results=Layout(named.shape for _, named in self._function.results),
             ranges=tuple(_RANGES[shape.type.code] for shape in self._function.registers),
             zeros=tuple(each.zero for each in registers),
             maxima=tuple(

@@ -92,21 +92,18 @@ class Overlay:
         """See World."""
         return self._below.program(address)
 
-    def entries_created(self) -> int:
-        """How many entries there would be that are not there below."""
-        return sum(bool(value) and not self._before(key) for key, value in self._written.items())
-
-    def entries_removed(self) -> int:
-        """How many entries of those below would be gone."""
-        return sum(bool(self._before(key)) and not value for key, value in self._written.items())
-
-    def commit(self) -> None:
-        """Make all changes below, in the order in which they were made first."""
+    def commit(self) -> tuple[int, int]:
+        """Make all changes below. How many entries are there that were not before, and are no longer."""
+        created = removed = 0
         for key, value in self._written.items():
-            if value != self._before(key):
+            before = self._before(key)
+            if value != before:
+                created += not before
+                removed += not value
                 self._below.set_entry(key, value)
         for sender, recipient, amount in self._moves:
             self._below.move(sender, recipient, amount)
+        return created, removed
 
     def _before(self, key: bytes) -> bytes:
         value = self._read.get(key)
