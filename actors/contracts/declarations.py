@@ -22,7 +22,7 @@ from actors.contracts.ir import (
     Shape,
     Table,
 )
-from actors.contracts.types import UNSIGNED, Type, TypeCode
+from actors.contracts.types import UNSIGNED, WIDTH_BYTES, Type, TypeCode
 
 _IDENTIFIER = rf"(?!__)[A-Za-z_][A-Za-z0-9_]{{0,{limits.NAME_CHARS_MAX - 1}}}"
 _NAME = re.compile(_IDENTIFIER)
@@ -72,20 +72,23 @@ def _check_unique(what: str, names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _check_type(kind: Type) -> None:
-    if kind.code is not TypeCode.BYTES:
-        if kind.size != 0:
-            raise ProgramError(f"a size of {kind.code.name.lower()}: {kind.size}", 0)
-    elif not 1 <= kind.size <= limits.BYTES_MAX:
-        raise ProgramError(f"a size of bytes: {kind.size}", limits.BYTES_MAX)
+def _check_type(kind: Type) -> int:
+    """Bytes of a value."""
+    if kind.code is TypeCode.BYTES:
+        if not 1 <= kind.size <= limits.BYTES_MAX:
+            raise ProgramError(f"a size of bytes: {kind.size}", limits.BYTES_MAX)
+        return kind.size
+    if kind.size != 0:
+        raise ProgramError(f"a size of {kind.code.name.lower()}: {kind.size}", 0)
+    return WIDTH_BYTES[kind.code]
 
 
 def _check_shape(shape: Shape) -> int:
     """Its bytes."""
-    _check_type(shape.type)
+    width = _check_type(shape.type)
     if not 0 <= shape.count <= limits.ARRAY_MAX:
         raise ProgramError(f"values of an array: {shape.count}", limits.ARRAY_MAX)
-    return shape.width_bytes
+    return width * (shape.count or 1)
 
 
 def _check_named(what: str, named: Iterable[Named | Param], bytes_max: int) -> None:
@@ -107,9 +110,7 @@ def _check_table(table: Table) -> None:
     at_most("columns of a table", len(table.columns), limits.COLUMNS_MAX)
     if not table.columns:
         raise ProgramError(f"table {table.name!r} has no columns")
-    for kind in table.keys:
-        _check_type(kind)
-    at_most("bytes of a table's keys", sum(kind.width_bytes for kind in table.keys), limits.KEY_BYTES_MAX)
+    at_most("bytes of a table's keys", sum(map(_check_type, table.keys)), limits.KEY_BYTES_MAX)
     _check_named("columns", table.columns, limits.VALUE_BYTES_MAX)
 
 

@@ -7,6 +7,7 @@ no type for 128 bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from struct import Struct
 from typing import Any, NamedTuple
@@ -82,6 +83,7 @@ def _array(element: Codec, kind: Type, count: int) -> Codec:
     return Codec(packed.size, zero, lambda values: packed.pack(*values), decode)
 
 
+@lru_cache(maxsize=1024)
 def codec(shape: Shape) -> Codec:
     """How slots of a shape are encoded. The shape is within its bounds (limits.py)."""
     element = _SCALARS[shape.type]

@@ -11,14 +11,14 @@ from actors.contracts.slots import Codec, Layout
 from actors.contracts.types import Slot
 
 
-class BasicBlock(msgspec.Struct, frozen=True):
+class BasicBlock(msgspec.Struct, frozen=True, gc=False):
     """Operations that run one after the other, or one call. gas: of all of them."""
 
     gas: int
     operations: tuple[Op, ...]
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """An `If`."""
 
     gas: int
@@ -27,7 +27,7 @@ class Choice(msgspec.Struct, frozen=True):
     otherwise: Code
 
 
-class Rounds(msgspec.Struct, frozen=True):
+class Rounds(msgspec.Struct, frozen=True, gc=False):
     """A `Loop`."""
 
     gas: int
@@ -42,7 +42,7 @@ Part = BasicBlock | Choice | Rounds
 Code = tuple[Part, ...]
 
 
-class Worst(msgspec.Struct, frozen=True):
+class Worst(msgspec.Struct, frozen=True, gc=False):
     """The most that a list of operations, or a function, can do.
 
     gas, steps: loops and calls within the contract multiplied out, without what other contracts do.

@@ -22,7 +22,6 @@ from actors.contracts.ir import (
     Call,
     CallContract,
     Emit,
-    Function,
     FunctionKind,
     Get,
     If,
@@ -33,7 +32,7 @@ from actors.contracts.ir import (
     Put,
     Send,
 )
-from actors.contracts.slots import Layout, codec
+from actors.contracts.slots import Codec, Layout, codec
 from actors.contracts.type_rules import CHECK, Scope
 from actors.contracts.types import INTEGERS, Type, TypeCode
 from actors.contracts.verified import (
@@ -63,21 +62,19 @@ def verify(program: Program, weights: Weights = Weights()) -> Verified:
     """The program, ready to run. Raises ProgramError for the first rule that it breaks."""
     check_declarations(program)
     tables = tuple(RowLayout(number, table) for number, table in enumerate(program.tables))
+    chunks = [table.chunk_count for table in tables]
     functions: list[VerifiedFunction] = []
     operations = 0
     for number, function in enumerate(program.functions):
-        walk = _Walk(program, number, functions, Sizes(weights, *_sizes(function, tables)), operations)
+        registers = tuple(map(codec, function.registers))
+        sizes = Sizes(weights, [each.width_bytes for each in registers], chunks)
+        walk = _Walk(program, number, functions, sizes, operations)
         try:
-            functions.append(walk.verify())
+            functions.append(walk.verify(registers))
         except ProgramError as error:
             raise error.at(f"function {function.name!r}{walk.place}") from None
         operations = walk.operations
     return Verified(program, weights, tables, tuple(functions))
-
-
-def _sizes(function: Function, tables: Sequence[RowLayout]) -> tuple[list[int], list[int]]:
-    widths = [shape.width_bytes for shape in function.registers]
-    return widths, [table.chunk_count for table in tables]
 
 
 class _Walk:
@@ -106,7 +103,7 @@ class _Walk:
         """Of the operation that is looked at, in the order in which they are written, from 1."""
         return f", operation {self._operation}" if self._operation else ""
 
-    def verify(self) -> VerifiedFunction:
+    def verify(self, registers: tuple[Codec, ...]) -> VerifiedFunction:
         """The function, ready to run."""
         code, worst = self._list(self._function.body, 0)
         self._operation = 0
@@ -115,7 +112,6 @@ class _Walk:
             raise ProgramError("a view that writes, emits, sends, or calls what does")
         depth = 1 + max((self._before[callee].depth for callee in self._callees), default=0)
         at_most("calls of functions within each other", depth, limits.CALL_DEPTH_MAX)
-        registers = tuple(map(codec, self._function.registers))
         return VerifiedFunction(
             number=self._number,
             function=self._function,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
 
 import msgspec
 
@@ -29,7 +28,6 @@ from actors.contracts.types import (
     bytes_type,
     encode_value,
 )
-from actors.contracts.verified import VerifiedFunction
 
 TYPES = (BOOL, U8, U16, U32, U64, U128, I64, ADDRESS, HASH, bytes_type(1), bytes_type(32), bytes_type(64))
 NUMBERS = (U8, U16, U32, U64, U128, I64)
@@ -206,9 +204,7 @@ class FunctionMaker:
     def write(self, shape: ir.Shape) -> int:
         """A register of this shape that no loop around counts with."""
         found = [
-            place
-            for place, each in enumerate(self.registers)
-            if each == shape and place not in self.looping
+            place for place, each in enumerate(self.registers) if each == shape and place not in self.looping
         ]
         if found and self.random.random() < 0.7:
             return self.random.choice(found)
