@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.contracts import ir
+from actors.contracts.encoding import encode_program
 
 EDGES = (
     -1,
@@ -52,7 +53,7 @@ def mutate_bytes(random: Random, data: bytes) -> bytes:
 
 def mutate_program(random: Random, program: ir.Program) -> bytes:
     """A program with some of its numbers, names, operations or declarations changed; often well-formed."""
-    tree = msgspec.to_builtins(program, builtin_types=(bytes,))
+    tree = msgspec.msgpack.decode(encode_program(program))
     for _ in range(random.randint(1, 3)):
         _mutate(random, tree)
     return msgspec.msgpack.encode(tree)
