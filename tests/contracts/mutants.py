@@ -89,7 +89,7 @@ def _instead(random: Random, value: Any) -> Any:
         return not value
     if isinstance(value, int):
         near = value + random.choice((-2, -1, 1, 2))
-        return random.choice((near, near, random.choice(EDGES)))
+        return max(-(1 << 63), min((1 << 64) - 1, random.choice((near, near, random.choice(EDGES)))))
     if isinstance(value, str):
         return random.choice((value * 2, value[:-1], "", "__x", "a.b", "é", "x" * 49, value.upper(), "\x00"))
     if isinstance(value, bytes):
