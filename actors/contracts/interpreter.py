@@ -12,7 +12,7 @@
    INSUFFICIENT_COINS; then the coins move, and its function runs in its own state.
 5. The first failure, in whichever contract, fails the whole call. Then nothing has changed: entries, coins
    and events were kept apart (world.py), and are dropped.
-6. Time and memory are bounded by the verifier and by gas. A call needs less than 600 levels of Python's
+6. Time and memory are bounded by the verifier and by gas. A call needs less than 650 levels of Python's
    stack: contracts within each other, times functions within each other, times lists within each other.
 """
 

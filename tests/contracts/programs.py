@@ -107,7 +107,9 @@ def random_program(random: Random, imports: tuple[ir.Import, ...] = (), operatio
 
 
 def _random_named(random: Random, prefix: str, count: int) -> tuple[ir.Named, ...]:
-    return tuple(ir.Named(f"{prefix}.n{number}", random_shape(random)) for number in range(count))
+    """Of 512 bytes at most, as one of them has 320."""
+    named = tuple(ir.Named(f"{prefix}.n{number}", random_shape(random)) for number in range(count))
+    return named if sum(each.shape.width_bytes for each in named) <= limits.VALUE_BYTES_MAX else named[:1]
 
 
 def _random_table(random: Random, number: int) -> ir.Table:
@@ -115,8 +117,6 @@ def _random_table(random: Random, number: int) -> ir.Table:
         columns: tuple[ir.Named, ...] = (ir.Named("value", ir.Shape(random.choice(NUMBERS))),)
     else:
         columns = _random_named(random, "column", random.randint(1, 4))
-        if sum(column.shape.width_bytes for column in columns) > limits.VALUE_BYTES_MAX:
-            columns = columns[:1]
     keys = tuple(random.choice(TYPES[:-1]) for _ in range(random.randint(0, 3)))
     return ir.Table(f"table{number}", keys, columns)
 
