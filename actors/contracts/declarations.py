@@ -1,6 +1,6 @@
 """Checks of what a program declares: names, types, tables, events, imports, messages, and functions' heads.
 
-Names are dotted where a struct was flattened: `position.amount`. Each part is an ASCII identifier.
+Names are ASCII identifiers, dotted where a struct was flattened: `position.amount`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from actors.contracts.ir import (
 )
 from actors.contracts.types import UNSIGNED, WIDTH_BYTES, Type, TypeCode
 
-_IDENTIFIER = rf"(?!__)[A-Za-z_][A-Za-z0-9_]{{0,{limits.NAME_CHARS_MAX - 1}}}"
+_IDENTIFIER = r"(?!__)[A-Za-z_][A-Za-z0-9_]*"
 _NAME = re.compile(_IDENTIFIER)
-_PATH = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER}){{0,{limits.NESTING_MAX}}}")
+_PATH = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*")
 _OUTSIDE = (FunctionKind.ENTRY, FunctionKind.VIEW, FunctionKind.INIT)
 
 
@@ -56,12 +56,13 @@ def check_declarations(program: Program) -> None:
         try:
             _check_head(function)
         except ProgramError as error:
-            raise error.at(f"function {function.name!r}") from None
+            raise error.at(f"function {function.name[:64]!r}") from None
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ProgramError(f"a name that is no identifier: {name[:64]!r}", limits.NAME_CHARS_MAX)
+def _check_name(name: str, form: re.Pattern[str] = _NAME) -> None:
+    at_most("characters of a name", len(name), limits.NAME_CHARS_MAX)
+    if not form.fullmatch(name):
+        raise ProgramError(f"a name that is no identifier: {name!r}")
 
 
 def _check_unique(what: str, names: Iterable[str]) -> None:
@@ -95,8 +96,7 @@ def _check_named(what: str, named: Iterable[Named | Param], bytes_max: int) -> N
     """Names and shapes of columns, fields, parameters or results."""
     width_bytes, names = 0, set()
     for each in named:
-        if not _PATH.fullmatch(each.name):
-            raise ProgramError(f"a name that is no identifier: {each.name[:64]!r}", limits.NAME_CHARS_MAX)
+        _check_name(each.name, _PATH)
         if each.name in names:
             raise ProgramError(f"two {what} named {each.name!r}")
         names.add(each.name)

@@ -1,4 +1,4 @@
-"""Entries of the state: where a row of a table is kept, and as which bytes.
+"""EntryStore of the state: where a row of a table is kept, and as which bytes.
 
 1. The value of a row is its columns' bytes, one after the other, cut into chunks of ENTRY_BYTES_MAX bytes.
 2. Each chunk is an entry. Its key is SHA-256 of the contract's address (32 bytes), the table's number (1),
@@ -14,12 +14,12 @@ from typing import Protocol
 
 from actors.contracts.ir import Shape, Table
 from actors.contracts.limits import ENTRY_BYTES_MAX
-from actors.contracts.slots import Layout
+from actors.contracts.slots import SlotLayout
 from actors.contracts.types import Slot, Value
 
 
-class Entries(Protocol):
-    """Entries of the state, by their keys."""
+class EntryStore(Protocol):
+    """EntryStore of the state, by their keys."""
 
     def entry(self, key: bytes) -> bytes:
         """The bytes of an entry, or empty if there is none."""
@@ -38,8 +38,8 @@ class RowLayout:
 
     def __init__(self, number: int, table: Table) -> None:
         self.number = number
-        self._keys = Layout(Shape(kind) for kind in table.keys)
-        self._columns = Layout(column.shape for column in table.columns)
+        self._keys = SlotLayout(Shape(kind) for kind in table.keys)
+        self._columns = SlotLayout(column.shape for column in table.columns)
         starts = range(0, self._columns.width_bytes, ENTRY_BYTES_MAX)
         self._chunks = [slice(start, start + ENTRY_BYTES_MAX) for start in starts]
         self._zeros = [bytes(self._columns.width_bytes)[chunk] for chunk in self._chunks]
@@ -54,12 +54,12 @@ class RowLayout:
         row = self._keys.encode(keys)
         return [entry_key(contract, self.number, chunk, row) for chunk in range(len(self._chunks))]
 
-    def read(self, entries: Entries, at: Sequence[bytes]) -> list[Slot]:
+    def read(self, entries: EntryStore, at: Sequence[bytes]) -> list[Slot]:
         """The columns of the row that has these entries."""
         chunks = [entries.entry(key) or zero for key, zero in zip(at, self._zeros, strict=True)]
         return self._columns.decode(b"".join(chunks))
 
-    def write(self, entries: Entries, at: Sequence[bytes], columns: Sequence[Slot]) -> None:
+    def write(self, entries: EntryStore, at: Sequence[bytes], columns: Sequence[Slot]) -> None:
         """Set all columns of the row that has these entries."""
         value = self._columns.encode(columns)
         for key, chunk, zero in zip(at, self._chunks, self._zeros, strict=True):

@@ -13,11 +13,11 @@ from typing import Any
 from actors.contracts import ir
 from actors.contracts.entries import RowLayout
 from actors.contracts.failures import CallFailedError, Failure
-from actors.contracts.frames import Frame, Place
 from actors.contracts.limits import EVENTS_PER_CALL_MAX
+from actors.contracts.running import RunningContract, RunningFunction
 
 
-def _const(frame: Frame, op: ir.Const) -> None:
+def _const(frame: RunningFunction, op: ir.Const) -> None:
     codec = frame.codecs[op.dst]
     if isinstance(codec.zero, tuple):
         frame.registers[op.dst] = codec.decode(op.value * len(codec.zero))
@@ -25,7 +25,7 @@ def _const(frame: Frame, op: ir.Const) -> None:
         frame.registers[op.dst] = codec.decode(op.value)
 
 
-def _move(frame: Frame, op: ir.Move) -> None:
+def _move(frame: RunningFunction, op: ir.Move) -> None:
     frame.registers[op.dst] = frame.registers[op.src]
 
 
@@ -71,130 +71,130 @@ def _checked(bounds: tuple[int, int], value: int) -> int:
     return value
 
 
-def _binary(frame: Frame, op: ir.Binary) -> None:
+def _binary(frame: RunningFunction, op: ir.Binary) -> None:
     registers = frame.registers
     value = _ARITHMETIC[op.what](registers[op.a], registers[op.b])
     registers[op.dst] = _checked(frame.ranges[op.dst], value)
 
 
-def _compare(frame: Frame, op: ir.Compare) -> None:
+def _compare(frame: RunningFunction, op: ir.Compare) -> None:
     """Python orders bytes of one length as big-endian numbers."""
     registers = frame.registers
     registers[op.dst] = _COMPARISON[op.what](registers[op.a], registers[op.b])
 
 
-def _not(frame: Frame, op: ir.Not) -> None:
+def _not(frame: RunningFunction, op: ir.Not) -> None:
     frame.registers[op.dst] = not frame.registers[op.a]
 
 
-def _cast(frame: Frame, op: ir.Cast) -> None:
+def _cast(frame: RunningFunction, op: ir.Cast) -> None:
     value = frame.registers[op.src]
     number = isinstance(value, int)
     frame.registers[op.dst] = _checked(frame.ranges[op.dst], value) if number else value
 
 
-def _element(frame: Frame, array: int, index: int) -> int:
+def _element(frame: RunningFunction, array: int, index: int) -> int:
     place: int = frame.registers[index]
     if place >= len(frame.registers[array]):
         raise CallFailedError(Failure.INDEX_OUT_OF_RANGE)
     return place
 
 
-def _load(frame: Frame, op: ir.Load) -> None:
+def _load(frame: RunningFunction, op: ir.Load) -> None:
     frame.registers[op.dst] = frame.registers[op.array][_element(frame, op.array, op.index)]
 
 
-def _store(frame: Frame, op: ir.Store) -> None:
+def _store(frame: RunningFunction, op: ir.Store) -> None:
     at, array = _element(frame, op.array, op.index), frame.registers[op.array]
     frame.registers[op.array] = (*array[:at], frame.registers[op.src], *array[at + 1 :])
 
 
-def _hash(frame: Frame, op: ir.Hash) -> None:
+def _hash(frame: RunningFunction, op: ir.Hash) -> None:
     frame.registers[op.dst] = sha256(_encode(frame, op.srcs)).digest()
 
 
-def _encode(frame: Frame, registers: Sequence[int]) -> bytes:
+def _encode(frame: RunningFunction, registers: Sequence[int]) -> bytes:
     return b"".join([frame.codecs[register].encode(frame.registers[register]) for register in registers])
 
 
-def _context(frame: Frame, op: ir.Context) -> None:
-    frame.registers[op.dst] = _FACTS[op.what](frame.place)
+def _context(frame: RunningFunction, op: ir.Context) -> None:
+    frame.registers[op.dst] = _FACTS[op.what](frame.contract)
 
 
-_FACTS: dict[ir.Fact, Callable[[Place], Any]] = {
-    ir.Fact.SENDER: lambda place: place.sender,
-    ir.Fact.CONTRACT: lambda place: place.contract,
-    ir.Fact.AMOUNT: lambda place: place.amount,
-    ir.Fact.HEIGHT: lambda place: place.call.height,
-    ir.Fact.TIME_MS: lambda place: place.call.time_ms,
-    ir.Fact.ORIGIN: lambda place: place.call.origin,
+_FACTS: dict[ir.Fact, Callable[[RunningContract], Any]] = {
+    ir.Fact.SENDER: lambda contract: contract.sender,
+    ir.Fact.CONTRACT: lambda contract: contract.address,
+    ir.Fact.AMOUNT: lambda contract: contract.amount,
+    ir.Fact.HEIGHT: lambda contract: contract.call.height,
+    ir.Fact.TIME_MS: lambda contract: contract.call.time_ms,
+    ir.Fact.ORIGIN: lambda contract: contract.call.origin,
 }
 
 
-def read(frame: Frame, registers: Sequence[int]) -> list[Any]:
+def read(frame: RunningFunction, registers: Sequence[int]) -> list[Any]:
     """What registers hold."""
     return [frame.registers[register] for register in registers]
 
 
-def write(frame: Frame, registers: Sequence[int], values: Sequence[Any]) -> None:
+def write(frame: RunningFunction, registers: Sequence[int], values: Sequence[Any]) -> None:
     """Set registers, in their order, should one be named twice."""
     for register, value in zip(registers, values, strict=True):
         frame.registers[register] = value
 
 
-def _row(frame: Frame, table: int, keys: Sequence[int]) -> tuple[RowLayout, list[bytes]]:
+def _row(frame: RunningFunction, table: int, keys: Sequence[int]) -> tuple[RowLayout, list[bytes]]:
     """How a row is laid out, and where its entries are."""
-    layout = frame.place.program.tables[table]
-    return layout, layout.entry_keys(frame.place.contract, read(frame, keys))
+    layout = frame.contract.program.tables[table]
+    return layout, layout.entry_keys(frame.contract.address, read(frame, keys))
 
 
-def _get(frame: Frame, op: ir.Get) -> None:
+def _get(frame: RunningFunction, op: ir.Get) -> None:
     table, at = _row(frame, op.table, op.keys)
     write(frame, op.dsts, table.read(frame.call.world, at))
 
 
-def _put(frame: Frame, op: ir.Put) -> None:
+def _put(frame: RunningFunction, op: ir.Put) -> None:
     table, at = _row(frame, op.table, op.keys)
     table.write(frame.call.world, at, read(frame, op.srcs))
 
 
-def _increase(frame: Frame, op: ir.Increase) -> None:
+def _increase(frame: RunningFunction, op: ir.Increase) -> None:
     table, at = _row(frame, op.table, op.keys)
     (value,) = table.read(frame.call.world, at)
     total = operator.add(value, frame.registers[op.src])
     table.write(frame.call.world, at, [_checked(frame.ranges[op.src], total)])
 
 
-def _emit(frame: Frame, op: ir.Emit) -> None:
+def _emit(frame: RunningFunction, op: ir.Emit) -> None:
     events = frame.call.events
     if len(events) == EVENTS_PER_CALL_MAX:
         raise CallFailedError(Failure.TOO_MANY_EVENTS)
-    events.append((frame.place.contract, op.event, _encode(frame, op.srcs)))
+    events.append((frame.contract.address, op.event, _encode(frame, op.srcs)))
 
 
-def move_coins(place: Place, recipient: bytes, amount: int) -> None:
+def move_coins(contract: RunningContract, recipient: bytes, amount: int) -> None:
     """From the contract that runs."""
-    world = place.call.world
-    if world.balance(place.contract) < amount:
+    world = contract.call.world
+    if world.balance(contract.address) < amount:
         raise CallFailedError(Failure.INSUFFICIENT_COINS)
-    world.move(place.contract, recipient, amount)
+    world.move(contract.address, recipient, amount)
 
 
-def _send(frame: Frame, op: ir.Send) -> None:
-    move_coins(frame.place, frame.registers[op.to], frame.registers[op.amount])
+def _send(frame: RunningFunction, op: ir.Send) -> None:
+    move_coins(frame.contract, frame.registers[op.to], frame.registers[op.amount])
 
 
-def _balance(frame: Frame, op: ir.Balance) -> None:
-    frame.registers[op.dst] = frame.call.world.balance(frame.place.contract)
+def _balance(frame: RunningFunction, op: ir.Balance) -> None:
+    frame.registers[op.dst] = frame.call.world.balance(frame.contract.address)
 
 
-def _require(frame: Frame, op: ir.Require) -> None:
+def _require(frame: RunningFunction, op: ir.Require) -> None:
     if not frame.registers[op.condition]:
-        message = frame.place.program.program.messages[op.message]
+        message = frame.contract.program.program.messages[op.message]
         raise CallFailedError(Failure.REQUIREMENT, message)
 
 
-EXECUTE: dict[type[ir.Op], Callable[[Frame, Any], None]] = {
+EXECUTE: dict[type[ir.Op], Callable[[RunningFunction, Any], None]] = {
     ir.Const: _const,
     ir.Move: _move,
     ir.Binary: _binary,

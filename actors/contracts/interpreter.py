@@ -26,8 +26,8 @@ import msgspec
 from actors.contracts import ir
 from actors.contracts.execution import EXECUTE, move_coins, read, write
 from actors.contracts.failures import CallFailedError, Failure
-from actors.contracts.frames import CallContext, EmittedEvent, Frame, Place, RunningCall
 from actors.contracts.limits import CONTRACTS_DEPTH_MAX
+from actors.contracts.running import CallContext, EmittedEvent, RunningCall, RunningContract, RunningFunction
 from actors.contracts.types import Slot
 from actors.contracts.verified import BasicBlock, Choice, Code, Rounds, Verified, VerifiedFunction
 from actors.contracts.world import World
@@ -107,8 +107,8 @@ def _result(
             raise CallFailedError(Failure.UNKNOWN_FUNCTION)
         _check_coins(called, context.amount)
         slots = _decode_arguments(called, arguments)
-        place = Place(running, program, context.contract, context.sender, context.amount, 1)
-        results = _run_function(place, called, slots)
+        contract = RunningContract(running, program, context.contract, context.sender, context.amount, 1)
+        results = _run_function(contract, called, slots)
     except CallFailedError as failed:
         used = running.gas if failed.failure is Failure.OUT_OF_GAS else running.gas - running.gas_left
         return Result(failure=failed.failure, message=failed.message, gas_used=used)
@@ -143,14 +143,14 @@ def _check_maxima(called: VerifiedFunction, arguments: Sequence[Any]) -> None:
             raise CallFailedError(Failure.BAD_ARGUMENTS)
 
 
-def _run_function(place: Place, function: VerifiedFunction, arguments: list[Any]) -> list[Any]:
+def _run_function(contract: RunningContract, function: VerifiedFunction, arguments: list[Any]) -> list[Any]:
     """Its results."""
     registers = [*arguments, *function.zeros[len(arguments) :]]
-    _run(Frame(place, function, registers), function.code)
+    _run(RunningFunction(contract, function, registers), function.code)
     return [registers[register] for register, _ in function.function.results]
 
 
-def _run(frame: Frame, code: Code) -> None:
+def _run(frame: RunningFunction, code: Code) -> None:
     """A list of operations."""
     registers = frame.registers
     for part in code:
@@ -170,26 +170,28 @@ def _run(frame: Frame, code: Code) -> None:
                 _run(frame, part.body)
 
 
-def _call(frame: Frame, op: ir.Call) -> None:
-    called, arguments = frame.place.program.functions[op.function], read(frame, op.args)
+def _call(frame: RunningFunction, op: ir.Call) -> None:
+    called, arguments = frame.contract.program.functions[op.function], read(frame, op.args)
     _check_maxima(called, arguments)
-    write(frame, op.dsts, _run_function(frame.place, called, arguments))
+    write(frame, op.dsts, _run_function(frame.contract, called, arguments))
 
 
-def _call_contract(frame: Frame, op: ir.CallContract) -> None:
-    place, imported = frame.place, frame.place.program.program.imports[op.target]
-    if place.depth == CONTRACTS_DEPTH_MAX:
+def _call_contract(frame: RunningFunction, op: ir.CallContract) -> None:
+    contract, imported = frame.contract, frame.contract.program.program.imports[op.target]
+    if contract.depth == CONTRACTS_DEPTH_MAX:
         raise CallFailedError(Failure.CALL_DEPTH)
-    program, called = _find(imported, place.call.world)
+    program, called = _find(imported, contract.call.world)
     amount, arguments = 0 if op.amount is None else frame.registers[op.amount], read(frame, op.args)
     _check_coins(called, amount)
     _check_maxima(called, arguments)
-    move_coins(place, imported.address, amount)
-    callee = Place(place.call, program, imported.address, place.contract, amount, place.depth + 1)
+    move_coins(contract, imported.address, amount)
+    callee = RunningContract(
+        contract.call, program, imported.address, contract.address, amount, contract.depth + 1
+    )
     write(frame, op.dsts, _run_function(callee, called, arguments))
 
 
-_EXECUTE: dict[type[ir.Op], Callable[[Frame, Any], None]] = {
+_EXECUTE: dict[type[ir.Op], Callable[[RunningFunction, Any], None]] = {
     **EXECUTE,
     ir.Call: _call,
     ir.CallContract: _call_contract,

@@ -90,7 +90,7 @@ def codec(shape: Shape) -> Codec:
     return _array(element, shape.type, shape.count) if shape.count else element
 
 
-class Layout:
+class SlotLayout:
     """Several shapes, one after the other: parameters, results, keys or columns."""
 
     def __init__(self, shapes: Iterable[Shape]) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from actors.contracts.entries import RowLayout
 from actors.contracts.gas import Weights
 from actors.contracts.ir import Function, FunctionKind, Op, Program
-from actors.contracts.slots import Codec, Layout
+from actors.contracts.slots import Codec, SlotLayout
 from actors.contracts.types import Slot
 
 
@@ -111,8 +111,8 @@ class VerifiedFunction(msgspec.Struct, frozen=True):
     function: Function
     code: Code
     registers: tuple[Codec, ...]
-    params: Layout
-    results: Layout
+    params: SlotLayout
+    results: SlotLayout
     ranges: tuple[tuple[int, int], ...]
     zeros: tuple[Slot, ...]
     maxima: tuple[tuple[int, int], ...]

@@ -32,7 +32,7 @@ from actors.contracts.ir import (
     Put,
     Send,
 )
-from actors.contracts.slots import Codec, Layout, codec
+from actors.contracts.slots import Codec, SlotLayout, codec
 from actors.contracts.type_rules import CHECK, Scope
 from actors.contracts.types import INTEGERS, Type, TypeCode
 from actors.contracts.verified import (
@@ -117,8 +117,8 @@ class _Walk:
             function=self._function,
             code=code,
             registers=registers,
-            params=Layout(param.shape for param in self._function.params),
-            results=Layout(named.shape for _, named in self._function.results),
+            params=SlotLayout(param.shape for param in self._function.params),
+            results=SlotLayout(named.shape for _, named in self._function.results),
             ranges=tuple(_RANGES[shape.type.code] for shape in self._function.registers),
             zeros=tuple(each.zero for each in registers),
             maxima=tuple(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from actors.contracts.entries import Entries
+from actors.contracts.entries import EntryStore
 from actors.contracts.verified import Verified
 
 
-class World(Entries, Protocol):
-    """Entries, coins and contracts. An address is 32 bytes."""
+class World(EntryStore, Protocol):
+    """EntryStore, coins and contracts. An address is 32 bytes."""
 
     def balance(self, address: bytes) -> int:
         """Coins of an address."""
@@ -30,11 +30,11 @@ class MemoryWorld:
         self.programs: dict[bytes, Verified] = {}
 
     def entry(self, key: bytes) -> bytes:
-        """See Entries."""
+        """See EntryStore."""
         return self.entries.get(key, b"")
 
     def set_entry(self, key: bytes, value: bytes) -> None:
-        """See Entries."""
+        """See EntryStore."""
         if value:
             self.entries[key] = value
         else:
@@ -67,12 +67,12 @@ class Overlay:
         self._moves: list[tuple[bytes, bytes, int]] = []
 
     def entry(self, key: bytes) -> bytes:
-        """See Entries."""
+        """See EntryStore."""
         value = self._written.get(key)
         return self._before(key) if value is None else value
 
     def set_entry(self, key: bytes, value: bytes) -> None:
-        """See Entries."""
+        """See EntryStore."""
         self._written[key] = value
 
     def balance(self, address: bytes) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 from actors.contracts import ir
 from actors.contracts.encoding import decode_program, encode_program
 from actors.contracts.failures import Failure
-from actors.contracts.frames import CallContext
 from actors.contracts.interpreter import Result, call
-from actors.contracts.slots import Layout
+from actors.contracts.running import CallContext
+from actors.contracts.slots import SlotLayout
 from actors.contracts.types import Slot, Type
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
@@ -71,12 +71,12 @@ def verified(sample: ir.Program) -> Verified:
 
 def arguments(called: ir.Function, slots: Sequence[Slot]) -> bytes:
     """The bytes of arguments."""
-    return Layout(param.shape for param in called.params).encode(slots)
+    return SlotLayout(param.shape for param in called.params).encode(slots)
 
 
 def results(called: ir.Function, data: bytes) -> list[Slot]:
     """The results that these bytes are."""
-    return Layout(named.shape for _, named in called.results).decode(data)
+    return SlotLayout(named.shape for _, named in called.results).decode(data)
 
 
 def context(amount: int = 0) -> CallContext:

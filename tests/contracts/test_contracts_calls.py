@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from actors.contracts import ir, limits
 from actors.contracts.failures import CallFailedError, Failure
-from actors.contracts.frames import CallContext
 from actors.contracts.interpreter import Result, call, check_imports, run_init
 from actors.contracts.ir import Fact, FunctionKind, Named, Shape
+from actors.contracts.running import CallContext
 from actors.contracts.types import ADDRESS, BOOL, U8, U64
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify

@@ -66,7 +66,7 @@ def test_the_key_of_an_entry_is_pinned() -> None:
 
 
 def table_program(table: ir.Table) -> ir.Program:
-    """Entries that set and get a row."""
+    """EntryStore that set and get a row."""
     keys, columns = [Shape(kind) for kind in table.keys], [column.shape for column in table.columns]
     key_registers = tuple(range(len(keys)))
     registers = tuple(range(len(keys), len(keys) + len(columns)))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from actors.contracts import ir
 from actors.contracts.failures import Failure
-from actors.contracts.frames import CallContext
 from actors.contracts.gas import WEIGH, WEIGHT_MAX, Weights
 from actors.contracts.interpreter import Result, call
 from actors.contracts.ir import Arithmetic, Fact, FunctionKind, Named, Shape
+from actors.contracts.running import CallContext
 from actors.contracts.types import ADDRESS, BOOL, HASH, U8, U16, U64, bytes_type
 from actors.contracts.verified import Verified, Worst
 from actors.contracts.verifier import verify

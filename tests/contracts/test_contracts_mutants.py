@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from actors.contracts.encoding import decode_program, encode_program
 from actors.contracts.errors import ProgramError
 from actors.contracts.failures import Failure
-from actors.contracts.frames import CallContext
 from actors.contracts.interpreter import call, run_init
 from actors.contracts.ir import FunctionKind
 from actors.contracts.limits import STEPS_MAX
+from actors.contracts.running import CallContext
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
 from actors.contracts.world import MemoryWorld

@@ -1,4 +1,4 @@
-"""Where the operations of a call run: in a frame, at a contract's place, within the call."""
+"""What runs: a call, in it a contract, and of that a function, which is the frame that operations work in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EmittedEvent = tuple[bytes, int, bytes]
 
 
 class RunningCall:
-    """What all frames of a call share."""
+    """What all contracts and functions of a call share."""
 
     def __init__(self, world: World, context: CallContext, gas: int) -> None:
         self.world = Overlay(world)
@@ -45,24 +45,24 @@ class RunningCall:
             raise CallFailedError(Failure.OUT_OF_GAS)
 
 
-class Place:
+class RunningContract:
     """One contract within a call. depth: of contracts that call contracts, the first counted."""
 
-    __slots__ = ("amount", "call", "contract", "depth", "program", "sender")
+    __slots__ = ("address", "amount", "call", "depth", "program", "sender")
 
     def __init__(
-        self, call: RunningCall, program: Verified, contract: bytes, sender: bytes, amount: int, depth: int
+        self, call: RunningCall, program: Verified, address: bytes, sender: bytes, amount: int, depth: int
     ) -> None:
-        self.call, self.program, self.contract = call, program, contract
+        self.call, self.program, self.address = call, program, address
         self.sender, self.amount, self.depth = sender, amount, depth
 
 
-class Frame:
-    """One function that runs."""
+class RunningFunction:
+    """One function of it: a frame of registers."""
 
-    __slots__ = ("call", "codecs", "place", "ranges", "registers")
+    __slots__ = ("call", "codecs", "contract", "ranges", "registers")
 
-    def __init__(self, place: Place, function: VerifiedFunction, registers: list[Any]) -> None:
-        self.place, self.call = place, place.call
+    def __init__(self, contract: RunningContract, function: VerifiedFunction, registers: list[Any]) -> None:
+        self.contract, self.call = contract, contract.call
         self.codecs, self.ranges = function.registers, function.ranges
         self.registers = registers
