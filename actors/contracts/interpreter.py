@@ -185,9 +185,9 @@ def _call_contract(frame: RunningFunction, op: ir.CallContract) -> None:
     _check_coins(called, amount)
     _check_maxima(called, arguments)
     move_coins(contract, imported.address, amount)
-    callee = RunningContract(
-        contract.call, program, imported.address, contract.address, amount, contract.depth + 1
-    )
+    sender, depth = contract.address, contract.depth + 1
+    callee = RunningContract(contract.call, program, imported.address, sender, amount, depth)
+
     write(frame, op.dsts, _run_function(callee, called, arguments))
 
 

@@ -18,6 +18,7 @@ from actors.contracts.entries import RowLayout
 from actors.contracts.errors import ProgramError, at_most
 from actors.contracts.gas import WEIGH, Sizes, Weights
 from actors.contracts.ir import (
+    STRUCTURED,
     Balance,
     Call,
     CallContract,
@@ -159,7 +160,7 @@ class _Walk:
             self._kinds.add(kind)
             CHECK[kind](self._scope, operation)
             weight = WEIGH[kind](self._sizes, operation)
-            if kind not in _STRUCTURED:
+            if kind not in STRUCTURED:
                 block.append(operation)
                 gas += weight
                 continue

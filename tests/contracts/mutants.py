@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -60,13 +61,11 @@ def mutate_program(random: Random, program: ir.Program) -> bytes:
 
 
 def _mutate(random: Random, tree: list[Any]) -> None:
-    """Down to a random place, and something else there."""
-    while True:
-        place = random.randrange(len(tree))
-        below = tree[place]
-        if not isinstance(below, list) or not below or random.random() < 0.1:
-            break
-        tree = below
+    """Something else at a random place, and at the functions more often than not."""
+    functions = tree[-1]
+    inside = isinstance(functions, list) and functions and random.random() < 0.6
+    tree, place = random.choice(list(_places(functions if inside else tree)))
+    below = tree[place]
     what = random.randrange(10)
     if what == 0:
         del tree[place]
@@ -79,6 +78,14 @@ def _mutate(random: Random, tree: list[Any]) -> None:
         tree[place] = _instead(random, below)
     if not tree:
         tree.append(below)
+
+
+def _places(tree: list[Any]) -> Iterator[tuple[list[Any], int]]:
+    """All of a tree."""
+    for place, below in enumerate(tree):
+        yield tree, place
+        if isinstance(below, list):
+            yield from _places(below)
 
 
 def _instead(random: Random, value: Any) -> Any:

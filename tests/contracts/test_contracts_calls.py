@@ -274,8 +274,9 @@ def deepest(imports: tuple[ir.Import, ...]) -> ir.Program:
     """Functions within functions, each in lists within lists, as deep as may be."""
     functions: list[ir.Function] = []
     for number in range(limits.CALL_DEPTH_MAX):
-        calls: list[ir.AnyOp] = [ir.CallContract(0, (), ())] if imports else []
-        body = [ir.Call(number - 1, (), ())] if number else calls
+        body: list[ir.AnyOp] = [ir.CallContract(0, (), ())] if imports and not number else []
+        if number:
+            body = [ir.Call(number - 1, (), ())]
         for _ in range(limits.NESTING_MAX):
             body = [ir.If(0, (), tuple(body))]
         functions.append(function((), (BOOL,), body, name=f"f{number}"))
