@@ -187,7 +187,6 @@ def _call_contract(frame: RunningFunction, op: ir.CallContract) -> None:
     move_coins(contract, imported.address, amount)
     sender, depth = contract.address, contract.depth + 1
     callee = RunningContract(contract.call, program, imported.address, sender, amount, depth)
-
     write(frame, op.dsts, _run_function(callee, called, arguments))
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from actors.contracts.ir import Shape
 from actors.contracts.limits import BYTES_MAX
-from actors.contracts.types import U128, WIDTH_BYTES, Slot, Type, TypeCode, bytes_type
+from actors.contracts.types import BOOL, U128, WIDTH_BYTES, Slot, Type, TypeCode, bytes_type
 
 _LETTERS = {
     TypeCode.BOOL: "?",
@@ -39,6 +39,12 @@ class Codec(NamedTuple):
     decode: Callable[[bytes], Any]
 
 
+def _is_bool(data: bytes) -> bytes:
+    if max(data) > 1:
+        raise ValueError(f"a bool is {max(data)}: 0 or 1")
+    return data
+
+
 def _scalar(kind: Type) -> Codec:
     if kind.is_bytes:
         return Codec(kind.width_bytes, kind.zero, bytes, bytes)
@@ -47,14 +53,9 @@ def _scalar(kind: Type) -> Codec:
             16, 0, lambda value: value.to_bytes(16, "little"), lambda data: int.from_bytes(data, "little")
         )
     packed = Struct("<" + _LETTERS[kind.code])
-
-    def decode(data: bytes) -> Slot:
-        if kind.code is TypeCode.BOOL and max(data) > 1:
-            raise ValueError(f"a bool is {max(data)}: 0 or 1")
-        value: Slot = packed.unpack(data)[0]
-        return value
-
-    return Codec(packed.size, kind.zero, packed.pack, decode)
+    if kind == BOOL:
+        return Codec(1, False, packed.pack, lambda data: _is_bool(data) == b"\x01")
+    return Codec(packed.size, 0, packed.pack, lambda data: packed.unpack(data)[0])
 
 
 _SCALARS = {
@@ -70,17 +71,15 @@ def _array(element: Codec, kind: Type, count: int) -> Codec:
         return Codec(
             width * count,
             zero,
-            lambda values: b"".join(map(element.encode, values)),
+            b"".join if kind.is_bytes else lambda values: b"".join(map(element.encode, values)),
             lambda data: tuple([element.decode(data[start : start + width]) for start in starts]),
         )
     packed = Struct(f"<{count}{_LETTERS[kind.code]}")
-
-    def decode(data: bytes) -> Slot:
-        if kind.code is TypeCode.BOOL and max(data) > 1:
-            raise ValueError(f"a bool is {max(data)}: 0 or 1")
-        return packed.unpack(data)
-
-    return Codec(packed.size, zero, lambda values: packed.pack(*values), decode)
+    if kind == BOOL:
+        return Codec(
+            count, zero, lambda values: packed.pack(*values), lambda data: packed.unpack(_is_bool(data))
+        )
+    return Codec(packed.size, zero, lambda values: packed.pack(*values), packed.unpack)
 
 
 @lru_cache(maxsize=1024)
