@@ -42,6 +42,7 @@ class RowLayout:
         self._columns = SlotLayout(column.shape for column in table.columns)
         starts = range(0, self._columns.width_bytes, ENTRY_BYTES_MAX)
         self._chunks = [slice(start, start + ENTRY_BYTES_MAX) for start in starts]
+        self._numbers = range(len(self._chunks))
         self._zeros = [bytes(self._columns.width_bytes)[chunk] for chunk in self._chunks]
 
     @property
@@ -52,7 +53,7 @@ class RowLayout:
     def entry_keys(self, contract: bytes, keys: Sequence[Value]) -> list[bytes]:
         """Keys of the entries of one row, chunk by chunk."""
         row = self._keys.encode(keys)
-        return [entry_key(contract, self.number, chunk, row) for chunk in range(len(self._chunks))]
+        return [entry_key(contract, self.number, chunk, row) for chunk in self._numbers]
 
     def read(self, entries: EntryStore, at: Sequence[bytes]) -> list[Slot]:
         """The columns of the row that has these entries."""

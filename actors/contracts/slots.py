@@ -90,12 +90,20 @@ def codec(shape: Shape) -> Codec:
 
 
 class SlotLayout:
-    """Several shapes, one after the other: parameters, results, keys or columns."""
+    """Several shapes, one after the other: parameters, results, keys or columns.
+
+    Single numbers and bytes, which is what most are, are converted all at once.
+    """
 
     def __init__(self, shapes: Iterable[Shape]) -> None:
+        shapes = tuple(shapes)
         codecs = [codec(shape) for shape in shapes]
         ends = list(accumulate(each.width_bytes for each in codecs))
         self.width_bytes: int = ends[-1] if ends else 0
+        self._packed: Struct | None = None
+        if all(not shape.count and shape.type not in (BOOL, U128) for shape in shapes):
+            letters = [_LETTERS.get(shape.type.code) or f"{shape.type.width_bytes}s" for shape in shapes]
+            self._packed = Struct("<" + "".join(letters))
         self._encoders = [each.encode for each in codecs]
         self._parts = [
             (end - each.width_bytes, end, each.decode) for end, each in zip(ends, codecs, strict=True)
@@ -103,10 +111,14 @@ class SlotLayout:
 
     def encode(self, slots: Sequence[Slot]) -> bytes:
         """The bytes of slots that fit."""
+        if self._packed:
+            return self._packed.pack(*slots)
         return b"".join([encode(slot) for encode, slot in zip(self._encoders, slots, strict=True)])
 
     def decode(self, data: bytes) -> list[Slot]:
         """The slots of these bytes. Raises ValueError for a wrong length and for a bool that is none."""
         if len(data) != self.width_bytes:
             raise ValueError(f"{len(data)} bytes: {self.width_bytes}")
+        if self._packed:
+            return list(self._packed.unpack(data))
         return [decode(data[start:end]) for start, end, decode in self._parts]

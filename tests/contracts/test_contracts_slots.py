@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.contracts.ir import Shape
 from actors.contracts.slots import SlotLayout, codec
-from actors.contracts.types import BOOL, U8, U64, Type, decode_value, fits
+from actors.contracts.types import BOOL, HASH, I64, U8, U64, Type, bytes_type, decode_value, fits
 from tests.contracts.programs import TYPES, encode, random_shape, random_slot
 
 
@@ -34,10 +34,13 @@ def test_slots_have_the_bytes_of_their_values(kind: Type, seed: int, count: int)
     assert (ready.width_bytes, ready.encode(ready.zero)) == (shape.width_bytes, bytes(shape.width_bytes))
 
 
-@given(st.integers(0, 2**64), st.integers(0, 6))
-def test_slots_stand_one_after_the_other(seed: int, count: int) -> None:
+@given(st.integers(0, 2**64), st.integers(0, 6), st.booleans())
+def test_slots_stand_one_after_the_other(seed: int, count: int, plain: bool) -> None:
+    """Plain ones are single numbers and bytes."""
     random = Random(seed)
     shapes = [random_shape(random) for _ in range(count)]
+    if plain:
+        shapes = [Shape(random.choice((U8, U64, I64, HASH, bytes_type(5)))) for _ in shapes]
     slots = [random_slot(random, shape) for shape in shapes]
     layout = SlotLayout(shapes)
     data = layout.encode(slots)
