@@ -197,8 +197,11 @@ def _attribute(body: Body, node: ast.Call, function: ast.Attribute) -> Value:
 def _copy(body: Body, node: ast.Call, operand: Operand) -> Operand:
     if not isinstance(operand.kind, ArrayOf) or node.args or node.keywords:
         raise RefusedError(node, f"copy of {operand.kind}", "leave it out: arrays alone have copy()")
+    (part,) = body.registers(operand, node)
+    if body.builder.is_temporary(part):
+        return Operand(operand.kind, (part,))
     (dst,) = body.temporaries(operand.kind, node)
-    body.builder.emit(Move(dst, body.registers(operand, node)[0]), node)
+    body.builder.emit(Move(dst, part), node)
     return Operand(operand.kind, (dst,))
 
 

@@ -67,6 +67,10 @@ class Builder:
         self._held.append(register)
         return register
 
+    def is_temporary(self, register: int) -> bool:
+        """True if nothing but the statement at hand knows this register."""
+        return register in self._held
+
     @contextmanager
     def statement(self) -> Iterator[None]:
         """Frees the temporaries of a statement at its end."""
