@@ -120,7 +120,7 @@ def _convert(body: Body, node: ast.Call, kind: Type) -> Operand:
 def _convertible(kind: Type) -> str:
     if kind.is_bytes:
         return f"convert from {kind.width_bytes} bytes, or write {2 * kind.width_bytes} hex digits in quotes"
-    return "convert from an integer; for a bool write 1 if x else 0 in terms of the type"
+    return f"convert from an integer; for a bool write {kind}(1) if x else {kind}(0)"
 
 
 def _extreme(body: Body, node: ast.Call, name: str) -> Operand:

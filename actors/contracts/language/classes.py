@@ -45,12 +45,6 @@ def body_of(node: ast.ClassDef | ast.FunctionDef) -> list[ast.stmt]:
     return node.body[1:] if is_docstring(node.body[0]) else node.body
 
 
-def refuse_generics(node: ast.ClassDef | ast.FunctionDef) -> None:
-    """`class C[T]`, `def f[T]`: only newer parsers know them."""
-    if getattr(node, "type_params", None):
-        raise RefusedError(node, "type parameters", "write the types themselves")
-
-
 def decorator_of(node: ast.ClassDef | ast.FunctionDef, names: tuple[str, ...]) -> Decorator | None:
     """The decorator, if there is one. Raises RefusedError for one that is not among `names`, and for two."""
     if not node.decorator_list:
@@ -98,7 +92,8 @@ def check_flat(kind: Kind, name: str, place: Place) -> None:
 def read_signature(module: Module, node: ast.FunctionDef, decorator: Decorator | None) -> Signature:
     """Name, parameters, result. Raises RefusedError."""
     check_name(node.name, node)
-    refuse_generics(node)
+    if node.name in EXPORTED or node.name in BUILT_IN or node.name in module.declared:
+        raise RefusedError(node, f"a function with the name {node.name}", "use another: this one is taken")
     kind = KINDS[decorator.name] if decorator is not None else FunctionKind.PRIVATE
     if decorator is not None:
         module.need(decorator.name, decorator.node)

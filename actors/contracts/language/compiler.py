@@ -61,6 +61,7 @@ def _compile(source: str, filename: str, faults: Faults) -> Compiled:
     module = read_module(tree, faults)
     contract = module.contract
     if contract is None:
+        faults.raise_if_any()
         raise RefusedError(At(1, 0), "no contract", "write @contract above a class")
     names = number_functions(contract, faults)
     messages = _messages(contract)

@@ -12,10 +12,9 @@ from actors.contracts.language.classes import (
     field_of,
     is_docstring,
     read_interface,
-    refuse_generics,
 )
 from actors.contracts.language.contract import read_contract
-from actors.contracts.language.faults import Faults, RefusedError
+from actors.contracts.language.faults import AlreadyToldError, Faults, RefusedError
 from actors.contracts.language.kinds import Kind, StructOf, flatten
 from actors.contracts.language.literals import read_constant
 from actors.contracts.language.module import EXPORTED, EventOf, Module
@@ -37,8 +36,20 @@ def read_module(tree: ast.Module, faults: Faults) -> Module:
     for number, node in enumerate(tree.body):
         with faults.recording():
             if not (number == 0 and is_docstring(node)):
-                _read(module, node)
+                try:
+                    _read(module, node)
+                except (RefusedError, AlreadyToldError):
+                    module.faulty.update(_names(node))
+                    raise
     return module
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """What a statement would have declared."""
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _called(tree: ast.Module) -> frozenset[tuple[str, str]]:
@@ -87,7 +98,6 @@ def _read_constant(module: Module, node: ast.Assign) -> None:
 
 
 def _read_class(module: Module, node: ast.ClassDef) -> None:
-    refuse_generics(node)
     if node.keywords:
         raise RefusedError(
             node, "keywords of a class", "write Struct or Event in the parentheses, or nothing"

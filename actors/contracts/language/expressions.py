@@ -102,7 +102,9 @@ def _name(body: Body, node: ast.Name) -> Operand:
         raise RefusedError(node, "self alone", "write self.name of a table, a cell or a private function")
     if name == "ctx":
         raise RefusedError(node, "ctx alone", f"write ctx.{', ctx.'.join(FACTS)} or ctx.balance")
-    if name in SCALARS or name in module.structs or name in module.interfaces or name in module.events:
+    if name in module.interfaces:
+        raise RefusedError(node, f"{name} alone", f"call a function of it: {name}.name(...)")
+    if name in SCALARS or name in module.structs or name in module.events:
         raise RefusedError(node, f"{name} stands for a value", f"write {name}(...)")
     contract = module.contract
     if contract is not None and (name in contract.tables or name in contract.bodies):
@@ -114,7 +116,7 @@ def _name(body: Body, node: ast.Name) -> Operand:
 
 def _attribute(body: Body, node: ast.Attribute) -> Operand:
     owner = node.value
-    if isinstance(owner, ast.Name) and owner.id == "ctx" and "ctx" not in body.locals:
+    if isinstance(owner, ast.Name) and owner.id == "ctx":
         return _context(body, node)
     if (table := body.table(node)) is not None:
         right = f"self.{node.attr}.value" if table.is_cell else f"self.{node.attr}[key]"
@@ -189,7 +191,9 @@ def read_keys(body: Body, table: TableOf, node: ast.Subscript) -> tuple[int, ...
     nodes = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
     if len(nodes) != len(table.keys):
         right = ", ".join(str(key) for key in table.keys)
-        raise RefusedError(node, f"{len(nodes)} keys for {table.name}", f"write {len(table.keys)}: {right}")
+        raise RefusedError(
+            node, f"{table.name} has another number of keys", f"write {len(table.keys)}: {right}"
+        )
     operands = [body.value_of(one, kind) for one, kind in zip(nodes, table.keys, strict=True)]
     return tuple(body.registers(operand, node)[0] for operand in operands)
 

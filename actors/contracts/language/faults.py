@@ -68,6 +68,7 @@ class Faults:
     def __init__(self, file: str, source: str) -> None:
         self._file, self._lines = file, source.split("\n")
         self._faults: dict[Fault, None] = {}
+        self._skipped = False
 
     def add(self, refused: RefusedError) -> None:
         """Keep one fault; the same is kept once."""
@@ -87,9 +88,16 @@ class Faults:
         except RefusedError as refused:
             self.add(refused)
         except AlreadyToldError:
-            pass
+            self._skipped = True
+
+    def __bool__(self) -> bool:
+        """True if there are any."""
+        return bool(self._faults)
 
     def raise_if_any(self) -> None:
         """Raises LanguageError with all that was found."""
+        if self._skipped and not self._faults:
+            what, advice = "a name that could not be read", "declare every name above its use"
+            raise LanguageError((Fault(self._file, 1, 1, what, advice),))
         if self._faults:
             raise LanguageError(tuple(sorted(self._faults, key=lambda fault: (fault.line, fault.column))))

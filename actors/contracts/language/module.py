@@ -89,7 +89,8 @@ class Module:
     interfaces: dict[str, Interface] = field(default_factory=dict)
     contract: ContractOf | None = None
     faulty_state: set[str] = field(default_factory=set)  # tables and cells whose declaration was refused
-    declared: dict[str, int] = field(default_factory=dict)  # name -> line; also of what turned out faulty
+    declared: dict[str, int] = field(default_factory=dict)  # name -> line
+    faulty: set[str] = field(default_factory=set)  # names whose declaration was refused
 
     def declare(self, name: str, place: Place) -> None:
         """A new name of the module. Raises RefusedError if it is not free."""
@@ -108,14 +109,9 @@ class Module:
 
     def unknown(self, name: str, place: Place) -> Exception:
         """What to raise for a name that is not what is needed here."""
-        if name in self.declared and not self._is_sound(name):
+        if name in self.faulty:
             return AlreadyToldError()
         return RefusedError(place, f"unknown name {name[:NAME_CHARS_MAX]}", "declare it above its use")
-
-    def _is_sound(self, name: str) -> bool:
-        kept = (self.constants, self.structs, self.events, self.interfaces)
-        contract = self.contract is not None and self.contract.name == name
-        return contract or any(name in names for names in kept)
 
 
 def check_name(name: str, place: Place) -> None:

@@ -21,6 +21,8 @@ def expression_statement(body: Body, node: ast.Expr) -> None:
             raise RefusedError(node, "a string that stands alone", "write a comment, with #")
         if isinstance(value, ast.Constant) and value.value is Ellipsis:
             raise RefusedError(node, "a body that is left out", "write pass, or the body")
+        if isinstance(value, (ast.Await, ast.Yield, ast.YieldFrom)):
+            body.evaluate(body, value)
         raise RefusedError(node, "a value that nobody uses", "assign it, or remove it")
     function = value.func
     if isinstance(function, ast.Name) and function.id in STATEMENTS:
