@@ -93,11 +93,6 @@ def shapes(kind: Result) -> tuple[Shape, ...]:
     return tuple(leaf.shape for leaf in flatten(kind, ""))
 
 
-def holds_arrays(kind: Result) -> bool:
-    """True for an array, and for what has one in it."""
-    return any(shape.count for shape in shapes(kind))
-
-
 def field_parts(kind: StructOf, name: str) -> tuple[Kind, int, int] | None:
     """A field's kind, and where its scalars and arrays begin and end among those of the struct."""
     start = 0

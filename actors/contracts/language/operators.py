@@ -9,7 +9,7 @@ from collections.abc import Callable
 from actors.contracts.ir import Arithmetic, Binary, Compare, Comparison, If, Not, Shape
 from actors.contracts.language.body import Body
 from actors.contracts.language.faults import Place, RefusedError
-from actors.contracts.language.kinds import holds_arrays
+from actors.contracts.language.kinds import ArrayOf
 from actors.contracts.language.values import Bare, Known, Operand, Value, constant, fit, known, typed
 from actors.contracts.types import BOOL, I64, UNSIGNED, Type
 
@@ -229,7 +229,7 @@ def conditional(body: Body, node: ast.IfExp) -> Operand:
     condition = body.condition(node.test)
     with body.builder.nested(node) as then:
         first = body.value(node.body)
-        if holds_arrays(first.kind):
+        if isinstance(first.kind, ArrayOf):
             raise RefusedError(
                 node, "an array in a conditional expression", "write an if statement, and copy()"
             )

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from actors.contracts import ir
 from actors.contracts.types import decode_value
 
-HEAD = """from raychain import Address, Array, Bytes, Cell, Event, Hash, Struct, Table, UpTo, contract, ctx, emit
-from raychain import entry, i64, init, interface, range, require, send, sha256, u8, u16, u32, u64, u128, view
+HEAD = """from raychain import Address, Array, Bytes, Cell, Event, Hash, Struct, Table, UpTo, contract, ctx
+from raychain import emit, entry, i64, init, interface, range, require, send, sha256, view
+from raychain import u8, u16, u32, u64, u128
 
 """
 STATE = """
