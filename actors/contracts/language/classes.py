@@ -162,6 +162,11 @@ def read_interface(module: Module, node: ast.ClassDef, decorator: Decorator) -> 
         )
     address = read_address(call.args[0])
     functions: dict[str, Imported] = {}
+    for other, declared in module.interfaces.items():
+        if declared.address == address:
+            raise RefusedError(
+                decorator.node, f"the address of {other} again", f"add its functions to {other}"
+            )
     number = sum(
         function.number is not None
         for one in module.interfaces.values()

@@ -83,7 +83,7 @@ class Builder:
     @contextmanager
     def nested(self, place: Place) -> Iterator[list[Placed]]:
         """Operations that are written inside go to a list of their own."""
-        if len(self.lists) >= NESTING_MAX:
+        if len(self.lists) > NESTING_MAX:
             raise TooLargeError(place, f"more than {NESTING_MAX} levels of if, for and return", SPLIT)
         inner: list[Placed] = []
         self.lists.append(inner)

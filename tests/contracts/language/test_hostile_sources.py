@@ -22,16 +22,7 @@ ROOT = Path(__file__).parents[3]
 WORDS = sorted(
     set("".join(char if char.isalnum() or char == "_" else " " for char in TOKEN + EXCHANGE).split())
 )
-SIGNS = list("()[]{}:=+-*/%&|^<>!@,.#'\"\\\n \t~;") + [
-    "\n    ",
-    "\n        ",
-    "//",
-    "**",
-    ":=",
-    "==",
-    "'''",
-    'f"',
-]
+SIGNS = [*"()[]{}:=+-*/%&|^<>!@,.#'\"\\\n \t~;", "\n    ", "//", "**", ":=", "==", "'''", 'f"']
 BEYOND = [
     "é",
     "ſ",
@@ -53,9 +44,8 @@ PIECES = [*WORDS, *SIGNS, *BEYOND]
 def answer(source: str) -> Compiled | LanguageError:
     try:
         return compile_source(source)
-    except LanguageError as error:
-        assert error.faults
-        return error
+    except LanguageError as refused:
+        return refused
 
 
 def mutate(source: str, draw: random.Random) -> str:
@@ -77,13 +67,14 @@ def swap_words(source: str, draw: random.Random) -> str:
 
 @given(st.sampled_from(SOURCES), st.randoms(use_true_random=False), st.booleans())
 def test_mutants_are_contracts_or_refused(source: str, draw: random.Random, words: bool) -> None:
-    for _ in range(5):
+    for _ in range(2):
         mutant = swap_words(source, draw) if words else mutate(source, draw)
         first, second = answer(mutant), answer(mutant)
         if isinstance(first, Compiled):
             assert first == second
         else:
             assert str(first) == str(second)
+            assert first.faults
 
 
 @given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
