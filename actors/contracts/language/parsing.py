@@ -15,6 +15,8 @@ from actors.contracts.language.faults import RefusedError
 from actors.contracts.limits import SOURCE_BYTES_MAX
 
 BRACKETS_MAX = 24
+WORD_CHARS_MAX = 128
+"""Of a name or a number: how long a number may be that Python reads is a setting of the process."""
 DEPTH_MAX = 56
 """Of the tree; what walks it calls itself a few times at each level."""
 
@@ -58,7 +60,7 @@ def parse(source: str, filename: str) -> ast.Module:
 
 def _scan(source: str) -> None:
     """Brackets and letters outside strings and comments."""
-    line, start, position, depth = 1, 0, 0, 0
+    line, start, position, depth, word_chars = 1, 0, 0, 0, 0
     while position < len(source):
         char = source[position]
         if char in "'\"":
@@ -75,6 +77,9 @@ def _scan(source: str) -> None:
         elif not char.isascii():
             place = At(line, len(source[start:position].encode()))
             raise RefusedError(place, "a character beyond ASCII", "use such only in strings and comments")
+        word_chars = word_chars + 1 if char.isalnum() or char == "_" else 0
+        if word_chars > WORD_CHARS_MAX:
+            raise RefusedError(At(line, position - start), "a name or number that is too long", "shorten it")
         depth += (char in OPENING) - (char in CLOSING)
         if depth > BRACKETS_MAX:
             raise RefusedError(At(line, position - start), *TOO_DEEP)

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.contracts.ir import FunctionKind, Program
 from actors.contracts.language import Compiled, LanguageError, compile_source
 from tests.contracts.language.listing import HEAD, source_of
 from tests.contracts.language.sources import EXCHANGE, SOURCES, TOKEN
@@ -112,14 +111,3 @@ def test_the_program_does_not_depend_on_the_order_of_hashes() -> None:
         for seed in ("0", "1", "77")
     }
     assert made == {"".join(msgspec.msgpack.encode(compile_source(one)).hex() for one in SOURCES).encode()}
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_program_survives_its_encoding(source: str) -> None:
-    program = compile_source(source).program
-    functions = [one.name for one in program.functions]
-    assert len(set(functions)) == len(functions)
-    kinds = [one.kind is FunctionKind.PRIVATE for one in program.functions]
-    assert kinds == sorted(kinds, reverse=True), "private functions come first"
-    assert msgspec.convert(msgspec.to_builtins(program.tables), tuple) is not None
-    assert isinstance(program, Program)
