@@ -1,0 +1,7 @@
+"""The language: one source file to one program. See compiler.py."""
+
+from actors.contracts.language.compiled import Compiled
+from actors.contracts.language.compiler import compile_source
+from actors.contracts.language.faults import Fault, LanguageError
+
+__all__ = ["Compiled", "Fault", "LanguageError", "compile_source"]
