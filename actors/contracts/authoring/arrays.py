@@ -27,7 +27,7 @@ class ArrayLayout:
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """One column of several values."""
-        return (Shape(self.element.type, self.count),)
+        return (Shape(self.element.kind, self.count),)
 
     def coerce(self, value: Any, where: str) -> Any:
         """A copy, so that nobody shares what can be written."""
@@ -49,7 +49,7 @@ class ArrayLayout:
 
     def decode(self, data: bytes) -> Any:
         """Elements in order."""
-        width = self.element.type.width_bytes
+        width = self.element.kind.width_bytes
         starts = range(0, len(data), width)
         return self.python._of([self.element.decode(data[at : at + width]) for at in starts])
 
@@ -77,7 +77,7 @@ class Array:
     def __init__(self) -> None:
         if not hasattr(self, "layout"):
             raise TypeError("Array has an element type and a size: write Array[u64, 8]()")
-        zero = self.layout.element.decode(bytes(self.layout.element.type.width_bytes))
+        zero = self.layout.element.decode(bytes(self.layout.element.kind.width_bytes))
         self._items: list[Any] = [zero] * self.layout.count
 
     @classmethod

@@ -17,7 +17,7 @@ def _comparison(symbol: str, compare: Callable[[bytes, bytes], bool]) -> Any:
 
     def compared(self: FixedBytes, other: object) -> Any:
         if type(other) is type(self) or (equality and type(other) is bytes):
-            return compare(bytes(self), bytes(other))  # type: ignore[arg-type]
+            return compare(bytes(self), bytes(other))
         if isinstance(other, bytes):
             mine = self.layout.name
             raise TypeError(
@@ -39,7 +39,7 @@ class FixedBytes(bytes):
 
     def __new__(cls, value: bytes | str) -> Self:
         """Of another type of bytes of this width, a literal of bytes, or hexadecimal digits."""
-        name, width = cls.layout.name, cls.layout.type.width_bytes
+        name, width = cls.layout.name, cls.layout.kind.width_bytes
         if not isinstance(value, bytes | str):
             raise TypeError(f"{name}(…) takes {width} bytes or {2 * width} hexadecimal digits")
         data = bytes.fromhex(value) if isinstance(value, str) else value

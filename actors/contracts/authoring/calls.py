@@ -77,7 +77,7 @@ def writing(what: str) -> Frame:
 
 
 class Context:
-    """What a call knows of its surroundings: `ctx`."""
+    """What a call knows of its surroundings: `ctx`. Its numbers are u64."""
 
     @property
     def sender(self) -> Address:
@@ -90,19 +90,19 @@ class Context:
         return current().contract
 
     @property
-    def amount(self) -> u64:
+    def amount(self) -> int:
         """Coins that came with the call."""
-        return _u64(current().amount)
+        return u64(current().amount)
 
     @property
-    def height(self) -> u64:
+    def height(self) -> int:
         """Of the block."""
-        return _u64(current().block.height)
+        return u64(current().block.height)
 
     @property
-    def time_ms(self) -> u64:
+    def time_ms(self) -> int:
         """Of the block."""
-        return _u64(current().block.time_ms)
+        return u64(current().block.time_ms)
 
     @property
     def origin(self) -> Address:
@@ -110,14 +110,10 @@ class Context:
         return current().origin
 
     @property
-    def balance(self) -> u64:
+    def balance(self) -> int:
         """Coins of this contract, those that came with the call among them."""
         frame = current()
-        return _u64(frame.state.coins.get(frame.contract, 0))
-
-
-def _u64(number: int) -> u64:
-    return u64(number)  # type: ignore[return-value]
+        return u64(frame.state.coins.get(frame.contract, 0))
 
 
 ctx = Context()
@@ -158,7 +154,7 @@ def sha256(*values: Any) -> Hash:
         if layout is None:
             raise TypeError(f"sha256 takes typed values, not {name_of(value)}: write u64(…) or Bytes[4](…)")
         parts.append(layout.encode(value))
-    return Hash(hashlib.sha256(b"".join(parts)).digest())  # type: ignore[return-value]
+    return Hash(hashlib.sha256(b"".join(parts)).digest())
 
 
 def range(count: int, /) -> Iterator[Any]:

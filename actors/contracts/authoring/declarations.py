@@ -45,7 +45,7 @@ class UpTo:
         if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most <= kind.high:
             raise TypeError(f"the greatest value of UpTo is a {kind.__name__}, not {most!r}")
         made = object.__new__(cls)
-        made.layout = BoundedLayout(kind.layout.type, kind, int(most))
+        made.layout = BoundedLayout(kind.layout.kind, kind, int(most))
         return made
 
     layout: BoundedLayout
@@ -193,7 +193,7 @@ class ContractDeclaration:
     """A contract. tables: name, layout of keys (None: a cell), layout of values."""
 
     name: str
-    python: type
+    python: type[Any]
     tables: tuple[tuple[str, Layout | None, Layout], ...]
     functions: dict[str, Declared]
 
@@ -302,7 +302,7 @@ def interface(address: str) -> Callable[[type[C]], type[C]]:
         for name, each in functions.items():
             if each.kind not in (FunctionKind.ENTRY, FunctionKind.VIEW):
                 raise TypeError(f"{cls.__name__}.{name} is imported: mark it @entry or @view")
-            setattr(cls, name, staticmethod(_outer(imported, each)))  # type: ignore[arg-type]
+            setattr(cls, name, staticmethod(_outer(imported, each)))
         cls._interface = imported  # type: ignore[attr-defined]
         return cls
 

@@ -52,7 +52,7 @@ class Integer(int):
 def _operand(self: Integer, other: object, symbol: str) -> int | None:
     """The other operand; None for what is no number at all."""
     if type(other) is type(self):
-        return int(other)  # type: ignore[call-overload, no-any-return]
+        return int(other)
     mine = type(self).__name__
     if type(other) is int:
         if self.low <= other <= self.high:
@@ -99,7 +99,7 @@ def _binary(symbol: str, compute: Callable[[int, int], int], *, unsigned: bool =
 def _comparison(symbol: str, compare: Callable[[int, int], bool]) -> Any:
     def compared(self: Integer, other: object) -> Any:
         if type(other) is type(self) or type(other) is int:
-            return compare(int(self), int(other))  # type: ignore[call-overload]
+            return compare(int(self), int(other))
         _operand(self, other, symbol)
         return NotImplemented
 

@@ -69,45 +69,45 @@ def wrong_type(where: str, wanted: str, value: object) -> TypeError:
 class ScalarLayout:
     """A scalar. python: the class of its values."""
 
-    type: Type
-    python: type
+    kind: Type
+    python: type[Any]
 
     @property
     def name(self) -> str:
         """As an author writes it."""
-        return str(self.type)
+        return str(self.kind)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """One column."""
-        return (Shape(self.type),)
+        return (Shape(self.kind),)
 
     def coerce(self, value: Any, where: str) -> Any:
         """Bare ints take the type."""
         if type(value) is self.python:
             return value
-        if self.type.is_integer and type(value) is int:
+        if self.kind.is_integer and type(value) is int:
             return self.python(value)
-        if self.type == BOOL:
+        if self.kind == BOOL:
             raise TypeError(f"{where} is bool, not {name_of(value)}: write a comparison, True or False")
         raise wrong_type(where, self.name, value)
 
     def adapt(self, value: Any, where: str) -> Any:
         """So do plain bytes, and what has an address."""
-        if self.type.is_bytes and type(value) is bytes:
+        if self.kind.is_bytes and type(value) is bytes:
             return self.python(value)
-        if self.type.is_bytes and type(value) is not self.python:
+        if self.kind.is_bytes and type(value) is not self.python:
             value = getattr(value, "address", value)
         return self.coerce(value, where)
 
     def encode(self, value: Any) -> bytes:
         """Fixed width, little-endian."""
-        return encode_value(self.type, value)
+        return encode_value(self.kind, value)
 
     def decode(self, data: bytes) -> Any:
         """The typed value."""
-        value = decode_value(self.type, data)
-        return value if self.type == BOOL else self.python(value)
+        value = decode_value(self.kind, data)
+        return value if self.kind == BOOL else self.python(value)
 
     def fresh(self, value: Any) -> Any:
         """Scalars never change."""
