@@ -61,7 +61,7 @@ class ArrayLayout:
 class Array:
     """N elements of T."""
 
-    layout: ClassVar[ArrayLayout]
+    __layout__: ClassVar[ArrayLayout]
 
     def __class_getitem__(cls, parts: Any) -> type[Array]:
         """The type of N elements of T."""
@@ -75,10 +75,10 @@ class Array:
         return _sized(element, int(count))
 
     def __init__(self) -> None:
-        if not hasattr(self, "layout"):
+        if not hasattr(self, "__layout__"):
             raise TypeError("Array has an element type and a size: write Array[u64, 8]()")
-        zero = self.layout.element.decode(bytes(self.layout.element.kind.width_bytes))
-        self._items: list[Any] = [zero] * self.layout.count
+        zero = self.__layout__.element.decode(bytes(self.__layout__.element.kind.width_bytes))
+        self._items: list[Any] = [zero] * self.__layout__.count
 
     @classmethod
     def _of(cls, items: list[Any]) -> Array:
@@ -113,7 +113,7 @@ class Array:
 
     def __setitem__(self, index: object, value: object) -> None:
         """Write the element there."""
-        coerced = self.layout.element.coerce(value, f"an element of {self.layout.name}")
+        coerced = self.__layout__.element.coerce(value, f"an element of {self.__layout__.name}")
         self._items[self._place(index)] = coerced
 
     def __eq__(self, other: object) -> bool:
@@ -124,7 +124,7 @@ class Array:
 
     def __repr__(self) -> str:
         """Type and elements."""
-        return f"{self.layout.name}({', '.join(map(str, self._items))})"
+        return f"{self.__layout__.name}({', '.join(map(str, self._items))})"
 
 
 @cache
@@ -132,6 +132,6 @@ def _sized(element: ScalarLayout, count: int) -> type[Array]:
     class Sized(Array):
         """Of one size."""
 
-    Sized.layout = ArrayLayout(element, count, Sized)
-    Sized.__name__ = Sized.__qualname__ = Sized.layout.name
+    Sized.__layout__ = ArrayLayout(element, count, Sized)
+    Sized.__name__ = Sized.__qualname__ = Sized.__layout__.name
     return Sized

@@ -19,7 +19,7 @@ def _comparison(symbol: str, compare: Callable[[bytes, bytes], bool]) -> Any:
         if type(other) is type(self) or (equality and type(other) is bytes):
             return compare(bytes(self), bytes(other))
         if isinstance(other, bytes):
-            mine = self.layout.name
+            mine = self.__layout__.name
             raise TypeError(
                 f"{mine} {symbol} {name_of(other)}: both have one type; write {mine}(…) around it"
             )
@@ -31,15 +31,15 @@ def _comparison(symbol: str, compare: Callable[[bytes, bytes], bool]) -> Any:
 class FixedBytes(bytes):
     """What the three share."""
 
-    layout: ClassVar[ScalarLayout]
+    __layout__: ClassVar[ScalarLayout]
 
     def __init_subclass__(cls, kind: Type) -> None:
         """A type of its own, with its width."""
-        cls.layout = ScalarLayout(kind, cls)
+        cls.__layout__ = ScalarLayout(kind, cls)
 
     def __new__(cls, value: bytes | str) -> Self:
         """Of another type of bytes of this width, a literal of bytes, or hexadecimal digits."""
-        name, width = cls.layout.name, cls.layout.kind.width_bytes
+        name, width = cls.__layout__.name, cls.__layout__.kind.width_bytes
         if not isinstance(value, bytes | str):
             raise TypeError(f"{name}(…) takes {width} bytes or {2 * width} hexadecimal digits")
         data = bytes.fromhex(value) if isinstance(value, str) else value
@@ -50,7 +50,7 @@ class FixedBytes(bytes):
 
     def __repr__(self) -> str:
         """As an author writes it."""
-        return f"{self.layout.name}('{self.hex()}')"
+        return f"{self.__layout__.name}('{self.hex()}')"
 
     __str__ = __repr__
     __hash__ = bytes.__hash__

@@ -142,15 +142,15 @@ def emit(event: Event) -> None:
 def send(to: Address, amount: int) -> None:
     """Coins of this contract go to `to`. Fails if it has fewer."""
     frame = writing("send")
-    target = Address.layout.coerce(to, "whom send pays")
-    frame.state.move(frame.contract, target, int(u64.layout.coerce(amount, "what send pays")))
+    target = Address.__layout__.coerce(to, "whom send pays")
+    frame.state.move(frame.contract, target, int(u64.__layout__.coerce(amount, "what send pays")))
 
 
 def sha256(*values: Any) -> Hash:
     """SHA-256 of the bytes of the values, one after the other."""
     parts = []
     for value in values:
-        layout = BOOL_LAYOUT if isinstance(value, bool) else getattr(value, "layout", None)
+        layout = BOOL_LAYOUT if isinstance(value, bool) else getattr(value, "__layout__", None)
         if layout is None:
             raise TypeError(f"sha256 takes typed values, not {name_of(value)}: write u64(…) or Bytes[4](…)")
         parts.append(layout.encode(value))

@@ -45,10 +45,10 @@ class UpTo:
         if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most <= kind.high:
             raise TypeError(f"the greatest value of UpTo is a {kind.__name__}, not {most!r}")
         made = object.__new__(cls)
-        made.layout = BoundedLayout(kind.layout.kind, kind, int(most))
+        made.__layout__ = BoundedLayout(kind.__layout__.kind, kind, int(most))
         return made
 
-    layout: BoundedLayout
+    __layout__: BoundedLayout
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Declared:
 
 def declare(function: Any) -> Declared:
     """What the annotations of a function say. Raises TypeError with advice."""
-    name, mark = function.__name__, getattr(function, "_mark", (FunctionKind.PRIVATE, False))
+    name, mark = function.__name__, getattr(function, "__mark__", (FunctionKind.PRIVATE, False))
     if mark[0] is FunctionKind.PRIVATE and not name.startswith("_"):
         raise TypeError(f"{name} is neither @entry nor @view: mark it, or call it _{name}")
     annotations = inspect.get_annotations(function, eval_str=True)
@@ -138,7 +138,7 @@ class PayableFunction(Generic[R]):
 def _marked(function: Any, kind: FunctionKind, accepts_coins: bool) -> Any:
     if function is None:
         return lambda given: _marked(given, kind, accepts_coins)
-    function._mark = (kind, accepts_coins)
+    function.__mark__ = (kind, accepts_coins)
     return function
 
 
@@ -220,7 +220,7 @@ class ContractDeclaration:
     def imports(self) -> list[tuple[Interface, Declared]]:
         """The functions of other contracts that its functions name."""
         names = [set(each.body.__code__.co_names) for each in self.functions.values()]
-        declared = ((name, getattr(each, "_interface", None)) for name, each in self.module.items())
+        declared = ((name, getattr(each, "__interface__", None)) for name, each in self.module.items())
         return [
             (interface, function)
             for name, interface in declared
@@ -261,7 +261,7 @@ def contract(cls: type[C]) -> type[C]:
     declaration = ContractDeclaration(cls.__name__, cls, tables, functions)
     for name, each in functions.items():
         setattr(cls, name, _inner(each))
-    for name, value in (("_contract", declaration), ("__setattr__", _frozen), ("__init__", _not_made)):
+    for name, value in (("__contract__", declaration), ("__setattr__", _frozen), ("__init__", _not_made)):
         setattr(cls, name, value)
     return cls
 
@@ -278,14 +278,16 @@ class Interface:
 def _outer(interface: Interface, declared: Declared) -> Any:
     """The function of another contract as a contract calls it."""
 
-    def call(*args: Any, coins: Any = 0, **named: Any) -> Any:
+    def call(*args: Any, coins: Any = None, **named: Any) -> Any:
         frame = current()
+        if "coins" in declared.names and coins is not None:
+            named, coins = named | {"coins": coins}, None
         if frame.read_only and declared.kind is FunctionKind.ENTRY:
             raise TypeError(f"a view does not call {declared.name}, an entry: make it an @entry")
         values = declared.take(declared.bind(args, named), outside=False)
-        if coins != 0 and not declared.accepts_coins:
+        if coins is not None and not declared.accepts_coins:
             raise TypeError(f"coins to {declared.name}: it is not declared with accepts_coins=True")
-        amount = int(u64.layout.coerce(coins, "coins"))
+        amount = int(u64.__layout__.coerce(coins or 0, "coins"))
         return frame.call_contract(frame, interface, declared, values, amount)
 
     return call
@@ -303,7 +305,7 @@ def interface(address: str) -> Callable[[type[C]], type[C]]:
             if each.kind not in (FunctionKind.ENTRY, FunctionKind.VIEW):
                 raise TypeError(f"{cls.__name__}.{name} is imported: mark it @entry or @view")
             setattr(cls, name, staticmethod(_outer(imported, each)))
-        cls._interface = imported  # type: ignore[attr-defined]
+        cls.__interface__ = imported  # type: ignore[attr-defined]
         return cls
 
     return of_class

@@ -19,13 +19,13 @@ from actors.contracts.types import I64, U8, U16, U32, U64, U128, Type
 class Integer(int):
     """What all integer types share."""
 
-    layout: ClassVar[ScalarLayout]
+    __layout__: ClassVar[ScalarLayout]
     low: ClassVar[int]
     high: ClassVar[int]
 
     def __init_subclass__(cls, kind: Type) -> None:
         """A type of its own, with its range."""
-        cls.layout = ScalarLayout(kind, cls)
+        cls.__layout__ = ScalarLayout(kind, cls)
         cls.low, cls.high = kind.range
 
     def __new__(cls, value: int) -> Self:

@@ -57,7 +57,7 @@ def zero_of(layout: Layout) -> Any:
 def name_of(value: object) -> str:
     """The type of a value in the words of an error."""
     kind = type(value)
-    return "a bare int" if kind is int else getattr(getattr(kind, "layout", None), "name", kind.__name__)
+    return "a bare int" if kind is int else getattr(getattr(kind, "__layout__", None), "name", kind.__name__)
 
 
 def wrong_type(where: str, wanted: str, value: object) -> TypeError:
@@ -170,7 +170,7 @@ def layout_of(annotation: Any, where: str) -> Layout:
     """The layout of what an author wrote. Raises TypeError with advice."""
     if annotation is bool:
         return BOOL_LAYOUT
-    layout = getattr(annotation, "layout", None)
+    layout = getattr(annotation, "__layout__", None)
     if layout is not None:
         return layout  # type: ignore[no-any-return]
     if isinstance(annotation, types.GenericAlias) and get_origin(annotation) is tuple:

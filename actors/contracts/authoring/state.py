@@ -31,7 +31,7 @@ class Emitted:
     @property
     def data(self) -> bytes:
         """Its fields one after the other."""
-        return self.event.layout.encode(self.event)  # type: ignore[no-any-return]
+        return self.event.__layout__.encode(self.event)  # type: ignore[no-any-return]
 
 
 @dataclass

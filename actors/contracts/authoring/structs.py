@@ -40,11 +40,13 @@ class RecordLayout:
 
     def encode(self, value: Any) -> bytes:
         """Fields in order."""
-        return self._row.encode(value._values)
+        return self._row.encode(value.__values__)
 
     def decode(self, data: bytes) -> Any:
         """Fields in order."""
-        return self.python._of(self._row.decode(data))
+        made = object.__new__(self.python)
+        object.__setattr__(made, "__values__", self._row.decode(data))
+        return made
 
     def fresh(self, value: Any) -> Any:
         """Records never change."""
@@ -59,14 +61,14 @@ class Field:
 
     def __get__(self, record: Record | None, owner: type) -> Any:
         """The field's value."""
-        return self if record is None else self._layout.fresh(record._values[self._place])
+        return self if record is None else self._layout.fresh(record.__values__[self._place])
 
 
 class Record:
-    """What Struct and Event share."""
+    """What Struct and Event share. Authors' fields may have any name but those of two underscores."""
 
-    layout: ClassVar[RecordLayout]
-    _values: tuple[Any, ...]
+    __layout__: ClassVar[RecordLayout]
+    __values__: tuple[Any, ...]
 
     def __init_subclass__(cls) -> None:
         """Fields are the annotations of the class."""
@@ -78,10 +80,11 @@ class Record:
             if name in cls.__dict__:
                 raise TypeError(f"{cls.__name__}.{name} has no default: give it where you make the record")
             setattr(cls, name, Field(place, layout))
-        cls.layout = RecordLayout(cls, fields)
+        cls.__layout__ = RecordLayout(cls, fields)
 
-    def _fill(self, given: dict[str, Any]) -> None:
-        kind, fields = type(self).__name__, type(self).layout.fields
+    def __fill__(self, given: dict[str, Any]) -> None:
+        """Set all fields. Raises TypeError with advice."""
+        kind, fields = type(self).__name__, type(self).__layout__.fields
         for name in given:
             if name not in fields:
                 raise TypeError(f"{kind} has no field {name}: it has {', '.join(fields)}")
@@ -89,13 +92,7 @@ class Record:
             if name not in given:
                 raise TypeError(f"{kind} needs {name}=…: all fields are given")
         values = tuple(layout.coerce(given[name], f"{kind}.{name}") for name, layout in fields.items())
-        object.__setattr__(self, "_values", values)
-
-    @classmethod
-    def _of(cls: type[T], values: tuple[Any, ...]) -> T:
-        made = object.__new__(cls)
-        object.__setattr__(made, "_values", values)
-        return made
+        object.__setattr__(self, "__values__", values)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refused."""
@@ -103,15 +100,15 @@ class Record:
 
     def __eq__(self, other: object) -> bool:
         """Of one class, field by field."""
-        return isinstance(other, Record) and type(other) is type(self) and self._values == other._values
+        return isinstance(other, Record) and type(other) is type(self) and self.__values__ == other.__values__
 
     def __hash__(self) -> int:
         """Of the bytes."""
-        return hash((type(self), self.layout.encode(self)))
+        return hash((type(self), self.__layout__.encode(self)))
 
     def __repr__(self) -> str:
         """As an author writes it."""
-        pairs = zip(self.layout.fields, self._values, strict=True)
+        pairs = zip(self.__layout__.fields, self.__values__, strict=True)
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"
 
 
@@ -120,12 +117,12 @@ class Struct(Record):
     """A value of several fields: `Position(owner=…, amount=…)`."""
 
     def __init__(self, **given: Any) -> None:
-        self._fill(given)
+        self.__fill__(given)
 
     def replace(self: T, **changes: Any) -> T:
         """Another with these fields changed."""
         made = object.__new__(type(self))
-        made._fill(dict(zip(self.layout.fields, self._values, strict=True)) | changes)
+        made.__fill__(dict(zip(self.__layout__.fields, self.__values__, strict=True)) | changes)
         return made
 
 
@@ -134,10 +131,10 @@ class Event(Record):
     """What `emit` takes: `Transfer(sender=…, amount=…)`, or its fields in order."""
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        names = list(self.layout.fields)
+        names = list(self.__layout__.fields)
         if len(args) > len(names):
             raise TypeError(f"{type(self).__name__} has {len(names)} fields, not {len(args)}")
         for name in names[: len(args)]:
             if name in given:
                 raise TypeError(f"{type(self).__name__}.{name} is given twice")
-        self._fill(dict(zip(names, args, strict=False)) | given)
+        self.__fill__(dict(zip(names, args, strict=False)) | given)

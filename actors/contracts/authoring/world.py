@@ -102,7 +102,7 @@ class World:
         address: Any = None,
     ) -> Deployed:
         """Deploy a contract, and run its init. address: where, for those that others import."""
-        declaration: ContractDeclaration = what._contract  # type: ignore[attr-defined]
+        declaration: ContractDeclaration = what.__contract__  # type: ignore[attr-defined]
         place = _address(address or sha256(b"contract %d" % len(self._instances)).digest())
         if place in self._instances:
             raise ValueError(f"there is a contract at {place.hex()}: give another address")
@@ -117,7 +117,7 @@ class World:
         return Deployed(self, place, declaration.functions)
 
     def call(
-        self, where: Any, name: str, *args: Any, sender: Any = None, coins: int = 0, **named: Any
+        self, where: Any, name: str, /, *args: Any, sender: Any = None, coins: int = 0, **named: Any
     ) -> Any:
         """Call an entry or view as a transaction would; views need no sender. Raises CallFailedError."""
         place = _address(where)

@@ -53,6 +53,15 @@ class Done(Event):
     a: u64
 
 
+class Named(Struct):
+    """Any names will do."""
+
+    layout: u64
+    args: u64
+    given: u64
+    _values: u64
+
+
 class Wide(Struct):
     """81 bytes: two entries."""
 
@@ -85,10 +94,9 @@ class Store:
     @entry
     def put_array(self, key: u64, values: Array[u64, 4]) -> Array[u64, 4]:
         self.arrays[key] = values
-        local = self.arrays[key]
+        local = self.arrays[key].copy()
         local[0] += 1
-        other = self.arrays[key]
-        require(other[0] + 1 == local[0], "a read is a copy")
+        require(self.arrays[key][0] + 1 == local[0], "a read is a copy")
         return local
 
     @entry(accepts_coins=True)
@@ -115,7 +123,7 @@ class Store:
 
     @view
     def array(self, key: u64) -> Array[u64, 4]:
-        return self.arrays[key]
+        return self.arrays[key].copy()
 
     @view
     def context(self) -> tuple[Address, Address, u64, u64]:
@@ -127,6 +135,25 @@ class Store:
 
     def _private(self, by: u64) -> u64:
         return self.cell.value + by
+
+
+@contract
+class Names:
+    """Names that the twin of a contract might want for itself."""
+
+    layout: Cell[Named]
+
+    @entry
+    def call(self, where: u64, name: u64, sender: u64, coins: u64) -> Named:
+        self.layout.value = Named(layout=where, args=name, given=sender, _values=self._contract(coins))
+        return self.layout.value.replace(args=2)
+
+    @view
+    def address(self) -> u64:
+        return self.layout.value.layout
+
+    def _contract(self, coins: u64) -> u64:
+        return coins
 
 
 @contract
@@ -375,6 +402,14 @@ def test_a_call_that_makes_no_sense_says_so(
         call(store, alice)
 
 
+def test_names_are_the_authors(world: World, alice: Address) -> None:
+    names = world.deploy(Names)
+    named = Named(layout=1, args=2, given=3, _values=4)
+    assert names.call(1, 9, 3, 4, sender=alice) == named
+    assert world.call(names, "call", 1, 9, 3, 4, sender=alice) == named
+    assert world.call(names, "address") == named.layout == 1
+
+
 def test_arguments_may_have_names(store: Any, alice: Address) -> None:
     assert store.divide(7, b=2, sender=alice) == store.divide(b=2, a=7, sender=alice) == (3, 1)
 
@@ -384,7 +419,7 @@ class Imported:
     """Not what is there: the contract's name is Store."""
 
     @view
-    def number(self) -> u64: ...
+    def number(self) -> u64: ...  # type: ignore[empty-body]
 
 
 @contract
