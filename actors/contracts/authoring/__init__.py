@@ -4,7 +4,8 @@ The same file is compiled for the chain; here it runs as it is, so that pytest a
 failure, events and state are those of the chain.
 
 A type checker sees integers as `int`, so that bare literals are at home everywhere, and does not look into
-`Array[T, N]` and `Bytes[N]`: what mixes types is found by the compiler, and by any test that gets there.
+`Array[T, N]` and `Bytes[N]`: what mixes types is found by the compiler, and by any test that gets there. For
+interfaces, whose functions have no body, mypy needs `disable_error_code = ["empty-body"]`.
 """
 
 from __future__ import annotations

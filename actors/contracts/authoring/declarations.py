@@ -208,14 +208,11 @@ class ContractDeclaration:
         return next((each for each in self.functions.values() if each.kind is FunctionKind.INIT), None)
 
     def event_number(self, kind: type[Event]) -> int:
-        """Numbers are the order of appearance in the file."""
-        return list(self._events()).index(kind)
-
-    def _events(self) -> dict[type, None]:
-        kinds = self.module.values()
-        return dict.fromkeys(
-            each for each in kinds if isinstance(each, type) and issubclass(each, Event) and each is not Event
-        )
+        """Numbers are the order of appearance in the file. Raises TypeError for an event of another."""
+        events = [each for each in self.module.values() if isinstance(each, type) and Event in each.__bases__]
+        if kind not in events:
+            raise TypeError(f"{kind.__name__} is no event of {self.name}: declare it in the same file")
+        return events.index(kind)
 
     def imports(self) -> list[tuple[Interface, Declared]]:
         """The functions of other contracts that its functions name."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from raychain import Address, CallFailedError, Failure, World
+from raychain import Address, CallFailedError, Event, Failure, World, u64
 
 HEAD = """
 from raychain import (
@@ -83,6 +83,10 @@ class Client:
     def coins_to_a_view(self) -> u64:
         return Bank.held_by(ctx.contract, coins=1)
 
+    @entry
+    def tell(self) -> None:
+        emit(foreign())
+
     @view
     def here(self) -> u64:
         return self.total.value
@@ -91,7 +95,7 @@ class Client:
 
 def load(source: str, name: str) -> Any:
     """The contract of a file."""
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"foreign": lambda: Foreign(a=1)}
     exec(HEAD + source, names)
     return names[name]
 
@@ -157,6 +161,17 @@ def test_a_failure_of_the_caller_undoes_the_callee(
     with pytest.raises(CallFailedError, match="often enough"):
         client.save(1, 1, sender=alice, coins=1)
     assert (world.entries, world.balance(bank), len(world.events)) == (entries, 2, 2)
+
+
+class Foreign(Event):
+    """Of this file, not of the contract's."""
+
+    a: u64
+
+
+def test_an_event_is_its_files(client: Any, alice: Address) -> None:
+    with pytest.raises(TypeError, match="Foreign is no event of Client: declare it in the same file"):
+        client.tell(sender=alice)
 
 
 def test_a_view_calls_views_only(client: Any, alice: Address) -> None:
