@@ -55,6 +55,7 @@ _MISTAKES = (ConfigurationError, DirectoryError, FormatError, TooLittleMemoryErr
 def main() -> None:
     """Entry point of `node.py` and `raychain`."""
     from actors.cli import chain, members, offline, repair
+    from actors.cli.contract import contract_app
     from actors.cli.doctor import doctor
     from actors.cli.up import up
     from bench import demo, registry
@@ -69,6 +70,7 @@ def main() -> None:
     app.command("attack")(explained(*_MISTAKES)(command_attack))
     app.command()(doctor)
     app.add_typer(config_app, name="config")
+    app.add_typer(contract_app, name="contract")
     app.add_typer(bench_app, name="bench")
     app.add_typer(chain.app)
     app.add_typer(offline.app)
