@@ -112,10 +112,12 @@ def run_tests(
     ended = subprocess.run(
         [*command, "-p", "no:cacheprovider", *(options or [])],
         check=False,
-        stdout=sys.stderr if as_json else None,
+        capture_output=as_json,
+        text=True,
     )
     passed = ended.returncode == 0
     if as_json:
+        sys.stderr.write(ended.stdout + ended.stderr)
         emit({"contract": compiled.program.name, "tests": str(tests), "passed": passed}, True)
     elif passed:
         console.print(f"{compiled.program.name} passed its tests.")
