@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from actors.cli.contract import EXAMPLES, contract_app
 
+ROOT = Path(__file__).parents[2]
 BROKEN = '''"""Not a contract yet."""
 
 from raychain import Cell, contract, entry, u64
@@ -53,6 +55,15 @@ def test_a_new_contract_is_right_and_passes_its_tests_and_each_step_names_the_ne
     again = run("new", "coffee_tally", "--folder", tmp_path)
     assert again.exit_code == 2
     assert "is there already" in again.output.replace("\n", " ")
+
+
+def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "README.md").read_text().partition("### Contracts")[2].partition("\n### ")[0]
+    commands = re.findall(r"^uv run node.py contract ([^#\n]+)", section, re.MULTILINE)
+    assert len(commands) == 3
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        assert run(*command.split()).exit_code == 0, command
 
 
 def test_the_same_as_json(tmp_path: Path) -> None:
