@@ -49,11 +49,6 @@ def width_bytes(layout: Layout) -> int:
     return sum(shape.width_bytes for shape in layout.shapes)
 
 
-def zero_of(layout: Layout) -> Any:
-    """What is read where nothing was written."""
-    return layout.decode(bytes(width_bytes(layout)))
-
-
 def name_of(value: object) -> str:
     """The type of a value in the words of an error."""
     kind = type(value)

@@ -1,5 +1,6 @@
 """A world for tests: what a call does, what a failed one leaves behind, and contracts that call contracts."""
 
+import builtins
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -42,13 +43,13 @@ PLACE = "01" * 32
 
 
 class First(Event):
-    """Never emitted: the next is number 1."""
+    """Number 0."""
 
     a: u64
 
 
 class Done(Event):
-    """What every entry says."""
+    """Number 1."""
 
     a: u64
 
@@ -115,7 +116,7 @@ class Store:
     @entry
     def many(self, rounds: UpTo[u64, 100]) -> None:
         for i in range(rounds):
-            emit(Done(a=i))
+            emit(First(a=i))
 
     @view
     def row(self, who: Address, key: u8) -> Wide:
@@ -323,6 +324,13 @@ def test_a_failed_call_changes_nothing(
         call(store, bob)
     assert failed.value.failure is failure
     assert (dict(world.entries), world.balance(bob), world.balance(store), list(world.events)) == before
+
+
+def test_events_are_numbered_as_their_file_has_them(world: World, store: Any, alice: Address) -> None:
+    store.many(64, sender=alice)
+    store.put(1, wide(), sender=alice)
+    assert [each.event for each in world.events] == [First(a=i) for i in builtins.range(64)] + [Done(a=2)]
+    assert [each.number for each in world.events] == [0] * 64 + [1]
 
 
 def test_coins_move_as_told(world: World, store: Any, alice: Address) -> None:

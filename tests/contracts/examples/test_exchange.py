@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from raychain import Address, CallFailedError, Failure, World
 
-from actors.contracts.examples.exchange import LOCKED, Exchange, Provided, Swapped
+from actors.contracts.examples.exchange import LOCKED, Exchange, Provided, Swapped, Withdrawn
 from actors.contracts.examples.token import Token
 
 TOKEN = b"token".ljust(32, b"\0")
@@ -129,7 +129,7 @@ def test_who_is_first_sets_the_price(world: World, token: Any, exchange: Any, al
     assert exchange.reserves() == (10_000, 5_000)
     assert (world.balance(exchange), token.balance_of(exchange.address)) == (10_000, 5_000)
     assert exchange.total_shares() == 10_000
-    assert world.events[-1].event == Provided(alice, 10_000, 5_000, 10_000 - LOCKED)
+    assert world.events[-1].event == Provided(provider=alice, coins=10_000, tokens=5_000, shares=9_000)
 
 
 def test_who_comes_later_keeps_it(token: Any, exchange: Any, alice: Address) -> None:
@@ -144,7 +144,9 @@ def test_a_swap_there_and_back_costs_the_fee(world: World, token: Any, exchange:
     exchange.provide(10_000, 0, sender=alice, coins=10_000)
     bought = exchange.buy(0, sender=alice, coins=1_000)
     assert bought == formula(1_000, 10_000, 10_000) == 906
-    assert world.events[-1].event == Swapped(alice, 1_000, 0, 0, bought)
+    assert world.events[-1].event == Swapped(
+        trader=alice, coins_in=1_000, tokens_in=0, coins_out=0, tokens_out=int(bought)
+    )
     paid = exchange.sell(bought, 0, sender=alice)
     assert paid == formula(int(bought), 10_000 - int(bought), 11_000) == 993
     assert exchange.reserves() == (10_007, 10_000)
@@ -165,6 +167,7 @@ def test_less_than_asked_for_undoes_all(world: World, token: Any, exchange: Any,
 def test_shares_give_back_their_part(world: World, token: Any, exchange: Any, alice: Address) -> None:
     minted = exchange.provide(20_000, 0, sender=alice, coins=10_000)
     assert exchange.withdraw(minted, 0, 0, sender=alice) == (9_000, 18_000)
+    assert world.events[-1].event == Withdrawn(provider=alice, coins=9_000, tokens=18_000, shares=9_000)
     assert exchange.reserves() == (1_000, 2_000)
     with pytest.raises(CallFailedError, match="more than your shares"):
         exchange.withdraw(1, 0, 0, sender=alice)
