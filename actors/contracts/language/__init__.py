@@ -2,6 +2,6 @@
 
 from actors.contracts.language.compiled import Compiled
 from actors.contracts.language.compiler import compile_source
-from actors.contracts.language.faults import Fault, LanguageError
+from actors.contracts.language.faults import LanguageError, LanguageFault
 
-__all__ = ["Compiled", "Fault", "LanguageError", "compile_source"]
+__all__ = ["Compiled", "LanguageError", "LanguageFault", "compile_source"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from actors.contracts.language.faults import RefusedError
+from actors.contracts.language.faults import FaultError
 from actors.contracts.language.kinds import ArrayOf, Kind, Parameter, Result, TupleOf
 from actors.contracts.language.module import SCALARS, Module, check_name
 from actors.contracts.limits import ARRAY_MAX, BYTES_MAX
@@ -32,7 +32,7 @@ def read_scalar(module: Module, node: ast.expr, what: str) -> Type:
     """A scalar type. what: for the fault, such as "a key"."""
     kind = read_kind(module, node)
     if not isinstance(kind, Type):
-        raise RefusedError(node, f"{what} of type {kind}", "use a scalar: bool, an integer, or bytes")
+        raise FaultError(node, f"{what} of type {kind}", "use a scalar: bool, an integer, or bytes")
     return kind
 
 
@@ -51,12 +51,10 @@ def read_kind(module: Module, node: ast.expr) -> Kind:
             return ArrayOf(
                 read_scalar(module, element, "an array's element"), read_size(module, count, ARRAY_MAX)
             )
-        raise RefusedError(
-            node, f"the type {name[:32]}[...]", INSTEAD.get(name, "use a type of the language")
-        )
+        raise FaultError(node, f"the type {name[:32]}[...]", INSTEAD.get(name, "use a type of the language"))
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        raise RefusedError(node, "a type in quotes", "write it without quotes, below what it names")
-    raise RefusedError(node, "this is not a type", "write a type of the language, such as u64")
+        raise FaultError(node, "a type in quotes", "write it without quotes, below what it names")
+    raise FaultError(node, "this is not a type", "write a type of the language, such as u64")
 
 
 def _read_name(module: Module, node: ast.Name) -> Kind:
@@ -66,22 +64,22 @@ def _read_name(module: Module, node: ast.Name) -> Kind:
     if node.id in module.structs:
         return module.structs[node.id]
     if node.id in INSTEAD:
-        raise RefusedError(node, f"the type {node.id}", INSTEAD[node.id])
+        raise FaultError(node, f"the type {node.id}", INSTEAD[node.id])
     if node.id in module.events:
-        raise RefusedError(node, f"the event {node.id} as a type", "declare a Struct")
+        raise FaultError(node, f"the event {node.id} as a type", "declare a Struct")
     raise module.unknown(node.id, node)
 
 
 def read_result(module: Module, node: ast.expr | None, function: ast.FunctionDef) -> Result:
     """The annotation behind `->`."""
     if node is None:
-        raise RefusedError(function, "no type of the result", "write -> None, or the type that is returned")
+        raise FaultError(function, "no type of the result", "write -> None, or the type that is returned")
     if isinstance(node, ast.Constant) and node.value is None:
         return None
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "tuple":
         items = elements(node)
         if len(items) < 2:
-            raise RefusedError(node, "a tuple of fewer than two results", "write the type alone")
+            raise FaultError(node, "a tuple of fewer than two results", "write the type alone")
         return TupleOf(tuple(read_kind(module, item) for item in items))
     return read_kind(module, node)
 
@@ -91,7 +89,7 @@ def read_parameter(module: Module, arg: ast.arg) -> Parameter:
     check_name(arg.arg, arg)
     node = arg.annotation
     if node is None:
-        raise RefusedError(
+        raise FaultError(
             arg, f"the parameter {arg.arg} has no type", f"write {arg.arg}: u64, or another type"
         )
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "UpTo":
@@ -99,7 +97,7 @@ def read_parameter(module: Module, arg: ast.arg) -> Parameter:
         base, limit = arguments(node, 2)
         kind = read_scalar(module, base, "UpTo")
         if kind.code not in UNSIGNED:
-            raise RefusedError(node, f"UpTo of {kind}", "use an unsigned integer type, such as u64")
+            raise FaultError(node, f"UpTo of {kind}", "use an unsigned integer type, such as u64")
         return Parameter(arg.arg, kind, read_size(module, limit, kind.range[1]))
     return Parameter(arg.arg, read_kind(module, node))
 
@@ -114,9 +112,9 @@ def read_size(module: Module, node: ast.expr, maximum: int) -> int:
     elif isinstance(node, ast.Name):
         raise module.unknown(node.id, node)
     else:
-        raise RefusedError(node, "a size that is not a number", "write it in figures, or name a constant")
+        raise FaultError(node, "a size that is not a number", "write it in figures, or name a constant")
     if not 1 <= size <= maximum:
-        raise RefusedError(node, "a size out of range", f"write a number from 1 to {maximum}")
+        raise FaultError(node, "a size out of range", f"write a number from 1 to {maximum}")
     return size
 
 
@@ -126,8 +124,8 @@ def elements(node: ast.Subscript) -> list[ast.expr]:
 
 
 def arguments(node: ast.Subscript, count: int) -> list[ast.expr]:
-    """What stands in the brackets. Raises RefusedError unless there are `count`."""
+    """What stands in the brackets. Raises FaultError unless there are `count`."""
     found = elements(node)
     if len(found) != count:
-        raise RefusedError(node, f"{len(found)} in the brackets", f"write {count}, parted by commas")
+        raise FaultError(node, f"{len(found)} in the brackets", f"write {count}, parted by commas")
     return found

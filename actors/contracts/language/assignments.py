@@ -8,7 +8,7 @@ from actors.contracts.ir import Arithmetic, Increase, Load, Put, Shape, Store
 from actors.contracts.language.annotations import read_kind
 from actors.contracts.language.body import Body, Local, is_self
 from actors.contracts.language.expressions import read_index, read_keys, read_row
-from actors.contracts.language.faults import RefusedError
+from actors.contracts.language.faults import FaultError
 from actors.contracts.language.kinds import ArrayOf, Kind, TupleOf
 from actors.contracts.language.module import TableOf
 from actors.contracts.language.operators import arithmetic_of, combine
@@ -18,7 +18,7 @@ from actors.contracts.language.values import Operand, Value, fit, typed
 def assign(body: Body, node: ast.Assign) -> None:
     """`target = value`."""
     if len(node.targets) != 1:
-        raise RefusedError(node, "several targets of one value", "write one assignment for each")
+        raise FaultError(node, "several targets of one value", "write one assignment for each")
     target = node.targets[0]
     if isinstance(target, (ast.Tuple, ast.List)):
         _unpack(body, node, target)
@@ -54,9 +54,9 @@ def _assign_name(body: Body, target: ast.Name, value: Value, node: ast.expr) -> 
 def annotated(body: Body, node: ast.AnnAssign) -> None:
     """`name: kind = value`."""
     if not isinstance(node.target, ast.Name):
-        raise RefusedError(node, "an annotation here", "annotate new variables only, or nothing")
+        raise FaultError(node, "an annotation here", "annotate new variables only, or nothing")
     if node.value is None:
-        raise RefusedError(node, "a variable without a value", "assign it where it is declared")
+        raise FaultError(node, "a variable without a value", "assign it where it is declared")
     kind = read_kind(body.module, node.annotation)
     operand = typed(body.evaluate(body, node.value), node.value)
     _assign_name(body, node.target, fit(operand, kind, node.value), node.value)
@@ -65,17 +65,17 @@ def annotated(body: Body, node: ast.AnnAssign) -> None:
 def _unpack(body: Body, node: ast.Assign, target: ast.Tuple | ast.List) -> None:
     names = [item for item in target.elts if isinstance(item, ast.Name)]
     if len(names) != len(target.elts) or len({name.id for name in names}) != len(names):
-        raise RefusedError(target, "these targets", "write different variables, parted by commas")
+        raise FaultError(target, "these targets", "write different variables, parted by commas")
     if not isinstance(node.value, ast.Call):
-        raise RefusedError(
+        raise FaultError(
             node, "several assignments in one", "write one for each; only a call has several results"
         )
     operand = body.evaluate(body, node.value)
     if not isinstance(operand, Operand) or not isinstance(operand.kind, TupleOf):
-        raise RefusedError(node.value, "this call has one result at most", "assign it to one variable")
+        raise FaultError(node.value, "this call has one result at most", "assign it to one variable")
     items = operand.kind.items
     if len(items) != len(names):
-        raise RefusedError(target, f"{len(names)} variables for {len(items)} results", f"write {len(items)}")
+        raise FaultError(target, f"{len(names)} variables for {len(items)} results", f"write {len(items)}")
     registers: list[int] = []
     for name, kind in zip(names, items, strict=True):
         registers.extend(body.target(name.id, kind, name).registers)
@@ -86,7 +86,7 @@ def _unpack(body: Body, node: ast.Assign, target: ast.Tuple | ast.List) -> None:
 def refuse_alias(operand: Operand, node: ast.expr) -> None:
     """An array has one name: a second one must be of a copy."""
     if isinstance(operand.kind, ArrayOf) and operand.shared:
-        raise RefusedError(node, "a second name for one array", f"write {_text(node)}.copy()")
+        raise FaultError(node, "a second name for one array", f"write {_text(node)}.copy()")
 
 
 def _text(node: ast.expr) -> str:
@@ -104,44 +104,42 @@ def row_of(body: Body, target: ast.expr) -> TableOf | None:
         table = body.table(target)
         assert table is not None
         right = f"self.{table.name}.value" if table.is_cell else f"self.{table.name}[key]"
-        raise RefusedError(target, f"an assignment to self.{table.name}", f"write {right} = ...")
+        raise FaultError(target, f"an assignment to self.{table.name}", f"write {right} = ...")
     table = body.table(target.value)
     if table is not None and not (table.is_cell and target.attr == "value"):
         right = f"self.{table.name}.value" if table.is_cell else f"self.{table.name}[key]"
-        raise RefusedError(
+        raise FaultError(
             target, f"an assignment to {target.attr[:48]} of self.{table.name}", f"write {right} = ..."
         )
     return table
 
 
-def _not_a_target(target: ast.expr) -> RefusedError:
+def _not_a_target(target: ast.expr) -> FaultError:
     if isinstance(target, ast.Attribute):
         advice = f"structs are frozen: write x = x.replace({target.attr[:48]}=...), and put that back"
-        return RefusedError(target, "an assignment to a field", advice)
+        return FaultError(target, "an assignment to a field", advice)
     if isinstance(target, ast.Starred):
-        return RefusedError(target, "a * in an assignment", "write each variable")
-    return RefusedError(
-        target, "an assignment to this", "assign to a variable, an element, a table or a cell"
-    )
+        return FaultError(target, "a * in an assignment", "write each variable")
+    return FaultError(target, "an assignment to this", "assign to a variable, an element, a table or a cell")
 
 
 def _array(body: Body, target: ast.Subscript) -> tuple[Local, ArrayOf]:
     """The variable whose element is assigned. It must be the array's only name."""
     advice = "copy it to a variable, assign there, and put that back where it is kept"
     if not isinstance(target.value, ast.Name):
-        raise RefusedError(target, "an assignment to an element of what is no variable", advice)
+        raise FaultError(target, "an assignment to an element of what is no variable", advice)
     name = target.value.id
     local = body.local(name, target)
     if local is None:
         raise body.module.unknown(name, target)
     if not isinstance(local.kind, ArrayOf):
-        raise RefusedError(
+        raise FaultError(
             target, f"an assignment to an element of {local.kind}", "arrays and tables have elements"
         )
     if local.parameter is not None:
-        raise RefusedError(target, f"an assignment to an element of the parameter {name}", advice)
+        raise FaultError(target, f"an assignment to an element of the parameter {name}", advice)
     if name in body.fixed:
-        raise RefusedError(target, f"{name} is assigned to", body.fixed[name])
+        raise FaultError(target, f"{name} is assigned to", body.fixed[name])
     return local, local.kind
 
 
@@ -157,7 +155,7 @@ def augmented(body: Body, node: ast.AugAssign) -> None:
     if isinstance(target, ast.Name):
         local = body.local(target.id, target)
         if local is None:
-            raise RefusedError(target, f"unknown name {target.id[:48]}", "assign it before")
+            raise FaultError(target, f"unknown name {target.id[:48]}", "assign it before")
         old = Operand(local.kind, local.registers, shared=True)
         result = combine(body, what, old, body.evaluate(body, node.value), node)
         assert not isinstance(result.kind, TupleOf)

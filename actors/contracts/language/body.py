@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.contracts.ir import FunctionKind, Shape
-from actors.contracts.language.emission import Builder
-from actors.contracts.language.faults import AlreadyToldError, Place, RefusedError
+from actors.contracts.language.emission import OperationBuilder
+from actors.contracts.language.faults import AlreadyToldError, FaultError, SourcePlace
 from actors.contracts.language.kinds import Kind, Parameter, Signature, TupleOf, shapes
 from actors.contracts.language.module import BUILT_IN, EXPORTED, Module, TableOf, check_name
 from actors.contracts.language.values import Operand, Value, fit, typed
@@ -25,7 +25,7 @@ class Local:
 
 
 @dataclass(slots=True)
-class Effects:
+class FunctionEffects:
     """What a function and those it calls do to the world: in words, with the line of the first."""
 
     told: dict[str, int] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Callee:
     """What callers in the contract need of a function that is compiled."""
 
     number: int
-    effects: Effects
+    effects: FunctionEffects
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Body:
 
     module: Module
     signature: Signature
-    builder: Builder
+    builder: OperationBuilder
     others: dict[str, Callee]  # private functions that are compiled
     messages: dict[str, int]
     evaluate: Callable[[Body, ast.expr], Value]
@@ -54,7 +54,7 @@ class Body:
     assigned: set[str] = field(default_factory=set)
     faulty: set[str] = field(default_factory=set)  # names whose assignment was refused
     fixed: dict[str, str] = field(default_factory=dict)  # what may not be written now, and why
-    effects: Effects = field(default_factory=Effects)
+    effects: FunctionEffects = field(default_factory=FunctionEffects)
     results: tuple[int, ...] = ()
     loops: int = 0
     flagged: int = 0  # depth of statements after which it must be known whether the function has returned
@@ -73,44 +73,42 @@ class Body:
         """The register of a bool."""
         return self.registers(self.value_of(node, BOOL), node)[0]
 
-    def registers(self, operand: Operand, place: Place) -> tuple[int, ...]:
+    def registers(self, operand: Operand, place: SourcePlace) -> tuple[int, ...]:
         """Those of all its scalars and arrays."""
         return tuple(self.builder.register(part, place) for part in operand.parts)
 
-    def temporaries(self, kind: Kind | TupleOf, place: Place) -> tuple[int, ...]:
+    def temporaries(self, kind: Kind | TupleOf, place: SourcePlace) -> tuple[int, ...]:
         """A temporary for each scalar and array of a kind."""
         return tuple(self.builder.temporary(shape, place) for shape in shapes(kind))
 
-    def temporary(self, shape: Shape, place: Place) -> int:
+    def temporary(self, shape: Shape, place: SourcePlace) -> int:
         """A temporary of one shape."""
         return self.builder.temporary(shape, place)
 
-    def local(self, name: str, place: Place) -> Local | None:
+    def local(self, name: str, place: SourcePlace) -> Local | None:
         """A variable that may be read, or None if no variable has this name."""
         if name in self.faulty:
             raise AlreadyToldError
         found = self.locals.get(name)
         if found is not None and name not in self.assigned:
             advice = "assign it before, on every path and outside the loop"
-            raise RefusedError(place, f"{name} may be unassigned here", advice)
+            raise FaultError(place, f"{name} may be unassigned here", advice)
         return found
 
-    def target(self, name: str, kind: Kind, place: Place) -> Local:
+    def target(self, name: str, kind: Kind, place: SourcePlace) -> Local:
         """The variable to assign a value of this kind to; a new name becomes one."""
         if name in self.fixed:
-            raise RefusedError(place, f"{name} is assigned to", self.fixed[name])
+            raise FaultError(place, f"{name} is assigned to", self.fixed[name])
         found = self.locals.get(name)
         if found is None:
             check_name(name, place)
             if name in EXPORTED or name in BUILT_IN or name in self.module.declared:
-                raise RefusedError(
-                    place, f"a variable with the name {name}", "use another: this one is taken"
-                )
+                raise FaultError(place, f"a variable with the name {name}", "use another: this one is taken")
             registers = tuple(self.builder.permanent(shape, place) for shape in shapes(kind))
             found = self.locals[name] = Local(kind, registers)
         if found.kind != kind:
             advice = "use another variable: the first assignment fixes the type"
-            raise RefusedError(place, f"{name} is {found.kind}, and is assigned {kind}", advice)
+            raise FaultError(place, f"{name} is {found.kind}, and is assigned {kind}", advice)
         return found
 
     def table(self, node: ast.expr) -> TableOf | None:
@@ -123,16 +121,16 @@ class Body:
         if node.attr in contract.tables:
             return contract.tables[node.attr]
         if node.attr in contract.bodies:
-            raise RefusedError(node, f"self.{node.attr} without a call", f"write self.{node.attr}(...)")
+            raise FaultError(node, f"self.{node.attr} without a call", f"write self.{node.attr}(...)")
         if node.attr in self.module.faulty_state:
             raise AlreadyToldError
         advice = "declare it in the class, as a Table or a Cell"
-        raise RefusedError(node, f"the contract has no {node.attr[:48]}", advice)
+        raise FaultError(node, f"the contract has no {node.attr[:48]}", advice)
 
-    def does(self, what: str, place: Place, table: TableOf | None = None) -> None:
-        """Note an effect. Raises RefusedError in a view."""
+    def does(self, what: str, place: SourcePlace, table: TableOf | None = None) -> None:
+        """Note an effect. Raises FaultError in a view."""
         if self.signature.kind is FunctionKind.VIEW:
-            raise RefusedError(place, f"a view that {what}", "make the function an @entry")
+            raise FaultError(place, f"a view that {what}", "make the function an @entry")
         self.effects.told.setdefault(what, place.lineno)
         if table is not None:
             self.effects.tables_written.add(table.number)

@@ -8,7 +8,7 @@ from actors.contracts.ir import Arithmetic, Cast, Const, Hash, Move, Shape
 from actors.contracts.language.annotations import read_kind
 from actors.contracts.language.binding import check_operands, fields_of
 from actors.contracts.language.body import Body, is_self
-from actors.contracts.language.faults import RefusedError
+from actors.contracts.language.faults import FaultError
 from actors.contracts.language.function_calls import call_imported, call_private
 from actors.contracts.language.kinds import ArrayOf, StructOf, field_parts
 from actors.contracts.language.literals import read_bytes
@@ -48,7 +48,7 @@ def call(body: Body, node: ast.Call) -> Value:
         return _of_type(body, node)
     if isinstance(function, ast.Attribute):
         return _attribute(body, node, function)
-    raise RefusedError(node, "a call of a value", "call a function by its name")
+    raise FaultError(node, "a call of a value", "call a function by its name")
 
 
 def _named(body: Body, node: ast.Call, name: str) -> Value:
@@ -66,28 +66,28 @@ def _named(body: Body, node: ast.Call, name: str) -> Value:
         kind = module.structs[name]
         return _construct(body, node, kind)
     if name in STATEMENTS:
-        raise RefusedError(node, f"{name} has no value", "write it as a statement of its own")
+        raise FaultError(node, f"{name} has no value", "write it as a statement of its own")
     if name in module.events:
-        raise RefusedError(node, f"the event {name} stands for a value", f"write emit({name}(...))")
+        raise FaultError(node, f"the event {name} stands for a value", f"write emit({name}(...))")
     if name in INSTEAD_OF_CALL:
-        raise RefusedError(node, f"the call {name}()", INSTEAD_OF_CALL[name])
+        raise FaultError(node, f"the call {name}()", INSTEAD_OF_CALL[name])
     if name in module.declared:
         raise module.unknown(name, node) if name not in module.constants else _not_callable(node)
     contract = module.contract
     if contract is not None and name in contract.bodies:
-        raise RefusedError(node, f"{name} without self", f"write self.{name}(...)")
-    raise RefusedError(
+        raise FaultError(node, f"{name} without self", f"write self.{name}(...)")
+    raise FaultError(
         node, f"unknown function {name[:NAME_CHARS_MAX]}", "write a private method of the contract"
     )
 
 
-def _not_callable(node: ast.Call) -> RefusedError:
-    return RefusedError(node, "a call of a value", "call a function by its name")
+def _not_callable(node: ast.Call) -> FaultError:
+    return FaultError(node, "a call of a value", "call a function by its name")
 
 
 def _only_argument(node: ast.Call, what: str) -> ast.expr:
     if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
-        raise RefusedError(node, f"the arguments of {what}", f"write {what}(x), with one argument")
+        raise FaultError(node, f"the arguments of {what}", f"write {what}(x), with one argument")
     return node.args[0]
 
 
@@ -105,12 +105,12 @@ def _convert(body: Body, node: ast.Call, kind: Type) -> Operand:
         isinstance(has, Type) and has.is_bytes and kind.is_bytes and has.width_bytes == kind.width_bytes
     )
     if not both_bytes and not (isinstance(has, Type) and has.is_integer and kind.is_integer):
-        raise RefusedError(node, f"{kind} of {has}", _convertible(kind))
+        raise FaultError(node, f"{kind} of {has}", _convertible(kind))
     if has == kind:
         return operand
     if (value_known := constant(operand)) is not None:
         if not fits(kind, value_known.value):
-            raise RefusedError(node, f"the value never fits {kind}", "use a wider type, or another number")
+            raise FaultError(node, f"the value never fits {kind}", "use a wider type, or another number")
         return known(kind, value_known.value)
     dst = body.temporary(Shape(kind), node)
     body.builder.emit(Cast(dst, body.registers(operand, node)[0]), node)
@@ -125,7 +125,7 @@ def _convertible(kind: Type) -> str:
 
 def _extreme(body: Body, node: ast.Call, name: str) -> Operand:
     if len(node.args) != 2 or node.keywords:
-        raise RefusedError(node, f"the arguments of {name}", f"write {name}(a, b), with two values")
+        raise FaultError(node, f"the arguments of {name}", f"write {name}(a, b), with two values")
     left, right = body.value(node.args[0]), body.value(node.args[1])
     return combine(body, Arithmetic.MIN if name == "min" else Arithmetic.MAX, left, right, node)
 
@@ -134,13 +134,13 @@ def _length(body: Body, node: ast.Call) -> Bare:
     argument = _only_argument(node, "len")
     kind = body.value(argument).kind
     if not isinstance(kind, ArrayOf):
-        raise RefusedError(node, f"len of {kind}", "len tells the number of an Array's elements")
+        raise FaultError(node, f"len of {kind}", "len tells the number of an Array's elements")
     return Bare(kind.count)
 
 
 def _hash(body: Body, node: ast.Call) -> Operand:
     if not node.args or node.keywords:
-        raise RefusedError(node, "the arguments of sha256", "write sha256(a, b, ...)")
+        raise FaultError(node, "the arguments of sha256", "write sha256(a, b, ...)")
     parts: list[int] = []
     operands = [body.value(argument) for argument in node.args]
     for operand in operands:
@@ -154,7 +154,7 @@ def _hash(body: Body, node: ast.Call) -> Operand:
 def _construct(body: Body, node: ast.Call, kind: StructOf) -> Operand:
     if node.args:
         advice = f"write {kind.name}({kind.fields[0][0]}=..., ...)"
-        raise RefusedError(node.args[0], "a field without its name", advice)
+        raise FaultError(node.args[0], "a field without its name", advice)
     return Operand(kind, fields_of(body, node, kind))
 
 
@@ -165,7 +165,7 @@ def _of_type(body: Body, node: ast.Call) -> Value:
         return _convert(body, node, kind)
     assert isinstance(kind, ArrayOf)
     if node.args or node.keywords:
-        raise RefusedError(
+        raise FaultError(
             node, "elements of a new array", f"write {kind}(), which holds zeros, and assign them"
         )
     dst = body.temporary(Shape(kind.element, kind.count), node)
@@ -180,15 +180,15 @@ def _attribute(body: Body, node: ast.Call, function: ast.Attribute) -> Value:
     if isinstance(owner, ast.Name) and owner.id in body.module.interfaces:
         return call_imported(body, node, function, body.module.interfaces[owner.id])
     if isinstance(owner, ast.Name) and owner.id == "ctx":
-        raise RefusedError(node, f"a call of ctx.{function.attr[:48]}", "write it without parentheses")
+        raise FaultError(node, f"a call of ctx.{function.attr[:48]}", "write it without parentheses")
     if function.attr not in ("copy", "replace"):
         advice = "values have no methods but copy() of arrays and replace(...) of structs"
-        raise RefusedError(node, f"the method {function.attr[:48]}", advice)
+        raise FaultError(node, f"the method {function.attr[:48]}", advice)
     operand = body.value(owner)
     if function.attr == "copy":
         return _copy(body, node, operand)
     if not isinstance(operand.kind, StructOf):
-        raise RefusedError(
+        raise FaultError(
             node, f"replace of {operand.kind}", "assign the new value; structs alone have replace"
         )
     return _replace(body, node, operand, operand.kind)
@@ -196,7 +196,7 @@ def _attribute(body: Body, node: ast.Call, function: ast.Attribute) -> Value:
 
 def _copy(body: Body, node: ast.Call, operand: Operand) -> Operand:
     if not isinstance(operand.kind, ArrayOf) or node.args or node.keywords:
-        raise RefusedError(node, f"copy of {operand.kind}", "leave it out: arrays alone have copy()")
+        raise FaultError(node, f"copy of {operand.kind}", "leave it out: arrays alone have copy()")
     (part,) = body.registers(operand, node)
     if body.builder.is_temporary(part):
         return Operand(operand.kind, (part,))
@@ -208,13 +208,13 @@ def _copy(body: Body, node: ast.Call, operand: Operand) -> Operand:
 def _replace(body: Body, node: ast.Call, operand: Operand, kind: StructOf) -> Operand:
     parts = list(operand.parts)
     if node.args or not node.keywords:
-        raise RefusedError(node, "replace without a field's name", f"write replace({kind.fields[0][0]}=...)")
+        raise FaultError(node, "replace without a field's name", f"write replace({kind.fields[0][0]}=...)")
     given: set[str] = set()
     for word in node.keywords:
         found = field_parts(kind, word.arg) if word.arg is not None else None
         if found is None or word.arg is None or word.arg in given:
             advice = f"name each once: {', '.join(name for name, _ in kind.fields)}"
-            raise RefusedError(word, f"a field that {kind} does not have, or twice", advice)
+            raise FaultError(word, f"a field that {kind} does not have, or twice", advice)
         given.add(word.arg)
         inner, start, end = found
         parts[start:end] = body.value_of(word.value, inner).parts

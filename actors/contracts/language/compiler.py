@@ -27,10 +27,10 @@ from actors.contracts.language.body import Body, Callee, Local
 from actors.contracts.language.classes import body_of, is_docstring
 from actors.contracts.language.compiled import AbiField, AbiFunction, AbiStruct, AbiTable, Compiled
 from actors.contracts.language.declarations import read_module
-from actors.contracts.language.emission import Budget, Builder, finished, lines_of
+from actors.contracts.language.emission import Budget, OperationBuilder, finished, lines_of
 from actors.contracts.language.expressions import expression
-from actors.contracts.language.faults import Faults, RefusedError, TooLargeError
-from actors.contracts.language.kinds import Signature, StructOf, flatten, shapes
+from actors.contracts.language.faults import FaultError, FaultList, TooLargeError
+from actors.contracts.language.kinds import ArrayOf, Signature, StructOf, flatten, shapes
 from actors.contracts.language.module import ContractOf, Module
 from actors.contracts.language.order import number_functions
 from actors.contracts.language.parsing import TOO_DEEP, At, parse
@@ -43,26 +43,26 @@ Lines = dict[tuple[int, tuple[int, ...]], int]
 def compile_source(source: str, filename: str = "contract.py") -> Compiled:
     """The contract that `source` is. Raises LanguageError."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
-    faults = Faults(filename, source)
+    faults = FaultList(filename, source)
     compiled: Compiled | None = None
     try:
         compiled = _compile(source, filename, faults)
-    except RefusedError as refused:
+    except FaultError as refused:
         faults.add(refused)
     except RecursionError:
-        faults.add(RefusedError(At(1, 0), *TOO_DEEP))
+        faults.add(FaultError(At(1, 0), *TOO_DEEP))
     faults.raise_if_any()
     assert compiled is not None
     return compiled
 
 
-def _compile(source: str, filename: str, faults: Faults) -> Compiled:
+def _compile(source: str, filename: str, faults: FaultList) -> Compiled:
     tree = parse(source, filename)
     module = read_module(tree, faults)
     contract = module.contract
     if contract is None:
         faults.raise_if_any()
-        raise RefusedError(At(1, 0), "no contract", "write @contract above a class")
+        raise FaultError(At(1, 0), "no contract", "write @contract above a class")
     names = number_functions(contract, faults)
     messages = _messages(contract)
     functions: list[Function] = []
@@ -121,7 +121,7 @@ def _function(
     lines: Lines,
 ) -> Function:
     signature, node = contract.signatures[name], contract.bodies[name]
-    builder = Builder(budget)
+    builder = OperationBuilder(budget)
     body = Body(module, signature, builder, others, messages, expression)
     results: tuple[tuple[int, Named], ...] = ()
     try:
@@ -158,7 +158,7 @@ def _enter(body: Body, node: ast.FunctionDef) -> None:
         registers = tuple(body.builder.fresh(leaf.shape, node) for leaf in leaves)
         body.locals[parameter.name] = Local(parameter.kind, registers, parameter)
         body.assigned.add(parameter.name)
-        if parameter.max is not None or leaves[0].shape.count:
+        if parameter.max is not None or isinstance(parameter.kind, ArrayOf):
             body.fixed[parameter.name] = "use another variable: this parameter keeps its value"
 
 

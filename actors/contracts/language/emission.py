@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.contracts.ir import AnyOp, Const, If, Loop, Move, Shape
-from actors.contracts.language.faults import Place, TooLargeError
-from actors.contracts.language.values import Known
+from actors.contracts.language.faults import SourcePlace, TooLargeError
+from actors.contracts.language.values import KnownValue
 from actors.contracts.limits import FRAME_BYTES_MAX, NESTING_MAX, OPERATIONS_MAX, REGISTERS_MAX
 from actors.contracts.types import encode_value
 
@@ -37,7 +37,7 @@ class Budget:
     operations: int = OPERATIONS_MAX
 
 
-class Builder:
+class OperationBuilder:
     """Registers and operations of one function."""
 
     def __init__(self, budget: Budget) -> None:
@@ -47,7 +47,7 @@ class Builder:
         self._free: dict[Shape, list[int]] = {}
         self._held: list[int] = []
 
-    def fresh(self, shape: Shape, place: Place) -> int:
+    def fresh(self, shape: Shape, place: SourcePlace) -> int:
         """A register that nothing has used: it is zero at first."""
         self.registers.append(shape)
         if len(self.registers) > REGISTERS_MAX:
@@ -56,12 +56,12 @@ class Builder:
             raise TooLargeError(place, f"values of more than {FRAME_BYTES_MAX} bytes in a function", SPLIT)
         return len(self.registers) - 1
 
-    def permanent(self, shape: Shape, place: Place) -> int:
+    def permanent(self, shape: Shape, place: SourcePlace) -> int:
         """A register for a variable; what is in it at first is anything."""
         free = self._free.get(shape)
         return free.pop() if free else self.fresh(shape, place)
 
-    def temporary(self, shape: Shape, place: Place) -> int:
+    def temporary(self, shape: Shape, place: SourcePlace) -> int:
         """A register until the statement ends."""
         register = self.permanent(shape, place)
         self._held.append(register)
@@ -81,7 +81,7 @@ class Builder:
         del self._held[held:]
 
     @contextmanager
-    def nested(self, place: Place) -> Iterator[list[Placed]]:
+    def nested(self, place: SourcePlace) -> Iterator[list[Placed]]:
         """Operations that are written inside go to a list of their own."""
         if len(self.lists) > NESTING_MAX:
             raise TooLargeError(place, f"more than {NESTING_MAX} levels of if, for and return", SPLIT)
@@ -92,14 +92,14 @@ class Builder:
         finally:
             self.lists.pop()
 
-    def emit(self, op: AnyOp, place: Place, *inner: Sequence[Placed]) -> None:
+    def emit(self, op: AnyOp, place: SourcePlace, *inner: Sequence[Placed]) -> None:
         """One operation at the end of the list that is being written."""
         self._budget.operations -= 1
         if self._budget.operations < 0:
             raise TooLargeError(place, f"a contract of more than {OPERATIONS_MAX} operations", "split it")
         self.lists[-1].append(Placed(op, place.lineno, tuple(tuple(one) for one in inner)))
 
-    def register(self, part: int | Known, place: Place) -> int:
+    def register(self, part: int | KnownValue, place: SourcePlace) -> int:
         """The register of a part; a known value is written into one."""
         if isinstance(part, int):
             return part
@@ -107,7 +107,7 @@ class Builder:
         self.emit(Const(register, encode_value(part.type, part.value)), place)
         return register
 
-    def assign(self, targets: Sequence[int], parts: Sequence[int | Known], place: Place) -> None:
+    def assign(self, targets: Sequence[int], parts: Sequence[int | KnownValue], place: SourcePlace) -> None:
         """targets := parts, all at once."""
         if self._retarget(targets, parts):
             return
@@ -116,19 +116,19 @@ class Builder:
             for n, part in enumerate(parts)
         ]
         for target, part in zip(targets, saved, strict=True):
-            if isinstance(part, Known):
+            if isinstance(part, KnownValue):
                 self.emit(Const(target, encode_value(part.type, part.value)), place)
             elif part != target:
                 self.emit(Move(target, part), place)
 
-    def _saved(self, part: int | Known, place: Place) -> int | Known:
-        if isinstance(part, Known):
+    def _saved(self, part: int | KnownValue, place: SourcePlace) -> int | KnownValue:
+        if isinstance(part, KnownValue):
             return part
         register = self.temporary(self.registers[part], place)
         self.emit(Move(register, part), place)
         return register
 
-    def _retarget(self, targets: Sequence[int], parts: Sequence[int | Known]) -> bool:
+    def _retarget(self, targets: Sequence[int], parts: Sequence[int | KnownValue]) -> bool:
         """Let the last operation write to the targets, if it made the parts and they are temporaries."""
         last = self.lists[-1][-1] if self.lists[-1] else None
         if last is None or not parts or any(part not in self._held for part in parts):

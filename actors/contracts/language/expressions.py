@@ -7,7 +7,7 @@ import ast
 from actors.contracts.ir import Balance, Context, Fact, Get, Load, Shape
 from actors.contracts.language.body import Body
 from actors.contracts.language.calls import call
-from actors.contracts.language.faults import Place, RefusedError
+from actors.contracts.language.faults import FaultError, SourcePlace
 from actors.contracts.language.kinds import ArrayOf, StructOf, field_parts
 from actors.contracts.language.module import SCALARS, TableOf
 from actors.contracts.language.operators import binary, comparison, conditional, short_circuit, unary
@@ -44,7 +44,7 @@ OUTSIDE = {
 
 
 def expression(body: Body, node: ast.expr) -> Value:
-    """Any expression. Raises RefusedError."""
+    """Any expression. Raises FaultError."""
     if isinstance(node, ast.Constant):
         return _literal(node)
     if isinstance(node, ast.Name):
@@ -69,9 +69,7 @@ def _operation(body: Body, node: ast.expr) -> Value:
         return short_circuit(body, node)
     if isinstance(node, ast.IfExp):
         return conditional(body, node)
-    raise RefusedError(
-        node, *OUTSIDE.get(type(node).__name__, ("this expression", "write it in other words"))
-    )
+    raise FaultError(node, *OUTSIDE.get(type(node).__name__, ("this expression", "write it in other words")))
 
 
 def _literal(node: ast.Constant) -> Value:
@@ -87,7 +85,7 @@ def _literal(node: ast.Constant) -> Value:
         complex: ("a complex number", "use integers"),
         type(None): ("None", "what is unwritten is zero: use a zero, or a bool beside the value"),
     }
-    raise RefusedError(node, *words.get(type(value), ("...", "write a value")))
+    raise FaultError(node, *words.get(type(value), ("...", "write a value")))
 
 
 def _name(body: Body, node: ast.Name) -> Operand:
@@ -99,19 +97,19 @@ def _name(body: Body, node: ast.Name) -> Operand:
         value = module.constants[name]
         return known(value.type, value.value)
     if name == "self":
-        raise RefusedError(node, "self alone", "write self.name of a table, a cell or a private function")
+        raise FaultError(node, "self alone", "write self.name of a table, a cell or a private function")
     if name == "ctx":
-        raise RefusedError(node, "ctx alone", f"write ctx.{', ctx.'.join(FACTS)} or ctx.balance")
+        raise FaultError(node, "ctx alone", f"write ctx.{', ctx.'.join(FACTS)} or ctx.balance")
     if name in module.interfaces:
-        raise RefusedError(node, f"{name} alone", f"call a function of it: {name}.name(...)")
+        raise FaultError(node, f"{name} alone", f"call a function of it: {name}.name(...)")
     if name in SCALARS or name in module.structs or name in module.events:
-        raise RefusedError(node, f"{name} stands for a value", f"write {name}(...)")
+        raise FaultError(node, f"{name} stands for a value", f"write {name}(...)")
     contract = module.contract
     if contract is not None and (name in contract.tables or name in contract.bodies):
-        raise RefusedError(node, f"{name} without self", f"write self.{name}")
+        raise FaultError(node, f"{name} without self", f"write self.{name}")
     if name in module.declared:
         raise module.unknown(name, node)
-    raise RefusedError(node, f"unknown name {name[:48]}", "assign it before, or declare it as a constant")
+    raise FaultError(node, f"unknown name {name[:48]}", "assign it before, or declare it as a constant")
 
 
 def _attribute(body: Body, node: ast.Attribute) -> Operand:
@@ -120,19 +118,19 @@ def _attribute(body: Body, node: ast.Attribute) -> Operand:
         return _context(body, node)
     if (table := body.table(node)) is not None:
         right = f"self.{node.attr}.value" if table.is_cell else f"self.{node.attr}[key]"
-        raise RefusedError(node, f"self.{node.attr} alone", f"write {right}")
+        raise FaultError(node, f"self.{node.attr} alone", f"write {right}")
     if (table := body.table(owner)) is not None:
         if table.is_cell and node.attr == "value":
             return read_row(body, table, (), node)
         right = f"self.{table.name}.value" if table.is_cell else f"self.{table.name}[key]"
-        raise RefusedError(node, f"{node.attr[:48]} of self.{table.name}", f"write {right}")
+        raise FaultError(node, f"{node.attr[:48]} of self.{table.name}", f"write {right}")
     operand = body.value(owner)
     if not isinstance(operand.kind, StructOf):
-        raise RefusedError(node, f"{node.attr[:48]} of {operand.kind}", "structs alone have fields")
+        raise FaultError(node, f"{node.attr[:48]} of {operand.kind}", "structs alone have fields")
     found = field_parts(operand.kind, node.attr)
     if found is None:
         names = ", ".join(name for name, _ in operand.kind.fields)
-        raise RefusedError(node, f"{operand.kind} has no {node.attr[:48]}", f"it has {names}")
+        raise FaultError(node, f"{operand.kind} has no {node.attr[:48]}", f"it has {names}")
     kind, start, end = found
     return Operand(kind, operand.parts[start:end], shared=True)
 
@@ -145,7 +143,7 @@ def _context(body: Body, node: ast.Attribute) -> Operand:
         return Operand(U64, (dst,))
     if node.attr not in FACTS:
         advice = f"it has {', '.join(FACTS)} and balance"
-        raise RefusedError(node, f"ctx has no {node.attr[:48]}", advice)
+        raise FaultError(node, f"ctx has no {node.attr[:48]}", advice)
     fact, kind = FACTS[node.attr]
     dst = body.temporary(Shape(kind), node)
     body.builder.emit(Context(fact, dst), node)
@@ -158,7 +156,7 @@ def _subscript(body: Body, node: ast.Subscript) -> Operand:
         return read_row(body, table, read_keys(body, table, node), node)
     operand = body.value(node.value)
     if not isinstance(operand.kind, ArrayOf):
-        raise RefusedError(node, f"an index into {operand.kind}", "arrays and tables alone have one")
+        raise FaultError(node, f"an index into {operand.kind}", "arrays and tables alone have one")
     index = read_index(body, node, operand.kind)
     dst = body.temporary(Shape(operand.kind.element), node)
     array, place = body.registers(operand, node)[0], body.registers(index, node)[0]
@@ -169,36 +167,34 @@ def _subscript(body: Body, node: ast.Subscript) -> Operand:
 def read_index(body: Body, node: ast.Subscript, kind: ArrayOf) -> Operand:
     """The index of an element: unsigned; a bare number is u64."""
     if isinstance(node.slice, (ast.Slice, ast.Tuple)):
-        raise RefusedError(node, "several elements at once", "read them one by one")
+        raise FaultError(node, "several elements at once", "read them one by one")
     value = body.evaluate(body, node.slice)
     if isinstance(value, Bare) and value.number < 0:
-        raise RefusedError(node.slice, "an index below zero", f"write the index from 0 to {kind.count - 1}")
+        raise FaultError(node.slice, "an index below zero", f"write the index from 0 to {kind.count - 1}")
     index = fit(value, U64, node.slice) if isinstance(value, Bare) else typed(value, node.slice)
     if not isinstance(index.kind, Type) or index.kind.code not in UNSIGNED:
-        raise RefusedError(
-            node.slice, f"an index of type {index.kind}", "use an unsigned integer, such as u64"
-        )
+        raise FaultError(node.slice, f"an index of type {index.kind}", "use an unsigned integer, such as u64")
     number = constant(index)
     if number is not None and int(number.value) >= kind.count:
-        raise RefusedError(node.slice, "an index outside the array", f"use 0 to {kind.count - 1}")
+        raise FaultError(node.slice, "an index outside the array", f"use 0 to {kind.count - 1}")
     return index
 
 
 def read_keys(body: Body, table: TableOf, node: ast.Subscript) -> tuple[int, ...]:
     """The registers of the keys in `self.table[...]`."""
     if table.is_cell:
-        raise RefusedError(node, f"an index into the cell {table.name}", f"write self.{table.name}.value")
+        raise FaultError(node, f"an index into the cell {table.name}", f"write self.{table.name}.value")
     nodes = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
     if len(nodes) != len(table.keys):
         right = ", ".join(str(key) for key in table.keys)
-        raise RefusedError(
+        raise FaultError(
             node, f"{table.name} has another number of keys", f"write {len(table.keys)}: {right}"
         )
     operands = [body.value_of(one, kind) for one, kind in zip(nodes, table.keys, strict=True)]
     return tuple(body.registers(operand, node)[0] for operand in operands)
 
 
-def read_row(body: Body, table: TableOf, keys: tuple[int, ...], place: Place) -> Operand:
+def read_row(body: Body, table: TableOf, keys: tuple[int, ...], place: SourcePlace) -> Operand:
     """The value of a row. An array in it is shared: it must be copied before it is written to."""
     dsts = body.temporaries(table.value, place)
     body.builder.emit(Get(table.number, keys, dsts), place)

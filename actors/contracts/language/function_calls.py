@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from actors.contracts.ir import AnyOp, Call, CallContract, FunctionKind
 from actors.contracts.language.binding import bind, check_operands
 from actors.contracts.language.body import Body
-from actors.contracts.language.faults import AlreadyToldError, RefusedError
+from actors.contracts.language.faults import AlreadyToldError, FaultError
 from actors.contracts.language.kinds import Parameter, Result
-from actors.contracts.language.module import Interface
+from actors.contracts.language.module import ImportedContract
 from actors.contracts.language.values import Operand, Value, constant
 from actors.contracts.types import U64
 
@@ -21,17 +21,17 @@ def call_private(body: Body, node: ast.Call, function: ast.Attribute) -> Value:
     if contract is None:
         raise AlreadyToldError
     if name in contract.tables:
-        raise RefusedError(
+        raise FaultError(
             node, f"a call of {name}", f"write self.{name}[key], or self.{name}.value for a cell"
         )
     if name not in contract.bodies:
-        raise RefusedError(node, f"the contract has no function {name[:48]}", "write it as a private method")
+        raise FaultError(node, f"the contract has no function {name[:48]}", "write it as a private method")
     signature = contract.signatures.get(name)
     if signature is None:
         raise AlreadyToldError
     if signature.kind is not FunctionKind.PRIVATE:
         advice = "move its body to a private function, and call that in both places"
-        raise RefusedError(node, f"{name} is called from the contract itself", advice)
+        raise FaultError(node, f"{name} is called from the contract itself", advice)
     if name not in body.others:
         raise AlreadyToldError
     callee = body.others[name]
@@ -42,13 +42,15 @@ def call_private(body: Body, node: ast.Call, function: ast.Attribute) -> Value:
     return _result(body, node, signature.result, lambda dsts: Call(callee.number, registers, dsts))
 
 
-def call_imported(body: Body, node: ast.Call, function: ast.Attribute, interface: Interface) -> Value:
+def call_imported(body: Body, node: ast.Call, function: ast.Attribute, interface: ImportedContract) -> Value:
     """`Token.transfer(to, amount)`, with `coins=` where the function accepts some."""
     name = function.attr
     imported = interface.functions.get(name)
+    if name in interface.faulty:
+        raise AlreadyToldError
     if imported is None:
         advice = f"it has {', '.join(interface.functions) or 'none'}"
-        raise RefusedError(node, f"the interface has no function {name[:48]}", advice)
+        raise FaultError(node, f"the interface has no function {name[:48]}", advice)
     number = imported.number
     assert number is not None, "the functions that are called were found before"
     if imported.kind is FunctionKind.ENTRY:
@@ -73,7 +75,7 @@ def _arguments(
     if coins is not None and any(word.arg == "coins" for word in node.keywords) and "coins" not in names:
         names.append("coins")
     elif any(word.arg == "coins" for word in node.keywords) and "coins" not in names:
-        raise RefusedError(
+        raise FaultError(
             node, f"coins to {name}", "leave them out: it is not declared with accepts_coins=True"
         )
     for number, argument in bind(node, names, name):
@@ -100,7 +102,7 @@ def _check_bound(body: Body, node: ast.expr, value: Operand, parameter: Paramete
     limit = found.parameter.max if found is not None and found.parameter is not None else None
     if limit is None or limit > parameter.max:
         advice = f"pass a number or a parameter UpTo[{parameter.kind}, {parameter.max}]"
-        raise RefusedError(node, f"{parameter.name} may be above {parameter.max} here", advice)
+        raise FaultError(node, f"{parameter.name} may be above {parameter.max} here", advice)
 
 
 def node_is_private(node: ast.Call) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from actors.contracts.ir import Load, Loop, Shape
 from actors.contracts.language.body import Body
-from actors.contracts.language.faults import AlreadyToldError, RefusedError
+from actors.contracts.language.faults import AlreadyToldError, FaultError
 from actors.contracts.language.kinds import ArrayOf
-from actors.contracts.language.values import Bare, Known
+from actors.contracts.language.values import Bare, KnownValue
 from actors.contracts.limits import LOOP_ITERATIONS_MAX
 from actors.contracts.types import U64, UNSIGNED, Type
 
@@ -23,8 +23,8 @@ def loop(body: Body, node: ast.For, block: Block) -> None:
     body.loops += 1
     try:
         _loop(body, node, block)
-    except (RefusedError, AlreadyToldError) as refused:
-        if isinstance(refused, RefusedError):
+    except (FaultError, AlreadyToldError) as refused:
+        if isinstance(refused, FaultError):
             body.module.faults.add(refused)
         if isinstance(node.target, ast.Name) and node.target.id not in body.locals:
             body.faulty.add(node.target.id)
@@ -37,12 +37,12 @@ def loop(body: Body, node: ast.For, block: Block) -> None:
 
 def _loop(body: Body, node: ast.For, block: Block) -> None:
     if node.orelse:
-        raise RefusedError(node.orelse[0], "else of a loop", "write it below the loop")
+        raise FaultError(node.orelse[0], "else of a loop", "write it below the loop")
     if not isinstance(node.target, ast.Name):
-        raise RefusedError(node.target, "several variables of a loop", "write one")
+        raise FaultError(node.target, "several variables of a loop", "write one")
     name = node.target.id
     if name in body.assigned:
-        raise RefusedError(node.target, f"{name} is a variable already", "use another name for the loop's")
+        raise FaultError(node.target, f"{name} is a variable already", "use another name for the loop's")
     iterated = node.iter
     if isinstance(iterated, ast.Call) and isinstance(iterated.func, ast.Name) and iterated.func.id == "range":
         _over_range(body, node, name, iterated, block)
@@ -53,13 +53,13 @@ def _loop(body: Body, node: ast.For, block: Block) -> None:
 def _over_range(body: Body, node: ast.For, name: str, call: ast.Call, block: Block) -> None:
     body.module.need("range", call)
     if len(call.args) != 1 or call.keywords:
-        raise RefusedError(
+        raise FaultError(
             call, "range with a start or a step", "write range(n), and compute from i in the loop"
         )
     kind, count, maximum = _bound(body, call.args[0])
     if not 1 <= maximum <= LOOP_ITERATIONS_MAX:
         advice = f"a loop has 1 to {LOOP_ITERATIONS_MAX} rounds"
-        raise RefusedError(call.args[0], "the bound of this loop", advice)
+        raise FaultError(call.args[0], "the bound of this loop", advice)
     register = body.builder.register(count, call)
     local = body.target(name, kind, node.target)
     _enter(body, name)
@@ -73,30 +73,30 @@ def _enter(body: Body, name: str) -> None:
     body.fixed[name] = "the loop alone changes its variable: use another one"
 
 
-def _bound(body: Body, node: ast.expr) -> tuple[Type, int | Known, int]:
+def _bound(body: Body, node: ast.expr) -> tuple[Type, int | KnownValue, int]:
     """Type, count and greatest count."""
     if isinstance(node, ast.Name) and (local := body.local(node.id, node)) is not None:
         parameter = local.parameter
         if parameter is None or parameter.max is None or not isinstance(local.kind, Type):
-            raise RefusedError(node, f"{node.id} has no bound that is known", BOUNDS)
+            raise FaultError(node, f"{node.id} has no bound that is known", BOUNDS)
         return local.kind, local.registers[0], parameter.max
     if isinstance(node, ast.Name) and node.id in body.module.constants:
         value = body.module.constants[node.id]
     elif isinstance(node, ast.Constant) and type(node.value) is int:
         if not 1 <= node.value <= LOOP_ITERATIONS_MAX:
             advice = f"a loop has 1 to {LOOP_ITERATIONS_MAX} rounds"
-            raise RefusedError(node, "the bound of this loop", advice)
-        value = Known(U64, node.value)
+            raise FaultError(node, "the bound of this loop", advice)
+        value = KnownValue(U64, node.value)
     elif isinstance(node, ast.Name):
         raise body.module.unknown(node.id, node)
     elif _is_length(node):
         length = body.evaluate(body, node)
         assert isinstance(length, Bare)
-        value = Known(U64, length.number)
+        value = KnownValue(U64, length.number)
     else:
-        raise RefusedError(node, "a bound that is computed", BOUNDS)
+        raise FaultError(node, "a bound that is computed", BOUNDS)
     if value.type.code not in UNSIGNED:
-        raise RefusedError(node, f"a bound of type {value.type}", "use an unsigned integer, such as u64")
+        raise FaultError(node, f"a bound of type {value.type}", "use an unsigned integer, such as u64")
     return value.type, value, int(value.value)
 
 
@@ -107,15 +107,17 @@ def _is_length(node: ast.expr) -> bool:
 def _over_array(body: Body, node: ast.For, name: str, block: Block) -> None:
     operand = body.value(node.iter)
     if not isinstance(operand.kind, ArrayOf):
-        raise RefusedError(node.iter, f"a loop over {operand.kind}", "loop over range(n) or an Array")
+        raise FaultError(node.iter, f"a loop over {operand.kind}", "loop over range(n) or an Array")
     array = body.registers(operand, node)[0]
-    count = body.builder.register(Known(U64, operand.kind.count), node)
+    count = body.builder.register(KnownValue(U64, operand.kind.count), node)
     index = body.temporary(Shape(U64), node)
     local = body.target(name, operand.kind.element, node.target)
     _enter(body, name)
-    for inner_name in ast.walk(node.iter):
-        if isinstance(inner_name, ast.Name) and inner_name.id in body.locals:
-            body.fixed[inner_name.id] = "the loop goes over it: write to a copy"
+    owner = node.iter
+    while isinstance(owner, ast.Attribute):
+        owner = owner.value
+    if isinstance(owner, ast.Name):
+        body.fixed[owner.id] = "the loop goes over it: write to a copy"
     with body.builder.nested(node) as inner:
         body.builder.emit(Load(local.registers[0], array, index), node)
         block(body, node.body)

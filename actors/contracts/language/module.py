@@ -6,9 +6,9 @@ import ast
 from dataclasses import dataclass, field
 
 from actors.contracts.ir import FunctionKind
-from actors.contracts.language.faults import AlreadyToldError, Faults, Place, RefusedError
+from actors.contracts.language.faults import AlreadyToldError, FaultError, FaultList, SourcePlace
 from actors.contracts.language.kinds import Kind, Parameter, Result, Signature, StructOf
-from actors.contracts.language.values import Known
+from actors.contracts.language.values import KnownValue
 from actors.contracts.limits import NAME_CHARS_MAX
 from actors.contracts.types import ADDRESS, BOOL, HASH, I64, U8, U16, U32, U64, U128, Type
 
@@ -58,11 +58,12 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
-    """A deployed contract."""
+class ImportedContract:
+    """A deployed contract. faulty: functions whose declaration was refused."""
 
     address: bytes
     functions: dict[str, Imported]
+    faulty: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,44 +81,44 @@ class ContractOf:
 class Module:
     """Everything that was declared so far."""
 
-    faults: Faults
+    faults: FaultList
     called: frozenset[tuple[str, str]]  # (interface, function) for each `Name.function(...)` of the source
     imported: set[str] = field(default_factory=set)
-    constants: dict[str, Known] = field(default_factory=dict)
+    constants: dict[str, KnownValue] = field(default_factory=dict)
     structs: dict[str, StructOf] = field(default_factory=dict)
     events: dict[str, EventOf] = field(default_factory=dict)
-    interfaces: dict[str, Interface] = field(default_factory=dict)
+    interfaces: dict[str, ImportedContract] = field(default_factory=dict)
     contract: ContractOf | None = None
     faulty_state: set[str] = field(default_factory=set)  # tables and cells whose declaration was refused
     declared: dict[str, int] = field(default_factory=dict)  # name -> line
     faulty: set[str] = field(default_factory=set)  # names whose declaration was refused
 
-    def declare(self, name: str, place: Place) -> None:
-        """A new name of the module. Raises RefusedError if it is not free."""
+    def declare(self, name: str, place: SourcePlace) -> None:
+        """A new name of the module. Raises FaultError if it is not free."""
         check_name(name, place)
         if name in EXPORTED or name in BUILT_IN:
-            raise RefusedError(place, f"{name} is a word of the language", "use another name")
+            raise FaultError(place, f"{name} is a word of the language", "use another name")
         if name in self.declared:
             advice = f"line {self.declared[name]} declares it: use another name"
-            raise RefusedError(place, f"{name} is declared twice", advice)
+            raise FaultError(place, f"{name} is declared twice", advice)
         self.declared[name] = place.lineno
 
-    def need(self, name: str, place: Place) -> None:
-        """A word of the language is used. Raises RefusedError if the source does not import it."""
+    def need(self, name: str, place: SourcePlace) -> None:
+        """A word of the language is used. Raises FaultError if the source does not import it."""
         if name in EXPORTED and name not in self.imported:
-            raise RefusedError(place, f"{name} is not imported", f"write from raychain import {name}")
+            raise FaultError(place, f"{name} is not imported", f"write from raychain import {name}")
 
-    def unknown(self, name: str, place: Place) -> Exception:
+    def unknown(self, name: str, place: SourcePlace) -> Exception:
         """What to raise for a name that is not what is needed here."""
         if name in self.faulty:
             return AlreadyToldError()
-        return RefusedError(place, f"unknown name {name[:NAME_CHARS_MAX]}", "declare it above its use")
+        return FaultError(place, f"unknown name {name[:NAME_CHARS_MAX]}", "declare it above its use")
 
 
-def check_name(name: str, place: Place) -> None:
-    """Raises RefusedError for a name that the language does not allow."""
+def check_name(name: str, place: SourcePlace) -> None:
+    """Raises FaultError for a name that the language does not allow."""
     if name.startswith("__"):
-        raise RefusedError(place, "a name that begins with __", "use another name")
+        raise FaultError(place, "a name that begins with __", "use another name")
     if len(name) > NAME_CHARS_MAX:
         advice = f"use at most {NAME_CHARS_MAX} characters"
-        raise RefusedError(place, f"a name of {len(name)} characters", advice)
+        raise FaultError(place, f"a name of {len(name)} characters", advice)

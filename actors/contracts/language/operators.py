@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from actors.contracts.ir import Arithmetic, Binary, Compare, Comparison, If, Not, Shape
 from actors.contracts.language.body import Body
-from actors.contracts.language.faults import Place, RefusedError
+from actors.contracts.language.faults import FaultError, SourcePlace
 from actors.contracts.language.kinds import ArrayOf
-from actors.contracts.language.values import Bare, Known, Operand, Value, constant, fit, known, typed
+from actors.contracts.language.values import Bare, KnownValue, Operand, Value, constant, fit, known, typed
 from actors.contracts.types import BOOL, I64, UNSIGNED, Type
 
 ARITHMETIC: dict[type[ast.operator], Arithmetic] = {
@@ -64,10 +64,10 @@ INSTEAD_OF_OPERATOR = {
 }
 
 
-def arithmetic_of(node: ast.operator, place: Place) -> Arithmetic:
-    """The operation of an operator. Raises RefusedError."""
+def arithmetic_of(node: ast.operator, place: SourcePlace) -> Arithmetic:
+    """The operation of an operator. Raises FaultError."""
     if type(node) not in ARITHMETIC:
-        raise RefusedError(place, *INSTEAD_OF_OPERATOR[type(node).__name__])
+        raise FaultError(place, *INSTEAD_OF_OPERATOR[type(node).__name__])
     return ARITHMETIC[type(node)]
 
 
@@ -79,16 +79,14 @@ def binary(body: Body, node: ast.BinOp) -> Operand:
     return combine(body, what, left, right, node)
 
 
-def combine(body: Body, what: Arithmetic, left: Value, right: Value, place: Place) -> Operand:
+def combine(body: Body, what: Arithmetic, left: Value, right: Value, place: SourcePlace) -> Operand:
     """Two values of one integer type, computed now if both are known."""
     a, b = unify(left, right, place)
     kind = a.kind
     if not (isinstance(kind, Type) and kind.is_integer):
-        raise RefusedError(place, f"{SIGNS[what]} on {kind}", _instead_on(what, a))
+        raise FaultError(place, f"{SIGNS[what]} on {kind}", _instead_on(what, a))
     if what in OF_BITS and kind.code not in UNSIGNED:
-        raise RefusedError(
-            place, f"{SIGNS[what]} on {kind}", "convert to an unsigned type first, such as u64"
-        )
+        raise FaultError(place, f"{SIGNS[what]} on {kind}", "convert to an unsigned type first, such as u64")
     known_a, known_b = constant(a), constant(b)
     if known_a is not None and known_b is not None:
         return known(kind, _fold(what, known_a, known_b, place))
@@ -105,10 +103,10 @@ def _instead_on(what: Arithmetic, operand: Operand) -> str:
     return "use integers of one type"
 
 
-def _fold(what: Arithmetic, a: Known, b: Known, place: Place) -> int:
+def _fold(what: Arithmetic, a: KnownValue, b: KnownValue, place: SourcePlace) -> int:
     x, y = int(a.value), int(b.value)
     if y == 0 and what in (Arithmetic.FLOOR_DIV, Arithmetic.MOD):
-        raise RefusedError(place, "a division by zero", "use another number")
+        raise FaultError(place, "a division by zero", "use another number")
     low, high = a.type.range
     if what in (Arithmetic.SHL, Arithmetic.SHR):
         bits = 8 * a.type.width_bytes
@@ -116,16 +114,14 @@ def _fold(what: Arithmetic, a: Known, b: Known, place: Place) -> int:
     else:
         result = PLAIN[what](x, y)
     if not low <= result <= high:
-        raise RefusedError(place, f"the result never fits {a.type}", "use a wider type, or other numbers")
+        raise FaultError(place, f"the result never fits {a.type}", "use a wider type, or other numbers")
     return result
 
 
-def unify(left: Value, right: Value, place: Place) -> tuple[Operand, Operand]:
+def unify(left: Value, right: Value, place: SourcePlace) -> tuple[Operand, Operand]:
     """Two values of one type: a bare number takes the type of the other."""
     if isinstance(left, Bare) and isinstance(right, Bare):
-        raise RefusedError(
-            place, "two numbers without a type", f"write u64({left}), or the result in figures"
-        )
+        raise FaultError(place, "two numbers without a type", f"write u64({left}), or the result in figures")
     if isinstance(left, Bare):
         b = typed(right, place)
         return fit(left, b.kind, place), b
@@ -143,13 +139,13 @@ def unary(body: Body, node: ast.UnaryOp) -> Value:
         body.builder.emit(Not(dst, body.registers(operand, node)[0]), node)
         return Operand(BOOL, (dst,))
     if not isinstance(node.op, ast.USub):
-        raise RefusedError(node, *INSTEAD_OF_OPERATOR[type(node.op).__name__])
+        raise FaultError(node, *INSTEAD_OF_OPERATOR[type(node.op).__name__])
     number = body.evaluate(body, node.operand)
     if isinstance(number, Bare):
         return Bare(-number.number)
     operand = typed(number, node)
     if operand.kind != I64:
-        raise RefusedError(node, f"a minus on {operand.kind}", "use i64, which alone has values below zero")
+        raise FaultError(node, f"a minus on {operand.kind}", "use i64, which alone has values below zero")
     return combine(body, Arithmetic.SUB, Bare(0), operand, node)
 
 
@@ -162,30 +158,25 @@ def comparison(body: Body, node: ast.Compare) -> Operand:
         return first
     dst = body.temporary(Shape(BOOL), node)
     body.builder.assign((dst,), first.parts, node)
-    _chain(body, node, 1, right, dst)
+    for op, comparator in zip(node.ops[1:], node.comparators[1:], strict=True):
+        left = right
+        with body.builder.nested(node) as inner:
+            right = body.evaluate(body, comparator)
+            body.builder.assign((dst,), compare(body, op, left, right, node).parts, node)
+        body.builder.emit(If(dst, ()), node, inner, ())
     return Operand(BOOL, (dst,))
 
 
-def _chain(body: Body, node: ast.Compare, number: int, left: Value, dst: int) -> None:
-    if number == len(node.ops):
-        return
-    with body.builder.nested(node) as inner:
-        right = body.evaluate(body, node.comparators[number])
-        body.builder.assign((dst,), compare(body, node.ops[number], left, right, node).parts, node)
-        _chain(body, node, number + 1, right, dst)
-    body.builder.emit(If(dst, ()), node, inner, ())
-
-
-def compare(body: Body, op: ast.cmpop, left: Value, right: Value, place: Place) -> Operand:
+def compare(body: Body, op: ast.cmpop, left: Value, right: Value, place: SourcePlace) -> Operand:
     """One comparison of two values of one scalar type."""
     if type(op) not in COMPARISONS:
-        raise RefusedError(place, *INSTEAD_OF_OPERATOR[type(op).__name__])
+        raise FaultError(place, *INSTEAD_OF_OPERATOR[type(op).__name__])
     what, swapped = COMPARISONS[type(op)]
     a, b = unify(left, right, place)
     if not isinstance(a.kind, Type):
-        raise RefusedError(place, f"a comparison of {a.kind}", "compare the fields or elements one by one")
+        raise FaultError(place, f"a comparison of {a.kind}", "compare the fields or elements one by one")
     if a.kind == BOOL and what not in (Comparison.EQ, Comparison.NE):
-        raise RefusedError(place, "an order of bools", "write == or !=, or and, or, not")
+        raise FaultError(place, "an order of bools", "write == or !=, or and, or, not")
     if swapped:
         a, b = b, a
     known_a, known_b = constant(a), constant(b)
@@ -210,18 +201,12 @@ def short_circuit(body: Body, node: ast.BoolOp) -> Operand:
     """`and` and `or` of bools: what does not decide is not evaluated."""
     dst = body.temporary(Shape(BOOL), node)
     body.builder.assign((dst,), body.value_of(node.values[0], BOOL).parts, node)
-    _rest(body, node, 1, dst)
+    for value in node.values[1:]:
+        with body.builder.nested(node) as inner:
+            body.builder.assign((dst,), body.value_of(value, BOOL).parts, node)
+        branches = (inner, ()) if isinstance(node.op, ast.And) else ((), inner)
+        body.builder.emit(If(dst, ()), node, *branches)
     return Operand(BOOL, (dst,))
-
-
-def _rest(body: Body, node: ast.BoolOp, number: int, dst: int) -> None:
-    if number == len(node.values):
-        return
-    with body.builder.nested(node) as inner:
-        body.builder.assign((dst,), body.value_of(node.values[number], BOOL).parts, node)
-        _rest(body, node, number + 1, dst)
-    branches = (inner, ()) if isinstance(node.op, ast.And) else ((), inner)
-    body.builder.emit(If(dst, ()), node, *branches)
 
 
 def conditional(body: Body, node: ast.IfExp) -> Operand:
@@ -230,7 +215,7 @@ def conditional(body: Body, node: ast.IfExp) -> Operand:
     with body.builder.nested(node) as then:
         first = body.value(node.body)
         if isinstance(first.kind, ArrayOf):
-            raise RefusedError(
+            raise FaultError(
                 node, "an array in a conditional expression", "write an if statement, and copy()"
             )
         dsts = body.temporaries(first.kind, node)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 
 from actors.contracts.ir import FunctionKind
-from actors.contracts.language.faults import Faults, RefusedError
+from actors.contracts.language.faults import FaultError, FaultList
 from actors.contracts.language.module import ContractOf
 from actors.contracts.limits import CALL_DEPTH_MAX
 
 
-def number_functions(contract: ContractOf, faults: Faults) -> list[str]:
+def number_functions(contract: ContractOf, faults: FaultList) -> list[str]:
     """Names of the functions that have a signature, in the order of their numbers. Circles are faults."""
     callees = {name: _callees(body, contract) for name, body in contract.bodies.items()}
     finished: list[str] = []
@@ -31,7 +31,7 @@ def _visit(
     path: list[str],
     finished: list[str],
     depths: dict[str, int],
-    faults: Faults,
+    faults: FaultList,
 ) -> None:
     if name in depths:
         return
@@ -42,7 +42,7 @@ def _visit(
         if callee in path:
             circle = " -> ".join([*path[path.index(callee) :], callee])
             faults.add(
-                RefusedError(node, f"functions call each other in a circle: {circle[:200]}", "write a loop")
+                FaultError(node, f"functions call each other in a circle: {circle[:200]}", "write a loop")
             )
             continue
         _visit(callee, contract, callees, path, finished, depths, faults)
@@ -52,7 +52,7 @@ def _visit(
     finished.append(name)
     if depth + 1 == CALL_DEPTH_MAX + 1:
         advice = f"at most {CALL_DEPTH_MAX} may wait for each other: join some"
-        faults.add(RefusedError(node, f"{name} is the end of too long a chain of calls", advice))
+        faults.add(FaultError(node, f"{name} is the end of too long a chain of calls", advice))
 
 
 def _callees(body: ast.FunctionDef, contract: ContractOf) -> list[str]:

@@ -11,7 +11,7 @@ import ast
 import warnings
 from dataclasses import dataclass
 
-from actors.contracts.language.faults import RefusedError
+from actors.contracts.language.faults import FaultError
 from actors.contracts.limits import SOURCE_BYTES_MAX
 
 BRACKETS_MAX = 24
@@ -33,15 +33,15 @@ class At:
 
 
 def parse(source: str, filename: str) -> ast.Module:
-    """The tree of `source`, whose lines end in a line feed. Raises RefusedError."""
+    """The tree of `source`, whose lines end in a line feed. Raises FaultError."""
     try:
         size_bytes = len(source.encode())
     except UnicodeEncodeError as error:
         line = source.count("\n", 0, error.start) + 1
-        raise RefusedError(At(line, 0), "half a surrogate pair", "save the file as UTF-8") from None
+        raise FaultError(At(line, 0), "half a surrogate pair", "save the file as UTF-8") from None
     if size_bytes > SOURCE_BYTES_MAX:
         advice = f"{SOURCE_BYTES_MAX} are allowed; split the contract"
-        raise RefusedError(At(1, 0), f"the source has {size_bytes} bytes", advice)
+        raise FaultError(At(1, 0), f"the source has {size_bytes} bytes", advice)
     _scan(source)
     try:
         with warnings.catch_warnings():
@@ -49,11 +49,11 @@ def parse(source: str, filename: str) -> ast.Module:
             tree = ast.parse(source, filename, feature_version=(3, 11))
     except SyntaxError as error:
         place = At(max(error.lineno or 1, 1), max((error.offset or 1) - 1, 0))
-        raise RefusedError(place, "not Python", error.msg or "correct the syntax") from None
+        raise FaultError(place, "not Python", error.msg or "correct the syntax") from None
     except ValueError:
-        raise RefusedError(At(1, 0), "a null character", "remove it") from None
+        raise FaultError(At(1, 0), "a null character", "remove it") from None
     except (RecursionError, MemoryError):
-        raise RefusedError(At(1, 0), *TOO_DEEP) from None
+        raise FaultError(At(1, 0), *TOO_DEEP) from None
     _check_depth(tree)
     return tree
 
@@ -76,13 +76,13 @@ def _scan(source: str) -> None:
             line, start = line + 1, position + 1
         elif not char.isascii():
             place = At(line, len(source[start:position].encode()))
-            raise RefusedError(place, "a character beyond ASCII", "use such only in strings and comments")
+            raise FaultError(place, "a character beyond ASCII", "use such only in strings and comments")
         word_chars = word_chars + 1 if char.isalnum() or char == "_" else 0
         if word_chars > WORD_CHARS_MAX:
-            raise RefusedError(At(line, position - start), "a name or number that is too long", "shorten it")
+            raise FaultError(At(line, position - start), "a name or number that is too long", "shorten it")
         depth += (char in OPENING) - (char in CLOSING)
         if depth > BRACKETS_MAX:
-            raise RefusedError(At(line, position - start), *TOO_DEEP)
+            raise FaultError(At(line, position - start), *TOO_DEEP)
         position += 1
 
 
@@ -104,4 +104,4 @@ def _check_depth(tree: ast.Module) -> None:
         if not level:
             return
     lines = [node.lineno for node in level if isinstance(node, (ast.expr, ast.stmt))]
-    raise RefusedError(At(min(lines, default=1), 0), *TOO_DEEP)
+    raise FaultError(At(min(lines, default=1), 0), *TOO_DEEP)

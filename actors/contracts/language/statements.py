@@ -17,11 +17,11 @@ from actors.contracts.ir import Const, If, Shape
 from actors.contracts.language.assignments import annotated, assign, augmented, refuse_alias
 from actors.contracts.language.body import Body
 from actors.contracts.language.emission import Placed
-from actors.contracts.language.faults import AlreadyToldError, RefusedError
+from actors.contracts.language.faults import AlreadyToldError, FaultError
 from actors.contracts.language.kinds import TupleOf
 from actors.contracts.language.loops import loop
 from actors.contracts.language.statement_calls import expression_statement
-from actors.contracts.language.values import Known, Operand, Value, fit
+from actors.contracts.language.values import KnownValue, Operand, Value, fit
 from actors.contracts.types import BOOL
 
 OUTSIDE = {
@@ -52,14 +52,14 @@ def function_body(body: Body, statements: Sequence[ast.stmt], node: ast.Function
     block(body, statements)
     if body.signature.result is not None and not body.ended:
         advice = f"return a value of type {body.signature.result} on every path"
-        body.module.faults.add(RefusedError(node, f"{node.name} may end without a return", advice))
+        body.module.faults.add(FaultError(node, f"{node.name} may end without a return", advice))
 
 
 def block(body: Body, statements: Sequence[ast.stmt]) -> None:
     """Statements one after the other."""
     for number, node in enumerate(statements):
         if body.ended:
-            body.module.faults.add(RefusedError(node, "a statement that is never reached", "remove it"))
+            body.module.faults.add(FaultError(node, "a statement that is never reached", "remove it"))
             return
         if isinstance(node, ast.If):
             rest = statements[number + 1 :] if _may_return(node) else ()
@@ -81,7 +81,7 @@ def _statement(body: Body, node: ast.stmt) -> None:
     elif isinstance(node, ast.Return):
         _return(body, node)
     elif not isinstance(node, ast.Pass):
-        raise RefusedError(node, *OUTSIDE.get(type(node).__name__, ("this statement", "remove it")))
+        raise FaultError(node, *OUTSIDE.get(type(node).__name__, ("this statement", "remove it")))
 
 
 def _assignment(body: Body, node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> None:
@@ -92,7 +92,7 @@ def _assignment(body: Body, node: ast.Assign | ast.AnnAssign | ast.AugAssign) ->
             annotated(body, node)
         else:
             augmented(body, node)
-    except (RefusedError, AlreadyToldError):
+    except (FaultError, AlreadyToldError):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
             for name in ast.walk(target):
@@ -124,7 +124,7 @@ def _if(body: Body, node: ast.If, rest: Sequence[ast.stmt]) -> None:
             condition = body.condition(node.test)
         then, otherwise = _returns(node.body), _returns(node.orelse)
         if then and otherwise and rest:
-            body.module.faults.add(RefusedError(rest[0], "a statement that is never reached", "remove it"))
+            body.module.faults.add(FaultError(rest[0], "a statement that is never reached", "remove it"))
         elif then and not otherwise:
             _branches(body, node, condition, node.body, [*node.orelse, *rest])
             return
@@ -177,17 +177,17 @@ def _return(body: Body, node: ast.Return) -> None:
     body.ended = True
     if body.loops:
         body.ended = False
-        raise RefusedError(
+        raise FaultError(
             node, "return inside a loop", "keep the result in a variable and return it after the loop"
         )
     result = body.signature.result
     if result is None:
         if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            raise RefusedError(
+            raise FaultError(
                 node.value, "a result of a function that is -> None", "declare its type behind ->"
             )
     elif node.value is None:
-        raise RefusedError(node, "a return without a value", f"return a value of type {result}")
+        raise FaultError(node, "a return without a value", f"return a value of type {result}")
     elif isinstance(result, TupleOf) and isinstance(node.value, ast.Tuple):
         _return_several(body, node.value, result)
     else:
@@ -200,9 +200,9 @@ def _return(body: Body, node: ast.Return) -> None:
 
 def _return_several(body: Body, node: ast.Tuple, result: TupleOf) -> None:
     if len(node.elts) != len(result.items):
-        raise RefusedError(node, f"{len(node.elts)} results", f"return {len(result.items)}: {result}")
+        raise FaultError(node, f"{len(node.elts)} results", f"return {len(result.items)}: {result}")
     values: list[Value] = [body.evaluate(body, one) for one in node.elts]
-    parts: list[int | Known] = []
+    parts: list[int | KnownValue] = []
     for value, kind, place in zip(values, result.items, node.elts, strict=True):
         operand = fit(value, kind, place)
         _refuse_parameter(body, operand, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.contracts.language.faults import Place, RefusedError
+from actors.contracts.language.faults import FaultError, SourcePlace
 from actors.contracts.language.kinds import ArrayOf, Kind, TupleOf
 from actors.contracts.types import BOOL, Type
 from actors.contracts.types import Value as Scalar
@@ -14,7 +14,7 @@ DIGITS_MAX = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownValue:
     """A scalar that is known before any call."""
 
     type: Type
@@ -29,7 +29,7 @@ class Operand:
     """
 
     kind: Kind | TupleOf
-    parts: tuple[int | Known, ...]
+    parts: tuple[int | KnownValue, ...]
     shared: bool = False
 
 
@@ -50,41 +50,41 @@ Value = Operand | Bare | None
 
 def known(kind: Type, value: Scalar) -> Operand:
     """A known scalar as an operand."""
-    return Operand(kind, (Known(kind, value),))
+    return Operand(kind, (KnownValue(kind, value),))
 
 
-def constant(value: Value) -> Known | None:
+def constant(value: Value) -> KnownValue | None:
     """The known scalar that an operand is, if it is one."""
-    if isinstance(value, Operand) and len(value.parts) == 1 and isinstance(value.parts[0], Known):
+    if isinstance(value, Operand) and len(value.parts) == 1 and isinstance(value.parts[0], KnownValue):
         return value.parts[0]
     return None
 
 
-def fit(value: Value, kind: Kind | TupleOf, place: Place) -> Operand:
+def fit(value: Value, kind: Kind | TupleOf, place: SourcePlace) -> Operand:
     """The value as one of `kind`: a bare number takes it, anything else must have it."""
     if value is None:
-        raise RefusedError(place, "a call without a result stands for a value", f"use a value of type {kind}")
+        raise FaultError(place, "a call without a result stands for a value", f"use a value of type {kind}")
     if isinstance(value, Operand):
         if value.kind != kind:
-            raise RefusedError(place, f"{value.kind} where {kind} is needed", _conversion(value.kind, kind))
+            raise FaultError(place, f"{value.kind} where {kind} is needed", _conversion(value.kind, kind))
         return value
     if not (isinstance(kind, Type) and kind.is_integer):
         advice = "write True or False" if kind == BOOL else f"write a value of type {kind}"
-        raise RefusedError(place, f"a number where {kind} is needed", advice)
+        raise FaultError(place, f"a number where {kind} is needed", advice)
     low, high = kind.range
     if not low <= value.number <= high:
-        raise RefusedError(place, f"{value} does not fit {kind}", f"write a number from {low} to {high}")
+        raise FaultError(place, f"{value} does not fit {kind}", f"write a number from {low} to {high}")
     return known(kind, value.number)
 
 
-def typed(value: Value, place: Place) -> Operand:
+def typed(value: Value, place: SourcePlace) -> Operand:
     """The value, which must have a type of its own and be one value."""
     if isinstance(value, Bare):
-        raise RefusedError(place, "a number without a type", f"write u64({value}), or another integer type")
+        raise FaultError(place, "a number without a type", f"write u64({value}), or another integer type")
     if value is None:
-        raise RefusedError(place, "a call without a result stands for a value", "write it as a statement")
+        raise FaultError(place, "a call without a result stands for a value", "write it as a statement")
     if isinstance(value.kind, TupleOf):
-        raise RefusedError(place, "several results stand for one value", "write a, b = ... first")
+        raise FaultError(place, "several results stand for one value", "write a, b = ... first")
     return value
 
 

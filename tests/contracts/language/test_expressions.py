@@ -103,6 +103,28 @@ if r2
 r1 = r2
 """,
     ),
+    "several in a row": (
+        """
+@entry
+def f(self, a: u64, b: bool, c: bool) -> bool:
+    return b and c and 1 < a < 5 < RATE
+""",
+        """
+r4 = r1
+if r4
+  r4 = r2
+if r4
+  r6 = 1
+  r7 = LT r6 r0
+  if r7
+    r9 = 5
+    r7 = LT r0 r9
+  if r7
+    r7 = True
+  r4 = r7
+r3 = r4
+""",
+    ),
     "or, not": (
         """
 @entry

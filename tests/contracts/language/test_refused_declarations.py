@@ -26,9 +26,13 @@ BLOCKS = Path(__file__).with_name("refused.txt").read_text().strip().split("\n\n
 ENTRY = CONTRACT + "\n    @entry\n    def g(self, a: u64) -> u64:\n        "
 
 
+PAIR = "class P(Struct):\n    x: u8\n    y: u8\n"
 LIMITS = [  # what is too much, words of the fault
-    ("class P(Struct):\n" + "".join(f"    x{n}: u8\n" for n in range(33)) + CONTRACT, "33 scalars"),
+    ("class P(Struct):\n" + "".join(f"    x{n}: u8\n" for n in range(33)) + CONTRACT, "more than 32 fields"),
     ("".join(f"class E{n}(Event):\n    x: u8\n" for n in range(33)) + CONTRACT, "more than 32 events"),
+    (PAIR + "class Q(Struct):\n" + "".join(f"    x{n}: P\n" for n in range(17)) + CONTRACT, "34 scalars"),
+    (CONTRACT + "\n    def _g(self" + ", a: u8" * 2 + ") -> None: pass", "the parameter a twice"),
+    (CONTRACT + "\n    def _g(self" + "".join(f", a{n}: u8" for n in range(33)) + "): pass", "32 parameters"),
     (CONTRACT + "".join(f"\n    t{n}: Cell[u8]" for n in range(33)), "more than 32 tables"),
     (CONTRACT + "".join(f"\n    def _f{n}(self) -> None: pass" for n in range(64)), "more than 64 functions"),
     (CONTRACT + "\n    x: Cell[u64]" + "\n    # " + "x" * SOURCE_BYTES_MAX, "the source has"),
