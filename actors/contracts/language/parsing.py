@@ -1,8 +1,9 @@
 """Source text to a syntax tree of bounded size and depth. The text is a stranger's: it is parsed, never run.
 
 CPython's parser is asked only about text that is known to be harmless to it: few bytes, few brackets inside
-each other, and no letters beyond ASCII outside strings and comments (which it would normalise by the Unicode
-of its version). What is deep in other ways it refuses by itself, or the tree is found to be too deep.
+each other, no f-strings (which hold text of their own), and no letters beyond ASCII outside strings and
+comments (which it would normalise by the Unicode of its version). What is deep in other ways it refuses by
+itself, or the tree is found to be too deep.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ WORD_CHARS_MAX = 128
 DEPTH_MAX = 56
 """Of the tree; what walks it calls itself a few times at each level."""
 
+FORMATTED = ("f", "fr", "rf")
+"""Beginnings of strings, in small letters."""
 OPENING, CLOSING = "([{", ")]}"
 TOO_DEEP = ("the source is nested too deeply", "name parts of it, or split the statement into several")
 
@@ -59,31 +62,35 @@ def parse(source: str, filename: str) -> ast.Module:
 
 
 def _scan(source: str) -> None:
-    """Brackets and letters outside strings and comments."""
-    line, start, position, depth, word_chars = 1, 0, 0, 0, 0
+    """Refuse brackets too deep, words too long, and f-strings and letters beyond ASCII outside strings."""
+    position = depth = word_chars = 0
     while position < len(source):
         char = source[position]
         if char in "'\"":
-            end = _end_of_string(source, position)
-            line += source.count("\n", position, end)
-            position = end
+            if source[position - word_chars : position].lower() in FORMATTED:
+                place = _place(source, position - word_chars)
+                raise FaultError(place, "an f-string", "emit an event with the values")
+            position, word_chars = _end_of_string(source, position), 0
             continue
         if char == "#":
             end = source.find("\n", position)
-            position = len(source) if end < 0 else end
+            position, word_chars = len(source) if end < 0 else end, 0
             continue
-        if char == "\n":
-            line, start = line + 1, position + 1
-        elif not char.isascii():
-            place = At(line, len(source[start:position].encode()))
-            raise FaultError(place, "a character beyond ASCII", "use such only in strings and comments")
+        if not char.isascii():
+            advice = "use such only in strings and comments"
+            raise FaultError(_place(source, position), "a character beyond ASCII", advice)
         word_chars = word_chars + 1 if char.isalnum() or char == "_" else 0
         if word_chars > WORD_CHARS_MAX:
-            raise FaultError(At(line, position - start), "a name or number that is too long", "shorten it")
+            raise FaultError(_place(source, position), "a name or number that is too long", "shorten it")
         depth += (char in OPENING) - (char in CLOSING)
         if depth > BRACKETS_MAX:
-            raise FaultError(At(line, position - start), *TOO_DEEP)
+            raise FaultError(_place(source, position), *TOO_DEEP)
         position += 1
+
+
+def _place(source: str, position: int) -> At:
+    start = source.rfind("\n", 0, position) + 1
+    return At(source.count("\n", 0, position) + 1, len(source[start:position].encode()))
 
 
 def _end_of_string(source: str, start: int) -> int:

@@ -67,6 +67,8 @@ TEXTS = [  # what is no contract at all
     ("é = 1", "1:1: a character beyond ASCII: "),
     ("'é' + ſ", "1:7: a character beyond ASCII: "),
     ("x = 'é'; y", "1:5: a constant that is computed: "),
+    ("x = '''é\né''' + rF'{x}'", "2:8: an f-string: emit an event with the values"),
+    ("x = 1 if'f' else F''", "1:18: an f-string: "),
     ("if True:\n\tx\n        y", "3:"),
     ("class C[T]: pass", "1:"),
     ("type X = u64", "1:"),
