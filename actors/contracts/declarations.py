@@ -49,7 +49,7 @@ def check_declarations(program: Program) -> None:
         _check_event(event)
     _check_imports(program.imports)
     for message in program.messages:
-        at_most("bytes of a message", len(message.encode()), limits.MESSAGE_BYTES_MAX)
+        at_most("bytes of a message", len(message.encode("utf-8", "surrogatepass")), limits.MESSAGE_BYTES_MAX)
     if sum(function.kind is FunctionKind.INIT for function in program.functions) > 1:
         raise ProgramError("functions that are called by the deployment: more than one", 1)
     for function in program.functions:

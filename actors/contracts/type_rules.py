@@ -29,11 +29,22 @@ _FACTS = {
 }
 
 
+class DeclaredShapes:
+    """What the tables, events and functions of a program are made of, listed once for all their uses."""
+
+    def __init__(self, program: ir.Program) -> None:
+        self.keys = [[ir.Shape(kind) for kind in table.keys] for table in program.tables]
+        self.columns = [[column.shape for column in table.columns] for table in program.tables]
+        self.fields = [[field.shape for field in event.fields] for event in program.events]
+        self.params = [[param.shape for param in each.params] for each in program.functions]
+        self.results = [[named.shape for _, named in each.results] for each in program.functions]
+
+
 class Scope:
     """The registers of a function, and which of them a loop around the current operation keeps to itself."""
 
-    def __init__(self, program: ir.Program, number: int) -> None:
-        self.program, self.number = program, number
+    def __init__(self, program: ir.Program, number: int, shapes: DeclaredShapes) -> None:
+        self.program, self.number, self.shapes = program, number, shapes
         self.registers = program.functions[number].registers
         self._looping = [0] * len(self.registers)
 
@@ -176,32 +187,27 @@ def _context(scope: Scope, op: ir.Context) -> None:
     _expect(scope.write(op.dst), _FACTS[op.what])
 
 
-def _keys(scope: Scope, number: int, keys: Sequence[int]) -> ir.Table:
-    """The table of an operation, its keys checked."""
-    table = _numbered("table", scope.program.tables, number)
-    _expect_each("keys", scope.read, keys, [ir.Shape(kind) for kind in table.keys])
-    return table
+def _columns(scope: Scope, number: int, keys: Sequence[int]) -> list[ir.Shape]:
+    """The columns of an operation's table, its keys checked."""
+    _expect_each("keys", scope.read, keys, _numbered("table", scope.shapes.keys, number))
+    return scope.shapes.columns[number]
 
 
 def _get(scope: Scope, op: ir.Get) -> None:
-    table = _keys(scope, op.table, op.keys)
-    _expect_each("columns", scope.write, op.dsts, [column.shape for column in table.columns])
+    _expect_each("columns", scope.write, op.dsts, _columns(scope, op.table, op.keys))
 
 
 def _put(scope: Scope, op: ir.Put) -> None:
-    table = _keys(scope, op.table, op.keys)
-    _expect_each("columns", scope.read, op.srcs, [column.shape for column in table.columns])
+    _expect_each("columns", scope.read, op.srcs, _columns(scope, op.table, op.keys))
 
 
 def _increase(scope: Scope, op: ir.Increase) -> None:
-    table = _keys(scope, op.table, op.keys)
-    _expect_each("columns to increase", scope.read, (op.src,), [column.shape for column in table.columns])
+    _expect_each("columns to increase", scope.read, (op.src,), _columns(scope, op.table, op.keys))
     _integer(scope.read(op.src))
 
 
 def _emit(scope: Scope, op: ir.Emit) -> None:
-    event = _numbered("event", scope.program.events, op.event)
-    _expect_each("fields", scope.read, op.srcs, [field.shape for field in event.fields])
+    _expect_each("fields", scope.read, op.srcs, _numbered("event", scope.shapes.fields, op.event))
 
 
 def _send(scope: Scope, op: ir.Send) -> None:
@@ -238,8 +244,8 @@ def _call(scope: Scope, op: ir.Call) -> None:
     callee = scope.program.functions[op.function]
     if callee.kind is ir.FunctionKind.INIT:
         raise ProgramError(f"a call of {callee.name!r}, which the deployment calls")
-    _expect_each("arguments", scope.read, op.args, [param.shape for param in callee.params])
-    _expect_each("results", scope.write, op.dsts, [result.shape for _, result in callee.results])
+    _expect_each("arguments", scope.read, op.args, scope.shapes.params[op.function])
+    _expect_each("results", scope.write, op.dsts, scope.shapes.results[op.function])
 
 
 def _call_contract(scope: Scope, op: ir.CallContract) -> None:

@@ -34,7 +34,7 @@ from actors.contracts.ir import (
     Send,
 )
 from actors.contracts.slots import Codec, SlotLayout, codec
-from actors.contracts.type_rules import CHECK, Scope
+from actors.contracts.type_rules import CHECK, DeclaredShapes, Scope
 from actors.contracts.types import INTEGERS, Type, TypeCode
 from actors.contracts.verified import (
     Abilities,
@@ -56,6 +56,7 @@ _ABILITIES: dict[type[Op], Abilities] = {
     Emit: Abilities(emits=True),
     Send: Abilities(sends=True),
 }
+_NOTHING = Worst()
 _RANGES = {code: Type(code).range if code in INTEGERS else (0, 0) for code in TypeCode}
 
 
@@ -63,13 +64,14 @@ def verify(program: Program, weights: Weights = Weights()) -> Verified:
     """The program, ready to run. Raises ProgramError for the first rule that it breaks."""
     check_declarations(program)
     tables = tuple(RowLayout(number, table) for number, table in enumerate(program.tables))
+    shapes = DeclaredShapes(program)
     chunks = [table.chunk_count for table in tables]
     functions: list[VerifiedFunction] = []
     operations = 0
     for number, function in enumerate(program.functions):
         registers = tuple(map(codec, function.registers))
         sizes = Sizes(weights, [each.width_bytes for each in registers], chunks)
-        walk = _Walk(program, number, functions, sizes, operations)
+        walk = _Walk(Scope(program, number, shapes), functions, sizes, operations)
         try:
             functions.append(walk.verify(registers))
         except ProgramError as error:
@@ -82,16 +84,10 @@ class _Walk:
     """Through the body of a function, after those before it. operations: seen of the program so far."""
 
     def __init__(
-        self,
-        program: Program,
-        number: int,
-        before: Sequence[VerifiedFunction],
-        sizes: Sizes,
-        operations: int,
+        self, scope: Scope, before: Sequence[VerifiedFunction], sizes: Sizes, operations: int
     ) -> None:
-        self._program, self._number, self._function = program, number, program.functions[number]
-        self._before, self._sizes = before, sizes
-        self._scope = Scope(program, number)
+        self._scope, self._before, self._sizes = scope, before, sizes
+        self._function = scope.program.functions[scope.number]
         self._kinds: set[type[Op]] = set()
         self._callees: set[int] = set()
         self._imports: set[int] = set()
@@ -114,7 +110,7 @@ class _Walk:
         depth = 1 + max((self._before[callee].depth for callee in self._callees), default=0)
         at_most("calls of functions within each other", depth, limits.CALL_DEPTH_MAX)
         return VerifiedFunction(
-            number=self._number,
+            number=self._scope.number,
             function=self._function,
             code=code,
             registers=registers,
@@ -137,7 +133,7 @@ class _Walk:
             sends=self._calls_with_coins,
             imports=frozenset(self._imports),
             calls_entries=any(
-                self._program.imports[number].kind is FunctionKind.ENTRY for number in self._imports
+                self._scope.program.imports[number].kind is FunctionKind.ENTRY for number in self._imports
             ),
         )
         for kind in self._kinds & _ABILITIES.keys():
@@ -149,11 +145,13 @@ class _Walk:
     def _list(self, operations: Sequence[Op], nesting: int) -> tuple[Code, Worst]:
         """What runs for a list, and what it does at worst. nesting: of lists that hold it."""
         at_most("lists of operations within each other", nesting, limits.NESTING_MAX)
+        if not operations:
+            return (), _NOTHING
         self.operations += len(operations)
         at_most("operations of the program", self.operations, limits.OPERATIONS_MAX)
         parts: list[Part] = []
         block: list[Op] = []
-        gas, worst = 0, Worst()
+        gas, worst = 0, _NOTHING
         for operation in operations:
             self._operation += 1
             kind = type(operation)

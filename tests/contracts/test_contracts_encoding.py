@@ -136,5 +136,7 @@ def test_numbers_of_more_than_64_bits_have_no_bytes() -> None:
 
 
 def test_text_that_is_no_unicode_has_no_bytes() -> None:
+    sample = program(messages=("\ud800",))
+    assert verify(sample)
     with pytest.raises(ProgramError, match="cannot be encoded"):
-        encode_program(program(messages=("\ud800",)))
+        encode_program(sample)
