@@ -190,4 +190,14 @@ MEASURES: dict[str, dict[str, str]] = {
         "disagreements": "disagreements",
         "accepted": "of these valid",
     },
+    "fuzz contracts": {
+        "programs": "random contracts, interpreted and run as ordinary Python",
+        "calls": "calls compared",
+        "failed_calls": "of these failed, alike",
+        "disagreements": "disagreements",
+        "mutants": "mutants of compiled programs",
+        "mutants_accepted": "of these accepted and run",
+        "crashes": "crashes",
+        "verify_ms_max": "the longest that the verifier took, ms",
+    },
 }
