@@ -28,7 +28,7 @@ from bench.contract_fuzz.sources import Source, random_contracts
 
 SHOWN_MAX = 5
 """Differences, and crashes, that are kept in the report; a broken operator differs in every other program."""
-CALLS_EACH = 6
+CALLS_EACH = 10
 DEPLOYMENTS_EACH = 4
 MUTANTS_EACH = 4
 COINS_EACH = 1_000

@@ -114,8 +114,10 @@ def fuzz_of_contracts(
         task = bar.add_task("programs", total=None)
 
         def progress(counts: Counts) -> None:
-            words = f"{counts.programs:,} programs, {counts.calls:,} calls, {counts.disagreements} disagreements"
-            bar.update(task, completed=counts.programs, description=words)
+            words = f"{counts.programs:,} programs, {counts.calls:,} calls"
+            bar.update(
+                task, completed=counts.programs, description=f"{words}, {counts.disagreements} disagreements"
+            )
 
         result = fuzz_contracts(minutes, seed, progress)
     emit_result(result, as_json)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -25,6 +26,10 @@ CONTEXT: dict[Type, tuple[str, ...]] = {
     U64: ("ctx.amount", "ctx.height", "ctx.time_ms", "ctx.balance"),
 }
 FLAGS = ("(ctx.amount == 0)", "(ctx.height % 2 == 1)", "(ctx.sender < ctx.origin)", "(ctx.balance > 5)")
+FOLDED: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "//": operator.floordiv, "%": operator.mod,
+    "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
+}  # fmt: skip
 COST_MAX = 4_000
 """Operations of one call, roughly, loops and calls multiplied out."""
 
@@ -64,9 +69,10 @@ class Callee:
 
 @dataclass
 class Declarations:
-    """What the functions of one contract may use."""
+    """What the functions of one contract may use. bounds: constants for loops, with their values."""
 
     constants: list[tuple[str, Type]] = field(default_factory=list)
+    bounds: list[tuple[str, Type, int]] = field(default_factory=list)
     structs: list[StructOf] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     events: list[StructOf] = field(default_factory=list)
@@ -116,6 +122,19 @@ class Expressions:
         data = self.random.choice((bytes(width), b"\xff" * width, b"a" * width, self.random.randbytes(width)))
         return f"{kind}({data!r})" if self.likely(0.3) else f'{kind}("{data.hex()}")'
 
+    def folded(self, kind: Type) -> str:
+        """Two known numbers, of which the compiler makes one."""
+        low, high = kind.range
+        signs = ("+", "-", "*", "//", "%") if low else tuple(FOLDED)
+        sign = self.random.choice(signs)
+        a, b = (self.random.choice((low, high, high - 1, 1, 2, 3, 7, 200, high // 2)) for _ in range(2))
+        b = b if b or sign not in ("//", "%") else 3
+        value = 0 if sign in ("<<", ">>") and b > 200 else FOLDED[sign](a, b)
+        if not low <= value <= high or (sign == "<<" and b > 200):
+            return self.literal(kind)
+        first = f"{kind}({a})" if self.likely(0.7) else f"{kind}(u128({a}))" if a >= 0 else f"{kind}({a})"
+        return f"({first} {sign} {f'({b})' if b < 0 else b})"
+
     def given(self, kind: Kind, depth: int = 2) -> str:
         """A value where the kind is known from the place: a bare number will do."""
         if isinstance(kind, Type) and kind.is_integer and self.likely(0.25):
@@ -125,7 +144,7 @@ class Expressions:
     def typed(self, kind: Kind, depth: int = 2) -> str:
         """A value that has its kind wherever it stands. An array may be somebody else's."""
         if isinstance(kind, Type) and self.likely(0.12):
-            return self.literal(kind)
+            return self.folded(kind) if kind.is_integer and self.likely(0.4) else self.literal(kind)
         return self.unknown(kind, depth)
 
     def unknown(self, kind: Kind, depth: int = 2) -> str:
@@ -138,7 +157,9 @@ class Expressions:
         if depth <= 0 or self.likely(0.25):
             return self._leaf(kind)
         if self.likely(0.25):
-            return self._read(kind, depth) or self._called(kind, depth) or self._leaf(kind)
+            ways = [self._read, self._called, self._element_of_row]
+            self.random.shuffle(ways)
+            return next((text for way in ways if (text := way(kind, depth))), "") or self._leaf(kind)
         if self.likely(0.1):
             condition = self.unknown(BOOL, depth - 1)
             return f"({self.typed(kind, depth - 1)} if {condition} else {self.typed(kind, depth - 1)})"
@@ -155,9 +176,22 @@ class Expressions:
                 found += [name] * 3
             elif isinstance(of, StructOf):
                 found += [f"{name}.{each}" for each, inner in of.fields if inner == kind]
-            elif isinstance(of, ArrayOf) and of.element == kind:
-                found.append(f"{name}[{self.index(of)}]")
+        if found and self.likely(0.7):
+            return self.random.choice(found)
+        found += [f"{name}[{self.index(of)}]" for name, of in self.arrays() if of.element == kind]
         return self.random.choice(found) if found and self.likely(0.95) else self._fallback(kind)
+
+    def arrays(self) -> list[tuple[str, ArrayOf]]:
+        """Arrays at hand: variables, and fields of variables."""
+        found: list[tuple[str, ArrayOf]] = []
+        for variable in self.variables:
+            if isinstance(variable.kind, ArrayOf):
+                found.append((variable.name, variable.kind))
+            elif isinstance(variable.kind, StructOf):
+                for name, inner in variable.kind.fields:
+                    if isinstance(inner, ArrayOf):
+                        found.append((f"{variable.name}.{name}", inner))
+        return found
 
     def _fallback(self, kind: Type) -> str:
         if kind.is_integer:
@@ -225,7 +259,7 @@ class Expressions:
         return self._leaf(kind)
 
     def _array(self, kind: ArrayOf, depth: int) -> str:
-        found = [each.name for each in self.variables if each.kind == kind]
+        found = [text for text, of in self.arrays() if of == kind]
         if found and self.likely(0.7):
             return self.random.choice(found)
         made = (self._read(kind, depth) or self._called(kind, depth)) if depth > 0 else ""
@@ -275,6 +309,16 @@ class Expressions:
         row, suffix = self.random.choice(found)
         return self.row(row, depth) + suffix
 
+    def _element_of_row(self, kind: Type, depth: int) -> str:
+        """An element of an array that is read for it; empty if the state has none of this type."""
+        found = [row for row in self.declared.rows if isinstance(row.value, ArrayOf)]
+        found = [row for row in found if isinstance(row.value, ArrayOf) and row.value.element == kind]
+        if not found:
+            return ""
+        row = self.random.choice(found)
+        assert isinstance(row.value, ArrayOf)
+        return f"{self.row(row, depth)}[{self.index(row.value)}]"
+
     def _called(self, kind: Kind, depth: int) -> str:
         """The result of a function; empty if none has this kind."""
         found = self.callable(lambda each: each.result == kind)
@@ -294,12 +338,15 @@ class Expressions:
         self.cost += callee.cost * self.product
         private = callee.kind is FunctionKind.PRIVATE
         arguments = [self._argument(each, depth - 1, private) for each in callee.parameters]
-        if self.likely(0.3):
-            named = [f"{p.name}={text}" for p, text in zip(callee.parameters, arguments, strict=True)]
-            arguments = self.random.sample(named, len(named))
+        named = self.likely(0.3)
+        if named:
+            pairs = zip(callee.parameters, arguments, strict=True)
+            arguments = [f"{parameter.name}={text}" for parameter, text in pairs]
+            self.random.shuffle(arguments)
         if callee.accepts_coins and self.likely(0.6):
             coins = self.given(U64, 0) if self.likely(0.2) else "ctx.balance % 3"
-            arguments.append(f"coins={coins}")
+            place = self.random.randint(0, len(arguments)) if named else len(arguments)
+            arguments.insert(place, f"coins={coins}")
         return f"{'self.' if private else ''}{callee.name}({', '.join(arguments)})"
 
     def _argument(self, parameter: Parameter, depth: int, private: bool) -> str:
