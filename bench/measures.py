@@ -193,8 +193,8 @@ MEASURES: dict[str, dict[str, str]] = {
     "bench contracts": {
         "examples.*.calls_per_s": "calls/s of the example `{key}` on one core",
         "examples.*.gas_per_call": "gas a call of `{key}`",
-        "examples.*.ratio_to_plain_python": "of the rounds of a plain loop of hashes and dict updates: `{key}`",
-        "slowest.ratio_to_signature": "calls of the slowest over signatures that libsodium verifies, one core",
+        "examples.*.ratio_to_plain_python": "of the rounds of a plain loop of hashes: `{key}`",
+        "slowest.ratio_to_signature": "calls/s of the slowest over what libsodium verifies",
         "plain_python_per_s": "rounds/s of that loop",
         "signature_yardstick_per_core": "signatures/s that libsodium verifies on one core in the same run",
         "engine": "what runs them",
