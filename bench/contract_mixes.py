@@ -26,7 +26,7 @@ def address_of(name: str) -> bytes:
     return name.encode().ljust(32, b"\x00")
 
 
-class Step(NamedTuple):
+class MixCall(NamedTuple):
     """One call. contract: the mix's own, if empty."""
 
     function: str
@@ -41,10 +41,10 @@ class Mix(NamedTuple):
     """Calls of one contract. others: deployed first; before: calls that the steps build on, made once."""
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[MixCall, ...]
     start: tuple[Slot, ...] = ()
     others: tuple[tuple[str, tuple[Slot, ...]], ...] = ()
-    before: tuple[Step, ...] = ()
+    before: tuple[MixCall, ...] = ()
 
 
 def _seal(who: bytes, amount: int) -> bytes:
@@ -53,85 +53,85 @@ def _seal(who: bytes, amount: int) -> bytes:
 
 EXCHANGE, UNITS = address_of("exchange"), 1 << 40
 MIXES = (
-    Mix("counter", (Step("add", ALICE, (3,)), Step("add", BOB, (4,)), Step("value", ALICE))),
+    Mix("counter", (MixCall("add", ALICE, (3,)), MixCall("add", BOB, (4,)), MixCall("value", ALICE))),
     Mix(
         "token",
         (
-            *(Step("transfer", ALICE, (who, 5)) for who in (BOB, CAROL, BOB, CAROL)),
-            Step("approve", ALICE, (BOB, 9)),
-            Step("transfer_from", BOB, (ALICE, CAROL, 9)),
-            Step("balance_of", BOB, (CAROL,)),
+            *(MixCall("transfer", ALICE, (who, 5)) for who in (BOB, CAROL, BOB, CAROL)),
+            MixCall("approve", ALICE, (BOB, 9)),
+            MixCall("transfer_from", BOB, (ALICE, CAROL, 9)),
+            MixCall("balance_of", BOB, (CAROL,)),
         ),
         start=(UNITS,),
     ),
     Mix(
         "registry",
         (
-            Step("register", ALICE, (THING, NOTE)),
-            Step("describe", ALICE, (THING, SALT)),
-            Step("transfer", ALICE, (THING, BOB)),
-            Step("owner_of", ALICE, (THING,)),
-            Step("release", BOB, (THING,)),
+            MixCall("register", ALICE, (THING, NOTE)),
+            MixCall("describe", ALICE, (THING, SALT)),
+            MixCall("transfer", ALICE, (THING, BOB)),
+            MixCall("owner_of", ALICE, (THING,)),
+            MixCall("release", BOB, (THING,)),
         ),
     ),
     Mix(
         "escrow",
         (
-            Step("open", ALICE, (1, BOB, 20), coins=10),
-            Step("open", ALICE, (2, CAROL, 20), coins=10),
-            Step("deal_of", BOB, (ALICE, 1)),
-            Step("release", ALICE, (1,)),
-            Step("refund", CAROL, (ALICE, 2), height=30),
+            MixCall("open", ALICE, (1, BOB, 20), coins=10),
+            MixCall("open", ALICE, (2, CAROL, 20), coins=10),
+            MixCall("deal_of", BOB, (ALICE, 1)),
+            MixCall("release", ALICE, (1,)),
+            MixCall("refund", CAROL, (ALICE, 2), height=30),
         ),
     ),
     Mix(
         "exchange",
         (
-            Step("buy", BOB, (0,), coins=1_000),
-            Step("sell", ALICE, (1_000, 0)),
-            Step("amount_out", BOB, (1_000, UNITS, UNITS)),
-            Step("buy", CAROL, (0,), coins=5_000),
-            Step("provide", ALICE, (2_000, 0), coins=1_000),
-            Step("withdraw", ALICE, (500, 0, 0)),
+            MixCall("buy", BOB, (0,), coins=1_000),
+            MixCall("sell", ALICE, (1_000, 0)),
+            MixCall("amount_out", BOB, (1_000, UNITS, UNITS)),
+            MixCall("buy", CAROL, (0,), coins=5_000),
+            MixCall("provide", ALICE, (2_000, 0), coins=1_000),
+            MixCall("withdraw", ALICE, (500, 0, 0)),
         ),
         others=(("token", (UNITS,)),),
         before=(
-            Step("approve", ALICE, (EXCHANGE, UNITS), contract="token"),
-            Step("provide", ALICE, (UNITS // 4, 0), coins=UNITS // 4),
+            MixCall("approve", ALICE, (EXCHANGE, UNITS), contract="token"),
+            MixCall("provide", ALICE, (UNITS // 4, 0), coins=UNITS // 4),
         ),
     ),
     Mix(
         "auction",
         (
-            Step("bid", BOB, (_seal(BOB, 30),), coins=40),
-            Step("bid", CAROL, (_seal(CAROL, 50),), coins=60),
-            Step("reveal", BOB, (30, SALT), height=10),
-            Step("reveal", CAROL, (50, SALT), height=10),
-            Step("leader", ALICE, height=10),
-            Step("withdraw", BOB, height=20),
-            Step("withdraw", CAROL, height=20),
-            Step("settle", ALICE, height=20),
+            MixCall("bid", BOB, (_seal(BOB, 30),), coins=40),
+            MixCall("bid", CAROL, (_seal(CAROL, 50),), coins=60),
+            MixCall("reveal", BOB, (30, SALT), height=10),
+            MixCall("reveal", CAROL, (50, SALT), height=10),
+            MixCall("leader", ALICE, height=10),
+            MixCall("withdraw", BOB, height=20),
+            MixCall("withdraw", CAROL, height=20),
+            MixCall("settle", ALICE, height=20),
         ),
         start=(10, 20),
     ),
     Mix(
         "vote",
         (
-            Step("admit", ALICE, (BOB, 3)),
-            Step("admit", ALICE, (CAROL, 4)),
-            Step("vote", BOB, (2,)),
-            Step("vote", CAROL, (5,)),
-            Step("winner", ALICE),
+            MixCall("admit", ALICE, (BOB, 3)),
+            MixCall("admit", ALICE, (CAROL, 4)),
+            MixCall("vote", BOB, (2,)),
+            MixCall("vote", CAROL, (5,)),
+            MixCall("winner", ALICE),
         ),
         start=(NOTE, 10),
     ),
     Mix(
         "wallet",
         (
-            Step("deposit", CAROL, coins=100),
-            Step("propose", ALICE, (CAROL, 60)),
-            Step("payment_of", BOB, (1,)),
-            Step("confirm", BOB, (1,)),
+            MixCall("deposit", CAROL, coins=100),
+            MixCall("propose", ALICE, (CAROL, 60)),
+            MixCall("payment_of", BOB, (1,)),
+            MixCall("confirm", BOB, (1,)),
         ),
         start=((ALICE, BOB, *(bytes(32),) * 6), 2),
     ),
@@ -161,7 +161,7 @@ class Deployment:
             raise RuntimeError(f"{name} is not deployed: {result.failure.name} {result.message}")
         self.world.programs[address_of(name)] = ready
 
-    def prepared(self, mix: Mix, step: Step) -> tuple[Verified, str, bytes, CallContext]:
+    def prepared(self, mix: Mix, step: MixCall) -> tuple[Verified, str, bytes, CallContext]:
         """What the engine takes, and the world and gas besides."""
         address = address_of(step.contract or mix.name)
         program = self.world.programs[address]

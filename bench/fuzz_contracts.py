@@ -22,9 +22,9 @@ from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
 from bench.contract_fuzz.arguments import PEOPLE, encode, random_slot
 from bench.contract_fuzz.mutants import mutate_bytes, mutate_program
-from bench.contract_fuzz.pair import Call, Pair, Seen
+from bench.contract_fuzz.pair import Observed, Pair, PlannedCall
 from bench.contract_fuzz.promises import call_all, ready_or_refused
-from bench.contract_fuzz.sources import Source, random_contracts
+from bench.contract_fuzz.sources import ContractSource, random_contracts
 
 SHOWN_MAX = 5
 """Differences, and crashes, that are kept in the report; a broken operator differs in every other program."""
@@ -113,7 +113,7 @@ def fuzz_program(seed: int, number: int, counts: Counts) -> None:
         _mutants(random, number, program.program, counts)
 
 
-def _ready(source: Source, counts: Counts) -> Verified:
+def _ready(source: ContractSource, counts: Counts) -> Verified:
     """Compiled, encoded, decoded and verified. Raises LanguageError, ProgramError."""
     program = decode_program(encode_program(compile_source(source.text, f"{source.name}.py").program))
     began = time.perf_counter()
@@ -128,10 +128,10 @@ class _Run:
     def __init__(self, random: Random, number: int, counts: Counts, texts: list[str]) -> None:
         self.random, self.number, self.counts, self.texts = random, number, counts, texts
         self.pair = Pair(dict.fromkeys(PEOPLE, COINS_EACH))
-        self.made: list[Call] = []
-        self.deployed: list[tuple[Source, Verified]] = []
+        self.made: list[PlannedCall] = []
+        self.deployed: list[tuple[ContractSource, Verified]] = []
 
-    def everything(self, ready: list[tuple[Source, Verified]]) -> None:
+    def everything(self, ready: list[tuple[ContractSource, Verified]]) -> None:
         """Until all is done, or the two differ, or one crashes."""
         for source, program in ready:
             if not self._deploy(source, program):
@@ -141,7 +141,7 @@ class _Run:
                 if not self._call():
                     return
 
-    def _deploy(self, source: Source, program: Verified) -> bool:
+    def _deploy(self, source: ContractSource, program: Verified) -> bool:
         """Whether it is there."""
         for _ in range(DEPLOYMENTS_EACH):
             call = self._random_call(source, program.init.function if program.init else None, "")
@@ -161,14 +161,14 @@ class _Run:
         function = self.random.choice(public)
         return self._compared(self._random_call(source, function, function.name), self.pair.call) is not None
 
-    def _random_call(self, source: Source, function: ir.Function | None, name: str) -> Call:
+    def _random_call(self, source: ContractSource, function: ir.Function | None, name: str) -> PlannedCall:
         sender = self.random.choice(PEOPLE)
         height = self.random.choice(HEIGHTS)
         coins = 0
         if self.random.random() < (0.6 if function is not None and function.accepts_coins else 0.03):
             coins = min(self.pair.chain.balance(sender), self.random.choice((1, 2, 10, COINS_EACH)))
         arguments = b"" if function is None else self._arguments(function)
-        return Call(source.address, name, arguments, sender, coins, height)
+        return PlannedCall(source.address, name, arguments, sender, coins, height)
 
     def _arguments(self, function: ir.Function) -> bytes:
         data = b""
@@ -181,7 +181,9 @@ class _Run:
             data += encode(param.shape, slot)
         return data
 
-    def _compared(self, call: Call, run: Callable[[Call], tuple[Seen, Seen]]) -> Seen | None:
+    def _compared(
+        self, call: PlannedCall, run: Callable[[PlannedCall], tuple[Observed, Observed]]
+    ) -> Observed | None:
         """What came of it, or None if the two differ or one crashed."""
         self.made.append(call)
         self.counts.calls += 1

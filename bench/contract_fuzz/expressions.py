@@ -55,7 +55,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Callee:
+class KnownFunction:
     """A function that may be called. cost: operations, roughly. pure: whether a view may call it."""
 
     name: str
@@ -76,7 +76,7 @@ class Declarations:
     structs: list[StructOf] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     events: list[StructOf] = field(default_factory=list)
-    callees: list[Callee] = field(default_factory=list)
+    callees: list[KnownFunction] = field(default_factory=list)
 
 
 class Expressions:
@@ -324,7 +324,7 @@ class Expressions:
         found = self.callable(lambda each: each.result == kind)
         return self.call(self.random.choice(found), depth) if found else ""
 
-    def callable(self, wanted: Callable[[Callee], bool]) -> Sequence[Callee]:
+    def callable(self, wanted: Callable[[KnownFunction], bool]) -> Sequence[KnownFunction]:
         """Functions that may be called here."""
         left = COST_MAX - self.cost
         return [
@@ -333,7 +333,7 @@ class Expressions:
             if each.cost * self.product < left and (each.pure or not self.pure) and wanted(each)
         ]
 
-    def call(self, callee: Callee, depth: int) -> str:
+    def call(self, callee: KnownFunction, depth: int) -> str:
         """A call with arguments: by place, or by name in any order."""
         self.cost += callee.cost * self.product
         private = callee.kind is FunctionKind.PRIVATE

@@ -13,13 +13,13 @@ from actors.contracts.interpreter import Result, call, check_imports, run_init
 from actors.contracts.running import CallContext
 from actors.contracts.verified import Verified
 from actors.contracts.world import MemoryWorld
-from bench.contract_fuzz.sources import Source
+from bench.contract_fuzz.sources import ContractSource
 
 GAS = 1 << 40
 
 
 @dataclass(frozen=True)
-class Call:
+class PlannedCall:
     """One call. function: empty for the deployment."""
 
     address: bytes
@@ -42,7 +42,7 @@ class Call:
 
 
 @dataclass
-class Seen:
+class Observed:
     """What came of a call. failure: its number, 0 for none; balances: those that are not zero."""
 
     failure: int
@@ -74,7 +74,9 @@ class Pair:
         for who, coins in balances.items():
             self.python.fund(Address(who), coins)
 
-    def deploy(self, source: Source, program: Verified, made: Call) -> tuple[Seen, Seen]:
+    def deploy(
+        self, source: ContractSource, program: Verified, made: PlannedCall
+    ) -> tuple[Observed, Observed]:
         """What came of the deployment in each; it is there if it did not fail."""
         namespace: dict[str, Any] = {"__name__": source.name}
         exec(compile(source.text, f"{source.name}.py", "exec", dont_inherit=True), namespace)
@@ -85,11 +87,11 @@ class Pair:
             self.chain.programs[source.address] = program
         return first, self._executed(made)
 
-    def call(self, made: Call) -> tuple[Seen, Seen]:
+    def call(self, made: PlannedCall) -> tuple[Observed, Observed]:
         """What came of a call in each."""
         return self._interpreted(self.chain.programs[made.address], made), self._executed(made)
 
-    def _interpreted(self, program: Verified, made: Call) -> Seen:
+    def _interpreted(self, program: Verified, made: PlannedCall) -> Observed:
         context = CallContext(
             sender=made.sender,
             contract=made.address,
@@ -106,7 +108,7 @@ class Pair:
         if result.failure is not None:
             self.chain.move(made.address, made.sender, made.coins)
         self._check_worst(program, made, result)
-        return Seen(
+        return Observed(
             result.failure or 0,
             result.message,
             result.results,
@@ -116,13 +118,13 @@ class Pair:
         )
 
     @staticmethod
-    def _check_worst(program: Verified, made: Call, result: Result) -> None:
+    def _check_worst(program: Verified, made: PlannedCall, result: Result) -> None:
         """Raises ArithmeticError if a call used more gas than the verifier said."""
         called = program.named(made.function) if made.function else program.init
         if called is not None and not called.worst.contract_calls and result.gas_used > called.worst.gas:
             raise ArithmeticError(f"{result.gas_used} gas used, {called.worst.gas} at worst")
 
-    def _executed(self, made: Call) -> Seen:
+    def _executed(self, made: PlannedCall) -> Observed:
         self.python.height, self.python.time_ms = made.height, made.height // 3
         before = len(self.python.events)
         declaration = self._classes[made.address].__contract__
@@ -150,7 +152,7 @@ class Pair:
             failure, message = -1, f"{type(error).__name__}: {error}"
         events = [(bytes(each.contract), each.number, each.data) for each in self.python.events[before:]]
         entries = dict(self.python.entries)
-        return Seen(failure, message, results, events, entries, self._balances())
+        return Observed(failure, message, results, events, entries, self._balances())
 
     def _balances(self) -> dict[bytes, int]:
         known = (*self.chain.balances, *self._classes)

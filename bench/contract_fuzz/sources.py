@@ -18,9 +18,9 @@ from bench.contract_fuzz.expressions import (
     INTEGERS,
     SCALARS,
     UNSIGNED,
-    Callee,
     Declarations,
     Expressions,
+    KnownFunction,
     Row,
     Variable,
 )
@@ -30,7 +30,7 @@ IMPORTED_MAX = 6
 
 
 @dataclass(frozen=True)
-class Source:
+class ContractSource:
     """A contract: its text, its name, and where it is deployed."""
 
     text: str
@@ -42,14 +42,14 @@ class Source:
 class _Made:
     """What later contracts need of one. interface: lines of its functions, by name."""
 
-    source: Source
+    source: ContractSource
     structs: list[str]
     declared: Declarations
     signatures: dict[str, str]
-    public: list[Callee]
+    public: list[KnownFunction]
 
 
-def random_contracts(random: Random) -> list[Source]:
+def random_contracts(random: Random) -> list[ContractSource]:
     """One to three contracts in the order of their deployment; each may call those before."""
     made: list[_Made] = []
     for _ in range(random.choice((1, 1, 1, 2, 3))):
@@ -65,7 +65,7 @@ class _Contract:
         self.declared = Declarations()
         self.structs: list[str] = []
         self.signatures: dict[str, str] = {}
-        self.public: list[Callee] = []
+        self.public: list[KnownFunction] = []
 
     def make(self) -> _Made:
         """The contract."""
@@ -92,7 +92,7 @@ class _Contract:
         contract = ["@contract", f"class C{self.number}:", *rows, *functions]
         parts = [words, *constants, *self.structs, *events, *interfaces, "\n".join(contract)]
         address = sha256(b"contract %d" % self.number).digest()
-        source = Source("\n".join(parts) + "\n", f"C{self.number}", address)
+        source = ContractSource("\n".join(parts) + "\n", f"C{self.number}", address)
         return _Made(source, self.structs, self.declared, self.signatures, self.public)
 
     def _expressions(self) -> Expressions:
@@ -160,7 +160,7 @@ class _Contract:
         if coins:
             marks = [f"{marks[0]}(accepts_coins=True)"]
         pure = kind is FunctionKind.VIEW or (kind is FunctionKind.PRIVATE and not body.effects)
-        callee = Callee(name, kind, coins, parameters, result, body.cost + 2, pure)
+        callee = KnownFunction(name, kind, coins, parameters, result, body.cost + 2, pure)
         if kind is FunctionKind.PRIVATE:
             self.declared.callees.append(callee)
         elif kind is not FunctionKind.INIT:

@@ -14,9 +14,9 @@ from bench.contract_fuzz.expressions import (
     COST_MAX,
     INTEGERS,
     UNSIGNED,
-    Callee,
     Declarations,
     Expressions,
+    KnownFunction,
     Variable,
 )
 
@@ -193,17 +193,18 @@ class Statements(Expressions):
         if not found:
             return self.local(indent, nesting)
         callee = self.random.choice(found)
-        text = f"{' ' * indent}{{}}{self.call(callee, 2)}"
+        margin, text = " " * indent, self.call(callee, 2)
         if not isinstance(callee.result, TupleOf):
-            return [text.format("")]
+            return [margin + text]
+        known = {each.name for each in self.variables}
         names: list[str] = []
         for kind in callee.result.items:
-            free = [v.name for v in self.variables if v.kind == kind and v.assigned and v.name not in names]
+            free = [v.name for v in self.variables if v.kind == kind and v.assigned and v.name in known]
             names.append(self.random.choice(free) if free and self.likely(0.6) else self._new(kind))
-        known = {each.name for each in self.variables}
-        items = zip(names, callee.result.items, strict=True)
-        self.variables += [Variable(name, kind) for name, kind in items if name not in known]
-        return [text.format(f"{', '.join(names)} = ")]
+            self.variables = [each for each in self.variables if each.name != names[-1]]
+            self.variables.append(Variable(names[-1], kind))
+            known.discard(names[-1])
+        return [f"{margin}{', '.join(names)} = {text}"]
 
     def put(self, indent: int, _nesting: int) -> list[str]:
         """A row is written."""
@@ -229,7 +230,7 @@ class Statements(Expressions):
         amount = self.given(U64) if self.likely(0.15) else "ctx.balance // 2"
         return [f"{' ' * indent}send({self.typed(ADDRESS)}, {amount})"]
 
-    def call(self, callee: Callee, depth: int) -> str:
+    def call(self, callee: KnownFunction, depth: int) -> str:
         """See Expressions."""
         self.effects |= not callee.pure
         return super().call(callee, depth)
