@@ -207,6 +207,6 @@ MEASURES: dict[str, dict[str, str]] = {
         "mutants": "mutants of compiled programs",
         "mutants_accepted": "of these accepted and run",
         "crashes": "crashes",
-        "verify_ms_max": "the longest that the verifier took, ms",
+        "verify_ms_max": "the longest that the verifier took, ms of a core",
     },
 }
