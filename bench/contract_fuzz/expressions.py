@@ -30,6 +30,8 @@ FOLDED: dict[str, Callable[[int, int], int]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "//": operator.floordiv, "%": operator.mod,
     "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
 }  # fmt: skip
+COUNTER = "_next"
+"""A private function of every contract: it gives 1, 2 and so on."""
 COST_MAX = 4_000
 """Operations of one call, roughly, loops and calls multiplied out."""
 
@@ -168,7 +170,11 @@ class Expressions:
         return self._number(kind, depth - 1) if kind.is_integer else self._bytes(kind, depth - 1)
 
     def _leaf(self, kind: Type) -> str:
-        """A variable, a part of one, or a fact."""
+        """A variable, a part of one, a fact, or the next number, which shows the order of what is done."""
+        if kind.is_integer and not self.pure and self.likely(0.2):
+            counters = self.callable(lambda each: each.name == COUNTER)
+            if counters:
+                return f"{kind}({self.call(counters[0], 0)})"
         found = list(CONTEXT.get(kind, ()))
         for variable in self.variables:
             name, of = variable.name, variable.kind

@@ -15,6 +15,7 @@ from actors.contracts.language.kinds import Kind, Parameter, Result, StructOf, T
 from actors.contracts.language.module import EXPORTED
 from actors.contracts.types import U64, Type
 from bench.contract_fuzz.expressions import (
+    COUNTER,
     INTEGERS,
     SCALARS,
     UNSIGNED,
@@ -80,7 +81,7 @@ class _Contract:
         events = [self._event(place) for place in range(self.random.randint(1, 2))]
         interfaces = [self._interface(other) for other in self.before]
         rows = [self._row(place) for place in range(self.random.randint(2, 5))]
-        functions: list[str] = []
+        functions = self._counter(rows)
         for place in range(self.random.randint(1, 3)):
             functions += self._function(f"_p{self.number}_{place}", FunctionKind.PRIVATE)
         if self.random.random() < 0.4:
@@ -137,6 +138,18 @@ class _Contract:
             return f"    {row.name}: Cell[{value}]"
         text = str(keys[0]) if len(keys) == 1 else f"tuple[{', '.join(map(str, keys))}]"
         return f"    {row.name}: Table[{text}, {value}]"
+
+    def _counter(self, rows: list[str]) -> list[str]:
+        rows.append("    numbers: Cell[u64]")
+        counter = KnownFunction(COUNTER, FunctionKind.PRIVATE, False, (), U64, 4, False)
+        self.declared.callees.append(counter)
+        self.declared.rows.append(Row("numbers", (), U64))
+        change = self.random.choice(("+= 1", "= self.numbers.value + 1"))
+        return [
+            f"    def {COUNTER}(self) -> u64:",
+            f"        self.numbers.value {change}",
+            "        return self.numbers.value",
+        ]
 
     def _interface(self, other: _Made) -> str:
         free = IMPORTED_MAX - sum("." in each.name for each in self.declared.callees)

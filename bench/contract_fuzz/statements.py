@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from actors.contracts.ir import FunctionKind
-from actors.contracts.language.kinds import ArrayOf, Kind, Result, TupleOf
+from actors.contracts.language.kinds import ArrayOf, Kind, Result, StructOf, TupleOf
 from actors.contracts.types import ADDRESS, BOOL, U64, Type
 from bench.contract_fuzz.expressions import (
     COST_MAX,
@@ -99,7 +99,7 @@ class Statements(Expressions):
         if bounded and self.likely(0.6):
             bound = self.random.choice(bounded)
             return self._loop(indent, nesting, f"range({bound.name})", bound.kind, bound.maximum or 0)
-        count = self.random.choice((1, 2, 3, 8, 70))
+        count = self.random.choice((1, 2, 3, 8, 64, 65))
         if self.declared.bounds and self.likely(0.5):
             name, kind, count = self.random.choice(self.declared.bounds)
             return self._loop(indent, nesting, f"range({name})", kind, count)
@@ -160,6 +160,30 @@ class Statements(Expressions):
         if variable.kind in INTEGERS and self.likely(0.6):
             return [f"{margin}{variable.name} {self._augmented(variable.kind)}"]
         return [f"{margin}{variable.name} = {self.typed(variable.kind)}"]
+
+    def exchanged(self, indent: int, nesting: int) -> list[str]:
+        """Fields of a struct change places."""
+        margin, found = " " * indent, []
+        for variable in self.variables:
+            if variable.assigned and isinstance(variable.kind, StructOf) and len(variable.kind.fields) > 1:
+                found.append((variable.name, variable.kind))
+        if not found:
+            wanted = [each for each in self.declared.structs if len(each.fields) > 1]
+            if not wanted:
+                return self.local(indent, nesting)
+            kind = self.random.choice(wanted)
+            found = [(self._new(kind), kind)]
+            lines = [f"{margin}{found[0][0]} = {kind.name}({self.fields(kind, 1)})"]
+            self.variables.append(Variable(*found[0]))
+        else:
+            lines = []
+        name, kind = self.random.choice(found)
+        words = []
+        for field, inner in kind.fields:
+            others = [other for other, each in kind.fields if each == inner]
+            words.append(f"{field}={name}.{self.random.choice(others)}")
+        maker = f"{name}.replace" if self.likely(0.3) else kind.name
+        return [*lines, f"{margin}{name} = {maker}({', '.join(words)})"]
 
     def _augmented(self, kind: Kind) -> str:
         assert isinstance(kind, Type)
@@ -259,6 +283,7 @@ PURE: tuple[Maker, ...] = (
     Statements.local,
     Statements.local,
     Statements.reassigned,
+    Statements.exchanged,
     Statements.element,
     Statements.required,
     Statements.called,
