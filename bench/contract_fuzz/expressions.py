@@ -139,8 +139,11 @@ class Expressions:
 
     def given(self, kind: Kind, depth: int = 2) -> str:
         """A value where the kind is known from the place: a bare number will do."""
-        if isinstance(kind, Type) and kind.is_integer and self.likely(0.25):
-            return self.bare(kind)
+        if isinstance(kind, Type) and kind.is_integer:
+            if self.likely(0.25):
+                return self.bare(kind)
+            if self.likely(0.15) and (text := self._counted(kind)):
+                return text
         return self.typed(kind, depth)
 
     def typed(self, kind: Kind, depth: int = 2) -> str:
@@ -171,10 +174,8 @@ class Expressions:
 
     def _leaf(self, kind: Type) -> str:
         """A variable, a part of one, a fact, or the next number, which shows the order of what is done."""
-        if kind.is_integer and not self.pure and self.likely(0.2):
-            counters = self.callable(lambda each: each.name == COUNTER)
-            if counters:
-                return f"{kind}({self.call(counters[0], 0)})"
+        if kind.is_integer and self.likely(0.2) and (text := self._counted(kind)):
+            return text
         found = list(CONTEXT.get(kind, ()))
         for variable in self.variables:
             name, of = variable.name, variable.kind
@@ -186,6 +187,11 @@ class Expressions:
             return self.random.choice(found)
         found += [f"{name}[{self.index(of)}]" for name, of in self.arrays() if of.element == kind]
         return self.random.choice(found) if found and self.likely(0.95) else self._fallback(kind)
+
+    def _counted(self, kind: Type) -> str:
+        """The next number; empty where nothing may be written."""
+        counters = self.callable(lambda each: each.name == COUNTER)
+        return f"{kind}({self.call(counters[0], 0)})" if counters else ""
 
     def arrays(self) -> list[tuple[str, ArrayOf]]:
         """Arrays at hand: variables, and fields of variables."""

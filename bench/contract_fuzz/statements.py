@@ -248,6 +248,17 @@ class Statements(Expressions):
             fields = self.fields(event, 2)
         return [f"{' ' * indent}emit({event.name}({fields}))"]
 
+    def many(self, indent: int, nesting: int) -> list[str]:
+        """As many events as a call may have, or one more."""
+        if self.product > 1 or self.likely(0.5):
+            return self.emitted(indent, nesting)
+        self.counters += 1
+        self.product, margin = 65, " " * indent
+        lines = [f"{margin}for i{self.counters} in range({self.random.choice((64, 64, 65))}):"]
+        lines += self.emitted(indent + 4, nesting)
+        self.product = 1
+        return lines
+
     def sent(self, indent: int, _nesting: int) -> list[str]:
         """Coins."""
         self.effects = True
@@ -293,5 +304,6 @@ EFFECTS: tuple[Maker, ...] = (
     Statements.put,
     Statements.put,
     Statements.emitted,
+    Statements.many,
     Statements.sent,
 )
