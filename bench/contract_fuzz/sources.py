@@ -76,7 +76,7 @@ class _Contract:
                 each for each in other.declared.structs if each not in self.declared.structs
             ]
         constants = [self._constant(place) for place in range(self.random.randint(0, 3))]
-        for place in range(self.random.randint(0, 2)):
+        for place in range(self.random.randint(1, 2)):
             self._struct(place)
         events = [self._event(place) for place in range(self.random.randint(1, 2))]
         interfaces = [self._interface(other) for other in self.before]
@@ -119,7 +119,7 @@ class _Contract:
         return tuple((f"f{place}", same or maker.kind()) for place in places)
 
     def _struct(self, place: int) -> None:
-        kind = StructOf(f"S{self.number}_{place}", self._fields(1))
+        kind = StructOf(f"S{self.number}_{place}", self._fields(self.random.choice((1, 2))))
         self.declared.structs.append(kind)
         self.structs.append(_class(kind, "Struct"))
 

@@ -232,6 +232,8 @@ class Statements(Expressions):
 
     def put(self, indent: int, _nesting: int) -> list[str]:
         """A row is written."""
+        if self.likely(0.15) and (text := self._counted(U64)):
+            return [f"{' ' * indent}self.numbers.value {self.random.choice('+-')}= {text}"]
         row = self.random.choice(self.declared.rows)
         place = f"{' ' * indent}{self.row(row, 2)}"
         self.effects = True
@@ -294,6 +296,7 @@ PURE: tuple[Maker, ...] = (
     Statements.local,
     Statements.local,
     Statements.reassigned,
+    Statements.exchanged,
     Statements.exchanged,
     Statements.element,
     Statements.required,
