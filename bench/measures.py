@@ -190,4 +190,23 @@ MEASURES: dict[str, dict[str, str]] = {
         "disagreements": "disagreements",
         "accepted": "of these valid",
     },
+    "bench contracts": {
+        "examples.*.calls_per_s": "calls/s of the example `{key}` on one core",
+        "examples.*.gas_per_call": "gas a call of `{key}`",
+        "examples.*.ratio_to_plain_python": "of the rounds of a plain loop of hashes: `{key}`",
+        "slowest.ratio_to_signature": "calls/s of the slowest over what libsodium verifies",
+        "plain_python_per_s": "rounds/s of that loop",
+        "signature_yardstick_per_core": "signatures/s that libsodium verifies on one core in the same run",
+        "engine": "what runs them",
+    },
+    "fuzz contracts": {
+        "programs": "random contracts, interpreted and run as ordinary Python",
+        "calls": "calls compared",
+        "failed_calls": "of these failed, alike",
+        "disagreements": "disagreements",
+        "mutants": "mutants of compiled programs",
+        "mutants_accepted": "of these accepted and run",
+        "crashes": "crashes",
+        "verify_ms_max": "the longest that the verifier took, ms of a core",
+    },
 }

@@ -22,59 +22,20 @@ from actors.contracts.types import (
     U64,
     U128,
     UNSIGNED,
-    Slot,
-    Type,
-    Value,
     bytes_type,
     encode_value,
 )
+from bench.contract_fuzz.arguments import random_value
 
 TYPES = (BOOL, U8, U16, U32, U64, U128, I64, ADDRESS, HASH, bytes_type(1), bytes_type(32), bytes_type(64))
 NUMBERS = (U8, U16, U32, U64, U128, I64)
-PEOPLE = tuple(bytes((letter,)) * 32 for letter in b"abcd")
 ROUNDS_PRODUCT_MAX = 64
 STEPS_OF_CALL_MAX = 4000
-
-
-def random_value(random: Random, kind: Type) -> Value:
-    """Often one at an edge of its type, or a small one."""
-    if kind == BOOL:
-        return random.random() < 0.5
-    if kind.is_integer:
-        low, high = kind.range
-        return random.choice((low, low + 1, 0, 1, 2, 3, high - 1, high, random.randint(low, high)))
-    if kind.width_bytes == 32 and random.random() < 0.8:
-        return random.choice(PEOPLE)
-    return random.choice((bytes(kind.width_bytes), random.randbytes(kind.width_bytes)))
 
 
 def random_shape(random: Random) -> ir.Shape:
     """A scalar, or a short array."""
     return ir.Shape(random.choice(TYPES), random.choice((0, 0, 0, 1, 2, 5)))
-
-
-def encode(shape: ir.Shape, slot: Slot) -> bytes:
-    """The bytes of a slot, value by value as types.py says."""
-    values = slot if isinstance(slot, tuple) else (slot,)
-    return b"".join(encode_value(shape.type, value) for value in values)
-
-
-def random_slot(random: Random, shape: ir.Shape) -> Slot:
-    """What a register of this shape may hold."""
-    if shape.count:
-        return tuple(random_value(random, shape.type) for _ in range(shape.count))
-    return random_value(random, shape.type)
-
-
-def random_arguments(random: Random, params: Sequence[ir.Param]) -> bytes:
-    """Arguments that keep to the greatest values that are declared."""
-    data = b""
-    for param in params:
-        slot = random_slot(random, param.shape)
-        if param.max is not None:
-            slot = random.choice((0, param.max, random.randint(0, param.max)))
-        data += encode(param.shape, slot)
-    return data
 
 
 def import_of(address: bytes, program: ir.Program, function: ir.Function) -> ir.Import:

@@ -19,7 +19,8 @@ from actors.contracts.types import ADDRESS, BOOL, U8, U64
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
 from actors.contracts.world import MemoryWorld, Overlay
-from tests.contracts.programs import import_of, random_arguments, random_program
+from bench.contract_fuzz.arguments import random_arguments
+from tests.contracts.programs import import_of, random_program
 from tests.contracts.single import (
     CONTRACT,
     GAS,

@@ -15,7 +15,8 @@ from actors.contracts.failures import Failure
 from actors.contracts.ir import Named, Shape
 from actors.contracts.types import ADDRESS, BOOL, I64, U8, U64, U128, Slot, Type, Value, bytes_type
 from actors.contracts.world import MemoryWorld
-from tests.contracts.programs import NUMBERS, encode, random_shape, random_slot, random_value
+from bench.contract_fuzz.arguments import encode, random_slot, random_value
+from tests.contracts.programs import NUMBERS, random_shape
 from tests.contracts.single import CONTRACT, OTHER, call_one, function, program, results
 
 BALANCES = ir.Table("balances", (ADDRESS,), (Named("value", Shape(U64)),))

@@ -19,7 +19,8 @@ from actors.contracts.types import ADDRESS, BOOL, HASH, U8, U16, U64, bytes_type
 from actors.contracts.verified import Verified, Worst
 from actors.contracts.verifier import verify
 from actors.contracts.world import MemoryWorld
-from tests.contracts.programs import PEOPLE, random_arguments, random_program
+from bench.contract_fuzz.arguments import PEOPLE, random_arguments
+from tests.contracts.programs import random_program
 from tests.contracts.single import OTHER, call_one, context, function, program, verified
 
 # Primes, so that a sum tells what it is made of.

@@ -28,7 +28,8 @@ from actors.contracts.types import (
     bytes_type,
     encode_value,
 )
-from tests.contracts.programs import TYPES, encode, random_shape, random_slot
+from bench.contract_fuzz.arguments import encode, random_slot
+from tests.contracts.programs import TYPES, random_shape
 from tests.contracts.single import CONTRACT, ORIGIN, SENDER, call_one, function, outcome, program, results
 
 INTEGER_TYPES = tuple(map(Type, INTEGERS))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from actors.contracts.ir import Shape
 from actors.contracts.slots import SlotLayout, codec
 from actors.contracts.types import BOOL, HASH, I64, U8, U64, Type, bytes_type, decode_value, fits
-from tests.contracts.programs import TYPES, encode, random_shape, random_slot
+from bench.contract_fuzz.arguments import encode, random_slot
+from tests.contracts.programs import TYPES, random_shape
 
 
 def plainly_decoded(kind: Type, data: bytes, count: int) -> object:

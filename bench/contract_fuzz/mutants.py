@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -64,7 +63,7 @@ def _mutate(random: Random, tree: list[Any]) -> None:
     """Something else at a random place, and at the functions more often than not."""
     functions = tree[-1]
     inside = isinstance(functions, list) and functions and random.random() < 0.6
-    tree, place = random.choice(list(_places(functions if inside else tree)))
+    tree, place = random.choice(_places(functions if inside else tree))
     below = tree[place]
     what = random.randrange(10)
     if what == 0:
@@ -80,12 +79,13 @@ def _mutate(random: Random, tree: list[Any]) -> None:
         tree.append(below)
 
 
-def _places(tree: list[Any]) -> Iterator[tuple[list[Any], int]]:
+def _places(tree: list[Any]) -> list[tuple[list[Any], int]]:
     """All of a tree."""
-    for place, below in enumerate(tree):
-        yield tree, place
-        if isinstance(below, list):
-            yield from _places(below)
+    found, lists = [], [tree]
+    for inner in lists:
+        found += [(inner, place) for place in range(len(inner))]
+        lists += [below for below in inner if isinstance(below, list)]
+    return found
 
 
 def _instead(random: Random, value: Any) -> Any:
