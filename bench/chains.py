@@ -28,12 +28,12 @@ from actors.directory import (
 from actors.kernels.interface import Kernels
 from actors.ledger import merkle
 from actors.ledger.block import Block, Header, sign_proposal
+from actors.ledger.environment import Environment
 from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
-from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_TRANSFER, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch
 from actors.ledger.signing import Signer, development_signer, sign_rows
 from actors.settings import NetworkSettings
-from actors.storage.accounts import Accounts
+from actors.storage.accounts import Accounts, funded
 from actors.storage.state import State
 
 Workload = Literal["uniform", "zipf", "hot"]
@@ -55,8 +55,8 @@ class BenchChain:
         self._keys = np.concatenate((sending, others))
         balances = np.full(accounts, network.development_balance, dtype=np.uint64)
         columns = Accounts(accounts, seed=secrets.randbits(128))
-        columns.put(self._keys, np.zeros(accounts, dtype=np.uint64), balances)
-        self._state = State(columns, 0, Prices(network.fee_min, network.balance_min), kernels.hash_rows)
+        columns.put(funded(self._keys, balances))
+        self._state = State(columns, 0, kernels.hash_rows)
         self._nonces = np.zeros(senders, dtype=np.uint64)
         seed = secrets.token_bytes(32)
         self._proposer = Signer(seed)
@@ -90,9 +90,8 @@ class BenchChain:
         batch = Batch(self._transfers(workload, rows), np.empty(0, dtype=np.uint8))
         genesis, height = self.directory.genesis, self._state.height + 1
         proposer = self._proposer.public_key
-        executed = self._state.execute(
-            batch, genesis.chain_tag, height, True, proposer, time.perf_counter_ns
-        ).block
+        env = Environment(genesis.chain_tag, height, proposer, genesis.prices)
+        executed = self._state.execute(batch, env, True, time.perf_counter_ns).block
         if executed is None:
             raise RuntimeError(f"block {height} of the benchmark is not valid")
         self._state.commit()

@@ -138,7 +138,7 @@ MIXES = (
 )
 
 
-class Deployment:
+class ExampleDeployment:
     """A mix in a world of its own."""
 
     def __init__(self, mix: Mix) -> None:

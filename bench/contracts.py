@@ -52,9 +52,9 @@ def measure(name: str, seconds: float) -> tuple[float, float]:
     """Calls a second of a mix, and gas a call. The mix begins anew each time, and is run once at least."""
     import time
 
-    from bench.contract_mixes import MIXES, Deployment
+    from bench.contract_mixes import MIXES, ExampleDeployment
 
-    deployment = Deployment(next(mix for mix in MIXES if mix.name == name))
+    deployment = ExampleDeployment(next(mix for mix in MIXES if mix.name == name))
     calls, gas, began = 0, 0, time.perf_counter()
     while True:
         deployment.again()

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actors.ledger.environment import Environment
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -81,15 +83,14 @@ def command(
 
 def build_state(accounts: int, hash_rows: Hasher) -> tuple[State, NDArray[np.uint8], float]:
     """(state, (n, 32) keys of accounts that hold plenty, seconds to build it)."""
-    from actors.ledger.prices import FREE
-    from actors.storage.accounts import Accounts
+    from actors.storage.accounts import Accounts, of_accounts
     from actors.storage.state import State
 
     keys, nonces, balances = _columns(accounts)
     began = time.perf_counter()
     columns = Accounts(accounts, seed=1)
-    columns.put(keys, nonces, balances)
-    state = State(columns, 0, FREE, hash_rows)
+    columns.put(of_accounts(keys, nonces, balances))
+    state = State(columns, 0, hash_rows)
     return state, keys, time.perf_counter() - began
 
 
@@ -132,11 +133,12 @@ def measure_updates(state: State, keys: NDArray[np.uint8], blocks: int, rows: in
     proposer, touched, stages = keys[0].tobytes(), [], []
     for number in range(_WARM_UP_BLOCKS + blocks):
         batch = make_block(keys, nonces, rows, rng)
-        execution = state.execute(batch, 0, state.height + 1, True, proposer, time.perf_counter_ns)
+        env = Environment(0, state.height + 1, proposer)
+        execution = state.execute(batch, env, True, time.perf_counter_ns)
         if execution.block is None:
             raise RuntimeError(f"block {number} of the benchmark is not valid")
         if number >= _WARM_UP_BLOCKS:
-            touched.append(len(execution.block.keys))
+            touched.append(len(execution.block.touched.keys))
             stages.append(execution.stages_us)
         state.commit()
     root_us = [stage["state_root"] for stage in stages]
@@ -215,12 +217,13 @@ def measure_disk(accounts: int, hash_rows: Hasher) -> dict[str, Any]:
 def _write_state(folder: Path, accounts: int, hash_rows: Hasher) -> int:
     """What a new network writes: pages of accounts, from which the tree is computed again."""
     from actors.ledger.genesis import Allocation, Genesis, Member
+    from actors.storage.accounts import funded
     from actors.storage.disk import Disk
     from actors.storage.recovery import create
     from actors.storage.state import build_tree
 
-    keys, nonces, balances = _columns(accounts)
-    root = build_tree(keys, nonces, balances, hash_rows).root
+    keys, _, balances = _columns(accounts)
+    root = build_tree(funded(keys, balances), hash_rows).root
     members, supply = [Member("bench", "00" * 32)], accounts << 30
     genesis = Genesis(2, "bench", 0, members, accounts, supply, root.hex(), 10_000, 1 << 20, 1, 1)
     disk = Disk(folder)

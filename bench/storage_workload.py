@@ -17,6 +17,7 @@ from actors.ledger.hashing import Hasher
 from actors.ledger.merkle import root
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
+from actors.storage.accounts import funded
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk
 from actors.storage.history import Retention
@@ -58,7 +59,7 @@ def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000
     """A network whose accounts have random keys and equal balances."""
     keys = np.random.default_rng(1).integers(0, 256, (accounts, 32), dtype=np.uint8)
     balances = np.full(accounts, BALANCE, dtype=np.uint64)
-    state_root = build_tree(keys, balances * np.uint64(0), balances, hash_rows).root.hex()
+    state_root = build_tree(funded(keys, balances), hash_rows).root.hex()
     genesis = Genesis(
         2, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE, state_root,
         block_transactions_max, 1 << 20, 0, 1,
@@ -82,8 +83,7 @@ class Proposer:
     def restart(self) -> None:
         """Begin a new epoch on the committed state."""
         self.epoch = self.chain.fence()
-        _, (_, nonces, _) = self.chain.state.committed_columns(0, len(self.keys))
-        self.nonces = nonces
+        self.nonces = self.chain.state.committed_columns(0, len(self.keys))[1].nonces
 
     def batch(self, rows: int) -> Batch:
         """Valid unsigned transfers."""

@@ -280,6 +280,7 @@ def _trusted(given: Path | None, data_dir: Path, source: Path) -> tuple[Genesis,
 
 def _check_archive(source: Path, trusted: Genesis, hash_rows: Hasher) -> None:
     """Raises UserError unless an archive's documents are those of the trusted genesis."""
+    from actors.storage.accounts import funded
     from actors.storage.state import build_tree
 
     own = read_genesis(source)
@@ -289,8 +290,7 @@ def _check_archive(source: Path, trusted: Genesis, hash_rows: Hasher) -> None:
             f"{trusted.hash().hex()}; nothing was restored"
         )
     allocation = read_allocation(source / ALLOCATION_FILE)
-    keys, balances = allocation.keys, allocation.balances
-    root = build_tree(keys, balances * 0, balances, hash_rows).root
+    root = build_tree(funded(allocation.keys, allocation.balances), hash_rows).root
     if root.hex() != trusted.state_root:
         raise UserError(f"{source / ALLOCATION_FILE}: not the first balances of the trusted genesis")
 

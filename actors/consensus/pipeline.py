@@ -97,6 +97,7 @@ class Work:
     on_executed: Callable[[NDArray[np.uint8]], None] | None = None
     generation: int = 0
     height: int = 0
+    time_ms: int = 0
     execution: Executed = field(init=False, repr=False)
     verified: asyncio.Task[NDArray[np.bool_]] | None = None
     done: asyncio.Future[Header | None] = field(
@@ -154,6 +155,7 @@ class Pipeline:
         self._parent_term = self._own_term = position.term
         self._executed_height = self._sealed_height = position.height
         self._parent, self._parent_ms = position.digest, position.time_ms
+        self._executed_ms = position.time_ms
         self._generation = 0
         self._own_slots = asyncio.Semaphore(inflight_max)
         self._slots = asyncio.Semaphore(OTHERS_PER_OWN * inflight_max)
@@ -248,8 +250,9 @@ class Pipeline:
             began = self._clock_us()
             proposer = self._proposer if work.header is None else work.header.proposer
             sealed = b"" if work.header is None else work.header.encode() + work.signature
-            strict = work.header is not None
-            request = Execute(work.height, strict, proposer, work.order, sealed)
+            strict, own_ms = work.header is not None, time_of_block(self._wall_ms(), self._executed_ms)
+            work.time_ms = own_ms if work.header is None else work.header.time_ms
+            request = Execute(work.height, strict, proposer, work.order, sealed, work.time_ms)
             work.execution = done = await self._stages.execute(request, work.parts)
             self._times.add("execute", self._clock_us() - began, work.count)
             for stage, elapsed_us in done.stages_us.items():
@@ -261,7 +264,7 @@ class Pipeline:
                 self._finish(work, header=None)
                 return
             if work.header is None or not done.verdicts.any():
-                self._executed_height = work.height
+                self._executed_height, self._executed_ms = work.height, work.time_ms
         await self._to_join.put(work)
 
     # join lane
@@ -290,7 +293,7 @@ class Pipeline:
         header = Header(
             height=work.height,
             term=self._own_term,
-            time_ms=time_of_block(self._wall_ms(), self._parent_ms),
+            time_ms=work.time_ms,
             transaction_count=execution.count,
             payload_bytes=execution.payload_bytes,
             parent_hash=self._parent,
@@ -356,7 +359,7 @@ class Pipeline:
         async with self._state_turn:
             self._generation += 1
             await self._stages.rollback(self._sealed_height)
-            self._executed_height = self._sealed_height
+            self._executed_height, self._executed_ms = self._sealed_height, self._parent_ms
         refusal.header, refusal.signature = work.header, work.signature
         self._finish(work, error=refusal)
 

@@ -1,8 +1,9 @@
 """EntryStore of the state: where a row of a table is kept, and as which bytes.
 
 1. The value of a row is its columns' bytes, one after the other, cut into chunks of ENTRY_BYTES_MAX bytes.
-2. Each chunk is an entry. Its key is SHA-256 of the contract's address (32 bytes), the table's number (1),
-   the chunk's number (1) and the bytes of the row's keys, one after the other.
+2. Each chunk is an entry. Its key is ENTRY_TAG (8 bytes), and 24 bytes of SHA-256 of the contract's address
+   (32 bytes), the table's number (1), the chunk's number (1) and the bytes of the row's keys, one after the
+   other. No account has a key that begins so, and who would have two rows collide has to try 2^96 times.
 3. A chunk whose bytes are all zero has no entry; where there is no entry, a chunk reads as zeros.
 """
 
@@ -13,7 +14,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from actors.contracts.ir import Shape, Table
-from actors.contracts.limits import ENTRY_BYTES_MAX
+from actors.contracts.limits import ENTRY_BYTES_MAX, ENTRY_TAG
 from actors.contracts.slots import SlotLayout
 from actors.contracts.types import Slot, Value
 
@@ -28,9 +29,12 @@ class EntryStore(Protocol):
         """Keep these bytes there; empty ones remove the entry."""
 
 
+KEY_BYTES = 32
+
+
 def entry_key(contract: bytes, table: int, chunk: int, row: bytes) -> bytes:
     """Where chunk number `chunk` of a row is kept; row: the bytes of its keys."""
-    return sha256(contract + bytes((table, chunk)) + row).digest()
+    return ENTRY_TAG + sha256(contract + bytes((table, chunk)) + row).digest()[: KEY_BYTES - len(ENTRY_TAG)]
 
 
 class RowLayout:

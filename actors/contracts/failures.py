@@ -22,6 +22,8 @@ class Failure(IntEnum):
     CALL_DEPTH = 12  # contracts calling contracts
     TOO_MANY_EVENTS = 13
     DEPOSIT = 14  # what the sender would pay at most does not cover new entries
+    BAD_PROGRAM = 15  # malformed, or breaks a rule of the verifier
+    BALANCE_BELOW_MINIMUM = 16  # an account would be left with less than the network's least balance
 
 
 class CallFailedError(Exception):

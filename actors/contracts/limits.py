@@ -32,3 +32,5 @@ ARRAY_MAX = 256
 BYTES_MAX = 64  # N of Bytes[N]
 ARGUMENTS_BYTES_MAX = 2048
 EVENTS_PER_CALL_MAX = 64
+ENTRY_TAG = b"entry\x00\x00\x00"
+"""What the keys of entries begin with, and no account's key: so that neither can take the other's place."""

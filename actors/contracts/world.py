@@ -88,6 +88,11 @@ class Overlay:
             self._balances[recipient] = self.balance(recipient) + amount
             self._moves.append((sender, recipient, amount))
 
+    @property
+    def balances(self) -> dict[bytes, int]:
+        """Coins of all addresses that were asked for or that coins came to or went from."""
+        return self._balances
+
     def program(self, address: bytes) -> Verified | None:
         """See World."""
         return self._below.program(address)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from actors.ledger import smt
 from actors.ledger.hashing import sha256
@@ -29,6 +31,8 @@ class Account:
 
 
 State = dict[bytes, Account]
+Entries = dict[bytes, bytes]
+"""Contracts' entries: 1 to ENTRY_BYTES_MAX bytes under keys that begin with ENTRY_TAG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,9 @@ def remove_empty(state: State) -> None:
         del state[key]
 
 
-def state_root(state: State) -> bytes:
+def state_root(state: State, entries: Mapping[bytes, bytes] = MappingProxyType({})) -> bytes:
     """Root of the state tree."""
-    return smt.root({key: account.encode() for key, account in state.items()})
+    return smt.root({key: account.encode() for key, account in state.items()} | dict(entries))
 
 
 def supply(state: State) -> int:

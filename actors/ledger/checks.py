@@ -10,23 +10,26 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from actors.contracts.limits import ENTRY_TAG
 from actors.ledger.hashing import sha256
 from actors.ledger.kinds import KINDS
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
     KIND_TRANSFER,
-    PAYLOAD_BYTES_MAX,
     ROW_VERSION,
     WORD_AMOUNT,
     WORD_EXPIRY,
     WORD_FEE,
     WORD_NONCE,
     WORD_PAYLOAD_HASH,
+    WORD_RECIPIENT,
+    WORD_SENDER,
     WORD_TAG,
     Batch,
 )
 from actors.ledger.verdict import Verdict
 
+ENTRY_WORD = np.uint64(int.from_bytes(ENTRY_TAG, "little"))
 _U64_MAX = np.uint64(2**64 - 1)
 _PLAIN_HEAD = np.uint64(ROW_VERSION | KIND_TRANSFER << 8)
 """Word 0 of a transfer without flags and without payload."""
@@ -47,6 +50,8 @@ def _all_plain(words, chain_tag, height, fee_min):  # type: ignore[no-untyped-de
             or words[i, WORD_FEE] < fee_min
             or words[i, WORD_NONCE] == _U64_MAX
             or payload_hash != np.uint64(0)
+            or words[i, WORD_SENDER] == ENTRY_WORD
+            or words[i, WORD_RECIPIENT] == ENTRY_WORD
         ):
             return False
     return True
@@ -58,7 +63,7 @@ def static_verdicts(batch: Batch, chain_tag: int, height: int, prices: Prices) -
     fee_min = np.uint64(prices.fee_min)
     if _all_plain(batch.words, np.uint64(chain_tag), np.uint64(height), fee_min):
         return np.zeros(len(rows), dtype=np.uint8)
-    known, least, own = _of_kinds(batch, prices)
+    known, least, longest, own = _of_kinds(batch, prices)
     failed = (
         (Verdict.BAD_VERSION, rows["version"] != ROW_VERSION),
         (Verdict.UNKNOWN_KIND, ~known),
@@ -68,7 +73,8 @@ def static_verdicts(batch: Batch, chain_tag: int, height: int, prices: Prices) -
         (Verdict.AMOUNT_OVERFLOW, rows["amount"] > _U64_MAX - rows["fee"]),
         (Verdict.FEE_BELOW_MINIMUM, rows["fee"] < least),
         (Verdict.NONCE_LIMIT, rows["nonce"] == _U64_MAX),
-        (Verdict.BAD_PAYLOAD, _payload_wrong(batch)),
+        (Verdict.BAD_PAYLOAD, _payload_wrong(batch, longest)),
+        (Verdict.RESERVED_KEY, _reserved(batch)),
     )
     verdicts = own
     for code, mask in reversed(failed):
@@ -78,25 +84,34 @@ def static_verdicts(batch: Batch, chain_tag: int, height: int, prices: Prices) -
 
 def _of_kinds(
     batch: Batch, prices: Prices
-) -> tuple[NDArray[np.bool_], NDArray[np.uint64], NDArray[np.uint8]]:
-    """Of each row, by its kind: whether that is known, the least fee, and what its own checks say."""
+) -> tuple[NDArray[np.bool_], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint8]]:
+    """Of each row, by its kind: whether that is known, the least fee, the bytes that its payload may have,
+    and what its own checks say."""
     rows = len(batch)
     known, least = np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.uint64)
+    longest = np.zeros(rows, dtype=np.uint32)
     own = np.zeros(rows, dtype=np.uint8)
     for kind in KINDS.values():
         mine = batch.rows["kind"] == kind.number
         if mine.any():
             part = batch.take(mine)
             known[mine], least[mine] = True, kind.fee_min_rows(part, prices)
+            longest[mine] = kind.payload_bytes_max
             own[mine] = kind.check_rows(part)
-    return known, least, own
+    return known, least, longest, own
 
 
-def _payload_wrong(batch: Batch) -> NDArray[np.bool_]:
+def _reserved(batch: Batch) -> NDArray[np.bool_]:
+    words = batch.words
+    mask: NDArray[np.bool_] = (words[:, [WORD_SENDER, WORD_RECIPIENT]] == ENTRY_WORD).any(axis=1)
+    return mask
+
+
+def _payload_wrong(batch: Batch, longest: NDArray[np.uint32]) -> NDArray[np.bool_]:
     sizes = batch.rows["payload_bytes"]
     hashes = np.ascontiguousarray(batch.rows["payload_hash"])
     wrong: NDArray[np.bool_] = (sizes == 0) & (hashes.view(np.uint64) != 0).any(axis=1)
-    wrong |= sizes > PAYLOAD_BYTES_MAX
+    wrong |= sizes > longest
     loaded = np.flatnonzero((sizes > 0) & ~wrong)
     if len(loaded):
         offsets = batch.payload_offsets

@@ -62,6 +62,7 @@ class StateEntryKind(IntEnum):
     """What an entry of the state is. Its value in the tree is the same bytes as in a delta."""
 
     ACCOUNT = 0
+    ENTRY = 1  # of a contract; removed where its width is 0
 
 
 class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
@@ -88,18 +89,11 @@ class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
         cls, accounts: AccountStates, time_ms: int, block_hash: bytes, state_root: bytes, ids: Rows32
     ) -> Delta:
         """Of a block that touched accounts alone."""
-        values = account_values(accounts.nonces, accounts.balances)
-        return cls.of_values(accounts.height, accounts.keys, values, time_ms, block_hash, state_root, ids)
-
-    @classmethod
-    def of_values(
-        cls, height: int, keys: Rows32, values: NDArray[np.uint8],
-        time_ms: int, block_hash: bytes, state_root: bytes, ids: Rows32,
-    ) -> Delta:  # fmt: skip
-        """The same, of accounts whose values are made already: (m, ACCOUNT_BYTES) uint8."""
+        keys, values = accounts.keys, account_values(accounts.nonces, accounts.balances)
         kinds = np.full(len(keys), StateEntryKind.ACCOUNT, dtype=np.uint8)
         widths = np.full(len(keys), ACCOUNT_BYTES, dtype=np.uint8)
-        return cls(height, keys, kinds, widths, values.reshape(-1), time_ms, block_hash, state_root, ids)
+        facts = time_ms, block_hash, state_root, ids
+        return cls(accounts.height, keys, kinds, widths, values.reshape(-1), *facts)
 
     def accounts(self) -> AccountStates:
         """The accounts among the entries, in columns that keep no message alive."""

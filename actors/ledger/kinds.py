@@ -5,8 +5,9 @@ taken for another kind. To add one: write its plain rule and its compiled twin, 
 static checks, the mempool, both state transitions and the words for people know it; property tests hold the
 twins against each other (tests/storage/test_storage_kinds.py shows it with a toy).
 
-What all kinds share: the sender signs and pays `fee`, its nonce rises by one, and `amount + fee` is the most
-that a row takes from it. A row that fails changes nothing. No account but those named is touched.
+What all kinds share: the sender signs, its nonce rises by one, and `amount + fee` is the most that a row
+takes from it. A row that does not pass changes nothing. Of accounts a row whose kind is compiled touches only
+those that it names; a call touches what its contract does.
 """
 
 from __future__ import annotations
@@ -18,9 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.accounts import State, Transaction
+from actors.ledger.accounts import State, Transaction, unpack
+from actors.ledger.contract_payloads import (
+    CALL_BYTES_MAX,
+    DEPLOY_BYTES_MAX,
+    contract_address,
+    decode_deployment,
+)
+from actors.ledger.contract_rules import RowApplied, apply_call, apply_deploy
+from actors.ledger.environment import Environment
+from actors.ledger.ledger_view import LedgerView
 from actors.ledger.prices import Prices
-from actors.ledger.rows import KIND_TRANSFER, WORD_RECIPIENT, WORD_SENDER, Batch
+from actors.ledger.rows import (
+    KIND_CALL,
+    KIND_DEPLOY,
+    KIND_TRANSFER,
+    PAYLOAD_BYTES_MAX,
+    WORD_RECIPIENT,
+    WORD_SENDER,
+    Batch,
+)
 from actors.ledger.transfer import apply_transfer
 from actors.ledger.transfer_columns import run_transfers
 from actors.ledger.verdict import Verdict
@@ -29,27 +47,49 @@ Run = Callable[[Any, NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint64], 
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind. Pairs are twins: one transaction, and (n,) rows of this kind at once.
+class CompiledRule:
+    """A rule with a twin. A row that passes takes its whole fee.
 
-    number      1 .. 255, the byte in the row; name is for people
-    check       its own static checks, after those that all kinds share
-    touches     words of the row at which keys of accounts begin that it reads or writes, sender first; a
-                receipt has the balances of the first two
-    fee_min     the least fee that a row must offer
     apply       the rule itself, on statically valid rows (transfer.py is the model)
     run         its compiled twin over a span of rows of this kind (columns.py says how)
     """
 
+    apply: Callable[[State, Transaction, Environment], Verdict]
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class SerialRule:
+    """A rule for one row after the other, wherever the state is kept (contract_rules.py).
+
+    apply       the rule, on statically valid rows; the last argument is the gas that is left in the block
+    """
+
+    apply: Callable[[LedgerView, Transaction, Environment, int], RowApplied]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. Pairs are twins: one transaction, and (n,) rows of this kind at once.
+
+    number      1 .. 255, the byte in the row; name is for people
+    payload     the bytes that it may carry at most
+    check       its own static checks, after those that all kinds share
+    touches     words of the row at which keys of accounts begin that it reads or writes, sender first; a
+                receipt has the balances of the first two
+    fee_min     the least fee that a row must offer
+    rule        what it does to the state: CompiledRule, or SerialRule
+    """
+
     number: int
     name: str
+    payload_bytes_max: int
     check: Callable[[Transaction], Verdict]
     check_rows: Callable[[Batch], NDArray[np.uint8]]
     touches: tuple[int, ...]
     fee_min: Callable[[Transaction, Prices], int]
     fee_min_rows: Callable[[Batch, Prices], NDArray[np.uint64]]
-    apply: Callable[[State, Transaction, int, Prices], Verdict]
-    run: Run
+    rule: CompiledRule | SerialRule
 
 
 def no_check(tx: Transaction) -> Verdict:
@@ -74,17 +114,38 @@ def flat_fee_rows(batch: Batch, prices: Prices) -> NDArray[np.uint64]:
     return np.full(len(batch), prices.fee_min, dtype=np.uint64)
 
 
+def check_deploy(tx: Transaction) -> Verdict:
+    """It goes to its contract's address, and its payload can be taken apart."""
+    if tx.recipient != contract_address(tx.sender, tx.nonce):
+        return Verdict.WRONG_ADDRESS
+    return Verdict.OK if decode_deployment(tx.payload) else Verdict.BAD_PAYLOAD
+
+
+def check_call(tx: Transaction) -> Verdict:
+    """It names a function."""
+    return Verdict.OK if tx.payload else Verdict.BAD_PAYLOAD
+
+
+def each_row(check: Callable[[Transaction], Verdict]) -> Callable[[Batch], NDArray[np.uint8]]:
+    """A check of rows that come in small numbers."""
+    return lambda batch: np.array([check(tx) for tx in unpack(batch)], dtype=np.uint8)
+
+
+_TWO = (WORD_SENDER, WORD_RECIPIENT)
+_FLAT = flat_fee, flat_fee_rows
 TRANSFER = Kind(
-    KIND_TRANSFER,
-    "transfer",
-    no_check,
-    no_check_rows,
-    (WORD_SENDER, WORD_RECIPIENT),
-    flat_fee,
-    flat_fee_rows,
-    apply_transfer,
-    run_transfers,
+    KIND_TRANSFER, "transfer", PAYLOAD_BYTES_MAX, no_check, no_check_rows, _TWO, *_FLAT,
+    CompiledRule(apply_transfer, run_transfers),
+)  # fmt: skip
+DEPLOY = Kind(
+    KIND_DEPLOY, "deploy", DEPLOY_BYTES_MAX, check_deploy, each_row(check_deploy), _TWO, *_FLAT,
+    SerialRule(apply_deploy),
+)  # fmt: skip
+CALL = Kind(
+    KIND_CALL, "call", CALL_BYTES_MAX, check_call, each_row(check_call), _TWO, *_FLAT, SerialRule(apply_call)
 )
 
+OF_CONTRACTS = DEPLOY, CALL
+"""Both transitions execute them. Networks refuse them until mempools and gateways know them, too."""
 KINDS: dict[int, Kind] = {TRANSFER.number: TRANSFER}
 """By number. Filled here, at import, and nowhere else."""

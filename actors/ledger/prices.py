@@ -13,6 +13,10 @@ Rules
    the same key had one in that block already, with the next that it has not used. Accounts of the genesis
    begin with 0.
 
+7. A transaction of a contract offers the most that it may cost: `fee_min`, its gas, and deposits of the
+   entries that it makes. It pays what it has used; the rest stays with its sender, who has to keep
+   `balance_min` whatever it costs. Its gas is limited by what it offers, and by what is left of
+   `block_gas_max`.
 Why rule 6 suffices: a block has at most B = 2^(NONCE_HEIGHT_BITS - 1) rows, so after the block at height h no
 account's next nonce exceeds h * 2^NONCE_HEIGHT_BITS + B: an account that was there before the block had at
 most (h - 1) * 2^NONCE_HEIGHT_BITS + B, and gains at most B. Whatever is made at a later height begins above
@@ -24,17 +28,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.contracts.gas import Weights
+
 NONCE_HEIGHT_BITS = 20
 BLOCK_TRANSACTIONS_MAX = 1 << (NONCE_HEIGHT_BITS - 1)
 PRICE_MAX = 2**53 - 1
 
 
+WEIGHTS = Weights()
+
+
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """In smallest units: the least fee, 0 .. PRICE_MAX, and the least balance, 1 .. PRICE_MAX."""
+    """In smallest units: the least fee, 0 .. PRICE_MAX, and the least balance, 1 .. PRICE_MAX.
+
+    gas_per_unit: gas that one smallest unit of a fee buys. entry_deposit: of each entry that a call makes;
+    it comes back to whoever removes one. block_gas_max: of all calls of a block. weights: of operations.
+    """
 
     fee_min: int
     balance_min: int
+    gas_per_unit: int = 100
+    entry_deposit: int = 1
+    block_gas_max: int = 1_000_000
+    weights: Weights = WEIGHTS
 
 
 FREE = Prices(0, 1)

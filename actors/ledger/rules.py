@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.contracts.limits import ENTRY_TAG
 from actors.ledger import merkle
 from actors.ledger.accounts import (
     RECEIPT_WORDS,
     U64_MAX,
     Account,
+    Entries,
     State,
     Transaction,
     account_at,
@@ -28,11 +30,13 @@ from actors.ledger.accounts import (
     unpack,
 )
 from actors.ledger.block import Block, Header
+from actors.ledger.contract_rules import RowApplied
+from actors.ledger.environment import Environment
 from actors.ledger.genesis import Genesis
 from actors.ledger.hashing import sha256
-from actors.ledger.kinds import KINDS
-from actors.ledger.prices import Prices
-from actors.ledger.rows import PAYLOAD_BYTES_MAX, ROW_VERSION, WORD_SENDER, Batch
+from actors.ledger.kinds import KINDS, CompiledRule
+from actors.ledger.ledger_view import PlainLedger
+from actors.ledger.rows import ROW_VERSION, WORD_SENDER, Batch
 from actors.ledger.succession import Parent, succession_fault
 from actors.ledger.verdict import Verdict
 
@@ -40,7 +44,7 @@ _RECEIPT = struct.Struct("<QQQQ")
 assert _RECEIPT.size == 8 * RECEIPT_WORDS
 
 
-def static_verdict(tx: Transaction, chain_tag: int, height: int, prices: Prices) -> Verdict:
+def static_verdict(tx: Transaction, env: Environment) -> Verdict:
     """What can be said without the state. The first check that fails names the verdict."""
     kind = KINDS.get(tx.kind)
     if tx.version != ROW_VERSION:
@@ -49,23 +53,34 @@ def static_verdict(tx: Transaction, chain_tag: int, height: int, prices: Prices)
         return Verdict.UNKNOWN_KIND
     checks = (
         (Verdict.BAD_FLAGS, tx.flags == 0),
-        (Verdict.WRONG_CHAIN, tx.chain_tag == chain_tag),
-        (Verdict.EXPIRED, height <= tx.expiry_height),
+        (Verdict.WRONG_CHAIN, tx.chain_tag == env.chain_tag),
+        (Verdict.EXPIRED, env.height <= tx.expiry_height),
         (Verdict.AMOUNT_OVERFLOW, tx.amount + tx.fee <= U64_MAX),
-        (Verdict.FEE_BELOW_MINIMUM, tx.fee >= kind.fee_min(tx, prices)),
+        (Verdict.FEE_BELOW_MINIMUM, tx.fee >= kind.fee_min(tx, env.prices)),
         (Verdict.NONCE_LIMIT, tx.nonce < U64_MAX),
         (
             Verdict.BAD_PAYLOAD,
-            len(tx.payload) <= PAYLOAD_BYTES_MAX and tx.payload_hash == payload_hash(tx.payload),
+            len(tx.payload) <= kind.payload_bytes_max and tx.payload_hash == payload_hash(tx.payload),
         ),
+        (Verdict.RESERVED_KEY, not (tx.sender.startswith(ENTRY_TAG) or tx.recipient.startswith(ENTRY_TAG))),
     )
     failed = next((verdict for verdict, holds in checks if not holds), Verdict.OK)
     return failed or kind.check(tx)
 
 
-def apply_transaction(state: State, tx: Transaction, height: int, prices: Prices) -> Verdict:
-    """Apply one statically valid transaction to `state`, or leave it untouched and say why."""
-    return KINDS[tx.kind].apply(state, tx, height, prices)
+def apply_transaction(
+    state: State, tx: Transaction, env: Environment, entries: Entries | None = None, gas_used: int = 0
+) -> RowApplied:
+    """Apply one statically valid transaction to the state, or leave it untouched and say why.
+
+    gas_used: by the rows of the block before it.
+    """
+    rule = KINDS[tx.kind].rule
+    if isinstance(rule, CompiledRule):
+        verdict = rule.apply(state, tx, env)
+        return RowApplied(verdict, 0 if verdict else tx.fee)
+    ledger = PlainLedger(state, {} if entries is None else entries)
+    return rule.apply(ledger, tx, env, env.prices.block_gas_max - gas_used)
 
 
 def touched(tx: Transaction) -> list[bytes]:
@@ -75,40 +90,53 @@ def touched(tx: Transaction) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of applying a block: a verdict a row, a receipt for each row that passed, and the fees in total."""
+    """Of applying a block: a verdict a row, a receipt for each row that passed, and the fees in total.
+
+    applied: what came of each row that passed.
+    """
 
     verdicts: list[Verdict]
     receipts: list[bytes]
     fees: int
+    applied: list[RowApplied]
 
 
-def apply_batch(
-    state: State, batch: Batch, chain_tag: int, height: int, proposer: bytes, prices: Prices
-) -> Outcome:
-    """Apply the rows in order to `state`; a row that fails changes nothing. Fees go to the proposer last.
+def apply_batch(state: State, batch: Batch, env: Environment, entries: Entries | None = None) -> Outcome:
+    """Apply the rows in order to `state` and `entries`; a row that does not pass changes nothing. Fees go to
+    the proposer last.
 
     A block is valid only if every row passes; a proposer leaves out those that do not. A receipt is 32 bytes:
-    status (0 = applied), fee, and the balances of sender and recipient after the transaction.
+    status (0, or why a call has failed), fee, and the balances of sender and recipient after the transaction;
+    of a serial kind it goes on with the report of its output (receipts.py).
     """
-    verdicts, receipts, fees = [], [], 0
+    verdicts, receipts, passed, fees, gas_used = [], [], list[RowApplied](), 0, 0
+    entries = {} if entries is None else entries
     for tx in unpack(batch):
-        verdict = static_verdict(tx, chain_tag, height, prices)
+        verdict = static_verdict(tx, env)
         if verdict == Verdict.OK and fees + tx.fee > U64_MAX:
             verdict = Verdict.BALANCE_OVERFLOW
+        applied = RowApplied(verdict)
         if verdict == Verdict.OK:
-            verdict = apply_transaction(state, tx, height, prices)
-        verdicts.append(verdict)
-        if verdict == Verdict.OK:
-            fees += tx.fee
-            after = [state.get(key, Account()).balance for key in touched(tx)]
-            receipts.append(_RECEIPT.pack(0, tx.fee, *[*after, 0][:2]))
-    earned = account_at(state, proposer, height)
+            applied = apply_transaction(state, tx, env, entries, gas_used)
+        verdicts.append(applied.verdict)
+        if applied.verdict == Verdict.OK:
+            fees, gas_used = fees + applied.fee, gas_used + applied.gas
+            passed.append(applied)
+            receipts.append(receipt(state, tx, env, applied))
+    earned = account_at(state, env.proposer, env.height)
     if earned.balance + fees > U64_MAX:
         raise OverflowError("the proposer's balance would exceed 2^64-1: the genesis supply is not conserved")
     if fees:
-        state[proposer] = Account(earned.nonce, earned.balance + fees)
+        state[env.proposer] = Account(earned.nonce, earned.balance + fees)
     remove_empty(state)
-    return Outcome(verdicts, receipts, fees)
+    return Outcome(verdicts, receipts, fees, passed)
+
+
+def receipt(state: State, tx: Transaction, env: Environment, applied: RowApplied) -> bytes:
+    """Of a row that passed, on the state right after it."""
+    after = [account_at(state, key, env.height).balance for key in touched(tx)]
+    own = _RECEIPT.pack(applied.status, applied.fee, *[*after, 0][:2])
+    return own if isinstance(KINDS[tx.kind].rule, CompiledRule) else own + applied.output(0).report()
 
 
 def receipts_root(receipts: list[bytes]) -> bytes:
@@ -121,17 +149,25 @@ class InvalidBlockError(ValueError):
     """A block that no correct member makes; the message says what is wrong with it."""
 
 
-def apply_block(state: State, parent: Parent, block: Block, genesis: Genesis) -> Outcome:
+def apply_block(
+    state: State, parent: Parent, block: Block, genesis: Genesis, entries: Entries | None = None
+) -> Outcome:
     """Make `state` that of after `block`, or raise InvalidBlockError. Signatures are checked beside it."""
+    entries = {} if entries is None else entries
     header, batch = block.header, block.batch
     _require(succession_fault(header, parent))
     _require(body_fault(header, batch, genesis))
-    outcome = apply_batch(state, batch, genesis.chain_tag, header.height, header.proposer, genesis.prices)
+    outcome = apply_batch(state, batch, environment_of(header, genesis), entries)
     refused = [(row, verdict) for row, verdict in enumerate(outcome.verdicts) if verdict != Verdict.OK]
     _require(f"row {refused[0][0]} is {refused[0][1].name}" if refused else "")
     _require(_root_fault("receipts_root", header.receipts_root, receipts_root(outcome.receipts)))
-    _require(_root_fault("state_root", header.state_root, state_root(state)))
+    _require(_root_fault("state_root", header.state_root, state_root(state, entries)))
     return outcome
+
+
+def environment_of(header: Header, genesis: Genesis) -> Environment:
+    """What the rows of this header's block see."""
+    return Environment(genesis.chain_tag, header.height, header.proposer, genesis.prices, header.time_ms)
 
 
 def body_fault(header: Header, batch: Batch, genesis: Genesis) -> str:

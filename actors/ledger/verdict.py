@@ -37,6 +37,9 @@ class Verdict(IntEnum):
     SENDER_BELOW_MINIMUM = 20
     PARKED = 21
     PAYLOAD_LIMIT = 22
+    RESERVED_KEY = 23
+    BLOCK_GAS = 24
+    WRONG_ADDRESS = 25
 
 
 _WORDS: dict[Verdict, tuple[str, str]] = {
@@ -85,6 +88,15 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
     Verdict.PARKED: (
         "nonce",
         "kept, and waits for a nonce before it that is missing; submit that one, and ask for this by its id",
+    ),
+    Verdict.BLOCK_GAS: ("fee", "buys more gas than is left in this block; it waits for the next"),
+    Verdict.WRONG_ADDRESS: (
+        "recipient",
+        "a deployment goes to the address that its sender and its nonce give the contract",
+    ),
+    Verdict.RESERVED_KEY: (
+        "recipient",
+        "no account has a key that begins so: such keys are those of contracts' entries",
     ),
     Verdict.PAYLOAD_LIMIT: ("payload", "longer than all payloads of a block of this network may be"),
 }

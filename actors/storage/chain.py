@@ -28,6 +28,7 @@ import numpy as np
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_block, decode_certificate, decode_header
 from actors.ledger.block_time import time_fault
 from actors.ledger.delta import Delta
+from actors.ledger.environment import Environment
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import Batch, FormatError
@@ -141,8 +142,9 @@ class Chain:
         if claimed != len(batch.payloads):
             raise FormatError("payloads", f"{len(batch.payloads)} bytes", f"{claimed} bytes as in the rows")
         identified = self._preparer.identify(batch)
-        tag = self.genesis.chain_tag
-        done = self.state.execute(batch, tag, request.height, request.strict, proposer, self._clock_ns)
+        genesis = self.genesis
+        env = Environment(genesis.chain_tag, request.height, proposer, genesis.prices, request.time_ms)
+        done = self.state.execute(batch, env, request.strict, self._clock_ns)
         if done.block is None:
             return done
         of_rows = self._preparer.executed(done.block, done.verdicts, identified(), request.sealed)
@@ -202,7 +204,9 @@ class Chain:
             header = block.header
             if header.hash() != digest:
                 raise HeaderError("hash", header.hash().hex(), digest.hex())
-            self.execute(epoch, Execute(header.height, True, header.proposer), block.batch)
+            self.execute(
+                epoch, Execute(header.height, True, header.proposer, time_ms=header.time_ms), block.batch
+            )
             self.persist(epoch, Persist(header.height, header.encode(), block.signature))
             replayed.append((header.encode(), block.signature))
         return replayed

@@ -37,9 +37,10 @@ from actors.ledger.delta import NO_IDS, Delta
 from actors.ledger.genesis import Allocation, Genesis, exact_sum
 from actors.ledger.hashing import Hasher, prefixes, sha256
 from actors.ledger.rows import FormatError
+from actors.ledger.rules import environment_of
 from actors.ledger.succession import Parent, as_parent, genesis_as_parent, succession_fault
 from actors.storage import pages, tx_index
-from actors.storage.accounts import Accounts
+from actors.storage.accounts import Accounts, StateColumns, funded, of_delta
 from actors.storage.disk import FAMILIES, HEAD_KEY, Disk
 from actors.storage.errors import CorruptionError, StorageError
 from actors.storage.formats import (
@@ -55,7 +56,7 @@ from actors.storage.history import Retention
 from actors.storage.raft_log import FAMILY, halted
 from actors.storage.recovery import base_of, head_root
 from actors.storage.snapshot_store import SnapshotStore
-from actors.storage.snapshots import Columns, decode_manifest, open_chunk
+from actors.storage.snapshots import decode_manifest, open_chunk
 from actors.storage.state import ExecutedBlock, State, build_tree, delta_of
 from actors.storage.tx_index import Run
 
@@ -214,7 +215,7 @@ class _Check:
         """The genesis if every block is there, else the oldest snapshot from which all blocks are."""
         if height == 0:
             allocation = self._read_allocation()
-            columns = allocation.keys, allocation.balances * np.uint64(0), allocation.balances
+            columns = funded(allocation.keys, allocation.balances)
             return self._state_of(0, [columns], bytes.fromhex(self._genesis.state_root))
         store = SnapshotStore(self._disk, self._genesis, self._hash_rows)
         for at in store.heights():
@@ -225,11 +226,11 @@ class _Check:
                 return self._state_of(at, parts, manifest.state_root)
         return None
 
-    def _state_of(self, height: int, parts: list[Columns], root: bytes) -> State:
-        accounts = Accounts(sum(len(keys) for keys, _, _ in parts), seed=1)
+    def _state_of(self, height: int, parts: list[StateColumns], root: bytes) -> State:
+        accounts = Accounts(sum(len(part.keys) for part in parts), seed=1)
         for columns in parts:
-            accounts.put(*columns)
-        state = State(accounts, height, self._genesis.prices, self._hash_rows, Retention(0, 0))
+            accounts.put(columns)
+        state = State(accounts, height, self._hash_rows, Retention(0, 0))
         if state.tree.root != root:
             raise CorruptionError("genesis", "", f"the allocation does not hash to {root.hex()}")
         self._found.replayed_from = height
@@ -281,9 +282,7 @@ class _Check:
     def _execute(self, state: State, block: Block, key: bytes) -> None:
         """Execute a block again and compare all that comes out."""
         header = block.header
-        execution = state.execute(
-            block.batch, self._genesis.chain_tag, header.height, True, header.proposer, lambda: 0
-        )
+        execution = state.execute(block.batch, environment_of(header, self._genesis), True, lambda: 0)
         executed = execution.block
         if executed is None:
             row = int(np.flatnonzero(execution.verdicts)[0])
@@ -301,7 +300,7 @@ class _Check:
     def _expected(block: Block, executed: ExecutedBlock) -> Iterator[tuple[str, bytes]]:
         header = block.header
         yield "headers", header.encode() + block.signature
-        yield "receipts", executed.receipts.tobytes()
+        yield "receipts", b"".join(executed.receipts.encode())
 
     def _compare_delta(self, key: bytes, expected: Delta) -> None:
         """Entries in any order, which is that of slots: those of emptied accounts may have been given up."""
@@ -332,11 +331,10 @@ class _Check:
             body = self._disk.get("deltas", height_key(height))
             if body is None:
                 raise CorruptionError("deltas", height_key(height).hex(), "missing")
-            accounts.put(*decode_delta(body).accounts().columns())
-        used = slice(0, accounts.count)
-        columns = accounts.keys_at(used), accounts.nonces[used], accounts.balances[used]
-        root, supply = build_tree(*columns, self._hash_rows).root, exact_sum(columns[2])
-        self._found.accounts, self._found.supply = int(np.count_nonzero(columns[2])), supply
+            accounts.put(of_delta(decode_delta(body)))
+        columns = accounts.columns()
+        root, supply = build_tree(columns, self._hash_rows).root, exact_sum(columns.coins)
+        self._found.accounts, self._found.supply = int(np.count_nonzero(columns.coins)), supply
         self._found.state_root = root.hex()
         expected = head_root(self._disk, self._genesis, head)
         if root != expected:
@@ -347,14 +345,15 @@ class _Check:
             what = f"balances add up to {supply}, the supply is {self._genesis.supply}"
             self._found.add(Problem("accounts", self._wrong_page(columns), what))
 
-    def _wrong_page(self, columns: tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]) -> str:
+    def _wrong_page(self, columns: StateColumns) -> str:
         """Key of the first page that differs from the executed state; empty where nothing was executed."""
         if self._state is None or self._found.executed != self._found.height:
             return ""
-        truth = self._state.columns(slice(0, self._state.accounts.count))
-        for name in range(3):
-            size = min(len(columns[name]), len(truth[name]))
-            different = np.flatnonzero((columns[name][:size] != truth[name][:size]).reshape(size, -1).any(1))
+        truth = self._state.accounts.columns()
+        size = min(len(columns.keys), len(truth.keys))
+        hashes = truth.hashes(self._hash_rows), columns.hashes(self._hash_rows)
+        for right, found in ((truth.keys, columns.keys), hashes):
+            different = np.flatnonzero((right[:size] != found[:size]).any(1))
             if len(different):
                 return height_key(int(different[0]) // pages.PAGE_ACCOUNTS).hex()
         return ""

@@ -29,9 +29,11 @@ import numpy as np
 from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
+from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.ledger.accounts import ACCOUNT_BYTES
 from actors.ledger.delta import NO_IDS, AccountStates, Delta, StateEntryKind
 from actors.ledger.rows import in_place
+from actors.storage.accounts import StateColumns, entries_among
 from actors.storage.errors import CorruptionError
 
 SCHEMA_VERSION = 2
@@ -160,24 +162,31 @@ def decode_delta(body: bytes, ids: NDArray[np.uint8] = NO_IDS) -> Delta:
         return Delta.of_accounts(states, time_ms, block_hash, state_root, ids)
     keys, kinds, widths, values = np.split(entries, np.array([32, 33, 34]) * count)
     whole = len(widths) == count and len(values) == widths.sum(dtype=np.int64)
-    if form != _OF_ENTRIES or not whole or (widths[kinds == StateEntryKind.ACCOUNT] != ACCOUNT_BYTES).any():
+    accounts = kinds == StateEntryKind.ACCOUNT
+    fit = whole and (widths[accounts] == ACCOUNT_BYTES).all() and (widths[~accounts] <= ENTRY_BYTES_MAX).all()
+    if form != _OF_ENTRIES or not fit:
         raise CorruptionError("deltas", height_key(height).hex(), f"{len(body)} bytes for {count} entries")
     return Delta(height, keys.reshape(-1, 32), kinds, widths, values, time_ms, block_hash, state_root, ids)
 
 
-def encode_page(keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]) -> bytes:
-    """A checkpoint page: count u32, then the columns of consecutive slots."""
-    return b"".join((_PAGE.pack(len(keys)), keys.tobytes(), nonces.tobytes(), balances.tobytes()))
+def encode_page(columns: StateColumns) -> bytes:
+    """A checkpoint page: count u32, then the columns of consecutive slots, values of entries last."""
+    return b"".join((_PAGE.pack(len(columns.keys)), *(column.tobytes() for column in columns)))
 
 
-def decode_page(page: int, body: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
-    """(keys, nonces, balances). Raises CorruptionError when length and count disagree."""
+def decode_page(page: int, body: bytes) -> StateColumns:
+    """Inverse of `encode_page`. Raises CorruptionError when length, count and widths disagree."""
     if len(body) < _PAGE.size:
         raise CorruptionError("accounts", height_key(page).hex(), f"{len(body)} bytes")
     (count,) = _PAGE.unpack_from(body)
-    if len(body) != _PAGE.size + count * _ACCOUNT_BYTES:
-        raise CorruptionError("accounts", height_key(page).hex(), f"{len(body)} bytes for {count} accounts")
-    return _account_columns(body, _PAGE.size, count)
+    of_entries = len(body) - _PAGE.size - count * _ACCOUNT_BYTES
+    if of_entries >= 0:
+        keys, nonces, balances = _account_columns(body, _PAGE.size, count)
+        widths = balances[entries_among(keys)]
+        if widths.max(initial=0) <= ENTRY_BYTES_MAX and of_entries == widths.sum(dtype=np.int64):
+            values = np.frombuffer(body, dtype=np.uint8, offset=len(body) - of_entries)
+            return StateColumns(keys, nonces, balances, values)
+    raise CorruptionError("accounts", height_key(page).hex(), f"{len(body)} bytes for {count} accounts")
 
 
 def _account_columns(

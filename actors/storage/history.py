@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -36,10 +37,14 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class UndoLogs:
-    """The logs of a block that was committed before this process began."""
+    """The logs of a block that was committed before this process began; old_values: of entries, as bytes."""
 
     undo: AccountUndo
     log: TreeUndo
+    old_values: NDArray[np.uint8]
+
+
+Keep = Callable[[AccountUndo, NDArray[np.uint8]], AccountUndo]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,12 @@ class History:
     oldest: the oldest height that can be proven.
     """
 
-    def __init__(self, tree: StateTree, height: int, retention: Retention) -> None:
+    def __init__(
+        self, tree: StateTree, height: int, retention: Retention, release: Callable[[AccountUndo], None]
+    ) -> None:
+        """release: is told of every log that is forgotten, under the state's lock."""
         self.tree_lock = threading.Lock()
-        self._tree, self.retention = tree, retention
+        self._tree, self.retention, self._release = tree, retention, release
         self._logs: deque[LoggedUpdate] = deque()
         self._tree_height = self._committed = self.oldest = height
         self._undos: deque[tuple[AccountUndo, int]] = deque()
@@ -67,13 +75,13 @@ class History:
     def update(
         self,
         slots: NDArray[np.int64],
-        values: NDArray[np.uint8],
-        new_keys: NDArray[np.uint8],
+        value_hashes: NDArray[np.uint8],
+        new_paths: NDArray[np.uint8],
         present: NDArray[np.bool_],
     ) -> TreeUndo:
-        """As `StateTree.update`, for the next block."""
+        """As `StateTree.update_paths`, for the next block."""
         with self.tree_lock:
-            log = self._tree.update(slots, values, new_keys, present)
+            log = self._tree.update_paths(slots, value_hashes, new_paths, present)
             self._logs.append(LoggedUpdate(log))
             self._tree_height += 1
             while self._tree_height - len(self._logs) < self.oldest:
@@ -92,21 +100,25 @@ class History:
         self._undos.append((undo, size))
         self.bytes_used += size
         while len(self._undos) > self.retention.heights_max or self.bytes_used > self.retention.bytes_max:
-            self.bytes_used -= self._undos.popleft()[1]
+            forgotten, size = self._undos.popleft()
+            self.bytes_used -= size
+            self._release(forgotten)
         self._committed += 1
         self.oldest = self._committed - len(self._undos)
 
-    def remember(self, found: list[UndoLogs], newest: int) -> int:
+    def remember(self, found: list[UndoLogs], newest: int, keep: Keep) -> int:
         """Put the logs of the blocks up to `newest` before those that are held; how many were put.
 
-        0 when the oldest height is no longer `newest`: commits have overtaken. Under the state's lock.
+        keep: gives the entries' values rows. 0 when the oldest height is no longer `newest`: commits have
+        overtaken. Under the state's lock.
         """
         with self.tree_lock:
             if self.oldest != newest or self._tree_height - len(self._logs) != newest:
                 return 0
             for each in reversed(found):
-                size = each.undo.slots.nbytes + each.undo.values.nbytes + each.log.bytes_used
-                self._undos.appendleft((each.undo, size))
+                undo = keep(each.undo, each.old_values)
+                size = undo.slots.nbytes + undo.values.nbytes + each.log.bytes_used
+                self._undos.appendleft((undo, size))
                 self._logs.appendleft(LoggedUpdate(each.log))
                 self.bytes_used += size
                 self.oldest -= 1

@@ -52,7 +52,8 @@ class Execute(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     """Execute draws as the block at `height`; the draws' columns go beside it: rows, payloads, rows, ...
 
     order: which rows of the concatenated draws, in which order; None takes them as they come. sealed: header
-    and signature of a block that has them already, b"" for a proposal of ours. A strict execution in which a
+    and signature of a block that has them already, b"" for a proposal of ours. time_ms: what the header says
+    or will say. A strict execution in which a
     row failed leaves everything as it was and answers with empty roots.
     """
 
@@ -61,6 +62,7 @@ class Execute(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     proposer: bytes
     order: NDArray[np.int64] | None = None
     sealed: bytes = b""
+    time_ms: int = 0
 
 
 class Executed(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):

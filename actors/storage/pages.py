@@ -37,10 +37,10 @@ def load(disk: Disk, accounts: Accounts) -> Checkpoint:
     for page in range(-(-checkpoint.accounts // PAGE_ACCOUNTS)):
         value = disk.get("accounts", height_key(page))
         wanted = min(PAGE_ACCOUNTS, checkpoint.accounts - page * PAGE_ACCOUNTS)
-        keys, nonces, balances = decode_page(page, value or b"")
-        if len(keys) < wanted:
-            raise CorruptionError("accounts", height_key(page).hex(), f"{len(keys)} of {wanted} accounts")
-        accounts.put(keys[:wanted], nonces[:wanted], balances[:wanted])
+        columns = decode_page(page, value or b"")
+        if (found := len(columns.keys)) < wanted:
+            raise CorruptionError("accounts", height_key(page).hex(), f"{found} of {wanted} accounts")
+        accounts.put(columns if found == wanted else columns.take(slice(0, wanted)))
     if accounts.count != checkpoint.accounts:
         raise CorruptionError("accounts", "", f"{accounts.count} keys for {checkpoint.accounts} accounts")
     return checkpoint
@@ -72,7 +72,7 @@ class Checkpointer:
                 start = page * PAGE_ACCOUNTS
                 _, columns = state.committed_columns(start, min(start + PAGE_ACCOUNTS, promise.accounts))
                 batch = self._disk.batch()
-                batch.put("accounts", height_key(page), encode_page(*columns))
+                batch.put("accounts", height_key(page), encode_page(columns))
                 batch.write(sync=False)
             batch = self._disk.batch()
             batch.put("meta", _META_KEY, promise.encode())

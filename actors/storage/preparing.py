@@ -35,7 +35,7 @@ from actors.ledger import merkle
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_header
 from actors.ledger.delta import Delta
 from actors.ledger.hashing import Hasher
-from actors.ledger.rows import Batch, in_place
+from actors.ledger.rows import Batch
 from actors.storage import tx_index
 from actors.storage.disk import Disk
 from actors.storage.errors import DiskFullError
@@ -171,11 +171,11 @@ class Preparer:
         parts: list[tuple[str, tuple[bytes | memoryview, ...]]] = [
             ("headers", (header.encode(), signature)),
             ("blocks", Block(header, signature, block.batch).parts()),
-            ("receipts", (in_place(block.receipts),)),
+            ("receipts", block.receipts.encode()),
             ("deltas", delta_parts(delta)),
         ]
         if self._keeps_undo:
-            parts.append(("history", undo_parts(block.undo)))
+            parts.append(("history", undo_parts(block.undo, block.old_values)))
         run, pages = tx_index.block_run(block.height, ids)
         values = [(family, key, seal(family, key, *each)) for family, each in parts]
         values += [(tx_index.FAMILY, at, seal(tx_index.FAMILY, at, page)) for at, page in pages]

@@ -14,16 +14,17 @@ from actors.ledger.block import HEADER_BYTES, Block, Header, InclusionProof, dec
 from actors.ledger.delta import AccountState, AccountStates, ChainHead
 from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
-from actors.ledger.rows import LEAF_PREFIX, FormatError, shard_of
+from actors.ledger.receipts import RECEIPT_BYTES, decode_receipts
+from actors.ledger.rows import FormatError, shard_of
 from actors.ledger.signing import SIGNATURE_BYTES
 from actors.ledger.succession import Parent, as_parent, genesis_as_parent, succession_fault
-from actors.storage.accounts import without_empty
+from actors.storage.accounts import entries_among
 from actors.storage.chain import Chain
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import height_key
 from actors.storage.interface import AccountProof, Audit, StoredTransaction, TransactionPlace
 from actors.storage.proofs import prove
-from actors.storage.state import RECEIPT_BYTES, build_tree
+from actors.storage.state import build_tree
 
 BLOCKS_CACHED = 8
 
@@ -74,11 +75,10 @@ class Reader:
         if not 0 <= shard < shards:
             raise FormatError("shard", shard, f"0 to {shards - 1}")
         height, columns = self._chain.state.committed_columns()
-        keys, nonces, balances = without_empty(columns)
+        mine = (columns.balances != 0) & ~entries_among(columns.keys)
         if shards > 1:
-            mine = shard_of(keys, shards) == shard
-            keys, nonces, balances = keys[mine], nonces[mine], balances[mine]
-        return AccountStates(height, keys, nonces, balances)
+            mine &= shard_of(columns.keys, shards) == shard
+        return AccountStates(height, columns.keys[mine], columns.nonces[mine], columns.balances[mine])
 
     def block(self, height: int) -> bytes | None:
         """The bytes of a committed block."""
@@ -233,13 +233,13 @@ class Reader:
         """Recompute root and supply from the accounts alone, and check all committed blocks' headers."""
         chain = self._chain
         with chain.state.lock:
-            height, (keys, nonces, balances) = chain.state.committed_columns()
+            height, columns = chain.state.committed_columns()
             root = chain.head_state_root
-        recomputed = build_tree(keys, nonces, balances, chain.hash_rows).root
+        recomputed = build_tree(columns, chain.hash_rows).root
         checked, problem = self._walk(height)
         if recomputed != root:
             problem = problem or f"state root at {height}: {recomputed.hex()} from the accounts"
-        supply, expected = exact_sum(balances), chain.genesis.supply
+        supply, expected = exact_sum(columns.coins), chain.genesis.supply
         if supply != expected:
             problem = problem or f"supply at {height}: {supply}, {expected} by the genesis"
         return Audit(height, checked, problem, recomputed, supply, expected)
@@ -261,14 +261,13 @@ class Reader:
         chain, key = self._chain, height_key(height)
         block = chain.block(height)
         header = block.header
-        receipts = np.frombuffer(chain.disk.get("receipts", key) or b"", dtype=np.uint8)
-        leaves = chain.hash_rows(receipts.reshape(-1, RECEIPT_BYTES), LEAF_PREFIX)
+        receipts = decode_receipts(chain.disk.get("receipts", key) or b"", len(block.batch))
         if fault := succession_fault(header, parent):
             raise CorruptionError("blocks", key.hex(), fault)
         for field, stored, found in (
             ("headers", chain.disk.get("headers", key), header.encode() + block.signature),
             ("transaction_root", header.transaction_root, self._root(block.batch.ids(chain.hash_rows))),
-            ("receipts_root", header.receipts_root, self._root(leaves)),
+            ("receipts_root", header.receipts_root, receipts.root(chain.hash_rows)),
             ("certificate", chain.disk.get("certificates", key) is not None, True),
         ):
             if stored != found:

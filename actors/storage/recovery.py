@@ -18,7 +18,7 @@ from actors.ledger.block import HEADER_BYTES, Header, decode_header
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import Hasher
 from actors.storage import pages
-from actors.storage.accounts import Accounts, without_empty
+from actors.storage.accounts import Accounts, funded, of_delta
 from actors.storage.disk import HEAD_KEY, Disk
 from actors.storage.errors import AllocationError, CorruptionError
 from actors.storage.formats import (
@@ -66,7 +66,7 @@ def recover(
     if max(existing, EMPTY_MIN) <= accounts.count - existing and existing <= _REWRITTEN_MAX:
         accounts = _without_empty_slots(disk, accounts, head, seed)
         checkpointer = Checkpointer(disk, Checkpoint(head.height, accounts.count))
-    state = State(accounts, head.height, genesis.prices, hash_rows, retention)
+    state = State(accounts, head.height, hash_rows, retention)
     expected = head_root(disk, genesis, head)
     if state.tree.root != expected:
         raise CorruptionError(
@@ -79,8 +79,8 @@ def recover(
 
 def create(disk: Disk, genesis: Genesis, allocation: Allocation, hash_rows: Hasher) -> None:
     """Write the genesis state. The directory counts as new until the last, synced write."""
-    nonces = allocation.balances * 0
-    root = build_tree(allocation.keys, nonces, allocation.balances, hash_rows).root
+    columns = funded(allocation.keys, allocation.balances)
+    root = build_tree(columns, hash_rows).root
     least = int(allocation.balances.min()) if len(allocation.balances) else genesis.balance_min
     if least < genesis.balance_min:
         raise AllocationError("balances", least, f"at least {genesis.balance_min}")
@@ -92,10 +92,9 @@ def create(disk: Disk, genesis: Genesis, allocation: Allocation, hash_rows: Hash
         if found != wanted:
             raise AllocationError(field, found, wanted)
     for page, start in enumerate(range(0, genesis.accounts, PAGE_ACCOUNTS)):
-        part = slice(start, start + PAGE_ACCOUNTS)
         batch = disk.batch()
-        columns = allocation.keys[part], nonces[part], allocation.balances[part]
-        batch.put("accounts", height_key(page), encode_page(*columns))
+        part = columns.take(slice(start, start + PAGE_ACCOUNTS))
+        batch.put("accounts", height_key(page), encode_page(part))
         batch.write(sync=False)
     batch = disk.batch()
     batch.put("meta", b"checkpoint", Checkpoint(0, genesis.accounts).encode())
@@ -111,22 +110,19 @@ def _replay(
         body = disk.get("deltas", height_key(height))
         if body is None:
             raise CorruptionError("deltas", height_key(height).hex(), "missing")
-        checkpointer.touch(accounts.put(*decode_delta(body).accounts().columns()))
+        checkpointer.touch(accounts.put(of_delta(decode_delta(body))))
 
 
 def _without_empty_slots(disk: Disk, accounts: Accounts, head: Head, seed: int) -> Accounts:
     """The accounts that exist, in their order, in slots without gaps; here and on disk."""
-    used = slice(0, accounts.count)
-    keys, nonces, balances = without_empty(
-        (accounts.keys_at(used), accounts.nonces[used], accounts.balances[used])
-    )
-    kept = Accounts(len(keys), seed)
-    kept.put(keys, nonces, balances)
+    columns = accounts.columns().existing()
+    kept = Accounts(len(columns.keys), seed)
+    kept.put(columns)
     batch = disk.batch()
     pages_before, pages_after = (-(-count // PAGE_ACCOUNTS) for count in (accounts.count, kept.count))
     for page in range(pages_after):
-        part = slice(page * PAGE_ACCOUNTS, (page + 1) * PAGE_ACCOUNTS)
-        batch.put("accounts", height_key(page), encode_page(keys[part], nonces[part], balances[part]))
+        part = columns.take(slice(page * PAGE_ACCOUNTS, (page + 1) * PAGE_ACCOUNTS))
+        batch.put("accounts", height_key(page), encode_page(part))
     batch.delete_range("accounts", height_key(pages_after), height_key(pages_before))
     batch.delete_range("history", height_key(0), height_key(2**64 - 1))
     batch.put("meta", b"checkpoint", Checkpoint(head.height, kept.count).encode())

@@ -19,7 +19,7 @@ from actors.ledger.block import SealedHeader, decode_sealed_header
 from actors.ledger.genesis import Genesis, exact_sum
 from actors.ledger.hashing import Hasher
 from actors.ledger.rows import FormatError
-from actors.storage.accounts import without_empty
+from actors.storage.accounts import StateColumns
 from actors.storage.disk import HEAD_KEY, Disk, DiskBatch
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import (
@@ -34,7 +34,6 @@ from actors.storage.formats import (
 from actors.storage.pages import PAGE_ACCOUNTS
 from actors.storage.recovery import BASE_KEY
 from actors.storage.snapshots import (
-    Columns,
     Manifest,
     chunks_of,
     decode_manifest,
@@ -50,7 +49,8 @@ _MANIFEST, _CHUNK = b"m", b"c"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A snapshot on disk. chunks: distinct ones; stored_bytes: of manifest and chunks."""
+    """A snapshot on disk. chunks: distinct ones; stored_bytes: of manifest and chunks, values of
+    contracts' entries aside."""
 
     height: int
     hash: bytes
@@ -99,8 +99,8 @@ class SnapshotStore:
         """
         with self._lock:
             columns, paths = state.columns_at(height)
-            exist = columns[2] != 0
-            columns, paths = without_empty(columns), paths if exist.all() else paths[exist]
+            exist = columns.balances != 0
+            columns, paths = columns.existing(), paths if exist.all() else paths[exist]
             entries, written = [], set(self._chunks())
             for entry, body in chunks_of(columns, paths, self._hash_rows):
                 entries.append(entry)
@@ -112,8 +112,9 @@ class SnapshotStore:
             if root != expected:
                 what = f"the state at {height} hashes to {root.hex()}, the header has {expected.hex()}"
                 raise CorruptionError("accounts", "", what)
+            count = len(columns.keys)
             manifest = Manifest(
-                depth_for(len(columns[0])), height, head.transactions, len(columns[0]), self._genesis.hash(),
+                depth_for(count), height, head.transactions, count, self._genesis.hash(),
                 head.hash, root, tuple(entries),
             )  # fmt: skip
             self._put(_MANIFEST + height_key(height), manifest.encode(), sync=True)
@@ -216,7 +217,7 @@ def accepted(genesis: Genesis, manifest_bytes: bytes, sealed_bytes: bytes) -> tu
 
 def _chunks_in_order(
     disk: Disk, manifest: Manifest, read_chunk: Callable[[bytes], bytes | None], hash_rows: Hasher
-) -> Iterable[Columns]:
+) -> Iterable[StateColumns]:
     for number, entry in enumerate(manifest.entries):
         body = read_chunk(entry.hash)
         if body is None:
@@ -228,26 +229,24 @@ def _chunks_in_order(
         yield columns
 
 
-def _write_pages(disk: Disk, parts: Iterable[Columns]) -> int:
+def _write_pages(disk: Disk, parts: Iterable[StateColumns]) -> int:
     """Write the accounts as pages of consecutive slots; the sum of the balances."""
-    held: list[Columns] = []
+    held: list[StateColumns] = []
     page = rows = supply = 0
 
     def flush(size: int) -> None:
         nonlocal held, page, rows
-        whole = tuple(np.concatenate([part[i] for part in held]) for i in range(3))
+        whole = StateColumns(*(np.concatenate(pieces) for pieces in zip(*held, strict=True)))
         batch = disk.batch()
-        batch.put(
-            "accounts", height_key(page), encode_page(whole[0][:size], whole[1][:size], whole[2][:size])
-        )
+        batch.put("accounts", height_key(page), encode_page(whole.take(slice(0, size))))
         batch.write(sync=False)
-        held = [(whole[0][size:], whole[1][size:], whole[2][size:])]
+        held = [whole.take(slice(size, None))]
         page, rows = page + 1, rows - size
 
     for part in parts:
         held.append(part)
-        rows += len(part[0])
-        supply += exact_sum(part[2])
+        rows += len(part.keys)
+        supply += exact_sum(part.coins)
         while rows >= PAGE_ACCOUNTS:
             flush(PAGE_ACCOUNTS)
     if rows:

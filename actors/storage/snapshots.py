@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.delta import account_values
 from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256
 from actors.ledger.rows import FormatError
 from actors.ledger.smt import EMPTY, NODE_PREFIX
+from actors.storage.accounts import StateColumns
 from actors.storage.formats import decode_page, encode_page
 from actors.storage.tree import StateTree
 
@@ -39,7 +39,6 @@ _DOMAIN = b"raychain/snapshot/1"
 _MANIFEST = struct.Struct("<IIQQQ32s32s32s")
 _ENTRY = np.dtype([("accounts", "<u8"), ("hash", "u1", DIGEST_BYTES), ("root", "u1", DIGEST_BYTES)])
 MANIFEST_BYTES_MAX = _MANIFEST.size + (_ENTRY.itemsize << DEPTH_MAX)
-Columns = tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +134,23 @@ def cut(paths: NDArray[np.uint8], depth: int) -> list[NDArray[np.int64]]:
 
 
 def chunks_of(
-    columns: Columns, paths: NDArray[np.uint8], hash_rows: Hasher
+    columns: StateColumns, paths: NDArray[np.uint8], hash_rows: Hasher
 ) -> Iterator[tuple[ChunkEntry, bytes]]:
     """Entries and bytes of all chunks of a state, in order. paths: (n, 32) SHA-256 of the keys."""
-    keys, nonces, balances = columns
-    depth = depth_for(len(keys))
+    depth = depth_for(len(columns.keys))
     for rows in cut(paths, depth):
-        body = encode_page(keys[rows], nonces[rows], balances[rows])
-        root = subtree_root(paths[rows], account_values(nonces[rows], balances[rows]), depth, hash_rows)
+        part = columns.take(rows)
+        body = encode_page(part)
+        root = subtree_root(paths[rows], part.hashes(hash_rows), depth, hash_rows)
         yield ChunkEntry(len(rows), sha256(body), root), body
 
 
-def subtree_root(paths: NDArray[np.uint8], values: NDArray[np.uint8], depth: int, hash_rows: Hasher) -> bytes:
+def subtree_root(paths: NDArray[np.uint8], hashes: NDArray[np.uint8], depth: int, hash_rows: Hasher) -> bytes:
     """Root of the subtree at `depth` that holds these leaves and no others; their paths share its bits."""
     if not len(paths):
         return EMPTY
     tree = StateTree(hash_rows)
-    tree.update_paths(np.arange(len(paths)), hash_rows(values), paths)
+    tree.update_paths(np.arange(len(paths)), hashes, paths)
     path, ref = paths[0].tobytes(), tree.ref(0, 0)
     for level in range(depth):
         if ref <= 0:
@@ -160,13 +159,13 @@ def subtree_root(paths: NDArray[np.uint8], values: NDArray[np.uint8], depth: int
     return tree.hash_of(ref)
 
 
-def open_chunk(manifest: Manifest, number: int, body: bytes, hash_rows: Hasher) -> Columns:
+def open_chunk(manifest: Manifest, number: int, body: bytes, hash_rows: Hasher) -> StateColumns:
     """The accounts of a chunk that is what the manifest says. Raises FormatError naming what is not."""
     entry, field = manifest.entries[number], f"chunk {number}"
     if sha256(body) != entry.hash:
         raise FormatError(field, f"hash {sha256(body).hex()}", entry.hash.hex())
     columns = decode_page(number, body)
-    keys, nonces, balances = columns
+    keys = columns.keys
     if len(keys) != entry.accounts:
         raise FormatError(field, f"{len(keys)} accounts", f"{entry.accounts}")
     if not len(keys):
@@ -178,7 +177,7 @@ def open_chunk(manifest: Manifest, number: int, body: bytes, hash_rows: Hasher) 
     top = int.from_bytes(paths[0, :8].tobytes(), "big"), int.from_bytes(paths[-1, :8].tobytes(), "big")
     if {word >> (64 - manifest.depth) for word in top} != {number}:
         raise FormatError(field, "accounts of another chunk", f"paths that begin with {number}")
-    root = subtree_root(paths, account_values(nonces, balances), manifest.depth, hash_rows)
+    root = subtree_root(paths, columns.hashes(hash_rows), manifest.depth, hash_rows)
     if root != entry.root:
         raise FormatError(field, f"root {root.hex()}", entry.root.hex())
     return columns

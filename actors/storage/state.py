@@ -24,50 +24,50 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger import merkle
-from actors.ledger.accounts import RECEIPT_WORDS
+from actors.contracts.limits import ENTRY_TAG
 from actors.ledger.block import Header
-from actors.ledger.delta import Delta, account_values
+from actors.ledger.delta import Delta
+from actors.ledger.environment import Environment
 from actors.ledger.genesis import exact_sum
 from actors.ledger.hashing import Hasher, sha256_rows
-from actors.ledger.prices import Prices
-from actors.ledger.rows import LEAF_PREFIX, Batch
-from actors.storage.accounts import Accounts, Columns
+from actors.ledger.receipts import RECEIPT_BYTES, Receipts
+from actors.ledger.rows import Batch
+from actors.storage.accounts import Accounts, StateColumns, entries_among
 from actors.storage.errors import HeightError, SpeculationLimitError
 from actors.storage.history import History, Retention, UndoLogs
 from actors.storage.transition import AccountUndo, Applied, Conflicts, apply_batch, undo_batch
 from actors.storage.tree import StateTree, TreeUndo
 
 SPECULATIVE_BLOCKS_MAX = 128
-RECEIPT_BYTES = 8 * RECEIPT_WORDS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExecutedBlock:
     """A block that was executed: the rows that passed, and everything its header must say.
 
-    receipts: (n, 4) uint64. keys, values: (m, 32) and (m, 16) uint8, the accounts it touched as they are
-    after it, in ascending order of slot; one of balance 0 is removed, and the nonce is the next after its
-    last. undo, tree_undo: the way back.
+    touched: what it touched as it is after it, in ascending order of slot; what has
+    balance 0 is removed, and the nonce is the next after its last. undo, tree_undo: the way back; old_values:
+    what the entries among the undo's slots held, one value after the other.
     """
 
     height: int
     proposer: bytes
     batch: Batch
-    receipts: NDArray[np.uint64]
+    receipts: Receipts
     fees: int
     state_root: bytes
     receipts_root: bytes
-    keys: NDArray[np.uint8]
-    values: NDArray[np.uint8]
+    touched: StateColumns
     undo: AccountUndo
+    old_values: NDArray[np.uint8]
     tree_undo: TreeUndo
 
 
 def delta_of(header: Header, block: ExecutedBlock, ids: NDArray[np.uint8]) -> Delta:
     """What a block changes once it is committed under this header. ids: (n, 32) uint8 of its rows."""
+    kinds, widths, values = block.touched.in_delta()
     facts = header.time_ms, header.hash(), block.state_root, ids
-    return Delta.of_values(block.height, block.keys, block.values, *facts)
+    return Delta(block.height, block.touched.keys, kinds, widths, values, *facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,6 @@ class State:
         self,
         accounts: Accounts,
         height: int,
-        prices: Prices,
         hash_rows: Hasher = sha256_rows,
         retention: Retention = Retention(),
     ) -> None:
@@ -101,43 +100,37 @@ class State:
         self.blocks: list[ExecutedBlock] = []
         self._undos: list[AccountUndo] = []
         self._hash_rows = hash_rows
-        self.prices = prices
-        self.tree = build_tree(*self.columns(slice(0, accounts.count)), hash_rows)
-        self.history = History(self.tree, height, retention)
+        self.tree = build_tree(accounts.columns(), hash_rows)
+        self.history = History(self.tree, height, retention, self._release)
 
     @property
     def executed_height(self) -> int:
         """Height of the newest executed block."""
         return self.height + len(self.blocks)
 
-    def columns(self, slots: slice | NDArray[np.int64]) -> Columns:
-        """Copies of (keys, nonces, balances) of the newest state."""
-        accounts = self.accounts
-        if not isinstance(slots, slice):
-            return accounts.columns_at(slots)
-        return accounts.keys_at(slots), accounts.nonces[slots].copy(), accounts.balances[slots].copy()
+    def _release(self, undo: AccountUndo) -> None:
+        self.accounts.release(undo.slots, undo.values[:, 0], undo.values[:, 1])
 
     def execute(
         self,
         batch: Batch,
-        chain_tag: int,
-        height: int,
+        env: Environment,
         strict: bool,
-        proposer: bytes,
         clock_ns: Callable[[], int],
     ) -> Execution:
-        """Execute a batch as the block at `height`.
+        """Execute a batch as the block that `env` describes.
 
         strict: any failing row leaves the state untouched. Otherwise failing rows are left out. Raises
         HeightError out of order, SpeculationLimitError at the bound, OverflowError as `apply_batch`.
         """
+        height = env.height
         if height != self.executed_height + 1:
             raise HeightError("execute", height, self.executed_height + 1)
         if len(self.blocks) >= SPECULATIVE_BLOCKS_MAX:
             raise SpeculationLimitError(len(self.blocks), SPECULATIVE_BLOCKS_MAX)
         started = clock_ns()
         with self.lock:
-            applied = apply_batch(self.accounts, batch, chain_tag, height, proposer, self.prices)
+            applied = apply_batch(self.accounts, batch, env)
             failed = bool(applied.verdicts.any())
             if strict and failed:
                 undo_batch(self.accounts, applied.undo)
@@ -146,7 +139,7 @@ class State:
             self._undos.append(applied.undo)
         try:
             kept = batch.take(applied.verdicts == 0) if failed else batch
-            block, stages_us = self._finish(height, proposer, kept, applied, clock_ns, started)
+            block, stages_us = self._finish(height, env.proposer, kept, applied, clock_ns, started)
         except BaseException:
             with self.lock:
                 undo_batch(self.accounts, self._undos.pop())
@@ -165,18 +158,21 @@ class State:
         started: int,
     ) -> tuple[ExecutedBlock, dict[str, int]]:
         """Roots and record of a block whose rows are applied. The tree is updated last."""
-        slots = applied.undo.slots
-        keys, nonces, balances = self.columns(slots)
+        accounts, undo = self.accounts, applied.undo
+        touched = accounts.columns_at(undo.slots)
+        old = accounts.resolved(touched.keys, undo.values[:, 0].copy(), undo.values[:, 1])
         moved = clock_ns()
-        receipts_root = merkle.root(self._hash_rows(_rows(applied.receipts), LEAF_PREFIX), self._hash_rows)
+        receipts = Receipts(_rows(applied.receipts), tuple(applied.outputs))
+        receipts_root = receipts.root(self._hash_rows)
         receipted = clock_ns()
-        fresh = int(np.searchsorted(slots, applied.undo.count))
-        values = account_values(nonces, balances)
-        tree_undo = self.history.update(slots, values, keys[fresh:], balances != 0)
+        fresh = int(np.searchsorted(undo.slots, undo.count))
+        new_paths = self._hash_rows(touched.keys[fresh:])
+        hashes = touched.hashes(self._hash_rows)
+        tree_undo = self.history.update(undo.slots, hashes, new_paths, touched.balances != 0)
         done = clock_ns()
         block = ExecutedBlock(
-            height, proposer, batch, applied.receipts, applied.fees, self.tree.root, receipts_root,
-            keys, values, applied.undo, tree_undo,
+            height, proposer, batch, receipts, applied.fees, self.tree.root, receipts_root,
+            touched, undo, old.values, tree_undo,
         )  # fmt: skip
         marks = (
             ("transition", moved - started),
@@ -221,50 +217,60 @@ class State:
             for undo in reversed(self._undos):
                 there = int(np.searchsorted(undo.slots, len(balances)))
                 balances[undo.slots[:there]] = undo.values[:there, 1]
+            balances[self.accounts.entry_slots(np.arange(len(balances)))] = 0
         return int(np.count_nonzero(balances))
 
-    def committed_columns(self, start: int = 0, stop: int | None = None) -> tuple[int, Columns]:
-        """(height, (keys, nonces, balances)) of the committed slots in start..stop-1, as copies."""
+    def committed_columns(self, start: int = 0, stop: int | None = None) -> tuple[int, StateColumns]:
+        """(height, the committed slots in start..stop-1), as copies."""
         with self.lock:
             count = self.committed_count()
             end = count if stop is None else min(stop, count)
-            slots = slice(min(start, end), end)
-            keys, nonces, balances = self.columns(slots)
-            for undo in reversed(self._undos):
-                low, high = np.searchsorted(undo.slots, (slots.start, slots.stop))
-                at = undo.slots[low:high] - slots.start
-                nonces[at] = undo.values[low:high, 0]
-                balances[at] = undo.values[low:high, 1]
-            return self.height, (keys, nonces, balances)
+            return self.height, self._taken_back(min(start, end), end, self._undos)
 
-    def columns_at(self, height: int) -> tuple[Columns, NDArray[np.uint8]]:
-        """((keys, nonces, balances), (n, 32) paths of the keys) of the slots in use at a committed height.
+    def _taken_back(self, start: int, stop: int, undos: list[AccountUndo]) -> StateColumns:
+        """Slots start..stop-1 as they were before the blocks of these logs, which are in order."""
+        accounts, part = self.accounts, slice(start, stop)
+        nonces, balances = accounts.nonces[part].copy(), accounts.balances[part].copy()
+        for undo in reversed(undos):
+            low, high = np.searchsorted(undo.slots, (start, stop))
+            at = undo.slots[low:high] - start
+            nonces[at], balances[at] = undo.values[low:high, 0], undo.values[low:high, 1]
+        return accounts.resolved(accounts.keys_at(part), nonces, balances)
 
-        Keys and paths of committed slots never change, so these are views; the rest are copies. Raises
-        NotRetainedError.
+    def columns_at(self, height: int) -> tuple[StateColumns, NDArray[np.uint8]]:
+        """Slots in use at a committed height, as copies, and (n, 32) paths of their keys.
+
+        Paths of committed slots never change, so these are views. Raises NotRetainedError.
         """
         with self.history.tree_lock:
             paths = self.tree.paths
         with self.lock:
             undos = [*self.history.undos_after(height), *self._undos]
             count = undos[0].count if undos else self.accounts.count
-            keys, nonces, balances = self.columns(slice(0, count))
-            for undo in reversed(undos):
-                there = int(np.searchsorted(undo.slots, count))
-                nonces[undo.slots[:there]] = undo.values[:there, 0]
-                balances[undo.slots[:there]] = undo.values[:there, 1]
-        return (keys, nonces, balances), paths[:count]
+            return self._taken_back(0, count, undos), paths[:count]
 
-    def remember(self, found: list[UndoLogs], newest: int) -> int:
-        """Make heights before `newest` provable; how many. See `History.remember`."""
+    def remember(self, found: list[UndoLogs], newest: int, sparse: bool) -> int:
+        """Make heights before `newest` provable; how many. See `History.remember`.
+
+        sparse: whether at any of them a slot was empty that is in use by now.
+        """
         with self.lock:
-            return self.history.remember(found, newest)
+            self.tree.sparse |= sparse
+            return self.history.remember(found, newest, self._with_rows)
+
+    def _with_rows(self, undo: AccountUndo, old_values: NDArray[np.uint8]) -> AccountUndo:
+        """The log with rows for the values that entries had."""
+        if not len(old_values):
+            return undo
+        values, mine = undo.values.copy(), entries_among(self.accounts.keys_at(undo.slots))
+        values[mine, 0] = self.accounts.entries.put(old_values, values[mine, 1])
+        return AccountUndo(undo.count, undo.slots, values)
 
     def committed_account(self, key: bytes) -> tuple[int, int, int]:
-        """(height, nonce, balance) of a key in the committed state; zeros if it does not exist."""
+        """(height, nonce, balance) of a key in the committed state; zeros if it is of no account."""
         with self.lock:
             slot = self.accounts.find(key)
-            if not 0 <= slot < self.committed_count():
+            if not 0 <= slot < self.committed_count() or key.startswith(ENTRY_TAG):
                 return self.height, 0, 0
             for undo in self._undos:
                 at = int(np.searchsorted(undo.slots, slot))
@@ -289,23 +295,22 @@ class State:
             if at < len(undo.slots) and undo.slots[at] == slot:
                 pair = undo.values[at]
                 break
-        return accounts.keys_at(slice(slot, slot + 1)).tobytes(), pair.tobytes()
+        keys = accounts.keys_at(slice(slot, slot + 1))
+        _, _, values = accounts.resolved(keys, pair[:1].copy(), pair[1:]).in_delta()
+        return keys.tobytes(), values.tobytes()
 
     def committed_supply(self) -> int:
         """Sum of all committed balances."""
-        return exact_sum(self.committed_columns()[1][2])
+        return exact_sum(self.committed_columns()[1].coins)
 
 
-def build_tree(
-    keys: NDArray[np.uint8],
-    nonces: NDArray[np.uint64],
-    balances: NDArray[np.uint64],
-    hash_rows: Hasher = sha256_rows,
-) -> StateTree:
-    """The tree over accounts in slots 0..n-1, from nothing; those that hold nothing have no leaf."""
+def build_tree(columns: StateColumns, hash_rows: Hasher = sha256_rows) -> StateTree:
+    """The tree over slots 0..n-1, from nothing; those that hold nothing have no leaf."""
     tree = StateTree(hash_rows)
-    if len(keys):
-        tree.update(np.arange(len(keys)), account_values(nonces, balances), keys, balances != 0)
+    if len(columns.keys):
+        paths = hash_rows(columns.keys)
+        slots = np.arange(len(paths))
+        tree.update_paths(slots, columns.hashes(hash_rows), paths, columns.balances != 0)
     return tree
 
 

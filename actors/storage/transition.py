@@ -1,9 +1,10 @@
 """The state transition over columns, compiled: the fast twin of `rules.apply_batch`.
 
 Rules: static checks first, then each span of rows of one kind by the compiled twin of that kind
-(ledger/kinds.py). Rows apply in block order, a row that fails changes nothing, and the fees go to the
-proposer after the last row. An account exists while its balance is not zero (ledger/prices.py); the slot of
-one that was emptied stays, with its last nonce, and is taken up again when the account is made anew.
+(ledger/kinds.py), or by its rule itself, row by row, where it has none (column_ledger.py). Rows apply in
+block order, a row that does not pass changes nothing, and the fees go to the proposer after the last row. An
+account exists while its balance is not zero (ledger/prices.py); the slot of one that was emptied stays, with
+its last nonce, and is taken up again when the account is made anew.
 
 Theory of operation: one pass over the rows. The first time a row writes an account, the account's slot and
 old values go to the undo log, so the log holds each touched account once. Slots for new accounts are taken
@@ -26,7 +27,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from actors.ledger.accounts import RECEIPT_WORDS
+from actors.ledger.accounts import RECEIPT_WORDS, U64_MAX, unpack
 from actors.ledger.checks import static_verdicts
 from actors.ledger.columns import (
     COUNT,
@@ -40,11 +41,15 @@ from actors.ledger.columns import (
     make,
     touch,
 )
+from actors.ledger.environment import Environment
 from actors.ledger.index import KEY_WORDS, home_of
-from actors.ledger.kinds import KINDS, Kind
-from actors.ledger.prices import FREE, Prices, first_nonce
+from actors.ledger.kinds import KINDS, Kind, SerialRule
+from actors.ledger.prices import first_nonce
+from actors.ledger.receipts import Output
 from actors.ledger.rows import KIND_TRANSFER, ROW_DTYPE, ROW_VERSION, Batch
-from actors.storage.accounts import Accounts
+from actors.ledger.verdict import Verdict
+from actors.storage.accounts import Accounts, of_accounts
+from actors.storage.column_ledger import ColumnLedger
 
 _ZERO = np.uint64(0)
 
@@ -87,6 +92,7 @@ class Conflicts:
 class AccountUndo:
     """What a block changed: (m,) int64 slots in ascending order, (m, 2) uint64 old nonces and balances.
 
+    Of an entry these are row and width of the old value; a block that changes an entry gives it a new row.
     count: accounts before the block. Slots from `count` on are accounts that the block made.
     """
 
@@ -97,34 +103,44 @@ class AccountUndo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Applied:
-    """verdicts: (n,) uint8. receipts: (passed, 4) uint64. fees: total of the rows that passed."""
+    """verdicts: (n,) uint8. receipts: (passed, 4) uint64. fees: total of the rows that passed.
+
+    outputs: of rows of serial kinds, by their place among those that passed.
+    """
 
     verdicts: NDArray[np.uint8]
     receipts: NDArray[np.uint64]
+    outputs: list[Output]
     fees: int
     undo: AccountUndo
     conflicts: Conflicts
 
 
-def apply_batch(
-    accounts: Accounts, batch: Batch, chain_tag: int, height: int, proposer: bytes, prices: Prices
-) -> Applied:
+def apply_batch(accounts: Accounts, batch: Batch, env: Environment) -> Applied:
     """Apply a batch to `accounts` exactly as `rules.apply_batch` does to a dictionary.
 
     Raises OverflowError, with `accounts` as before, when the fees do not fit the proposer's balance.
     """
-    verdicts = static_verdicts(batch, chain_tag, height, prices)
+    height, prices = env.height, env.prices
+    verdicts = static_verdicts(batch, env.chain_tag, height, prices)
     spans = list(_spans(batch))
     writes = sum((last - first) * len(kind.touches) for kind, first, last in spans) + 1
     accounts.reserve(writes)
     before, columns = accounts.count, _columns(accounts, len(batch), writes)
     first_free, balance_min = np.uint64(first_nonce(height)), np.uint64(prices.balance_min)
+    outputs, ledger = list[Output](), None
     for kind, first, last in spans:
+        if isinstance(kind.rule, SerialRule):
+            rows = range(first, last)
+            ledger = ledger or ColumnLedger(accounts, columns)
+            _run_serially(ledger, kind.rule, batch, rows, verdicts, env, outputs)
+            columns = ledger.with_room(writes)  # compiled kinds rely on it
+            continue
         words = batch.words[first:last]
         homes = np.empty((last - first, len(kind.touches)), dtype=np.uint64)
         find_homes(words, kind.touches, columns, homes)
-        kind.run(columns, words, verdicts[first:last], homes, first_free, balance_min)
-    earner = np.frombuffer(proposer, dtype=np.uint64).reshape(1, KEY_WORDS)
+        kind.rule.run(columns, words, verdicts[first:last], homes, first_free, balance_min)
+    earner = np.frombuffer(env.proposer, dtype=np.uint64).reshape(1, KEY_WORDS)
     overflows = _pay(columns, earner, first_free)
     accounts.index.count = int(columns.totals[COUNT])
     logged, passed = int(columns.totals[LOGGED]), int(columns.totals[PASSED])
@@ -135,7 +151,34 @@ def apply_batch(
         raise OverflowError("the proposer's balance would exceed 2^64-1: the genesis supply is not conserved")
     alone = int(np.count_nonzero(columns.widths == 1))
     conflicts = Conflicts(passed - alone, alone, int(np.count_nonzero(columns.widths)))
-    return Applied(verdicts, columns.receipts[:passed], int(columns.totals[FEES]), undo, conflicts)
+    return Applied(verdicts, columns.receipts[:passed], outputs, int(columns.totals[FEES]), undo, conflicts)
+
+
+def _run_serially(
+    ledger: ColumnLedger,
+    rule: SerialRule,
+    batch: Batch,
+    rows: range,
+    verdicts: NDArray[np.uint8],
+    env: Environment,
+    outputs: list[Output],
+) -> None:
+    """Apply rows of a kind that has no compiled twin."""
+    ledger.resume()
+    gas_left = env.prices.block_gas_max - sum(output.gas for output in outputs)
+    for row, tx in zip(rows, unpack(batch.take(np.arange(rows.start, rows.stop))), strict=True):
+        if verdicts[row]:
+            continue
+        if ledger.fees + tx.fee > U64_MAX:
+            verdicts[row] = Verdict.BALANCE_OVERFLOW
+            continue
+        applied = rule.apply(ledger, tx, env, gas_left)
+        verdicts[row] = applied.verdict
+        if applied.verdict == Verdict.OK:
+            gas_left -= applied.gas
+            outputs.append(applied.output(int(ledger.columns.totals[PASSED])))
+            after = [ledger.account(key, env.height).balance for key in (tx.sender, tx.recipient)]
+            ledger.passed(applied, (after[0], after[1]))
 
 
 def _spans(batch: Batch) -> Iterator[tuple[Kind, int, int]]:
@@ -170,6 +213,7 @@ def _columns(accounts: Accounts, rows: int, writes: int) -> Columns:
 
 def undo_batch(accounts: Accounts, undo: AccountUndo) -> None:
     """Put `accounts` back to what they were before the block. Blocks are undone last first."""
+    accounts.release(undo.slots, accounts.nonces[undo.slots], accounts.balances[undo.slots])
     accounts.nonces[undo.slots] = undo.values[:, 0]
     accounts.balances[undo.slots] = undo.values[:, 1]
     accounts.truncate(undo.count)
@@ -182,12 +226,11 @@ def warm() -> None:
         rows["version"], rows["kind"] = ROW_VERSION, KIND_TRANSFER
         rows.flags.writeable = writeable
         accounts = Accounts(16, 0)
-        undo_batch(
-            accounts, apply_batch(accounts, Batch(rows, np.empty(0, np.uint8)), 0, 0, bytes(32), FREE).undo
-        )
+        applied = apply_batch(accounts, Batch(rows, np.empty(0, np.uint8)), Environment(0, 0, bytes(32)))
+        undo_batch(accounts, applied.undo)
         keys, column = rows["sender"].copy(), np.ones(1, dtype=np.uint64)
         keys.flags.writeable = writeable
-        accounts.put(keys, column, column)
+        accounts.put(of_accounts(keys, column, column))
         accounts.find(bytes(32))
         accounts.columns_at(np.zeros(1, dtype=np.int64))
         accounts.index.rebuild()

@@ -11,6 +11,7 @@ from actors.directory import read_allocation, read_signer
 from actors.kernels.selection import select
 from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import verify_proposal
+from actors.ledger.environment import Environment
 from actors.settings import NetworkSettings
 from bench.chains import WORKLOADS, BenchChain, earlier_uses
 
@@ -38,7 +39,9 @@ def test_every_workload_makes_valid_blocks(chain: BenchChain) -> None:
         block = chain.block(workload, ROWS)
         header, batch = block.header, block.batch
         outcome = rules.apply_batch(
-            state, batch, directory.genesis.chain_tag, height, header.proposer, directory.genesis.prices
+            state,
+            batch,
+            Environment(directory.genesis.chain_tag, height, header.proposer, directory.genesis.prices),
         )
         assert not any(outcome.verdicts)
         assert (header.height, header.parent_hash, header.transaction_count) == (height, parent, ROWS)

@@ -9,7 +9,7 @@ import pytest
 
 from actors.console import UserError
 from actors.contracts import examples
-from bench.contract_mixes import MIXES, Deployment, Mix
+from bench.contract_mixes import MIXES, ExampleDeployment, Mix
 from bench.contracts import command
 
 EXAMPLES = {path.stem for path in Path(examples.__file__).parent.glob("[a-z]*.py")}
@@ -21,7 +21,7 @@ def test_every_example_is_measured() -> None:
 
 @pytest.mark.parametrize("mix", MIXES, ids=lambda mix: mix.name)
 def test_a_mix_can_be_repeated(mix: Mix) -> None:
-    deployment = Deployment(mix)
+    deployment = ExampleDeployment(mix)
     gas = []
     for _ in range(2):
         deployment.again()

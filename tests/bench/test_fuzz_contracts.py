@@ -11,7 +11,7 @@ from actors.contracts import execution, ir
 from actors.contracts.authoring.declarations import Declared
 from actors.contracts.language import assignments, expressions, operators
 from actors.contracts.language.body import Body
-from actors.contracts.language.emission import Builder
+from actors.contracts.language.emission import OperationBuilder
 from actors.contracts.language.values import Operand
 from actors.contracts.limits import EVENTS_PER_CALL_MAX
 from bench.fuzz_contracts import Counts, fuzz_contracts, fuzz_program
@@ -58,7 +58,7 @@ PLANTED: dict[str, tuple[object, str, object]] = {
     ),
     "the interpreter allows one event less": (execution, "EVENTS_PER_CALL_MAX", EVENTS_PER_CALL_MAX - 1),
     "the compiler evaluates from the right": (expressions, "binary", from_the_right),
-    "the compiler moves values one after the other": (Builder, "_saved", lambda self, part, place: part),
+    "the compiler moves values one after the other": (OperationBuilder, "_saved", lambda self, part, place: part),
     "the compiler takes any += for an Increase": (assignments, "_writes", lambda body, node, table: False),
     "ordinary Python does not check what is at most": (Declared, "check_maxima", lambda self, values: None),
 }

@@ -18,6 +18,7 @@ import uvicorn
 from actors.console import UserError
 from actors.kernels.reference import verify
 from actors.ledger.accounts import Account
+from actors.ledger.environment import Environment
 from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch
 from actors.ledger.rules import apply_batch
@@ -43,7 +44,7 @@ def test_the_valid_rows_of_every_shape_apply_in_order(shape: Shape) -> None:
     pool = build_pool(plan(shape=shape, payload_bytes=(0, 3, 200), invalid_share=0.1, duplicate_share=0.1))
     batch = Batch(pool.rows, pool.payloads)
     state = {development_signer("t", i).public_key: Account(0, 10**6) for i in range(9)}
-    outcome = apply_batch(state, batch.take(pool.kinds == VALID), TAG, 1, bytes(32), FREE)
+    outcome = apply_batch(state, batch.take(pool.kinds == VALID), Environment(TAG, 1, bytes(32), FREE))
     assert set(outcome.verdicts) == {Verdict.OK}
     assert {VALID, FALSE_SIGNATURE, REPETITION} == set(pool.kinds.tolist())
     ids = [tx_id.tobytes() for tx_id in batch.ids()]

@@ -13,6 +13,7 @@ from actors.ledger import rules
 from actors.ledger.accounts import Account, state_root, supply
 from actors.ledger.block import Certificate, Header, SealedHeader, sign_proposal, sign_vote
 from actors.ledger.delta import AccountStates
+from actors.ledger.environment import Environment
 from actors.ledger.genesis import Allocation, Genesis
 from actors.ledger.hashing import prefixes
 from actors.ledger.merkle import root
@@ -68,7 +69,9 @@ class World:
     def _sealed(self, height: int, parent: bytes, batch: Batch) -> SealedHeader:
         proposer = MEMBERS[height % 3]
         outcome = rules.apply_batch(
-            self.state, batch, self.genesis.chain_tag, height, proposer.public_key, self.genesis.prices
+            self.state,
+            batch,
+            Environment(self.genesis.chain_tag, height, proposer.public_key, self.genesis.prices),
         )
         assert set(outcome.verdicts) == {0}
         roots = root(batch.ids()), state_root(self.state), rules.receipts_root(outcome.receipts)

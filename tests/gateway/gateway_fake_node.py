@@ -19,6 +19,7 @@ from actors.ledger import accounts, merkle, rules
 from actors.ledger.block import Block, Certificate, Header, InclusionProof, sign_proposal, sign_vote
 from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
+from actors.ledger.environment import Environment
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberChanged, MemberStanding
 from actors.ledger.pending import SenderPending
@@ -166,7 +167,9 @@ class FakeNode:
             shard.pending = []
         self.height += 1
         outcome = rules.apply_batch(
-            self.state, batch, self.genesis.chain_tag, self.height, PROPOSER.public_key, self.genesis.prices
+            self.state,
+            batch,
+            Environment(self.genesis.chain_tag, self.height, PROPOSER.public_key, self.genesis.prices),
         )
         assert set(outcome.verdicts) <= {Verdict.OK}
         ids = batch.ids()

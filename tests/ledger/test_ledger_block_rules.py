@@ -9,6 +9,7 @@ import pytest
 from actors.ledger import merkle, rules
 from actors.ledger.accounts import Account, State, state_root, supply
 from actors.ledger.block import Block, Header
+from actors.ledger.environment import Environment
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.succession import Parent, as_parent, genesis_as_parent
@@ -44,7 +45,9 @@ def batch_of(*amounts: int) -> Batch:
 def block_of(batch: Batch, parent: Parent = FIRST) -> Block:
     """What a correct proposer makes of these rows on BEFORE."""
     state, height = dict(BEFORE), parent.height + 1
-    outcome = rules.apply_batch(state, batch, GENESIS.chain_tag, height, PROPOSER, GENESIS.prices)
+    outcome = rules.apply_batch(
+        state, batch, Environment(GENESIS.chain_tag, height, PROPOSER, GENESIS.prices)
+    )
     header = Header(
         height=height,
         term=1,

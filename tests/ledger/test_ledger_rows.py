@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from actors.ledger import rules
 from actors.ledger.accounts import unpack
 from actors.ledger.checks import static_verdicts
+from actors.ledger.environment import Environment
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
     BATCH_HEADER_BYTES,
@@ -124,7 +125,8 @@ def test_take_keeps_payloads_with_their_rows() -> None:
 
 @given(batches, st.sampled_from([1, 5, 6, 7]))
 def test_static_checks_equal_the_plain_rules(batch: Batch, height: int) -> None:
-    expected = [rules.static_verdict(tx, CHAIN_TAG, height, PRICES) for tx in unpack(batch)]
+    env = Environment(CHAIN_TAG, height, bytes(32), PRICES)
+    expected = [rules.static_verdict(tx, env) for tx in unpack(batch)]
     assert list(static_verdicts(batch, CHAIN_TAG, height, PRICES)) == expected
 
 

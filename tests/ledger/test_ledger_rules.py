@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from actors.ledger import rules
 from actors.ledger.accounts import Account, State, supply
+from actors.ledger.environment import Environment
 from actors.ledger.index import KeyIndex, key_words
 from actors.ledger.prices import FREE, first_nonce
 from actors.ledger.rows import Batch
@@ -23,7 +24,7 @@ def transfer(nonce: int, amount: int, fee: int = 0, sender: bytes = A, recipient
 
 
 def apply(state: State, *plans: RowPlan) -> rules.Outcome:
-    return rules.apply_batch(state, rows_of(list(plans)), CHAIN_TAG, 1, PROPOSER, FREE)
+    return rules.apply_batch(state, rows_of(list(plans)), Environment(CHAIN_TAG, 1, PROPOSER))
 
 
 def test_a_transfer_moves_the_amount_and_pays_the_fee_to_the_proposer() -> None:
@@ -78,7 +79,7 @@ small_states = st.dictionaries(
 @given(small_states, batches)
 def test_supply_is_conserved_whatever_comes(state: State, batch: Batch) -> None:
     before = supply(state)
-    outcome = rules.apply_batch(state, batch, CHAIN_TAG, 5, PROPOSER, FREE)
+    outcome = rules.apply_batch(state, batch, Environment(CHAIN_TAG, 5, PROPOSER, FREE))
     assert supply(state) == before
     assert len(outcome.receipts) == outcome.verdicts.count(Verdict.OK)
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from actors.ledger.delta import AccountStates
+from actors.ledger.environment import Environment
 from actors.ledger.prices import Prices, first_nonce
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.verdict import Verdict
 from actors.mempool.pool import Pool, PoolBounds
-from actors.storage.accounts import Accounts
+from actors.storage.accounts import Accounts, funded
 from actors.storage.state import State
 
 PRICES = Prices(fee_min=1, balance_min=10)
@@ -37,13 +38,13 @@ def transfers(senders: np.ndarray, recipients: np.ndarray, amount: int, fee: int
 def state_of(keys: np.ndarray, balance: int) -> State:
     accounts = Accounts(16, 1)
     balances = np.full(len(keys), balance, dtype=np.uint64)
-    accounts.put(keys, np.zeros_like(balances), balances)
-    return State(accounts, 0, PRICES)
+    accounts.put(funded(keys, balances))
+    return State(accounts, 0)
 
 
 def execute(state: State, batch: Batch) -> np.ndarray:
     """Verdicts of the rows of the next block, which is committed without those that fail."""
-    done = state.execute(batch, TAG, state.height + 1, False, PROPOSER, lambda: 0)
+    done = state.execute(batch, Environment(TAG, state.height + 1, PROPOSER, PRICES), False, lambda: 0)
     state.commit()
     return done.verdicts
 

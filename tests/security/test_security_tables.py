@@ -10,12 +10,13 @@ from actors.gateway.head_state import HeadState
 from actors.kernels.multilinear import MultilinearHash, scaled
 from actors.kernels.siphash import siphash_rows
 from actors.ledger.delta import AccountStates
+from actors.ledger.environment import Environment
 from actors.ledger.index import KeyIndex
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, row_words
 from actors.mempool.conflict_spacing import spread
 from actors.mempool.pool import Pool, PoolBounds
-from actors.storage.accounts import Accounts
+from actors.storage.accounts import Accounts, funded
 from actors.storage.transition import apply_batch, undo_batch
 from actors.validator.verified_cache import VerifiedCache
 
@@ -96,10 +97,10 @@ def test_a_block_to_aimed_recipients_spreads_and_comes_back() -> None:
     keys = aimed_keys()
     accounts = Accounts(16, SEEDS[2])
     sender = np.full((1, 32), 7, dtype=np.uint8)
-    accounts.put(sender, np.zeros(1, dtype=np.uint64), np.array([2**60], dtype=np.uint64))
+    accounts.put(funded(sender, np.array([2**60], dtype=np.uint64)))
     batch = transfers(np.repeat(sender.view(np.uint64), len(keys), axis=0), keys)
     batch.rows["nonce"] = np.arange(len(keys))
-    applied = apply_batch(accounts, batch, 1, 1, bytes(32), FREE)
+    applied = apply_batch(accounts, batch, Environment(1, 1, bytes(32), FREE))
     assert not applied.verdicts.any()
     assert longest_probe(accounts.index) <= PROBE_MAX
     undo_batch(accounts, applied.undo)

@@ -15,6 +15,7 @@ from actors.ledger.genesis import Allocation, Genesis, Member
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
+from actors.storage.accounts import funded
 from actors.storage.chain import Chain
 from actors.storage.disk import Disk
 from actors.storage.interface import Execute, Persist, Written
@@ -30,7 +31,7 @@ def make_genesis(accounts: int = 20, network: str = "test") -> tuple[Genesis, Al
     """A genesis with accounts key(0..accounts-1) of equal balance."""
     keys = np.frombuffer(b"".join(key(i) for i in range(accounts)), dtype=np.uint8).reshape(-1, 32)
     balances = np.full(accounts, BALANCE, dtype=np.uint64)
-    root = build_tree(keys, balances * np.uint64(0), balances).root
+    root = build_tree(funded(keys, balances)).root
     member = Member("one", SIGNER.public_key.hex())
     genesis = Genesis(
         2, network, 0, [member], accounts, accounts * BALANCE, root.hex(), 20_000, 1 << 20, 0, 1

@@ -69,8 +69,8 @@ class Served:
 
 def committed_nonces(storage: Storage) -> NDArray[np.uint64]:
     """(ACCOUNTS,) uint64: of key(0), key(1) and so on."""
-    keys, nonces, _ = storage._chain.state.committed_columns()[1]
-    known = {row.tobytes(): nonce for row, nonce in zip(keys, nonces, strict=True)}
+    columns = storage._chain.state.committed_columns()[1]
+    known = {row.tobytes(): nonce for row, nonce in zip(columns.keys, columns.nonces, strict=True)}
     return np.array([known[key(number)] for number in range(ACCOUNTS)], dtype=np.uint64)
 
 

@@ -16,6 +16,7 @@ from actors.ledger import accounts, merkle, rules
 from actors.ledger.accounts import Account, State
 from actors.ledger.block import Certificate, Header, decode_certificate, decode_header
 from actors.ledger.delta import AccountState
+from actors.ledger.environment import Environment
 from actors.ledger.rows import FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage import errors
@@ -58,7 +59,7 @@ def plain_state(chain: Chain) -> State:
     for height in range(1, chain.head.height + 1):
         block = chain.block(height)
         rules.apply_batch(
-            state, block.batch, GENESIS.chain_tag, height, block.header.proposer, GENESIS.prices
+            state, block.batch, Environment(GENESIS.chain_tag, height, block.header.proposer, GENESIS.prices)
         )
     return state
 

@@ -15,6 +15,7 @@ import pytest
 
 from actors.ledger import rules
 from actors.ledger.accounts import Account, state_root
+from actors.ledger.environment import Environment
 from actors.storage.interface import TransactionPlace
 from actors.storage.reads import Reader
 from tests.storage.storage_batches import key
@@ -61,7 +62,9 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         for height in range(applied + 1, chain.head.height + 1):
             block = chain.block(height)
             rules.apply_batch(
-                state, block.batch, genesis.chain_tag, height, block.header.proposer, genesis.prices
+                state,
+                block.batch,
+                Environment(genesis.chain_tag, height, block.header.proposer, genesis.prices),
             )
         applied = chain.head.height
         assert chain.head_state_root == state_root(state), where

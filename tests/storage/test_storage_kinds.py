@@ -20,10 +20,18 @@ from actors.ledger import merkle, rules, smt
 from actors.ledger.accounts import Account, State, Transaction, payload_hash, state_root, unpack
 from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountStates
+from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.kinds import KINDS, TRANSFER, Kind
+from actors.ledger.kinds import KINDS, TRANSFER, CompiledRule, Kind
 from actors.ledger.prices import FREE, Prices
-from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, WORD_AMOUNT, Batch
+from actors.ledger.rows import (
+    NEVER_EXPIRES_HEIGHT,
+    PAYLOAD_BYTES_MAX,
+    ROW_DTYPE,
+    ROW_VERSION,
+    WORD_AMOUNT,
+    Batch,
+)
 from actors.ledger.transfer import apply_transfer
 from actors.ledger.transfer_columns import run_transfers
 from actors.ledger.verdict import Verdict
@@ -55,8 +63,8 @@ def fee_min_rows(batch: Batch, prices: Prices) -> NDArray[np.uint64]:
     return np.full(len(batch), 2 * prices.fee_min, dtype=np.uint64)
 
 
-def apply_half(state: State, tx: Transaction, height: int, prices: Prices) -> Verdict:
-    return apply_transfer(state, replace(tx, amount=tx.amount // 2), height, prices)
+def apply_half(state: State, tx: Transaction, env: Environment) -> Verdict:
+    return apply_transfer(state, replace(tx, amount=tx.amount // 2), env)
 
 
 def run_halves(c: Any, words: Any, verdicts: Any, homes: Any, first_nonce: Any, balance_min: Any) -> None:
@@ -65,7 +73,17 @@ def run_halves(c: Any, words: Any, verdicts: Any, homes: Any, first_nonce: Any, 
     run_transfers(c, halved, verdicts, homes, first_nonce, balance_min)
 
 
-TOY = Kind(HALF, "half", check, check_rows, TRANSFER.touches, fee_min, fee_min_rows, apply_half, run_halves)
+TOY = Kind(
+    HALF,
+    "half",
+    PAYLOAD_BYTES_MAX,
+    check,
+    check_rows,
+    TRANSFER.touches,
+    fee_min,
+    fee_min_rows,
+    CompiledRule(apply_half, run_halves),
+)
 
 
 @pytest.fixture
@@ -113,8 +131,8 @@ def test_both_twins_execute_mixed_kinds_alike(state: State, rows: list[dict[str,
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(KINDS, HALF, TOY)
         batch, plain, columns = batch_of(rows), copy.deepcopy(state), accounts_of(state)
-        outcome = rules.apply_batch(plain, batch, TAG, HEIGHT, KEYS[0], PRICES)
-        applied = apply_batch(columns, batch, TAG, HEIGHT, KEYS[0], PRICES)
+        outcome = rules.apply_batch(plain, batch, Environment(TAG, HEIGHT, KEYS[0], PRICES))
+        applied = apply_batch(columns, batch, Environment(TAG, HEIGHT, KEYS[0], PRICES))
     assert applied.verdicts.tolist() == outcome.verdicts
     assert applied.receipts.tobytes() == b"".join(outcome.receipts)
     assert applied.fees == outcome.fees
@@ -127,7 +145,8 @@ def test_static_checks_of_one_row_and_of_all_agree(rows: list[dict[str, Any]], k
         if known:
             patch.setitem(KINDS, HALF, TOY)
         batch = batch_of(rows)
-        expected = [rules.static_verdict(tx, TAG, HEIGHT, PRICES) for tx in unpack(batch)]
+        env = Environment(TAG, HEIGHT, KEYS[0], PRICES)
+        expected = [rules.static_verdict(tx, env) for tx in unpack(batch)]
         assert static_verdicts(batch, TAG, HEIGHT, PRICES).tolist() == expected
     assert known or all(
         v == Verdict.UNKNOWN_KIND for v, row in zip(expected, rows, strict=True) if row["kind"] != 1
@@ -156,10 +175,12 @@ def test_a_kind_that_is_not_registered_is_refused_everywhere() -> None:
     state = {KEYS[0]: Account(0, 50)}
     batch, columns = batch_of([half(0, 1, 20)]), accounts_of(state)
     assert admitted([half(0, 1, 20)]) == [Verdict.UNKNOWN_KIND]
-    applied = apply_batch(columns, batch, TAG, HEIGHT, KEYS[3], PRICES)
+    applied = apply_batch(columns, batch, Environment(TAG, HEIGHT, KEYS[3], PRICES))
     assert applied.verdicts.tolist() == [Verdict.UNKNOWN_KIND]
     assert state_of(columns) == state
-    assert rules.apply_batch(state, batch, TAG, HEIGHT, KEYS[3], PRICES).verdicts == [Verdict.UNKNOWN_KIND]
+    assert rules.apply_batch(state, batch, Environment(TAG, HEIGHT, KEYS[3], PRICES)).verdicts == [
+        Verdict.UNKNOWN_KIND
+    ]
 
 
 @pytest.mark.usefixtures("registered")
@@ -171,7 +192,7 @@ def test_what_a_registered_kind_did_is_in_the_roots_and_can_be_proven(tmp_path: 
         executed = done(chain.execute(driver.epoch, Execute(1, True, SIGNER.public_key), batch))
         driver.persist(executed)
         state: State = {each: Account(0, BALANCE) for each in KEYS}
-        rules.apply_batch(state, batch, genesis.chain_tag, 1, SIGNER.public_key, FREE)
+        rules.apply_batch(state, batch, Environment(genesis.chain_tag, 1, SIGNER.public_key, FREE))
         assert state[KEYS[1]].balance == BALANCE + 20
         assert executed.state_root == state_root(state)
         proven = prove(chain.state, KEYS[1], 1)

@@ -12,9 +12,9 @@ import pytest
 
 from actors.ledger import accounts, ics23, rules, smt
 from actors.ledger.delta import AccountState
+from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256, sha256_rows
 from actors.ledger.ics23 import Absence, Existence
-from actors.ledger.prices import FREE
 from actors.ledger.rows import Batch, FormatError
 from actors.storage import recovery
 from actors.storage.accounts import Accounts
@@ -28,7 +28,7 @@ from actors.storage.proofs import prove
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore, sealed_header
 from actors.storage.state import ExecutedBlock, State
-from tests.storage.storage_batches import Row, batch_of, key
+from tests.storage.storage_batches import Row, batch_of, key, tree_values
 from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain, present
 
 ACCOUNTS = 20
@@ -36,9 +36,7 @@ ACCOUNTS = 20
 
 def values(state: State) -> dict[bytes, bytes]:
     """The committed state as the dictionary that the plain tree takes."""
-    _, (keys, nonces, balances) = state.committed_columns()
-    pairs = np.stack((nonces, balances), axis=1)
-    return {keys[i].tobytes(): pairs[i].tobytes() for i in range(len(keys)) if balances[i]}
+    return tree_values(state.committed_columns()[1].existing())
 
 
 def compare(state: State, wanted: bytes, height: int, model: dict[bytes, bytes]) -> None:
@@ -100,8 +98,8 @@ def pay_to_first(driver: Driver, accounts: int, count: int) -> ExecutedBlock:
 
 def come_and_go(chain: Chain, state: accounts.State, height: int, rng: np.random.Generator) -> Batch:
     """Transfers among 40 keys, of which most take all that their sender has; applied to `state` as well."""
-    preview = dict(state)
-    rows: list[Row] = []
+    preview, rows = dict(state), list[Row]()
+    env = Environment(chain.genesis.chain_tag, height, SIGNER.public_key, chain.genesis.prices)
     for sender, recipient in rng.integers(0, 40, (16, 2)).tolist():
         held = accounts.account_at(preview, key(sender), height)
         if held.balance:
@@ -109,9 +107,9 @@ def come_and_go(chain: Chain, state: accounts.State, height: int, rng: np.random
             parties = {"sender": key(sender), "recipient": key(recipient)}
             rows.append({**parties, "nonce": held.nonce, "amount": amount})
             one = batch_of(rows[-1:], chain.genesis.chain_tag)
-            rules.apply_transaction(preview, accounts.unpack(one)[0], height, chain.genesis.prices)
+            rules.apply_transaction(preview, accounts.unpack(one)[0], env)
     batch = batch_of(rows, chain.genesis.chain_tag)
-    rules.apply_batch(state, batch, chain.genesis.chain_tag, height, SIGNER.public_key, chain.genesis.prices)
+    rules.apply_batch(state, batch, env)
     return batch
 
 
@@ -191,7 +189,7 @@ def test_the_oldest_heights_are_forgotten_at_the_bound(tmp_path: Path, retention
 
 
 def test_an_empty_state_has_a_proof_but_none_in_ics23() -> None:
-    state = State(Accounts(16, 1), 0, FREE)
+    state = State(Accounts(16, 1), 0)
     proven = prove(state, key(1))
     assert (proven.value, proven.proof, proven.ics23) == (None, smt.StateProof((), None, None), None)
     assert smt.verify(state.tree.root, key(1), None, proven.proof)

@@ -19,8 +19,8 @@ from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.remembering import decode_undo, forget, remember, undo_parts
 from actors.storage.transition import AccountUndo
-from tests.storage.storage_batches import Row, batch_of, key
-from tests.storage.storage_network import SIGNER, Driver, done, make_genesis, open_chain, present
+from tests.storage.storage_batches import Row, batch_of, key, tree_values
+from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain, present
 
 ACCOUNTS, BLOCKS = 30, 12
 GENESIS, ALLOCATION = make_genesis(ACCOUNTS)
@@ -49,9 +49,7 @@ def grow(chain: Chain, driver: Driver, blocks: int) -> dict[int, dict[bytes, byt
         driver.persist(done(chain.execute(driver.epoch, Execute(height, True, SIGNER.public_key), batch)))
         driver.run(1, count=15)
         for at in (height, height + 1):
-            (keys, nonces, balances), _ = chain.state.columns_at(at)
-            values = np.stack((nonces, balances), axis=1)
-            seen[at] = {k.tobytes(): v.tobytes() for k, v in zip(keys, values, strict=True)}
+            seen[at] = tree_values(chain.state.columns_at(at)[0])
     return seen
 
 
@@ -87,20 +85,17 @@ def test_earlier_heights_are_proven_as_before_the_restart(tmp_path: Path, retent
 def test_what_does_not_lead_to_the_root_or_is_damaged_is_not_used(tmp_path: Path) -> None:
     chain = open_chain(tmp_path, GENESIS, ALLOCATION)
     Driver(chain, ACCOUNTS).run(4)
-    undo = decode_undo(3, present(chain.disk.get("history", height_key(3))))
+    undo, values = decode_undo(3, present(chain.disk.get("history", height_key(3))))
     chain.disk.close()
     chain = open_chain(tmp_path, GENESIS, ALLOCATION)
     batch = chain.disk.batch()
-    batch.put(
-        "history",
-        height_key(3),
-        b"".join(undo_parts(AccountUndo(undo.count, undo.slots[1:], undo.values[1:]))),
-    )
+    less = AccountUndo(undo.count, undo.slots[1:], undo.values[1:])
+    batch.put("history", height_key(3), b"".join(undo_parts(less, values)))
     batch.write(sync=False)
     with pytest.raises(errors.CorruptionError, match="leads to the state root"):
         remembered(chain)
     assert chain.state.history.oldest == 4
-    body = b"".join(undo_parts(undo))
+    body = b"".join(undo_parts(undo, values))
     for cut in range(0, len(body), 7):
         with pytest.raises(errors.CorruptionError, match="history"):
             decode_undo(3, body[:cut])
@@ -109,3 +104,21 @@ def test_what_does_not_lead_to_the_root_or_is_damaged_is_not_used(tmp_path: Path
     assert remembered(chain) == 1
     assert chain.state.history.oldest == 3
     chain.disk.close()
+
+
+def test_an_account_that_was_gone_and_came_back_is_proven_gone_after_a_restart(tmp_path: Path) -> None:
+    chain = reopened(tmp_path, Retention())
+    driver = Driver(chain, ACCOUNTS)
+    moves: list[Row] = [
+        {"sender": key(0), "recipient": key(1), "amount": BALANCE},
+        {"sender": key(1), "recipient": key(0), "amount": 5},
+    ]
+    for height, row in enumerate(moves, start=1):
+        request = Execute(height, True, SIGNER.public_key)
+        driver.persist(done(chain.execute(driver.epoch, request, batch_of([row], GENESIS.chain_tag))))
+    chain.disk.close()
+    chain = reopened(tmp_path, Retention())
+    assert remembered(chain) == 2
+    there = [prove(chain.state, key(0), height).value is not None for height in range(3)]
+    chain.disk.close()
+    assert there == [True, False, True]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actors.ledger import rules
 from actors.ledger.accounts import U64_MAX, Account, State, account_at, supply, unpack
+from actors.ledger.environment import Environment
 from actors.ledger.prices import FREE, Prices, first_nonce
 from actors.ledger.rows import Batch
 from actors.ledger.verdict import Verdict
@@ -48,13 +49,13 @@ def run_both(state: State, batch: Batch, proposer: bytes, prices: Prices = FREE)
     """Outcome of the rules and of the twin on equal states; None if they overflow, both of them."""
     plain, columns = copy.deepcopy(state), accounts_of(state)
     try:
-        outcome = rules.apply_batch(plain, batch, CHAIN_TAG, HEIGHT, proposer, prices)
+        outcome = rules.apply_batch(plain, batch, Environment(CHAIN_TAG, HEIGHT, proposer, prices))
     except OverflowError:
         with pytest.raises(OverflowError):
-            transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices)
+            transition.apply_batch(columns, batch, Environment(CHAIN_TAG, HEIGHT, proposer, prices))
         assert state_of(columns) == state
         return None
-    applied = transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices)
+    applied = transition.apply_batch(columns, batch, Environment(CHAIN_TAG, HEIGHT, proposer, prices))
     return outcome, applied, plain, columns
 
 
@@ -83,7 +84,7 @@ def test_equals_the_rules_on_adversarial_batches(
     transition.undo_batch(columns, applied.undo)
     assert state_of(columns) == state
     columns.index.rebuild()
-    again = transition.apply_batch(columns, batch, CHAIN_TAG, HEIGHT, proposer, prices)
+    again = transition.apply_batch(columns, batch, Environment(CHAIN_TAG, HEIGHT, proposer, prices))
     assert state_of(columns) == plain
     assert np.array_equal(again.verdicts, applied.verdicts)
     assert np.array_equal(columns.index.table, table)
@@ -98,7 +99,9 @@ def test_blocks_undone_last_first_restore_every_state_between(
     for rows in blocks:
         before = state_of(columns)
         try:
-            applied = transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, proposer, prices)
+            applied = transition.apply_batch(
+                columns, batch_of(rows), Environment(CHAIN_TAG, HEIGHT, proposer, prices)
+            )
         except OverflowError:
             assert state_of(columns) == before
             continue
@@ -157,7 +160,9 @@ def test_growth_inside_many_blocks_is_undone_exactly() -> None:
             {"sender": key(0), "recipient": key(1 + 20 * block + i), "amount": 1, "nonce": 20 * block + i}
             for i in range(20)
         ]
-        logs.append(transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, key(0), FREE).undo)
+        logs.append(
+            transition.apply_batch(columns, batch_of(rows), Environment(CHAIN_TAG, HEIGHT, key(0), FREE)).undo
+        )
     assert columns.count == 801
     for log in reversed(logs):
         transition.undo_batch(columns, log)
@@ -190,7 +195,7 @@ def test_conflicts_are_counted_as_the_definition_says(
         rows.append({"sender": sender, "recipient": recipient, "amount": 1, "nonce": nonces[sender]})
         nonces[sender] += 1
     columns = accounts_of(state)
-    applied = transition.apply_batch(columns, batch_of(rows), CHAIN_TAG, HEIGHT, proposer, FREE)
+    applied = transition.apply_batch(columns, batch_of(rows), Environment(CHAIN_TAG, HEIGHT, proposer, FREE))
     waves = waves_of(rows)
     alone = sum(waves.count(wave) == 1 for wave in set(waves))
     assert applied.conflicts == transition.Conflicts(len(rows) - alone, alone, max(waves, default=0))
@@ -200,7 +205,9 @@ def test_conflicts_are_counted_as_the_definition_says(
 def test_a_hot_account_leaves_nothing_to_run_beside_it() -> None:
     state = {key(i): Account(0, 50) for i in range(30)}
     rows: list[Row] = [{"sender": key(i), "recipient": key(99), "amount": 1} for i in range(30)]
-    applied = transition.apply_batch(accounts_of(state), batch_of(rows), CHAIN_TAG, HEIGHT, key(0), FREE)
+    applied = transition.apply_batch(
+        accounts_of(state), batch_of(rows), Environment(CHAIN_TAG, HEIGHT, key(0), FREE)
+    )
     assert applied.conflicts == transition.Conflicts(0, 30, 30)
 
 
@@ -225,7 +232,7 @@ def rows_of_history(state: State, block: list[Step], height: int, used: list[Row
         fields = {"amount": sent, "fee": fee, "nonce": held.nonce}
         rows.append({"sender": KEYS[sender], "recipient": KEYS[recipient], **fields})
         for tx in unpack(batch_of(rows[-1:])):
-            rules.apply_transaction(preview, tx, height, Prices(0, 1))
+            rules.apply_transaction(preview, tx, Environment(CHAIN_TAG, height, bytes(32), Prices(0, 1)))
     return rows
 
 
@@ -241,8 +248,10 @@ def test_accounts_come_and_go_alike_and_no_signed_row_passes_twice(
     for height, block in enumerate(blocks, start=1):
         rows = rows_of_history(state, block, height, [dict(row) for row in sorted(passed, key=str)])
         batch, before = batch_of(rows), copy.deepcopy(state)
-        outcome = rules.apply_batch(state, batch, CHAIN_TAG, height, KEYS[proposer], prices)
-        applied = transition.apply_batch(columns, batch, CHAIN_TAG, height, KEYS[proposer], prices)
+        outcome = rules.apply_batch(state, batch, Environment(CHAIN_TAG, height, KEYS[proposer], prices))
+        applied = transition.apply_batch(
+            columns, batch, Environment(CHAIN_TAG, height, KEYS[proposer], prices)
+        )
         assert applied.verdicts.tolist() == outcome.verdicts
         assert applied.receipts.tobytes() == b"".join(outcome.receipts)
         assert state_of(columns) == state
@@ -256,7 +265,7 @@ def test_accounts_come_and_go_alike_and_no_signed_row_passes_twice(
                 passed.add(signed)
         transition.undo_batch(columns, applied.undo)
         assert state_of(columns) == before
-        transition.apply_batch(columns, batch, CHAIN_TAG, height, KEYS[proposer], prices)
+        transition.apply_batch(columns, batch, Environment(CHAIN_TAG, height, KEYS[proposer], prices))
         assert state_of(columns) == state
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from actors.contracts.authoring.byte_strings import Address
 from actors.contracts.authoring.layouts import Layout, width_bytes
 from actors.contracts.authoring.structs import Event
+from actors.contracts.entries import entry_key
 from actors.contracts.failures import CallFailedError, Failure
 from actors.contracts.limits import ENTRY_BYTES_MAX
 
@@ -89,8 +89,7 @@ class Rows:
 
     def _pieces(self, key: bytes) -> list[bytes]:
         count = -(-width_bytes(self.layout) // ENTRY_BYTES_MAX)
-        row = self.contract + bytes([self.number])
-        return [sha256(row + bytes([piece]) + key).digest() for piece in range(count)]
+        return [entry_key(self.contract, self.number, piece, key) for piece in range(count)]
 
     def read(self, key: bytes) -> Any:
         """The value there; zero where nothing was written."""

@@ -242,7 +242,7 @@ def wide(a: bytes = bytes(64), b: int = 0, c: bool = False) -> Wide:
 
 
 def row_key(table: int, piece: int, key: bytes) -> bytes:
-    return sha256(bytes.fromhex(PLACE) + bytes([table, piece]) + key).digest()
+    return b"entry\x00\x00\x00" + sha256(bytes.fromhex(PLACE) + bytes([table, piece]) + key).digest()[:24]
 
 
 def test_init_runs_once_with_its_coins(world: World, store: Any, alice: Address) -> None:

@@ -1,0 +1,323 @@
+"""Contracts in both state transitions, and on the disk: columns equal the plain rules, undo restores all, and
+restart, snapshot, replay and proofs know contracts' entries."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.contracts.failures import Failure
+from actors.ledger import rules, smt
+from actors.ledger.accounts import Account, Entries, State, state_root, supply
+from actors.ledger.block import decode_sealed_header
+from actors.ledger.contract_payloads import contract_address, deposits_key
+from actors.ledger.environment import Environment
+from actors.ledger.hashing import sha256_rows
+from actors.ledger.kinds import KINDS, OF_CONTRACTS
+from actors.ledger.prices import Prices
+from actors.ledger.receipts import RECEIPT_BYTES, Receipts
+from actors.ledger.rows import KIND_TRANSFER
+from actors.ledger.verdict import Verdict
+from actors.storage.chain import Chain
+from actors.storage.check import check
+from actors.storage.disk import Disk
+from actors.storage.interface import Execute
+from actors.storage.proofs import prove
+from actors.storage.reads import Reader
+from actors.storage.remembering import remember
+from actors.storage.snapshot_store import SnapshotStore, begin_with
+from actors.storage.state import build_tree
+from actors.storage.transition import apply_batch, undo_batch
+from tests.ledger.contract_transactions import Fields, batch_of_fields, call, deploy, payload_of
+from tests.storage.storage_batches import accounts_of, entries_of, key, state_of
+from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain
+
+TAG, PRICES = 77, Prices(1, 5)
+ALICE, BOB, PROPOSER = key(0), key(1), key(2)
+COUNTER = contract_address(ALICE, 0)
+START: State = {ALICE: Account(0, 100_000), BOB: Account(0, 50_000), PROPOSER: Account(0, 1_000)}
+
+
+@pytest.fixture(autouse=True)
+def known_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both transitions know these kinds, of which networks do not take rows yet."""
+    for kind in OF_CONTRACTS:
+        monkeypatch.setitem(KINDS, kind.number, kind)
+
+
+def both(state: State, entries: Entries, rows: list[Fields], height: int = 1) -> rules.Outcome:
+    """Apply rows by the plain rules, to `state` and `entries`, and hold the columns against them."""
+    batch, env = batch_of_fields(rows, TAG), Environment(TAG, height, PROPOSER, PRICES, time_ms=height)
+    columns = accounts_of(state, entries=entries)
+    before, kept = copy.deepcopy((state, entries)), columns.entries.used
+    applied = apply_batch(columns, batch, env)
+    twice = accounts_of(state, entries=entries)
+    outcome = rules.apply_batch(state, batch, env, entries)
+    assert applied.verdicts.tolist() == outcome.verdicts
+    assert applied.fees == outcome.fees
+    assert state_of(columns) == state
+    assert entries_of(columns) == entries
+    assert columns.entries.used == kept + sum(
+        1 for slot in columns.entry_slots(applied.undo.slots) if columns.balances[slot]
+    )
+    rows_32 = applied.receipts.view("u1").reshape(-1, RECEIPT_BYTES)
+    receipts = Receipts(rows_32, tuple(applied.outputs))
+    assert receipts.root(sha256_rows) == rules.receipts_root(outcome.receipts)
+    if state:
+        assert build_tree(columns.columns()).root == state_root(state, entries)
+    undo_batch(columns, applied.undo)
+    assert (state_of(columns), entries_of(columns)) == before
+    assert columns.entries.used == kept
+    assert apply_batch(twice, batch, env).receipts.tobytes() == applied.receipts.tobytes()
+    return outcome
+
+
+def test_a_contract_is_deployed_and_called_and_pays_for_what_it_uses() -> None:
+    state, entries = dict(START), Entries()
+    rows = [
+        deploy(ALICE, 0, "counter"),
+        call(BOB, 0, COUNTER, payload_of("counter", "add", 3)),
+        call(BOB, 1, COUNTER, payload_of("counter", "add", 4)),
+        {"kind": KIND_TRANSFER, "sender": BOB, "recipient": ALICE, "nonce": 2, "amount": 7, "fee": 1},
+        call(ALICE, 1, COUNTER, payload_of("counter", "value")),
+    ]
+    outcome = both(state, entries, rows)
+    assert outcome.verdicts == [Verdict.OK] * 5
+    assert [applied.status for applied in outcome.applied] == [0] * 5
+    assert outcome.applied[-1].results == (7).to_bytes(8, "little")
+    assert [event[2][-8:] for applied in outcome.applied for event in applied.events] == [
+        (3).to_bytes(8, "little"),
+        (4).to_bytes(8, "little"),
+    ]
+    assert supply(state) == supply(START)
+    assert state[deposits_key(COUNTER)].balance == len(entries) * PRICES.entry_deposit
+
+
+def test_a_call_that_fails_pays_and_changes_nothing_else() -> None:
+    state, entries = dict(START), Entries()
+    both(state, entries, [deploy(ALICE, 0, "counter")])
+    before = dict(entries)
+    wrong: list[tuple[bytes, dict[str, Any], Failure]] = [
+        (payload_of("counter", "add", 0), {}, Failure.REQUIREMENT),
+        (payload_of("counter", "add", 1), {"fee": 2}, Failure.OUT_OF_GAS),
+        (payload_of("counter", "add", 1), {"amount": 5}, Failure.TAKES_NO_COINS),
+        (b"\x00\x01", {}, Failure.BAD_ARGUMENTS),
+        (b"\xff", {}, Failure.UNKNOWN_FUNCTION),
+        (payload_of("counter", "add", 1), {"recipient": BOB}, Failure.MISSING_CONTRACT),
+        (payload_of("counter", "add", 1), {"fee": 3}, Failure.DEPOSIT),
+    ]
+    rows = [call(BOB, nonce, COUNTER, payload, **fields) for nonce, (payload, fields, _) in enumerate(wrong)]
+    outcome = both(state, entries, rows, height=2)
+    assert outcome.verdicts == [Verdict.OK] * len(wrong)
+    assert [applied.status for applied in outcome.applied] == [failure for *_, failure in wrong]
+    assert outcome.applied[0].message == "a step is 1 to 1000"
+    assert entries == before
+    assert state[BOB] == Account(len(wrong), START[BOB].balance - sum(a.fee for a in outcome.applied))
+    assert supply(state) == supply(START)
+
+
+def test_a_deployment_that_is_none_pays_for_having_been_looked_at() -> None:
+    state, entries = dict(START), Entries()
+    broken = deploy(ALICE, 0, "counter")
+    broken["payload"] = broken["payload"][:8] + b"\xc1" + broken["payload"][9:]
+    outcome = both(
+        state, entries, [broken, deploy(ALICE, 1, "counter", fee=20), deploy(ALICE, 2, "counter", b"\x00")]
+    )
+    assert [applied.status for applied in outcome.applied] == [
+        Failure.BAD_PROGRAM,
+        Failure.OUT_OF_GAS,
+        Failure.BAD_ARGUMENTS,
+    ]
+    assert not entries
+
+
+def test_what_keeps_a_row_of_a_contract_out_of_a_block() -> None:
+    state, entries = dict(START), Entries()
+    both(state, entries, [deploy(ALICE, 0, "counter")])
+    add = payload_of("counter", "add", 1)
+    rows = [
+        call(BOB, 1, COUNTER, add),
+        call(BOB, 0, COUNTER, add, fee=0),
+        call(BOB, 0, COUNTER, b""),
+        call(BOB, 0, COUNTER, add, fee=50_000),
+        call(BOB, 0, COUNTER, add, fee=49_999),
+        call(BOB, 0, COUNTER, add, fee=12_000),
+        call(BOB, 1, COUNTER, add, fee=12_000),
+        deploy(ALICE, 1, "counter", recipient=BOB),
+        call(BOB, 1, COUNTER, add, recipient=b"entry\x00\x00\x00" + bytes(24)),
+        call(key(9), 0, COUNTER, add),
+    ]
+    outcome = both(state, entries, rows, height=2)
+    assert outcome.verdicts == [
+        Verdict.NONCE_GAP,
+        Verdict.FEE_BELOW_MINIMUM,
+        Verdict.BAD_PAYLOAD,
+        Verdict.SENDER_BELOW_MINIMUM,
+        Verdict.SENDER_BELOW_MINIMUM,
+        Verdict.OK,
+        Verdict.BLOCK_GAS,
+        Verdict.WRONG_ADDRESS,
+        Verdict.RESERVED_KEY,
+        Verdict.NONCE_REUSED,
+    ]
+
+
+Step = tuple[str, int, int, int]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["transfer", "add", "add", "register", "release", "wrong", "deploy"]),
+        st.integers(0, 1),
+        st.integers(0, 1_001),
+        st.sampled_from([2, 5, 60, 1_500]),
+    ),
+    max_size=12,
+)
+
+
+def row_of(step: Step, nonces: list[int], contracts: dict[str, bytes]) -> Fields:
+    what, who, number, fee = step
+    sender, nonce = (ALICE, BOB)[who], nonces[who]
+    fields: dict[str, Any] = {"fee": fee}
+    if what == "transfer":
+        return {
+            "kind": 1,
+            "sender": sender,
+            "recipient": (BOB, ALICE)[who],
+            "nonce": nonce,
+            "amount": 5 + number,
+            **fields,
+        }
+    if what == "deploy":
+        return deploy(sender, nonce, "registry", **fields)
+    if what in {"register", "release"}:
+        name = bytes([number % 3]) * 32
+        arguments = (name, name) if what == "register" else (name,)
+        return call(sender, nonce, contracts["registry"], payload_of("registry", what, *arguments), **fields)
+    payload = payload_of("counter", "add", number) if what == "add" else bytes([number % 256, 1])
+    return call(sender, nonce, contracts["counter"], payload, **fields)
+
+
+@given(st.lists(steps, min_size=1, max_size=4))
+def test_both_twins_execute_contracts_alike_and_no_coin_is_lost(
+    blocks: list[list[tuple[str, int, int, int]]],
+) -> None:
+    state, entries = dict(START), Entries()
+    both(state, entries, [deploy(ALICE, 0, "counter"), deploy(ALICE, 1, "registry")])
+    contracts = {"counter": COUNTER, "registry": contract_address(ALICE, 1)}
+    for height, block in enumerate(blocks, start=2):
+        nonces, rows = [state[ALICE].nonce, state[BOB].nonce], list[Fields]()
+        for step in block:
+            rows.append(row_of(step, nonces, contracts))
+            nonces[step[1]] += 1
+        both(state, entries, rows, height)
+        assert supply(state) == supply(START)
+        deposits = sum(held.balance for at, held in state.items() if at not in (*START, *contracts.values()))
+        assert deposits == len(entries) * PRICES.entry_deposit
+
+
+class MixedChain:
+    """A chain of transfers, deployments and calls on a disk, and the plain state beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.genesis, self.allocation = make_genesis(4)
+        self.path = path
+        self.chain = open_chain(path, self.genesis, self.allocation)
+        self.driver = Driver(self.chain, 4)
+        self.state: State = {key(i): Account(0, BALANCE) for i in range(4)}
+        self.entries = Entries()
+        self.roots, self.then = [bytes.fromhex(self.genesis.state_root)], [Entries()]
+        self.accounts = [dict(self.state)]
+
+    def block(self, rows: list[Fields]) -> None:
+        """Execute, compare, persist."""
+        chain, height = self.chain, self.chain.head.height + 1
+        batch = batch_of_fields(rows, self.genesis.chain_tag)
+        request = Execute(height, True, SIGNER.public_key, time_ms=1000 + height)
+        block = done(chain.execute(self.driver.epoch, request, batch))
+        env = Environment(
+            self.genesis.chain_tag, height, SIGNER.public_key, self.genesis.prices, 1000 + height
+        )
+        outcome = rules.apply_batch(self.state, batch, env, self.entries)
+        assert block.state_root == state_root(self.state, self.entries)
+        assert block.receipts_root == rules.receipts_root(outcome.receipts)
+        self.driver.persist(block)
+        self.roots.append(block.state_root)
+        self.then.append(dict(self.entries))
+        self.accounts.append(dict(self.state))
+
+    def run(self) -> None:
+        """Rows that make, change and remove entries."""
+        registry, thing = contract_address(ALICE, 1), bytes([7]) * 32
+        register = payload_of("registry", "register", thing, thing)
+        release = payload_of("registry", "release", thing)
+        add = payload_of("counter", "add", 5)
+        self.block([deploy(ALICE, 0, "counter"), deploy(ALICE, 1, "registry")])
+        self.block([call(BOB, 0, COUNTER, add), call(BOB, 1, registry, register)])
+        self.block(
+            [call(BOB, 2, COUNTER, add), call(BOB, 3, registry, release), call(BOB, 4, registry, release)]
+        )
+        self.block([call(BOB, 5, registry, register)])
+
+    def reopened(self) -> Chain:
+        """The chain once more, from the disk."""
+        self.chain.disk.close()
+        self.chain = open_chain(self.path, self.genesis, None)
+        return self.chain
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Iterator[MixedChain]:
+    made = MixedChain(tmp_path / "db")
+    made.run()
+    yield made
+    made.chain.disk.close()
+
+
+def test_a_restart_finds_the_same_state_and_proves_what_was(mixed: MixedChain) -> None:
+    every = sorted({at for entries in mixed.then for at in entries})
+    for reopens in (False, True):
+        chain = mixed.reopened() if reopens else mixed.chain
+        assert chain.head_state_root == mixed.roots[-1]
+        assert chain.state.committed_supply() == mixed.genesis.supply
+        assert Reader(chain).audit().problem == ""
+        remember(chain.disk, chain.state, sha256_rows, lambda height: mixed.roots[height], lambda: False)
+        assert chain.state.history.oldest == 0
+        for height, entries in enumerate(mixed.then):
+            for at in every:
+                found = prove(chain.state, at, height)
+                assert found.value == entries.get(at)
+                plain = {a: account.encode() for a, account in mixed.accounts[height].items()} | entries
+                assert found.proof == smt.prove(plain, at)
+
+
+def test_a_snapshot_has_contracts_and_the_chain_goes_on_from_it(mixed: MixedChain, tmp_path: Path) -> None:
+    chain = mixed.chain
+    store = SnapshotStore(chain.disk, mixed.genesis, sha256_rows)
+    (sealed,) = Reader(chain).sealed_headers(4, 1)
+    manifest = store.make(chain.state, 4, decode_sealed_header(sealed), chain.head)
+    disk = Disk(tmp_path / "other")
+    begin_with(disk, mixed.genesis, manifest.encode(), sealed, store.chunk, sha256_rows)
+    disk.close()
+    other = open_chain(tmp_path / "other", mixed.genesis, None)
+    assert other.head_state_root == mixed.roots[-1]
+    batch = batch_of_fields([call(BOB, 6, COUNTER, payload_of("counter", "add", 1))], mixed.genesis.chain_tag)
+    request = Execute(5, True, SIGNER.public_key, time_ms=2000)
+    roots = [done(each.execute(each.fence(), request, batch)).state_root for each in (chain, other)]
+    assert roots[0] == roots[1]
+    other.disk.close()
+
+
+def test_the_offline_check_replays_contracts(mixed: MixedChain) -> None:
+    mixed.chain.disk.close()
+    disk = Disk(mixed.path)
+    report = check(disk, mixed.genesis, lambda: mixed.allocation, sha256_rows)
+    disk.close()
+    assert report["ok"], report["problems"]
+    assert report["executed"] == 4
+    mixed.chain = open_chain(mixed.path, mixed.genesis, None)
