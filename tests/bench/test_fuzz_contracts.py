@@ -58,7 +58,11 @@ PLANTED: dict[str, tuple[object, str, object]] = {
     ),
     "the interpreter allows one event less": (execution, "EVENTS_PER_CALL_MAX", EVENTS_PER_CALL_MAX - 1),
     "the compiler evaluates from the right": (expressions, "binary", from_the_right),
-    "the compiler moves values one after the other": (OperationBuilder, "_saved", lambda self, part, place: part),
+    "the compiler moves values one after the other": (
+        OperationBuilder,
+        "_saved",
+        lambda self, part, place: part,
+    ),
     "the compiler takes any += for an Increase": (assignments, "_writes", lambda body, node, table: False),
     "ordinary Python does not check what is at most": (Declared, "check_maxima", lambda self, values: None),
 }
