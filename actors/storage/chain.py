@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -276,14 +277,15 @@ class Chain:
         identified = self._preparer.identified(height)
         self._require_header(header, block, identified.root)
         entries, batch = self._preparer.entries(header, request.signature), self.disk.batch()
-        self._put_block(batch, header, entries)
-        persisted = Persisted(entries.delta, entries.run)
-        if request.record is not None:
-            self.raft_log.put(batch, request.record)
-        if request.certificate:
-            self._put_commit(batch, persisted, request.certificate)
-        marks.append(self._clock_ns())
-        size = entries.bytes_ahead + self._write(batch, commits=bool(request.certificate))
+        persisted, replaces = Persisted(entries.delta, entries.run), self._replaces(header)
+        with self._preparer.replacing(height) if replaces else nullcontext():
+            self._put_block(batch, header, entries, replaces)
+            if request.record is not None:
+                self.raft_log.put(batch, request.record)
+            if request.certificate:
+                self._put_commit(batch, persisted, request.certificate)
+            marks.append(self._clock_ns())
+            size = entries.bytes_ahead + self._write(batch, commits=bool(request.certificate))
         marks.append(self._clock_ns())
         self._persisted.append(persisted)
         self._preparer.forget(height)
@@ -311,10 +313,14 @@ class Chain:
         if time_fault(header.time_ms, parent_ms):
             raise HeaderError("time_ms", header.time_ms, f"at least {parent_ms}, its parent's")
 
-    def _put_block(self, batch: DiskBatch, header: Header, entries: Entries) -> None:
-        key = height_key(header.height)
-        old = self.disk.get("headers", key)
-        if old is not None and decode_header(old[:HEADER_BYTES]).hash() != header.hash():
+    def _replaces(self, header: Header) -> bool:
+        """Whether another block stands at its height."""
+        old = self.disk.get("headers", height_key(header.height))
+        return old is not None and decode_header(old[:HEADER_BYTES]).hash() != header.hash()
+
+    def _put_block(self, batch: DiskBatch, header: Header, entries: Entries, replaces: bool) -> None:
+        if replaces:
+            key = height_key(header.height)
             for family in _PER_HEIGHT:
                 batch.delete_range(family, key, _AFTER_ALL_HEIGHTS)
             self.places.drop_from(batch, header.height)

@@ -12,7 +12,8 @@ Rules
   ahead of one that never came counts for nothing, and the next block at its height writes over it.
 - So nothing is written ahead at a height that has a header on the disk, nor of a block that was undone or is
   persisted under another header. Both are looked at under the lock under which it is written; whoever undoes
-  a block takes that lock, and who persists one waits for what is under way.
+  a block takes that lock, and who persists one waits for what is under way. Who persists a block in another's
+  place removes all that was written from its height on, what is ahead too: that is made again (`replacing`).
 - All is made when the block is persisted if that is wanted sooner, if it is one of ours, if the header is
   another one, and for all but AHEAD_BLOCKS_MAX blocks, which bounds the memory.
 - A block of less than ASIDE_ROWS_MIN rows is not worth another thread.
@@ -23,8 +24,9 @@ Threads: `identify` and `executed` belong to the state thread, `entries` and `fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Event, Lock
 
@@ -119,11 +121,20 @@ class Preparer:
         ready = self._ready[header.height]
         ready.wanted.set()
         ahead, ready.ahead = ready.ahead, None
-        if ahead is not None and ready.sealed == header.encode() + signature:
+        if ahead is not None and not ready.stale and ready.sealed == header.encode() + signature:
             return ahead.result()
         with self._lock:
             ready.stale = True
         return self._made(header, signature, ready.block, ready.identified.ids)
+
+    @contextmanager
+    def replacing(self, height: int) -> Iterator[None]:
+        """While what is on the disk from this height on is removed: of the blocks above, what was written
+        ahead counts for nothing, and nothing is written ahead before it is gone."""
+        with self._lock:
+            for at, ready in list(self._ready.items()):
+                ready.stale |= at > height
+            yield
 
     def forget(self, height: int) -> None:
         """The block is written."""

@@ -73,7 +73,7 @@ def follow(driver: Driver, header: Header, batch: Batch, sealed: bytes) -> Execu
 
 def persist(driver: Driver, header: Header) -> tuple[Written, Delta]:
     signature = sign_proposal(SIGNER, GENESIS.hash(), header.hash())
-    proof = certificate(header)
+    proof = certificate(header, GENESIS.hash())
     return driver.chain.persist(driver.epoch, Persist(header.height, header.encode(), signature, proof))
 
 
@@ -226,6 +226,28 @@ def test_what_was_written_ahead_of_a_block_that_never_came_counts_for_nothing(tm
         assert chain.block(2).batch.ids().tobytes() == delta.ids.tobytes()
         assert [chain.places.candidates(each.tobytes()) for each in delta.ids] == [[(2, n)] for n in range(7)]
         assert chain.places.candidates(batch.ids()[0].tobytes()) == []
+        assert check(chain.disk, GENESIS, lambda: ALLOCATION, sha256_rows)["ok"]
+
+
+def test_what_was_written_ahead_outlives_a_block_below_it_that_takes_anothers_place(tmp_path: Path) -> None:
+    with driver_on(tmp_path) as first:
+        first.persist(first.execute(3), certify=False)  # of a leader whose block never became final
+        driver, chain = Driver(first.chain, GENESIS.accounts, seed=2), first.chain
+        headers, parent = list[Header](), GENESIS.hash()
+        for _ in range(3):
+            batch = driver.batch(9)
+            header = header_of(driver, batch, parent=parent)
+            follow(driver, header, batch, sealed_bytes(header))
+            parent = header.hash()
+            headers.append(header)
+        for height in (2, 3):
+            assert present(chain._preparer._ready[height].ahead).result(60).bytes_ahead > 0
+        for header in headers:
+            persist(driver, header)
+            assert chain.block(header.height).header == header
+            ids = chain.block(header.height).batch.ids()
+            places = [chain.places.candidates(each.tobytes()) for each in ids]
+            assert places == [[(header.height, n)] for n in range(9)]
         assert check(chain.disk, GENESIS, lambda: ALLOCATION, sha256_rows)["ok"]
 
 
