@@ -250,8 +250,11 @@ class Pipeline:
             began = self._clock_us()
             proposer = self._proposer if work.header is None else work.header.proposer
             sealed = b"" if work.header is None else work.header.encode() + work.signature
-            strict, own_ms = work.header is not None, time_of_block(self._wall_ms(), self._executed_ms)
-            work.time_ms = own_ms if work.header is None else work.header.time_ms
+            strict = work.header is not None
+            if work.header is None:
+                work.time_ms = time_of_block(self._wall_ms(), self._executed_ms)
+            else:
+                work.time_ms = work.header.time_ms
             request = Execute(work.height, strict, proposer, work.order, sealed, work.time_ms)
             work.execution = done = await self._stages.execute(request, work.parts)
             self._times.add("execute", self._clock_us() - began, work.count)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from actors.contracts.running import EmittedEvent
 from actors.ledger import merkle
+from actors.ledger.accounts import RECEIPT_WORDS
 from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256
 from actors.ledger.rows import LEAF_PREFIX, FormatError
 
-RECEIPT_BYTES = 32
+RECEIPT_BYTES = 8 * RECEIPT_WORDS
 _REPORT = struct.Struct("<Q32s32s")
 
 

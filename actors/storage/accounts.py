@@ -18,16 +18,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from actors.contracts.limits import ENTRY_TAG
 from actors.kernels.prefetch import prefetch
 from actors.ledger.accounts import ACCOUNT_BYTES
+from actors.ledger.checks import ENTRY_WORD
 from actors.ledger.delta import Delta, StateEntryKind, account_values
 from actors.ledger.hashing import Hasher, sha256
 from actors.ledger.index import KEY_WORDS, KeyIndex, home_of, key_words
 from actors.storage.entry_values import EntryValues
 
 _AHEAD = 16  # rows between a prefetch and its use
-_ENTRY_WORD = np.frombuffer(ENTRY_TAG, dtype=np.uint64)[0]
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -91,8 +90,16 @@ class StateColumns(NamedTuple):
         return self if exist.all() else self.take(exist)
 
     def hashes(self, hash_rows: Hasher) -> NDArray[np.uint8]:
-        """(n, 32) uint8 hashes of the values in the tree."""
-        return hash_values(self.keys, self.nonces, self.balances, self.values, hash_rows)
+        """(n, 32) uint8: SHA-256 of the values in the tree; of what does not exist it means nothing."""
+        hashes = hash_rows(account_values(self.nonces, self.balances))
+        if not len(self.values):
+            return hashes
+        at, values, hashes = 0, self.values.tobytes(), np.array(hashes)
+        for row in np.flatnonzero(entries_among(self.keys)).tolist():
+            width = int(self.balances[row])
+            hashes[row] = np.frombuffer(sha256(values[at : at + width]), dtype=np.uint8)
+            at += width
+        return hashes
 
     def in_delta(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """(kinds, widths, values) as a `Delta` has them."""
@@ -126,11 +133,10 @@ def funded(keys: NDArray[np.uint8], balances: NDArray[np.uint64]) -> StateColumn
 
 def of_delta(delta: Delta) -> StateColumns:
     """What a block has made of what it touched."""
-    mine = delta.kinds == StateEntryKind.ENTRY
+    accounts, mine = delta.accounts(), delta.kinds == StateEntryKind.ENTRY
     if not mine.any():
-        return of_accounts(*delta.accounts().columns())
-    accounts, widths = delta.accounts(), delta.widths.astype(np.uint64)
-    nonces, balances = np.zeros(len(mine), dtype=np.uint64), widths
+        return of_accounts(*accounts.columns())
+    nonces, balances = np.zeros(len(mine), dtype=np.uint64), delta.widths.astype(np.uint64)
     nonces[~mine], balances[~mine] = accounts.nonces, accounts.balances
     return StateColumns(delta.keys, nonces, balances, delta.values[np.repeat(mine, delta.widths)])
 
@@ -140,28 +146,8 @@ NO_VALUES: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
 
 def entries_among(keys: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(n,) which of (n, 32) keys are of entries."""
-    mask: NDArray[np.bool_] = key_words(keys)[:, 0] == _ENTRY_WORD
+    mask: NDArray[np.bool_] = key_words(keys)[:, 0] == ENTRY_WORD
     return mask
-
-
-def hash_values(
-    keys: NDArray[np.uint8],
-    nonces: NDArray[np.uint64],
-    balances: NDArray[np.uint64],
-    values: NDArray[np.uint8],
-    hash_rows: Hasher,
-) -> NDArray[np.uint8]:
-    """(n, 32) uint8: SHA-256 of the values in the tree; of what does not exist it means nothing."""
-    hashes = hash_rows(account_values(nonces, balances))
-    if not len(values):
-        return hashes
-    at, whole = 0, values.tobytes()
-    hashes = np.array(hashes)
-    for row in np.flatnonzero(entries_among(keys)).tolist():
-        width = int(balances[row])
-        hashes[row] = np.frombuffer(sha256(whole[at : at + width]), dtype=np.uint8)
-        at += width
-    return hashes
 
 
 class Accounts:
@@ -212,13 +198,13 @@ class Accounts:
         """Those of `slots` that hold entries."""
         if not self.entries.used:
             return slots[:0]
-        of_entries: NDArray[np.int64] = slots[self.index.keys[slots, 0] == _ENTRY_WORD]
+        of_entries: NDArray[np.int64] = slots[self.index.keys[slots, 0] == ENTRY_WORD]
         return of_entries
 
     def release(self, slots: NDArray[np.int64], rows: NDArray[np.uint64], widths: NDArray[np.uint64]) -> None:
         """Nothing mentions these values of `slots` any more; what is no entry's is passed over."""
         if self.entries.used and len(slots):
-            gone = (self.index.keys[slots, 0] == _ENTRY_WORD) & (widths != 0)
+            gone = (self.index.keys[slots, 0] == ENTRY_WORD) & (widths != 0)
             self.entries.release(rows[gone])
 
     def find(self, key: bytes) -> int:
@@ -244,7 +230,7 @@ class Accounts:
     def resolved(
         self, keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]
     ) -> StateColumns:
-        """StateColumns as this object keeps them, made to stand on their own; `nonces` is changed."""
+        """Columns as this object keeps them, made to stand on their own; `nonces` is changed."""
         mine = entries_among(keys) if self.entries.used else None
         if mine is None or not mine.any():
             return of_accounts(keys, nonces, balances)

@@ -19,11 +19,15 @@ from actors.storage.accounts import Accounts
 
 
 class ColumnLedger:
-    """A LedgerView for rows of one block; `resume` before those that follow rows of other kinds."""
+    """A LedgerView for rows of one block; `resume` before those that follow rows of other kinds.
+
+    gas_used: by the rows of the block that have passed.
+    """
 
     def __init__(self, accounts: Accounts, columns: Columns) -> None:
         self._accounts, self.columns = accounts, columns
         self._row: dict[int, None] = {}
+        self.gas_used = 0
         self._new_values: set[int] = set()
 
     def resume(self) -> None:
@@ -74,6 +78,7 @@ class ColumnLedger:
         columns.receipts[at] = applied.status, applied.fee, *balances
         columns.totals[PASSED] = at + 1
         columns.totals[FEES] = self.fees + applied.fee
+        self.gas_used += applied.gas
 
     def _row_of(self, slot: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         return self.columns.nonces[[slot]], self.columns.balances[[slot]]
@@ -98,7 +103,8 @@ class ColumnLedger:
     def with_room(self, writes: int) -> Columns:
         """The columns, in which so many more accounts can be made and logged."""
         self._reserve(writes)
-        return self._with_more_log(writes)
+        missing = int(self.columns.totals[LOGGED]) + writes - len(self.columns.log_slots)
+        return self._with_more_log(missing) if missing > 0 else self.columns
 
     def _made(self, key: bytes) -> int:
         index = self._accounts.index

@@ -77,7 +77,7 @@ def remember(disk: Disk, state: State, hash_rows: Hasher, root_of: RootOf, stop:
     if not undos:
         return 0
     going_back = _GoingBack(state.columns_at(newest)[0])
-    made = [going_back.take_back(height, *each) for height, each in _numbered(newest, undos)]  # newest first
+    made = [going_back.take_back(newest - at, *each) for at, each in enumerate(undos)]  # newest first
     tree = build_tree(going_back.columns(), hash_rows)
     height, found = newest - len(undos), list[UndoLogs]()
     _require_root(height, tree.root, root_of)
@@ -92,12 +92,8 @@ def remember(disk: Disk, state: State, hash_rows: Hasher, root_of: RootOf, stop:
     return state.remember(found, newest, tree.sparse)
 
 
-def _numbered(newest: int, undos: list[tuple[AccountUndo, _Bytes]]) -> Iterator[tuple[int, Any]]:
-    return zip(range(newest, newest - len(undos), -1), undos, strict=True)
-
-
 class _GoingBack:
-    """StateColumns that lose one block after the other, the newest first."""
+    """Columns that lose one block after the other, the newest first."""
 
     def __init__(self, newest: StateColumns) -> None:
         self._keys, self._count = newest.keys, len(newest.keys)

@@ -165,17 +165,15 @@ def _run_serially(
 ) -> None:
     """Apply rows of a kind that has no compiled twin."""
     ledger.resume()
-    gas_left = env.prices.block_gas_max - sum(output.gas for output in outputs)
     for row, tx in zip(rows, unpack(batch.take(np.arange(rows.start, rows.stop))), strict=True):
         if verdicts[row]:
             continue
         if ledger.fees + tx.fee > U64_MAX:
             verdicts[row] = Verdict.BALANCE_OVERFLOW
             continue
-        applied = rule.apply(ledger, tx, env, gas_left)
+        applied = rule.apply(ledger, tx, env, env.prices.block_gas_max - ledger.gas_used)
         verdicts[row] = applied.verdict
         if applied.verdict == Verdict.OK:
-            gas_left -= applied.gas
             outputs.append(applied.output(int(ledger.columns.totals[PASSED])))
             after = [ledger.account(key, env.height).balance for key in (tx.sender, tx.recipient)]
             ledger.passed(applied, (after[0], after[1]))

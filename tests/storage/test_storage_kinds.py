@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from actors.ledger import merkle, rules, smt
-from actors.ledger.accounts import Account, State, Transaction, payload_hash, state_root, unpack
+from actors.ledger.accounts import Account, State, Transaction, state_root, unpack
 from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountStates
 from actors.ledger.environment import Environment
@@ -25,10 +25,7 @@ from actors.ledger.hashing import sha256_rows
 from actors.ledger.kinds import KINDS, TRANSFER, CompiledRule, Kind
 from actors.ledger.prices import FREE, Prices
 from actors.ledger.rows import (
-    NEVER_EXPIRES_HEIGHT,
     PAYLOAD_BYTES_MAX,
-    ROW_DTYPE,
-    ROW_VERSION,
     WORD_AMOUNT,
     Batch,
 )
@@ -39,6 +36,7 @@ from actors.mempool.pool import Pool, PoolBounds
 from actors.storage.interface import Execute
 from actors.storage.proofs import prove
 from actors.storage.transition import apply_batch
+from tests.ledger.contract_transactions import batch_of_fields
 from tests.storage.storage_batches import accounts_of, key, state_of
 from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain
 
@@ -92,19 +90,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def batch_of(rows: list[dict[str, Any]], chain_tag: int = TAG) -> Batch:
-    """Rows by their fields; a payload is given by its bytes."""
-    table, payloads = np.zeros(len(rows), dtype=ROW_DTYPE), []
-    for row, fields in zip(table, rows, strict=True):
-        payload = fields.get("payload", b"")
-        row["version"], row["chain_tag"], row["expiry_height"] = ROW_VERSION, chain_tag, NEVER_EXPIRES_HEIGHT
-        row["payload_bytes"] = len(payload)
-        row["payload_hash"] = np.frombuffer(payload_hash(payload), dtype=np.uint8)
-        for name in ("kind", "nonce", "amount", "fee"):
-            row[name] = fields.get(name, 0)
-        for name in ("sender", "recipient"):
-            row[name] = np.frombuffer(fields[name], dtype=np.uint8)
-        payloads.append(payload)
-    return Batch(table, np.frombuffer(b"".join(payloads), dtype=np.uint8))
+    return batch_of_fields(rows, chain_tag)
 
 
 def half(sender: int, recipient: int, amount: int, **fields: Any) -> dict[str, Any]:
