@@ -38,7 +38,7 @@ from actors.ledger.succession import Parent, succession_fault
 from actors.ledger.verdict import Verdict
 from actors.storage.interface import Execute, Executed
 
-OTHERS_PER_OWN = 1
+OTHERS_PER_OWN = 8
 
 
 class Stages(Protocol):
