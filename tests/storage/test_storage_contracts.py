@@ -21,7 +21,6 @@ from actors.ledger.contract_payloads import contract_address, deposits_key
 from actors.ledger.contract_state import Origin, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.kinds import KINDS, OF_CONTRACTS
 from actors.ledger.prices import Prices
 from actors.ledger.receipts import RECEIPT_BYTES, Receipts
 from actors.ledger.rows import KIND_TRANSFER, FormatError
@@ -45,13 +44,6 @@ TAG, PRICES = 77, Prices(1, 5)
 ALICE, BOB, PROPOSER = key(0), key(1), key(2)
 COUNTER = contract_address(ALICE, 0)
 START: State = {ALICE: Account(0, 100_000), BOB: Account(0, 50_000), PROPOSER: Account(0, 1_000)}
-
-
-@pytest.fixture(autouse=True)
-def known_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both transitions know these kinds, of which networks do not take rows yet."""
-    for kind in OF_CONTRACTS:
-        monkeypatch.setitem(KINDS, kind.number, kind)
 
 
 def both(state: State, entries: Entries, rows: list[Fields], height: int = 1) -> rules.Outcome:
