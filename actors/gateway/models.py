@@ -191,12 +191,21 @@ class AccountOut(BaseModel):
 
 
 class ReceiptOut(BaseModel):
-    """What applying a transaction did: status 0 is applied; balances are those right after it."""
+    """What applying a transaction did: status 0 is applied; balances are those right after it.
+
+    Of a deployment or a call also: gas that it used; failure: why it failed, which the status is the number
+    of; message: of a requirement that did not hold; results: their bytes; events.
+    """
 
     status: int
     fee: U64Out
     sender_balance: U64Out
     recipient_balance: U64Out
+    gas: IntegerOut | None = None
+    failure: str | None = None
+    message: str | None = None
+    results: str | None = None
+    events: list[EventOut] | None = None
 
 
 class ReceiptPageOut(BaseModel):
@@ -214,6 +223,7 @@ class TransactionOut(BaseModel):
     id: str
     version: int
     kind: int
+    kind_name: str
     flags: int
     chain_tag: U64Out
     nonce: U64Out
