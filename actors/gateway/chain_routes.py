@@ -148,9 +148,7 @@ def chain_routes(backend: Service, contracts: KnownContracts) -> APIRouter:
             raise ProblemError("not-found", f"no block at height {wanted}", field="height")
         decoded = decode_receipts(data, header.transaction_count)
         page = range(*slice(offset, offset + limit).indices(header.transaction_count))
-        emitted = (
-            event for output in decoded.outputs if output.position in page for event in output.events
-        )
+        emitted = (event for output in decoded.outputs if output.position in page for event in output.events)
         named = await contracts.find_all(contract for contract, _, _ in emitted)
         return json_response({"height": wanted, **render.receipts(decoded, offset, page, named)})
 

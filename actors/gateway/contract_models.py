@@ -1,4 +1,4 @@
-"""What the JSON of contracts looks like: the body of a simulation, and answers as the OpenAPI document has them.
+"""What the JSON of contracts looks like: the body of a simulation, and answers as the OpenAPI document says.
 
 Integers from 2^53 on, which JavaScript rounds, are decimal strings in these answers.
 """
@@ -10,11 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.contracts.limits import ARGUMENTS_BYTES_MAX, FUNCTIONS_MAX, NAME_CHARS_MAX
-from actors.gateway.models import U64, Hex32, U64Out
+from actors.gateway.model_types import U64, Hex32, IntegerOut, U64Out
 
-IntegerOut = Annotated[
-    int | str, Field(description="an integer, from 2^53 on and up to -2^53 as a string of its digits")
-]
 Values = Annotated[
     dict[str, Any],
     Field(description="by name: integers, strings of greater ones, booleans, hexadecimal, lists of those"),
@@ -26,9 +23,9 @@ class SimulateIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    function: Annotated[int, Field(ge=0, lt=FUNCTIONS_MAX)] | Annotated[
-        str, Field(max_length=NAME_CHARS_MAX)
-    ] = Field(description="an entry or view, by name or number")
+    function: (
+        Annotated[int, Field(ge=0, lt=FUNCTIONS_MAX)] | Annotated[str, Field(max_length=NAME_CHARS_MAX)]
+    ) = Field(description="an entry or view, by name or number")
     arguments: dict[str, Any] | list[Any] | str = Field(
         default_factory=dict,
         description="by name, in order, or their bytes in hexadecimal digits "
@@ -60,8 +57,8 @@ class ParamOut(BaseModel):
 class FunctionOut(BaseModel):
     """A function that may be called, or was called by the deployment (kind `init`).
 
-    gas_max: the most it can use itself; what contracts that it calls use comes on top, and contract_calls says
-    how often at most. static: which rows it touches follows from the transaction alone.
+    gas_max: the most it can use itself; what other contracts use comes on top, which it calls contract_calls
+    times at most. static: which rows it touches follows from the transaction alone.
     """
 
     number: int

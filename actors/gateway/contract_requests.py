@@ -1,7 +1,8 @@
-"""What requests say of contracts, as typed and checked values. Raises ProblemError naming field and way out."""
+"""What requests say of contracts, as typed and checked values; a ProblemError names field and way out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from actors.contracts.ir import FunctionKind, Named, Shape, Table
@@ -100,7 +101,7 @@ def table_of(contract: KnownContract, asked: str) -> int:
     return named
 
 
-def keys_of(table: Table, asked: list[str]) -> list[Value]:
+def keys_of(table: Table, asked: Sequence[str]) -> list[Value]:
     """The keys of a row, in order."""
     if len(asked) != len(table.keys):
         kinds = ", ".join(map(str, table.keys))
@@ -108,7 +109,7 @@ def keys_of(table: Table, asked: list[str]) -> list[Value]:
         raise ProblemError("invalid", wanted, field="key", limit=len(table.keys))
     names = [Named(str(number), Shape(kind)) for number, kind in enumerate(table.keys)]
     try:
-        slots = slots_from_json(names, asked, "key")
+        slots = slots_from_json(names, list(asked), "key")
     except JsonValueError as error:
         raise not_a_value(error) from None
     return [slot for slot in slots if not isinstance(slot, tuple)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -31,9 +32,11 @@ KEY_CHARS_MAX = 256
 ContractAddress = Annotated[
     str, Path(pattern="^[0-9a-fA-F]{64}$", description="of the contract, 64 hexadecimal digits")
 ]
-TableName = Annotated[str, Path(pattern="^[A-Za-z0-9_]{1,48}$", description="a table or cell, by name or number")]
+TableName = Annotated[
+    str, Path(pattern="^[A-Za-z0-9_]{1,48}$", description="a table or cell, by name or number")
+]
 RowKeys = Annotated[
-    list[Annotated[str, Query(max_length=KEY_CHARS_MAX)]],
+    Sequence[Annotated[str, Query(max_length=KEY_CHARS_MAX)]],
     Query(max_length=KEYS_MAX, description="the row's keys, in order: integers, true or false, hexadecimal"),
 ]
 
@@ -56,7 +59,7 @@ def contract_routes(backend: Service, contracts: KnownContracts, simulator: Simu
 
     @reads(router, "/contracts/{address}/tables/{table}", TableRowOut, 404, 422, 503)
     async def row(
-        address: ContractAddress, table: TableName, key: RowKeys = [], height: StateHeight = "latest"
+        address: ContractAddress, table: TableName, key: RowKeys = (), height: StateHeight = "latest"
     ) -> Response:
         """Read a row of a contract's table, or a cell."""
         contract = await contracts.get(bytes.fromhex(address))
@@ -116,7 +119,7 @@ def _text(source: bytes) -> str:
 
 
 async def _row(
-    backend: Service, contract: KnownContract, asked: str, key: list[str], height: int | None
+    backend: Service, contract: KnownContract, asked: str, key: Sequence[str], height: int | None
 ) -> dict[str, Any]:
     number = table_of(contract, asked)
     table, layout = contract.verified.program.tables[number], contract.verified.tables[number]

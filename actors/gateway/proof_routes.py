@@ -47,13 +47,15 @@ def proof_routes(backend: Service) -> APIRouter:
         responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ, heavy=True)
-    async def prove(key: AccountKey, height: StateHeight = "latest", format: ProofFormat = "json") -> Response:
+    async def prove(
+        key: AccountKey, height: StateHeight = "latest", format: ProofFormat = "json"
+    ) -> Response:
         proof = await proof_at(backend, bytes.fromhex(key), height)
         return _answer(proof, format, render.plain(proof))
 
     @router.get(
         "/entries/{key}/proof",
-        summary="Prove a contract's entry, or that it does not exist, against the state root of a final block",
+        summary="Prove a contract's entry, or its absence, against the state root of a final block",
         response_model=EntryProofOut,
         responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )

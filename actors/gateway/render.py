@@ -34,7 +34,7 @@ def transaction(
     position: int,
     receipt: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """One transaction. row: (1,) of ROW_DTYPE. receipt: as the two below make it, None where it was not read."""
+    """One transaction. row: (1,) of ROW_DTYPE. receipt: rendered, None where it was not read."""
     one = row[0]
     return {
         "id": sha256(LEAF_PREFIX + row.tobytes()).hex(),
@@ -81,7 +81,7 @@ def _receipt(data: bytes, output: Output | None, contracts: Contracts) -> dict[s
 def receipts(
     all_of: Receipts, offset: int, page: range, contracts: Contracts = NO_CONTRACTS
 ) -> dict[str, Any]:
-    """A page of a block's receipts: those of the rows in `page`, which begins at `offset` if that is a row."""
+    """A page of a block's receipts: those of the rows in `page`, asked for from `offset` on."""
     outputs = {output.position: output for output in all_of.outputs}
     rows = [_receipt(all_of.rows[at].tobytes(), outputs.get(at), contracts) for at in page]
     return {"total": len(all_of.rows), "offset": offset, "receipts": rows}

@@ -2,8 +2,8 @@
 
 1. The call is executed as the block after `height` would execute it, at that block's height and with the time
    of the block at `height`, by ledger/contract_rules.py.
-2. It may use `gas`, whatever its sender could pay for. So the sender is lent a fee that no call uses up; it is
-   taken before the call runs, and no contract sees it.
+2. It may use `gas`, whatever its sender could pay for. So the sender is lent a fee that no call uses up; the
+   fee is taken before the call runs, so no contract sees it.
 3. Coins that come along are the sender's own. Who does not have them, and the fee besides, and the least
    balance, is refused with the chain's verdict. A view, or a call that names no sender and brings no coins,
    is free: there a sender without coins is lent the least balance, so that it could be sent some.

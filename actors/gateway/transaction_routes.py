@@ -88,7 +88,7 @@ def transaction_routes(backend: Service, contracts: KnownContracts) -> APIRouter
             record = await backend.transaction(bytes.fromhex(id))
         if record is None:
             raise _not_committed(height)
-        return json_response(await _rendered(record))
+        return json_response(await _rendered(record, contracts))
 
     @reads(router, "/transactions/{id}/receipt", ReceiptOut, 404, 422, 503)
     async def receipt(id: TransactionId) -> Response:
@@ -96,12 +96,7 @@ def transaction_routes(backend: Service, contracts: KnownContracts) -> APIRouter
         record = await backend.transaction(bytes.fromhex(id))
         if record is None:
             raise _not_committed()
-        return json_response((await _rendered(record))["receipt"])
-
-    async def _rendered(record: StoredTransaction) -> dict[str, Any]:
-        events = () if record.output is None else record.output.events
-        named = await contracts.find_all(contract for contract, _, _ in events)
-        return render.stored_transaction(record, named)
+        return json_response((await _rendered(record, contracts))["receipt"])
 
     @reads(router, "/transactions/{id}/proof", ProofOut, 404, 422, 503, heavy=True)
     async def prove(id: TransactionId) -> Response:
@@ -112,6 +107,12 @@ def transaction_routes(backend: Service, contracts: KnownContracts) -> APIRouter
         return json_response({"id": id.lower(), **render.plain(record)})
 
     return router
+
+
+async def _rendered(record: StoredTransaction, contracts: KnownContracts) -> dict[str, Any]:
+    events = () if record.output is None else record.output.events
+    named = await contracts.find_all(contract for contract, _, _ in events)
+    return render.stored_transaction(record, named)
 
 
 def _not_committed(height: int | None = None) -> ProblemError:
