@@ -1,6 +1,6 @@
 """Events of contracts that a subscriber asks for: `contract=ADDRESS[.EVENT[.FIRST]]`. No I/O.
 
-ADDRESS is 64 hexadecimal digits, EVENT the number of an event of that contract, FIRST in hexadecimal the bytes
+ADDRESS is 64 hexadecimal digits, EVENT the number of an event of the contract, FIRST in hexadecimal the bytes
 of the event's first field, with which its `data` begins.
 """
 
