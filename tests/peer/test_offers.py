@@ -39,9 +39,7 @@ def test_an_offer_fits_the_topic_that_carries_it() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    sizes=st.lists(
-        st.sampled_from([0, 1, PAYLOAD_BYTES_MAX]), min_size=1, max_size=60
-    ),
+    sizes=st.lists(st.sampled_from([0, 1, PAYLOAD_BYTES_MAX]), min_size=1, max_size=60),
     times=st.sampled_from([1, 20, 200]),
     kinds=st.lists(st.integers(0, 2), min_size=1, max_size=60),
 )
