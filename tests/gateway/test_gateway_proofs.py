@@ -44,9 +44,6 @@ class ProvingNode(FakeNode):
         super().__init__()
         self.states = {0: self.encoded()}
 
-    def encoded(self) -> dict[bytes, bytes]:
-        return {key: account.encode() for key, account in self.state.items()}
-
     def grow(self, blocks: int) -> None:
         for _ in range(blocks):
             batch = self.transfer(0, self.height)
