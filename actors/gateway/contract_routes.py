@@ -78,7 +78,7 @@ def contract_routes(backend: Service, contracts: KnownContracts, simulator: Simu
         wanted = simulated_call(contract, asked, backend.genesis.prices, at, time_ms)
         simulated = await simulator.run(request.scope[CALLER_KEY].client, wanted)
         if simulated.verdict:
-            fee = integer_to_json(simulated.fee)
+            fee = integer_to_json(simulated.fee) if simulated.applied.gas else None
             raise of_verdict(simulated.verdict, backend.genesis.prices, fee=fee)
         named = await contracts.find_all(event[0] for event in simulated.applied.events)
         return json_response(_simulated(contract, wanted, simulated, named))

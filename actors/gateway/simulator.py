@@ -43,6 +43,16 @@ class Simulator:
         self._turns = FairTurns("simulations", AT_ONCE)
         self._threads = ThreadPoolExecutor(AT_ONCE, "simulation")
 
+    @property
+    def open(self) -> int:
+        """Simulations that run or wait."""
+        return self._open.held
+
+    @property
+    def running(self) -> int:
+        """Threads that are at it."""
+        return self._turns.taken
+
     async def state_facts(self, height: int | None) -> tuple[int, int]:
         """The height that is meant, the newest by default, and the time of its block in milliseconds."""
         at = await self._backend.committed_height() if height is None else height

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Any
 
+from actors.contracts.encoding import encode_program
+from actors.contracts.language.compiler import compile_source
 from actors.contracts.types import Slot
+from actors.contracts.verified import Verified
+from actors.contracts.verifier import verify
 from actors.ledger.contract_payloads import Deployment, contract_address
 from actors.ledger.rows import KIND_CALL, KIND_DEPLOY, Batch
 from actors.ledger.signing import Transfer, sign_transfer
@@ -13,7 +19,7 @@ from tests.ledger.contract_transactions import example, payload_of
 
 ALICE, BOB = (signer.public_key for signer in SENDERS[:2])
 SUPPLY = 1_000
-TOKEN, COUNTER, ESCROW = (contract_address(ALICE, nonce) for nonce in range(3))
+TOKEN, COUNTER = (contract_address(ALICE, nonce) for nonce in range(2))
 
 
 def signed(node: FakeNode, who: int, kind: int, recipient: bytes, payload: bytes, **fields: Any) -> Batch:
@@ -27,12 +33,31 @@ def signed(node: FakeNode, who: int, kind: int, recipient: bytes, payload: bytes
 
 def deploy(node: FakeNode, who: int, name: str, *arguments: Slot, **fields: Any) -> bytes:
     """Deploy an example in a block of its own; its address."""
-    program, source, verified = example(name)
+    return deploy_source(node, who, example(name)[1].decode(), *arguments, **fields)
+
+
+def deploy_source(node: FakeNode, who: int, source: str, *arguments: Slot, **fields: Any) -> bytes:
+    """Deploy what a source says."""
+    program, verified = compiled(source)
     data = verified.init.params.encode(arguments) if verified.init else b""
     address = contract_address(SENDERS[who].public_key, node.state[SENDERS[who].public_key].nonce)
-    payload = Deployment(program, source, data).encode()
+    payload = Deployment(program, source.encode(), data).encode()
     commit(node, signed(node, who, KIND_DEPLOY, address, payload, **fields))
     return address
+
+
+@cache
+def compiled(source: str) -> tuple[bytes, Verified]:
+    """A program, and what may run of it."""
+    program = compile_source(source, "contract.py").program
+    return encode_program(program), verify(program)
+
+
+def exchange_of(token: bytes) -> str:
+    """The source of the exchange of a token."""
+    return re.sub(
+        r'@interface\("[0-9a-f]{64}"\)', f'@interface("{token.hex()}")', example("exchange")[1].decode()
+    )
 
 
 def call(
