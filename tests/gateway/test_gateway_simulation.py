@@ -187,28 +187,33 @@ def test_greatest_values_of_parameters_hold_and_bytes_are_passed_on() -> None:
     talk(scenario, node)
 
 
-AMOUNTS = st.integers(0, 60) | st.just(BALANCE) | st.integers(0, 2 * SUPPLY)
-NUMBERS = st.integers(0, 2)
-WHO = st.sampled_from((ALICE, BOB, SENDERS[2].public_key))
+SMALL = st.integers(0, 60)
+AMOUNTS = SMALL | SMALL | SMALL | st.integers(0, 2 * SUPPLY)
+COINS = SMALL | st.integers(1, 2 * SUPPLY) | st.sampled_from((0, BALANCE))
+NUMBERS = st.integers(0, 1)
+WHO = st.sampled_from((ALICE, BOB))
+
+
+def calls(contract: str, function: str, *arguments: Any, coins: Any = st.just(0)) -> Any:
+    return st.tuples(st.just(contract), st.just(function), st.tuples(*arguments), coins)
+
+
 CALLS = st.one_of(
-    st.tuples(st.just("counter"), st.just("add"), st.tuples(AMOUNTS)),
-    st.tuples(st.just("token"), st.just("transfer"), st.tuples(WHO, AMOUNTS)),
-    st.tuples(st.just("token"), st.just("approve"), st.tuples(WHO | st.just(b"exchange"), AMOUNTS)),
-    st.tuples(st.just("token"), st.just("transfer_from"), st.tuples(WHO, WHO, AMOUNTS)),
-    st.tuples(st.just("escrow"), st.just("open"), st.tuples(NUMBERS, WHO, st.integers(0, 20))),
-    st.tuples(st.just("escrow"), st.just("release"), st.tuples(NUMBERS)),
-    st.tuples(st.just("escrow"), st.just("refund"), st.tuples(WHO, NUMBERS)),
-    st.tuples(st.just("exchange"), st.just("provide"), st.tuples(AMOUNTS, st.just(0))),
-    st.tuples(st.just("exchange"), st.just("buy"), st.tuples(st.just(0))),
-    st.tuples(st.just("exchange"), st.just("sell"), st.tuples(AMOUNTS, st.just(0))),
-    st.tuples(st.just("exchange"), st.just("reserves"), st.just(())),
+    calls("counter", "add", AMOUNTS, coins=st.sampled_from((0, 0, 0, 5))),
+    calls("token", "transfer", WHO, AMOUNTS),
+    calls("token", "approve", WHO | st.just(b"exchange"), AMOUNTS),
+    calls("token", "transfer_from", WHO, WHO, AMOUNTS),
+    calls("escrow", "open", NUMBERS, WHO, st.integers(0, 20), coins=COINS),
+    calls("escrow", "release", NUMBERS),
+    calls("escrow", "refund", WHO, NUMBERS),
+    calls("exchange", "provide", AMOUNTS, st.just(0), coins=COINS),
+    calls("exchange", "buy", st.just(0), coins=COINS),
+    calls("exchange", "sell", AMOUNTS, st.just(0)),
+    calls("exchange", "withdraw", AMOUNTS, st.just(0), st.just(0)),
+    calls("exchange", "reserves"),
 )
-STEPS = st.lists(
-    st.tuples(
-        st.integers(0, 2), CALLS, st.just(0) | AMOUNTS, st.just(10_000) | st.sampled_from((0, 100, 200))
-    ),
-    max_size=12,
-)
+GAS = st.sampled_from((0, 100, 200, *[10_000] * 9))
+STEPS = st.lists(st.tuples(st.integers(0, 1), CALLS, GAS), min_size=5, max_size=15)
 
 
 class Market:
@@ -224,6 +229,7 @@ class Market:
             "exchange": deploy_source(self.node, 2, self.source),
         }
         call(self.node, 0, "token", TOKEN, "approve", self.at["exchange"], SUPPLY)
+        commit(self.node, self.row(0, "exchange", "provide", (SUPPLY // 2, 0), amount=5_000, fee=2_000))
 
     def row(self, who: int, name: str, function: str, arguments: tuple[Any, ...], **fields: Any) -> Batch:
         verified = compiled(self.source)[1] if name == "exchange" else None
@@ -252,7 +258,7 @@ def test_the_chain_does_what_was_simulated(steps: list[Any]) -> None:
     market = Market()
 
     async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
-        for who, (name, function, arguments), amount, gas in steps:
+        for who, (name, function, arguments, amount), gas in steps:
             values = tuple(market.at["exchange"] if value == b"exchange" else value for value in arguments)
             given_values = [value.hex() if isinstance(value, bytes) else value for value in values]
             sender = SENDERS[who].public_key.hex()
