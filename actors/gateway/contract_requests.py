@@ -13,7 +13,7 @@ from actors.contracts.verified import VerifiedFunction
 from actors.gateway.contract_models import SimulateIn
 from actors.gateway.known_contracts import KnownContract
 from actors.gateway.problem import ProblemError
-from actors.gateway.simulation import SimulatedCall
+from actors.gateway.simulation import NOBODY, SimulatedCall
 from actors.ledger.prices import Prices
 
 CALLABLE = FunctionKind.ENTRY, FunctionKind.VIEW
@@ -25,8 +25,8 @@ def simulated_call(
 ) -> SimulatedCall:
     """The call that a request asks for, at a height."""
     called = _function(contract, asked.function)
-    sender = None if asked.sender is None else bytes.fromhex(asked.sender)
-    if sender is not None and (sender.startswith(ENTRY_TAG) or sender == contract.address):
+    sender = NOBODY if asked.sender is None else bytes.fromhex(asked.sender)
+    if sender.startswith(ENTRY_TAG) or sender == contract.address:
         raise ProblemError("invalid", "nobody can have signed as this sender", field="sender")
     gas = prices.block_gas_max if asked.gas is None else asked.gas
     if gas > prices.block_gas_max:
@@ -40,7 +40,7 @@ def simulated_call(
         sender=sender,
         amount=asked.amount,
         gas=gas,
-        pays=asked.amount > 0 or (sender is not None and not is_view),
+        pays=asked.amount > 0 or (sender != NOBODY and not is_view),
         height=height,
         time_ms=time_ms,
     )

@@ -20,7 +20,7 @@ from actors.gateway.openapi import problems, reads
 from actors.gateway.problem import ProblemError, of_verdict
 from actors.gateway.roles import CALLER_KEY, AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
-from actors.gateway.simulation import Simulated, SimulatedCall
+from actors.gateway.simulation import SimulatedCall, SimulationOutcome
 from actors.gateway.simulator import Simulator
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import decode_block
@@ -141,7 +141,10 @@ async def _row(
 
 
 def _simulated(
-    contract: KnownContract, wanted: SimulatedCall, simulated: Simulated, named: contract_render.Contracts
+    contract: KnownContract,
+    wanted: SimulatedCall,
+    simulated: SimulationOutcome,
+    named: contract_render.Contracts,
 ) -> dict[str, Any]:
     applied, function = simulated.applied, contract.verified.functions[wanted.function].function
     return {

@@ -216,13 +216,14 @@ class EventsRoute:
             block = await self._block(height)
             if block is None:
                 return [_lagged(height, height)]
-        chosen: Chosen | None = []
+        chosen: Chosen = []
         if topics.contracts:
             count = facts.transactions if facts else block.header.transaction_count  # type: ignore[union-attr]
-            chosen = await self._contract_events.choose(topics.contracts, height, count)
-            block = block or (await self._block(height) if chosen else None)
-            if chosen is None or (chosen and block is None):
+            found = await self._contract_events.choose(topics.contracts, height, count)
+            block = block or (await self._block(height) if found else None)
+            if found is None or (found and block is None):
                 return [_lagged(height, height)]
+            chosen = found
         messages: list[Message | str] = []
         if topics.blocks:
             messages.append(

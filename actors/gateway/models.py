@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from actors.gateway.contract_models import EventOut
 from actors.gateway.model_types import U64, BlockTimeOut, Hex32, Hex64, HexPayload, IntegerOut, U64Out
 from actors.ledger.accounts import payload_hash
+from actors.ledger.contract_payloads import PAYLOAD_BYTES_MAX_OF
 from actors.ledger.rows import (
     KIND_TRANSFER,
     NEVER_EXPIRES_HEIGHT,
+    PAYLOAD_BYTES_MAX,
     ROW_DTYPE,
     ROW_VERSION,
     Batch,
@@ -42,6 +44,14 @@ class TransactionIn(BaseModel):
     payload: HexPayload = ""
     payload_hash: Hex32 | None = Field(None, description="computed from the payload when absent")
     signature: Hex64
+
+    @field_validator("payload")
+    @classmethod
+    def _within_kind(cls, payload: str, known: ValidationInfo) -> str:
+        bytes_max = PAYLOAD_BYTES_MAX_OF.get(known.data.get("kind", KIND_TRANSFER), PAYLOAD_BYTES_MAX)
+        if len(payload) > 2 * bytes_max:
+            raise ValueError(f"a payload of this kind has {bytes_max} bytes at most")
+        return payload
 
     def batch(self) -> Batch:
         """A batch of this one row."""

@@ -5,8 +5,8 @@
 2. It may use `gas`, whatever its sender could pay for. So the sender is lent a fee that no call uses up; the
    fee is taken before the call runs, so no contract sees it.
 3. Coins that come along are the sender's own. Who does not have them, and the fee besides, and the least
-   balance, is refused with the chain's verdict. A view, or a call that names no sender and brings no coins,
-   is free: there a sender without coins is lent the least balance, so that it could be sent some.
+   balance, is refused with the chain's verdict. A view, or a call by NOBODY that brings no coins, is free:
+   there a sender without coins is lent the least balance, so that it could be sent some.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOBODY = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class SimulatedCall:
-    """A call that nobody signed. sender: None if the caller names none. gas: its limit.
+    """A call that nobody signed. sender: NOBODY if the caller names none. gas: its limit.
 
     pays: whether the sender's coins are to cover it. height, time_ms: of the state that it is run on.
     """
@@ -36,7 +36,7 @@ class SimulatedCall:
     contract: bytes
     function: int
     arguments: bytes
-    sender: bytes | None
+    sender: bytes
     amount: int
     gas: int
     pays: bool
@@ -45,7 +45,7 @@ class SimulatedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Simulated:
+class SimulationOutcome:
     """What came of it. verdict: why no block would have it, or OK; then applied says what happened.
 
     fee: that it would have to offer. deposit: of the entries that it makes, less of those that it removes.
@@ -113,12 +113,14 @@ class SimulatedLedger:
         return tuple((key, before, after) for key, before, after in pairs if before != after)
 
 
-def simulate(ledger: SimulatedLedger, wanted: SimulatedCall, chain_tag: int, prices: Prices) -> Simulated:
+def simulate(
+    ledger: SimulatedLedger, wanted: SimulatedCall, chain_tag: int, prices: Prices
+) -> SimulationOutcome:
     """Run a call on a ledger of `wanted.height`; `ledger` has its changes afterwards."""
-    height, sender = wanted.height + 1, wanted.sender or NOBODY
+    height, sender = wanted.height + 1, wanted.sender
     own, nothing = ledger.account(sender, height), RowApplied(Verdict.OK)
     if wanted.pays and (verdict := _shortage(own.balance, wanted.amount + prices.fee_min, prices)):
-        return Simulated(verdict, nothing, prices.fee_min)
+        return SimulationOutcome(verdict, nothing, prices.fee_min)
     lent = 0 if wanted.pays else max(0, prices.balance_min - own.balance)
     ledger.set_account(sender, Account(own.nonce, own.balance + lent + LENT_FEE))
     limited = replace(prices, block_gas_max=wanted.gas)
@@ -129,7 +131,7 @@ def simulate(ledger: SimulatedLedger, wanted: SimulatedCall, chain_tag: int, pri
     fee, verdict = applied.fee + max(0, deposit), applied.verdict
     if wanted.pays and not verdict:
         verdict = _shortage(own.balance, wanted.amount + fee, prices)
-    return Simulated(verdict, applied, fee, deposit, changes)
+    return SimulationOutcome(verdict, applied, fee, deposit, changes)
 
 
 def _shortage(balance: int, cost: int, prices: Prices) -> Verdict:

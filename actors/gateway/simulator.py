@@ -20,7 +20,7 @@ from actors.gateway.problem import ProblemError
 from actors.gateway.reads import READ_TIMEOUT_S
 from actors.gateway.service import Service
 from actors.gateway.shares import ClientShares, FairTurns
-from actors.gateway.simulation import NOBODY, Simulated, SimulatedCall, SimulatedLedger, simulate
+from actors.gateway.simulation import SimulatedCall, SimulatedLedger, SimulationOutcome, simulate
 from actors.ledger.contract_payloads import deposits_key
 from actors.ledger.contract_state import head_key
 
@@ -61,7 +61,7 @@ class Simulator:
             raise ProblemError("not-found", f"no block at height {at}", field="height")
         return at, self._backend.genesis.created_ms if header is None else header.time_ms
 
-    async def run(self, client: str, wanted: SimulatedCall) -> Simulated:
+    async def run(self, client: str, wanted: SimulatedCall) -> SimulationOutcome:
         """Simulate a call for a client. Raises ProblemError, BusyError and UnavailableError."""
         stopped = threading.Event()
         running = await self._begin(client, wanted, stopped)
@@ -76,7 +76,7 @@ class Simulator:
 
     async def _begin(
         self, client: str, wanted: SimulatedCall, stopped: threading.Event
-    ) -> asyncio.Future[Simulated]:
+    ) -> asyncio.Future[SimulationOutcome]:
         self._open.take(client)
         try:
             ledger = SimulatedLedger(await self._at_hand(wanted), self._fetcher(wanted.height, stopped))
@@ -91,7 +91,7 @@ class Simulator:
         running.add_done_callback(partial(self._ended, client))
         return running
 
-    def _ended(self, client: str, done: asyncio.Future[Simulated]) -> None:
+    def _ended(self, client: str, done: asyncio.Future[SimulationOutcome]) -> None:
         self._turns.leave(client)
         self._open.give(client)
         if not done.cancelled():
@@ -102,7 +102,7 @@ class Simulator:
         contract = await self._contracts.get(wanted.contract)
         programs = await self._with_imports(contract)
         address = wanted.contract
-        keys = [wanted.sender or NOBODY, address, deposits_key(address), *map(head_key, programs)]
+        keys = [wanted.sender, address, deposits_key(address), *map(head_key, programs)]
         values = (await values_at(self._backend, keys, wanted.height)).values
         known = dict(zip(keys, values, strict=True))
         if not known[head_key(address)]:

@@ -66,7 +66,7 @@ def call(
     """Call a function of an example in a block of its own; the transaction's id."""
     batch = signed(node, who, KIND_CALL, at, payload_of(name, function, *arguments), **fields)
     commit(node, batch)
-    return batch.ids()[0].tobytes().hex()
+    return str(batch.ids()[0].tobytes().hex())
 
 
 def commit(node: FakeNode, *batches: Batch) -> None:

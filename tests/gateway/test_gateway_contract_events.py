@@ -33,7 +33,7 @@ def call(stream: Stream, who: int, name: str, at: bytes, function: str, *argumen
     payload = payload_of(name, function, *arguments)  # type: ignore[arg-type]
     batch = signed(stream.node, who, KIND_CALL, at, payload)
     stream.commit(batch)
-    return batch.ids()[0].tobytes().hex()
+    return str(batch.ids()[0].tobytes().hex())
 
 
 def topic(*parts: object) -> str:

@@ -17,7 +17,7 @@ from actors.gateway import simulator as simulator_module
 from actors.gateway.backend import ShareError, UnavailableError
 from actors.gateway.known_contracts import KnownContracts
 from actors.gateway.problem import ProblemError
-from actors.gateway.simulation import Simulated, SimulatedCall
+from actors.gateway.simulation import SimulatedCall, SimulationOutcome
 from actors.gateway.simulator import Simulator
 from actors.ledger import rules
 from actors.ledger.environment import Environment
@@ -120,7 +120,9 @@ def test_coins_are_those_of_the_sender_and_a_call_of_nobody_is_free() -> None:
         assert problem_of(await simulate(http, escrow, "open", **poor), 409)["verdict"]
         nobodys = {"arguments": opened["arguments"]}
         assert problem_of(await simulate(http, escrow, "open", **nobodys, amount=1), 409)["verdict"]
-        assert (await simulate(http, escrow, "open", **nobodys)).json()["message"] == "no coins came along"
+        for sender in ({}, {"sender": "00" * 32}):
+            dry = (await simulate(http, escrow, "open", **nobodys, **sender)).json()
+            assert dry["message"] == "no coins came along"
         coins = (await simulate(http, COUNTER, "add", arguments=[1], sender=BOB.hex(), amount="5")).json()
         assert coins["failure"] == "TAKES_NO_COINS"
 
@@ -344,7 +346,7 @@ def test_two_run_at_a_time_and_of_one_client_one(monkeypatch: pytest.MonkeyPatch
         assert simulator.running == 2
         node.gate.set()
         for done in await asyncio.gather(*running):
-            assert isinstance(done, Simulated)
+            assert isinstance(done, SimulationOutcome)
             assert done.applied.status == 0
         await until(lambda: simulator.open == 0)
         assert simulator.running == 0
