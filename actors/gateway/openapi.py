@@ -68,7 +68,7 @@ def api_description() -> str:
         "without it is of a proxy or something else between, and says nothing of what was submitted. "
         "Submitting the same transaction again is harmless: before signing a nonce anew, ask for the "
         "transaction by its id, since it may have committed although no answer arrived. Integers in answers "
-        "about contracts are strings of their digits from 2^53 on. The status of a receipt or a simulation is "
+        "about contracts are strings of their digits from 2^53 on. The status of a receipt or simulation is "
         f"0, or why the call failed: {failures}.\n\n"
         "| code | verdict | status | field | advice |\n|---|---|---|---|---|\n" + "\n".join(rows)
     )
