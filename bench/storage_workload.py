@@ -94,7 +94,8 @@ class Proposer:
     def execute(self, batch: Batch) -> ExecutedBlock:
         """Execute a batch as the next block."""
         height = self.chain.state.executed_height + 1
-        block = self.chain.execute(self.epoch, Execute(height, True, SIGNER.public_key), batch).block
+        request = Execute(height, True, SIGNER.public_key, time_ms=_time_ms(height))
+        block = self.chain.execute(self.epoch, request, batch).block
         if block is None:
             raise RuntimeError(f"block {height} of the workload is not valid")
         return block
@@ -105,9 +106,10 @@ class Proposer:
         header = self.header(block)
         self.chain.rollback(self.epoch, block.height - 1)
         sealed = header.encode() + sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
-        again = self.chain.execute(
-            self.epoch, Execute(block.height, True, SIGNER.public_key, sealed=sealed), batch
-        ).block
+        request = Execute(
+            block.height, True, SIGNER.public_key, sealed=sealed, time_ms=_time_ms(block.height)
+        )
+        again = self.chain.execute(self.epoch, request, batch).block
         if again is None:
             raise RuntimeError(f"block {block.height} of the workload is not valid a second time")
         return again
@@ -116,7 +118,7 @@ class Proposer:
         """The header of an executed block whose parent is on disk."""
         ids = block.batch.ids(self.chain.hash_rows)
         return Header(
-            block.height, 1, 1000 * block.height, len(block.batch), len(block.batch.payloads),
+            block.height, 1, _time_ms(block.height), len(block.batch), len(block.batch.payloads),
             self.chain.hash_at(block.height - 1), root(ids, self.chain.hash_rows), block.state_root,
             block.receipts_root, SIGNER.public_key,
         )  # fmt: skip
@@ -126,6 +128,10 @@ class Proposer:
         proof = certificate(self.chain.genesis.hash(), header) if certify else b""
         signature = sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
         return self.chain.persist(self.epoch, Persist(header.height, header.encode(), signature, proof))
+
+
+def _time_ms(height: int) -> int:
+    return 1000 * height
 
 
 def certificate(network: bytes, header: Header) -> bytes:
