@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.delta import Delta
-from actors.ledger.genesis import Allocation, Genesis, Member
+from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
 from actors.ledger.hashing import Hasher
 from actors.ledger.merkle import root
 from actors.ledger.rows import Batch
@@ -61,8 +61,8 @@ def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000
     balances = np.full(accounts, BALANCE, dtype=np.uint64)
     state_root = build_tree(funded(keys, balances), hash_rows).root.hex()
     genesis = Genesis(
-        2, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE, state_root,
-        block_transactions_max, 1 << 20, 0, 1,
+        GENESIS_VERSION, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE,
+        state_root, block_transactions_max, 1 << 20, 0, 1,
     )  # fmt: skip
     return WorkloadNetwork(genesis, Allocation(keys, balances), hash_rows)
 

@@ -11,7 +11,6 @@ from actors.contracts.failures import Failure
 from actors.ledger import rules
 from actors.ledger.accounts import Account, Entries, State, supply
 from actors.ledger.environment import Environment
-from actors.ledger.kinds import KINDS, OF_CONTRACTS
 from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_DEPLOY, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch, concatenate
 from actors.ledger.verdict import Verdict
@@ -36,11 +35,7 @@ def calls_of(catalog: Catalog, nonces: np.ndarray, chance: np.random.Generator, 
 
 
 @pytest.mark.parametrize("prices", [PRICES, Prices(0, 5, gas_per_unit=7, entry_deposit=3)])
-def test_every_shape_succeeds_and_no_row_offers_too_little(
-    prices: Prices, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for kind in OF_CONTRACTS:
-        monkeypatch.setitem(KINDS, kind.number, kind)
+def test_every_shape_succeeds_and_no_row_offers_too_little(prices: Prices) -> None:
     state: State = {key.tobytes(): Account(0, 1 << 30) for key in KEYS}
     entries, chance, nonces = Entries(), np.random.default_rng(1), np.zeros(ACCOUNTS, dtype=np.uint64)
     catalog, before = Catalog(KEYS[0].tobytes(), prices), supply(state)
