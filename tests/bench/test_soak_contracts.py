@@ -5,18 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from actors.ledger.accounts import Account
-from bench.contract_examples import EXAMPLES
-from bench.soak.callers import heard
+from actors.ledger import rules
+from actors.ledger.accounts import Account, unpack
+from actors.ledger.rows import KIND_CALL
+from actors.ledger.signing import development_signer, sign_transfer
+from bench.contract_examples import EXAMPLES, Catalog
+from bench.soak import load_plans
+from bench.soak.callers import _Caller, heard
 from bench.soak.contract_evidence import CHECK, evidence_of, hold_against
 from bench.soak.judge import SoakEvidence, judge
+from bench.soak.load_plans import SoakLoad, only_in_conflicts, plan_load
 from bench.soak.sabotage import SABOTAGE
-from tests.bench.judged_chain import BLOCKS, ROWS, JudgedChain
+from bench.workload import PoolPlan
+from tests.bench.judged_chain import BLOCKS, DEPLOYER, ROWS, JudgedChain
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +149,39 @@ def test_an_answer_of_the_api_is_heard_as_the_interpreter_tells_it(world: Judged
     }
     assert heard({"height": told["height"], "receipt": receipt}) == told
     assert heard({"height": 1, "receipt": {"status": 0, "fee": 1}})["gas"] is None
+
+
+def test_a_caller_offers_the_same_call_until_it_is_committed(world: JudgedChain) -> None:
+    catalog = Catalog(development_signer("judged", DEPLOYER).public_key, world.genesis.prices)
+    keys = world.allocation.keys
+    caller = _Caller([], world.genesis, 0, catalog, keys, seed=3)
+    first = caller._next()
+    assert caller._next() is first
+    caller.nonce += 1
+    second = caller._next()
+    assert (first.nonce, second.nonce, first.kind) == (0, 1, KIND_CALL)
+    batch = sign_transfer(development_signer("judged", 0), world.genesis.chain_tag, first)
+    (sent,) = unpack(batch)
+    assert rules.static_verdict(sent, rules.environment_of(world.blocks[0][0].header, world.genesis)) == 0
+
+
+@pytest.mark.parametrize("deployer", [None, 7_610])
+def test_calls_are_a_lane_besides_the_others(
+    world: JudgedChain, deployer: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed: list[PoolPlan] = []
+    monkeypatch.setattr(load_plans, "run_plans", lambda _scratch, pools, _name: signed.extend(pools))
+    load = SoakLoad(
+        ["http://a", "http://b"], world.genesis, tmp_path, tmp_path / "stop", 7_600, 3.0, 5, deployer
+    )
+    plans, lengths = plan_load(load, 1_000.0)
+    lanes = 4 if deployer is None else 5
+    assert [pool.calls for pool in signed[:4]] == [None] * 4
+    assert [pool.calls.deployer for pool in signed[4:] if pool.calls] == [deployer] * (lanes - 4)
+    assert [only_in_conflicts(number) for number in range(lanes)][2:4] == [True, True]
+    assert (len(plans), sum(only_in_conflicts(n) for n in range(lanes))) == (lanes, 2)
+    starts = [(pool.first_account, pool.first_account + pool.accounts) for pool in signed]
+    assert all(before[1] <= after[0] for before, after in pairwise(starts))
+    assert starts[-1][1] <= 7_600
+    assert sum(lengths.values()) == pytest.approx(180.0)
+    assert all(plan.stop == pool.count for plan, pool in zip(plans, signed, strict=True))
