@@ -291,8 +291,7 @@ class _Check:
         columns = accounts.columns()
         root, supply = build_tree(columns, self._hash_rows).root, exact_sum(columns.coins)
         self._found.accounts, self._found.supply = int(np.count_nonzero(columns.coins)), supply
-        widths = columns.balances[entries_among(columns.keys)]
-        self._found.entries, self._found.entry_bytes = int(np.count_nonzero(widths)), len(columns.values)
+        self._found.entries = int(np.count_nonzero(columns.balances[entries_among(columns.keys)]))
         self._found.state_root = root.hex()
         expected = head_root(self._disk, self._genesis, head)
         if root != expected:

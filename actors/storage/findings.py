@@ -27,7 +27,6 @@ class Findings:
     height: int = 0
     accounts: int = 0
     entries: int = 0
-    entry_bytes: int = 0
     contracts: int = 0
     transactions: int = 0
     blocks: int = 0

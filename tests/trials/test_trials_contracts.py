@@ -102,7 +102,7 @@ def test_a_restart_a_snapshot_and_a_replay_give_the_same_state(tmp_path: Path) -
     assert ["begun_with_snapshot" in report for report in reports] == [False, True, False]
     checked = [check(tmp_path / name / "data") for name in ("member", *BEGINNINGS)]
     assert {(found["ok"], found["state_root"]) for found in checked} == {(True, last["state_root"])}
-    assert len({(found["entries"], found["entry_bytes"], found["accounts"]) for found in checked}) == 1
+    assert len({(found["entries"], found["accounts"]) for found in checked}) == 1
     assert checked[0]["entries"] > 100
     assert [found["replayed_from"] > 0 for found in checked] == [False, True, False]
 
