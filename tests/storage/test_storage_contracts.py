@@ -19,15 +19,16 @@ from actors.ledger import rules, smt
 from actors.ledger.accounts import Account, Entries, State, state_root, supply
 from actors.ledger.block import decode_block, decode_sealed_header
 from actors.ledger.contract_payloads import contract_address, deposits_key
-from actors.ledger.contract_state import Origin, read_origin, read_program
+from actors.ledger.contract_state import Origin, head_key, piece_key, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.prices import Prices
+from actors.ledger.prices import WEIGHTS, Prices
 from actors.ledger.receipts import RECEIPT_BYTES, Receipts
 from actors.ledger.rows import KIND_TRANSFER, FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage.chain import Chain
 from actors.storage.check import check
+from actors.storage.contract_check import program_fault
 from actors.storage.disk import Disk
 from actors.storage.errors import NotRetainedError
 from actors.storage.interface import Execute, StateValues
@@ -371,4 +372,15 @@ def test_the_offline_check_replays_contracts(mixed: MixedChain) -> None:
     disk.close()
     assert report["ok"], report["problems"]
     assert report["executed"] == 4
+    assert (report["entries"], report["contracts"]) == (len(mixed.entries), 2)
+    assert report["accounts"] == len(mixed.state)
     mixed.chain = open_chain(mixed.path, mixed.genesis, None)
+
+
+@pytest.mark.parametrize(
+    ("lost", "fault"), [(head_key(COUNTER), "is missing"), (piece_key(COUNTER, 0), "hashes to")]
+)
+def test_a_program_that_is_not_whole_is_named(mixed: MixedChain, lost: bytes, fault: str) -> None:
+    kept = {at: value for at, value in mixed.entries.items() if at != lost}
+    assert program_fault(accounts_of(mixed.state, entries=mixed.entries), COUNTER, WEIGHTS) == ""
+    assert fault in program_fault(accounts_of(mixed.state, entries=kept), COUNTER, WEIGHTS)
