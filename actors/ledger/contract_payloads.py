@@ -15,10 +15,17 @@ from dataclasses import dataclass
 
 from actors.contracts.limits import ARGUMENTS_BYTES_MAX, PROGRAM_BYTES_MAX, SOURCE_BYTES_MAX
 from actors.ledger.hashing import sha256
+from actors.ledger.rows import KIND_CALL, KIND_DEPLOY, KIND_TRANSFER, PAYLOAD_BYTES_MAX
 
 _DEPLOY = struct.Struct("<II")
 CALL_BYTES_MAX = 1 + ARGUMENTS_BYTES_MAX
 DEPLOY_BYTES_MAX = _DEPLOY.size + PROGRAM_BYTES_MAX + SOURCE_BYTES_MAX + ARGUMENTS_BYTES_MAX
+PAYLOAD_BYTES_MAX_OF = {
+    KIND_TRANSFER: PAYLOAD_BYTES_MAX,
+    KIND_DEPLOY: DEPLOY_BYTES_MAX,
+    KIND_CALL: CALL_BYTES_MAX,
+}
+"""By kind: what a row may carry at most."""
 
 
 @dataclass(frozen=True, slots=True)

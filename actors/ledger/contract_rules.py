@@ -31,7 +31,7 @@ from actors.contracts.verifier import verify
 from actors.contracts.world import Overlay
 from actors.ledger.accounts import U64_MAX, Account, Transaction
 from actors.ledger.contract_payloads import Deployment, decode_deployment, deposits_key
-from actors.ledger.contract_state import LedgerWorld, program_entries
+from actors.ledger.contract_state import LedgerWorld, Origin, program_entries
 from actors.ledger.environment import Environment
 from actors.ledger.ledger_view import LedgerView
 from actors.ledger.prices import Prices
@@ -150,7 +150,8 @@ def _run_deploy(world: Overlay, tx: Transaction, env: Environment, gas: int) -> 
         return _failed(Failure.BAD_PROGRAM, own_gas)
     except CallFailedError as failed:
         return _failed(failed.failure, own_gas)
-    entries = program_entries(tx.recipient, wanted.program, wanted.source)
+    origin = Origin(env.height, tx.nonce, tx.sender)
+    entries = program_entries(tx.recipient, wanted.program, wanted.source, origin)
     for key, value in entries.items():
         world.set_entry(key, value)
     world.move(tx.sender, tx.recipient, tx.amount)

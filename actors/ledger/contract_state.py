@@ -2,14 +2,17 @@
 
 A program's entries have the table number PROGRAM_TABLE, which no program's own table has. Chunk 0 is the
 head: the hash of the program and of the source that it was compiled of, 64 bytes. Chunk 1 are its bytes, in
-pieces of ENTRY_BYTES_MAX, each with its number (u16) as the row's key. So whatever keeps, proves or sends the
-state has the programs as well, and they cost a deposit by their length.
+pieces of ENTRY_BYTES_MAX, each with its number (u16) as the row's key. Chunk 2 is its origin: the height of
+the block that has its deployment, which has the source, and who deployed it with which nonce. So whatever
+keeps, proves or sends the state has the programs as well, and they cost a deposit by their length.
 """
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from actors.contracts.encoding import decode_program, program_hash
 from actors.contracts.entries import entry_key
@@ -22,9 +25,19 @@ from actors.ledger.hashing import DIGEST_BYTES, sha256
 from actors.ledger.ledger_view import LedgerView
 
 PROGRAM_TABLE = 255
-_HEAD, _PIECES = 0, 1
+_HEAD, _PIECES, _ORIGIN = 0, 1, 2
+_PLACE = struct.Struct("<QQ32s")
 _PROGRAMS_KEPT = 256
 Read = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a contract comes from. height: of the block with its deployment. nonce: of that transaction."""
+
+    height: int
+    nonce: int
+    deployer: bytes
 
 
 def head_key(address: bytes) -> bytes:
@@ -37,11 +50,24 @@ def piece_key(address: bytes, number: int) -> bytes:
     return entry_key(address, PROGRAM_TABLE, _PIECES, number.to_bytes(2, "little"))
 
 
-def program_entries(address: bytes, program: bytes, source: bytes) -> dict[bytes, bytes]:
+def origin_key(address: bytes) -> bytes:
+    """Of the entry that says where a contract comes from."""
+    return entry_key(address, PROGRAM_TABLE, _ORIGIN, b"")
+
+
+def program_entries(address: bytes, program: bytes, source: bytes, origin: Origin) -> dict[bytes, bytes]:
     """What a deployment writes."""
     pieces = range(0, len(program), ENTRY_BYTES_MAX)
     kept = {piece_key(address, at // ENTRY_BYTES_MAX): program[at : at + ENTRY_BYTES_MAX] for at in pieces}
-    return {head_key(address): program_hash(program) + sha256(source)} | kept
+    kept[head_key(address)] = program_hash(program) + sha256(source)
+    kept[origin_key(address)] = _PLACE.pack(origin.height, origin.nonce, origin.deployer)
+    return kept
+
+
+def read_origin(address: bytes, read: Read) -> Origin | None:
+    """Where a contract comes from; None if there is none."""
+    kept = read(origin_key(address))
+    return Origin(*_PLACE.unpack(kept)) if kept else None
 
 
 def read_program(address: bytes, read: Read) -> bytes | None:

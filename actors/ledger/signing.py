@@ -12,11 +12,11 @@ import numpy as np
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from numpy.typing import NDArray
 
+from actors.ledger.contract_payloads import PAYLOAD_BYTES_MAX_OF
 from actors.ledger.hashing import sha256
 from actors.ledger.rows import (
     KIND_TRANSFER,
     NEVER_EXPIRES_HEIGHT,
-    PAYLOAD_BYTES_MAX,
     ROW_BYTES,
     ROW_DTYPE,
     ROW_VERSION,
@@ -58,7 +58,10 @@ def development_signer(network: str, number: int) -> Signer:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What a person says of one transfer before it is a row. Units: smallest units of the currency."""
+    """What a person says of one transfer before it is a row. Units: smallest units of the currency.
+
+    kind: of rows.py; what calls and deployments say as payload: contract_payloads.py.
+    """
 
     recipient: bytes
     amount: int
@@ -66,6 +69,7 @@ class Transfer:
     fee: int = 1
     expiry_height: int = NEVER_EXPIRES_HEIGHT
     payload: bytes = b""
+    kind: int = KIND_TRANSFER
 
 
 def sign_transfer(signer: Signer, chain_tag: int, transfer: Transfer) -> Batch:
@@ -76,10 +80,13 @@ def sign_transfer(signer: Signer, chain_tag: int, transfer: Transfer) -> Batch:
             raise FormatError(field, value, "0 to 2^64-1")
     if len(transfer.recipient) != KEY_BYTES:
         raise FormatError("recipient", f"{len(transfer.recipient)} bytes", f"{KEY_BYTES} bytes")
-    if len(transfer.payload) > PAYLOAD_BYTES_MAX:
-        raise FormatError("payload", f"{len(transfer.payload)} bytes", f"at most {PAYLOAD_BYTES_MAX} bytes")
+    bytes_max = PAYLOAD_BYTES_MAX_OF.get(transfer.kind)
+    if bytes_max is None:
+        raise FormatError("kind", transfer.kind, f"one of {sorted(PAYLOAD_BYTES_MAX_OF)}")
+    if len(transfer.payload) > bytes_max:
+        raise FormatError("payload", f"{len(transfer.payload)} bytes", f"at most {bytes_max} bytes")
     row = np.zeros(1, dtype=ROW_DTYPE)
-    row["version"], row["kind"], row["chain_tag"] = ROW_VERSION, KIND_TRANSFER, chain_tag
+    row["version"], row["kind"], row["chain_tag"] = ROW_VERSION, transfer.kind, chain_tag
     row["nonce"], row["amount"], row["fee"] = transfer.nonce, transfer.amount, transfer.fee
     row["expiry_height"], row["payload_bytes"] = transfer.expiry_height, len(transfer.payload)
     row["sender"] = np.frombuffer(signer.public_key, dtype=np.uint8)

@@ -47,6 +47,7 @@ from actors.storage.interface import (
     Executed,
     LogRecord,
     RetainedHeights,
+    StateValues,
     StoredLog,
     StoredTransaction,
     TransactionPlace,
@@ -251,8 +252,15 @@ class Storage(Shell):
         try:
             return self._reader.state_proof(key, height)
         except NotRetainedError as error:
-            _, oldest, newest = error.args
-            return RetainedHeights(oldest, newest)
+            return _retained(error)
+
+    @ray.method(concurrency_group="read")
+    def state_values(self, keys: list[bytes], height: int | None = None) -> StateValues | RetainedHeights:
+        """What keys hold at one committed height, or which heights are kept where that one is not."""
+        try:
+            return self._reader.state_values(keys, height)
+        except NotRetainedError as error:
+            return _retained(error)
 
     @ray.method(concurrency_group="read")
     def snapshot_offer(self) -> tuple[bytes, bytes]:
@@ -361,6 +369,11 @@ def _policy(settings: StorageSettings) -> Policy:
         settings.retention,
         settings.retain_blocks,
     )
+
+
+def _retained(error: NotRetainedError) -> RetainedHeights:
+    _, oldest, newest = error.args
+    return RetainedHeights(oldest, newest)
 
 
 def _read_allocation(path: str) -> Allocation:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.block import InclusionProof
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
+from actors.ledger.receipts import Output
 
 
 class LogRecord(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -127,13 +128,17 @@ class TransactionPlace(msgspec.Struct, frozen=True):
 
 
 class StoredTransaction(msgspec.Struct, frozen=True):
-    """A committed transaction: row of ROW_BYTES, payload, receipt of 32 bytes, and where it stands."""
+    """A committed transaction: row of ROW_BYTES, payload, receipt of 32 bytes, and where it stands.
+
+    output: what it left besides, if its kind has such (ledger/receipts.py).
+    """
 
     row: bytes
     payload: bytes
     receipt: bytes
     height: int
     position: int
+    output: Output | None = None
 
 
 class AccountProof(msgspec.Struct, frozen=True):
@@ -162,6 +167,17 @@ class RetainedHeights(msgspec.Struct, frozen=True):
 
     oldest: int
     newest: int
+
+
+VALUES_KEYS_MAX = 1024
+
+
+class StateValues(msgspec.Struct, frozen=True):
+    """What keys of the state hold at one committed height: an account its ACCOUNT_BYTES, an entry of a
+    contract its bytes, and what does not exist nothing."""
+
+    height: int
+    values: tuple[bytes, ...]
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -240,6 +256,10 @@ class StorageFace(Protocol):
     def state_proof(
         self, key: bytes, height: int | None = None
     ) -> Awaitable[AccountProof | RetainedHeights]: ...
+
+    def state_values(
+        self, keys: list[bytes], height: int | None = None
+    ) -> Awaitable[StateValues | RetainedHeights]: ...
 
     def snapshot_offer(self) -> Awaitable[tuple[bytes, bytes]]: ...
 

@@ -14,15 +14,22 @@ from actors.ledger.block import HEADER_BYTES, Block, Header, InclusionProof, dec
 from actors.ledger.delta import AccountState, AccountStates, ChainHead
 from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
-from actors.ledger.receipts import RECEIPT_BYTES, decode_receipts
+from actors.ledger.receipts import decode_receipts
 from actors.ledger.rows import FormatError, shard_of
-from actors.ledger.signing import SIGNATURE_BYTES
+from actors.ledger.signing import KEY_BYTES, SIGNATURE_BYTES
 from actors.ledger.succession import Parent, as_parent, genesis_as_parent, succession_fault
 from actors.storage.accounts import entries_among
 from actors.storage.chain import Chain
 from actors.storage.errors import CorruptionError, HeightError
 from actors.storage.formats import height_key
-from actors.storage.interface import AccountProof, Audit, StoredTransaction, TransactionPlace
+from actors.storage.interface import (
+    VALUES_KEYS_MAX,
+    AccountProof,
+    Audit,
+    StateValues,
+    StoredTransaction,
+    TransactionPlace,
+)
 from actors.storage.proofs import prove
 from actors.storage.state import build_tree
 
@@ -93,7 +100,7 @@ class Reader:
         return self._chain.disk.get("certificates", height_key(height))
 
     def receipts(self, height: int) -> bytes | None:
-        """Receipts of a committed block's transactions, RECEIPT_BYTES each, in the order of the block."""
+        """Receipts of a committed block's transactions, as `decode_receipts` reads them."""
         if not 0 < height <= self._chain.head.height:
             return None
         return self._chain.disk.get("receipts", height_key(height)) or b""
@@ -153,13 +160,14 @@ class Reader:
         height, position, indexed = found
         batch = indexed.block.batch
         begin, end = batch.payload_offsets[position : position + 2]
-        receipts = self._chain.disk.get("receipts", height_key(height)) or b""
+        receipts = decode_receipts(self._chain.disk.get("receipts", height_key(height)) or b"", len(batch))
         return StoredTransaction(
             row=batch.matrix[position].tobytes(),
             payload=batch.payloads[begin:end].tobytes(),
-            receipt=receipts[position * RECEIPT_BYTES : (position + 1) * RECEIPT_BYTES],
+            receipt=receipts.rows[position].tobytes(),
             height=height,
             position=position,
+            output=next((output for output in receipts.outputs if output.position == position), None),
         )
 
     def inclusion_proof(self, tx_id: bytes) -> InclusionProof | None:
@@ -204,6 +212,19 @@ class Reader:
             signature=sealed[HEADER_BYTES:],
             certificate=self.certificate(proven.height) or b"",
         )
+
+    def state_values(self, keys: list[bytes], height: int | None = None) -> StateValues:
+        """What keys hold at a committed height, the newest by default.
+
+        Raises FormatError, NotRetainedError.
+        """
+        if len(keys) > VALUES_KEYS_MAX:
+            raise FormatError("keys", f"{len(keys)} keys", f"at most {VALUES_KEYS_MAX}")
+        for number, key in enumerate(keys):
+            if len(key) != KEY_BYTES:
+                raise FormatError(f"keys[{number}]", f"{len(key)} bytes", f"{KEY_BYTES} bytes")
+        at, values = self._chain.state.values_of(keys, height)
+        return StateValues(at, tuple(values))
 
     def _find(self, tx_id: bytes) -> tuple[int, int, Indexed] | None:
         if len(tx_id) != 32:

@@ -18,7 +18,7 @@ while hashing. The tree is changed by the state thread alone, under `history.tre
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -287,6 +287,16 @@ class State:
             undos = [*self.history.undos_after(height), *self._undos]
             return [self._value_at(slot, undos) for slot in slots]
 
+    def values_of(self, keys: Sequence[bytes], height: int | None = None) -> tuple[int, list[bytes]]:
+        """The committed height, the newest by default, and what each key has in the tree there, empty where
+        it has no leaf. Raises NotRetainedError."""
+        with self.lock:
+            at = self.height if height is None else height
+            undos = [*self.history.undos_after(at), *self._undos]
+            count = undos[0].count if undos else self.accounts.count
+            slots = [self.accounts.find(key) for key in keys]
+            return at, [self._value_at(slot, undos)[1] if 0 <= slot < count else b"" for slot in slots]
+
     def _value_at(self, slot: int, undos: list[AccountUndo]) -> tuple[bytes, bytes]:
         accounts = self.accounts
         pair = np.array([accounts.nonces[slot], accounts.balances[slot]])
@@ -296,6 +306,8 @@ class State:
                 pair = undo.values[at]
                 break
         keys = accounts.keys_at(slice(slot, slot + 1))
+        if not pair[1]:
+            return keys.tobytes(), b""
         _, _, values = accounts.resolved(keys, pair[:1].copy(), pair[1:]).in_delta()
         return keys.tobytes(), values.tobytes()
 

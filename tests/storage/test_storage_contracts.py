@@ -4,6 +4,7 @@ restart, snapshot, replay and proofs know contracts' entries."""
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,26 +16,28 @@ from hypothesis import strategies as st
 from actors.contracts.failures import Failure
 from actors.ledger import rules, smt
 from actors.ledger.accounts import Account, Entries, State, state_root, supply
-from actors.ledger.block import decode_sealed_header
+from actors.ledger.block import decode_block, decode_sealed_header
 from actors.ledger.contract_payloads import contract_address, deposits_key
+from actors.ledger.contract_state import Origin, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.kinds import KINDS, OF_CONTRACTS
 from actors.ledger.prices import Prices
 from actors.ledger.receipts import RECEIPT_BYTES, Receipts
-from actors.ledger.rows import KIND_TRANSFER
+from actors.ledger.rows import KIND_TRANSFER, FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage.chain import Chain
 from actors.storage.check import check
 from actors.storage.disk import Disk
-from actors.storage.interface import Execute
+from actors.storage.errors import NotRetainedError
+from actors.storage.interface import Execute, StateValues
 from actors.storage.proofs import prove
 from actors.storage.reads import Reader
 from actors.storage.remembering import remember
 from actors.storage.snapshot_store import SnapshotStore, begin_with
 from actors.storage.state import build_tree
 from actors.storage.transition import apply_batch, undo_batch
-from tests.ledger.contract_transactions import Fields, batch_of_fields, call, deploy, payload_of
+from tests.ledger.contract_transactions import Fields, batch_of_fields, call, deploy, example, payload_of
 from tests.storage.storage_batches import accounts_of, entries_of, key, state_of
 from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain
 
@@ -294,6 +297,38 @@ def test_a_restart_finds_the_same_state_and_proves_what_was(mixed: MixedChain) -
                 assert found.value == entries.get(at)
                 plain = {a: account.encode() for a, account in mixed.accounts[height].items()} | entries
                 assert found.proof == smt.prove(plain, at)
+
+
+def test_values_of_a_height_are_read_without_proofs(mixed: MixedChain) -> None:
+    chain = mixed.chain
+    reader, every = Reader(chain), sorted({at for entries in mixed.then for at in entries})
+    for height, entries in enumerate(mixed.then):
+        plain = {at: account.encode() for at, account in mixed.accounts[height].items()} | entries
+        keys = [*every, ALICE, BOB, key(99)]
+        read = reader.state_values(keys, height)
+        assert read == StateValues(height, tuple(plain.get(at, b"") for at in keys))
+        state = defaultdict(bytes, zip(keys, read.values, strict=True))
+        program = read_program(COUNTER, state.__getitem__)
+        assert program == (example("counter")[0] if height else None)
+        origin = read_origin(COUNTER, state.__getitem__)
+        assert origin == (Origin(1, 0, ALICE) if height else None)
+    assert reader.state_values(every).height == 4
+    with pytest.raises(NotRetainedError):
+        reader.state_values(every, 5)
+    with pytest.raises(FormatError, match="at most 1024"):
+        reader.state_values([ALICE] * 1025)
+    with pytest.raises(FormatError, match=r"keys\[1\]: got 31 bytes"):
+        reader.state_values([ALICE, ALICE[1:]])
+
+
+def test_a_call_is_found_with_what_it_left(mixed: MixedChain) -> None:
+    reader = Reader(mixed.chain)
+    block = decode_block(mixed.chain.block(2).encode(), 100, 1 << 20)
+    stored = reader.transaction(block.batch.ids()[0].tobytes())
+    assert stored is not None
+    assert stored.output is not None
+    assert (stored.output.position, stored.output.gas > 0) == (0, True)
+    assert len(stored.receipt) == RECEIPT_BYTES
 
 
 def test_a_snapshot_has_contracts_and_the_chain_goes_on_from_it(mixed: MixedChain, tmp_path: Path) -> None:
