@@ -75,7 +75,9 @@ class ContractFunction:
         """As its author declared it: `add(by: u64) -> u64`."""
         params = ", ".join(f"{each.name}: {type_name(each.shape, each.max)}" for each in self.params)
         results = ", ".join(
-            type_name(each.shape) if each.name.startswith("value") else f"{each.name}: {type_name(each.shape)}"
+            type_name(each.shape)
+            if each.name.startswith("value")
+            else f"{each.name}: {type_name(each.shape)}"
             for each in self.results
         )
         return f"{self.name}({params})" + (f" -> {results}" if results else "")
@@ -138,7 +140,10 @@ class ContractTable:
         if len(keys) != len(kinds):
             wanted = ", ".join(str(kind) for kind in kinds) or "none: it is a cell"
             raise InterfaceError(f"{self.name} has {len(kinds)} keys ({wanted}), not {len(keys)}")
-        return [slot_of(f"key{n}", Shape(kind), key) for n, (kind, key) in enumerate(zip(kinds, keys, strict=True))]
+        return [
+            slot_of(f"key{n}", Shape(kind), key)
+            for n, (kind, key) in enumerate(zip(kinds, keys, strict=True))
+        ]
 
     def entry_keys(self, address: bytes, keys: Sequence[Any]) -> list[bytes]:
         """Where a row of the contract at `address` is kept, chunk by chunk. Raises InterfaceError."""

@@ -11,7 +11,8 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from actors.contracts.encoding import encode_program
 from actors.contracts.interpreter import Result, run_init
@@ -21,7 +22,7 @@ from actors.contracts.running import CallContext
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
 from actors.contracts.world import MemoryWorld
-from actors.ledger.contract_payloads import Deployment, encode_call
+from actors.ledger.contract_payloads import Deployment, contract_address, encode_call
 from actors.ledger.contract_rules import DEPLOY_CHUNK_GAS
 from actors.ledger.contract_state import Origin, program_entries
 from actors.ledger.prices import Prices
@@ -50,9 +51,7 @@ def offer(prices: Prices, gas: int, entries: int) -> Offer:
     return Offer(gas, prices.fee_min + units + max(entries, 0) * prices.entry_deposit)
 
 
-def call_offer(
-    prices: Prices, function: ContractFunction, simulated: Simulated, gas: int | None
-) -> Offer:
+def call_offer(prices: Prices, function: ContractFunction, simulated: Simulated, gas: int | None) -> Offer:
     """For a call that was simulated. gas: the caller's own limit, or None."""
     if gas is None:
         gas = simulated.gas * MARGIN_QUARTERS // 4
@@ -79,9 +78,14 @@ class PreparedDeployment:
     entries: int
 
 
+def with_nonce(draft: Transfer, sender: bytes, nonce: int) -> Transfer:
+    """The draft as it is signed with this nonce: a deployment's recipient follows from it."""
+    recipient = contract_address(sender, nonce) if draft.kind == KIND_DEPLOY else draft.recipient
+    return replace(draft, nonce=nonce, recipient=recipient)
+
+
 def prepare_deployment(
-    source: str,
-    filename: str,
+    source: str | Path,
     arguments: Arguments,
     sender: bytes,
     coins: int,
@@ -89,24 +93,29 @@ def prepare_deployment(
     prices: Prices,
     height: int,
 ) -> PreparedDeployment:
-    """Compile a contract and see what its deployment takes. height: of the chain now.
+    """Compile a contract and see what its deployment takes. source: its text, or its file. height: of the
+    chain now.
 
     Raises LanguageError or ProgramError for a source that is no contract, InterfaceError for arguments that
     its `@init` does not take, ContractFailedError for one that would fail.
     """
-    compiled = compile_source(source, filename)
+    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+    compiled = compile_source(text, str(source) if isinstance(source, Path) else "contract.py")
     verified = verify(compiled.program, prices.weights)
     data = _init_arguments(verified, arguments)
-    deployment = Deployment(encode_program(compiled.program), source.encode(), data)
+    deployment = Deployment(encode_program(compiled.program), text.encode(), data)
     payload = deployment.encode()
     origin = Origin(height, 0, sender)
     entries = len(program_entries(_NOBODY, deployment.program, deployment.source, origin))
     if verified.program.imports:
         created, used = 0, _most(verified)
     else:
-        tried = _try(verified, data, CallContext(
-            sender=sender, contract=_NOBODY, origin=sender, amount=coins, height=height + 1
-        ), prices)
+        tried = _try(
+            verified,
+            data,
+            CallContext(sender=sender, contract=_NOBODY, origin=sender, amount=coins, height=height + 1),
+            prices,
+        )
         created, used = tried.entries_created, tried.gas_used * MARGIN_QUARTERS // 4
     own_gas = DEPLOY_CHUNK_GAS * -(-len(payload) // ENTRY_BYTES_MAX)
     wanted = offer(prices, gas if gas is not None else own_gas + used, entries + created + 1)

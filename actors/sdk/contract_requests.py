@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.ledger.rows import FormatError
 from actors.sdk.answers import read_object
-from actors.sdk.requests import ApiRequest, Height
+from actors.sdk.requests import Answer, ApiRequest, Height
 
 if TYPE_CHECKING:
     import httpx
@@ -22,9 +23,12 @@ def source(address: bytes) -> ApiRequest[dict[str, Any]]:
     return _about(address, f"/v1/contracts/{address.hex()}/source")
 
 
-def simulate(address: bytes, body: dict[str, Any]) -> ApiRequest[dict[str, Any]]:
+def simulate(
+    address: bytes, body: dict[str, Any], read: Callable[[httpx.Response], Answer]
+) -> ApiRequest[Answer]:
     """What a call would do."""
-    return ApiRequest("POST", f"/v1/contracts/{address.hex()}/simulate", read_object, {"json": body})
+    path = f"/v1/contracts/{address.hex()}/simulate"
+    return ApiRequest("POST", path, read, {"json": body}, asks_only=True)
 
 
 def entry_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:

@@ -152,9 +152,7 @@ def failure_name(status: int) -> str | None:
 def read_event(interface: ContractInterface, told: Mapping[str, Any], data: str = "data") -> ContractEvent:
     """Raises KeyError, TypeError or ValueError for what is none. data: what its bytes are called."""
     contract, number = bytes.fromhex(told["contract"]), int(told["number"])
-    return interface.event(
-        contract, number, bytes.fromhex(told[data]), told.get("name"), told.get("fields")
-    )
+    return interface.event(contract, number, bytes.fromhex(told[data]), told.get("name"), told.get("fields"))
 
 
 def _events(interface: ContractInterface, told: Any, data: str) -> tuple[ContractEvent, ...]:

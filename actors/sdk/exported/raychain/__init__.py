@@ -54,9 +54,10 @@ from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import GivenBlock, read_block, verify, verify_chain, verify_proof
 from actors.sdk.proxies import ProxyError
 from actors.sdk.requests import BatchReceipt, Found, RowRefusal, WaitLevel
+from actors.sdk.sender import RefusedError, Sent, UnconfirmedError
 from actors.sdk.subscribe import follow
 from actors.sdk.trust import TrustError, read_genesis
-from actors.sdk.wallet import RefusedError, Sent, UnconfirmedError, Wallet
+from actors.sdk.wallet import Wallet
 
 __all__ = [
     "Address",
