@@ -338,6 +338,9 @@ def build_genesis(
         block_payload_bytes_max=settings.block_payload_bytes_max,
         fee_min=settings.fee_min,
         balance_min=settings.balance_min,
+        gas_per_unit=settings.gas_per_unit,
+        entry_deposit=settings.entry_deposit,
+        block_gas_max=settings.block_gas_max,
     )
 
 

@@ -67,6 +67,18 @@ class NetworkSettings(Section):
     balance_min: int = Field(
         1, ge=1, le=2**53 - 1, description="smallest balance: what a transfer to a new account must carry"
     )
+    gas_per_unit: int = Field(
+        100, ge=1, le=2**53 - 1, description="gas of contract calls that one smallest unit of a fee buys"
+    )
+    entry_deposit: int = Field(
+        1,
+        ge=0,
+        le=2**53 - 1,
+        description="smallest units that an entry of a contract costs, and gives back",
+    )
+    block_gas_max: int = Field(
+        1_000_000, ge=1, le=2**53 - 1, description="gas that all contract calls of one block may use"
+    )
 
 
 class GatewaySettings(Section):

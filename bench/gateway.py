@@ -36,7 +36,7 @@ from bench.submissions import (
 )
 
 if TYPE_CHECKING:
-    from actors.ledger.genesis import Genesis
+    from actors.ledger.genesis import GENESIS_VERSION, Genesis
 
 BLOCKS, BLOCK_ROWS = 32, 20
 CONNECTIONS = 32
@@ -145,7 +145,7 @@ def _genesis() -> Genesis:
     from actors.ledger.genesis import Genesis, Member
 
     return Genesis(
-        version=2,
+        version=GENESIS_VERSION,
         network="bench",
         created_ms=0,
         members=[Member(name="a", identity="00" * 32)],

@@ -216,7 +216,7 @@ def measure_disk(accounts: int, hash_rows: Hasher) -> dict[str, Any]:
 
 def _write_state(folder: Path, accounts: int, hash_rows: Hasher) -> int:
     """What a new network writes: pages of accounts, from which the tree is computed again."""
-    from actors.ledger.genesis import Allocation, Genesis, Member
+    from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
     from actors.storage.accounts import funded
     from actors.storage.disk import Disk
     from actors.storage.recovery import create
@@ -225,7 +225,9 @@ def _write_state(folder: Path, accounts: int, hash_rows: Hasher) -> int:
     keys, _, balances = _columns(accounts)
     root = build_tree(funded(keys, balances), hash_rows).root
     members, supply = [Member("bench", "00" * 32)], accounts << 30
-    genesis = Genesis(2, "bench", 0, members, accounts, supply, root.hex(), 10_000, 1 << 20, 1, 1)
+    genesis = Genesis(
+        GENESIS_VERSION, "bench", 0, members, accounts, supply, root.hex(), 10_000, 1 << 20, 1, 1
+    )
     disk = Disk(folder)
     create(disk, genesis, Allocation(keys, balances), hash_rows)
     disk.close()

@@ -21,8 +21,8 @@ from actors.consensus.ordering import merge_by_rank, split_by_draw
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Work
 from actors.consensus.stages import StageTimes
 from actors.faces import MempoolFace
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.genesis import Genesis
-from actors.ledger.rows import PAYLOAD_BYTES_MAX
 
 UNCOMMITTED_BLOCKS_MAX = 16
 DRAW_TIMEOUT_S = 5.0
@@ -39,7 +39,7 @@ STRAGGLERS_INTERVAL_US = 500_000
 def payload_shares(bytes_max: int, shards: int, height: int) -> list[int]:
     """Payload bytes that each shard may give to a block. Shares that would be smaller than the longest
     payload take turns: one shard has the whole block, or its row with such a payload would never be drawn."""
-    if bytes_max // shards >= PAYLOAD_BYTES_MAX:
+    if bytes_max // shards >= ROW_PAYLOAD_BYTES_MAX:
         return [bytes_max // shards] * shards
     return [bytes_max if shard == height % shards else 0 for shard in range(shards)]
 

@@ -11,7 +11,7 @@ from actors.consensus.raft_node.agreement import RaftAgreement
 if TYPE_CHECKING:
     from loguru import Logger
 
-_BY_GENESIS_VERSION: dict[int, Callable[[Dependencies, Logger], Agreement]] = {2: RaftAgreement}
+_BY_GENESIS_VERSION: dict[int, Callable[[Dependencies, Logger], Agreement]] = {3: RaftAgreement}
 
 
 def agreement_of(node: Dependencies, log: Logger) -> Agreement:

@@ -43,12 +43,14 @@ from actors.gateway.proof_routes import proof_routes
 from actors.gateway.roles import CALLER_KEY, AccessRole, Guarded, RoledRoute, needs
 from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response, transaction_routes
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.rows import FormatError
 from actors.sdk.answers import NETWORK_HEADER, PROBLEM_TYPE, network_mark
 from actors.settings import GatewaySettings
 
-METRICS_PATH = "/metrics"
+METRICS_PATH, TRANSACTIONS_PATH = "/metrics", "/v1/transactions"
 JSON_BODY_BYTES_MAX = 32 << 10
+TRANSACTION_BODY_BYTES_MAX = 2 * ROW_PAYLOAD_BYTES_MAX + 4096
 ERRORS_MAX = 16
 FIELD_CHARACTERS_MAX = 120
 _STATUS_PROBLEMS = {
@@ -142,7 +144,9 @@ class Api:
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body within its bound before FastAPI sees the request."""
         try:
-            size = size_of_body(dict(scope["headers"]), JSON_BODY_BYTES_MAX)
+            submits = scope["path"] == TRANSACTIONS_PATH
+            bytes_max = TRANSACTION_BODY_BYTES_MAX if submits else JSON_BODY_BYTES_MAX
+            size = size_of_body(dict(scope["headers"]), bytes_max)
             async with self._budget.body(receive, size, scope[CALLER_KEY].client) as body:
                 unread = [{"type": "http.request", "body": body, "more_body": False}]
 

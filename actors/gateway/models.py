@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from actors.ledger.accounts import payload_hash
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.rows import (
     KIND_TRANSFER,
     NEVER_EXPIRES_HEIGHT,
-    PAYLOAD_BYTES_MAX,
     ROW_DTYPE,
     ROW_VERSION,
     Batch,
@@ -59,7 +59,7 @@ BlockTimeOut = Annotated[
 Hex32 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$")]
 Hex64 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{128}$")]
 HexPayload = Annotated[
-    str, StringConstraints(pattern="^([0-9a-fA-F]{2})*$", max_length=2 * PAYLOAD_BYTES_MAX)
+    str, StringConstraints(pattern="^([0-9a-fA-F]{2})*$", max_length=2 * ROW_PAYLOAD_BYTES_MAX)
 ]
 
 
@@ -69,7 +69,7 @@ class TransactionIn(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: int = Field(ROW_VERSION, ge=0, le=255)
-    kind: int = Field(KIND_TRANSFER, ge=0, le=255, description="1 is a transfer")
+    kind: int = Field(KIND_TRANSFER, ge=0, le=255, description="1 is a transfer, 2 a deployment, 3 a call")
     flags: int = Field(0, ge=0, le=65_535)
     chain_tag: U64 = Field(description="first 8 bytes of the genesis hash, little-endian; see /v1/status")
     nonce: U64

@@ -26,6 +26,8 @@ PAYLOAD_BYTES_MAX_OF = {
     KIND_CALL: CALL_BYTES_MAX,
 }
 """By kind: what a row may carry at most."""
+ROW_PAYLOAD_BYTES_MAX = max(PAYLOAD_BYTES_MAX_OF.values())
+"""Of any kind."""
 
 
 @dataclass(frozen=True, slots=True)

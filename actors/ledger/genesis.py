@@ -14,16 +14,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.contracts.gas import Weights
 from actors.ledger.hashing import sha256
-from actors.ledger.prices import BLOCK_TRANSACTIONS_MAX, PRICE_MAX, Prices
+from actors.ledger.prices import BLOCK_TRANSACTIONS_MAX, FREE, PRICE_MAX, WEIGHTS, Prices
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import KEY_BYTES
 
-GENESIS_VERSION = 2
+GENESIS_VERSION = 3
 MEMBERS_MAX = 1024
 GENESIS_BYTES_MAX = 1 << 20
 ALLOCATIONS_MAX = 1 << 26
-_DOMAIN = b"raychain/genesis/2"
+_DOMAIN = b"raychain/genesis/3"
 _ALLOCATION_HEADER = struct.Struct("<4sIQ")
 _ALLOCATION_MAGIC = b"RCA1"
 _SUPPLY_MAX = 2**64 - 1
@@ -50,7 +51,7 @@ _OTHER_VERSION = (
 class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """supply: sum of the allocated balances. state_root: hex, of the state after allocation.
 
-    fee_min, balance_min: see prices.py; in smallest units.
+    fee_min, balance_min and what follows them: see prices.py; in smallest units.
     """
 
     version: int
@@ -64,6 +65,10 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block_payload_bytes_max: int
     fee_min: int
     balance_min: int
+    gas_per_unit: int = FREE.gas_per_unit
+    entry_deposit: int = FREE.entry_deposit
+    block_gas_max: int = FREE.block_gas_max
+    weights: Weights = WEIGHTS
 
     def encode(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces."""
@@ -81,7 +86,14 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def prices(self) -> Prices:
         """What transactions and accounts cost."""
-        return Prices(self.fee_min, self.balance_min)
+        return Prices(
+            self.fee_min,
+            self.balance_min,
+            self.gas_per_unit,
+            self.entry_deposit,
+            self.block_gas_max,
+            self.weights,
+        )
 
     @property
     def member_keys(self) -> list[bytes]:
@@ -114,6 +126,9 @@ def decode_genesis(data: bytes) -> Genesis:
         ("block_transactions_max", genesis.block_transactions_max, 1, BLOCK_TRANSACTIONS_MAX),
         ("fee_min", genesis.fee_min, 0, PRICE_MAX),
         ("balance_min", genesis.balance_min, 1, PRICE_MAX),
+        ("gas_per_unit", genesis.gas_per_unit, 1, PRICE_MAX),
+        ("entry_deposit", genesis.entry_deposit, 0, PRICE_MAX),
+        ("block_gas_max", genesis.block_gas_max, 1, PRICE_MAX),
     ):
         if not least <= value <= most:
             raise FormatError(f"genesis.{name}", value, f"{least} to {most}")

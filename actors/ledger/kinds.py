@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.accounts import State, Transaction, unpack
 from actors.ledger.contract_payloads import (
-    CALL_BYTES_MAX,
-    DEPLOY_BYTES_MAX,
+    PAYLOAD_BYTES_MAX_OF,
     contract_address,
     decode_deployment,
 )
@@ -34,7 +33,6 @@ from actors.ledger.rows import (
     KIND_CALL,
     KIND_DEPLOY,
     KIND_TRANSFER,
-    PAYLOAD_BYTES_MAX,
     WORD_RECIPIENT,
     WORD_SENDER,
     Batch,
@@ -134,18 +132,17 @@ def each_row(check: Callable[[Transaction], Verdict]) -> Callable[[Batch], NDArr
 _TWO = (WORD_SENDER, WORD_RECIPIENT)
 _FLAT = flat_fee, flat_fee_rows
 TRANSFER = Kind(
-    KIND_TRANSFER, "transfer", PAYLOAD_BYTES_MAX, no_check, no_check_rows, _TWO, *_FLAT,
+    KIND_TRANSFER, "transfer", PAYLOAD_BYTES_MAX_OF[KIND_TRANSFER], no_check, no_check_rows, _TWO, *_FLAT,
     CompiledRule(apply_transfer, run_transfers),
 )  # fmt: skip
 DEPLOY = Kind(
-    KIND_DEPLOY, "deploy", DEPLOY_BYTES_MAX, check_deploy, each_row(check_deploy), _TWO, *_FLAT,
-    SerialRule(apply_deploy),
+    KIND_DEPLOY, "deploy", PAYLOAD_BYTES_MAX_OF[KIND_DEPLOY], check_deploy, each_row(check_deploy), _TWO,
+    *_FLAT, SerialRule(apply_deploy),
 )  # fmt: skip
 CALL = Kind(
-    KIND_CALL, "call", CALL_BYTES_MAX, check_call, each_row(check_call), _TWO, *_FLAT, SerialRule(apply_call)
-)
+    KIND_CALL, "call", PAYLOAD_BYTES_MAX_OF[KIND_CALL], check_call, each_row(check_call), _TWO,
+    *_FLAT, SerialRule(apply_call),
+)  # fmt: skip
 
-OF_CONTRACTS = DEPLOY, CALL
-"""Both transitions execute them. Networks refuse them until mempools and gateways know them, too."""
-KINDS: dict[int, Kind] = {TRANSFER.number: TRANSFER}
+KINDS: dict[int, Kind] = {kind.number: kind for kind in (TRANSFER, DEPLOY, CALL)}
 """By number. Filled here, at import, and nowhere else."""

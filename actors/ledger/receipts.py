@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from actors.contracts.running import EmittedEvent
 from actors.ledger import merkle
 from actors.ledger.accounts import RECEIPT_WORDS
+from actors.ledger.block import InclusionProof
 from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256
 from actors.ledger.rows import LEAF_PREFIX, FormatError
 
@@ -57,13 +58,51 @@ class Receipts(msgspec.Struct, frozen=True, array_like=True, eq=False):
 
     def root(self, hash_rows: Hasher) -> bytes:
         """RFC 9162 root over them."""
+        return merkle.root(self._leaves(hash_rows), hash_rows)
+
+    def proof(self, position: int, hash_rows: Hasher) -> list[bytes]:
+        """RFC 9162 proof of one of them. Raises IndexError where there is none."""
+        return merkle.inclusion_proof(self._leaves(hash_rows), position, hash_rows)
+
+    def output_at(self, position: int) -> Output | None:
+        """What a row left besides, or None if its kind leaves nothing."""
+        return next((output for output in self.outputs if output.position == position), None)
+
+    def _leaves(self, hash_rows: Hasher) -> NDArray[np.uint8]:
         leaves = hash_rows(self.rows, LEAF_PREFIX)
         if self.outputs:
             leaves = np.array(leaves)
             for output in self.outputs:
-                own = self.rows[output.position].tobytes() + output.report()
-                leaves[output.position] = np.frombuffer(sha256(LEAF_PREFIX + own), dtype=np.uint8)
-        return merkle.root(leaves, hash_rows)
+                leaf = receipt_leaf(self.rows[output.position].tobytes(), output)
+                leaves[output.position] = np.frombuffer(leaf, dtype=np.uint8)
+        return leaves
+
+
+class ReceiptProof(msgspec.Struct, frozen=True):
+    """That a transaction left this receipt, and these events: `transaction` proves the transaction itself and
+    has what makes its block final.
+
+    receipt: RECEIPT_BYTES. output: None for a kind that leaves nothing besides; its message is empty, since
+    no receipt binds it. proof: sibling hashes (RFC 9162) from the receipt's leaf to the receipts root.
+    """
+
+    transaction: InclusionProof
+    receipt: bytes
+    output: Output | None
+    proof: list[bytes]
+
+    def leads_to(self, receipts_root: bytes) -> bool:
+        """Whether it is under this root, at the transaction's place."""
+        at, size = self.transaction.index, self.transaction.size
+        leaf = receipt_leaf(self.receipt, self.output)
+        return len(self.receipt) == RECEIPT_BYTES and merkle.verify_inclusion(
+            leaf, at, size, self.proof, receipts_root
+        )
+
+
+def receipt_leaf(receipt: bytes, output: Output | None) -> bytes:
+    """Its hash in the receipts' tree."""
+    return sha256(LEAF_PREFIX + receipt + (output.report() if output else b""))
 
 
 _ENCODER = msgspec.msgpack.Encoder()

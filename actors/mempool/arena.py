@@ -36,12 +36,12 @@ LINK_DTYPE = np.dtype(
         ("draw", "u4"),  # 0 while pending, else the draw that holds the row in flight
         ("since", "u4"),  # height at which it was admitted, modulo 2^32
         ("expiry", "u4"),  # of the row; 2^32-1 if that or more. Here, so that a draw reads one cache line
-        ("size", "u2"),  # bytes of payload; here for the same reason
+        ("size", "u4"),  # bytes of payload; here for the same reason
         ("source", "u2"),  # who handed it in: a slot of `sources`
         ("level", "u1"),  # by fee and trust, at admission: see levels.py
         ("durable", "u1"),  # 1 if the journal holds the row
         ("own", "u1"),  # 0, or handed in at this node, which offers it to others: 1 + looks at it so far
-        ("spare", "u1"),
+        ("spare", "u1", 7),
     ]
 )
 SENDER_DTYPE = np.dtype(

@@ -50,7 +50,7 @@ from actors.mempool.sender_queue import (
     set_evictable,
 )
 
-UNAVAILABLE = int(Verdict.UNAVAILABLE)
+UNAVAILABLE, BLOCK_GAS = int(Verdict.UNAVAILABLE), int(Verdict.BLOCK_GAS)
 _STALE, _MARKED = 1, 2
 LOOKS_MAX, LOOKS_CYCLE = 255, 64
 _RANK_SHIFT, _FEE_MAX = np.uint64(FEE_RANK_BITS), np.uint64(2**FEE_RANK_BITS - 1)
@@ -218,8 +218,8 @@ def resolve(p, draw_id, drawn, verdicts):  # type: ignore[no-untyped-def]
     """Apply what execution said of a draw's rows; rows that have left the draw meanwhile are passed over.
 
     OK and NONCE_REUSED stay in flight: either a block that is being committed has used the nonce, and then
-    settling drops the row, or that block is given up, and release brings it back. NONCE_GAP returns to
-    pending, anything else is dropped.
+    settling drops the row, or that block is given up, and release brings it back. NONCE_GAP and BLOCK_GAS
+    return to pending, anything else is dropped.
     """
     owners = np.full(len(drawn), -1, dtype=np.int64)
     for i in range(len(drawn)):
@@ -228,7 +228,7 @@ def resolve(p, draw_id, drawn, verdicts):  # type: ignore[no-untyped-def]
             continue
         owners[i] = p.links[slot].owner
         p.senders[owners[i]].stale = _MARKED
-        if verdicts[i] == NONCE_GAP:
+        if verdicts[i] == NONCE_GAP or verdicts[i] == BLOCK_GAS:
             p.links[slot].draw = 0
             p.totals[INFLIGHT] -= 1
         else:

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ledger.checks import static_verdicts
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.delta import AccountStates
 from actors.ledger.index import KEY_WORDS, KeyIndex, key_words
 from actors.ledger.pending import SenderPending
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
-    PAYLOAD_BYTES_MAX,
     ROW_DTYPE,
     ROW_WORDS,
     WORD_NONCE,
@@ -98,7 +98,7 @@ class PoolBounds:
     source_share: float = 0.0
     member_share: float = 0.0
     parked_rows_max: int = 0
-    block_payload_bytes_max: int = PAYLOAD_BYTES_MAX
+    block_payload_bytes_max: int = ROW_PAYLOAD_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,7 +208,7 @@ class Pool:
     def static(self, batch: Batch) -> NDArray[np.uint8]:
         """(n,) verdicts without the state, for inclusion in the block after `height`."""
         verdicts = static_verdicts(batch, self._chain_tag, self.height + 1, self._prices)
-        if self.bounds.block_payload_bytes_max < PAYLOAD_BYTES_MAX:
+        if self.bounds.block_payload_bytes_max < ROW_PAYLOAD_BYTES_MAX:
             long = batch.rows["payload_bytes"] > self.bounds.block_payload_bytes_max
             verdicts[long & (verdicts == Verdict.OK)] = Verdict.PAYLOAD_LIMIT
         return verdicts

@@ -38,6 +38,8 @@ _CONDEMNED = np.array(
         Judgement.NONCE_LIMIT,
         Judgement.BAD_PAYLOAD,
         Judgement.BAD_SIGNATURE,
+        Judgement.RESERVED_KEY,
+        Judgement.WRONG_ADDRESS,
     ],
     dtype=np.uint8,
 )

@@ -31,6 +31,7 @@ from actors.kernels.selection import select
 from actors.ledger.block import InclusionProof
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
+from actors.ledger.receipts import ReceiptProof
 from actors.local_socket import LocalRpcServer
 from actors.settings import StorageSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, retain_large_buffers
@@ -245,6 +246,11 @@ class Storage(Shell):
     def inclusion_proof(self, tx_id: bytes) -> InclusionProof | None:
         """RFC 9162 proof of a committed transaction, with header, signature and certificate."""
         return self._reader.inclusion_proof(tx_id)
+
+    @ray.method(concurrency_group="read")
+    def receipt_proof(self, tx_id: bytes) -> ReceiptProof | None:
+        """Proof of what a committed transaction left."""
+        return self._reader.receipt_proof(tx_id)
 
     @ray.method(concurrency_group="read")
     def state_proof(self, key: bytes, height: int | None = None) -> AccountProof | RetainedHeights:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.block import InclusionProof
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
-from actors.ledger.receipts import Output
+from actors.ledger.receipts import Output, ReceiptProof
 
 
 class LogRecord(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -252,6 +252,8 @@ class StorageFace(Protocol):
     def transaction(self, tx_id: bytes) -> Awaitable[StoredTransaction | None]: ...
 
     def inclusion_proof(self, tx_id: bytes) -> Awaitable[InclusionProof | None]: ...
+
+    def receipt_proof(self, tx_id: bytes) -> Awaitable[ReceiptProof | None]: ...
 
     def state_proof(
         self, key: bytes, height: int | None = None

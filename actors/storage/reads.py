@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from actors.ledger.block import HEADER_BYTES, Block, Header, InclusionProof, dec
 from actors.ledger.delta import AccountState, AccountStates, ChainHead
 from actors.ledger.genesis import exact_sum
 from actors.ledger.ics23 import encode
-from actors.ledger.receipts import decode_receipts
+from actors.ledger.receipts import ReceiptProof, Receipts, decode_receipts
 from actors.ledger.rows import FormatError, shard_of
 from actors.ledger.signing import KEY_BYTES, SIGNATURE_BYTES
 from actors.ledger.succession import Parent, as_parent, genesis_as_parent, succession_fault
@@ -160,14 +161,14 @@ class Reader:
         height, position, indexed = found
         batch = indexed.block.batch
         begin, end = batch.payload_offsets[position : position + 2]
-        receipts = decode_receipts(self._chain.disk.get("receipts", height_key(height)) or b"", len(batch))
+        receipts = self._receipts(height, len(batch))
         return StoredTransaction(
             row=batch.matrix[position].tobytes(),
             payload=batch.payloads[begin:end].tobytes(),
             receipt=receipts.rows[position].tobytes(),
             height=height,
             position=position,
-            output=next((output for output in receipts.outputs if output.position == position), None),
+            output=receipts.output_at(position),
         )
 
     def inclusion_proof(self, tx_id: bytes) -> InclusionProof | None:
@@ -175,12 +176,32 @@ class Reader:
         found = self._find(tx_id)
         if found is None:
             return None
+        return self._inclusion(*found)
+
+    def receipt_proof(self, tx_id: bytes) -> ReceiptProof | None:
+        """RFC 9162 proof of what a transaction left, beside that of the transaction."""
+        found = self._find(tx_id)
+        if found is None:
+            return None
         height, position, indexed = found
+        receipts = self._receipts(height, len(indexed.ids))
+        output = receipts.output_at(position)
+        return ReceiptProof(
+            transaction=self._inclusion(height, position, indexed),
+            receipt=receipts.rows[position].tobytes(),
+            output=None if output is None else msgspec.structs.replace(output, message=""),
+            proof=receipts.proof(position, self._chain.hash_rows),
+        )
+
+    def _receipts(self, height: int, count: int) -> Receipts:
+        return decode_receipts(self._chain.disk.get("receipts", height_key(height)) or b"", count)
+
+    def _inclusion(self, height: int, position: int, indexed: Indexed) -> InclusionProof:
         return InclusionProof(
             height=height,
             index=position,
             size=len(indexed.ids),
-            leaf=tx_id,
+            leaf=indexed.ids[position].tobytes(),
             proof=merkle.inclusion_proof(indexed.ids, position, self._chain.hash_rows),
             header=indexed.block.header.encode(),
             signature=indexed.block.signature,

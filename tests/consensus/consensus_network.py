@@ -35,7 +35,7 @@ from actors.ledger.block import (
     sign_proposal,
 )
 from actors.ledger.delta import ChainHead
-from actors.ledger.genesis import Genesis, Member
+from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.rows import ROW_DTYPE, Batch
 from actors.ledger.signing import Signer
 from actors.settings import ConsensusSettings
@@ -397,7 +397,7 @@ class FakeNetwork:
         self.settings = ConsensusSettings(log_retain_entries=retain_entries)
         self.signers = [Signer(bytes([number]) * 32) for number in range(1, COUNT + 1)]
         members = [Member(f"node-{n}", s.public_key.hex()) for n, s in enumerate(self.signers, 1)]
-        self.genesis = Genesis(2, "test", 0, members, 1, 1, bytes(32).hex(), 10, 10, 0, 1)
+        self.genesis = Genesis(GENESIS_VERSION, "test", 0, members, 1, 1, bytes(32).hex(), 10, 10, 0, 1)
         self.members = [FakeMember(self, number) for number in range(1, COUNT + 1)]
 
     def new_identity(self) -> bytes:

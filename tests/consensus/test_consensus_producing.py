@@ -14,20 +14,20 @@ from actors.consensus.block_builder import AT_HAND_ROWS_MAX, DRAW_WAIT_S, BlockB
 from actors.consensus.pipeline import Work
 from actors.consensus.stages import StageTimes
 from actors.faces import MempoolFace
-from actors.ledger.genesis import Genesis
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
+from actors.ledger.genesis import GENESIS_VERSION, Genesis
 from actors.ledger.pending import DrawSummary
-from actors.ledger.rows import PAYLOAD_BYTES_MAX
 from tests.consensus.consensus_network import small_body
 from tests.standing_for import standing_for
 
-GENESIS = Genesis(2, "test", 0, [], 0, 0, "00" * 32, 1000, 1000, 0, 1)
+GENESIS = Genesis(GENESIS_VERSION, "test", 0, [], 0, 0, "00" * 32, 1000, 1000, 0, 1)
 
 
 def test_the_longest_payload_fits_some_block_of_every_shard() -> None:
-    assert payload_shares(3 * PAYLOAD_BYTES_MAX, 3, 7) == [PAYLOAD_BYTES_MAX] * 3
-    turns = [payload_shares(PAYLOAD_BYTES_MAX, 3, height) for height in range(3)]
-    assert [sum(shares) for shares in turns] == [PAYLOAD_BYTES_MAX] * 3
-    assert {shares.index(PAYLOAD_BYTES_MAX) for shares in turns} == {0, 1, 2}
+    assert payload_shares(3 * ROW_PAYLOAD_BYTES_MAX, 3, 7) == [ROW_PAYLOAD_BYTES_MAX] * 3
+    turns = [payload_shares(ROW_PAYLOAD_BYTES_MAX, 3, height) for height in range(3)]
+    assert [sum(shares) for shares in turns] == [ROW_PAYLOAD_BYTES_MAX] * 3
+    assert {shares.index(ROW_PAYLOAD_BYTES_MAX) for shares in turns} == {0, 1, 2}
 
 
 class Shard:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.contracts.gas import Weights
 from actors.ledger.block import (
     HEADER_BYTES,
     Block,
@@ -171,7 +172,7 @@ def test_a_block_whose_counts_disagree_with_its_body_is_refused() -> None:
 
 def genesis(**changes: object) -> Genesis:
     values: dict[str, object] = {
-        "version": 2,
+        "version": 3,
         "network": "test",
         "created_ms": 1,
         "members": [Member("node-1", SIGNERS[0].public_key.hex())],
@@ -197,17 +198,26 @@ def test_genesis_survives_the_round_trip_and_its_hash_covers_every_field() -> No
         genesis(block_transactions_max=11),
         genesis(fee_min=1),
         genesis(balance_min=2),
+        genesis(gas_per_unit=2),
+        genesis(entry_deposit=2),
+        genesis(block_gas_max=2),
+        genesis(weights=Weights(read=2)),
     ]
-    assert len({document.hash(), *(other.hash() for other in changed)}) == 7
+    assert len({document.hash(), *(other.hash() for other in changed)}) == 11
     assert document.chain_tag == int.from_bytes(document.hash()[:8], "little")
 
 
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"version": 3}, r"genesis\.version: got 3, expected 2"),
+        ({"version": 2}, r"genesis\.version: got 2, expected 3"),
         ({"fee_min": -1}, r"genesis\.fee_min"),
         ({"balance_min": 0}, r"genesis\.balance_min"),
+        ({"gas_per_unit": 0}, r"genesis\.gas_per_unit"),
+        ({"entry_deposit": -1}, r"genesis\.entry_deposit"),
+        ({"block_gas_max": 0}, r"genesis\.block_gas_max"),
+        ({"weights": {"read": -1}}, "the weight read is -1"),
+        ({"weights": {"reed": 1}}, "reed"),
         ({"block_transactions_max": 2**19 + 1}, r"genesis\.block_transactions_max"),
         ({"members": []}, r"genesis\.members"),
         ({"members": [Member("a", "00")]}, "identity"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from actors.ledger.delta import NO_IDS, AccountStates, Delta
-from actors.ledger.genesis import Genesis
+from actors.ledger.genesis import GENESIS_VERSION, Genesis
 from actors.ledger.rows import Batch, FormatError, concatenate, shard_of
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.ledger.verdict import Verdict
@@ -23,7 +23,7 @@ from actors.mempool.retry import NoAnswerError
 from actors.settings import LogSettings, MempoolSettings
 from actors.shell import ActorContext
 
-GENESIS = Genesis(2, "test", 0, [], 0, 0, "00" * 32, 100, 1 << 20, 0, 1)
+GENESIS = Genesis(GENESIS_VERSION, "test", 0, [], 0, 0, "00" * 32, 100, 1 << 20, 0, 1)
 SIGNERS = [Signer(bytes([i]) * 32) for i in range(1, 5)]
 
 

@@ -34,6 +34,7 @@ PRICES = Prices(0, 3)
 EXECUTION_VERDICTS = [
     Verdict.OK,
     Verdict.NONCE_GAP,
+    Verdict.BLOCK_GAS,
     Verdict.NONCE_REUSED,
     Verdict.INSUFFICIENT_BALANCE,
     Verdict.BALANCE_OVERFLOW,
@@ -269,7 +270,7 @@ class Model:
             )
             if not here or verdict in (Verdict.OK, Verdict.NONCE_REUSED):
                 continue
-            if verdict == Verdict.NONCE_GAP:
+            if verdict in (Verdict.NONCE_GAP, Verdict.BLOCK_GAS):
                 entry.draw = 0
             else:
                 self.lose(entry, verdict)

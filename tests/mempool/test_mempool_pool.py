@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.delta import AccountStates
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, FormatError
@@ -143,18 +144,30 @@ def test_memory_grows_by_half_and_goes_back_when_idle() -> None:
     assert drawn(pool) == [(0, 600)]
 
 
-def test_payload_chunks_are_reused() -> None:
+@pytest.mark.parametrize("size", [3 * CHUNK_BYTES + 1, ROW_PAYLOAD_BYTES_MAX])
+def test_payload_chunks_are_reused(size: int) -> None:
     pool = pool_of(8)
-    payload = np.arange(3 * CHUNK_BYTES + 1, dtype=np.int64).astype(np.uint8)
+    payload = np.arange(size, dtype=np.int64).astype(np.uint8)
     for nonce in range(20):
         batch = made([(0, nonce, 1)])
         batch.rows["payload_bytes"] = len(payload)
         verdicts = np.zeros(1, dtype=np.uint8)
         pool.insert(Batch(batch.rows, payload), verdicts)
         assert verdicts[0] == Verdict.OK
-        assert pool.draw(1, 4096, 1).batch.payloads.tobytes() == payload.tobytes()
+        assert not len(pool.draw(1, size - 1, 1).batch)
+        assert pool.draw(1, size, 1).batch.payloads.tobytes() == payload.tobytes()
         settle(pool, nonce + 2, {0: (nonce + 1, 100)})
-    assert pool.arena.columns.totals[CHUNKS_TOUCHED] <= 4
+    assert pool.arena.columns.totals[CHUNKS_TOUCHED] == -(-size // CHUNK_BYTES)
+
+
+def test_rows_for_which_a_block_has_too_little_gas_left_are_drawn_again() -> None:
+    pool = pool_of(8)
+    submit(pool, made([(0, 0, 9), (1, 0, 8), (1, 1, 8), (2, 0, 7)]))
+    number = pool.draw(4, 0, 1).draw
+    said = [Verdict.OK, Verdict.BLOCK_GAS, Verdict.NONCE_GAP, Verdict.OK]
+    assert pool.resolve(number, np.array(said, dtype=np.uint8))
+    assert (pool.depth, pool.inflight) == (4, 2)
+    assert drawn(pool) == [(1, 0), (1, 1)]
 
 
 def test_verdicts_of_another_length_and_unknown_draws() -> None:

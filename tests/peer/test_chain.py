@@ -20,7 +20,7 @@ from actors.ledger.block import (
     sign_vote,
 )
 from actors.ledger.delta import ChainHead
-from actors.ledger.genesis import Genesis, Member
+from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import Batch, encode_batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
@@ -30,7 +30,7 @@ from actors.peer.sync import VerifiedHeader as Known
 
 MEMBERS = [Signer(bytes([n]) * 32) for n in (1, 2, 3)]
 GENESIS = Genesis(
-    version=2,
+    version=GENESIS_VERSION,
     network="test",
     created_ms=1,
     members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(MEMBERS)],

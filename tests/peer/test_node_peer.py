@@ -12,7 +12,7 @@ import pytest
 
 from actors.ledger.block import Block, Header, sign_proposal
 from actors.ledger.delta import AccountStates, ChainHead, Delta
-from actors.ledger.genesis import Genesis, Member
+from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer, Transfer, sign_transfer
 from actors.local_socket import LocalListener, Spoken
@@ -26,7 +26,7 @@ from tests.peer.test_actor import Remote, eventually_connected
 
 MEMBERS = [Signer(bytes([n]) * 32) for n in (1, 2)]
 GENESIS = Genesis(
-    version=2,
+    version=GENESIS_VERSION,
     network="test",
     created_ms=1,
     members=[Member(f"node-{n}", signer.public_key.hex()) for n, signer in enumerate(MEMBERS)],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.rows import PAYLOAD_BYTES_MAX, ROW_DTYPE, Batch, FormatError, concatenate
 from actors.ledger.source import KINDS, relayed_source
 from actors.ledger.verdict import Verdict as Judgement
@@ -57,6 +58,12 @@ def test_offers_hold_every_row_once_by_standing_and_in_order(
         whole, mine = concatenate(by_standing.get(standing, [])), batch.take(of_row == number)
         assert whole.rows.tobytes() == mine.rows.tobytes()
         assert whole.payloads.tobytes() == mine.payloads.tobytes()
+
+
+def test_an_offer_takes_the_longest_payload_of_any_kind() -> None:
+    batch = batch_of([ROW_PAYLOAD_BYTES_MAX, 0, ROW_PAYLOAD_BYTES_MAX])
+    (body,) = encode_offers(batch, np.zeros(3, dtype=np.uint8), 1)
+    assert decode_offer(body)[1].payloads.tobytes() == batch.payloads.tobytes()
 
 
 def test_the_same_rows_offered_again_are_another_item() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.contracts.failures import Failure
 from actors.ledger import rules, smt
@@ -21,7 +22,6 @@ from actors.ledger.contract_payloads import contract_address, deposits_key
 from actors.ledger.contract_state import Origin, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.kinds import KINDS, OF_CONTRACTS
 from actors.ledger.prices import Prices
 from actors.ledger.receipts import RECEIPT_BYTES, Receipts
 from actors.ledger.rows import KIND_TRANSFER, FormatError
@@ -45,13 +45,6 @@ TAG, PRICES = 77, Prices(1, 5)
 ALICE, BOB, PROPOSER = key(0), key(1), key(2)
 COUNTER = contract_address(ALICE, 0)
 START: State = {ALICE: Account(0, 100_000), BOB: Account(0, 50_000), PROPOSER: Account(0, 1_000)}
-
-
-@pytest.fixture(autouse=True)
-def known_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both transitions know these kinds, of which networks do not take rows yet."""
-    for kind in OF_CONTRACTS:
-        monkeypatch.setitem(KINDS, kind.number, kind)
 
 
 def both(state: State, entries: Entries, rows: list[Fields], height: int = 1) -> rules.Outcome:
@@ -329,6 +322,29 @@ def test_a_call_is_found_with_what_it_left(mixed: MixedChain) -> None:
     assert stored.output is not None
     assert (stored.output.position, stored.output.gas > 0) == (0, True)
     assert len(stored.receipt) == RECEIPT_BYTES
+
+
+def test_what_a_call_left_is_proven_with_its_events(mixed: MixedChain) -> None:
+    reader = Reader(mixed.chain)
+    for height in (1, 2, 3):
+        block = mixed.chain.block(height)
+        for tx_id in block.batch.ids():
+            proof = reader.receipt_proof(tx_id.tobytes())
+            assert proof is not None
+            assert proof.output is not None
+            assert proof.leads_to(block.header.receipts_root)
+            output = proof.output
+            wrong = [
+                replace(proof, receipt=bytes(RECEIPT_BYTES)),
+                replace(proof, receipt=proof.receipt + b"\x00"),
+                replace(proof, output=None),
+                replace(proof, output=replace(output, gas=output.gas + 1)),
+                replace(proof, output=replace(output, results=b"\x01")),
+                replace(proof, output=replace(output, events=((COUNTER, 9, b""), *output.events))),
+                replace(proof, transaction=replace(proof.transaction, index=proof.transaction.index + 1)),
+            ]
+            assert not [each for each in wrong if each.leads_to(block.header.receipts_root)]
+    assert reader.receipt_proof(bytes(32)) is None
 
 
 def test_a_snapshot_has_contracts_and_the_chain_goes_on_from_it(mixed: MixedChain, tmp_path: Path) -> None:
