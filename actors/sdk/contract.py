@@ -22,8 +22,8 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.signing import Transfer
 from actors.sdk import contract_steps as steps
 from actors.sdk.contract_interface import Arguments, ContractFunction, ContractInterface
-from actors.sdk.contract_results import Called, DeployedContract, Simulated
-from actors.sdk.contract_steps import NOBODY, Steps, TableRow
+from actors.sdk.contract_results import Called, DeployedContract, Simulation
+from actors.sdk.contract_steps import Steps, TableRow
 from actors.sdk.contract_values import InterfaceError
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.requests import ApiRequest, Height
@@ -106,7 +106,7 @@ class PreparedCall:
     """A call that wants a nonce and a signature. simulated: what it would do now, None if nobody asked."""
 
     draft: Transfer
-    simulated: Simulated | None
+    simulated: Simulation | None
 
 
 class _Interfaced:
@@ -160,12 +160,14 @@ class Contract(_Interfaced):
         self,
         function: str,
         arguments: Arguments = (),
-        sender: bytes = NOBODY,
+        sender: bytes | None = None,
         coins: int = 0,
         gas: int | None = None,
         height: int | None = None,
-    ) -> Simulated:
+    ) -> Simulation:
         """What a call would do: results, events, gas, fee; nothing is sent. height: a retained one.
+
+        sender: who would call, and would have to pay for it; nobody by default.
 
         Raises InterfaceError for what the contract does not have or take, ApiError for the rest.
         """
@@ -183,7 +185,7 @@ class Contract(_Interfaced):
         self,
         function: str,
         arguments: Arguments = (),
-        sender: bytes = NOBODY,
+        sender: bytes | None = None,
         coins: int = 0,
         gas: int | None = None,
         simulate: bool = True,
@@ -230,11 +232,11 @@ class AsyncContract(_Interfaced):
         self,
         function: str,
         arguments: Arguments = (),
-        sender: bytes = NOBODY,
+        sender: bytes | None = None,
         coins: int = 0,
         gas: int | None = None,
         height: int | None = None,
-    ) -> Simulated:
+    ) -> Simulation:
         found = self.interface.function(function)
         asked = steps.simulate_steps(self.interface, found, arguments, sender, coins, gas, height)
         return await run_async(self._client, asked)
@@ -248,7 +250,7 @@ class AsyncContract(_Interfaced):
         self,
         function: str,
         arguments: Arguments = (),
-        sender: bytes = NOBODY,
+        sender: bytes | None = None,
         coins: int = 0,
         gas: int | None = None,
         simulate: bool = True,

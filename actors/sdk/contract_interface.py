@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.contracts.encoding import decode_program, program_hash
 from actors.contracts.entries import RowLayout
@@ -24,6 +24,7 @@ from actors.contracts.world import MemoryWorld
 from actors.ledger.hashing import DIGEST_BYTES
 from actors.sdk.contract_values import InterfaceError, named_values, slot_of, type_name
 
+Known = TypeVar("Known")
 Arguments = Mapping[str, Any] | Sequence[Any]
 """Of a function: by their names, or in order."""
 
@@ -256,17 +257,18 @@ def read_interface(
     try:
         data = bytes.fromhex(facts["program"])
         said = bytes.fromhex(facts["program_hash"]), bytes.fromhex(facts["source_hash"])
-        origin = bytes.fromhex(facts["deployer"]), int(facts["deployed_height"]), int(facts["nonce"])
+        deployer, nonce = bytes.fromhex(facts["deployer"]), int(facts["nonce"])
+        height = int(facts["deployed_height"])
         known = said if head is None else (head[:DIGEST_BYTES], head[DIGEST_BYTES:])
         if program_hash(data) != known[0] or said != known:
             raise InterfaceError(f"what was answered is not the contract at {address.hex()}")
         verified = verify(decode_program(data), weights)
     except (KeyError, TypeError, ProgramError) as error:
         raise InterfaceError(f"what was answered is no contract: {error!r}") from error
-    return ContractInterface(address, verified, *known, *origin)
+    return ContractInterface(address, verified, *known, deployer, height, nonce)
 
 
-def _named(contract: str, what: str, known: Mapping[str, Any], name: str) -> Any:
+def _named(contract: str, what: str, known: Mapping[str, Known], name: str) -> Known:
     if name not in known:
         raise InterfaceError(f"{contract} has no {what} {name!r}; it has {', '.join(known) or 'none'}")
     return known[name]

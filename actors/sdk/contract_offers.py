@@ -12,7 +12,6 @@ Rules
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from actors.contracts.encoding import encode_program
 from actors.contracts.interpreter import Result, run_init
@@ -29,7 +28,7 @@ from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_CALL, KIND_DEPLOY
 from actors.ledger.signing import Transfer
 from actors.sdk.contract_interface import Arguments, ContractFunction
-from actors.sdk.contract_results import ContractFailedError, Simulated
+from actors.sdk.contract_results import ContractFailedError, Simulation
 from actors.sdk.contract_values import InterfaceError
 
 MARGIN_QUARTERS = 5
@@ -51,7 +50,7 @@ def offer(prices: Prices, gas: int, entries: int) -> Offer:
     return Offer(gas, prices.fee_min + units + max(entries, 0) * prices.entry_deposit)
 
 
-def call_offer(prices: Prices, function: ContractFunction, simulated: Simulated, gas: int | None) -> Offer:
+def call_offer(prices: Prices, function: ContractFunction, simulated: Simulation, gas: int | None) -> Offer:
     """For a call that was simulated. gas: the caller's own limit, or None."""
     if gas is None:
         gas = simulated.gas * MARGIN_QUARTERS // 4
@@ -85,25 +84,24 @@ def with_nonce(draft: Transfer, sender: bytes, nonce: int) -> Transfer:
 
 
 def prepare_deployment(
-    source: str | Path,
+    source: str,
     arguments: Arguments,
     sender: bytes,
     coins: int,
     gas: int | None,
     prices: Prices,
     height: int,
+    filename: str = "contract.py",
 ) -> PreparedDeployment:
-    """Compile a contract and see what its deployment takes. source: its text, or its file. height: of the
-    chain now.
+    """Compile a contract and see what its deployment takes. height: of the chain now.
 
     Raises LanguageError or ProgramError for a source that is no contract, InterfaceError for arguments that
     its `@init` does not take, ContractFailedError for one that would fail.
     """
-    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
-    compiled = compile_source(text, str(source) if isinstance(source, Path) else "contract.py")
+    compiled = compile_source(source, filename)
     verified = verify(compiled.program, prices.weights)
     data = _init_arguments(verified, arguments)
-    deployment = Deployment(encode_program(compiled.program), text.encode(), data)
+    deployment = Deployment(encode_program(compiled.program), source.encode(), data)
     payload = deployment.encode()
     origin = Origin(height, 0, sender)
     entries = len(program_entries(_NOBODY, deployment.program, deployment.source, origin))

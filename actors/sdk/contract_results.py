@@ -26,7 +26,7 @@ def failed_words(failure: str, message: str) -> str:
 
 
 @dataclass(frozen=True)
-class Simulated:
+class Simulation:
     """What a call would do on the state of the block at `height`. Nothing was sent.
 
     failure: name, or None if it would go through; message: of its `require`. deposit: what new entries cost,
@@ -95,11 +95,11 @@ class DeployedContract:
 
 def read_simulated(
     interface: ContractInterface, function: ContractFunction, answer: Mapping[str, Any]
-) -> Simulated:
+) -> Simulation:
     """Raises KeyError, TypeError or ValueError for what is no answer to it."""
     failure = answer["failure"]
     results = bytes.fromhex(answer["results_bytes"])
-    return Simulated(
+    return Simulation(
         int(answer["height"]),
         failure if failure is None else str(failure),
         str(answer["message"]),

@@ -28,7 +28,7 @@ from actors.sdk.contract_offers import call_draft, call_offer, offer
 from actors.sdk.contract_results import (
     Called,
     DeployedContract,
-    Simulated,
+    Simulation,
     read_called,
     read_deployed,
     read_simulated,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 Steps = Generator[ApiRequest[Any], Any, Outcome]
-NOBODY = bytes(32)
 
 
 @dataclass(frozen=True)
@@ -76,22 +75,23 @@ def simulate_steps(
     interface: ContractInterface,
     function: ContractFunction,
     arguments: Arguments,
-    sender: bytes = NOBODY,
+    sender: bytes | None = None,
     coins: int = 0,
     gas: int | None = None,
     height: int | None = None,
-) -> Steps[Simulated]:
+) -> Steps[Simulation]:
     """What a call would do."""
     data = function.encode(arguments)
-    body: dict[str, Any] = {"function": function.number, "arguments": data.hex(), "sender": sender.hex()}
+    body: dict[str, Any] = {"function": function.number, "arguments": data.hex()}
+    body |= {} if sender is None else {"sender": sender.hex()}
     body |= {"amount": str(coins)} if coins else {}
     body |= {} if gas is None else {"gas": gas}
     body |= {} if height is None else {"height": height}
 
-    def read(response: httpx.Response) -> Simulated:
+    def read(response: httpx.Response) -> Simulation:
         return read_simulated(interface, function, read_object(response))
 
-    simulated: Simulated = yield requests.simulate(interface.address, body, read)
+    simulated: Simulation = yield requests.simulate(interface.address, body, read)
     return simulated
 
 
@@ -107,10 +107,10 @@ def prepare_steps(
     genesis: Genesis,
     function: ContractFunction,
     arguments: Arguments,
-    sender: bytes,
+    sender: bytes | None,
     coins: int,
     gas: int | None,
-) -> Steps[tuple[Transfer, Simulated]]:
+) -> Steps[tuple[Transfer, Simulation]]:
     """A call that wants a nonce and a signature, with its fee; and what its simulation said.
     Raises ContractFailedError for one that would fail."""
     simulated = yield from simulate_steps(interface, function, arguments, sender, coins, gas)

@@ -81,7 +81,9 @@ class Wallet(Sender):
         """
         genesis, sender = await self._client.genesis(), self._signer.public_key
         height = int((await self._client.account(sender))["height"])
-        wanted = prepare_deployment(source, arguments, sender, coins, gas, genesis.prices, height)
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        name = str(source) if isinstance(source, Path) else "contract.py"
+        wanted = prepare_deployment(text, arguments, sender, coins, gas, genesis.prices, height, name)
         sent = await self.send(wanted.draft)
         deployed = await find_deployed_async(self._client, sent.id)
         if deployed is None:

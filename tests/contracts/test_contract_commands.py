@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from actors.cli.contract import EXAMPLES, contract_app
+from actors.cli.contracts.authoring import EXAMPLES
+from actors.cli.contracts.commands import contract_app
 
 ROOT = Path(__file__).parents[2]
 BROKEN = '''"""Not a contract yet."""
