@@ -15,7 +15,10 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from actors.ledger.rows import ROW_BYTES, Batch, FormatError, decode_batch, encode_batch
+import numpy as np
+
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
+from actors.ledger.rows import BATCH_HEADER_BYTES, ROW_BYTES, Batch, FormatError, decode_batch, encode_batch
 
 _FILE = struct.Struct("<4sIIIQ")
 _FILE_MAGIC = b"RCJ1"
@@ -52,14 +55,16 @@ def decode_journal_header(data: bytes | memoryview) -> JournalHeader:
 
 
 def encode_records(batch: Batch) -> bytes:
-    """The batch as records of at most RECORD_ROWS_MAX rows."""
-    if len(batch) <= RECORD_ROWS_MAX:
-        return _encode_record(batch) if len(batch) else b""
-    offsets, pieces = batch.payload_offsets, []
-    for start in range(0, len(batch), RECORD_ROWS_MAX):
-        stop = min(start + RECORD_ROWS_MAX, len(batch))
+    """The batch as records of at most RECORD_ROWS_MAX rows and RECORD_BODY_BYTES_MAX."""
+    offsets, pieces, start = batch.payload_offsets, [], 0
+    ends = np.arange(1, len(batch) + 1) * ROW_BYTES + offsets[1:]
+    while start < len(batch):
+        room = start * ROW_BYTES + int(offsets[start]) + RECORD_BODY_BYTES_MAX - BATCH_HEADER_BYTES
+        stop = min(int(np.searchsorted(ends, room, side="right")), start + RECORD_ROWS_MAX)
+        whole = start == 0 and stop == len(batch)
         payloads = batch.payloads[offsets[start] : offsets[stop]]
-        pieces.append(_encode_record(Batch(batch.rows[start:stop], payloads)))
+        pieces.append(_encode_record(batch if whole else Batch(batch.rows[start:stop], payloads)))
+        start = stop
     return b"".join(pieces)
 
 
@@ -70,8 +75,10 @@ def _encode_record(batch: Batch) -> bytes:
 
 def records_bytes_max(rows: int, payload_bytes: int) -> int:
     """A bound on the size of the records of that many rows."""
-    records = -(-rows // RECORD_ROWS_MAX)
-    return rows * ROW_BYTES + payload_bytes + records * (RECORD_HEADER_BYTES + 16)
+    longest = ROW_BYTES + ROW_PAYLOAD_BYTES_MAX + BATCH_HEADER_BYTES
+    full = (rows * ROW_BYTES + payload_bytes) // (RECORD_BODY_BYTES_MAX - longest)
+    records = -(-rows // RECORD_ROWS_MAX) + full
+    return rows * ROW_BYTES + payload_bytes + records * (RECORD_HEADER_BYTES + BATCH_HEADER_BYTES)
 
 
 @dataclass(slots=True)

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.rows import ROW_DTYPE, Batch, FormatError, concatenate
 from actors.mempool import journal
 from actors.mempool.journal import (
     FILE_HEADER_BYTES,
+    RECORD_BODY_BYTES_MAX,
     JournalHeader,
     decode_journal_header,
     encode_records,
@@ -63,6 +65,17 @@ def test_large_batches_are_split_and_bounded_in_size(monkeypatch: pytest.MonkeyP
     assert [len(part) for part in scan.batches] == [4, 4, 3]
     assert same(concatenate(scan.batches), batch)
     assert len(data) - FILE_HEADER_BYTES == records_bytes_max(11, len(batch.payloads))
+
+
+def test_records_of_the_longest_payloads_are_whole_records() -> None:
+    """A rewritten journal of many deployments has more bytes than one record may have."""
+    count = RECORD_BODY_BYTES_MAX // ROW_PAYLOAD_BYTES_MAX + 2
+    batch = batch_of(0, [bytes([i % 251]) * ROW_PAYLOAD_BYTES_MAX for i in range(count)])
+    data = HEADER.encode() + encode_records(batch)
+    scan = scan_records(data)
+    assert (len(scan.batches), scan.torn_bytes) == (2, 0)
+    assert same(concatenate(scan.batches), batch)
+    assert len(data) - FILE_HEADER_BYTES <= records_bytes_max(count, len(batch.payloads))
 
 
 def test_every_cut_keeps_exactly_the_whole_records() -> None:
