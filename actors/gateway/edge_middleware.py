@@ -6,8 +6,8 @@ In this order, each a raw ASGI step beneath the typed surface
   * who asks: with API keys `Authorization: Bearer KEY` (401), otherwise the client's address; what he may do
     is left in the scope, and each endpoint compares it with its own role (`roles.py`);
   * the client's rate (429 + Retry-After) and requests in flight (503 + Retry-After), before anything is read;
-  * final answers (numbered blocks, committed transactions, their proofs, the genesis) from a bounded LRU of
-    whole responses, with a strong ETag, `immutable` caching and 304 where the client has it already;
+  * final answers (numbered blocks, committed transactions, their proofs, sources, the genesis) from a bounded
+    LRU of whole responses, with a strong ETag, `immutable` caching and 304 where the client has it already;
   * gzip for JSON of GZIP_BYTES_MIN and more where the client takes it (final answers are compressed once).
 
 HEAD is answered as GET is, without the body. Pages of other origins read nothing; those of
@@ -56,10 +56,13 @@ STALE_CHARS_MAX = 200
 HEALTH_PATH, READY_PATH = "/v1/health", "/v1/ready"
 _FINAL = re.compile(
     r"/v1/(genesis|blocks/[0-9]{1,20}(/raw|/certificate|/header|/receipts)?"
-    r"|transactions/[0-9a-fA-F]{64}(/proof|/receipt)?)"
+    r"|transactions/[0-9a-fA-F]{64}(/proof|/receipt)?|contracts/[0-9a-fA-F]{64}/source)"
 )
 _WORD = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_KINDS = ("transactions", "blocks", "accounts", "status", "events", "genesis", "health", "ready")
+_KINDS = (
+    *("transactions", "blocks", "accounts", "contracts", "entries"),
+    *("status", "events", "genesis", "health", "ready"),
+)
 _WITHHELD = {
     Origin.ALLOWED: (AccessRole.SUBMIT, "pages of other origins may not administer a node"),
     Origin.FOREIGN: (AccessRole.READ, "pages of other origins may not submit: see gateway.allowed_origins"),

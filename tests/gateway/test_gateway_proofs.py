@@ -16,9 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.cli.chain import app
+from actors.contracts.limits import ENTRY_TAG
 from actors.gateway.api import create_app
 from actors.ledger import ics23, smt
 from actors.ledger.block import Block, Certificate, sign_proposal, sign_vote
+from actors.ledger.contract_state import head_key
 from actors.ledger.hashing import sha256
 from actors.ledger.ics23 import Absence, Existence
 from actors.ledger.rows import encode_batch
@@ -28,9 +30,11 @@ from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.storage.interface import AccountProof, RetainedHeights
+from tests.gateway.gateway_contracts import call, deploy
 from tests.gateway.gateway_fake_node import PROPOSER, SENDERS, FakeNode
 from tests.gateway.gateway_served import Served
 from tests.gateway.test_gateway_schema import check
+from tests.ledger.contract_transactions import example
 
 ROOT = Path(__file__).parents[2]
 KEY, NOBODY = SENDERS[1].public_key, sha256(b"nobody")
@@ -42,17 +46,13 @@ class ProvingNode(FakeNode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.states = {0: self.encoded()}
-
-    def encoded(self) -> dict[bytes, bytes]:
-        return {key: account.encode() for key, account in self.state.items()}
+        self.states = self.history
 
     def grow(self, blocks: int) -> None:
         for _ in range(blocks):
             batch = self.transfer(0, self.height)
             self.shards[0].pending = [batch]
             self.commit()
-            self.states[self.height] = self.encoded()
 
     async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
         self._read()
@@ -153,6 +153,35 @@ def talk(scenario: Callable[[httpx.AsyncClient, ProvingNode], Awaitable[None]]) 
         assert faults == []
 
     asyncio.run(run())
+
+
+def test_entries_of_contracts_are_proven_as_accounts_are() -> None:
+    async def scenario(http: httpx.AsyncClient, node: ProvingNode) -> None:
+        document = (await http.get("/v1/openapi.json")).json()
+        counter = deploy(node, 1, "counter")
+        call(node, 2, "counter", counter, "add", 7)
+        path, head = "/v1/entries/{key}/proof", head_key(counter)
+        (total,) = example("counter")[2].tables[0].entry_keys(counter, [])
+        for key, height in ((head, 5), (head, 6), (total, 6), (total, 5), (ENTRY_TAG + bytes(24), 6)):
+            answer = await http.get(path.format(key=key.hex()), params={"height": height})
+            check(document, path, "get", answer)
+            proven, value = answer.json(), node.states[height].get(key)
+            assert (proven["height"], proven["value"]) == (height, None if value is None else value.hex())
+            nodes = tuple(bytes.fromhex(each) for each in proven["siblings"])
+            leaf = [each and bytes.fromhex(each) for each in (proven["leaf_path"], proven["leaf_value_hash"])]
+            root = node.blocks[height].header.state_root
+            assert smt.verify(root, key, value, smt.StateProof(nodes, *leaf))
+            assert bytes.fromhex(proven["header"]) == node.blocks[height].header.encode()
+        assert node.states[6][total] == (7).to_bytes(8, "little")
+        raw = await http.get(path.format(key=total.hex().upper()), params={"format": "ics23"})
+        root = node.blocks[6].header.state_root
+        assert ics23.verify_presence(root, total, node.states[6][total], raw.content)
+        for key, height, status in ((KEY, 6, 422), (bytes(32), 6, 422), (total, 1, 404), (total, 7, 404)):
+            answer = await http.get(path.format(key=key.hex()), params={"height": height})
+            check(document, path, "get", answer)
+            assert answer.status_code == status
+
+    talk(scenario)
 
 
 def test_routes_answer_as_the_document_says_and_name_the_heights_that_are_kept() -> None:
