@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -39,6 +39,7 @@ from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import verify, verify_proof
 from actors.sdk.proxies import http_options
 from actors.sdk.requests import ApiRequest, BatchReceipt, Consistency, Found, Height, WaitLevel, bearer
+from actors.sdk.subscribe import Event, EventFilter, follow
 from actors.sdk.trust import Pin
 
 if TYPE_CHECKING:
@@ -269,6 +270,7 @@ class AsyncClient(_Base):
         import httpx
 
         super().__init__(urls, patience_s, genesis, retry_refused)
+        self._ca_file, self._api_key = ca_file, api_key
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
         way = http_options(self._endpoints.urls if transport is None else [], ca_file, asynchronous=True)
         self._http = httpx.AsyncClient(
@@ -353,6 +355,18 @@ class AsyncClient(_Base):
 
     async def raw_block(self, height: Height) -> Block | None:
         return await self._send(requests.raw_block(height, await self.genesis()))
+
+    def follow(
+        self,
+        blocks: bool = True,
+        accounts: Iterable[bytes] = (),
+        keys: Iterable[bytes] = (),
+        from_height: int | None = None,
+        contracts: Iterable[EventFilter] = (),
+    ) -> AsyncIterator[Event]:
+        """What becomes final, from this client's gateways: `follow` of subscribe.py."""
+        urls, known = self._endpoints.urls, (self._ca_file, self._api_key, self._pin.digest)
+        return follow(urls, blocks, accounts, keys, from_height, *known, contracts=contracts)
 
     async def contract(self, address: bytes, genesis: Genesis | None = None) -> AsyncContract:
         trusted = genesis is not None or self._pin.digest is not None

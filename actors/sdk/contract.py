@@ -7,26 +7,28 @@
         token.verified_row("balances", alice).value           # proven here, not believed
 
 Values are int, bool, bytes and tuples (contract_values.py). What is sent goes through a `Wallet`:
-`await wallet.call(token, "transfer", {"to": bob, "amount": 5})`. `AsyncContract` has the same calls, awaited.
+`await wallet.call(token, "transfer", {"to": bob, "amount": 5})`. `AsyncContract` has the same calls,
+awaited, and `events`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import Transfer
 from actors.sdk import contract_steps as steps
-from actors.sdk.contract_interface import Arguments, ContractFunction, ContractInterface
-from actors.sdk.contract_results import Called, DeployedContract, Simulation
+from actors.sdk.contract_interface import Arguments, ContractEvent, ContractFunction, ContractInterface
+from actors.sdk.contract_results import Called, DeployedContract, EventsLostError, Simulation, read_followed
 from actors.sdk.contract_steps import Steps, TableRow
 from actors.sdk.contract_values import InterfaceError
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.requests import ApiRequest, Height
+from actors.sdk.subscribe import Event, EventFilter
 
 Outcome = TypeVar("Outcome")
 LOOKS_MAX, LOOK_PAUSE_S = 100, 0.1
@@ -42,6 +44,11 @@ class Asker(Protocol):
 
 class AsyncAsker(Protocol):
     """What a contract needs of an asynchronous client."""
+
+    def follow(
+        self, blocks: bool = True, *, from_height: int | None = None, contracts: Iterable[EventFilter] = ()
+    ) -> AsyncIterator[Event]:
+        """What becomes final, without end."""
 
     async def ask(self, request: ApiRequest[Any]) -> Any:
         """The answer to a request; None where the request takes 404 for that."""
@@ -129,6 +136,16 @@ class _Interfaced:
     def functions(self) -> dict[str, ContractFunction]:
         """Its entries and views, by name."""
         return self.interface.functions
+
+    def event_filter(self, event: str | None = None, first: Any = None) -> EventFilter:
+        """Its events: all, those of a name, or of these only those with this first field."""
+        if event is None:
+            if first is not None:
+                raise InterfaceError("a first field is that of an event: name it, too")
+            return EventFilter(self.address)
+        number = self.interface.event_number(event)
+        chosen = None if first is None else self.interface.first_field(number, first)
+        return EventFilter(self.address, number, chosen)
 
     def _judge(self, genesis: Genesis | None) -> Genesis:
         if genesis is None and not self._trusted:
@@ -276,3 +293,15 @@ class AsyncContract(_Interfaced):
 
     async def source(self) -> str:
         return await run_async(self._client, steps.source_steps(self.interface))
+
+    async def events(
+        self, event: str | None = None, first: Any = None, from_height: int | None = None
+    ) -> AsyncIterator[ContractEvent]:
+        """Its events without end, each once, also after a lost connection: see `event_filter`. from_height:
+        also those of the blocks from there on. Raises EventsLostError, and what `follow` raises."""
+        chosen = [self.event_filter(event, first)]
+        async for message in self._client.follow(False, from_height=from_height, contracts=chosen):
+            if message["type"] == "lagged":
+                raise EventsLostError(int(message["from_height"]), int(message["to_height"]))
+            if message["type"] == "event":
+                yield read_followed(self.interface, message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.contracts.failures import Failure
@@ -18,6 +18,15 @@ class ContractFailedError(Exception):
     def __init__(self, failure: str, message: str, id: bytes | None = None) -> None:
         super().__init__(failed_words(failure, message))
         self.failure, self.message, self.id = failure, message, id
+
+
+class EventsLostError(Exception):
+    """Events of these heights are not to be had: this reader was too slow, or the node does not keep those
+    blocks. To go on without them, begin anew after `to_height`."""
+
+    def __init__(self, from_height: int, to_height: int) -> None:
+        super().__init__(f"events of the blocks {from_height} to {to_height} are not to be had")
+        self.from_height, self.to_height = from_height, to_height
 
 
 def failed_words(failure: str, message: str) -> str:
@@ -152,7 +161,15 @@ def failure_name(status: int) -> str | None:
 def read_event(interface: ContractInterface, told: Mapping[str, Any], data: str = "data") -> ContractEvent:
     """Raises KeyError, TypeError or ValueError for what is none. data: what its bytes are called."""
     contract, number = bytes.fromhex(told["contract"]), int(told["number"])
-    return interface.event(contract, number, bytes.fromhex(told[data]), told.get("name"), told.get("fields"))
+    named = told.get("name"), told.get("fields")
+    return interface.event(contract, number, bytes.fromhex(told[data]), *named)
+
+
+def read_followed(interface: ContractInterface, message: Mapping[str, Any]) -> ContractEvent:
+    """An event of a stream (subscribe.py). Raises KeyError, TypeError or ValueError for what is none."""
+    event = read_event(interface, {**message, "number": message["event"]})
+    transaction = bytes.fromhex(message["transaction"])
+    return replace(event, height=int(message["height"]), transaction=transaction)
 
 
 def _events(interface: ContractInterface, told: Any, data: str) -> tuple[ContractEvent, ...]:

@@ -32,12 +32,15 @@ Address = Annotated[
 Given = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="NAME=VALUE", help="One for each parameter, as in by=5 or to=development:1.", show_default=False
+        metavar="NAME=VALUE",
+        help="One for each parameter, as in by=5 or to=development:1.",
+        show_default=False,
     ),
 ]
 Coins = Annotated[int, typer.Option(min=0, help="Coins to send along.")]
 Gas = Annotated[
-    int | None, typer.Option(min=0, help="The most gas it may use. Default: what a simulation used, and more.")
+    int | None,
+    typer.Option(min=0, help="The most gas it may use. Default: what a simulation used, and more."),
 ]
 Within = Annotated[
     float, typer.Option("--within", min=0, max=3600, help="Seconds to go on until its fate is known.")

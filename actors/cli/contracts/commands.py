@@ -1,4 +1,4 @@
-"""The command `contract`: from an empty file to calls on a network, one room's commands in the order of use."""
+"""The command `contract`: its parts in the order of use, from an empty file to calls on a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from actors.cli.contracts import authoring, call, deploy, events, state, verify
 
 contract_app = typer.Typer(
     no_args_is_help=True,
-    help="Contracts: write one in typed Python, check it, test it, deploy it, call it, look at what it keeps.",
+    help="Contracts: write one in typed Python, check, test and deploy it, call it, see what it keeps.",
     epilog="Begin with `node.py contract new counter`; more to copy is in actors/contracts/examples/.",
 )
 for part in (authoring, deploy, call, state, events, verify):

@@ -50,20 +50,20 @@ class SigningSession:
         signed = with_nonce(draft, self.signer.public_key, int(account["nonce"]))
         batch = sign_transfer(self.signer, self.genesis.chain_tag, signed)
         outcome = deliver(self.client, batch, "committed", within_s)
-        if outcome.status == "committed":
-            return outcome
         if outcome.status == "refused":
             self._emit(outcome, verdict=outcome.verdict, detail=outcome.detail)
             raise UserError(f"{what} was refused: {outcome.detail}")
-        self.unknown(outcome)
+        if outcome.status != "committed":
+            self.unknown(outcome)
+        return outcome
 
     def _require_coins(self, balance: int, draft: Transfer) -> None:
         needed = draft.amount + draft.fee + self.genesis.balance_min
         if balance < needed:
             raise UserError(
-                f"{self.key} has {balance:,} coins and needs {needed:,}: the most that this costs, and what an "
-                f"account has to keep. Send it some with `node.py send`, or sign with another key: --key NAME, "
-                f"or {KEY_VARIABLE}"
+                f"{self.key} has {balance:,} coins and needs {needed:,}: the most that this costs, and what "
+                "an account has to keep. Send it some with `node.py send`, or sign with another key: "
+                f"--key NAME, or {KEY_VARIABLE}"
             )
 
     def not_sent(self, what: str, error: ContractFailedError) -> NoReturn:
@@ -78,8 +78,8 @@ class SigningSession:
         self._emit(outcome, "failed", failure=error.failure, message=error.message)
         words = escape(f"{failed_words(error.failure, error.message)} ({error.failure})")
         console.print(
-            f"[bold red]failed[/] {escape(what)}, in block {outcome.height}: {words}. It has paid for what it "
-            "used, and changed nothing else.",
+            f"[bold red]failed[/] {escape(what)}, in block {outcome.height}: {words}. It has paid "
+            "for what it used, and changed nothing else.",
             soft_wrap=True,
         )
         raise typer.Exit(1)
