@@ -79,7 +79,8 @@ class Api:
         membership: Membership | None,
     ) -> None:
         contracts = KnownContracts(backend)
-        self.typed = _typed_app(backend, contracts, report, membership)
+        self._simulator = Simulator(backend, contracts)
+        self.typed = _typed_app(backend, contracts, self._simulator, report, membership)
         self._backend, self._report = backend, report
         # Twice the longest body, so that one client alone has room for one.
         held_max = max(BODY_BYTES_HELD_MAX, 2 * backend.limits.body_bytes_max)
@@ -113,7 +114,7 @@ class Api:
 
     def figures(self) -> dict[str, object]:
         """What the HTTP face itself counts."""
-        return {**self.gate.figures(), **self.events.figures()}
+        return {**self.gate.figures(), **self.events.figures(), **self._simulator.figures()}
 
     @needs(AccessRole.READ, heavy=True)
     async def _answer_metrics(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -189,7 +190,11 @@ def create_app(
 
 
 def _typed_app(
-    backend: Service, contracts: KnownContracts, report: Report, membership: Membership | None
+    backend: Service,
+    contracts: KnownContracts,
+    simulator: Simulator,
+    report: Report,
+    membership: Membership | None,
 ) -> FastAPI:
     app = _TypedApp(
         title="raychain",
@@ -206,7 +211,7 @@ def _typed_app(
         (transaction_routes(backend, contracts), "transactions"),
         (chain_routes(backend, contracts), "chain"),
         (proof_routes(backend), "chain"),
-        (contract_routes(backend, contracts, Simulator(backend, contracts)), "contracts"),
+        (contract_routes(backend, contracts, simulator), "contracts"),
         (node_routes(backend), "node"),
         (membership_routes(backend.genesis, membership), "node"),
         (_document_routes(app), "node"),

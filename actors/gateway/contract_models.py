@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from actors.contracts.limits import ARGUMENTS_BYTES_MAX, FUNCTIONS_MAX, NAME_CHARS_MAX
 from actors.gateway.model_types import U64, Hex32, IntegerOut, U64Out
@@ -18,19 +18,56 @@ Values = Annotated[
 ]
 
 
+def _read_function(value: Any) -> int | str:
+    if isinstance(value, str) and len(value) <= NAME_CHARS_MAX:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < FUNCTIONS_MAX:
+        return value
+    raise ValueError(f"expected a name, or a number from 0 to {FUNCTIONS_MAX - 1}")
+
+
+def _read_arguments(value: Any) -> dict[str, Any] | list[Any] | str:
+    if not isinstance(value, dict | list | str):
+        raise ValueError("expected an object by name, a list in order, or their bytes in hexadecimal digits")
+    return value
+
+
+FunctionIn = Annotated[
+    int | str,
+    BeforeValidator(_read_function),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": FUNCTIONS_MAX - 1},
+                {"type": "string", "maxLength": NAME_CHARS_MAX},
+            ],
+            "description": "an entry or view, by number or name",
+        }
+    ),
+]
+ArgumentsIn = Annotated[
+    dict[str, Any] | list[Any] | str,
+    BeforeValidator(_read_arguments),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object"},
+                {"type": "array", "items": {}},
+                {"type": "string", "pattern": "^([0-9a-fA-F]{2})*$", "maxLength": 2 * ARGUMENTS_BYTES_MAX},
+            ],
+            "description": "by name, in order, or their bytes in hexadecimal digits",
+        }
+    ),
+]
+
+
 class SimulateIn(BaseModel):
     """A call that is only tried. Nobody has to sign it, and nothing is submitted."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    function: (
-        Annotated[int, Field(ge=0, lt=FUNCTIONS_MAX)] | Annotated[str, Field(max_length=NAME_CHARS_MAX)]
-    ) = Field(description="an entry or view, by name or number")
-    arguments: dict[str, Any] | list[Any] | str = Field(
-        default_factory=dict,
-        description="by name, in order, or their bytes in hexadecimal digits "
-        f"({ARGUMENTS_BYTES_MAX} bytes at most)",
-    )
+    function: FunctionIn
+    arguments: ArgumentsIn = Field(default_factory=dict)
     sender: Hex32 | None = Field(
         None, description="who calls; its coins are checked unless this is a view. Absent: 32 zero bytes"
     )

@@ -53,6 +53,10 @@ class Simulator:
         """Threads that are at it."""
         return self._turns.taken
 
+    def figures(self) -> dict[str, int]:
+        """What runs, and what waits for its turn."""
+        return {"simulations": self.running, "simulations_waiting": self._turns.waiting}
+
     async def state_facts(self, height: int | None) -> tuple[int, int]:
         """The height that is meant, the newest by default, and the time of its block in milliseconds."""
         at = await self._backend.committed_height() if height is None else height

@@ -185,7 +185,7 @@ def test_conflicts_with_the_state_are_409() -> None:
         ({"payload": "0" * 8194}, "payload"),
         ({"payload": "0"}, "payload"),
         ({"kind": 3, "payload": "0" * 2 * 2050}, "payload"),
-        ({"kind": 2, "payload": "0" * 2 * 110_000}, "payload"),
+        ({"kind": 2, "payload": "0" * 2 * 100_400}, "payload"),
         ({"kind": 9, "payload": "0" * 8194}, "payload"),
         ({"version": "1"}, "version"),
         ({"nonsense": 1}, "nonsense"),
