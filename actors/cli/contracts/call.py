@@ -79,10 +79,8 @@ def call(
             simulated = contract.simulate(function, values, sender, coins, gas)
             _tell_simulated(session, contract, function, simulated, again)
             return
-        try:
+        with session.simulating(function):
             prepared = contract.prepare(function, values, sender, coins, gas, simulate)
-        except ContractFailedError as error:
-            session.not_sent(function, error)
         outcome = session.send(function, prepared.draft, within_s)
         called = contract.called(function, outcome.id)
         if called is None:
@@ -116,7 +114,8 @@ def simulate_call(
         wanted = contract.interface.function(function)
         values = read_arguments(wanted.params, arguments or [], session.names)
         sender = session.signer.public_key
-        simulated = contract.simulate(function, values, sender, coins, gas, height)
+        with session.simulating(function):
+            simulated = contract.simulate(function, values, sender, coins, gas, height)
         _tell_simulated(session, contract, function, simulated, options_again(url))
 
 

@@ -73,12 +73,11 @@ def _prepared(
     with faults_shown(source, session.as_json):
         arguments = read_arguments(_init_params(text, str(source)), arg, session.names, "--arg ")
         height = int(session.client.account(sender)["height"])
-        try:
-            return prepare_deployment(
+        with session.simulating("the deployment"):
+            prepared = prepare_deployment(
                 text, arguments, sender, coins, gas, session.genesis.prices, height, str(source)
             )
-        except ContractFailedError as error:
-            session.not_sent("the deployment", error)
+    return prepared
 
 
 def _init_params(text: str, filename: str) -> tuple[Param, ...]:

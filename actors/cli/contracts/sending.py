@@ -20,10 +20,13 @@ from actors.cli.options import Trust, signer_of, trusting
 from actors.console import UserError, console, emit
 from actors.ledger.genesis import Genesis
 from actors.ledger.signing import Signer, Transfer, sign_transfer
+from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.sdk.contract_offers import with_nonce
 from actors.sdk.contract_results import ContractFailedError, failed_words
 from actors.sdk.delivery import DeliveryOutcome, deliver
+
+_POOR = ("INSUFFICIENT_BALANCE", "SENDER_BELOW_MINIMUM")
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,26 @@ class SigningSession:
     def _require_coins(self, balance: int, draft: Transfer) -> None:
         needed = draft.amount + draft.fee + self.genesis.balance_min
         if balance < needed:
-            raise UserError(
-                f"{self.key} has {balance:,} coins and needs {needed:,}: the most that this costs, and what "
-                "an account has to keep. Send it some with `node.py send`, or sign with another key: "
-                f"--key NAME, or {KEY_VARIABLE}"
-            )
+            self._too_poor(balance, f"needs {needed:,}: the most that this costs, and what it has to keep")
+
+    @contextlib.contextmanager
+    def simulating(self, what: str) -> Iterator[None]:
+        """What is tried within is not sent if it would fail, or if the key cannot pay for it."""
+        try:
+            yield
+        except ContractFailedError as error:
+            self.not_sent(what, error)
+        except ApiError as error:
+            if error.verdict not in _POOR:
+                raise
+            account = self.client.account(self.signer.public_key)
+            self._too_poor(int(account["balance"]), "cannot pay for this")
+
+    def _too_poor(self, balance: int, why: str) -> NoReturn:
+        raise UserError(
+            f"nothing was sent: {self.key} has {balance:,} coins and {why}. Send it some with `node.py "
+            f"send`, or sign with another key: --key NAME, or {KEY_VARIABLE}"
+        )
 
     def not_sent(self, what: str, error: ContractFailedError) -> NoReturn:
         """It would fail: exit code 2."""

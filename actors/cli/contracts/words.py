@@ -13,13 +13,15 @@ from actors.contracts.json_values import slot_to_json
 from actors.sdk.contract_interface import ContractEvent, ContractFunction, ContractInterface
 from actors.sdk.contract_values import values_in_json
 
+_SHOWN_BYTES_MAX = 16
+
 
 def shown(value: Any) -> str:
-    """A value, or several by name, in a line for people."""
+    """A value, or several by name, in a line for people. Among others long bytes are cut; --json has them."""
     if isinstance(value, dict):
-        return ", ".join(f"{name}={shown(each)}" for name, each in value.items())
+        return ", ".join(f"{name}={_cut(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
-        return f"[{', '.join(shown(each) for each in value)}]"
+        return f"[{', '.join(_cut(each) for each in value)}]"
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, bool) or value is None:
@@ -27,10 +29,16 @@ def shown(value: Any) -> str:
     return str(value)
 
 
+def _cut(value: Any) -> str:
+    if isinstance(value, bytes) and len(value) > _SHOWN_BYTES_MAX:
+        return f"{value[: _SHOWN_BYTES_MAX // 2].hex()}…"
+    return shown(value)
+
+
 def shown_event(event: ContractEvent) -> str:
-    """`Counted(who=ab.., by=5)`; of an unknown contract: where it is of, and its bytes."""
+    """`Counted(who=ab.., by=5)`; of an unknown contract: where it is of, and how long it is."""
     if event.fields is None:
-        return f"event {event.number} of {event.contract.hex()}: {event.data.hex()}"
+        return f"event {event.number} of {_cut(event.contract)}, {len(event.data)} bytes"
     return f"{event.name}({shown(event.fields)})"
 
 
