@@ -15,6 +15,7 @@ import psutil
 
 from actors import cache_dir
 from actors.machine.runtime import keep_private
+from actors.machine.stopping import end_at_sigterm
 
 if TYPE_CHECKING:
     from loguru import Logger
@@ -67,6 +68,7 @@ class Shell:
 
     def __init__(self, context: ActorContext) -> None:
         keep_private()
+        end_at_sigterm()
         self.context = context
         self.log = configure_logs(context)
         self._started = time.monotonic()

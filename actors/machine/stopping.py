@@ -4,6 +4,7 @@
     `up`, while it starts ends the process at once: nothing is open yet that a kill could harm
     `up`, while it serves sets `requested`, and the command closes what it opened
     a second signal, HURRY_AFTER_S later, or `stop_s` gone by: what is left is killed; disks bear that
+    an actor's process    ends at once at SIGTERM, as if it were killed, and comes back: `end_at_sigterm`
 
 A thread is told of signals through a pipe (signal.set_wakeup_fd), so that a main thread that is deep in
 native code, as while Ray connects, delays nothing. Knows no Ray.
@@ -12,6 +13,7 @@ native code, as while Ray connects, delays nothing. Knows no Ray.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import select
 import signal
 import socket
@@ -34,6 +36,18 @@ def interrupt_on_signals() -> None:
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
+
+
+def end_at_sigterm() -> None:
+    """Have SIGTERM end this process at once, whatever any of its threads does.
+
+    Ray's workers have a handler in Python, which runs when the main thread next comes back from native code:
+    of an idle actor never, and of another in the middle of something, which leaves a process that neither
+    serves nor ends. May be called in any thread, unlike Python's own `signal`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    libc.signal(signal.SIGTERM, None)  # SIG_DFL
 
 
 def take_back() -> None:

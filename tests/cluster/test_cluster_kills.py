@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+import psutil
 import pytest
 
 from actors.ledger.rows import Batch
@@ -110,6 +111,26 @@ def test_a_killed_actor_comes_back_and_nothing_acknowledged_is_lost(running: Run
         eventually(
             lambda: len(load.acknowledged) >= seen + 3 * ROWS_A_BATCH or load.error, "commits after the kill"
         )
+    assert_all_committed_once(running, load.acknowledged)
+
+
+def test_a_node_that_is_asked_to_end_ends_at_once_and_comes_back(running: Running) -> None:
+    """Again and again: SIGTERM was lost on an actor that Ray had started anew."""
+    actors = ["storage", "mempool-0", "consensus", "gateway-0", "peer", "validator-0"]
+    first, *_ = running.accounts(ACCOUNTS)
+    with Load(running.node, first) as load:
+        for _ in range(3):
+            seen = len(load.acknowledged)
+            pids = {
+                actor: eventually(lambda a=actor: pid_of(running, a), f"{actor} answers") for actor in actors
+            }
+            for pid in pids.values():
+                os.kill(pid, signal.SIGTERM)
+            for actor, pid in pids.items():
+                eventually(lambda p=pid: not psutil.pid_exists(p), f"{actor} has ended")
+            eventually(
+                lambda n=seen: len(load.acknowledged) >= n + ROWS_A_BATCH or load.error, "commits after it"
+            )
     assert_all_committed_once(running, load.acknowledged)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.machine.progress_deadline import STRETCH, ProgressDeadline
@@ -68,6 +69,39 @@ def test_a_stop_that_takes_too_long_is_ended_with_a_code() -> None:
     os.kill(process.pid, signal.SIGTERM)
     assert "did not stop within node.stop_timeout_s=1" in process.communicate(timeout=60)[0]
     assert process.returncode == 1
+
+
+IN_NATIVE_CODE = """
+import ctypes, signal, sys, threading
+from actors.machine.stopping import end_at_sigterm
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+if sys.argv[1] == "yes":
+    setter = threading.Thread(target=end_at_sigterm)
+    setter.start()
+    setter.join()
+print("ready", flush=True)
+mutex = ctypes.create_string_buffer(64)
+while True:  # the second time for ever, and no signal comes in between
+    ctypes.CDLL(None).pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.parametrize("ends", ["yes", "no"])
+def test_an_actor_ends_at_sigterm_wherever_its_main_thread_is(ends: str) -> None:
+    command = [sys.executable, "-c", IN_NATIVE_CODE, ends]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
+        pass
+    os.kill(process.pid, signal.SIGTERM)
+    if ends == "yes":
+        assert process.wait(timeout=60) == -signal.SIGTERM
+    else:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1.5)
+        process.kill()
+        process.wait(timeout=60)
 
 
 def test_progress_and_not_the_clock_ends_patience() -> None:
