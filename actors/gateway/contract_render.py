@@ -12,7 +12,7 @@ from actors.contracts.running import EmittedEvent
 from actors.contracts.slots import SlotLayout
 from actors.contracts.types import Slot
 from actors.contracts.verified import VerifiedFunction
-from actors.gateway.known_contracts import KnownContract
+from actors.gateway.contract_record import KnownContract
 from actors.ledger.receipts import Output
 
 Contracts = Mapping[bytes, KnownContract]

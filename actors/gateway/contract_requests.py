@@ -11,7 +11,7 @@ from actors.contracts.limits import ARGUMENTS_BYTES_MAX, ENTRY_TAG
 from actors.contracts.types import Value
 from actors.contracts.verified import VerifiedFunction
 from actors.gateway.contract_models import SimulateIn
-from actors.gateway.known_contracts import KnownContract
+from actors.gateway.contract_record import KnownContract
 from actors.gateway.problem import ProblemError
 from actors.gateway.simulation import NOBODY, SimulatedCall
 from actors.ledger.prices import Prices

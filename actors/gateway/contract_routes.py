@@ -13,9 +13,10 @@ from actors.contracts.limits import KEYS_MAX
 from actors.contracts.world import MemoryWorld
 from actors.gateway import contract_render
 from actors.gateway.contract_models import ContractOut, SimulateIn, SimulationOut, SourceOut, TableRowOut
+from actors.gateway.contract_record import KnownContract
 from actors.gateway.contract_requests import keys_of, simulated_call, table_of
 from actors.gateway.heights import StateHeight, state_height, values_at
-from actors.gateway.known_contracts import KnownContract, KnownContracts
+from actors.gateway.known_contracts import KnownContracts
 from actors.gateway.openapi import problems, reads
 from actors.gateway.problem import ProblemError, of_verdict
 from actors.gateway.roles import CALLER_KEY, AccessRole, RoledRoute, needs

@@ -8,61 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from actors.contracts.access import derive_access
 from actors.contracts.encoding import decode_program
 from actors.contracts.gas import Weights
 from actors.contracts.limits import ENTRY_BYTES_MAX, PROGRAM_BYTES_MAX
-from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
+from actors.gateway.contract_record import KnownContract
 from actors.gateway.final_cache import FinalCache
 from actors.gateway.heights import values_at
 from actors.gateway.problem import ProblemError
 from actors.gateway.reads import SharedCalls
 from actors.gateway.service import Service
-from actors.ledger.contract_state import Origin, head_key, origin_key, piece_key, read_origin, read_program
-from actors.ledger.hashing import DIGEST_BYTES
+from actors.ledger.contract_state import head_key, origin_key, piece_key, read_origin, read_program
 
 CONTRACTS_KEPT, CONTRACTS_BYTES_MAX = 1024, 64 << 20
 VERIFIED_BYTES = 64  # of a program that is ready to run, for each of its own bytes
 PIECES_MAX = -(-PROGRAM_BYTES_MAX // ENTRY_BYTES_MAX)
 NAMED_MAX = 64
 READ_AT_ONCE = 8
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownContract:
-    """A contract. head: what its head entry holds. static: numbers of the public functions whose rows all
-    follow from the transaction."""
-
-    address: bytes
-    program: bytes
-    head: bytes
-    origin: Origin
-    verified: Verified
-    static: frozenset[int]
-
-    @property
-    def program_hash(self) -> bytes:
-        """Of the bytes of its program."""
-        return self.head[:DIGEST_BYTES]
-
-    @property
-    def source_hash(self) -> bytes:
-        """Of the source that it was compiled of."""
-        return self.head[DIGEST_BYTES:]
-
-    def entries(self) -> dict[bytes, bytes]:
-        """What the state holds of the contract itself: its head, and its program in pieces."""
-        pieces = range(0, len(self.program), ENTRY_BYTES_MAX)
-        kept = {
-            piece_key(self.address, at // ENTRY_BYTES_MAX): self.program[at : at + ENTRY_BYTES_MAX]
-            for at in pieces
-        }
-        end = {piece_key(self.address, len(pieces)): b""}
-        return kept | end | {head_key(self.address): self.head}
 
 
 class KnownContracts:

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from actors.gateway.backend import UnavailableError
+from actors.gateway.contract_record import KnownContract
 from actors.gateway.heights import values_at
-from actors.gateway.known_contracts import KnownContract, KnownContracts, no_contract
+from actors.gateway.known_contracts import KnownContracts, no_contract
 from actors.gateway.problem import ProblemError
 from actors.gateway.reads import READ_TIMEOUT_S
 from actors.gateway.service import Service

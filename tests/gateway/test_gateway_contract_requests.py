@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from actors.contracts.ir import FunctionKind
 from actors.contracts.types import fits
 from actors.gateway.contract_models import SimulateIn
+from actors.gateway.contract_record import KnownContract
 from actors.gateway.contract_requests import keys_of, simulated_call, table_of
-from actors.gateway.known_contracts import KnownContract
 from actors.gateway.problem import ProblemError
 from actors.ledger.contract_state import Origin
 from actors.ledger.prices import Prices
