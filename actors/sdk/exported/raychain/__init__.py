@@ -3,9 +3,10 @@
     from raychain import Client, read_genesis
 
 Clients with their errors, a wallet with automatic nonces, one delivery until its fate is known, and events;
-contracts on a network, as `client.contract(address)`, `wallet.deploy` and `wallet.call` have them; signing;
-and proofs, checked against a genesis alone. What a contract's file imports, and a `World` to test it in, where
-`Deployed` is a contract; on a network it is a `DeployedContract`. The folder above is on the path of the repository's environment.
+signing; and proofs, checked against a genesis alone. Contracts on a network: `client.contract(address)`,
+`wallet.deploy`, `wallet.call`. What a contract's file imports, and a `World` to test it in, where `Deployed`
+is a contract (on a network it is a `DeployedContract`). The folder above is on the path of the repository's
+environment.
 """
 
 from __future__ import annotations
