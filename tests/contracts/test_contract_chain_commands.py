@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from actors.cli.contracts.authoring import EXAMPLES
-from actors.cli.contracts.commands import contract_app
+from tests.contracts.command_answers import said, told
 from tests.gateway.gateway_fake_node import SENDERS
 from tests.gateway.gateway_proving_node import ProvingNode
 from tests.gateway.gateway_served import Served
 
+README = Path(__file__).parents[2] / "README.md"
 ALICE, BOB = SENDERS[0].public_key.hex(), SENDERS[1].public_key.hex()
 
 
@@ -32,27 +31,6 @@ def served() -> Iterator[Served]:
 def gateway(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYCHAIN_URL", served.url)
     monkeypatch.setenv("RAYCHAIN_HOME", str(tmp_path / "home"))
-
-
-def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(contract_app, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    return result
-
-
-def told(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
-    result = run(*arguments, "--json")
-    assert result.exit_code == code, result.output
-    last = json.loads(result.stdout.splitlines()[-1])
-    assert isinstance(last, dict)
-    return last
-
-
-def said(*arguments: str | Path, code: int = 0) -> str:
-    """What people are told, in one line."""
-    result = run(*arguments)
-    assert result.exit_code == code, result.output
-    return " ".join(result.output.split())
 
 
 def deployed(name: str, *options: str) -> str:
@@ -79,6 +57,19 @@ def test_a_newcomer_is_led_from_an_empty_folder_to_a_proven_state(tmp_path: Path
     following = state.partition("Next: node.py contract ")[2].split()
     assert following[2:] == ["counts", "development:0"]
     assert f"counts[{ALICE}] is 5 at height" in said(*following)
+
+
+def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = README.read_text().partition("### Contracts")[2].partition("\n### ")[0]
+    commands = re.findall(r"^uv run node.py contract ([^#\n]+)", section, re.MULTILINE)
+    assert len(commands) == 8
+    monkeypatch.chdir(tmp_path)
+    address = "ADDRESS"
+    for command in commands:
+        arguments = command.replace("ADDRESS", address).split()
+        if arguments[0] != "test":
+            answer = told(*arguments)
+            address = str(answer.get("address", address))
 
 
 def test_the_same_as_json() -> None:

@@ -60,7 +60,7 @@ def test_a_new_contract_is_right_and_passes_its_tests_and_each_step_names_the_ne
 
 def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = (ROOT / "README.md").read_text().partition("### Contracts")[2].partition("\n### ")[0]
-    commands = re.findall(r"^uv run node.py contract ([^#\n]+)", section, re.MULTILINE)
+    commands = re.findall(r"^uv run node.py contract ((?:new|check|test) [^#\n]+)", section, re.MULTILINE)
     assert len(commands) == 3
     monkeypatch.chdir(tmp_path)
     for command in commands:
