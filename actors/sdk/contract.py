@@ -192,7 +192,7 @@ class Contract(_Interfaced):
         asked = steps.simulate_steps(self.interface, found, arguments, sender, coins, gas, height)
         return run(self._client, asked)
 
-    def view(self, function: str, *in_order: Any, **named: Any) -> Any:
+    def view(self, function: str, /, *in_order: Any, **named: Any) -> Any:
         """The result of a view, as the gateway says it: a value, a tuple of several, or a struct's fields by
         name. Raises ContractFailedError if it fails."""
         found = self.interface.function(function)
@@ -258,7 +258,7 @@ class AsyncContract(_Interfaced):
         asked = steps.simulate_steps(self.interface, found, arguments, sender, coins, gas, height)
         return await run_async(self._client, asked)
 
-    async def view(self, function: str, *in_order: Any, **named: Any) -> Any:
+    async def view(self, function: str, /, *in_order: Any, **named: Any) -> Any:
         found = self.interface.function(function)
         asked = steps.view_steps(self.interface, found, _arguments(in_order, named))
         return await run_async(self._client, asked)

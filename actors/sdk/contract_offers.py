@@ -5,8 +5,8 @@ Rules
   * Between simulation and block others may change the state: a quarter more gas than was used, but never more
     than the function can use at all, and the deposit of one entry more.
   * A deployment runs no code of others if its contract imports nothing: then it is tried here, on an empty
-    state, which is just what it meets. Else the most that its INIT can use is offered, and for each call of
-    another contract CONTRACT_CALL_GAS.
+    state, which is just what it meets. Else the most that its INIT can use is offered, for each call of
+    another contract CONTRACT_CALL_GAS, and as many deposits as entries can be written with that gas.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from actors.contracts.encoding import encode_program
-from actors.contracts.interpreter import Result, run_init
+from actors.contracts.interpreter import run_init
 from actors.contracts.language.compiler import compile_source
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.contracts.running import CallContext
@@ -71,7 +71,6 @@ class PreparedDeployment:
     contract's program takes."""
 
     name: str
-    program: bytes
     draft: Transfer
     gas: int
     entries: int
@@ -83,42 +82,44 @@ def with_nonce(draft: Transfer, sender: bytes, nonce: int) -> Transfer:
     return replace(draft, nonce=nonce, recipient=recipient)
 
 
+@dataclass(frozen=True)
+class WantedDeployment:
+    """What somebody wants to deploy. source: text. gas: the most that it may use, or None. simulate: whether
+    its INIT is tried here. filename: of the source, for those who mend it."""
+
+    source: str
+    arguments: Arguments
+    sender: bytes
+    coins: int = 0
+    gas: int | None = None
+    simulate: bool = True
+    filename: str = "contract.py"
+
+
 def prepare_deployment(
-    source: str,
-    arguments: Arguments,
-    sender: bytes,
-    coins: int,
-    gas: int | None,
-    prices: Prices,
-    height: int,
-    filename: str = "contract.py",
+    wanted: WantedDeployment, prices: Prices, height: int, time_ms: int
 ) -> PreparedDeployment:
-    """Compile a contract and see what its deployment takes. height: of the chain now.
+    """Compile a contract and see what its deployment takes. height, time_ms: of the newest block.
 
     Raises LanguageError or ProgramError for a source that is no contract, InterfaceError for arguments that
     its `@init` does not take, ContractFailedError for one that would fail.
     """
-    compiled = compile_source(source, filename)
+    compiled = compile_source(wanted.source, wanted.filename)
     verified = verify(compiled.program, prices.weights)
-    data = _init_arguments(verified, arguments)
-    deployment = Deployment(encode_program(compiled.program), source.encode(), data)
+    data = _init_arguments(verified, wanted.arguments)
+    deployment = Deployment(encode_program(compiled.program), wanted.source.encode(), data)
     payload = deployment.encode()
-    origin = Origin(height, 0, sender)
+    origin = Origin(height, 0, wanted.sender)
     entries = len(program_entries(_NOBODY, deployment.program, deployment.source, origin))
-    if verified.program.imports:
-        created, used = 0, _most(verified)
+    if verified.program.imports or not wanted.simulate:
+        used, created = _most(verified, prices)
     else:
-        tried = _try(
-            verified,
-            data,
-            CallContext(sender=sender, contract=_NOBODY, origin=sender, amount=coins, height=height + 1),
-            prices,
-        )
-        created, used = tried.entries_created, tried.gas_used * MARGIN_QUARTERS // 4
+        used, created = _tried(verified, wanted, data, prices, (height + 1, time_ms))
     own_gas = DEPLOY_CHUNK_GAS * -(-len(payload) // ENTRY_BYTES_MAX)
-    wanted = offer(prices, gas if gas is not None else own_gas + used, entries + created + 1)
-    draft = Transfer(_NOBODY, coins, 0, wanted.fee, payload=payload, kind=KIND_DEPLOY)
-    return PreparedDeployment(verified.program.name, deployment.program, draft, wanted.gas, entries)
+    gas = own_gas + used if wanted.gas is None else wanted.gas
+    wanted_offer = offer(prices, gas, entries + created + 1)
+    draft = Transfer(_NOBODY, wanted.coins, 0, wanted_offer.fee, payload=payload, kind=KIND_DEPLOY)
+    return PreparedDeployment(verified.program.name, draft, gas, entries)
 
 
 def _init_arguments(verified: Verified, arguments: Arguments) -> bytes:
@@ -129,18 +130,31 @@ def _init_arguments(verified: Verified, arguments: Arguments) -> bytes:
     return b""
 
 
-def _most(verified: Verified) -> int:
+def _most(verified: Verified, prices: Prices) -> tuple[int, int]:
+    """Gas, and entries that come to be, as far as is known without trying."""
     if verified.init is None:
-        return 0
+        return 0, 0
     worst = verified.init.worst
-    return worst.gas + worst.contract_calls * CONTRACT_CALL_GAS
+    gas = worst.gas + worst.contract_calls * CONTRACT_CALL_GAS
+    return gas, gas // max(1, prices.weights.write)
 
 
-def _try(verified: Verified, data: bytes, context: CallContext, prices: Prices) -> Result:
-    """Run its INIT on an empty state, with the coins that come along."""
+def _tried(
+    verified: Verified, wanted: WantedDeployment, data: bytes, prices: Prices, block: tuple[int, int]
+) -> tuple[int, int]:
+    """Run its INIT on an empty state, with the coins that come along: gas with a margin, and entries."""
+    height, time_ms = block
+    context = CallContext(
+        sender=wanted.sender,
+        contract=_NOBODY,
+        origin=wanted.sender,
+        amount=wanted.coins,
+        height=height,
+        time_ms=time_ms,
+    )
     world = MemoryWorld()
-    world.balances = {context.contract: context.amount}
+    world.balances = {_NOBODY: wanted.coins}
     result = run_init(verified, data, context, world, prices.block_gas_max)
     if result.failure is not None:
         raise ContractFailedError(result.failure.name, result.message)
-    return result
+    return result.gas_used * MARGIN_QUARTERS // 4, result.entries_created

@@ -24,7 +24,14 @@ from actors.sdk.contract_interface import (
     read_interface,
     single,
 )
-from actors.sdk.contract_offers import call_draft, call_offer, offer
+from actors.sdk.contract_offers import (
+    PreparedDeployment,
+    WantedDeployment,
+    call_draft,
+    call_offer,
+    offer,
+    prepare_deployment,
+)
 from actors.sdk.contract_results import (
     Called,
     DeployedContract,
@@ -36,7 +43,7 @@ from actors.sdk.contract_results import (
 from actors.sdk.contract_values import InterfaceError
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import verify_entry
-from actors.sdk.requests import ApiRequest, Height
+from actors.sdk.requests import ApiRequest, Height, block
 
 if TYPE_CHECKING:
     import httpx
@@ -131,6 +138,14 @@ def unsimulated_draft(
     """A call whatever comes of it, with so much gas; deposits are paid of the same."""
     fee = offer(genesis.prices, gas, 0).fee
     return call_draft(interface.address, function, function.encode(arguments), coins, fee)
+
+
+def deployment_steps(genesis: Genesis, wanted: WantedDeployment) -> Steps[PreparedDeployment]:
+    """A deployment that wants a nonce and a signature, tried at the height and time of the chain. Raises what
+    `prepare_deployment` raises."""
+    newest = yield block("latest", 0, 0)
+    header = {"height": 0, "time_ms": genesis.created_ms} if newest is None else newest["header"]
+    return prepare_deployment(wanted, genesis.prices, int(header["height"]), int(header["time_ms"]))
 
 
 def called_steps(

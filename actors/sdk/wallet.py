@@ -16,10 +16,11 @@ from types import TracebackType
 
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT
 from actors.ledger.signing import Transfer
-from actors.sdk.contract import AsyncContract, find_deployed_async
+from actors.sdk.contract import AsyncContract, find_deployed_async, run_async
 from actors.sdk.contract_interface import Arguments
-from actors.sdk.contract_offers import prepare_deployment
+from actors.sdk.contract_offers import WantedDeployment
 from actors.sdk.contract_results import Called, DeployedContract
+from actors.sdk.contract_steps import deployment_steps
 from actors.sdk.sender import Sender, Sent, UnconfirmedError
 
 
@@ -71,20 +72,25 @@ class Wallet(Sender):
         return called
 
     async def deploy(
-        self, source: str | Path, arguments: Arguments = (), coins: int = 0, gas: int | None = None
+        self,
+        source: str | Path,
+        arguments: Arguments = (),
+        coins: int = 0,
+        gas: int | None = None,
+        simulate: bool = True,
     ) -> DeployedContract:
         """Compile a contract, deploy it with the arguments of its `@init`, and wait until it is there.
 
-        source: its text, or its file. Raises LanguageError or ProgramError for what is no contract,
-        InterfaceError for arguments that do not fit, ContractFailedError where `@init` fails, here or on the
-        chain, and what `send` raises.
+        source: its text, or its file. simulate: whether its `@init` is tried first. Raises LanguageError or
+        ProgramError for what is no contract, InterfaceError for arguments that do not fit, ContractFailedError
+        where `@init` fails, here or on the chain, and what `send` raises.
         """
-        genesis, sender = await self._client.genesis(), self._signer.public_key
-        height = int((await self._client.account(sender))["height"])
-        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        text = source.read_bytes().decode() if isinstance(source, Path) else source
         name = str(source) if isinstance(source, Path) else "contract.py"
-        wanted = prepare_deployment(text, arguments, sender, coins, gas, genesis.prices, height, name)
-        sent = await self.send(wanted.draft)
+        wanted = WantedDeployment(text, arguments, self._signer.public_key, coins, gas, simulate, name)
+        genesis = await self._client.genesis()
+        prepared = await run_async(self._client, deployment_steps(genesis, wanted))
+        sent = await self.send(prepared.draft)
         deployed = await find_deployed_async(self._client, sent.id)
         if deployed is None:
             raise self._unconfirmed(sent)

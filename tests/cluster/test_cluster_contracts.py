@@ -1,4 +1,4 @@
-"""Contracts on a real node: the way that a newcomer takes, and a wallet that calls while events are followed."""
+"""Contracts on a real node: the way that a newcomer takes, and a wallet whose events are followed."""
 
 from __future__ import annotations
 

@@ -18,8 +18,14 @@ from actors.ledger.contract_payloads import contract_address, decode_deployment
 from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_CALL, KIND_DEPLOY
 from actors.ledger.signing import Signer, Transfer
-from actors.sdk.contract_interface import single
-from actors.sdk.contract_offers import offer, prepare_deployment, with_nonce
+from actors.sdk.contract_interface import Arguments, single
+from actors.sdk.contract_offers import (
+    PreparedDeployment,
+    WantedDeployment,
+    offer,
+    prepare_deployment,
+    with_nonce,
+)
 from actors.sdk.contract_results import ContractFailedError, failure_name
 from actors.sdk.contract_values import InterfaceError, example, named_values, slot_of, value_of_text
 from actors.sdk.nonces import NonceSequence
@@ -92,7 +98,15 @@ def test_an_offer_covers_gas_and_deposits() -> None:
 
 def test_a_deployment_is_tried_and_knows_its_size() -> None:
     source = (EXAMPLES / "token.py").read_text()
-    prepared = prepare_deployment(source, {"supply": 9}, ALICE, 0, None, PRICES, 7)
+
+    def prepared_of(
+        name: str, arguments: Arguments, coins: int = 0, simulate: bool = True
+    ) -> PreparedDeployment:
+        text = (EXAMPLES / f"{name}.py").read_text()
+        wanted = WantedDeployment(text, arguments, ALICE, coins, simulate=simulate)
+        return prepare_deployment(wanted, PRICES, 7, 1_000)
+
+    prepared = prepared_of("token", {"supply": 9})
     assert (prepared.name, prepared.draft.kind) == ("Token", KIND_DEPLOY)
     deployment = decode_deployment(prepared.draft.payload)
     assert deployment is not None
@@ -101,9 +115,9 @@ def test_a_deployment_is_tried_and_knows_its_size() -> None:
     least = PRICES.fee_min + prepared.gas // PRICES.gas_per_unit + prepared.entries * PRICES.entry_deposit
     assert prepared.draft.fee > least, "the INIT writes, too"
     with pytest.raises(ContractFailedError, match="takes no coins"):
-        prepare_deployment(source, {"supply": 9}, ALICE, 5, None, PRICES, 7)
-    exchange = (EXAMPLES / "exchange.py").read_text()
-    assert prepare_deployment(exchange, [], ALICE, 0, None, PRICES, 7).gas > 0, "imports are met on the chain"
+        prepared_of("token", {"supply": 9}, coins=5)
+    assert prepared_of("token", {"supply": 9}, coins=5, simulate=False).draft.fee > least
+    assert prepared_of("exchange", []).gas > 0, "imports are met on the chain"
 
 
 def test_a_deployment_goes_where_its_nonce_leads() -> None:

@@ -42,6 +42,9 @@ Gas = Annotated[
     int | None,
     typer.Option(min=0, help="The most gas it may use. Default: what a simulation used, and more."),
 ]
+Tried = Annotated[
+    bool, typer.Option("--simulate/--no-simulate", help="Try it first, and send nothing that would fail.")
+]
 Within = Annotated[
     float, typer.Option("--within", min=0, max=3600, help="Seconds to go on until its fate is known.")
 ]

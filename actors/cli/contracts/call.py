@@ -14,6 +14,7 @@ from actors.cli.contracts.arguments import (
     Gas,
     Given,
     Key,
+    Tried,
     Within,
     contract_key,
     read_arguments,
@@ -36,9 +37,6 @@ _MISTAKES = (DirectoryError, FormatError, ApiError, ProofError, InterfaceError)
 FunctionName = Annotated[
     str, typer.Argument(metavar="FUNCTION", help="An entry or a view of it.", show_default=False)
 ]
-TrySign = Annotated[
-    bool, typer.Option("--simulate/--no-simulate", help="Try it first, and send nothing that would fail.")
-]
 AtHeight = Annotated[
     int | None, typer.Option("--height", min=0, help="A retained height. Default: the newest.")
 ]
@@ -53,7 +51,7 @@ def call(
     key: Key = DEFAULT_KEY,
     coins: Coins = 0,
     gas: Gas = None,
-    simulate: TrySign = True,
+    simulate: Tried = True,
     within_s: Within = 30.0,
     url: Url = DEFAULT_URL,
     genesis_file: GenesisFile = None,

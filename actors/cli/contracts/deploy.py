@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from actors.cli.contracts.arguments import DEFAULT_KEY, Coins, Gas, Key, Within, read_arguments
+from actors.cli.contracts.arguments import (
+    DEFAULT_KEY,
+    Coins,
+    Gas,
+    Key,
+    Tried,
+    Within,
+    read_arguments,
+)
 from actors.cli.contracts.authoring import Source, faults_shown, read_source
 from actors.cli.contracts.sending import SigningSession, signing
 from actors.cli.contracts.words import example_call, options_again
@@ -20,9 +28,10 @@ from actors.contracts.verifier import verify
 from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.rows import FormatError
 from actors.sdk.answers import ApiError
-from actors.sdk.contract import Contract, find_deployed
-from actors.sdk.contract_offers import PreparedDeployment, prepare_deployment
+from actors.sdk.contract import Contract, find_deployed, run
+from actors.sdk.contract_offers import PreparedDeployment, WantedDeployment
 from actors.sdk.contract_results import ContractFailedError, DeployedContract
+from actors.sdk.contract_steps import deployment_steps
 from actors.sdk.contract_values import InterfaceError
 from actors.sdk.delivery import DeliveryOutcome
 from actors.sdk.inclusion_proof import ProofError
@@ -42,6 +51,7 @@ def deploy(
     key: Key = DEFAULT_KEY,
     coins: Coins = 0,
     gas: Gas = None,
+    simulate: Tried = True,
     within_s: Within = 30.0,
     url: Url = DEFAULT_URL,
     genesis_file: GenesisFile = None,
@@ -59,7 +69,7 @@ def deploy(
     """
     text = read_source(source)
     with signing(url, genesis_file, keys_dir, key, as_json) as session:
-        prepared = _prepared(session, source, text, arg or [], coins, gas)
+        prepared = _prepared(session, source, text, arg or [], (coins, gas, simulate))
         outcome = session.send("the deployment", prepared.draft, within_s)
         deployed = _deployed(session, outcome, prepared.name)
         contract = session.client.contract(deployed.address, session.genesis)
@@ -67,16 +77,13 @@ def deploy(
 
 
 def _prepared(
-    session: SigningSession, source: Path, text: str, arg: list[str], coins: int, gas: int | None
+    session: SigningSession, source: Path, text: str, arg: list[str], how: tuple[int, int | None, bool]
 ) -> PreparedDeployment:
-    sender = session.signer.public_key
     with faults_shown(source, session.as_json):
         arguments = read_arguments(_init_params(text, str(source)), arg, session.names, "--arg ")
-        height = int(session.client.account(sender)["height"])
+        wanted = WantedDeployment(text, arguments, session.signer.public_key, *how, str(source))
         with session.simulating("the deployment"):
-            prepared = prepare_deployment(
-                text, arguments, sender, coins, gas, session.genesis.prices, height, str(source)
-            )
+            prepared = run(session.client, deployment_steps(session.genesis, wanted))
     return prepared
 
 
