@@ -82,8 +82,8 @@ class Wallet(Sender):
         """Compile a contract, deploy it with the arguments of its `@init`, and wait until it is there.
 
         source: its text, or its file. simulate: whether its `@init` is tried first. Raises LanguageError or
-        ProgramError for what is no contract, InterfaceError for arguments that do not fit, ContractFailedError
-        where `@init` fails, here or on the chain, and what `send` raises.
+        ProgramError for what is no contract, InterfaceError for arguments that do not fit,
+        ContractFailedError where `@init` fails, here or on the chain, and what `send` raises.
         """
         text = source.read_bytes().decode() if isinstance(source, Path) else source
         name = str(source) if isinstance(source, Path) else "contract.py"
