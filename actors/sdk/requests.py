@@ -78,7 +78,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class ApiRequest(Generic[Answer]):
     """One request. `read` turns a good answer of one of `media` into its value; 404 may mean None instead of
-    an error, or be an answer that `read` knows."""
+    an error, or be an answer that `read` knows. asks_only: it may be repeated, although it is no GET."""
 
     method: str
     path: str
@@ -87,10 +87,11 @@ class ApiRequest(Generic[Answer]):
     none_if_missing: bool = False
     reads_missing: bool = False
     media: str = JSON
+    asks_only: bool = False
 
     def may_repeat(self, error: UnavailableApiError) -> bool:
         """Whether to ask again after this error can change nothing but the answer."""
-        return self.method == "GET" or error.nothing_taken
+        return self.method == "GET" or self.asks_only or error.nothing_taken
 
     def value(self, response: httpx.Response, network: str | None = None) -> Answer | None:
         """The answer's value. Raises ApiError; ForeignAnswerError when the answer is none of this API, or of
