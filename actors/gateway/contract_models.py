@@ -192,6 +192,49 @@ class EventOut(BaseModel):
     fields: Values | None = None
 
 
+class ProvenEventOut(BaseModel):
+    """An event that a receipt's proof binds. data: its fields' bytes."""
+
+    contract: str
+    number: int
+    data: str
+
+
+class ProvenOutputOut(BaseModel):
+    """What a deployment or a call left besides, as its receipt binds it."""
+
+    gas: IntegerOut
+    results: str
+    events: list[ProvenEventOut]
+
+
+class InclusionOut(BaseModel):
+    """The RFC 9162 proof of the transaction itself, and what makes its block final."""
+
+    height: U64Out
+    index: int
+    size: int
+    leaf: str
+    proof: list[str]
+    header: str
+    signature: str
+    certificate: str
+
+
+class ReceiptProofOut(BaseModel):
+    """RFC 9162 proof of a receipt under the receipts root of the header in `transaction`.
+
+    receipt: status, fee and the balances of sender and recipient after it, little-endian, 8 bytes each.
+    output: null where the kind leaves nothing besides. proof: sibling hashes from the receipt's leaf up.
+    """
+
+    id: str
+    transaction: InclusionOut
+    receipt: str
+    output: ProvenOutputOut | None
+    proof: list[str]
+
+
 class SimulatedEventOut(BaseModel):
     """An event that a call would emit. bytes: of its fields."""
 

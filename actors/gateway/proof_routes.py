@@ -1,4 +1,5 @@
-"""Routes for light clients: accounts proven against a state root, and headers with what makes them final."""
+"""Routes for light clients: accounts and entries proven against a state root, receipts against a receipts
+root, and headers with what makes them final."""
 
 from __future__ import annotations
 
@@ -8,16 +9,16 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from actors.contracts.limits import ENTRY_TAG
-from actors.gateway import render
+from actors.gateway import contract_render, render
 from actors.gateway.chain_routes import AccountKey
-from actors.gateway.contract_models import EntryProofOut
+from actors.gateway.contract_models import EntryProofOut, ReceiptProofOut
 from actors.gateway.heights import BlockHeight, StateHeight, height_of, proof_at
 from actors.gateway.models import StateProofOut
 from actors.gateway.openapi import BYTES_ANSWER, problems, reads
 from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
-from actors.gateway.transaction_routes import json_response
+from actors.gateway.transaction_routes import TransactionId, json_response, not_committed
 from actors.ledger.block import HEADER_BYTES
 from actors.ledger.signing import SIGNATURE_BYTES
 from actors.storage.interface import AccountProof
@@ -37,7 +38,8 @@ ProofFormat = Annotated[
 
 
 def proof_routes(backend: Service) -> APIRouter:
-    """GET /accounts/{key}/proof, /entries/{key}/proof, /blocks/{height}/header."""
+    """GET /accounts/{key}/proof, /entries/{key}/proof, /transactions/{id}/receipt/proof, and
+    /blocks/{height}/header."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @router.get(
@@ -68,6 +70,14 @@ def proof_routes(backend: Service) -> APIRouter:
         for of_account in ("nonce", "balance"):
             del document[of_account]
         return _answer(proof, format, document)
+
+    @reads(router, "/transactions/{id}/receipt/proof", ReceiptProofOut, 404, 422, 503, heavy=True)
+    async def prove_receipt(id: TransactionId) -> Response:
+        """Prove what a transaction did: its receipt and its events, under a final block's receipts root."""
+        record = await backend.receipt_proof(bytes.fromhex(id))
+        if record is None:
+            raise not_committed()
+        return json_response({"id": id.lower(), **contract_render.receipt_proof(record)})
 
     @reads(router, "/blocks/{height}/header", None, 404, 422, 503)
     async def header(height: BlockHeight) -> Response:

@@ -16,6 +16,7 @@ from actors.gateway.backend import BusyError, UnavailableError
 from actors.gateway.final_cache import FinalCache
 from actors.ledger.block import HEADER_BYTES, Header, InclusionProof, decode_header
 from actors.ledger.delta import AccountState, ChainHead
+from actors.ledger.receipts import ReceiptProof
 from actors.storage.interface import (
     AccountProof,
     RetainedHeights,
@@ -87,6 +88,10 @@ class Reads:
     async def inclusion_proof(self, tx_id: bytes) -> InclusionProof | None:
         """What proves that a transaction is in its block, and that the block is final."""
         return await self._bounded(self._storage.inclusion_proof, tx_id)
+
+    async def receipt_proof(self, tx_id: bytes) -> ReceiptProof | None:
+        """What proves what a transaction left, and that its block is final."""
+        return await self._bounded(self._storage.receipt_proof, tx_id)
 
     async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
         """Proof of an account or entry at a height, or which heights are `retained`."""

@@ -87,7 +87,7 @@ def transaction_routes(backend: Service, contracts: KnownContracts) -> APIRouter
             height = await backend.committed_height()
             record = await backend.transaction(bytes.fromhex(id))
         if record is None:
-            raise _not_committed(height)
+            raise not_committed(height)
         return json_response(await _rendered(record, contracts))
 
     @reads(router, "/transactions/{id}/receipt", ReceiptOut, 404, 422, 503)
@@ -95,7 +95,7 @@ def transaction_routes(backend: Service, contracts: KnownContracts) -> APIRouter
         """What applying a committed transaction did."""
         record = await backend.transaction(bytes.fromhex(id))
         if record is None:
-            raise _not_committed()
+            raise not_committed()
         return json_response((await _rendered(record, contracts))["receipt"])
 
     @reads(router, "/transactions/{id}/proof", ProofOut, 404, 422, 503, heavy=True)
@@ -103,7 +103,7 @@ def transaction_routes(backend: Service, contracts: KnownContracts) -> APIRouter
         """Prove that a transaction is in a final block."""
         record = await backend.inclusion_proof(bytes.fromhex(id))
         if record is None:
-            raise _not_committed()
+            raise not_committed()
         return json_response({"id": id.lower(), **render.plain(record)})
 
     return router
@@ -115,7 +115,8 @@ async def _rendered(record: StoredTransaction, contracts: KnownContracts) -> dic
     return render.stored_transaction(record, named)
 
 
-def _not_committed(height: int | None = None) -> ProblemError:
+def not_committed(height: int | None = None) -> ProblemError:
+    """The problem of an id that is in no block that this node knows. height: up to which it has looked."""
     return ProblemError(
         "not-found",
         "no committed transaction has this id; it may still be pending",

@@ -28,6 +28,7 @@ import msgspec
 
 from actors.ledger.block import Block, Header, InclusionProof
 from actors.ledger.genesis import Genesis
+from actors.ledger.receipts import ReceiptProof
 from actors.ledger.rows import Batch
 from actors.sdk import requests
 from actors.sdk.answers import UnavailableApiError, check_mark, unreachable
@@ -38,6 +39,7 @@ from actors.sdk.endpoints import Endpoints
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import verify, verify_proof
 from actors.sdk.proxies import http_options
+from actors.sdk.receipt_proof import proven_receipt
 from actors.sdk.requests import ApiRequest, BatchReceipt, Consistency, Found, Height, WaitLevel, bearer
 from actors.sdk.subscribe import Event, EventFilter, follow
 from actors.sdk.trust import Pin
@@ -198,6 +200,10 @@ class Client(_Base):
         """
         return _proven(genesis or self._trusted(), tx_id, self.proof(tx_id))
 
+    def verified_receipt(self, tx_id: bytes, genesis: Genesis | None = None) -> ReceiptProof:
+        """What a transaction did and told, proven here as in `verified_proof`."""
+        return proven_receipt(genesis or self._trusted(), tx_id, self._send(requests.receipt_proof(tx_id)))
+
     def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
         """An account's proof at a retained height as the node gives it, unverified."""
         return self.ask(requests.state_proof(key, height))
@@ -340,6 +346,10 @@ class AsyncClient(_Base):
 
     async def verified_proof(self, tx_id: bytes, genesis: Genesis | None = None) -> Header:
         return _proven(genesis or await self._trusted(), tx_id, await self.proof(tx_id))
+
+    async def verified_receipt(self, tx_id: bytes, genesis: Genesis | None = None) -> ReceiptProof:
+        proof = await self._send(requests.receipt_proof(tx_id))
+        return proven_receipt(genesis or await self._trusted(), tx_id, proof)
 
     async def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
         return await self.ask(requests.state_proof(key, height))

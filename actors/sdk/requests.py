@@ -13,6 +13,7 @@ import msgspec
 
 from actors.ledger.block import Block, InclusionProof, decode_block
 from actors.ledger.genesis import Genesis, decode_genesis
+from actors.ledger.receipts import ReceiptProof
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, encode_batch
 from actors.sdk.answers import (
     BINARY,
@@ -28,6 +29,7 @@ from actors.sdk.answers import (
     read_object,
 )
 from actors.sdk.inclusion_proof import InclusionDocument, ProofError
+from actors.sdk.receipt_proof import ReceiptDocument
 
 if TYPE_CHECKING:
     import httpx
@@ -273,6 +275,13 @@ def proof(tx_id: bytes) -> ApiRequest[InclusionProof]:
         return msgspec.convert(read_object(response), InclusionDocument).decoded()
 
     return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", read, none_if_missing=True)
+
+
+def receipt_proof(tx_id: bytes) -> ApiRequest[ReceiptProof]:
+    def read(response: httpx.Response) -> ReceiptProof:
+        return msgspec.convert(read_object(response), ReceiptDocument).decoded()
+
+    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/receipt/proof", read, none_if_missing=True)
 
 
 def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
@@ -21,9 +22,10 @@ from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.environment import Environment
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
+from actors.ledger.hashing import sha256_rows
 from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberChanged, MemberStanding
 from actors.ledger.pending import SenderPending
-from actors.ledger.receipts import RECEIPT_BYTES, Receipts
+from actors.ledger.receipts import RECEIPT_BYTES, ReceiptProof, Receipts
 from actors.ledger.rows import KIND_TRANSFER, ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
@@ -342,6 +344,16 @@ class FakeNode:
         return StoredTransaction(
             single.rows.tobytes(), single.payloads.tobytes(), receipt, height, at, output
         )
+
+    async def receipt_proof(self, tx_id: bytes) -> ReceiptProof | None:
+        inclusion = await self.inclusion_proof(tx_id)
+        if inclusion is None:
+            return None
+        receipts, at = self.stored_receipts[inclusion.height], inclusion.index
+        output = receipts.output_at(at)
+        bound = output and msgspec.structs.replace(output, message="")
+        row = receipts.rows[at].tobytes()
+        return ReceiptProof(inclusion, row, bound, receipts.proof(at, sha256_rows))
 
     async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
         """This node keeps no state to prove from, and answers as Storage does for heights it cannot prove."""

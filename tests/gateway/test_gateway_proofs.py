@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from actors.cli.chain import app
@@ -29,6 +33,7 @@ from actors.sdk import light_client
 from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.receipt_proof import ReceiptDocument, proven_receipt
 from actors.storage.interface import AccountProof, RetainedHeights
 from tests.gateway.gateway_contracts import call, deploy
 from tests.gateway.gateway_fake_node import PROPOSER, SENDERS, FakeNode
@@ -310,6 +315,49 @@ def test_clients_verify_accounts(served: Served) -> None:
         node.states[4][KEY] = bytes(16)
         with pytest.raises(ProofError):
             client.verified_account(KEY)
+
+
+def test_clients_verify_what_a_call_did_and_told(served: Served) -> None:
+    node = node_of(served)
+
+    async def act() -> tuple[bytes, bytes]:
+        counter = deploy(node, 0, "counter")
+        return counter, bytes.fromhex(call(node, 1, "counter", counter, "add", 5))
+
+    counter, called = served.call(act)
+    with Client(served.url) as client:
+        proven = client.verified_receipt(called, node.genesis)
+        assert proven.output is not None
+        told = SENDERS[1].public_key + (5).to_bytes(8, "little")
+        assert proven.output.events == ((counter, 0, told),)
+        plain = client.verified_receipt(node.blocks[1].batch.ids()[0].tobytes(), node.genesis)
+        assert plain.output is None
+        with pytest.raises(ProofError, match="knows no committed transaction"):
+            client.verified_receipt(bytes(32), node.genesis)
+    other = called[:31] + bytes([called[31] ^ 1])
+    for check_name, forged in (
+        ("receipt", msgspec.structs.replace(proven, receipt=bytes(32))),
+        ("receipt", msgspec.structs.replace(proven, output=None)),
+        ("receipt", msgspec.structs.replace(proven, proof=[*proven.proof, bytes(32)])),
+        ("leaf", msgspec.structs.replace(proven, transaction=plain.transaction)),
+    ):
+        with pytest.raises(ProofError, match=rf"^{check_name}:"):
+            proven_receipt(node.genesis, called, forged)
+    with pytest.raises(ProofError, match=r"^leaf:"):
+        proven_receipt(node.genesis, other, proven)
+
+
+@given(st.binary(max_size=40), st.integers(0, 2**70), st.sampled_from(["contract", "data", "results"]))
+def test_a_receipt_document_is_decoded_or_refused_by_name(noise: bytes, number: int, where: str) -> None:
+    inclusion = {"height": 1, "index": 0, "size": 1, "leaf": "", "proof": []}
+    inclusion |= dict.fromkeys(("header", "signature", "certificate"), "")
+    event = {"contract": "00" * 32, "number": number % 300, "data": ""}
+    output: dict[str, Any] = {"gas": number, "results": "", "events": [event]}
+    (output if where == "results" else event)[where] = noise.decode("latin-1")
+    document = {"transaction": inclusion, "receipt": "", "output": output, "proof": []}
+    with contextlib.suppress(ProofError):
+        proof = msgspec.convert(document, ReceiptDocument).decoded()
+        assert not proof.leads_to(bytes(32))
 
 
 def test_proof_and_verify_as_commands(served: Served, tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def test_answers_fit_the_document() -> None:
             await get("/v1/blocks/{height}", height=height)
             await get("/v1/blocks/{height}/certificate", height=height)
         await get(single + "/{id}/receipt", id=tx_id)
+        await get(single + "/{id}/receipt/proof", id=tx_id)
+        await get(single + "/{id}/receipt/proof", id="00" * 32)
         for path in ("status", "health", "ready", "genesis", "actors", "mempool", "peers", "validators"):
             await get(f"/v1/{path}")
         for path in ("blocks", "members"):
