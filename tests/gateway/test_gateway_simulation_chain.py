@@ -1,4 +1,4 @@
-"""A simulated call says what the chain makes of it: status, gas, fee, deposit, results, events and entries."""
+"""What a simulated call says is what the chain makes of it: status, gas, cost, results, events, entries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.ledger import rules
+from actors.ledger.contract_payloads import encode_call
 from actors.ledger.environment import Environment
 from actors.ledger.receipts import RECEIPT_BYTES
 from actors.ledger.rows import KIND_CALL, Batch
@@ -32,7 +33,7 @@ from tests.gateway.gateway_contracts import (
 from tests.gateway.gateway_fake_node import BALANCE, PROPOSER, SENDERS, FakeNode
 from tests.gateway.test_gateway_api import talk
 from tests.gateway.test_gateway_simulation import simulate
-from tests.ledger.contract_transactions import payload_of
+from tests.ledger.contract_transactions import example
 
 SMALL = st.integers(0, 60)
 AMOUNTS = SMALL | SMALL | SMALL | st.integers(0, 2 * SUPPLY)
@@ -79,16 +80,14 @@ class Market:
         commit(self.node, self.row(0, "exchange", "provide", (SUPPLY // 2, 0), amount=5_000, fee=2_000))
 
     def row(self, who: int, name: str, function: str, arguments: tuple[Any, ...], **fields: Any) -> Batch:
-        verified = compiled(self.source)[1] if name == "exchange" else None
-        called = verified.named(function) if verified else None
-        if called is None:
-            payload = payload_of(name, function, *arguments)
-        else:
-            payload = bytes((called.number,)) + called.params.encode(arguments)
+        source = self.source if name == "exchange" else example(name)[1].decode()
+        called = compiled(source)[1].named(function)
+        assert called is not None
+        payload = encode_call(called.number, called.params.encode(arguments))
         return signed(self.node, who, KIND_CALL, self.at[name], payload, **fields)
 
     def applied(self, batch: Batch) -> tuple[rules.Outcome, dict[bytes, bytes]]:
-        """What the plain rules make of the row as the next block, and entries before and after."""
+        """What the plain rules make of the row as the next block, and the entries after it."""
         node = self.node
         state, entries = copy.deepcopy((node.state, node.entries))
         env = Environment(
