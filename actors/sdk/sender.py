@@ -75,7 +75,7 @@ class _Outgoing:
     unsure: bool = False
 
 
-class Sender:
+class TransactionSender:
     """Automatic nonces for one key over one client. One a key at a time is fast; more are safe."""
 
     def __init__(

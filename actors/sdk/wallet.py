@@ -21,10 +21,10 @@ from actors.sdk.contract_interface import Arguments
 from actors.sdk.contract_offers import WantedDeployment
 from actors.sdk.contract_results import Called, DeployedContract
 from actors.sdk.contract_steps import deployment_steps
-from actors.sdk.sender import Sender, Sent, UnconfirmedError
+from actors.sdk.sender import Sent, TransactionSender, UnconfirmedError
 
 
-class Wallet(Sender):
+class Wallet(TransactionSender):
     """What one key does. One wallet a key at a time is fast; more are safe."""
 
     async def __aenter__(self) -> Wallet:
