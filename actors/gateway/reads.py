@@ -27,6 +27,7 @@ from actors.storage.interface import (
 
 READS_INFLIGHT_MAX = 512
 READ_TIMEOUT_S = 10.0
+HEADERS_CACHED = 10_000
 CACHE_BYTES_MAX, RECEIPTS_BYTES_MAX = 128 << 20, 32 << 20
 HEIGHT_MAX = 2**63 - 1
 
@@ -62,6 +63,7 @@ class Reads:
         self._storage = storage
         self.blocks: FinalCache[int, bytes] = FinalCache(cache_blocks, CACHE_BYTES_MAX, len)
         self.certificates: FinalCache[int, bytes] = FinalCache(cache_blocks, CACHE_BYTES_MAX, len)
+        self._headers: FinalCache[int, bytes] = FinalCache(HEADERS_CACHED, CACHE_BYTES_MAX, len)
         self._receipts: FinalCache[int, bytes] = FinalCache(cache_blocks, RECEIPTS_BYTES_MAX, len)
         self._shared = SharedCalls()
         self.inflight = 0
@@ -100,10 +102,12 @@ class Reads:
 
     async def header(self, height: int) -> Header | None:
         """The header of a committed block."""
-        if not 0 < height <= HEIGHT_MAX:
-            return None
-        sealed = await self._bounded(self._storage.sealed_headers, height, 1)
-        return decode_header(sealed[0][:HEADER_BYTES]) if sealed else None
+        data = await self._final(height, self._sealed, self._headers) if height else None
+        return None if data is None else decode_header(data)
+
+    async def _sealed(self, height: int) -> bytes | None:
+        sealed = await self._storage.sealed_headers(height, 1)
+        return sealed[0][:HEADER_BYTES] if sealed else None
 
     async def block(self, height: int) -> bytes | None:
         """Bytes of a committed block."""

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from actors.contracts.encoding import decode_program, program_hash
-from actors.gateway import known_contracts
+from actors.gateway import known_contracts, render
 from actors.gateway.known_contracts import KnownContracts
 from actors.ledger.contract_state import program_entries
 from actors.ledger.hashing import sha256
+from actors.ledger.kinds import KINDS
 from tests.gateway.gateway_contracts import (
     ALICE,
     BOB,
@@ -243,3 +244,7 @@ def test_a_contract_is_read_once_and_forgotten_when_others_come(monkeypatch: pyt
         problem_of(await http.get(path(COUNTER, "tables", "total")), 503)
 
     talk(scenario, node_with_contracts())
+
+
+def test_kinds_are_named_as_the_ledger_names_them() -> None:
+    assert {number: kind.name for number, kind in KINDS.items()} == render.KIND_NAMES

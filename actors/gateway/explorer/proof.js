@@ -12,7 +12,7 @@ const ROW = [
 ];
 const ROW_BYTES = 208, HEADER_BYTES = 200, VOTE_BYTES = 96;
 const CERTIFICATE_VERSION = 2, CERTIFICATE_HEAD_BYTES = 12, CERTIFICATE_COUNT_AT = 2, CERTIFICATE_TERM_AT = 4;
-const GENESIS_DOMAIN = "raychain/genesis/2";
+const GENESIS_DOMAIN = "raychain/genesis/3";
 const TRANSACTION_COUNT_AT = 4, HEIGHT_AT = 8, TERM_AT = 16, TRANSACTION_ROOT_AT = 72, PROPOSER_AT = 168;
 
 export const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
