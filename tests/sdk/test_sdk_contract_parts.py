@@ -22,7 +22,7 @@ from actors.sdk.contract_interface import Arguments, single
 from actors.sdk.contract_offers import (
     PreparedDeployment,
     WantedDeployment,
-    offer,
+    fee_for,
     prepare_deployment,
     with_nonce,
 )
@@ -91,9 +91,9 @@ def test_results_as_one_value() -> None:
 
 
 def test_an_offer_covers_gas_and_deposits() -> None:
-    assert offer(PRICES, 0, 0).fee == 3
-    assert offer(PRICES, 101, 2).fee == 3 + 2 + 2 * PRICES.entry_deposit
-    assert offer(PRICES, 100, -5).fee == 3 + 1
+    assert fee_for(PRICES, 0, 0) == 3
+    assert fee_for(PRICES, 101, 2) == 3 + 2 + 2 * PRICES.entry_deposit
+    assert fee_for(PRICES, 100, -5) == 3 + 1
 
 
 def test_a_deployment_is_tried_and_knows_its_size() -> None:
