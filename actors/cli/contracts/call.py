@@ -166,7 +166,7 @@ def _say_simulated(function: str, simulated: Simulation, is_view: bool) -> None:
     at = f"on the state of block {simulated.height}"
     if simulated.failure is not None:
         words = f"{failed_words(simulated.failure, simulated.message)} ({simulated.failure})"
-        console.print(f"[bold red]fails[/] {escape(f'{function}, {at}: {words}')}", soft_wrap=True)
+        console.print(f"{function} [bold red]would fail[/] {at}: {escape(words)}", soft_wrap=True)
         return
     result = shown(simulated.value) if simulated.results else "nothing"
     said = f"{function} is {result}" if is_view else f"{function} would go through and return {result}"
