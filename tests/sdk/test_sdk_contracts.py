@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,19 @@ async def take(contract: AsyncContract, count: int, from_height: int) -> list[An
         if len(found) == count:
             break
     return found
+
+
+def test_many_calls_at_once_wait_for_their_share_of_simulations(served: Served) -> None:
+    async def talk() -> None:
+        async with AsyncClient(served.url) as client:
+            counter = await client.contract(COUNTER)
+            async with contextlib.AsyncExitStack() as stack:
+                wallets = [await stack.enter_async_context(Wallet(client, signer)) for signer in SENDERS[3:8]]
+                calls = [wallets[n % len(wallets)].call(counter, "add", [1]) for n in range(50)]
+                assert {each.status for each in await asyncio.gather(*calls)} == {"ok"}
+            assert (await counter.view("count_of", SENDERS[4].public_key)) == 10
+
+    asyncio.run(asyncio.wait_for(talk(), 120))
 
 
 def test_arguments_of_a_deployment(served: Served) -> None:
