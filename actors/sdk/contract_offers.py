@@ -36,27 +36,18 @@ CONTRACT_CALL_GAS = 5_000
 _NOBODY = bytes(32)
 
 
-@dataclass(frozen=True)
-class Offer:
-    """gas: what the fee buys besides the deposit. fee: the most that the sender pays."""
-
-    gas: int
-    fee: int
+def fee_for(prices: Prices, gas: int, entries: int) -> int:
+    """The most that somebody pays for so much gas, and so many entries more than before."""
+    return prices.fee_min + -(-gas // prices.gas_per_unit) + max(entries, 0) * prices.entry_deposit
 
 
-def offer(prices: Prices, gas: int, entries: int) -> Offer:
-    """For so much gas, and so many entries more than before."""
-    units = -(-gas // prices.gas_per_unit)
-    return Offer(gas, prices.fee_min + units + max(entries, 0) * prices.entry_deposit)
-
-
-def call_offer(prices: Prices, function: ContractFunction, simulated: Simulation, gas: int | None) -> Offer:
+def call_fee(prices: Prices, function: ContractFunction, simulated: Simulation, gas: int | None) -> int:
     """For a call that was simulated. gas: the caller's own limit, or None."""
     if gas is None:
         gas = simulated.gas * MARGIN_QUARTERS // 4
         if function.gas_max is not None:
             gas = min(gas, max(function.gas_max, simulated.gas))
-    return offer(prices, gas, simulated.entries_created - simulated.entries_removed + 1)
+    return fee_for(prices, gas, simulated.entries_created - simulated.entries_removed + 1)
 
 
 def call_draft(contract: bytes, function: ContractFunction, data: bytes, coins: int, fee: int) -> Transfer:
@@ -117,8 +108,8 @@ def prepare_deployment(
         used, created = _tried(verified, wanted, data, prices, (height + 1, time_ms))
     own_gas = DEPLOY_CHUNK_GAS * -(-len(payload) // ENTRY_BYTES_MAX)
     gas = own_gas + used if wanted.gas is None else wanted.gas
-    wanted_offer = offer(prices, gas, entries + created + 1)
-    draft = Transfer(_NOBODY, wanted.coins, 0, wanted_offer.fee, payload=payload, kind=KIND_DEPLOY)
+    fee = fee_for(prices, gas, entries + created + 1)
+    draft = Transfer(_NOBODY, wanted.coins, 0, fee, payload=payload, kind=KIND_DEPLOY)
     return PreparedDeployment(verified.program.name, draft, gas, entries)
 
 

@@ -28,8 +28,8 @@ from actors.sdk.contract_offers import (
     PreparedDeployment,
     WantedDeployment,
     call_draft,
-    call_offer,
-    offer,
+    call_fee,
+    fee_for,
     prepare_deployment,
 )
 from actors.sdk.contract_results import (
@@ -122,9 +122,9 @@ def prepare_steps(
     Raises ContractFailedError for one that would fail."""
     simulated = yield from simulate_steps(interface, function, arguments, sender, coins, gas)
     simulated.require_success()
-    wanted = call_offer(genesis.prices, function, simulated, gas)
+    fee = call_fee(genesis.prices, function, simulated, gas)
     data = function.encode(arguments)
-    return call_draft(interface.address, function, data, coins, wanted.fee), simulated
+    return call_draft(interface.address, function, data, coins, fee), simulated
 
 
 def unsimulated_draft(
@@ -136,7 +136,7 @@ def unsimulated_draft(
     gas: int,
 ) -> Transfer:
     """A call whatever comes of it, with so much gas; deposits are paid of the same."""
-    fee = offer(genesis.prices, gas, 0).fee
+    fee = fee_for(genesis.prices, gas, 0)
     return call_draft(interface.address, function, function.encode(arguments), coins, fee)
 
 

@@ -20,7 +20,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from actors.ledger.rows import Batch, FormatError, concatenate
 from actors.ledger.signing import Signer, Transfer, sign_transfer
@@ -30,6 +32,7 @@ from actors.sdk.contract_offers import with_nonce
 from actors.sdk.nonces import NonceSequence
 from actors.sdk.requests import Found, RowRefusal, pending_receipt
 
+Told = TypeVar("Told")
 INFLIGHT_MAX = 768
 REQUEST_ROWS_MAX, REQUEST_PAYLOAD_BYTES_MAX = 256, 1 << 19
 QUEUED_MAX = 100_000
@@ -75,7 +78,7 @@ class _Outgoing:
     unsure: bool = False
 
 
-class Sender:
+class TransactionSender:
     """Automatic nonces for one key over one client. One a key at a time is fast; more are safe."""
 
     def __init__(
@@ -171,14 +174,18 @@ class Sender:
         return taken
 
     async def _begin(self) -> None:
-        """Learn the chain and the key's nonce; a node that is away is asked again until the deadline."""
+        """Learn the chain and the key's nonce."""
+        genesis = await self._until_answered(self._client.genesis)
+        self._chain_tag, self._fee_min = genesis.chain_tag, genesis.fee_min
+        self._nonces, self._begun = NonceSequence((await self._until_answered(self._nonce))[0]), True
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[Told]]) -> Told:
+        """Ask a node that is away or busy again, until the deadline."""
         loop, attempt = asyncio.get_running_loop(), 0
         until = loop.time() + self._deadline_s
-        while not self._begun:
+        while True:
             try:
-                genesis = await self._client.genesis()
-                self._chain_tag, self._fee_min = genesis.chain_tag, genesis.fee_min
-                self._nonces, self._begun = NonceSequence((await self._nonce())[0]), True
+                return await ask()
             except UnavailableApiError as error:
                 if loop.time() > until:
                     raise

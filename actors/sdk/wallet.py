@@ -6,26 +6,43 @@
         token = await client.contract(deployed.address)
         called = await wallet.call(token, "transfer", {"to": bob, "amount": 5})
 
-How they are sent, and why none is executed twice: sender.py.
+How they are sent, and why none is executed twice: sender.py. Of the calls SIMULATIONS_AT_ONCE are simulated
+at the same time, since a gateway gives each client its share of simulations only.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 from pathlib import Path
 from types import TracebackType
 
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT
-from actors.ledger.signing import Transfer
-from actors.sdk.contract import AsyncContract, find_deployed_async, run_async
+from actors.ledger.signing import Signer, Transfer
+from actors.sdk.client import AsyncClient
+from actors.sdk.contract import AsyncContract, PreparedCall, find_deployed_async, run_async
 from actors.sdk.contract_interface import Arguments
 from actors.sdk.contract_offers import WantedDeployment
 from actors.sdk.contract_results import Called, DeployedContract
 from actors.sdk.contract_steps import deployment_steps
-from actors.sdk.sender import Sender, Sent, UnconfirmedError
+from actors.sdk.sender import DEADLINE_S, INFLIGHT_MAX, Sent, TransactionSender, UnconfirmedError
+
+SIMULATIONS_AT_ONCE = 4
 
 
-class Wallet(Sender):
+class Wallet(TransactionSender):
     """What one key does. One wallet a key at a time is fast; more are safe."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        signer: Signer,
+        inflight_max: int = INFLIGHT_MAX,
+        deadline_s: float = DEADLINE_S,
+        jitter: random.Random | None = None,
+    ) -> None:
+        super().__init__(client, signer, inflight_max, deadline_s, jitter)
+        self._simulations = asyncio.Semaphore(SIMULATIONS_AT_ONCE)
 
     async def __aenter__(self) -> Wallet:
         return self
@@ -64,9 +81,14 @@ class Wallet(Sender):
         call that would fail, and what `send` raises.
         """
         sender = self._signer.public_key
-        prepared = await contract.prepare(function, arguments, sender, coins, gas, simulate)
+
+        async def prepare() -> PreparedCall:
+            async with self._simulations:
+                return await contract.prepare(function, arguments, sender, coins, gas, simulate)
+
+        prepared = await self._until_answered(prepare)
         sent = await self.send(prepared.draft)
-        called = await contract.called(function, sent.id)
+        called = await self._until_answered(lambda: contract.called(function, sent.id))
         if called is None:
             raise self._unconfirmed(sent)
         return called
@@ -88,10 +110,12 @@ class Wallet(Sender):
         text = source.read_bytes().decode() if isinstance(source, Path) else source
         name = str(source) if isinstance(source, Path) else "contract.py"
         wanted = WantedDeployment(text, arguments, self._signer.public_key, coins, gas, simulate, name)
-        genesis = await self._client.genesis()
-        prepared = await run_async(self._client, deployment_steps(genesis, wanted))
+        genesis = await self._until_answered(self._client.genesis)
+        prepared = await self._until_answered(
+            lambda: run_async(self._client, deployment_steps(genesis, wanted))
+        )
         sent = await self.send(prepared.draft)
-        deployed = await find_deployed_async(self._client, sent.id)
+        deployed = await self._until_answered(lambda: find_deployed_async(self._client, sent.id))
         if deployed is None:
             raise self._unconfirmed(sent)
         return deployed

@@ -98,7 +98,8 @@ def test_arguments_of_a_deployment_and_results_of_a_call() -> None:
     assert told("call", address, "transfer", "to=development:1", "amount=250")["results"] == {"value": True}
     assert "returned true" in said("call", address, "transfer", f"to={BOB}", "amount=1")
     assert "balance_of is 251" in said("call", address, "balance_of", "who=development:1")
-    assert "Next: node.py contract call" in said("simulate", address, "approve", f"spender={BOB}", "amount=1")
+    given = ("approve", f"spender={BOB}", "amount=1")
+    assert f"Next: node.py contract call {address} {' '.join(given)}" in said("simulate", address, *given)
 
 
 def test_what_would_fail_is_not_sent_and_what_is_sent_all_the_same_pays(served: Served) -> None:

@@ -17,18 +17,21 @@ from actors.contracts.types import ADDRESS, BOOL, U8, U64, U128, bytes_type
 from actors.ledger.contract_payloads import contract_address, decode_deployment
 from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_CALL, KIND_DEPLOY
-from actors.ledger.signing import Signer, Transfer
+from actors.ledger.signing import Signer, Transfer, sign_transfer
+from actors.sdk.answers import UnavailableApiError, read_object
 from actors.sdk.contract_interface import Arguments, single
 from actors.sdk.contract_offers import (
     PreparedDeployment,
     WantedDeployment,
-    offer,
+    fee_for,
     prepare_deployment,
     with_nonce,
 )
+from actors.sdk.contract_requests import simulate
 from actors.sdk.contract_results import ContractFailedError, failure_name
 from actors.sdk.contract_values import InterfaceError, example, named_values, slot_of, value_of_text
 from actors.sdk.nonces import NonceSequence
+from actors.sdk.requests import submit_one
 from actors.sdk.subscribe import EventFilter, _Position, events_url
 from bench.contract_fuzz.arguments import random_slot
 from tests.contracts.programs import TYPES, random_shape
@@ -91,9 +94,9 @@ def test_results_as_one_value() -> None:
 
 
 def test_an_offer_covers_gas_and_deposits() -> None:
-    assert offer(PRICES, 0, 0).fee == 3
-    assert offer(PRICES, 101, 2).fee == 3 + 2 + 2 * PRICES.entry_deposit
-    assert offer(PRICES, 100, -5).fee == 3 + 1
+    assert fee_for(PRICES, 0, 0) == 3
+    assert fee_for(PRICES, 101, 2) == 3 + 2 + 2 * PRICES.entry_deposit
+    assert fee_for(PRICES, 100, -5) == 3 + 1
 
 
 def test_a_deployment_is_tried_and_knows_its_size() -> None:
@@ -175,3 +178,11 @@ def test_an_event_is_yielded_once_though_its_height_is_read_again() -> None:
     assert [position.takes(event) for event in events[:3]] == [True, True, True]
     assert position.height == 5
     assert [position.takes(event) for event in events] == [False, False, False, True]
+
+
+def test_what_only_asks_may_be_asked_again() -> None:
+    cut_off = UnavailableApiError({}, 1.0)
+    assert simulate(bytes(32), {}, read_object).may_repeat(cut_off)
+    assert not submit_one(sign_transfer(Signer(b"a" * 32), 0, Transfer(ALICE, 1, 0)), "accepted").may_repeat(
+        cut_off
+    )

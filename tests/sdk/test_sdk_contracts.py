@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from actors.contracts import examples
+from actors.contracts.encoding import encode_program
 from actors.sdk.answers import NETWORK_HEADER, ApiError, network_mark
 from actors.sdk.client import AsyncClient, Client
 from actors.sdk.contract import AsyncContract, Contract
@@ -19,6 +21,7 @@ from actors.sdk.contract_interface import ContractEvent
 from actors.sdk.contract_results import ContractFailedError
 from actors.sdk.contract_values import InterfaceError
 from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.light_client import verify_entry
 from actors.sdk.wallet import Wallet
 from tests.gateway.gateway_contracts import COUNTER, SUPPLY, TOKEN, call, deploy
 from tests.gateway.gateway_fake_node import SENDERS
@@ -172,6 +175,19 @@ async def take(contract: AsyncContract, count: int, from_height: int) -> list[An
     return found
 
 
+def test_many_calls_at_once_wait_for_their_share_of_simulations(served: Served) -> None:
+    async def talk() -> None:
+        async with AsyncClient(served.url) as client:
+            counter = await client.contract(COUNTER)
+            async with contextlib.AsyncExitStack() as stack:
+                wallets = [await stack.enter_async_context(Wallet(client, signer)) for signer in SENDERS[3:8]]
+                calls = [wallets[n % len(wallets)].call(counter, "add", [1]) for n in range(50)]
+                assert {each.status for each in await asyncio.gather(*calls)} == {"ok"}
+            assert (await counter.view("count_of", SENDERS[4].public_key)) == 10
+
+    asyncio.run(asyncio.wait_for(talk(), 120))
+
+
 def test_arguments_of_a_deployment(served: Served) -> None:
     async def talk() -> None:
         async with AsyncClient(served.url) as client, Wallet(client, SENDERS[3]) as wallet:
@@ -189,43 +205,85 @@ def test_arguments_of_a_deployment(served: Served) -> None:
     asyncio.run(asyncio.wait_for(talk(), 60))
 
 
-def test_another_program_or_source_than_the_chains_is_not_taken(served: Served) -> None:
-    """Whatever a gateway says of a contract is held against the proven hash."""
-    real = httpx.HTTPTransport()
-    changes: dict[str, Any] = {}
+class Liar(httpx.BaseTransport):
+    """Hands on what the node answers, with `changes` in answers to paths that begin with `path`."""
 
-    def lie(request: httpx.Request) -> httpx.Response:
-        answer = real.handle_request(request)
-        body = answer.read()
-        if request.url.path.startswith("/v1/contracts/"):
-            body = msgspec.json.encode({**msgspec.json.decode(body), **changes})
-        headers = {
-            NETWORK_HEADER: network_mark(served.node.genesis),
-            "content-type": answer.headers["content-type"],
-        }
+    def __init__(self, served: Served) -> None:
+        self._real, self._mark = httpx.HTTPTransport(), network_mark(served.node.genesis)
+        self.path, self.changes = "", dict[str, Any]()
+
+    def tells(self, path: str, **changes: Any) -> None:
+        self.path, self.changes = path, changes
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._real.handle_request(request)
+        body, kind = answer.read(), answer.headers["content-type"]
+        if self.path and request.url.path.startswith(self.path):
+            body = msgspec.json.encode({**msgspec.json.decode(body), **self.changes})
+        headers = {NETWORK_HEADER: self._mark, "content-type": kind}
         return httpx.Response(answer.status_code, headers=headers, content=body)
 
-    with Client(served.url) as honest:
-        other = honest.contract(COUNTER).interface
-        program = httpx.get(f"{served.url}/v1/contracts/{COUNTER.hex()}").json()["program"]
-    genesis = served.node.genesis
-    with Client(served.url, transport=httpx.MockTransport(lie), genesis=genesis) as client:
-        token = client.contract(TOKEN)
-        changes |= {"program": program}
-        with pytest.raises(InterfaceError, match="not the contract at"):
-            client.contract(TOKEN)
-        changes |= {"program_hash": other.program_hash.hex()}
-        with pytest.raises(InterfaceError, match="not the contract at"):
-            client.contract(TOKEN)
-        changes.clear()
-        changes |= {"source": "another"}
-        with pytest.raises(InterfaceError, match="not that of"):
-            token.source()
-        changes.clear()
-        changes |= {"program": "00"}
-        with pytest.raises(InterfaceError):
-            client.contract(TOKEN)
-        changes.clear()
-        changes |= {"results_bytes": "02"}
-        with pytest.raises(ApiError, match="not that of a gateway"):
-            token.simulate("transfer", [BOB, 1], sender=ALICE)
+
+@pytest.fixture
+def liar(served: Served) -> Liar:
+    return Liar(served)
+
+
+@pytest.fixture
+def deceived(served: Served, liar: Liar) -> Iterator[Client]:
+    with Client(served.url, transport=liar, genesis=served.node.genesis) as opened:
+        yield opened
+
+
+def test_another_program_or_source_than_the_chains_is_not_taken(
+    liar: Liar, deceived: Client, client: Client
+) -> None:
+    about, other = f"/v1/contracts/{TOKEN.hex()}", client.contract(COUNTER).interface
+    program = encode_program(other.verified.program).hex()
+    token = deceived.contract(TOKEN)
+    for changes in (
+        {"program": program},
+        {"program": program, "program_hash": other.program_hash.hex()},
+        {
+            "program": program,
+            "program_hash": other.program_hash.hex(),
+            "source_hash": other.source_hash.hex(),
+        },
+        {"source_hash": other.source_hash.hex()},
+        {"program": "00"},
+        {"program": 5},
+        {"deployer": None},
+    ):
+        liar.tells(about, **changes)
+        with pytest.raises(InterfaceError, match="what was answered is"):
+            deceived.contract(TOKEN)
+    liar.tells(about, address=COUNTER.hex())
+    with pytest.raises(ApiError, match="not that of a gateway"):
+        deceived.contract(TOKEN)
+    liar.tells(f"{about}/source", source="another")
+    with pytest.raises(InterfaceError, match="not that of"):
+        token.source()
+    liar.tells(f"{about}/simulate", results_bytes="02")
+    with pytest.raises(ApiError, match="not that of a gateway"):
+        token.simulate("transfer", [BOB, 1], sender=ALICE)
+
+
+def test_a_row_that_is_not_as_proven_is_not_taken(liar: Liar, deceived: Client, client: Client) -> None:
+    token = deceived.contract(TOKEN)
+    liar.tells("/v1/entries/", value=(2**63).to_bytes(8, "little").hex())
+    with pytest.raises(ProofError, match="proof"):
+        token.verified_row("balances", ALICE)
+    liar.tells("/v1/entries/", value=None)
+    with pytest.raises(ProofError, match="proof"):
+        token.verified_row("balances", ALICE)
+    liar.tells("/v1/entries/", **client.state_proof(ALICE))
+    with pytest.raises(ProofError, match="key"):
+        token.verified_row("balances", ALICE)
+    liar.tells("/v1/entries/", height=1)
+    with pytest.raises(ProofError, match="height"):
+        token.verified_row("balances", ALICE)
+
+
+def test_a_proof_of_an_account_says_nothing_of_an_entry(client: Client, served: Served) -> None:
+    with pytest.raises(ProofError, match="not that of an entry"):
+        verify_entry(served.node.genesis, ALICE, client.state_proof(ALICE))

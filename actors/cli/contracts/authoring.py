@@ -119,7 +119,7 @@ def run_tests(
         emit({"contract": compiled.program.name, "tests": str(tests), "passed": passed}, True)
     elif passed:
         console.print(f"{compiled.program.name} passed its tests.")
-        console.print(f"Next: node.py contract deploy {escape(str(source))}, while `node.py up` runs")
+        console.print(f"Next, while `node.py up` runs: node.py contract deploy {escape(str(source))}")
     if not passed:
         raise typer.Exit(1)
 

@@ -28,6 +28,7 @@ from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.rows import FormatError
 from actors.sdk.answers import ApiError
 from actors.sdk.contract import Contract
+from actors.sdk.contract_interface import ContractFunction
 from actors.sdk.contract_results import Called, ContractFailedError, Simulation, failed_words
 from actors.sdk.contract_values import InterfaceError
 from actors.sdk.inclusion_proof import ProofError
@@ -75,7 +76,7 @@ def call(
         sender = session.signer.public_key
         if wanted.kind is FunctionKind.VIEW:
             simulated = contract.simulate(function, values, sender, coins, gas)
-            _tell_simulated(session, contract, function, simulated, again)
+            _tell_simulated(session, wanted, simulated, f"state {address}{again}")
             return
         with session.simulating(function):
             prepared = contract.prepare(function, values, sender, coins, gas, simulate)
@@ -114,7 +115,10 @@ def simulate_call(
         sender = session.signer.public_key
         with session.simulating(function):
             simulated = contract.simulate(function, values, sender, coins, gas, height)
-        _tell_simulated(session, contract, function, simulated, options_again(url))
+        following = " ".join(["call", address, function, *(arguments or [])])
+        following += f" --coins {coins}" if coins else ""
+        following = f"state {address}" if wanted.kind is FunctionKind.VIEW else following
+        _tell_simulated(session, wanted, simulated, following + options_again(url, key))
 
 
 def _tell_called(
@@ -132,10 +136,10 @@ def _tell_called(
 
 
 def _tell_simulated(
-    session: SigningSession, contract: Contract, function: str, simulated: Simulation, again: str
+    session: SigningSession, wanted: ContractFunction, simulated: Simulation, following: str
 ) -> None:
-    """A view's answer, or what a call would do; exit code 1 for what fails."""
-    failed, is_view = simulated.failure is not None, contract.functions[function].kind is FunctionKind.VIEW
+    """A view's answer, or what a call would do; exit code 1 for what fails. following: the next command."""
+    failed, is_view = simulated.failure is not None, wanted.kind is FunctionKind.VIEW
     cost = {
         "gas": simulated.gas,
         "fee": simulated.fee,
@@ -150,13 +154,10 @@ def _tell_simulated(
         facts = {"height": simulated.height, **failure, **_left_facts(simulated), **cost}
         emit({**status, **facts, **session.facts()}, True)
     else:
-        _say_simulated(function, simulated, is_view)
+        _say_simulated(wanted.name, simulated, is_view)
         emit({**_left_words(simulated), **cost} if not is_view else {"gas": simulated.gas}, False)
         if not failed:
-            following = f"state {contract.address.hex()}"
-            if not is_view:
-                following = f"call {contract.address.hex()} {function} with the same arguments sends it"
-            console.print(f"Next: node.py contract {escape(following + again)}", soft_wrap=True)
+            console.print(f"Next: node.py contract {escape(following)}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -165,7 +166,7 @@ def _say_simulated(function: str, simulated: Simulation, is_view: bool) -> None:
     at = f"on the state of block {simulated.height}"
     if simulated.failure is not None:
         words = f"{failed_words(simulated.failure, simulated.message)} ({simulated.failure})"
-        console.print(f"[bold red]fails[/] {escape(f'{function}, {at}: {words}')}", soft_wrap=True)
+        console.print(f"{function} [bold red]would fail[/] {at}: {escape(words)}", soft_wrap=True)
         return
     result = shown(simulated.value) if simulated.results else "nothing"
     said = f"{function} is {result}" if is_view else f"{function} would go through and return {result}"

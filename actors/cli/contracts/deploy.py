@@ -116,9 +116,7 @@ def _tell(session: SigningSession, contract: Contract, deployed: DeployedContrac
     if session.as_json:
         emit({**told, **session.facts()}, True)
         return
-    console.print(
-        f"{escape(contract.name)} is deployed, in block {deployed.height}, for {deployed.fee:,} coins."
-    )
+    console.print(f"{escape(contract.name)} is deployed, in block {deployed.height}.")
     emit({**told, **session.facts()}, False)
     call = example_call(contract.interface)
     following = f"call {address} {call}" if call else f"state {address}"

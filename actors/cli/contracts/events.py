@@ -148,13 +148,13 @@ class _Stream:
             emit({"contract": self.contract.name, "address": self.contract.address.hex(), **span,
                   "count": len(listed), "events": listed}, True)  # fmt: skip
             return
-        for event in self.found:
-            sys.stdout.write(_line(event) + "\n")
         count = f"{len(self.found):,} event" + ("" if len(self.found) == 1 else "s")
         where = f"the blocks {self.from_height} to {self.to_height}"
         console.print(escape(f"{self.contract.name} told {count} in {where}."), soft_wrap=True)
+        sys.stdout.writelines(_line(event) + "\n" for event in self.found)
+        sys.stdout.flush()
         command = f"node.py contract events {self.contract.address.hex()} --follow{again}"
-        console.print(f"Next: {escape(command)} goes on listening", soft_wrap=True)
+        console.print(f"Next: {escape(command)}", soft_wrap=True)
 
 
 def _line(event: ContractEvent) -> str:

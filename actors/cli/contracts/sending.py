@@ -96,7 +96,7 @@ class SigningSession:
         self._emit(outcome, "failed", failure=error.failure, message=error.message)
         words = escape(f"{failed_words(error.failure, error.message)} ({error.failure})")
         console.print(
-            f"[bold red]failed[/] {escape(what)}, in block {outcome.height}: {words}. It has paid "
+            f"{escape(what)} [bold red]failed[/] in block {outcome.height}: {words}. It has paid "
             "for what it used, and changed nothing else.",
             soft_wrap=True,
         )

@@ -51,11 +51,13 @@ def state(
         contract = client.contract(contract_key(address), client.genesis())
         again = options_again(url)
         if table is None:
-            facts = _overview(client, contract)
+            cells = contract.verified_cells()
+            facts = _overview(client, contract, cells)
             if as_json:
                 emit({**facts, **trust.facts(client)}, True)
-            else:
-                _show_overview(contract, facts, trust.facts(client), again)
+                return
+            values = {name: cell.value for name, cell in cells.items()}
+            _show_overview(contract, values, facts, trust.facts(client), again)
             return
         names = KeyNames(keys_dir, client.genesis().network)
         kinds = contract.interface.table(table).declared.keys
@@ -63,9 +65,8 @@ def state(
         _show_row(contract, row, trust.facts(client), again, as_json)
 
 
-def _overview(client: Client, contract: Contract) -> dict[str, Any]:
-    interface = contract.interface
-    account, cells = client.verified_account(contract.address, client.genesis()), contract.verified_cells()
+def _overview(client: Client, contract: Contract, cells: dict[str, TableRow]) -> dict[str, Any]:
+    interface, account = contract.interface, client.verified_account(contract.address, client.genesis())
     return {
         "contract": contract.name,
         "address": contract.address.hex(),
@@ -83,18 +84,22 @@ def _overview(client: Client, contract: Contract) -> dict[str, Any]:
     }
 
 
-def _show_overview(contract: Contract, facts: dict[str, Any], trust: dict[str, Any], again: str) -> None:
-    cells = {name: shown(cell) for name, cell in facts["cells"].items()}
+def _show_overview(
+    contract: Contract, cells: dict[str, Any], facts: dict[str, Any], trust: dict[str, Any], again: str
+) -> None:
     held = f": {shown(cells)}" if cells else ""
     console.print(escape(f"{contract.name} at height {facts['height']}{held}."), soft_wrap=True)
-    emit({**facts, "cells": [f"{name} = {cell}" for name, cell in cells.items()], **trust}, False)
+    told = {**facts, "cells": [shown({name: value}) for name, value in cells.items()]}
+    told["deployed"] = f"in block {told.pop('deployed_height')}"  # a shorter name, so that hashes fit
+    emit({**told, **trust}, False)
     tables = [each for each in contract.interface.tables.values() if each.declared.keys]
-    address = contract.address.hex()
-    following = f"call {address} {example_call(contract.interface)}"
+    following = f"state {contract.address.hex()}"
     if tables:
         keys = ["development:0" if kind == ADDRESS else "KEY" for kind in tables[0].declared.keys]
-        following = f"state {address} {tables[0].name} {' '.join(keys)}"
-    console.print(f"Next: node.py contract {escape(following + again)}", soft_wrap=True)
+        following += f" {tables[0].name} {' '.join(keys)}"
+    elif call := example_call(contract.interface):
+        following = f"call {contract.address.hex()} {call}"
+    _say_next(following, again)
 
 
 def _show_row(contract: Contract, row: TableRow, trust: dict[str, Any], again: str, as_json: bool) -> None:
@@ -106,8 +111,11 @@ def _show_row(contract: Contract, row: TableRow, trust: dict[str, Any], again: s
     name = row.table + (f"[{', '.join(shown(key) for key in row.keys)}]" if row.keys else "")
     kept = "" if row.exists else ", since nothing is kept there"
     console.print(escape(f"{name} is {shown(row.value)} at height {row.height}{kept}."), soft_wrap=True)
-    emit({**told, "row": shown(row.columns), **trust}, False)
-    console.print(
-        f"Next: node.py contract events {contract.address.hex()}{escape(again)} says how it came to that",
-        soft_wrap=True,
-    )
+    if isinstance(row.value, dict):
+        emit({column: shown(value) for column, value in row.columns.items()}, False)
+    emit({**told, **trust}, False)
+    _say_next(f"events {contract.address.hex()}", again)
+
+
+def _say_next(following: str, again: str) -> None:
+    console.print(f"Next: node.py contract {escape(following + again)}", soft_wrap=True)

@@ -32,7 +32,7 @@ def shown(value: Any) -> str:
 def _cut(value: Any) -> str:
     if isinstance(value, bytes) and len(value) > _SHOWN_BYTES_MAX:
         return f"{value[: _SHOWN_BYTES_MAX // 2].hex()}…"
-    return shown(value)
+    return f"({shown(value)})" if isinstance(value, dict) else shown(value)
 
 
 def shown_event(event: ContractEvent) -> str:
