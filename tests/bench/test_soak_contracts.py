@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from actors.ledger import rules
 from actors.ledger.accounts import Account, unpack
@@ -19,6 +20,7 @@ from actors.ledger.signing import development_signer, sign_transfer
 from bench.contract_examples import EXAMPLES, Catalog
 from bench.soak import load_plans
 from bench.soak.callers import _Caller, heard
+from bench.soak.commands import app
 from bench.soak.contract_evidence import CHECK, evidence_of, hold_against
 from bench.soak.judge import SoakEvidence, judge
 from bench.soak.load_plans import SoakLoad, only_in_conflicts, plan_load
@@ -185,3 +187,9 @@ def test_calls_are_a_lane_besides_the_others(
     assert starts[-1][1] <= 7_600
     assert sum(lengths.values()) == pytest.approx(180.0)
     assert all(plan.stop == pool.count for plan, pool in zip(plans, signed, strict=True))
+
+
+def test_sabotage_of_calls_needs_calls() -> None:
+    done = CliRunner().invoke(app, ["soak", "--sabotage", "mistell"])
+    assert done.exit_code == 2
+    assert "add --contracts" in done.output
