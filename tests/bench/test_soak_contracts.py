@@ -7,21 +7,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from actors.ledger import rules
 from actors.ledger.accounts import Account, unpack
-from actors.ledger.rows import KIND_CALL
+from actors.ledger.delta import AccountStates
+from actors.ledger.hashing import sha256_rows
+from actors.ledger.rows import KIND_CALL, encode_batch
 from actors.ledger.signing import development_signer, sign_transfer
 from bench.contract_examples import EXAMPLES, Catalog
 from bench.soak import load_plans
 from bench.soak.callers import _Caller, heard
 from bench.soak.commands import app
 from bench.soak.contract_evidence import CHECK, evidence_of, hold_against
+from bench.soak.evidence import replay_for, walk, walk_all
 from bench.soak.judge import SoakEvidence, judge
 from bench.soak.load_plans import SoakLoad, only_in_conflicts, plan_load
 from bench.soak.sabotage import SABOTAGE
@@ -193,3 +198,39 @@ def test_sabotage_of_calls_needs_calls() -> None:
     done = CliRunner().invoke(app, ["soak", "--sabotage", "mistell"])
     assert done.exit_code == 2
     assert "add --contracts" in done.output
+
+
+class _Node:
+    """What a walk asks of a node."""
+
+    def __init__(self, world: JudgedChain, name: str, path: Path) -> None:
+        self._world = world
+        self.folder = SimpleNamespace(name=name)
+        self.directory = SimpleNamespace(genesis=world.genesis, allocation_path=path)
+
+    def call(self, actor: str, method: str, *arguments: Any) -> Any:
+        world, (first, *_) = self._world, arguments
+        if method in ("sealed_headers", "bodies"):
+            some = world.blocks[first - 1 : first - 1 + arguments[1]]
+            return [sealed.encode() if method == "sealed_headers" else encode_batch(b) for sealed, b in some]
+        if method == "shard_accounts":
+            keys = np.frombuffer(b"".join(world.state), dtype=np.uint8).reshape(-1, 32)
+            held = np.array([(a.nonce, a.balance) for a in world.state.values()], dtype=np.uint64)
+            return AccountStates(len(world.blocks), keys, held[:, 0], held[:, 1])
+        return world.call(actor, method, *arguments)
+
+
+def test_the_chains_of_all_nodes_are_held_against_one_replay(world: JudgedChain, tmp_path: Path) -> None:
+    path = tmp_path / "allocation.bin"
+    path.write_bytes(world.allocation.encode())
+    nodes = [_Node(world, name, path) for name in ("node-1", "node-2")]
+    watched = [tx_id for tx_id, _ in world.told]
+    chains, replay = walk_all(nodes, sha256_rows, True, watched)
+    assert [chain.problems for chain in chains] == [{}, {}]
+    assert replay is not None
+    assert replay.outcomes == dict(world.told)
+    again = walk(nodes[0], sha256_rows, (), replay_for(nodes[0], sha256_rows))
+    assert (again.problems, again.hashes) == ({}, chains[1].hashes)
+    plain, none = walk_all(nodes[:1], sha256_rows, False)
+    assert none is None
+    assert set(plain[0].problems) == {"roots_agree"}  # columns know transfers alone
