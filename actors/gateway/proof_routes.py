@@ -60,9 +60,7 @@ def proof_routes(backend: Service) -> APIRouter:
         responses={200: {"content": BYTES_ANSWER}, **problems(404, 422, 503)},
     )
     @needs(AccessRole.READ, heavy=True)
-    async def prove_entry(
-        key: EntryKey, height: StateHeight = "latest", format: ProofFormat = "json"
-    ) -> Response:
+    async def entry(key: EntryKey, height: StateHeight = "latest", format: ProofFormat = "json") -> Response:
         proof = await proof_at(backend, bytes.fromhex(key), height)
         document = render.plain(proof)
         for of_account in ("nonce", "balance"):
