@@ -22,7 +22,7 @@ from actors.gateway.reads import READ_TIMEOUT_S
 from actors.gateway.service import Service
 from actors.gateway.shares import ClientShares, FairTurns
 from actors.gateway.simulation import SimulatedCall, SimulatedLedger, SimulationOutcome, simulate
-from actors.ledger.contract_payloads import deposits_key
+from actors.ledger.contract_payloads import DEPOSITS_KEY
 from actors.ledger.contract_state import head_key
 
 AT_ONCE, OPEN_MAX = 2, 32
@@ -107,7 +107,7 @@ class Simulator:
         contract = await self._contracts.get(wanted.contract)
         programs = await self._with_imports(contract)
         address = wanted.contract
-        keys = [wanted.sender, address, deposits_key(address), *map(head_key, programs)]
+        keys = [wanted.sender, address, DEPOSITS_KEY, *map(head_key, programs)]
         values = (await values_at(self._backend, keys, wanted.height)).values
         known = dict(zip(keys, values, strict=True))
         if not known[head_key(address)]:
