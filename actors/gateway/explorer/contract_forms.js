@@ -56,8 +56,9 @@ function callForm(contract, called, labels) {
     }
     try { answer.replaceChildren(...(await simulated(called, labels, await post(`/v1/contracts/${contract.address}/simulate`, body)))); }
     catch (error) {
-      const fee = error.problem?.fee;
-      throw fee === undefined ? error : new Error(`It cannot be sent: ${error.message} (it would have to offer a fee of ${many(fee)})`);
+      if (!error.problem?.verdict) throw error;
+      const { detail, fee } = error.problem, price = fee === undefined ? "" : ` It would have to offer a fee of ${many(fee)}.`;
+      throw new Error(`Nobody can send this as this sender: ${detail}.${price}`);
     }
   });
 }
