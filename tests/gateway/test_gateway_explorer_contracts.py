@@ -136,6 +136,7 @@ NO_TEXTS_OF = (
     ("i64", str(2**63)),
     ("u64", "17", 16),
     ("bool", "yes"),
+    ("Array[bool, 2]", "true, constructor"),
     ("Bytes[2]", "123"),
     ("Address", "0x12"),
     ("Array[u8, 2]", "1"),
@@ -158,7 +159,25 @@ FIGURES = """(async () => {
 })()"""
 
 
-def test_values_are_those_of_the_ledger_to_the_last_digit(tmp_path: Path) -> None:
+STREAM = """(async () => {
+  const { follow } = await import('/explorer/stream.js');
+  const own = WebSocket, sockets = [], heard = [];
+  globalThis.WebSocket = class { constructor(url) { this.url = url; sockets.push(this); } close() {} };
+  const text = (type, height, place) => JSON.stringify({ type, height, place });
+  const say = (...parts) => sockets.at(-1).onmessage({ data: text(...parts) });
+  const stream = follow('contract=a', (event) => heard.push(event), { from: 3 });
+  say('hello', 10); say('event', 4, 0); say('event', 5, 0);
+  sockets[0].onclose({ reason: 'cut' });
+  while (sockets.length < 2) await new Promise((done) => setTimeout(done, 20));
+  say('hello', 11); say('event', 5, 0); say('event', 5, 1); say('event', 6, 0);
+  stream.close();
+  globalThis.WebSocket = own;
+  const events = heard.filter(({ type }) => type === 'event').map(({ height, place }) => [height, place]);
+  return [sockets.map(({ url }) => url.split('?')[1]), events];
+})()"""
+
+
+def test_values_and_streams_lose_nothing(tmp_path: Path) -> None:
     document = (
         '{"a": 18446744073709551615, "b": [9007199254740991, 9007199254740992, -9007199254740993], '
         '"c": "[1234567890123456789, \\"1234567890123456789\\\\", "d": 0.12345678901234567890, "e": true}'
@@ -181,6 +200,9 @@ def test_values_are_those_of_the_ledger_to_the_last_digit(tmp_path: Path) -> Non
         assert a == most == f"{2**64 - 1:,}"
         assert (half, nothing) == ("1.5", "–")
         assert failures == [each.name for each in Failure]
+        asked, heard = await page.value(STREAM)
+        assert asked == ["contract=a&from_height=3", "contract=a&from_height=5"]
+        assert heard == [[4, 0], [5, 0], [5, 1], [6, 0]]
 
     explore(ProvingNode(), tmp_path, visit)
 

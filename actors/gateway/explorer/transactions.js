@@ -36,7 +36,7 @@ function transactionRow(tx, contract, receipt) {
   const failed = failureWords(receipt ?? {}), outcome = !receipt ? "–" : failed ? el("span", { class: "bad" }, failed) : el("span", { class: "good" }, "✓");
   return cells(
     [link(`#/tx/${tx.id}`, code(short(tx.id))), tx.kind_name || `kind ${tx.kind}`, link(`#/account/${tx.sender}`, short(tx.sender)), to, many(tx.amount), actionText(tx, contract), outcome],
-    ["", "kind", "wide", "", "number", "wide"],
+    ["", "", "wide", "", "number", "wide text", "text"],
   );
 }
 

@@ -7,6 +7,7 @@ import { bytesOf, hex } from "./proof.js";
 
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const INTEGER = /^-?\d+$/, ADDRESS_BYTES = 32;
+const TRUTHS = new Map([["true", true], ["false", false]]);
 const WIDTHS = { bool: 1, u8: 1, u16: 2, u32: 4, u64: 8, u128: 16, i64: 8, Address: ADDRESS_BYTES, Hash: 32 };
 
 export function parseExact(text) {
@@ -88,7 +89,7 @@ export function fromText(type, text, name, most) {
   return own.count ? values : values[0];
 }
 function oneFromText(type, text, most) {
-  if (type.kind === "bool") return { true: true, false: false }[text.toLowerCase()];
+  if (type.kind === "bool") return TRUTHS.get(text.toLowerCase());
   if (type.kind === "bytes") {
     const digits = text.replace(/^0x/, "").toLowerCase();
     return digits.length === 2 * type.bytes && /^[0-9a-f]*$/.test(digits) ? digits : undefined;
