@@ -160,8 +160,8 @@ def test_the_explorer_is_served_from_its_folder_alone() -> None:
             assert "http://" not in page.text.replace("http://www.w3.org", "")
             same = await http.get("/explorer/", headers={"if-none-match": page.headers["etag"]})
             assert same.status_code == 304
-            for path in EXPLORER_FILES:
-                assert (await http.get(f"/explorer/{path.name}")).status_code == 200
+            for file in EXPLORER_FILES:
+                assert (await http.get(f"/explorer/{file.name}")).status_code == 200
             for path in ("../api.py", "%2e%2e/api.py", "nothing.js", "app.js/", "explorer_route.py"):
                 assert (await http.get(f"/explorer/{path}")).status_code == 404
 
