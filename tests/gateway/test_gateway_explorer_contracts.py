@@ -222,6 +222,8 @@ class Deployed:
         self.refused = call(node, 1, "counter", COUNTER, "add", 5_000)
         self.exchange = deploy_source(node, 2, exchange_of(TOKEN))
         self.marked = deploy_source(node, 2, f"# {MARKUP}\n{example('counter')[1].decode()}")
+        self.vote = deploy(node, 3, "vote", bytes(32), 2**60 + 1)
+        self.wallet = deploy(node, 3, "wallet", (ALICE, BOB, *(bytes(32),) * 6), 2)
         self.deployment = str(node.blocks[1].batch.ids()[0].tobytes().hex())
 
 
@@ -235,6 +237,7 @@ def test_contracts_in_a_browser(tmp_path: Path) -> None:
         await its_events_arrive(page, explored)
         await an_entry_is_proven(page, explored)
         await what_others_wrote_is_text(page, deployed)
+        await structs_and_arrays_are_shown(page, deployed)
         await calls_are_decoded(page, deployed, pictures)
         await amounts_are_exact(page, explored)
 
@@ -393,9 +396,27 @@ async def what_others_wrote_is_text(page: Page, deployed: Deployed) -> None:
     await page.until("document.querySelector('main .bad')?.textContent.includes('no contract')")
 
 
+async def structs_and_arrays_are_shown(page: Page, deployed: Deployed) -> None:
+    await go(page, f"contract/{deployed.vote.hex()}", "Vote")
+    await page.until(f"document.querySelector('#cells').textContent.includes('{2**60 + 1:,}')")
+    assert "poll." in str(await page.value("document.querySelector('#cells').textContent"))
+    await submit(page, function("results"))
+    assert "[0, 0, 0, 0, 0, 0, 0, 0]" in await answer(page, function("results"))
+    await go(page, f"contract/{deployed.wallet.hex()}", "Wallet")
+    await submit(page, 'form[data-table="owners"]', **{"key 1": BOB.hex()})
+    assert "value booltrue" in await answer(page, 'form[data-table="owners"]')
+    await submit(page, 'form[data-table="confirmed"]', **{"key 1": "0", "key 2": BOB.hex()})
+    assert "no such row" in await answer(page, 'form[data-table="confirmed"]')
+    await page.until("document.querySelector('#source a') !== null")
+    await page.value("document.querySelector('#source a').click()")
+    await page.until("document.querySelector('#kind')?.textContent === 'deploy'")
+    said = str(await page.value("document.querySelector('main').textContent"))
+    assert f"owners Array[Address, 8][{ALICE.hex()}, {BOB.hex()}, " in said
+
+
 async def calls_are_decoded(page: Page, deployed: Deployed, pictures: Path) -> None:
     await page.type_and_enter("#query", deployed.added)
-    await page.until("document.querySelector('#outcome') !== null")
+    await page.until("document.querySelector('#call') !== null")
     said = str(await page.value("document.querySelector('main').textContent"))
     for part in ("add(by: u64)", "by u645", "It went through.", "Fee paid", "Gas used", "Counted"):
         assert part in said
