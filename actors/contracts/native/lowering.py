@@ -254,16 +254,15 @@ class FunctionCode:
 
         def one(number: Value) -> None:
             self.charge(part.round_gas)
-            self.set(part.index, _as_wide(code, number, kind))
+            self.set(part.index, resized(code, number, kind))
             self._list(part.body, lower)
 
-        code.repeat(_as_wide(code, count, I64), one)
+        code.repeat(resized(code, count, I64), one)
 
 
-def _as_wide(code: Code, value: Value, kind: Any) -> Value:
-    """A number that fits."""
-    if value.type.width == kind.width:
-        return value
-    return (
-        code.builder.trunc(value, kind) if value.type.width > kind.width else code.builder.zext(value, kind)
-    )
+def resized(code: Code, value: Value, kind: Any) -> Value:
+    """A number without sign in a type that holds it."""
+    builder = code.builder
+    if value.type.width > kind.width:
+        return builder.trunc(value, kind)
+    return builder.zext(value, kind) if value.type.width < kind.width else value

@@ -12,7 +12,7 @@ from actors.contracts.native import rows
 from actors.contracts.native.arithmetic import ARITHMETIC, cast_number, compare_numbers, ir_type
 from actors.contracts.native.code import OUTCOME, constant, integer
 from actors.contracts.native.hashing import SHA256, blocks_of
-from actors.contracts.native.lowering import FunctionCode, name_of
+from actors.contracts.native.lowering import FunctionCode, name_of, resized
 from actors.contracts.types import TypeCode
 from actors.kernels.emitter import I8, I64, Value
 
@@ -79,10 +79,7 @@ def _element(f: FunctionCode, array: int, index: int) -> Value:
     place, count = f.get(index), constant(ir_type(f.shapes[index].type), shape.count)
     if shape.count <= f.shapes[index].type.range[1]:
         f.fail_if(builder.icmp_unsigned(">=", place, count), Failure.INDEX_OUT_OF_RANGE)
-    wide = (
-        place if place.type == I64 else (builder.trunc if place.type.width > 64 else builder.zext)(place, I64)
-    )
-    return f.code.scaled(f.at(array), wide, shape.type.width_bytes)
+    return f.code.scaled(f.at(array), resized(f.code, place, I64), shape.type.width_bytes)
 
 
 def _load(f: FunctionCode, op: ir.Load) -> None:

@@ -1,7 +1,7 @@
-"""Compiled code of tables: to find a key, to put slots in, to journal what is written, to undo and to keep it.
+"""Compiled code of tables: to find a key, to put slots in, and to journal, undo and keep what is written.
 
-Where a search begins is SipHash-1-3 of the key with 128 bits that nobody knows, as in `kernels.siphash`, which
-says why: keys are chosen by strangers.
+Where a search begins is SipHash-1-3 of the key with 128 bits that nobody knows, as in `kernels.siphash`,
+which says why: keys are chosen by strangers.
 """
 
 from __future__ import annotations

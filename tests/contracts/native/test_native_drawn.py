@@ -25,7 +25,9 @@ HEIGHTS = (1, 255, 2**63)
 def calls_of_all(random: Random, program: Verified, beside: Beside) -> int:
     """Some calls of each public function, in turn; how many went through."""
     public = [
-        each for each in program.functions if each.function.kind in (ir.FunctionKind.ENTRY, ir.FunctionKind.VIEW)
+        each
+        for each in program.functions
+        if each.function.kind in (ir.FunctionKind.ENTRY, ir.FunctionKind.VIEW)
     ]
     went = 0
     for _ in range(ROUNDS):
