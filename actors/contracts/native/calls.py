@@ -128,6 +128,17 @@ class OutcomeColumns:
             entries_removed=int(self.removed[row]),
         )
 
+    def put(self, row: int, program: Verified, result: Result, events_end: int) -> None:
+        """What the interpreter told; its events are there already."""
+        self.failures[row] = result.failure or 0
+        if result.failure is Failure.REQUIREMENT:
+            self.messages[row] = program.program.messages.index(result.message)
+        self.gas_used[row] = result.gas_used
+        if result.failure is None:
+            self.results[row] = np.frombuffer(result.results, np.uint8)
+        self.created[row], self.removed[row] = result.entries_created, result.entries_removed
+        self.event_ends[row] = events_end
+
     def _events(self, program: Verified, contract: bytes, row: int) -> Iterator[EmittedEvent]:
         at, end = int(self.event_ends[row - 1]) if row else 0, int(self.event_ends[row])
         while at < end:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from actors.contracts import ir
 from actors.contracts.encoding import encode_program, program_hash
 from actors.contracts.gas import Weights
+from actors.contracts.interpreter import Result
 from actors.contracts.limits import ENTRY_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from actors.contracts.native import table_code
 from actors.contracts.native.calls import CallColumns, OutcomeColumns
@@ -105,6 +106,7 @@ class NativeRun:
         if called.function.kind not in PUBLIC or calls.arguments.shape[1] != called.params.width_bytes:
             raise ValueError(f"{calls.arguments.shape[1]} bytes of arguments, or no public function")
         self.outcomes = OutcomeColumns.empty(len(calls), called.results.width_bytes)
+        self._program = program.verified
         self._code, self._calls, self._tables = program.function(function), calls, tables
         self._events_of_call = events_bytes_max(program.verified.program)
         self._record = np.zeros(len(CALL), np.uint64)
@@ -163,9 +165,16 @@ class NativeRun:
         """The call that runs next; all have run if there is none of that number."""
         return self._get("next_row")
 
-    def skip(self) -> None:
-        """Go on behind the next call, whose outcome somebody else has written."""
-        self._set("next_row", self.next_row + 1)
+    def put(self, result: Result) -> None:
+        """What came of the next call, which somebody else has run."""
+        row = self.next_row
+        events = b"".join(bytes((number,)) + data for _, number, data in result.events)
+        self._fit_events(self._events_of_call)
+        used = self._get("events_used") + len(events)
+        self.outcomes.events[used - len(events) : used] = np.frombuffer(events, np.uint8)
+        self._set("events_used", used)
+        self.outcomes.put(row, self._program, result, used)
+        self._set("next_row", row + 1)
 
     def go_on(self) -> StoppedRun | None:
         """Run until all calls have run; or until a key is not known, which the host is to put in.
@@ -190,7 +199,7 @@ class NativeRun:
         """For more of what there was too little of: events of a call, or slots that one writes."""
         room = self._get("events_max") - self._get("events_used")
         if room < self._events_of_call:
-            self._fit_events(self._get("events_used") + self._events_of_call)
+            self._fit_events(max(self._events_of_call, self._get("events_used")))
             return
         for table in self._tables:
             table.grow_journal(4 * table.journal_records)

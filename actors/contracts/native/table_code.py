@@ -49,6 +49,11 @@ def reindex(shape: SlotShape) -> str:
     return f"reindex_{shape.name}"
 
 
+def locate(shape: SlotShape) -> str:
+    """`void locate(ptr table, ptr key, ptr out)`: the address of the slot, or 0."""
+    return f"locate_{shape.name}"
+
+
 PAIR = ir.LiteralStructType([I64, I64])
 
 
@@ -205,7 +210,7 @@ def _emit_keep(code: Code, shape: SlotShape) -> None:
 
 
 def emit_host_functions(code: Code, shape: SlotShape) -> None:
-    """See `place` and `reindex`: called by Python."""
+    """See `place`, `reindex` and `locate`: called by Python."""
     pointer, keys, values, rows = code.function(
         place(shape), VOID, [POINTER, POINTER, POINTER, I64], internal=False
     )
@@ -236,6 +241,9 @@ def emit_host_functions(code: Code, shape: SlotShape) -> None:
     code.repeat(rows, one)
     code.end()
     _emit_reindex(code, shape)
+    pointer, key, out = code.function(locate(shape), VOID, [POINTER, POINTER, POINTER], internal=False)
+    code.store(code.call(POINTER, find(shape), pointer, key), out, 8)
+    code.end()
 
 
 def _emit_reindex(code: Code, shape: SlotShape) -> None:

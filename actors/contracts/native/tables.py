@@ -48,6 +48,7 @@ class HashTable:
         self._slots = np.zeros((_FIRST_SLOTS, shape.slot_bytes), np.uint8)
         self._journal = np.zeros((0, shape.record_bytes), np.uint8)
         self._place = _loaded().function(table_code.place(shape), _POINTER, _POINTER, _POINTER, _INTEGER)
+        self._locate = _loaded().function(table_code.locate(shape), _POINTER, _POINTER, _POINTER)
         self._reindex: Callable[..., None] = _loaded().function(table_code.reindex(shape), _POINTER)
         self._set("hash_key_0", seed & _U64_MAX)
         self._set("hash_key_1", seed >> 64 & _U64_MAX)
@@ -83,6 +84,21 @@ class HashTable:
         self._fit(rows)
         self._place(self.record_address, keys.ctypes.data, values.ctypes.data, rows)
 
+    def slot_of(self, key: bytes) -> int | None:
+        """The number of its slot, or None if it is not there."""
+        found = ctypes.c_int64(0)
+        self._locate(self.record_address, key, ctypes.byref(found))
+        return (found.value - self._slots.ctypes.data) // self._shape.slot_bytes if found.value else None
+
+    def value_at(self, slot: int) -> bytes:
+        """The value of a slot."""
+        return self.values()[slot].tobytes()
+
+    def change(self, slot: int, value: bytes) -> None:
+        """Give a slot another value."""
+        self.values()[slot] = np.frombuffer(value, np.uint8)
+        self._slots[slot, self._shape.changed_at] = 1
+
     def keys(self) -> NDArray[np.uint8]:
         """Of all slots, in the order in which they came."""
         return self._slots[: len(self), :KEY_BYTES]
@@ -115,6 +131,16 @@ class HashTable:
             self._reindex(self.record_address)
 
 
+def entry_value(entry: bytes) -> bytes:
+    """An entry as the value of a slot."""
+    return entry.ljust(ENTRY_BYTES_MAX, b"\0") + len(entry).to_bytes(8, "little")
+
+
+def entry_of(value: bytes) -> bytes:
+    """The entry that is the value of a slot."""
+    return value[: value[ENTRY_BYTES_MAX]]
+
+
 class EntryTable(HashTable):
     """Entries of the state, by their keys."""
 
@@ -124,17 +150,14 @@ class EntryTable(HashTable):
     def put_entries(self, entries: dict[bytes, bytes]) -> None:
         """What is in the state: empty bytes where there is no entry."""
         keys = np.frombuffer(b"".join(entries), np.uint8).reshape(-1, KEY_BYTES)
-        rows = [
-            value.ljust(ENTRY_BYTES_MAX, b"\0") + len(value).to_bytes(8, "little")
-            for value in entries.values()
-        ]
+        rows = [entry_value(entry) for entry in entries.values()]
         self.put(keys, np.frombuffer(b"".join(rows), np.uint8).reshape(len(keys), -1))
 
     def items(self, changed_only: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Keys and entries; empty bytes where there is none."""
         for key, value, changed in zip(self.keys(), self.values(), self.changed(), strict=True):
             if changed or not changed_only:
-                yield key.tobytes(), value[: value[ENTRY_BYTES_MAX]].tobytes()
+                yield key.tobytes(), entry_of(value.tobytes())
 
 
 class AccountTable(HashTable):
