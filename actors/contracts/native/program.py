@@ -106,7 +106,7 @@ class NativeRun:
         if called.function.kind not in PUBLIC or calls.arguments.shape[1] != called.params.width_bytes:
             raise ValueError(f"{calls.arguments.shape[1]} bytes of arguments, or no public function")
         self.outcomes = OutcomeColumns.empty(len(calls), called.results.width_bytes)
-        self._program = program.verified
+        self._program = program  # its code must stay where it is
         self._code, self._calls, self._tables = program.function(function), calls, tables
         self._events_of_call = events_bytes_max(program.verified.program)
         self._record = np.zeros(len(CALL), np.uint64)
@@ -173,7 +173,7 @@ class NativeRun:
         used = self._get("events_used") + len(events)
         self.outcomes.events[used - len(events) : used] = np.frombuffer(events, np.uint8)
         self._set("events_used", used)
-        self.outcomes.put(row, self._program, result, used)
+        self.outcomes.put(row, self._program.verified, result, used)
         self._set("next_row", row + 1)
 
     def go_on(self) -> StoppedRun | None:
