@@ -87,7 +87,7 @@ class Code(Emitter):
         return self.builder.icmp_unsigned("==", pointer, ir.Constant(POINTER, None))
 
 
-class Record:
+class FieldRecord:
     """Fields of 64 bits, by their names."""
 
     def __init__(self, code: Code, pointer: Value, fields: Sequence[str]) -> None:
@@ -114,14 +114,14 @@ class Record:
         self._code.store(pointer, self.at(name), 8)
 
 
-def call_record(code: Code, pointer: Value) -> Record:
+def call_record(code: Code, pointer: Value) -> FieldRecord:
     """What the loop was given."""
-    return Record(code, pointer, CALL)
+    return FieldRecord(code, pointer, CALL)
 
 
-def table_record(code: Code, pointer: Value) -> Record:
+def table_record(code: Code, pointer: Value) -> FieldRecord:
     """A table."""
-    return Record(code, pointer, TABLE)
+    return FieldRecord(code, pointer, TABLE)
 
 
 def outcome(code: Code, gas: Value, status: Value) -> Value:

@@ -11,7 +11,7 @@ from actors.contracts.native.code import (
     I16,
     OUTCOME,
     Code,
-    Record,
+    FieldRecord,
     call_record,
     constant,
     outcome,
@@ -127,7 +127,9 @@ def _emit_loop(code: Code, symbol: str, body: str, room: int) -> None:
     code.end()
 
 
-def _run_body(code: Code, call: Record, tables: list[Record], body: str, row: Value) -> tuple[Value, Value]:
+def _run_body(
+    code: Code, call: FieldRecord, tables: list[FieldRecord], body: str, row: Value
+) -> tuple[Value, Value]:
     """Gas that is left, and the status."""
     for table in tables:
         table.set("stamp", code.add(table.get("stamp"), 1))
@@ -142,14 +144,14 @@ def _run_body(code: Code, call: Record, tables: list[Record], body: str, row: Va
     return code.builder.extract_value(came, 0), code.builder.extract_value(came, 1)
 
 
-def _undo(code: Code, call: Record, tables: list[Record], began: Value) -> None:
+def _undo(code: Code, call: FieldRecord, tables: list[FieldRecord], began: Value) -> None:
     for table, shape in zip(tables, TABLES, strict=True):
         code.invoke(table_code.undo(shape), table.pointer)
     call.set("events_used", began)
 
 
 def _keep_or_undo(
-    code: Code, call: Record, tables: list[Record], row: Value, status: Value, began: Value
+    code: Code, call: FieldRecord, tables: list[FieldRecord], row: Value, status: Value, began: Value
 ) -> None:
     builder = code.builder
     good, bad, after = code.block(), code.block(), code.block()
@@ -167,7 +169,7 @@ def _keep_or_undo(
     code.go_on_at(after)
 
 
-def _tell(code: Code, call: Record, row: Value, gas: Value, status: Value) -> None:
+def _tell(code: Code, call: FieldRecord, row: Value, gas: Value, status: Value) -> None:
     """The outcome's columns. Who runs out of gas pays all of it."""
     builder = code.builder
     limit = code.load(I64, code.scaled(call.address("gas"), row, 8), 8)

@@ -34,7 +34,7 @@ def _rounded(width_bytes: int) -> int:
     return -(-width_bytes // _ALIGN) * _ALIGN
 
 
-class Frame(NamedTuple):
+class FunctionFrame(NamedTuple):
     """Where a function keeps what is no single value: arrays by register, arguments and results of calls."""
 
     arrays: dict[int, int]
@@ -43,7 +43,7 @@ class Frame(NamedTuple):
     end: int
 
 
-def frames_of(program: Verified) -> tuple[list[Frame], int]:
+def frames_of(program: Verified) -> tuple[list[FunctionFrame], int]:
     """Of all functions, and how many bytes are needed. One begins where those of smaller depth end."""
     widths = [_widths(program, each) for each in program.functions]
     depths = max((each.depth for each in program.functions), default=0)
@@ -57,7 +57,7 @@ def frames_of(program: Verified) -> tuple[list[Frame], int]:
         for register, width in arrays.items():
             places[register] = at
             at += width
-        frames.append(Frame(places, at, at + arguments, at + arguments + results))
+        frames.append(FunctionFrame(places, at, at + arguments, at + arguments + results))
     return frames, sum(most)
 
 
@@ -85,7 +85,7 @@ def _callees(operations: Sequence[ir.Op]) -> set[int]:
 class FunctionCode:
     """One function while it is written."""
 
-    def __init__(self, code: Code, program: Verified, number: int, frame: Frame) -> None:
+    def __init__(self, code: Code, program: Verified, number: int, frame: FunctionFrame) -> None:
         self.code, self.program, self.function = code, program, program.functions[number]
         self.shapes = self.function.function.registers
         self.frame = frame

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from actors.contracts.native.code import Code, Record, constant, table_record
+from actors.contracts.native.code import Code, FieldRecord, constant, table_record
 from actors.contracts.native.layout import ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, SlotShape
 from actors.kernels.emitter import I32, I64, POINTER, VOID, Value
 
@@ -75,7 +75,7 @@ def _sip_round(code: Code, v: list[Value]) -> list[Value]:
     return [v0, v1, _rotate(code, v2, 32), v3]
 
 
-def _siphash(code: Code, table: Record, words: Sequence[Value]) -> Value:
+def _siphash(code: Code, table: FieldRecord, words: Sequence[Value]) -> Value:
     """See `kernels.siphash`."""
     xor = code.builder.xor
     keys = [table.get("hash_key_0"), table.get("hash_key_1")] * 2
@@ -96,7 +96,7 @@ def _words(code: Code, key: Value) -> list[Value]:
 
 def _search(
     code: Code,
-    table: Record,
+    table: FieldRecord,
     words: list[Value],
     shape: SlotShape,
     found: Callable[[Value], None],
@@ -167,7 +167,7 @@ def _emit_touch(code: Code, shape: SlotShape) -> None:
     builder.ret(constant(I32, 0))
 
 
-def _records(code: Code, table: Record, shape: SlotShape, body: Callable[[Value, Value], None]) -> None:
+def _records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[Value, Value], None]) -> None:
     """For each record: `body(value now, value before)`, both as addresses; then the journal is empty."""
     journal = table.address("journal")
 
