@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,7 @@ class NativeRun:
 
     def _fill(self, program: NativeProgram) -> None:
         calls, outcomes = self._calls, self.outcomes
-        columns: dict[str, NDArray[np.generic]] = {
+        columns: dict[str, NDArray[Any]] = {
             "arguments": calls.arguments,
             "senders": calls.senders,
             "origins": calls.origins,
@@ -227,7 +227,7 @@ class NativeProgram:
             if each.function.kind in PUBLIC
         }
 
-    def function(self, number: int):  # type: ignore[no-untyped-def]
+    def function(self, number: int) -> Callable[..., None]:
         """The loop over calls of a public function."""
         return self._functions[number]
 
