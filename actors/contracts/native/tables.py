@@ -151,7 +151,7 @@ class EntryTable(HashTable):
         """What is in the state: empty bytes where there is no entry."""
         keys = np.frombuffer(b"".join(entries), np.uint8).reshape(-1, KEY_BYTES)
         rows = [entry_value(entry) for entry in entries.values()]
-        self.put(keys, np.frombuffer(b"".join(rows), np.uint8).reshape(len(keys), -1))
+        self.put(keys, np.frombuffer(b"".join(rows), np.uint8).reshape(-1, ENTRIES.value_bytes))
 
     def items(self, changed_only: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Keys and entries; empty bytes where there is none."""

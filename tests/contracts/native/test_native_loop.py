@@ -76,12 +76,11 @@ def test_rows_of_several_entries() -> None:
         ir.Put(0, (), (0, 3)),
         ir.Get(0, (), (1, 2)),
     ]
-    ready = verified(program(function([wide, U64, BOOL], [], [], name="x"), tables=(WIDE,)))
-    assert ready.tables[0].chunk_count == 3
     one = function([wide], [wide, BOOL, BOOL], body, (1, 2))
     middle = (*(0,) * 9, 4, *(0,) * 10)
     beside = Beside()
     ready = verified(program(one, tables=(WIDE,)))
+    assert ready.tables[0].chunk_count == 3
     assert run(beside, ready, [((0,) * 20,), (middle,), (tuple(range(20)),), ((0,) * 20,)]) == [None] * 4
     assert not beside.world.entries
 

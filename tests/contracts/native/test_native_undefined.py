@@ -124,7 +124,7 @@ def test_bytes_of_any_width_are_compared_as_big_endian_numbers(size: int) -> Non
 
 
 def test_registers_are_zero_before_they_are_written() -> None:
-    kinds = (
+    kinds: tuple[Type | ir.Shape, ...] = (
         BOOL,
         U8,
         U128,
