@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,13 @@ class CallColumns:
         shapes = (self.senders.shape, self.origins.shape, self.amounts.shape, self.arguments.shape[:1])
         if shapes != ((rows, KEY_BYTES), (rows, KEY_BYTES), (rows,), (rows,)) or self.arguments.ndim != 2:
             raise ValueError(f"columns of {rows} calls: shapes {shapes}")
-        columns = (self.arguments, self.senders, self.origins, self.amounts, self.gas)
+        columns: tuple[NDArray[Any], ...] = (
+            self.arguments,
+            self.senders,
+            self.origins,
+            self.amounts,
+            self.gas,
+        )
         kinds = (np.uint8, np.uint8, np.uint8, np.uint64, np.int64)
         if any(column.dtype != kind for column, kind in zip(columns, kinds, strict=True)):
             raise ValueError(f"columns of types {[str(column.dtype) for column in columns]}")

@@ -19,7 +19,7 @@ from actors.contracts.native import table_code
 from actors.contracts.native.calls import CallColumns, OutcomeColumns
 from actors.contracts.native.code import Code
 from actors.contracts.native.division import emit_division
-from actors.contracts.native.hashing import BLOCK_BYTES, blocks_of, emit_sha256
+from actors.contracts.native.hashing import blocks_of, emit_sha256
 from actors.contracts.native.layout import ACCOUNTS, CALL, ENTRIES, KEY_BYTES, Stop
 from actors.contracts.native.loop import emit_public, events_bytes_max, symbol_of
 from actors.contracts.native.lowering import FunctionCode, frames_of
@@ -28,6 +28,7 @@ from actors.contracts.native.rows import emit_seeking
 from actors.contracts.native.tables import AccountTable, EntryTable
 from actors.contracts.verified import Verified
 from actors.kernels.compiled import Host, Loaded, compile_object, host
+from actors.kernels.sha256 import BLOCK_BYTES
 
 PUBLIC = (ir.FunctionKind.ENTRY, ir.FunctionKind.VIEW)
 _ALIGN = 64
