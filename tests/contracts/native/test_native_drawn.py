@@ -60,7 +60,7 @@ def calls_of_one(random: Random, program: Verified, function: VerifiedFunction, 
     return sum(result.failure is None for result in results)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.integers(0, 2**64 - 1))
 def test_drawn_programs_do_what_the_interpreter_says(seed: int) -> None:
     random = Random(seed)
