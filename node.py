@@ -55,7 +55,7 @@ _MISTAKES = (ConfigurationError, DirectoryError, FormatError, TooLittleMemoryErr
 def main() -> None:
     """Entry point of `node.py` and `raychain`."""
     from actors.cli import chain, members, offline, repair
-    from actors.cli.contract import contract_app
+    from actors.cli.contracts.commands import contract_app
     from actors.cli.doctor import doctor
     from actors.cli.up import up
     from bench import demo, registry

@@ -170,7 +170,7 @@ async def _send_across_a_kill(wallet: Wallet, nodes: list[Node], leader: Node, c
 
     longest_gap_s: the longest time in which no transfer was reported committed.
     """
-    from actors.sdk.wallet import RefusedError, UnconfirmedError
+    from actors.sdk.sender import RefusedError, UnconfirmedError
 
     pids = await asyncio.to_thread(leader.pids)
     victims = pids if len(nodes) > 1 else {"consensus": pids["consensus"]}

@@ -194,7 +194,7 @@ def _hop_ms(node: Node, calls: int = 300) -> float:
     spent = []
     for _ in range(calls):
         began = time.perf_counter()
-        node.call("peer", "connected")
+        node.call("consensus", "line")
         spent.append((time.perf_counter() - began) * 1000)
     return statistics.median(spent)
 

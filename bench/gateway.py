@@ -36,7 +36,7 @@ from bench.submissions import (
 )
 
 if TYPE_CHECKING:
-    from actors.ledger.genesis import GENESIS_VERSION, Genesis
+    from actors.ledger.genesis import Genesis
 
 BLOCKS, BLOCK_ROWS = 32, 20
 CONNECTIONS = 32
@@ -142,7 +142,7 @@ def _gateway_app() -> Any:
 
 
 def _genesis() -> Genesis:
-    from actors.ledger.genesis import Genesis, Member
+    from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
 
     return Genesis(
         version=GENESIS_VERSION,

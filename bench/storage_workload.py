@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.delta import Delta
-from actors.ledger.genesis import Allocation, Genesis, Member
+from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
 from actors.ledger.hashing import Hasher
 from actors.ledger.merkle import root
 from actors.ledger.rows import Batch
@@ -61,8 +61,8 @@ def found(accounts: int, hash_rows: Hasher, block_transactions_max: int = 10_000
     balances = np.full(accounts, BALANCE, dtype=np.uint64)
     state_root = build_tree(funded(keys, balances), hash_rows).root.hex()
     genesis = Genesis(
-        2, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE, state_root,
-        block_transactions_max, 1 << 20, 0, 1,
+        GENESIS_VERSION, "torture", 0, [Member("one", SIGNER.public_key.hex())], accounts, accounts * BALANCE,
+        state_root, block_transactions_max, 1 << 20, 0, 1,
     )  # fmt: skip
     return WorkloadNetwork(genesis, Allocation(keys, balances), hash_rows)
 
@@ -94,7 +94,8 @@ class Proposer:
     def execute(self, batch: Batch) -> ExecutedBlock:
         """Execute a batch as the next block."""
         height = self.chain.state.executed_height + 1
-        block = self.chain.execute(self.epoch, Execute(height, True, SIGNER.public_key), batch).block
+        request = Execute(height, True, SIGNER.public_key, time_ms=_time_ms(height))
+        block = self.chain.execute(self.epoch, request, batch).block
         if block is None:
             raise RuntimeError(f"block {height} of the workload is not valid")
         return block
@@ -105,9 +106,10 @@ class Proposer:
         header = self.header(block)
         self.chain.rollback(self.epoch, block.height - 1)
         sealed = header.encode() + sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
-        again = self.chain.execute(
-            self.epoch, Execute(block.height, True, SIGNER.public_key, sealed=sealed), batch
-        ).block
+        request = Execute(
+            block.height, True, SIGNER.public_key, sealed=sealed, time_ms=_time_ms(block.height)
+        )
+        again = self.chain.execute(self.epoch, request, batch).block
         if again is None:
             raise RuntimeError(f"block {block.height} of the workload is not valid a second time")
         return again
@@ -116,7 +118,7 @@ class Proposer:
         """The header of an executed block whose parent is on disk."""
         ids = block.batch.ids(self.chain.hash_rows)
         return Header(
-            block.height, 1, 1000 * block.height, len(block.batch), len(block.batch.payloads),
+            block.height, 1, _time_ms(block.height), len(block.batch), len(block.batch.payloads),
             self.chain.hash_at(block.height - 1), root(ids, self.chain.hash_rows), block.state_root,
             block.receipts_root, SIGNER.public_key,
         )  # fmt: skip
@@ -126,6 +128,10 @@ class Proposer:
         proof = certificate(self.chain.genesis.hash(), header) if certify else b""
         signature = sign_proposal(SIGNER, self.chain.genesis.hash(), header.hash())
         return self.chain.persist(self.epoch, Persist(header.height, header.encode(), signature, proof))
+
+
+def _time_ms(height: int) -> int:
+    return 1000 * height
 
 
 def certificate(network: bytes, header: Header) -> bytes:

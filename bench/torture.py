@@ -1,8 +1,8 @@
 """Storage under SIGKILL, power cuts and flipped bits, round after round: is all there that was acknowledged?
 
-Each round a process opens the directory, executes, persists and commits blocks while checkpoints, merges of
-the index, snapshots and, in half of the rounds, pruning run beside it, and says after each commit what it
-acknowledged. Then it dies, by one fault:
+Each round a process opens the directory, executes, persists and commits blocks, of transfers and of calls and
+deployments of contracts, while checkpoints, merges of the index, snapshots and, in half of the rounds,
+pruning run beside it, and says after each commit what it acknowledged. Then it dies, by one fault:
 
     kill     SIGKILL from outside, at a random time after a random number of writes
     point    SIGKILL by its own hand right before or after a random write batch, of whatever thread
@@ -34,6 +34,7 @@ from pathlib import Path
 import msgspec
 
 from actors.storage import transition, tree
+from bench.contract_workload import warm
 from bench.storage_workload import WorkloadNetwork, found
 from bench.torture_life import ACK, Life, LifeVerdict, inspect
 
@@ -56,6 +57,7 @@ def torture(rounds: int, seed: int, scratch: Path, progress: Progress) -> dict[s
     for core in (transition, tree):
         core.warm()
     network = found(ACCOUNTS, select("auto", kernel_cache_dir()).hash_rows)
+    warm(network)
     run = _Torture(network, seed, scratch)
     began = time.monotonic()
     for number in range(rounds):
@@ -71,6 +73,7 @@ class _Torture:
         self._directory = scratch
         self._held: dict[int, bytes] = {}
         self.acknowledged = self._transactions = self._lost = self._wrong = self._height = 0
+        self._calls = self._entries = 0
         self._faults: Counter[str] = Counter()
         self._flips: Counter[str] = Counter()
         self._failures: list[str] = []
@@ -91,6 +94,7 @@ class _Torture:
         missing = self._missing(verdict)
         self._lost += len(missing)
         self._height = max(self._height, verdict.height)
+        self._entries = max(self._entries, verdict.entries)
         if missing or not verdict.ok:
             self._fail(number, fault, f"lost {missing[:5]}; {verdict.problem or 'no problem found'}")
 
@@ -103,10 +107,12 @@ class _Torture:
         return {
             "acknowledged": self.acknowledged,
             "acknowledged_transactions": self._transactions,
+            "acknowledged_of_contracts": self._calls,
             "lost": self._lost,
             "wrong_roots": self._wrong,
             "passed": not self._failures,
             "height_max": self._height,
+            "entries_max": self._entries,
             "faults": dict(self._faults),
             "flips": dict(self._flips),
             "failures": self._failures[:10],
@@ -131,11 +137,12 @@ class _Torture:
             self._fail(number, fault, f"the process ended with {code}")
         last = 0, 0
         for at in range(0, len(told) - ACK.size + 1, ACK.size):
-            height, digest, rows, *last_at = ACK.unpack_from(told, at)
+            height, digest, rows, calls, *last_at = ACK.unpack_from(told, at)
             last = last_at[0], last_at[1]
             if height:
                 self._held[height] = digest
                 self._transactions += rows
+                self._calls += calls
                 self.acknowledged += 1
         return last
 

@@ -15,15 +15,19 @@ import msgspec
 import numpy as np
 
 from actors.ledger.block import Header
+from actors.ledger.rows import KIND_TRANSFER
 from actors.storage import preparing
 from actors.storage.chain import Chain
 from actors.storage.check import check
 from actors.storage.disk import Disk, DiskBatch
 from actors.storage.housekeeping import Housekeeper, Policy
 from actors.storage.pruning import Mode
-from bench.storage_workload import Proposer, WorkloadNetwork
+from actors.storage.state import ExecutedBlock
+from bench.contract_workload import ContractProposer
+from bench.storage_workload import WorkloadNetwork
 
-ACK = struct.Struct("<Q32sIIQ")
+ACK = struct.Struct("<Q32sIIIQ")
+"""Height and hash of a block, its rows, those of contracts among them, number and size of the log."""
 ROWS_MAX = 300
 
 
@@ -46,14 +50,14 @@ class Life:
         preparing.ASIDE_ROWS_MIN, preparing.AHEAD_AFTER_S = 1, rng.choice([0.0, 0.001])
         chain = self.network.open(self.directory, clock_ns=clock_ns)
         os.write(pipe, b"\x01")
-        proposer = Proposer(chain, self.network.allocation.keys, np.random.default_rng(self.seed))
+        proposer = ContractProposer(chain, self.network.allocation.keys, np.random.default_rng(self.seed))
         _watch_writes(pipe, self.directory, self.point, rng.random() < 0.5)
         mode: Mode = "full" if rng.random() < 0.5 else "archive"
         threading.Thread(target=_keep_house, args=(chain, mode), daemon=True).start()
         while True:
             self._commit(proposer, rng, pipe)
 
-    def _commit(self, proposer: Proposer, rng: random.Random, pipe: int) -> None:
+    def _commit(self, proposer: ContractProposer, rng: random.Random, pipe: int) -> None:
         choice = rng.random()
         execute = proposer.follow if rng.random() < 0.5 else proposer.execute
         first = execute(proposer.batch(rng.randrange(ROWS_MAX)))
@@ -64,22 +68,25 @@ class Life:
             header = proposer.header(first)
             proposer.persist(header, certify=False)
             following = proposer.header(second)
-            for sealed in (header, following):
-                self._acknowledge(proposer, sealed, pipe)
+            self._acknowledge(proposer, header, first, pipe)
+            self._acknowledge(proposer, following, second, pipe)
         elif choice < 0.4:  # persisted, and replaced by another block
             proposer.persist(proposer.header(first), certify=False)
             proposer.restart()
         else:
-            self._acknowledge(proposer, proposer.header(first), pipe)
+            self._acknowledge(proposer, proposer.header(first), first, pipe)
 
-    def _acknowledge(self, proposer: Proposer, header: Header, pipe: int) -> None:
+    def _acknowledge(
+        self, proposer: ContractProposer, header: Header, block: ExecutedBlock, pipe: int
+    ) -> None:
         written, _ = proposer.persist(header)
-        _tell(pipe, self.directory, written.height, written.hash, written.transactions)
+        calls = int(np.count_nonzero(block.batch.rows["kind"] != KIND_TRANSFER))
+        _tell(pipe, self.directory, (written.height, written.hash, written.transactions, calls))
 
 
-def _tell(pipe: int, directory: Path, height: int = 0, digest: bytes = bytes(32), rows: int = 0) -> None:
+def _tell(pipe: int, directory: Path, block: tuple[int, bytes, int, int] = (0, bytes(32), 0, 0)) -> None:
     log = max((directory / "rocksdb").glob("*.log"))
-    os.write(pipe, ACK.pack(height, digest, rows, int(log.stem), log.stat().st_size))
+    os.write(pipe, ACK.pack(*block, int(log.stem), log.stat().st_size))
 
 
 def _keep_house(chain: Chain, mode: Mode) -> None:
@@ -110,12 +117,14 @@ def _watch_writes(pipe: int, directory: Path, point: int, before: bool) -> None:
 
 
 class LifeVerdict(msgspec.Struct):
-    """hashes: of the heights asked for, hex, as strings of decimal digits since JSON wants strings."""
+    """hashes: of the heights asked for, hex, as strings of decimal digits since JSON wants strings. entries:
+    of contracts, at the head."""
 
     ok: bool
     height: int
     problem: str
     hashes: dict[str, str]
+    entries: int = 0
 
 
 def inspect(network: WorkloadNetwork, directory: Path, heights: list[int], pipe: int) -> None:
@@ -129,15 +138,16 @@ def inspect(network: WorkloadNetwork, directory: Path, heights: list[int], pipe:
 
 def _inspected(network: WorkloadNetwork, directory: Path, heights: list[int]) -> LifeVerdict:
     disk = Disk(directory, read_only=True)
-    fresh = disk.get("meta", b"network") is None
+    fresh, entries = disk.get("meta", b"network") is None, 0
     if not fresh:
         report = check(disk, network.genesis, lambda: network.allocation, network.hash_rows)
         if not report["ok"]:
             return LifeVerdict(False, 0, str(report["problem"]), {})
+        entries = int(str(report["entries"]))
     disk.close()
     chain = network.open(directory)
     hashes = {str(height): chain.hash_at(height).hex() for height in heights if height <= chain.head.height}
-    verdict = LifeVerdict(True, chain.head.height, "", hashes)
+    verdict = LifeVerdict(True, chain.head.height, "", hashes, entries)
     if chain.state.committed_supply() != network.genesis.supply:
         verdict = LifeVerdict(False, chain.head.height, "the supply is not conserved", hashes)
     chain.disk.close()

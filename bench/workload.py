@@ -1,4 +1,5 @@
-"""What a load consists of: seeded, signed pools of transfers on disk, in the shapes that real traffic has.
+"""What a load consists of: seeded, signed pools on disk, of transfers in the shapes that real traffic has, or
+of calls of contracts.
 
     uniform   senders in turn, recipients at random
     zipf      senders and recipients by Zipf's law (exponent 1): a few accounts are in most transfers
@@ -31,10 +32,24 @@ REPEATED_WITHIN_ROWS = 5_000
 _FEES = 5
 
 
+class CallsPlan(msgspec.Struct, frozen=True):
+    """Calls of the examples that this development account has deployed, on a network with these prices.
+
+    deploy_share: of the rows, how many deploy something themselves.
+    """
+
+    deployer: int
+    fee_min: int
+    gas_per_unit: int
+    entry_deposit: int
+    deploy_share: float = 0.0
+
+
 class PoolPlan(msgspec.Struct, tag="pool", frozen=True):
     """`count` rows of development accounts first_account .. first_account + accounts - 1 into `path`.
 
-    payload_bytes: sizes that rows take at random. The shares are of all rows.
+    payload_bytes: sizes that rows take at random. The shares are of all rows. calls: valid rows are calls of
+    contracts instead of transfers, between the same accounts.
     """
 
     path: str
@@ -48,6 +63,7 @@ class PoolPlan(msgspec.Struct, tag="pool", frozen=True):
     payload_bytes: tuple[int, ...] = (0,)
     invalid_share: float = 0.0
     duplicate_share: float = 0.0
+    calls: CallsPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +119,10 @@ def build_pool(plan: PoolPlan) -> SignedPool:
     rows["recipient"][valid] = keys[recipient]
     rows["sender"] = keys[signer]
     rows["nonce"][valid] = occurrence(sender)
-    payloads = _payloads(rows, plan.payload_bytes, chance)
+    if plan.calls is None:
+        payloads = _payloads(rows, plan.payload_bytes, chance)
+    else:
+        payloads = _calls(rows, valid, plan.network, plan.calls, keys, chance)
     sign_rows(rows, signers, signer)
     false = np.flatnonzero(kinds == FALSE_SIGNATURE)
     rows["signature"][false, :32] = chance.integers(256, size=(len(false), 32), dtype=np.uint8)
@@ -159,6 +178,27 @@ def _payloads(rows: NDArray[Any], sizes: tuple[int, ...], chance: np.random.Gene
         digest = sha256(blob[start : int(ends[row])].tobytes())
         rows["payload_hash"][row] = np.frombuffer(digest, dtype=np.uint8)
     return blob
+
+
+def _calls(
+    rows: NDArray[Any],
+    valid: NDArray[np.int64],
+    network: str,
+    plan: CallsPlan,
+    keys: NDArray[np.uint8],
+    chance: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Make calls of the valid rows; the payloads, joined."""
+    from actors.ledger.prices import Prices
+    from bench.contract_calls import CallFiller
+    from bench.contract_examples import Catalog
+
+    prices = Prices(plan.fee_min, 1, plan.gas_per_unit, plan.entry_deposit)
+    catalog = Catalog(development_signer(network, plan.deployer).public_key, prices)
+    part = rows[valid]
+    payloads = CallFiller(catalog, keys, chance, plan.deploy_share).fill(part)
+    rows[valid] = part
+    return payloads
 
 
 def _with_repetitions(

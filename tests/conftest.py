@@ -14,7 +14,9 @@ pytest_plugins = ("tests.property_tests",)
 
 PROCESSES_MAX = 4
 # Files that start networks of their own: one after the other, as starting several at once overloads a host.
-OWN_NETWORKS = tuple(f"test_trials_{name}" for name in ("memory", "network", "process", "stopping", "time"))
+OWN_NETWORKS = tuple(
+    f"test_trials_{name}" for name in ("contracts", "memory", "network", "process", "stopping", "time")
+)
 TRIALS = ("quick", "all")
 # What takes longest comes first, so that no process is left alone with it at the end.
 FOLDERS_FIRST = ("cluster", "trials", "simulation", "storage", "peer", "mempool", "kernels", "gateway")

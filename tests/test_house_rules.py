@@ -42,7 +42,7 @@ LOOK_AT_CLOCKS = {
     *(f"gateway/{name}.py" for name in ("edge_middleware", "listener", "readiness", "service")),
     "kernels/selection.py",
     *(f"peer/{name}.py" for name in ("discovery", "links", "spread", "wire_face")),
-    *(f"sdk/{name}.py" for name in ("client", "delivery")),
+    *(f"sdk/{name}.py" for name in ("attempts", "delivery")),
 }
 
 

@@ -31,10 +31,10 @@ from actors.sdk.trust import (
     read_genesis,
 )
 
-DEFAULT_URL = "http://127.0.0.1:8470"
+DEFAULT_URL, URL_VARIABLE = "http://127.0.0.1:8470", "RAYCHAIN_URL"
 DEVELOPMENT_PREFIX = "development:"
 Url = Annotated[
-    str, typer.Option("--url", envvar="RAYCHAIN_URL", help="Address of a gateway, or of several: A,B")
+    str, typer.Option("--url", envvar=URL_VARIABLE, help="Address of a gateway, or of several: A,B")
 ]
 KeysDir = Annotated[Path, typer.Option("--keys-dir", envvar="RAYCHAIN_KEYS", help="Folder of key files.")]
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]

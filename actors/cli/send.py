@@ -33,7 +33,8 @@ from actors.sdk.client import AsyncClient
 from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.requests import WaitLevel
-from actors.sdk.wallet import RefusedError, Sent, UnconfirmedError, Wallet
+from actors.sdk.sender import RefusedError, Sent, UnconfirmedError
+from actors.sdk.wallet import Wallet
 
 PROVEN_MAX = 1_000
 PROOFS_AT_ONCE = 16

@@ -13,7 +13,7 @@ from typing import Any
 from actors.contracts import ir
 from actors.contracts.entries import RowLayout
 from actors.contracts.failures import CallFailedError, Failure
-from actors.contracts.limits import EVENTS_PER_CALL_MAX
+from actors.contracts.limits import ENTRY_TAG, EVENTS_PER_CALL_MAX
 from actors.contracts.running import RunningContract, RunningFunction
 
 
@@ -173,8 +173,10 @@ def _emit(frame: RunningFunction, op: ir.Emit) -> None:
 
 
 def move_coins(contract: RunningContract, recipient: bytes, amount: int) -> None:
-    """From the contract that runs."""
+    """From the contract that runs. No account has a key like those of entries."""
     world = contract.call.world
+    if recipient.startswith(ENTRY_TAG):
+        raise CallFailedError(Failure.RESERVED_ADDRESS)
     if world.balance(contract.address) < amount:
         raise CallFailedError(Failure.INSUFFICIENT_COINS)
     world.move(contract.address, recipient, amount)

@@ -24,6 +24,7 @@ class Failure(IntEnum):
     DEPOSIT = 14  # what the sender would pay at most does not cover new entries
     BAD_PROGRAM = 15  # malformed, or breaks a rule of the verifier
     BALANCE_BELOW_MINIMUM = 16  # an account would be left with less than the network's least balance
+    RESERVED_ADDRESS = 17  # coins sent to a key that only entries may have
 
 
 class CallFailedError(Exception):

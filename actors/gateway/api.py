@@ -31,9 +31,11 @@ from actors.gateway.body import (
     size_of_body,
 )
 from actors.gateway.chain_routes import chain_routes
+from actors.gateway.contract_routes import contract_routes
 from actors.gateway.edge_middleware import EdgeMiddleware
 from actors.gateway.events_route import EVENTS_PATH, EventsRoute
 from actors.gateway.explorer_route import ExplorerRoute
+from actors.gateway.known_contracts import KnownContracts
 from actors.gateway.limits import ApiKeys
 from actors.gateway.membership import Membership, membership_routes
 from actors.gateway.node_routes import node_routes
@@ -42,6 +44,7 @@ from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.proof_routes import proof_routes
 from actors.gateway.roles import CALLER_KEY, AccessRole, Guarded, RoledRoute, needs
 from actors.gateway.service import Service
+from actors.gateway.simulator import Simulator
 from actors.gateway.transaction_routes import json_response, transaction_routes
 from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.rows import FormatError
@@ -75,7 +78,9 @@ class Api:
         keys: ApiKeys | None,
         membership: Membership | None,
     ) -> None:
-        self.typed = _typed_app(backend, report, membership)
+        contracts = KnownContracts(backend)
+        self._simulator = Simulator(backend, contracts)
+        self.typed = _typed_app(backend, contracts, self._simulator, report, membership)
         self._backend, self._report = backend, report
         # Twice the longest body, so that one client alone has room for one.
         held_max = max(BODY_BYTES_HELD_MAX, 2 * backend.limits.body_bytes_max)
@@ -86,7 +91,7 @@ class Api:
         self._metrics = Guarded(self._answer_metrics)
         self.gate = EdgeMiddleware(self._route, settings, keys, stale=backend.stale)
         self._mark = NETWORK_HEADER.encode(), network_mark(backend.genesis).encode()
-        self.events = EventsRoute(backend, report, settings.subscribers_max)
+        self.events = EventsRoute(backend, contracts, report, settings.subscribers_max)
         self._events = Guarded(self.events)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +114,7 @@ class Api:
 
     def figures(self) -> dict[str, object]:
         """What the HTTP face itself counts."""
-        return {**self.gate.figures(), **self.events.figures()}
+        return {**self.gate.figures(), **self.events.figures(), **self._simulator.figures()}
 
     @needs(AccessRole.READ, heavy=True)
     async def _answer_metrics(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -184,11 +189,17 @@ def create_app(
     return Api(backend, report, settings or GatewaySettings(), keys, membership)
 
 
-def _typed_app(backend: Service, report: Report, membership: Membership | None) -> FastAPI:
+def _typed_app(
+    backend: Service,
+    contracts: KnownContracts,
+    simulator: Simulator,
+    report: Report,
+    membership: Membership | None,
+) -> FastAPI:
     app = _TypedApp(
         title="raychain",
         version="1",
-        summary="Submit transactions, read committed state with proofs.",
+        summary="Submit transactions, read committed state with proofs, try and follow contracts.",
         description=api_description(),
         openapi_url=None,  # or its route would be one without a role
         docs_url=None,
@@ -197,9 +208,10 @@ def _typed_app(backend: Service, report: Report, membership: Membership | None) 
         telemetry={"tracing": False},
     )
     for router, tag in (
-        (transaction_routes(backend), "transactions"),
-        (chain_routes(backend), "chain"),
+        (transaction_routes(backend, contracts), "transactions"),
+        (chain_routes(backend, contracts), "chain"),
         (proof_routes(backend), "chain"),
+        (contract_routes(backend, contracts, simulator), "contracts"),
         (node_routes(backend), "node"),
         (membership_routes(backend.genesis, membership), "node"),
         (_document_routes(app), "node"),

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from actors.gateway import render
+from actors.gateway.heights import BlockHeight, StateHeight, height_of, proof_at
+from actors.gateway.known_contracts import KnownContracts
 from actors.gateway.models import (
     AccountOut,
     BlockOut,
@@ -25,7 +27,7 @@ from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response
 from actors.ledger.block import HEADER_BYTES, decode_block, decode_header
 from actors.ledger.delta import AccountState
-from actors.storage.interface import AccountProof, RetainedHeights
+from actors.ledger.receipts import decode_receipts
 
 PAGE_TRANSACTIONS_MAX = 500
 PAGE_HEADERS_MAX = 100
@@ -34,12 +36,6 @@ QUERY_FIELDS_MAX = 64
 
 AccountKey = Annotated[
     str, Path(pattern="^[0-9a-fA-F]{64}$", description="Ed25519 public key, 64 hexadecimal digits")
-]
-BlockHeight = Annotated[
-    str, Path(pattern="^(latest|[0-9]{1,20})$", description="height of a block, or `latest`")
-]
-AccountHeight = Annotated[
-    str, Query(pattern="^(latest|[0-9]{1,20})$", description="a retained height, or `latest`")
 ]
 Consistency = Annotated[
     Literal["bounded", "linearizable"],
@@ -50,11 +46,6 @@ Consistency = Annotated[
 ]
 
 
-async def height_of(backend: Service, height: str) -> int:
-    """A height as a path names it."""
-    return (await backend.head()).height if height == "latest" else int(height)
-
-
 async def _block_bytes(backend: Service, height: str) -> bytes:
     wanted = await height_of(backend, height)
     if wanted == 0:
@@ -63,16 +54,6 @@ async def _block_bytes(backend: Service, height: str) -> bytes:
     if data is None:
         raise ProblemError("not-found", f"no block at height {wanted}", field="height")
     return data
-
-
-async def proven_account(backend: Service, key: str, height: str) -> AccountProof:
-    """Storage's state proof of an account. Raises ProblemError 404 for a height that is not retained."""
-    proof = await backend.state_proof(bytes.fromhex(key), None if height == "latest" else int(height))
-    if isinstance(proof, RetainedHeights):
-        kept = f"{proof.oldest} to {proof.newest}"
-        detail = f"no state at height {height}: it is kept for heights {kept}"
-        raise ProblemError("not-found", detail, field="height", limit=kept)
-    return proof
 
 
 def _at_a_height(query: bytes) -> bool:
@@ -86,19 +67,19 @@ def _at_a_height(query: bytes) -> bool:
     return asked.get("height", "latest") != "latest"
 
 
-def chain_routes(backend: Service) -> APIRouter:
+def chain_routes(backend: Service, contracts: KnownContracts) -> APIRouter:
     """GET /accounts/{key}, /blocks/..., /genesis."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @reads(router, "/accounts/{key}", AccountOut, 404, 422, 503, heavy=_at_a_height)
     async def account(
-        key: AccountKey, height: AccountHeight = "latest", consistency: Consistency = "bounded"
+        key: AccountKey, height: StateHeight = "latest", consistency: Consistency = "bounded"
     ) -> Response:
         """Read an account, at the head or at a height; the answer says of which height it is."""
         if height == "latest":
             account = await backend.account(bytes.fromhex(key), consistency == "linearizable")
         else:
-            proven = await proven_account(backend, key, height)
+            proven = await proof_at(backend, bytes.fromhex(key), height)
             account = AccountState(proven.nonce, proven.balance, proven.height)
         return json_response({"key": key.lower(), **render.plain(account)})
 
@@ -161,10 +142,15 @@ def chain_routes(backend: Service) -> APIRouter:
     ) -> Response:
         """What applying each transaction of a block did, a page at a time."""
         wanted = await height_of(backend, height)
-        data = await backend.receipts(wanted) if wanted else None
-        if data is None:
+        header = await backend.header(wanted)
+        data = await backend.receipts(wanted) if header is not None else None
+        if header is None or data is None:
             raise ProblemError("not-found", f"no block at height {wanted}", field="height")
-        return json_response({"height": wanted, **render.receipts(data, offset, limit)})
+        decoded = decode_receipts(data, header.transaction_count)
+        page = range(*slice(offset, offset + limit).indices(header.transaction_count))
+        emitted = (event for output in decoded.outputs if output.position in page for event in output.events)
+        named = await contracts.find_all(contract for contract, _, _ in emitted)
+        return json_response({"height": wanted, **render.receipts(decoded, offset, page, named)})
 
     @router.get("/genesis", summary="The genesis document, in its canonical form", responses=problems(503))
     @needs(AccessRole.READ)

@@ -42,7 +42,7 @@ _FORWARDING = frozenset(
 _FORWARDED_FOR = re.compile(r"for\s*=\s*(\"[^\"]*\"|[^;,\s]+)", re.IGNORECASE)
 
 
-class Origin(Enum):
+class PageOrigin(Enum):
     """Which page sent a request, as browsers say in `Origin`."""
 
     NONE = "none"
@@ -152,16 +152,16 @@ class EdgeRules:
             self._known_hosts.add(host)
         return None
 
-    def origin(self, headers: Headers) -> Origin:
+    def origin(self, headers: Headers) -> PageOrigin:
         """Whose page asks."""
         origin = headers.get(b"origin")
         if origin is None:
-            return Origin.NONE
+            return PageOrigin.NONE
         with contextlib.suppress(ValueError):
             netloc = urlsplit(origin.decode("latin-1")).netloc.lower()
             if netloc and netloc == headers.get(b"host", b"").decode("latin-1").lower():
-                return Origin.OWN
-        return Origin.ALLOWED if origin in self._origins else Origin.FOREIGN
+                return PageOrigin.OWN
+        return PageOrigin.ALLOWED if origin in self._origins else PageOrigin.FOREIGN
 
     @property
     def shares_reads(self) -> bool:

@@ -6,8 +6,8 @@ In this order, each a raw ASGI step beneath the typed surface
   * who asks: with API keys `Authorization: Bearer KEY` (401), otherwise the client's address; what he may do
     is left in the scope, and each endpoint compares it with its own role (`roles.py`);
   * the client's rate (429 + Retry-After) and requests in flight (503 + Retry-After), before anything is read;
-  * final answers (numbered blocks, committed transactions, their proofs, the genesis) from a bounded LRU of
-    whole responses, with a strong ETag, `immutable` caching and 304 where the client has it already;
+  * final answers (numbered blocks, committed transactions, their proofs, sources, the genesis) from a bounded
+    LRU of whole responses, with a strong ETag, `immutable` caching and 304 where the client has it already;
   * gzip for JSON of GZIP_BYTES_MIN and more where the client takes it (final answers are compressed once).
 
 HEAD is answered as GET is, without the body. Pages of other origins read nothing; those of
@@ -29,7 +29,7 @@ from typing import Any
 
 from actors.gateway.backend import SOURCE_KEY, BusyError
 from actors.gateway.body import Receive, Scope, Send, refuse_stream, send_answer, send_problem
-from actors.gateway.edge import EdgeRules, Origin, client_name, forwarded, is_loopback, path_problem
+from actors.gateway.edge import EdgeRules, PageOrigin, client_name, forwarded, is_loopback, path_problem
 from actors.gateway.final_answers import (
     PART_BYTES,
     Captured,
@@ -56,13 +56,19 @@ STALE_CHARS_MAX = 200
 HEALTH_PATH, READY_PATH = "/v1/health", "/v1/ready"
 _FINAL = re.compile(
     r"/v1/(genesis|blocks/[0-9]{1,20}(/raw|/certificate|/header|/receipts)?"
-    r"|transactions/[0-9a-fA-F]{64}(/proof|/receipt)?)"
+    r"|transactions/[0-9a-fA-F]{64}(/proof|/receipt)?|contracts/[0-9a-fA-F]{64}/source)"
 )
 _WORD = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_KINDS = ("transactions", "blocks", "accounts", "status", "events", "genesis", "health", "ready")
+_KINDS = (
+    *("transactions", "blocks", "accounts", "contracts", "entries"),
+    *("status", "events", "genesis", "health", "ready"),
+)
 _WITHHELD = {
-    Origin.ALLOWED: (AccessRole.SUBMIT, "pages of other origins may not administer a node"),
-    Origin.FOREIGN: (AccessRole.READ, "pages of other origins may not submit: see gateway.allowed_origins"),
+    PageOrigin.ALLOWED: (AccessRole.SUBMIT, "pages of other origins may not administer a node"),
+    PageOrigin.FOREIGN: (
+        AccessRole.READ,
+        "pages of other origins may not submit: see gateway.allowed_origins",
+    ),
 }
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
@@ -116,7 +122,7 @@ class EdgeMiddleware:
         extra: Headers = [(b"x-request-id", self._request_id(headers))]
         if self.edge.shares_reads:
             extra.append((b"vary", b"Origin"))
-        if origin is Origin.ALLOWED:
+        if origin is PageOrigin.ALLOWED:
             extra.append((b"access-control-allow-origin", headers[b"origin"]))
         if stale := self._stale():
             extra.append((b"x-raychain-stale", _header_text(stale)))
@@ -137,13 +143,13 @@ class EdgeMiddleware:
             self.seconds[kind] += self._clock() - began  # type: ignore[assignment]
 
     async def _checked(
-        self, scope: Scope, headers: dict[bytes, bytes], origin: Origin, receive: Receive, send: Send
+        self, scope: Scope, headers: dict[bytes, bytes], origin: PageOrigin, receive: Receive, send: Send
     ) -> None:
         self._refuse_spelling(scope, headers)
         path, method = scope["path"], scope["method"]
         if path in (HEALTH_PATH, READY_PATH):
             await self._probed(scope, receive, send)
-        elif method == "OPTIONS" and origin is Origin.ALLOWED:
+        elif method == "OPTIONS" and origin is PageOrigin.ALLOWED:
             await send_answer(send, 204, "text/plain", b"", _PREFLIGHT)
         else:
             if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
@@ -174,7 +180,7 @@ class EdgeMiddleware:
         try:
             self._refuse_spelling(scope, headers)
             origin = self.edge.origin(headers)
-            if origin is Origin.FOREIGN:
+            if origin is PageOrigin.FOREIGN:
                 raise ProblemError("forbidden", "pages of other origins may not subscribe", field="origin")
             caller = scope[CALLER_KEY] = self._caller(scope, headers, origin)
             self._enter(caller.client)
@@ -198,7 +204,7 @@ class EdgeMiddleware:
             raise ProblemError(problem, f"{what} reached the bound of {limit}", limit=limit)
 
     async def _admitted(
-        self, scope: Scope, headers: dict[bytes, bytes], origin: Origin, receive: Receive, send: Send
+        self, scope: Scope, headers: dict[bytes, bytes], origin: PageOrigin, receive: Receive, send: Send
     ) -> None:
         caller = self._caller(scope, headers, origin)
         client = caller.client
@@ -212,7 +218,7 @@ class EdgeMiddleware:
         finally:
             self._limits.leave(client)
 
-    def _caller(self, scope: Scope, headers: dict[bytes, bytes], origin: Origin) -> Caller:
+    def _caller(self, scope: Scope, headers: dict[bytes, bytes], origin: PageOrigin) -> Caller:
         """Who asks. Raises ProblemError 401 without a valid key where one is needed."""
         if self._keys is None:
             client, key, role, withheld = self._anonymous(scope, headers)

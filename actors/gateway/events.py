@@ -5,8 +5,9 @@ buffer). At the bound the oldest leaves and is remembered as lagged; the subscri
 read it up with `from_height` on a new connection. So a reader that never reads costs its heights and what its
 socket buffers hold, and delays nobody.
 
-Subscriptions to blocks get every height. Those to accounts or keys get the heights whose delta touches one of
-theirs, and every height whose delta never came, since nobody knows what such a block touched.
+Subscriptions to blocks get every height. Those to contracts get every height that has a transaction, since a
+delta does not say which events there were. Those to accounts or keys get the heights whose delta touches one
+of theirs. All get every height whose delta never came, since nobody knows what is in such a block.
 
 A subscription is private to its subscriber: where one begins, or how far one has come, is its own `after` and
 moves nothing that others share. `newest` of the hub follows the deltas of this node alone.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.gateway.contract_topics import ContractTopic
 from actors.kernels.multilinear import MultilinearHash
 from actors.ledger.delta import AccountStates, Delta
 
@@ -29,16 +31,23 @@ FACTS_KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """What a subscriber wants: every block, transactions of accounts, the state of keys (32 bytes each)."""
+    """What a subscriber wants: every block, transactions of accounts, the state of keys (32 bytes each), and
+    events of contracts."""
 
     blocks: bool
     accounts: frozenset[bytes]
     keys: frozenset[bytes]
+    contracts: frozenset[ContractTopic] = frozenset()
 
     @property
     def watched(self) -> frozenset[bytes]:
         """All keys whose change concerns the subscriber."""
         return self.accounts | self.keys
+
+    @property
+    def count(self) -> int:
+        """How much is asked for besides blocks."""
+        return len(self.accounts) + len(self.keys) + len(self.contracts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,9 @@ class EventHub:
             return []
         woken = set() if self.newest is not None and height == self.newest + 1 else self._skip(height)
         self.newest = height
-        concerned = {one for one in self._all if one.topics.blocks}
+        concerned = {
+            one for one in self._all if one.topics.blocks or (one.topics.contracts and facts.transactions)
+        }
         for key in facts.touched:
             concerned |= self._watchers.get(key, set())
         concerned = {one for one in concerned if one.after < height}

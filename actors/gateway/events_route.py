@@ -1,17 +1,19 @@
 """GET /v1/events: a WebSocket of what becomes final. One JSON object a message, with `type` and `height`.
 
-Query: `topic=blocks`, `account=KEY` (its transactions), `key=KEY` (its state), the last two up to KEYS_MAX in
-sum, and `from_height=H` to be sent every block from H on before the live ones. H may lie up to RESUME_MAX
-blocks back, and what is older is reported as lagged; or up to AHEAD_MAX blocks ahead of this node's head, as
-after a fail-over from a node that was further, and is then waited for.
+Query: `topic=blocks`, `account=KEY` (its transactions), `key=KEY` (its state), `contract=ADDRESS`,
+`contract=ADDRESS.EVENT` or `contract=ADDRESS.EVENT.FIRST` (its events, see `contract_topics.py`), the last
+three up to KEYS_MAX in sum, and `from_height=H` to be sent every block from H on before the live ones. H may
+lie up to RESUME_MAX blocks back, and what is older is reported as lagged; or up to AHEAD_MAX blocks ahead of
+this node's head, as after a fail-over from a node that was further, and is then waited for.
 
-Messages: `hello` (the head at the beginning), `block`, `transaction`, `state` (also once at the beginning,
-for each key), and `lagged` with `from_height` and `to_height` of what was left out because this reader was
-too slow, or because this node does not have those blocks any more. The stream takes no messages. A reader
-that does not answer pings is disconnected.
+Messages: `hello` (the head at the beginning), `block`, `transaction`, `event` (of a contract; `position` is
+its place among those of its transaction), `state` (also once at the beginning, for each key), and `lagged`
+with `from_height` and `to_height` of what was left out because this reader was too slow, or because this node
+does not have those blocks any more. The stream takes no messages. A reader that does not answer pings is
+disconnected.
 
 Refused before the stream begins: 422 for a bad query, 403 for a foreign Origin, 503 at the bound of
-subscribers or at this client's share of it, or of the accounts and keys that are watched. Afterwards the
+subscribers or at this client's share of it, or of what is watched. Afterwards the
 connection ends with 1011 if the node stops answering (resume with `from_height`), 1013 where `from_height` is
 too far ahead, 3000 when the API key that opened it is revoked; the reason is in words.
 """
@@ -30,7 +32,10 @@ import numpy as np
 from actors.gateway import render
 from actors.gateway.backend import BusyError, UnavailableError
 from actors.gateway.body import Receive, Report, Scope, Send, refuse_stream
+from actors.gateway.contract_events import Chosen, ContractEvents
+from actors.gateway.contract_topics import contract_topics
 from actors.gateway.events import BlockFacts, EventHub, Subscription, Topics
+from actors.gateway.known_contracts import KnownContracts
 from actors.gateway.problem import ProblemError, of_error
 from actors.gateway.roles import CALLER_KEY, AccessRole, needs
 from actors.gateway.service import Service
@@ -63,11 +68,14 @@ class _TooFarAheadError(Exception):
 class EventsRoute:
     """The ASGI application of the stream. `published` is called with every delta."""
 
-    def __init__(self, source: Service, report: Report, subscribers_max: int) -> None:
+    def __init__(
+        self, source: Service, contracts: KnownContracts, report: Report, subscribers_max: int
+    ) -> None:
         self._source, self._report = source, report
+        self._contract_events = ContractEvents(source, contracts)
         self.hub = EventHub(source.hash_seed)
         self._shares = ClientShares("event streams", subscribers_max)
-        self._watched = ClientShares("accounts and keys watched by event streams", WATCHED_MAX)
+        self._watched = ClientShares("accounts, keys and contracts watched by event streams", WATCHED_MAX)
         self._turns = FairTurns("event streams that catch up", CATCHING_UP_MAX)
         self._wakes: dict[Subscription, asyncio.Event] = {}
         self._decoded: tuple[int, Block] | None = None
@@ -95,7 +103,7 @@ class EventsRoute:
             topics, resume_height = _read_query(scope)
             self._shares.take(client)
             try:
-                self._watched.take(client, len(topics.watched))
+                self._watched.take(client, topics.count)
             except BusyError:
                 self._shares.give(client)
                 raise
@@ -112,7 +120,7 @@ class EventsRoute:
             return  # the client is gone, or the connection was closed by the server
         finally:
             self._shares.give(client)
-            self._watched.give(client, len(topics.watched))
+            self._watched.give(client, topics.count)
 
     async def _stream(
         self, messages: AsyncIterator[Message | str], receive: Receive, send: Send
@@ -198,7 +206,7 @@ class EventsRoute:
             del self._wakes[subscription]
 
     async def _of_block(self, topics: Topics, height: int, live: bool) -> list[Message | str]:
-        """A block's messages in the order block, transactions, states; `lagged` where the node lacks it.
+        """A block's messages in the order block, transactions, events, states; `lagged` where it is not kept.
 
         What a delta touched is known for the keys that were watched when it came, thus to live readers only.
         """
@@ -208,6 +216,14 @@ class EventsRoute:
             block = await self._block(height)
             if block is None:
                 return [_lagged(height, height)]
+        chosen: Chosen = []
+        if topics.contracts:
+            count = facts.transactions if facts else block.header.transaction_count  # type: ignore[union-attr]
+            found = await self._contract_events.choose(topics.contracts, height, count)
+            block = block or (await self._block(height) if found else None)
+            if found is None or (found and block is None):
+                return [_lagged(height, height)]
+            chosen = found
         messages: list[Message | str] = []
         if topics.blocks:
             messages.append(
@@ -215,6 +231,7 @@ class EventsRoute:
             )
         if block is not None:
             messages += _transactions(block, topics.accounts)
+            messages += await self._contract_events.messages(chosen, block)
         if facts is not None:
             for key in sorted(topics.keys & facts.touched.keys()):
                 nonce, balance = facts.touched[key]
@@ -251,15 +268,19 @@ def _read_query(scope: Scope) -> tuple[Topics, int | None]:
         )
     except ValueError:
         raise ProblemError("invalid", "too many parameters", limit=QUERY_FIELDS_MAX) from None
-    if unknown := set(query) - {"topic", "account", "key", "from_height"}:
-        raise ProblemError("invalid", "expected topic, account, key, from_height", field=min(unknown)[:64])
+    if unknown := set(query) - {"topic", "account", "key", "contract", "from_height"}:
+        expected = "expected topic, account, key, contract, from_height"
+        raise ProblemError("invalid", expected, field=min(unknown)[:64])
     if set(query.get("topic", [])) - {"blocks"}:
-        raise ProblemError("invalid", "the topic is `blocks`; use account and key for others", field="topic")
-    topics = Topics("topic" in query, _keys(query, "account"), _keys(query, "key"))
-    if len(topics.accounts) + len(topics.keys) > KEYS_MAX:
-        raise ProblemError("invalid", "too many accounts and keys", field="key", limit=KEYS_MAX)
-    if not topics.blocks and not topics.watched:
-        raise ProblemError("invalid", "subscribe to topic=blocks, account=KEY or key=KEY", field="topic")
+        detail = "the topic is `blocks`; use account, key and contract for others"
+        raise ProblemError("invalid", detail, field="topic")
+    contracts = contract_topics(query.get("contract", []))
+    topics = Topics("topic" in query, _keys(query, "account"), _keys(query, "key"), contracts)
+    if topics.count > KEYS_MAX:
+        raise ProblemError("invalid", "too many accounts, keys and contracts", field="key", limit=KEYS_MAX)
+    if not topics.blocks and not topics.count:
+        detail = "subscribe to topic=blocks, account=KEY, key=KEY or contract=ADDRESS"
+        raise ProblemError("invalid", detail, field="topic")
     text = query.get("from_height", [None])[-1]
     if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ProblemError("invalid", "a height is a number", field="from_height")

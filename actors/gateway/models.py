@@ -6,61 +6,24 @@ carry them as decimal strings too. Keys, hashes, signatures and payloads are low
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from actors.gateway.contract_models import EventOut
+from actors.gateway.model_types import U64, BlockTimeOut, Hex32, Hex64, HexPayload, IntegerOut, U64Out
 from actors.ledger.accounts import payload_hash
-from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
+from actors.ledger.contract_payloads import PAYLOAD_BYTES_MAX_OF
 from actors.ledger.rows import (
     KIND_TRANSFER,
     NEVER_EXPIRES_HEIGHT,
+    PAYLOAD_BYTES_MAX,
     ROW_DTYPE,
     ROW_VERSION,
     Batch,
 )
 from actors.settings import WORKERS_MAX
-
-U64_MAX = 2**64 - 1
-_U64_TEXT = "an integer from 0 to 2^64-1, as a JSON integer or a decimal string"
-
-
-def _read_u64(value: Any) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= U64_MAX:
-        raise ValueError(f"expected {_U64_TEXT}")
-    return value
-
-
-U64 = Annotated[
-    int,
-    BeforeValidator(_read_u64),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": U64_MAX},
-                {"type": "string", "pattern": "^[0-9]{1,20}$"},
-            ],
-            "description": f"{_U64_TEXT}; JavaScript reads integers exactly to 2^53-1 only",
-        }
-    ),
-]
-U64Out = Annotated[int, Field(ge=0, le=U64_MAX, json_schema_extra={"format": "uint64"})]
-BlockTimeOut = Annotated[
-    U64Out,
-    Field(
-        description="Milliseconds since 1970, as the block's proposer took the time: never before the "
-        "parent's, and when it was voted for at most consensus.clock_ahead_ms_max ahead of the clocks of a "
-        "majority. It does not say how long ago the block was made."
-    ),
-]
-Hex32 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$")]
-Hex64 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{128}$")]
-HexPayload = Annotated[
-    str, StringConstraints(pattern="^([0-9a-fA-F]{2})*$", max_length=2 * ROW_PAYLOAD_BYTES_MAX)
-]
 
 
 class TransactionIn(BaseModel):
@@ -81,6 +44,14 @@ class TransactionIn(BaseModel):
     payload: HexPayload = ""
     payload_hash: Hex32 | None = Field(None, description="computed from the payload when absent")
     signature: Hex64
+
+    @field_validator("payload")
+    @classmethod
+    def _within_kind(cls, payload: str, known: ValidationInfo) -> str:
+        bytes_max = PAYLOAD_BYTES_MAX_OF.get(known.data.get("kind", KIND_TRANSFER), PAYLOAD_BYTES_MAX)
+        if len(payload) > 2 * bytes_max:
+            raise ValueError(f"a payload of this kind has {bytes_max} bytes at most")
+        return payload
 
     def batch(self) -> Batch:
         """A batch of this one row."""
@@ -191,12 +162,21 @@ class AccountOut(BaseModel):
 
 
 class ReceiptOut(BaseModel):
-    """What applying a transaction did: status 0 is applied; balances are those right after it."""
+    """What applying a transaction did: status 0 is applied; balances are those right after it.
+
+    Of a deployment or a call also: gas that it used; failure: why it failed, which the status is the number
+    of; message: of a requirement that did not hold; results: their bytes; events.
+    """
 
     status: int
     fee: U64Out
     sender_balance: U64Out
     recipient_balance: U64Out
+    gas: IntegerOut | None = None
+    failure: str | None = None
+    message: str | None = None
+    results: str | None = None
+    events: list[EventOut] | None = None
 
 
 class ReceiptPageOut(BaseModel):
@@ -214,6 +194,7 @@ class TransactionOut(BaseModel):
     id: str
     version: int
     kind: int
+    kind_name: str
     flags: int
     chain_tag: U64Out
     nonce: U64Out

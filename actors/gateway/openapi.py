@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from actors.contracts.failures import Failure
 from actors.gateway.models import BatchSubmitted, ProblemOut
 from actors.gateway.problem import TITLES, kind_of_verdict
 from actors.gateway.roles import AccessRole, Endpoint, Heavy, needs
@@ -57,6 +58,7 @@ def api_description() -> str:
         for verdict in Verdict
         if verdict != Verdict.OK
     ]
+    failures = ", ".join(f"{failure.value} {failure.name}" for failure in Failure)
     return (
         "Amounts, nonces and heights are unsigned 64-bit JSON integers; JavaScript reads integers exactly to "
         "2^53-1 only, so request bodies may carry them as decimal strings. Keys, ids, hashes and signatures "
@@ -65,7 +67,9 @@ def api_description() -> str:
         "Every answer of a gateway carries `raychain-network`, the first 16 digits of the genesis hash: one "
         "without it is of a proxy or something else between, and says nothing of what was submitted. "
         "Submitting the same transaction again is harmless: before signing a nonce anew, ask for the "
-        "transaction by its id, since it may have committed although no answer arrived.\n\n"
+        "transaction by its id, since it may have committed although no answer arrived. Integers in answers "
+        "about contracts are strings of their digits from 2^53 on. The status of a receipt or simulation is "
+        f"0, or why the call failed: {failures}.\n\n"
         "| code | verdict | status | field | advice |\n|---|---|---|---|---|\n" + "\n".join(rows)
     )
 

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 from actors.gateway.backend import BusyError, UnavailableError
 from actors.gateway.final_cache import FinalCache
-from actors.ledger.block import InclusionProof
+from actors.ledger.block import HEADER_BYTES, Header, InclusionProof, decode_header
 from actors.ledger.delta import AccountState, ChainHead
+from actors.ledger.receipts import ReceiptProof
 from actors.storage.interface import (
     AccountProof,
     RetainedHeights,
+    StateValues,
     StorageFace,
     StoredTransaction,
     TransactionPlace,
@@ -26,7 +28,8 @@ from actors.storage.interface import (
 
 READS_INFLIGHT_MAX = 512
 READ_TIMEOUT_S = 10.0
-CACHE_BYTES_MAX = 128 << 20
+HEADERS_CACHED = 10_000
+CACHE_BYTES_MAX, RECEIPTS_BYTES_MAX = 128 << 20, 32 << 20
 HEIGHT_MAX = 2**63 - 1
 
 Fetch = Callable[[int], Awaitable[bytes | None]]
@@ -61,6 +64,8 @@ class Reads:
         self._storage = storage
         self.blocks: FinalCache[int, bytes] = FinalCache(cache_blocks, CACHE_BYTES_MAX, len)
         self.certificates: FinalCache[int, bytes] = FinalCache(cache_blocks, CACHE_BYTES_MAX, len)
+        self._headers: FinalCache[int, bytes] = FinalCache(HEADERS_CACHED, CACHE_BYTES_MAX, len)
+        self._receipts: FinalCache[int, bytes] = FinalCache(cache_blocks, RECEIPTS_BYTES_MAX, len)
         self._shared = SharedCalls()
         self.inflight = 0
 
@@ -84,10 +89,30 @@ class Reads:
         """What proves that a transaction is in its block, and that the block is final."""
         return await self._bounded(self._storage.inclusion_proof, tx_id)
 
+    async def receipt_proof(self, tx_id: bytes) -> ReceiptProof | None:
+        """What proves what a transaction left, and that its block is final."""
+        return await self._bounded(self._storage.receipt_proof, tx_id)
+
     async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
-        """Proof of an account at a height, or which heights are `retained`."""
+        """Proof of an account or entry at a height, or which heights are `retained`."""
         bounded = None if height is None else min(height, HEIGHT_MAX)
         return await self._bounded(self._storage.state_proof, key, bounded)
+
+    async def state_values(
+        self, keys: list[bytes], height: int | None = None
+    ) -> StateValues | RetainedHeights:
+        """What keys hold, all at one height, or which heights are kept; VALUES_KEYS_MAX keys at most."""
+        bounded = None if height is None else min(height, HEIGHT_MAX)
+        return await self._bounded(self._storage.state_values, keys, bounded)
+
+    async def header(self, height: int) -> Header | None:
+        """The header of a committed block."""
+        data = await self._final(height, self._sealed, self._headers) if height else None
+        return None if data is None else decode_header(data)
+
+    async def _sealed(self, height: int) -> bytes | None:
+        sealed = await self._storage.sealed_headers(height, 1)
+        return sealed[0][:HEADER_BYTES] if sealed else None
 
     async def block(self, height: int) -> bytes | None:
         """Bytes of a committed block."""
@@ -98,8 +123,8 @@ class Reads:
         return await self._final(height, self._storage.certificate, self.certificates)
 
     async def receipts(self, height: int) -> bytes | None:
-        """Receipts of a committed block's transactions, 32 bytes each."""
-        return await self._bounded(self._storage.receipts, height) if 0 < height <= HEIGHT_MAX else None
+        """Receipts of a committed block's transactions, as `decode_receipts` reads them."""
+        return await self._final(height, self._storage.receipts, self._receipts) if height else None
 
     async def _bounded(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         if self.inflight >= READS_INFLIGHT_MAX:

@@ -9,39 +9,50 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.gateway import contract_render
+from actors.gateway.contract_render import Contracts
 from actors.ledger.block import Block, Header, decode_certificate
 from actors.ledger.hashing import sha256, sha256_rows
 from actors.ledger.pending import SenderPending
-from actors.ledger.rows import LEAF_PREFIX, ROW_DTYPE, row_matrix
+from actors.ledger.receipts import Output, Receipts
+from actors.ledger.rows import KIND_CALL, KIND_DEPLOY, KIND_TRANSFER, LEAF_PREFIX, ROW_DTYPE, row_matrix
 from actors.storage.interface import StoredTransaction
 
 PENDING_STATES = ("ready", "in-block", "parked")
 """By the numbers that mempool shards give them (actors/mempool/pool.py)."""
+KIND_NAMES = {KIND_TRANSFER: "transfer", KIND_DEPLOY: "deploy", KIND_CALL: "call"}
+NO_CONTRACTS: Contracts = {}
 _RECEIPT = struct.Struct("<QQQQ")
 _NUMBERS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")
 _HEXES = ("sender", "recipient", "payload_hash", "signature")
 
 
 def transaction(
-    row: NDArray[Any], payload: bytes, height: int, position: int, receipt: bytes | None
+    row: NDArray[Any],
+    payload: bytes,
+    height: int,
+    position: int,
+    receipt: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """One transaction. row: (1,) of ROW_DTYPE. receipt: 32 bytes, None where it was not read."""
+    """One transaction. row: (1,) of ROW_DTYPE. receipt: rendered, None where it was not read."""
     one = row[0]
     return {
         "id": sha256(LEAF_PREFIX + row.tobytes()).hex(),
         **{field: int(one[field]) for field in _NUMBERS},
+        "kind_name": KIND_NAMES.get(int(one["kind"]), ""),
         **{field: one[field].tobytes().hex() for field in _HEXES},
         "payload": payload.hex(),
         "height": height,
         "position": position,
-        "receipt": None if receipt is None else _receipt(receipt),
+        "receipt": receipt,
     }
 
 
-def stored_transaction(stored: StoredTransaction) -> dict[str, Any]:
-    """One transaction as Storage answers it."""
+def stored_transaction(stored: StoredTransaction, contracts: Contracts = NO_CONTRACTS) -> dict[str, Any]:
+    """One transaction as Storage answers it. contracts: those whose events are to be named."""
     row = np.frombuffer(stored.row, dtype=ROW_DTYPE, count=1)
-    return transaction(row, stored.payload, stored.height, stored.position, stored.receipt)
+    receipt = _receipt(stored.receipt, stored.output, contracts)
+    return transaction(row, stored.payload, stored.height, stored.position, receipt)
 
 
 def pending(held: SenderPending) -> dict[str, Any]:
@@ -61,19 +72,19 @@ def pending(held: SenderPending) -> dict[str, Any]:
     return {**numbers, "transactions": transactions}
 
 
-def _receipt(data: bytes) -> dict[str, int]:
+def _receipt(data: bytes, output: Output | None, contracts: Contracts) -> dict[str, Any]:
     status, fee, sender, recipient = _RECEIPT.unpack(data)
-    return {"status": status, "fee": fee, "sender_balance": sender, "recipient_balance": recipient}
+    plain = {"status": status, "fee": fee, "sender_balance": sender, "recipient_balance": recipient}
+    return plain if output is None else {**plain, **contract_render.output(output, status, contracts)}
 
 
-def receipts(data: bytes, offset: int, limit: int) -> dict[str, Any]:
-    """A page of a block's receipts. data: 32 bytes a transaction."""
-    total = len(data) // _RECEIPT.size
-    page = [
-        _receipt(data[at * _RECEIPT.size : (at + 1) * _RECEIPT.size])
-        for at in range(min(offset, total), min(offset + limit, total))
-    ]
-    return {"total": total, "offset": offset, "receipts": page}
+def receipts(
+    all_of: Receipts, offset: int, page: range, contracts: Contracts = NO_CONTRACTS
+) -> dict[str, Any]:
+    """A page of a block's receipts: those of the rows in `page`, asked for from `offset` on."""
+    outputs = {output.position: output for output in all_of.outputs}
+    rows = [_receipt(all_of.rows[at].tobytes(), outputs.get(at), contracts) for at in page]
+    return {"total": len(all_of.rows), "offset": offset, "receipts": rows}
 
 
 def header(value: Header) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from actors.gateway import render
 from actors.gateway.backend import SOURCE_KEY, BusyError, UnavailableError, Wait
+from actors.gateway.known_contracts import KnownContracts
 from actors.gateway.models import ProofOut, ReceiptOut, Submitted, TransactionIn, TransactionOut
 from actors.gateway.openapi import problems, reads
 from actors.gateway.problem import ProblemError, of_verdict
@@ -18,6 +19,7 @@ from actors.gateway.service import Service
 from actors.ledger.hashing import sha256
 from actors.ledger.rows import LEAF_PREFIX
 from actors.ledger.verdict import Verdict
+from actors.storage.interface import StoredTransaction
 
 TransactionId = Annotated[
     str, Path(pattern="^[0-9a-fA-F]{64}$", description="SHA-256(0x00 ‖ row), 64 hexadecimal digits")
@@ -29,7 +31,7 @@ def json_response(document: Any, status: int = 200, headers: dict[str, str] | No
     return Response(msgspec.json.encode(document), status, headers, "application/json")
 
 
-def transaction_routes(backend: Service) -> APIRouter:
+def transaction_routes(backend: Service, contracts: KnownContracts) -> APIRouter:
     """POST /transactions, GET /transactions/{id} and its proof."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
@@ -85,29 +87,36 @@ def transaction_routes(backend: Service) -> APIRouter:
             height = await backend.committed_height()
             record = await backend.transaction(bytes.fromhex(id))
         if record is None:
-            raise _not_committed(height)
-        return json_response(render.stored_transaction(record))
+            raise not_committed(height)
+        return json_response(await _rendered(record, contracts))
 
     @reads(router, "/transactions/{id}/receipt", ReceiptOut, 404, 422, 503)
     async def receipt(id: TransactionId) -> Response:
         """What applying a committed transaction did."""
         record = await backend.transaction(bytes.fromhex(id))
         if record is None:
-            raise _not_committed()
-        return json_response(render.stored_transaction(record)["receipt"])
+            raise not_committed()
+        return json_response((await _rendered(record, contracts))["receipt"])
 
     @reads(router, "/transactions/{id}/proof", ProofOut, 404, 422, 503, heavy=True)
     async def prove(id: TransactionId) -> Response:
         """Prove that a transaction is in a final block."""
         record = await backend.inclusion_proof(bytes.fromhex(id))
         if record is None:
-            raise _not_committed()
+            raise not_committed()
         return json_response({"id": id.lower(), **render.plain(record)})
 
     return router
 
 
-def _not_committed(height: int | None = None) -> ProblemError:
+async def _rendered(record: StoredTransaction, contracts: KnownContracts) -> dict[str, Any]:
+    events = () if record.output is None else record.output.events
+    named = await contracts.find_all(contract for contract, _, _ in events)
+    return render.stored_transaction(record, named)
+
+
+def not_committed(height: int | None = None) -> ProblemError:
+    """The problem of an id that is in no block that this node knows. height: up to which it has looked."""
     return ProblemError(
         "not-found",
         "no committed transaction has this id; it may still be pending",

@@ -4,8 +4,10 @@
     deploy   program_bytes u32, source_bytes u32, then the program, its source, and the arguments of its INIT
 
 A contract's address is SHA-256("raychain/contract" ‖ deployer ‖ nonce u64): of who deploys it, and of the
-nonce of that transaction, which says it as its recipient. Coins that new entries cost wait in an account of
-the contract's own, whose key is SHA-256("raychain/deposits" ‖ address), of which nobody has the private key.
+nonce of that transaction, which says it as its recipient. Coins that new entries cost wait in one account,
+whose key is SHA-256("raychain/deposits"), of which nobody has the private key: as many times the deposit as
+there are entries. One account for all contracts, since a call may make entries in one contract by way of
+another, and a later one remove them without it.
 """
 
 from __future__ import annotations
@@ -70,6 +72,5 @@ def contract_address(deployer: bytes, nonce: int) -> bytes:
     return sha256(b"raychain/contract" + deployer + nonce.to_bytes(8, "little"))
 
 
-def deposits_key(address: bytes) -> bytes:
-    """The account in which a contract's deposits wait."""
-    return sha256(b"raychain/deposits" + address)
+DEPOSITS_KEY = sha256(b"raychain/deposits")
+"""The account in which the deposits of all entries wait."""

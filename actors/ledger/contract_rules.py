@@ -6,8 +6,8 @@ Rules
 2. Everything else happens within the block: the row is applied, whatever comes of it. The nonce rises, and
    what was used is paid. A call that failed has changed nothing besides.
 3. What is used: `fee_min`; gas, rounded up to whole units; and for each entry more than before the deposit,
-   which waits in the contract's account of deposits (contract_payloads.py) and comes back to who calls what
-   removes it. A deployment pays for its program, too: its entries are entries.
+   which waits in the account of deposits (contract_payloads.py) and comes back to who calls what removes it.
+   A deployment pays for its program, too: its entries are entries.
 4. Coins that are sent along are the contract's before its function runs.
 5. No account is left with less than `balance_min`, but that of deposits.
 
@@ -30,7 +30,7 @@ from actors.contracts.running import CallContext, EmittedEvent
 from actors.contracts.verifier import verify
 from actors.contracts.world import Overlay
 from actors.ledger.accounts import U64_MAX, Account, Transaction
-from actors.ledger.contract_payloads import Deployment, decode_deployment, deposits_key
+from actors.ledger.contract_payloads import DEPOSITS_KEY, Deployment, decode_deployment
 from actors.ledger.contract_state import LedgerWorld, Origin, program_entries
 from actors.ledger.environment import Environment
 from actors.ledger.ledger_view import LedgerView
@@ -99,7 +99,7 @@ def _apply(ledger: LedgerView, tx: Transaction, env: Environment, gas_left: int,
         else:
             world.commit()
             if deposit:
-                base.move(tx.sender, deposits_key(tx.recipient), deposit)
+                base.move(tx.sender, DEPOSITS_KEY, deposit)
     left = ledger.account(tx.sender, env.height)
     ledger.set_account(tx.sender, Account(left.nonce, left.balance + tx.fee - fee))
     return RowApplied(

@@ -83,13 +83,15 @@ def read_program(address: bytes, read: Read) -> bytes | None:
 
 
 def find_program(address: bytes, read: Read, weights: Weights) -> Verified | None:
-    """The contract at an address, ready to run. Those that ran last are kept, by their programs' hashes."""
+    """The contract at an address, ready to run. Those that ran last are kept, by their programs' hashes. Any
+    thread."""
     named = read(head_key(address))[:DIGEST_BYTES], weights
-    if named[0] and named not in _kept:
-        _kept[named] = verify(decode_program(read_program(address, read) or b""), weights)
+    found = _kept.get(named)
+    if found is None and named[0]:
+        found = _kept[named] = verify(decode_program(read_program(address, read) or b""), weights)
         if len(_kept) > _PROGRAMS_KEPT:
             _kept.popitem(last=False)
-    return _kept.get(named)
+    return found
 
 
 _kept: OrderedDict[tuple[bytes, Weights], Verified] = OrderedDict()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.gas import Weights
+from actors.contracts.limits import ENTRY_TAG
 from actors.ledger.hashing import sha256
 from actors.ledger.prices import BLOCK_TRANSACTIONS_MAX, FREE, PRICE_MAX, WEIGHTS, Prices
 from actors.ledger.rows import FormatError
@@ -115,7 +116,7 @@ def decode_genesis(data: bytes) -> Genesis:
     if not 0 < len(genesis.members) <= MEMBERS_MAX:
         raise FormatError("genesis.members", len(genesis.members), f"1 to {MEMBERS_MAX}")
     for member in genesis.members:
-        if not _is_hex(member.identity, KEY_BYTES):
+        if not _is_hex(member.identity, KEY_BYTES) or member.identity.startswith(ENTRY_TAG.hex()):
             raise FormatError(f"genesis.members[{member.name}].identity", member.identity, "64 hex digits")
     if len({member.identity for member in genesis.members}) != len(genesis.members):
         raise FormatError("genesis.members", "an identity twice", "distinct identities")
@@ -194,6 +195,8 @@ def decode_allocation(data: bytes) -> Allocation:
     allocation = Allocation(keys, balances)
     if len(np.unique(keys.view("V32"))) != count:
         raise FormatError("allocation.keys", "an account twice", "distinct accounts")
+    if (keys[:, : len(ENTRY_TAG)] == np.frombuffer(ENTRY_TAG, dtype=np.uint8)).all(axis=1).any():
+        raise FormatError("allocation.keys", "a key of contracts' entries", "keys of accounts")
     if count and not balances.all():
         raise FormatError("allocation.balances", 0, "at least 1")
     if allocation.supply() != supply:

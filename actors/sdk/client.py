@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -28,14 +28,20 @@ import msgspec
 
 from actors.ledger.block import Block, Header, InclusionProof
 from actors.ledger.genesis import Genesis
+from actors.ledger.receipts import ReceiptProof
 from actors.ledger.rows import Batch
 from actors.sdk import requests
 from actors.sdk.answers import UnavailableApiError, check_mark, unreachable
+from actors.sdk.attempts import Attempts
+from actors.sdk.contract import AsyncContract, Contract, run, run_async
+from actors.sdk.contract_steps import open_steps
 from actors.sdk.endpoints import Endpoints
 from actors.sdk.inclusion_proof import ProofError
 from actors.sdk.light_client import verify, verify_proof
 from actors.sdk.proxies import http_options
+from actors.sdk.receipt_proof import proven_receipt
 from actors.sdk.requests import ApiRequest, BatchReceipt, Consistency, Found, Height, WaitLevel, bearer
+from actors.sdk.subscribe import Event, EventFilter, follow
 from actors.sdk.trust import Pin
 
 if TYPE_CHECKING:
@@ -53,28 +59,6 @@ def _proven(genesis: Genesis, tx_id: bytes, proof: InclusionProof | None) -> Hea
 
 def _proven_account(genesis: Genesis, key: bytes, document: dict[str, Any]) -> dict[str, Any]:
     return verify(genesis, [], msgspec.json.encode(document), key)
-
-
-class _Attempts:
-    """The attempts of one request: after each that failed, how long to wait before the next."""
-
-    def __init__(self, endpoints: Endpoints, request: ApiRequest[Any]) -> None:
-        self._endpoints, self._request = endpoints, request
-        self._failures, self._began, self._cut_off = 0, time.monotonic(), False
-
-    def pause_s(self, url: str, error: UnavailableApiError) -> float | None:
-        """Seconds until the request that failed at `url` is repeated, None if it is not."""
-        self._endpoints.failed(url)
-        if not self._request.may_repeat(error):
-            return None
-        # A balancer closes an idle connection just when a request is written: that is worth one more attempt.
-        if error.cut_off and not self._cut_off:
-            self._cut_off = True
-            return 0.0
-        self._failures += 1
-        asked_for_s, waited_s = error.retry_after_s if error.status else 0.0, time.monotonic() - self._began
-        refused = not error.status and error.nothing_taken
-        return self._endpoints.pause_s(self._failures, asked_for_s, waited_s, refused)
 
 
 class _Base:
@@ -143,36 +127,36 @@ class Client(_Base):
 
     def status(self) -> dict[str, Any]:
         """Network, head, limits, figures of the node."""
-        return self._known(requests.status())
+        return self.ask(requests.status())
 
     def actors(self) -> dict[str, Any]:
         """Health of each actor by its name, under `actors`; None for one that is away."""
-        return self._known(requests.actors())
+        return self.ask(requests.actors())
 
     def members(self) -> dict[str, Any]:
         """Members of the network, one row each, and how many make a majority."""
-        return self._known(requests.members())
+        return self.ask(requests.members())
 
     def change_member(self, action: str, member: str, accept_risk: bool = False) -> dict[str, Any]:
         """add, promote, remove, transfer (leadership to) or readmit a member, by name; readmit alone needs
         accept_risk. Raises ApiError with the reason when consensus refuses it."""
-        return self._known(requests.change_member(action, member, accept_risk))
+        return self.ask(requests.change_member(action, member, accept_risk))
 
     def scale(self, validators: int) -> dict[str, Any]:
         """Have so many Validators from now on. Returns validators, and the names added and removed."""
-        return self._known(requests.scale(validators))
+        return self.ask(requests.scale(validators))
 
     def ready(self) -> bool:
         """True once the node serves; False while it cannot be reached."""
         try:
-            return self._known(requests.ready())
+            return self.ask(requests.ready())
         except UnavailableApiError:
             return False
 
     def genesis(self) -> Genesis:
         """The pinned genesis; without one, that which the node serves, read once and proven by nothing."""
         if self._pin.document is None:
-            self._pin.document = self._known(requests.genesis(self._pin.digest))
+            self._pin.document = self.ask(requests.genesis(self._pin.digest))
         return self._pin.document
 
     def account(
@@ -182,19 +166,19 @@ class Client(_Base):
 
         linearizable: nothing that was committed before the call is missing.
         """
-        return self._known(requests.account(key, height, consistency))
+        return self.ask(requests.account(key, height, consistency))
 
     def submit(self, batch: Batch, wait: WaitLevel = "accepted") -> BatchReceipt:
         """Submit a batch in the binary form; refused rows are listed in the receipt, not raised."""
-        return self._known(requests.submit(batch, wait))
+        return self.ask(requests.submit(batch, wait))
 
     def pending(self, key: bytes) -> dict[str, Any]:
         """Pending transactions of an account at this node: key, nonce, next_nonce, height, transactions."""
-        return self._known(requests.pending(key))
+        return self.ask(requests.pending(key))
 
     def submit_one(self, batch: Batch, wait: WaitLevel = "accepted") -> dict[str, Any]:
         """Submit a batch of one row as JSON. Returns id, status, height; a refusal raises ApiError."""
-        return self._known(requests.submit_one(batch, wait))
+        return self.ask(requests.submit_one(batch, wait))
 
     def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         """A committed transaction with its receipt, or None."""
@@ -202,7 +186,7 @@ class Client(_Base):
 
     def find(self, tx_id: bytes) -> Found:
         """As `transaction`, and where there is none, up to which height there is none."""
-        return self._known(requests.find(tx_id))
+        return self.ask(requests.find(tx_id))
 
     def proof(self, tx_id: bytes) -> InclusionProof | None:
         """The proof as the node gives it, unverified; None when the transaction is not committed."""
@@ -216,9 +200,13 @@ class Client(_Base):
         """
         return _proven(genesis or self._trusted(), tx_id, self.proof(tx_id))
 
+    def verified_receipt(self, tx_id: bytes, genesis: Genesis | None = None) -> ReceiptProof:
+        """What a transaction did and told, proven here as in `verified_proof`."""
+        return proven_receipt(genesis or self._trusted(), tx_id, self._send(requests.receipt_proof(tx_id)))
+
     def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
         """An account's proof at a retained height as the node gives it, unverified."""
-        return self._known(requests.state_proof(key, height))
+        return self.ask(requests.state_proof(key, height))
 
     def verified_account(self, key: bytes, genesis: Genesis | None = None) -> dict[str, Any]:
         """An account's nonce and balance, proven here as in `verified_proof`."""
@@ -236,17 +224,25 @@ class Client(_Base):
         """A block, decoded from its bytes, or None."""
         return self._send(requests.raw_block(height, self.genesis()))
 
+    def contract(self, address: bytes, genesis: Genesis | None = None) -> Contract:
+        """The contract at an address, read once. With a genesis, given or pinned, its program is proven to be
+        the one of the state. Raises ApiError (404 if there is none), InterfaceError, ProofError."""
+        trusted = genesis is not None or self._pin.digest is not None
+        judge = genesis or self.genesis()
+        return Contract(self, run(self, open_steps(address, judge, trusted)), judge, trusted)
+
     def _trusted(self) -> Genesis:
         self._pin.check()
         return self.genesis()
 
-    def _known(self, request: ApiRequest[Answer]) -> Answer:
+    def ask(self, request: ApiRequest[Answer]) -> Answer:
+        """The answer to a request of requests.py or contract_requests.py."""
         return cast(Answer, self._send(request))
 
     def _send(self, request: ApiRequest[Answer]) -> Answer | None:
         import httpx
 
-        attempts = _Attempts(self._endpoints, request)
+        attempts = Attempts(self._endpoints, request)
         while True:
             url = self._endpoints.current
             try:
@@ -280,6 +276,7 @@ class AsyncClient(_Base):
         import httpx
 
         super().__init__(urls, patience_s, genesis, retry_refused)
+        self._ca_file, self._api_key = ca_file, api_key
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
         way = http_options(self._endpoints.urls if transport is None else [], ca_file, asynchronous=True)
         self._http = httpx.AsyncClient(
@@ -299,50 +296,50 @@ class AsyncClient(_Base):
         await self._http.aclose()
 
     async def status(self) -> dict[str, Any]:
-        return await self._known(requests.status())
+        return await self.ask(requests.status())
 
     async def actors(self) -> dict[str, Any]:
-        return await self._known(requests.actors())
+        return await self.ask(requests.actors())
 
     async def members(self) -> dict[str, Any]:
-        return await self._known(requests.members())
+        return await self.ask(requests.members())
 
     async def change_member(self, action: str, member: str, accept_risk: bool = False) -> dict[str, Any]:
-        return await self._known(requests.change_member(action, member, accept_risk))
+        return await self.ask(requests.change_member(action, member, accept_risk))
 
     async def scale(self, validators: int) -> dict[str, Any]:
-        return await self._known(requests.scale(validators))
+        return await self.ask(requests.scale(validators))
 
     async def ready(self) -> bool:
         try:
-            return await self._known(requests.ready())
+            return await self.ask(requests.ready())
         except UnavailableApiError:
             return False
 
     async def genesis(self) -> Genesis:
         if self._pin.document is None:
-            self._pin.document = await self._known(requests.genesis(self._pin.digest))
+            self._pin.document = await self.ask(requests.genesis(self._pin.digest))
         return self._pin.document
 
     async def account(
         self, key: bytes, height: Height = "latest", consistency: Consistency = "bounded"
     ) -> dict[str, Any]:
-        return await self._known(requests.account(key, height, consistency))
+        return await self.ask(requests.account(key, height, consistency))
 
     async def submit(self, batch: Batch, wait: WaitLevel = "accepted") -> BatchReceipt:
-        return await self._known(requests.submit(batch, wait))
+        return await self.ask(requests.submit(batch, wait))
 
     async def submit_one(self, batch: Batch, wait: WaitLevel = "accepted") -> dict[str, Any]:
-        return await self._known(requests.submit_one(batch, wait))
+        return await self.ask(requests.submit_one(batch, wait))
 
     async def transaction(self, tx_id: bytes) -> dict[str, Any] | None:
         return await self._send(requests.transaction(tx_id))
 
     async def pending(self, key: bytes) -> dict[str, Any]:
-        return await self._known(requests.pending(key))
+        return await self.ask(requests.pending(key))
 
     async def find(self, tx_id: bytes) -> Found:
-        return await self._known(requests.find(tx_id))
+        return await self.ask(requests.find(tx_id))
 
     async def proof(self, tx_id: bytes) -> InclusionProof | None:
         return await self._send(requests.proof(tx_id))
@@ -350,8 +347,12 @@ class AsyncClient(_Base):
     async def verified_proof(self, tx_id: bytes, genesis: Genesis | None = None) -> Header:
         return _proven(genesis or await self._trusted(), tx_id, await self.proof(tx_id))
 
+    async def verified_receipt(self, tx_id: bytes, genesis: Genesis | None = None) -> ReceiptProof:
+        proof = await self._send(requests.receipt_proof(tx_id))
+        return proven_receipt(genesis or await self._trusted(), tx_id, proof)
+
     async def state_proof(self, key: bytes, height: Height = "latest") -> dict[str, Any]:
-        return await self._known(requests.state_proof(key, height))
+        return await self.ask(requests.state_proof(key, height))
 
     async def verified_account(self, key: bytes, genesis: Genesis | None = None) -> dict[str, Any]:
         return _proven_account(genesis or await self._trusted(), key, await self.state_proof(key))
@@ -365,17 +366,34 @@ class AsyncClient(_Base):
     async def raw_block(self, height: Height) -> Block | None:
         return await self._send(requests.raw_block(height, await self.genesis()))
 
+    def follow(
+        self,
+        blocks: bool = True,
+        accounts: Iterable[bytes] = (),
+        keys: Iterable[bytes] = (),
+        from_height: int | None = None,
+        contracts: Iterable[EventFilter] = (),
+    ) -> AsyncIterator[Event]:
+        """What becomes final, from this client's gateways: `follow` of subscribe.py."""
+        urls, known = self._endpoints.urls, (self._ca_file, self._api_key, self._pin.digest)
+        return follow(urls, blocks, accounts, keys, from_height, *known, contracts=contracts)
+
+    async def contract(self, address: bytes, genesis: Genesis | None = None) -> AsyncContract:
+        trusted = genesis is not None or self._pin.digest is not None
+        judge = genesis or await self.genesis()
+        return AsyncContract(self, await run_async(self, open_steps(address, judge, trusted)), judge, trusted)
+
     async def _trusted(self) -> Genesis:
         self._pin.check()
         return await self.genesis()
 
-    async def _known(self, request: ApiRequest[Answer]) -> Answer:
+    async def ask(self, request: ApiRequest[Answer]) -> Answer:
         return cast(Answer, await self._send(request))
 
     async def _send(self, request: ApiRequest[Answer]) -> Answer | None:
         import httpx
 
-        attempts = _Attempts(self._endpoints, request)
+        attempts = Attempts(self._endpoints, request)
         while True:
             url = self._endpoints.current
             try:

@@ -7,7 +7,7 @@ The chain of reasons, each link a check that has a name:
     signature     each given block is signed by its proposer, a member
     certificate   more than half of the members voted for the last given block, and so for all before it
     body          where a block came with its transactions: they are those under its transaction root
-    proof         the transaction, or the account or its absence, is under that root of that block
+    proof         the transaction, or the account or entry or its absence, is under that root of that block
 
 A block file holds header (200 bytes) ‖ signature (64), then the batch, the certificate, or both in this
 order: what the API serves as /v1/blocks/H/raw and /v1/blocks/H/header. A proof file is the API's JSON of a
@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from actors.contracts.limits import ENTRY_TAG
 from actors.ledger import ics23, smt
 from actors.ledger.block import (
     HEADER_BYTES,
@@ -181,7 +182,16 @@ def _state(
     siblings = tuple(from_hex("siblings", node) for node in document.siblings)
     if not smt.verify(state_root, key, value, smt.StateProof(siblings, path, value_hash)):
         raise ProofError("proof", "does not lead to the state root")
-    return {**_account(key, value), "height": document.height, "block": block.hex()}
+    return {**_leaf(key, value), "height": document.height, "block": block.hex()}
+
+
+def verify_entry(genesis: Genesis, key: bytes, document: dict[str, Any]) -> tuple[int, bytes]:
+    """At which height, and what an entry of a contract is there; empty where there is none. document: the
+    API's state proof. Raises ProofError naming the check that fails."""
+    proven = verify(genesis, [], msgspec.json.encode(document), key)
+    if proven.get("entry") != key.hex():
+        raise ProofError("proof", "is not that of an entry")
+    return int(proven["height"]), bytes.fromhex(proven["value"])
 
 
 def verify_proof(genesis: Genesis, tx_id: bytes, proof: InclusionProof) -> Header:
@@ -224,21 +234,24 @@ def _ics23(data: bytes, state_root: bytes, account: bytes | None) -> dict[str, A
             raise ProofError("key", "the proof is of another account")
         if not ics23.verify_presence(state_root, proof.key, proof.value, data):
             raise ProofError("proof", "does not lead to the state root")
-        return _account(proof.key, proof.value)
+        return _leaf(proof.key, proof.value)
     if account is None:
         raise ProofError("key", "an ICS-23 absence proof proves a range; say which account it is about")
     if not ics23.verify_absence(state_root, account, data):
         raise ProofError("proof", "does not show that this account is absent under the state root")
-    return _account(account, None)
+    return _leaf(account, None)
 
 
-def _account(key: bytes, value: bytes | None) -> dict[str, Any]:
+def _leaf(key: bytes, value: bytes | None) -> dict[str, Any]:
+    """What a leaf of the state says: an account, or an entry of a contract, which keys tell apart."""
+    proves = {"verified": True, "proves": "absence" if value is None else "presence"}
+    if key.startswith(ENTRY_TAG):
+        return {**proves, "entry": key.hex(), "path": sha256(key).hex(), "value": (value or b"").hex()}
     if value is not None and len(value) != _ACCOUNT.size:
         raise ProofError("value", f"{len(value)} bytes, {_ACCOUNT.size} expected")
     nonce, balance = _ACCOUNT.unpack(value) if value is not None else (0, 0)
     return {
-        "verified": True,
-        "proves": "absence" if value is None else "presence",
+        **proves,
         "account": key.hex(),
         "path": sha256(key).hex(),
         "nonce": nonce,

@@ -13,6 +13,7 @@ import msgspec
 
 from actors.ledger.block import Block, InclusionProof, decode_block
 from actors.ledger.genesis import Genesis, decode_genesis
+from actors.ledger.receipts import ReceiptProof
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, Batch, FormatError, encode_batch
 from actors.sdk.answers import (
     BINARY,
@@ -28,6 +29,7 @@ from actors.sdk.answers import (
     read_object,
 )
 from actors.sdk.inclusion_proof import InclusionDocument, ProofError
+from actors.sdk.receipt_proof import ReceiptDocument
 
 if TYPE_CHECKING:
     import httpx
@@ -78,7 +80,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class ApiRequest(Generic[Answer]):
     """One request. `read` turns a good answer of one of `media` into its value; 404 may mean None instead of
-    an error, or be an answer that `read` knows."""
+    an error, or be an answer that `read` knows. asks_only: it may be repeated, although it is no GET."""
 
     method: str
     path: str
@@ -87,10 +89,11 @@ class ApiRequest(Generic[Answer]):
     none_if_missing: bool = False
     reads_missing: bool = False
     media: str = JSON
+    asks_only: bool = False
 
     def may_repeat(self, error: UnavailableApiError) -> bool:
         """Whether to ask again after this error can change nothing but the answer."""
-        return self.method == "GET" or error.nothing_taken
+        return self.method == "GET" or self.asks_only or error.nothing_taken
 
     def value(self, response: httpx.Response, network: str | None = None) -> Answer | None:
         """The answer's value. Raises ApiError; ForeignAnswerError when the answer is none of this API, or of
@@ -272,6 +275,13 @@ def proof(tx_id: bytes) -> ApiRequest[InclusionProof]:
         return msgspec.convert(read_object(response), InclusionDocument).decoded()
 
     return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/proof", read, none_if_missing=True)
+
+
+def receipt_proof(tx_id: bytes) -> ApiRequest[ReceiptProof]:
+    def read(response: httpx.Response) -> ReceiptProof:
+        return msgspec.convert(read_object(response), ReceiptDocument).decoded()
+
+    return ApiRequest("GET", f"/v1/transactions/{tx_id.hex()}/receipt/proof", read, none_if_missing=True)
 
 
 def state_proof(key: bytes, height: Height) -> ApiRequest[dict[str, Any]]:

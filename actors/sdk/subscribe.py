@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -33,16 +34,35 @@ _PASSING = (408, 425, 429)
 Event = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class EventFilter:
+    """Events of a contract: all, those of one number, or of these also only those whose first field has these
+    bytes."""
+
+    contract: bytes
+    event: int | None = None
+    first: bytes | None = None
+
+    def __str__(self) -> str:
+        """As the subscription names it. Raises ValueError for a first field of no event."""
+        if self.event is None and self.first is not None:
+            raise ValueError("a first field is that of an event: say of which")
+        parts = self.contract.hex(), self.event, None if self.first is None else self.first.hex()
+        return ".".join(str(part) for part in parts if part is not None)
+
+
 def events_url(
     url: str,
     blocks: bool,
     accounts: Iterable[bytes] = (),
     keys: Iterable[bytes] = (),
     from_height: int | None = None,
+    contracts: Iterable[EventFilter] = (),
 ) -> str:
     """The WebSocket address of a subscription to the gateway at `url`."""
     query = [("topic", "blocks")] if blocks else []
     query += [("account", key.hex()) for key in accounts] + [("key", key.hex()) for key in keys]
+    query += [("contract", str(each)) for each in contracts]
     query += [] if from_height is None else [("from_height", str(from_height))]
     return f"ws{url.removeprefix('http').rstrip('/')}/v1/events?{urlencode(query)}"
 
@@ -50,7 +70,8 @@ def events_url(
 class _Position:
     """How far a stream has come: from which height to resume, and what of it was yielded already.
 
-    Within a height blocks and transactions each come once; of a state only its newest value counts.
+    Within a height blocks, transactions and contracts' events each come once; of a state only its newest
+    value counts.
     """
 
     def __init__(self, from_height: int | None, states_only: bool) -> None:
@@ -75,7 +96,8 @@ class _Position:
             if self._states_only:
                 self._move(height)
             return True
-        name = kind, str(event.get("id", ""))
+        own = (event["transaction"], event["position"]) if kind == "event" else event.get("id", "")
+        name = kind, str(own)
         if height < (self.height or 0) or (height == self.height and name in self._yielded):
             return False
         self._move(height)
@@ -97,8 +119,10 @@ async def follow(
     ca_file: str = "",
     api_key: str = "",
     genesis: Genesis | bytes | None = None,
+    contracts: Iterable[EventFilter] = (),
 ) -> AsyncIterator[Event]:
-    """Events without end: blocks, transactions of `accounts`, states of `keys` (32 bytes each).
+    """Events without end: blocks, transactions of `accounts`, states of `keys` (32 bytes each), events of
+    `contracts`.
 
     Of several gateways the next one is asked when one is away. ca_file: certificates to trust for https,
     instead of the system's. api_key: of a node that asks for keys. genesis: of the network, or its hash;
@@ -115,12 +139,15 @@ async def follow(
         def process_redirect(self, exc: Exception) -> Exception | str:
             return exc
 
-    accounts, keys, endpoints, pin = list(accounts), list(keys), Endpoints(urls), Pin(genesis)
-    position, pause_s, begun = _Position(from_height, not (blocks or accounts)), RECONNECT_FIRST_S, False
+    accounts, keys, contracts = list(accounts), list(keys), list(contracts)
+    endpoints, pin = Endpoints(urls), Pin(genesis)
+    position = _Position(from_height, not (blocks or accounts or contracts))
+    pause_s, begun = RECONNECT_FIRST_S, False
     while True:
         url = endpoints.current
         secure = trusted(ca_file) if url.startswith("https") else None
-        address, proxy = events_url(url, blocks, accounts, keys, position.height), proxy_of(url)
+        address = events_url(url, blocks, accounts, keys, position.height, contracts)
+        proxy = proxy_of(url)
         try:
             async with Straight(
                 address,

@@ -5,8 +5,9 @@ Rules
 2. Every block is checked by itself (parent, signatures, roots), then executed again, and what was stored
    beside it (header, receipts, delta) must be the bytes that come out. Of a value that differs, the offset of
    the first wrong byte is named; where nothing says what the bytes should be, the key is.
-3. The accounts on disk must hash to the head's state root and add up to the supply; the transaction index
-   must hold every transaction of every kept block and nothing else.
+3. Accounts and entries on disk must hash to the head's state root, and the accounts add up to the supply;
+   each contract that the execution deployed must have its program there, which is verified anew. The
+   transaction index must hold every transaction of every kept block and nothing else.
 
 Theory of operation. Execution begins with the genesis if block 1 is there. In a directory whose first blocks
 are not there it begins with the oldest snapshot after which all blocks are. The index is compared as a sum:
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,11 @@ from actors.ledger.rows import FormatError
 from actors.ledger.rules import environment_of
 from actors.ledger.succession import Parent, as_parent, genesis_as_parent, succession_fault
 from actors.storage import pages, tx_index
-from actors.storage.accounts import Accounts, StateColumns, funded, of_delta
+from actors.storage.accounts import Accounts, StateColumns, entries_among, funded, of_delta
+from actors.storage.contract_check import deployed, program_fault
 from actors.storage.disk import FAMILIES, HEAD_KEY, Disk
 from actors.storage.errors import CorruptionError, StorageError
+from actors.storage.findings import Findings, Problem
 from actors.storage.formats import (
     Head,
     decode_delta,
@@ -60,55 +62,7 @@ from actors.storage.snapshots import decode_manifest, open_chunk
 from actors.storage.state import ExecutedBlock, State, build_tree, delta_of
 from actors.storage.tx_index import Run
 
-PROBLEMS_MAX = 100
 Progress = Callable[[str, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong and where. offset: of the first wrong byte in the value, -1 where it is not known."""
-
-    family: str
-    key: str
-    what: str
-    offset: int = -1
-
-
-@dataclass(slots=True)
-class Findings:
-    """values: read, by family. replayed_from: height that execution began at, -1 if it was not possible."""
-
-    height: int = 0
-    accounts: int = 0
-    transactions: int = 0
-    blocks: int = 0
-    headers: int = 0
-    executed: int = 0
-    replayed_from: int = -1
-    state_root: str = ""
-    supply: int = 0
-    values: dict[str, int] = field(default_factory=dict)
-    value_bytes: int = 0
-    problems: list[Problem] = field(default_factory=list)
-
-    def add(self, problem: Problem) -> None:
-        """Note a problem; PROBLEMS_MAX are kept."""
-        known = {(p.family, p.key) for p in self.problems}
-        if len(self.problems) < PROBLEMS_MAX and (problem.family, problem.key) not in known:
-            self.problems.append(problem)
-
-    def sharpen(self, problem: Problem) -> None:
-        """As `add`; a problem of the same value whose offset was not known is replaced."""
-        for index, known in enumerate(self.problems):
-            if (known.family, known.key) == (problem.family, problem.key):
-                self.problems[index] = problem if known.offset < 0 else known
-                return
-        self.add(problem)
-
-    def report(self) -> dict[str, object]:
-        """`ok`, the first problem, and the figures."""
-        told = asdict(self)
-        return {"ok": not self.problems, "problem": told["problems"][0] if self.problems else None, **told}
 
 
 def check(
@@ -163,6 +117,7 @@ class _Check:
         self._state: State | None = None
         self._sums: dict[int, int] = {}
         self._rows: dict[int, int] = {}
+        self._contracts: list[bytes] = []
 
     def seals(self) -> None:
         """Read every value of every family."""
@@ -293,6 +248,7 @@ class _Check:
         for family, expected in self._expected(block, executed):
             self._compare(family, key, expected)
         self._compare_delta(key, delta_of(header, executed, NO_IDS))
+        self._contracts += deployed(block.batch, executed.receipts)
         state.commit()
         self._found.executed += 1
 
@@ -323,7 +279,7 @@ class _Check:
         self._found.sharpen(Problem(family, key.hex(), what, offset))
 
     def accounts(self) -> None:
-        """Pages and the deltas after them must hash to the head's state root."""
+        """Pages and the deltas after them must hash to the head's state root; each program must be whole."""
         head = self._head()
         accounts = Accounts(self._genesis.accounts, seed=1)
         checkpoint = pages.load(self._disk, accounts)
@@ -335,6 +291,7 @@ class _Check:
         columns = accounts.columns()
         root, supply = build_tree(columns, self._hash_rows).root, exact_sum(columns.coins)
         self._found.accounts, self._found.supply = int(np.count_nonzero(columns.coins)), supply
+        self._found.entries = int(np.count_nonzero(columns.balances[entries_among(columns.keys)]))
         self._found.state_root = root.hex()
         expected = head_root(self._disk, self._genesis, head)
         if root != expected:
@@ -344,6 +301,14 @@ class _Check:
         if supply != self._genesis.supply:
             what = f"balances add up to {supply}, the supply is {self._genesis.supply}"
             self._found.add(Problem("accounts", self._wrong_page(columns), what))
+        self._programs(accounts)
+
+    def _programs(self, accounts: Accounts) -> None:
+        for address in self._contracts:
+            if fault := program_fault(accounts, address, self._genesis.prices.weights):
+                self._found.add(Problem("accounts", "", f"contract {address.hex()}: {fault}"))
+            self._found.contracts += 1
+            self._progress("checking contracts", self._found.contracts)
 
     def _wrong_page(self, columns: StateColumns) -> str:
         """Key of the first page that differs from the executed state; empty where nothing was executed."""

@@ -1,8 +1,9 @@
 """Reads a node's chain from the genesis on, trusting nothing that the node says of it.
 
 Each block is checked against its parent, its transactions against their root, its certificate against the
-members; every transaction is applied to accounts of its own. What is found wrong is kept by the name of
-the check that it fails, the first few of each.
+members; every transaction is applied to accounts of its own, as columns where all are transfers, by the plain
+rules (replay.py) where contracts are among them. What is found wrong is kept by the name of the check that it
+fails, the first few of each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from actors.ledger.hashing import Hasher, prefixes, sha256_rows
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import Batch
 from actors.ledger.succession import Parent, genesis_as_parent
+from bench.soak.replay import Replay
 from bench.workload import occurrence
 
 PROBLEMS_KEPT = 5
@@ -55,8 +57,11 @@ class WalkedChain:
 
 
 class ChainWalk:
-    """Give it sealed headers and bodies in order of height, then ask for `finish`. No block's time may be
-    after `latest_ms`."""
+    """Give it sealed headers and bodies in order of height, then ask for `finish`.
+
+    No block's time may be after `latest_ms`. replay: applies the transactions. twin: a chain whose accounts
+    are taken over if this one has the same blocks, so that each is applied once.
+    """
 
     def __init__(
         self,
@@ -65,7 +70,10 @@ class ChainWalk:
         allocation: Allocation,
         hash_rows: Hasher = sha256_rows,
         latest_ms: int = U64_MAX,
+        replay: Replay | None = None,
+        twin: WalkedChain | None = None,
     ) -> None:
+        self._replay, self._twin = replay, twin
         self._genesis, self._hash_rows = genesis, hash_rows
         self._members = genesis.member_keys
         self._parent, self._latest_ms = genesis_as_parent(genesis), latest_ms
@@ -99,16 +107,27 @@ class ChainWalk:
         if (batch.rows["expiry_height"] < height).any():
             chain.problem("nothing_expired", f"{chain.node}: block {height} holds an expired transaction")
         self._prefixes.append(prefixes(ids))
-        self._apply(height, header.proposer, batch.rows)
+        if self._replay is not None:
+            for check, text in self._replay.take(header, batch):
+                chain.problem(check, f"{chain.node}: block {height}: {text}")
+        elif self._twin is None:
+            self._apply(height, header.proposer, batch.rows)
         chain.hashes.append(digest)
         chain.state_root = header.state_root
         self._parent = Parent(header.height, digest, header.time_ms)
 
     def finish(self) -> WalkedChain:
         """The chain that was walked."""
+        chain, twin = self.chain, self._twin
         if self._prefixes:
-            self.chain.prefixes = np.concatenate(self._prefixes)
-        return self.chain
+            chain.prefixes = np.concatenate(self._prefixes)
+        if self._replay is not None:
+            for check, text in self._replay.finish():
+                chain.problem(check, f"{chain.node}: {text}")
+            chain.keys, chain.nonces, chain.balances = self._replay.columns()
+        elif twin is not None and chain.hashes == twin.hashes:
+            chain.keys, chain.nonces, chain.balances = twin.keys, twin.nonces, twin.balances
+        return chain
 
     def _apply(self, height: int, proposer: bytes, rows: NDArray[Any]) -> None:
         chain = self.chain

@@ -104,6 +104,9 @@ def soak(
         bool, typer.Option("--apart", help="Each node in a Ray cluster of its own on this machine.")
     ] = False,
     address: Annotated[str, typer.Option("--address", help="Join this Ray cluster.")] = "",
+    contracts: Annotated[
+        bool, typer.Option("--contracts", help="Deploy the example contracts, and call them, too.")
+    ] = False,
     sabotage: Annotated[
         str, typer.Option(help="Prove that checks can fail: kinds, separated by commas.")
     ] = "",
@@ -133,6 +136,8 @@ def soak(
     from bench.soak.sabotage import SABOTAGE
 
     undermined = tuple(_one_of(name, tuple(SABOTAGE), "--sabotage") for name in sabotage.split(",") if name)
+    if not contracts and (alone := [name for name in undermined if SABOTAGE[name].of_contracts]):
+        raise UserError(f"--sabotage {alone[0]} is of calls: add --contracts")
     if apart + bool(address) + (raylets > 1) > 1:
         raise UserError("--apart, --address and --raylets are three ways to place a network: choose one")
     joined = ["gateway.port=0", *([f"cluster.address={address}"] if address else []), *(overrides or [])]
@@ -144,7 +149,7 @@ def soak(
         local = machines is not None or not settings.cluster.address
         possible = applicable(nodes, local, raylets, nodes if apart else 0)
         options = SoakOptions(
-            minutes, seed, kinds_of(faults, possible), rate_of(rate), undermined, prove, local
+            minutes, seed, kinds_of(faults, possible), rate_of(rate), undermined, prove, local, contracts
         )
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="raychain-soak-")))
         if apart:

@@ -22,6 +22,8 @@ from actors.settings import ConsensusSettings
 from actors.storage.interface import Audit
 from bench.load import COMMITTED, DURABLE, LoadPlan
 from bench.soak.chain_walk import ChainWalk, WalkedChain, compare_accounts
+from bench.soak.contract_evidence import hold_against
+from bench.soak.replay import Replay
 from bench.soak.sabotage import Blocks
 from bench.workload import FALSE_SIGNATURE, open_pool
 
@@ -48,12 +50,19 @@ def blocks_of(node: Any, genesis: Genesis) -> Iterator[tuple[SealedHeader, Batch
         height += len(headers)
 
 
-def walk(node: Any, hash_rows: Hasher, tamper: Sequence[Callable[[Blocks], Blocks]]) -> WalkedChain:
-    """Read and check a node's chain, and hold its accounts against it. `tamper` changes what is read."""
+def walk(
+    node: Any,
+    hash_rows: Hasher,
+    tamper: Sequence[Callable[[Blocks], Blocks]],
+    replay: Replay | None = None,
+    twin: WalkedChain | None = None,
+) -> WalkedChain:
+    """Read and check a node's chain, and hold its accounts against it. `tamper` changes what is read; replay,
+    twin: see ChainWalk."""
     directory = node.directory
     allocation: Allocation = read_allocation(directory.allocation_path)
     latest_ms = time.time_ns() // 1_000_000 + ConsensusSettings().clock_ahead_ms_max
-    walker = ChainWalk(node.folder.name, directory.genesis, allocation, hash_rows, latest_ms)
+    walker = ChainWalk(node.folder.name, directory.genesis, allocation, hash_rows, latest_ms, replay, twin)
     blocks = blocks_of(node, directory.genesis)
     for change in tamper:
         blocks = change(blocks)
@@ -62,6 +71,27 @@ def walk(node: Any, hash_rows: Hasher, tamper: Sequence[Callable[[Blocks], Block
     chain = walker.finish()
     compare_accounts(chain, node.call("storage", "shard_accounts", 0, 1))
     return chain
+
+
+def walk_all(
+    nodes: Sequence[Any], hash_rows: Hasher, contracts: bool, watched: Iterable[bytes] = ()
+) -> tuple[list[WalkedChain], Replay | None]:
+    """The chains of all nodes. Where contracts are among the transactions, the first is played again by the
+    plain rules, and all nodes are held against that. watched: see Replay."""
+    if not contracts:
+        return [walk(node, hash_rows, ()) for node in nodes], None
+    replay = replay_for(nodes[0], hash_rows, watched)
+    first = walk(nodes[0], hash_rows, (), replay)
+    chains = [first, *(walk(node, hash_rows, (), twin=first) for node in nodes[1:])]
+    for chain, node in zip(chains, nodes, strict=True):
+        hold_against(chain, node, replay)
+    return chains, replay
+
+
+def replay_for(node: Any, hash_rows: Hasher, watched: Iterable[bytes] = ()) -> Replay:
+    """Begins with the genesis of a node's network."""
+    directory = node.directory
+    return Replay(directory.genesis, read_allocation(directory.allocation_path), hash_rows, watched)
 
 
 def audit(node: Any) -> Audit:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from actors.storage.interface import Audit
 from bench.simulation.raft.linearizability import HistoryTooWideError, Operation, is_linearizable
+from bench.soak import contract_evidence
 from bench.soak.chain_walk import WalkedChain
+from bench.soak.contract_evidence import ContractEvidence
 
 RECOVERY_S_MAX = 120.0
 LOST_BLOCKS_PER_S_MIN = 10.0
@@ -66,7 +68,8 @@ class SoakEvidence:
 
     acknowledged: ids reported durable or committed. must_not: ids that no chain may hold. expiring: (id,
     expiry height, whether absence is proven) of acknowledged rows that could never commit. answers: due and
-    answered time of every batch. terms: (time, node, term). disk: (time, node, bytes).
+    answered time of every batch. terms: (time, node, term). disk: (time, node, bytes). contracts: None where
+    none were called.
     """
 
     began_s: float
@@ -86,6 +89,7 @@ class SoakEvidence:
     samples: list[Sample] = field(default_factory=list)
     terms: list[tuple[float, str, int]] = field(default_factory=list)
     disk: list[tuple[float, str, int]] = field(default_factory=list)
+    contracts: ContractEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,9 @@ class CheckResult:
 
 
 def judge(evidence: SoakEvidence) -> list[CheckResult]:
-    """Every check, in order."""
-    return [CheckResult(name, asks, check(evidence)) for name, (asks, check) in CHECKS.items()]
+    """Every check, in order; those of contracts where any were called."""
+    checks = CHECKS if evidence.contracts is None else CHECKS | CONTRACT_CHECKS
+    return [CheckResult(name, asks, check(evidence)) for name, (asks, check) in checks.items()]
 
 
 def lost(evidence: SoakEvidence) -> int:
@@ -329,6 +334,11 @@ def _longest_calm(medians_s: list[float], bound_s: float) -> int:
     return longest
 
 
+def _contracts_agree(evidence: SoakEvidence) -> str:
+    said = [] if evidence.contracts is None else contract_evidence.faults_of(evidence.contracts)
+    return "; ".join([*said, _noted(evidence, contract_evidence.CHECK)]).strip("; ")
+
+
 def _noted(evidence: SoakEvidence, check: str) -> str:
     return "; ".join(text for chain in evidence.chains for text in chain.problems.get(check, []))
 
@@ -353,4 +363,10 @@ CHECKS: dict[str, tuple[str, Callable[[SoakEvidence], str]]] = {
     "recovered": ("commits went on after each fault", _recovered),
     "latencies_back": ("latencies came back after each fault", _latencies_back),
     "no_leak": ("memory, files and disk grow within their bounds", _no_leak),
+}
+CONTRACT_CHECKS: dict[str, tuple[str, Callable[[SoakEvidence], str]]] = {
+    contract_evidence.CHECK: (
+        "receipts, entries and what clients were told of calls are what the interpreter makes of the blocks",
+        _contracts_agree,
+    ),
 }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.soak import judge
+from bench.soak.contract_evidence import ContractEvidence
 from bench.soak.run import Soaked
 from bench.soak.sabotage import SABOTAGE
 
@@ -53,6 +54,8 @@ def summary(soaked: Soaked) -> dict[str, Any]:
         "seed": soaked.options.seed,
         "verdict": soaked.verdict,
     }
+    if evidence.contracts is not None:
+        result["contracts"] = _of_contracts(evidence.contracts)
     if soaked.options.sabotage:
         result["sabotage"] = {
             name: {
@@ -68,3 +71,16 @@ def summary(soaked: Soaked) -> dict[str, Any]:
             for name, problem in soaked.proofs.items()
         }
     return result
+
+
+def _of_contracts(contracts: ContractEvidence) -> dict[str, Any]:
+    """Counts of the chain's calls and deployments, as the interpreter makes them."""
+    return {
+        "deployed": contracts.deployed,
+        "calls_succeeded": contracts.succeeded,
+        "failed": dict(sorted(contracts.failed.items())),
+        "gas": contracts.gas,
+        "events": contracts.events,
+        "entries": contracts.entries,
+        "receipts_told": len(contracts.told),
+    }

@@ -33,7 +33,7 @@ _SINK = bytes(31) + b"\x07"
 
 
 class Payer:
-    """Sends transfers of one development account, one after another, each until it is committed."""
+    """Sends transactions of one development account, one after another, each until it is committed."""
 
     def __init__(
         self, urls: list[str], genesis: Genesis, account: int, timeout_s: float = _TIMEOUT_S
@@ -50,11 +50,11 @@ class Payer:
         return self._signer.public_key
 
     def pay(self, until_s: float, stopped: Callable[[], bool] = lambda: False) -> bool:
-        """Commit the next transfer, asking one node after another; False if it is not done by `until_s`.
+        """Commit the next transaction, asking one node after another; False if it is not done by `until_s`.
 
         What was not committed is offered again by the next call.
         """
-        batch = sign_transfer(self._signer, self._tag, Transfer(_SINK, 1, self.nonce, fee=7))
+        batch = sign_transfer(self._signer, self._tag, self._next())
         for attempt in itertools.count():
             if time.monotonic() >= until_s or stopped():
                 return False
@@ -65,15 +65,21 @@ class Payer:
             time.sleep(PAUSE_S)
         return False
 
+    def _next(self) -> Transfer:
+        """What to commit with the present nonce: the same at each call."""
+        return Transfer(_SINK, 1, self.nonce, fee=7)
+
     def _offer(self, url: str, batch: Any, attempt: int) -> bool:
-        client = self._clients.get(url) or self._clients.setdefault(url, Client(url, self._timeout_s))
         try:
-            receipt = client.submit(batch, wait="committed")
+            receipt = self._client(url).submit(batch, wait="committed")
         except (ApiError, FormatError, httpx.HTTPError):
             return False
         codes = [refusal.code for refusal in receipt.rejected]
         # A used nonce means that an earlier attempt was committed; nobody else sends for this account.
         return not codes or (codes == [Verdict.NONCE_REUSED] and attempt > 0)
+
+    def _client(self, url: str) -> Client:
+        return self._clients.get(url) or self._clients.setdefault(url, Client(url, self._timeout_s))
 
     def close(self) -> None:
         """Close the connections."""

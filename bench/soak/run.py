@@ -27,40 +27,44 @@ from actors.console import UserError
 from actors.kernels.selection import select
 from actors.ledger.hashing import prefixes
 from actors.shell import kernel_cache_dir
-from bench.generators import Running, ceiling_tps, joined, run_plans
-from bench.load import REFUSED, LoadPlan
+from bench.generators import Running, ceiling_tps, joined
+from bench.load import LoadPlan
 from bench.saturation import LoadRun, LoadShape
-from bench.schedule import Segment, constant, rows_due
 from bench.soak import judge
+from bench.soak.callers import Callers, deploy_examples
+from bench.soak.chain_walk import WalkedChain
+from bench.soak.contract_evidence import evidence_of
 from bench.soak.driver import Driver
-from bench.soak.evidence import Expiring, answers_of, audit, ids_of, walk
+from bench.soak.evidence import Expiring, answers_of, audit, ids_of, replay_for, walk, walk_all
 from bench.soak.faults import FaultTarget
 from bench.soak.isolated_node import IsolatedNode
 from bench.soak.judge import CheckResult, SoakEvidence
+from bench.soak.load_plans import (
+    BATCH_ROWS_MAX,
+    CALIBRATION_ACCOUNTS,
+    CALIBRATION_ROWS,
+    LANES,
+    SoakLoad,
+    closed,
+    faults_s_max,
+    only_in_conflicts,
+    plan_load,
+    refused,
+)
 from bench.soak.raylets import Raylets
 from bench.soak.registers import Payer, Registers
-from bench.soak.sabotage import SABOTAGE, Sabotage
+from bench.soak.sabotage import SABOTAGE, Blocks, Sabotage
 from bench.soak.watch import Watch
-from bench.workload import PoolPlan, Shape
 from bench.yardstick import libsodium_verifies_per_s
 
-SHARES = {"warm-up": 0.05, "steady": 0.1, "burst": 0.04, "conflicts": 0.06, "faults": 0.65, "catch-up": 0.1}
-RATES = {"warm-up": 1.0, "steady": 1.0, "burst": 2.0, "conflicts": 0.5, "faults": 1.0, "catch-up": 1.0}
-FAULTS_STRETCH_MAX = 4.0
-FAULTS_LATE_S_MAX = 600.0
 LOAD_SHARE = 0.2
-LANES = 2
-REQUESTS_PER_S, BATCH_ROWS_MIN, BATCH_ROWS_MAX = 4.0, 20, 500
-DURABLE_EVERY = 5
-PAYLOAD_BYTES = (0, 0, 0, 64, 512)
-INVALID_SHARE = DUPLICATE_SHARE = 0.01
-RETRY_S = 120.0
 DRAIN_S_MAX = 120.0
 SABOTAGED_DRAIN_S_MAX = 15.0
 EXPIRING = 8
+# Places among the reserved accounts, of which the first is the probe's, and the next EXPIRING have transfers
+# that expire.
+DEPLOYER, CALLERS, REGISTERS = 10, (11, 12), 40
 NEVER_HEALED_S = 8.0
-CALIBRATION_ROWS = 20_000
-CALIBRATION_ACCOUNTS = 1_200
 RESERVED_ACCOUNTS = 400
 ACCOUNTS_MIN = 4_000
 _START_S = 4.0
@@ -73,6 +77,7 @@ class SoakOptions:
     """rate_tps: None measures what the network takes and offers LOAD_SHARE of it.
 
     prove: after the verdict, tamper with the evidence in every way, and show that each check fails.
+    contracts: call contracts, too.
     """
 
     minutes: float
@@ -82,6 +87,7 @@ class SoakOptions:
     sabotage: tuple[str, ...] = ()
     prove: bool = False
     local: bool = True
+    contracts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +145,28 @@ class Soak:
         self._hash_rows = select("auto", kernel_cache_dir()).hash_rows
         self._stop_file = scratch / "soak-stop"
         self._end_sabotage: list[Callable[[], None]] = []
+        self._callers: Callers | None = None
+        self._opening: list[bytes] = []
 
     def run(self) -> Soaked:
         """All phases, the drain and the verdict."""
         yardstick = libsodium_verifies_per_s(1.0)
         rate = self._options.rate_tps or self._calibrated()
         plans, lengths = self._plans(rate)
+        if self._options.contracts:
+            self._deploy()
         self._log(f"{rate:,.0f} transactions/s, {sum(plan.stop for plan in plans):,} signed")
         watch = Watch(self._nodes)
         began_s = time.monotonic() + _START_S
         phases = _phases(began_s, lengths)
         of = {phase.name: phase for phase in phases}
         aimed = [
-            self._aimed(plan, of["warm-up" if n < LANES else "conflicts"]) for n, plan in enumerate(plans)
+            self._aimed(plan, of["conflicts" if only_in_conflicts(n) else "warm-up"])
+            for n, plan in enumerate(plans)
         ]
         probe = Payer(self._urls, self._genesis, self._reserved)
         registers = Registers(
-            self._urls, self._genesis, range(self._reserved + 40, self._accounts), self._options.seed,
+            self._urls, self._genesis, range(self._reserved + REGISTERS, self._accounts), self._options.seed,
             stale="stale_read" in self._options.sabotage,
         )  # fmt: skip
         target = self._target(random.Random(self._options.seed))
@@ -171,6 +182,8 @@ class Soak:
             generators = Running(self._scratch, aimed)
             stack.callback(generators.kill)
             stack.enter_context(registers)
+            if self._callers is not None:
+                stack.enter_context(self._callers)
             self._undermine(stack, of["steady"], of["faults"])
             phases = self._follow(phases, driver)
             load = joined(generators.results())
@@ -183,7 +196,7 @@ class Soak:
         if self._options.sabotage:
             evidence = self._tampered(evidence, self._options.sabotage)
         findings = judge.judge(evidence)
-        ceiling = ceiling_tps(self._scratch, [_closed(plan) for plan in aimed[:LANES]])
+        ceiling = ceiling_tps(self._scratch, [closed(plan) for plan in aimed[:LANES]])
         latencies = answers_of(aimed)
         return Soaked(
             self._options,
@@ -206,6 +219,20 @@ class Soak:
             self._nodes, chance, options.seed, self._log, options.local, self._raylets, self._outposts
         )
 
+    def _plans(self, rate: float) -> tuple[list[LoadPlan], dict[str, float]]:
+        options, deployer = self._options, self._reserved + DEPLOYER
+        load = SoakLoad(
+            self._urls, self._genesis, self._scratch, self._stop_file, self._reserved, options.minutes,
+            options.seed, deployer if options.contracts else None,
+        )  # fmt: skip
+        return plan_load(load, rate)
+
+    def _deploy(self) -> None:
+        self._log("deploying contracts")
+        deployer, accounts = self._reserved + DEPLOYER, [self._reserved + place for place in CALLERS]
+        self._opening = deploy_examples(self._urls, self._genesis, deployer)
+        self._callers = Callers(self._urls, self._genesis, deployer, accounts, self._options.seed)
+
     def _calibrated(self) -> float:
         self._log("calibrating: what does the network take?")
         shape = LoadShape(
@@ -214,47 +241,6 @@ class Soak:
         run = LoadRun(shape, self._urls, self._genesis, self._scratch)
         run.require_unused()
         return float(run.closed(CALIBRATION_ROWS)["tps"]) * LOAD_SHARE
-
-    def _plans(self, rate: float) -> tuple[list[LoadPlan], dict[str, float]]:
-        """Signed pools and plans that offer them: LANES for all phases, then two for the conflicts.
-
-        Whatever the rate, there are about REQUESTS_PER_S, as what a request costs on a small machine would
-        drown what its rows cost.
-        """
-        batch_rows = int(min(max(rate / REQUESTS_PER_S, BATCH_ROWS_MIN), BATCH_ROWS_MAX))
-        total_s = self._options.minutes * 60
-        lengths = {name: share * total_s for name, share in SHARES.items()}
-        lane = rate / LANES
-        offered = {**lengths, "faults": _faults_s_max(lengths["faults"])}
-        segments = [
-            Segment(length, 0.1 * lane if name == "warm-up" else RATES[name] * lane, RATES[name] * lane)
-            for name, length in offered.items()
-        ]
-        conflicts = [constant(lengths["conflicts"], rate / 4)]
-        room = (self._reserved - CALIBRATION_ACCOUNTS) // (2 * LANES)
-        shapes: list[tuple[Shape, list[Segment]]] = [("uniform", segments)] * LANES
-        shapes += [("hot", conflicts), ("zipf", conflicts)]
-        pools, plans = [], []
-        for number, (shape, schedule) in enumerate(shapes):
-            path, rows = str(self._scratch / f"soak-{number}.npy"), max(rows_due(schedule), batch_rows)
-            first, seed = CALIBRATION_ACCOUNTS + number * room, self._options.seed * 16 + number
-            pools.append(
-                PoolPlan(
-                    path, self._genesis.network, self._genesis.chain_tag, room, rows, first, shape, seed,
-                    PAYLOAD_BYTES, INVALID_SHARE, DUPLICATE_SHARE,
-                )
-            )  # fmt: skip
-            urls = self._urls[number % len(self._urls) :] + self._urls[: number % len(self._urls)]
-            history = str(self._scratch / f"soak-history-{number}")
-            plans.append(
-                LoadPlan(
-                    urls[0], path, 0, rows, batch_rows, "open", more_urls=urls[1:], segments=schedule,
-                    retry_s=RETRY_S, durable_every=DURABLE_EVERY, history=history,
-                    stop_file=str(self._stop_file),
-                )
-            )  # fmt: skip
-        run_plans(self._scratch, pools, "sign")
-        return plans, lengths
 
     def _aimed(self, plan: LoadPlan, phase: Phase) -> LoadPlan:
         """A plan with its beginning, and with what sabotage makes of it."""
@@ -298,7 +284,7 @@ class Soak:
             time.sleep(max(0.0, begin_s - time.monotonic()))
             self._log(f"phase {phase.name}")
             if phase.name == "faults":
-                driver.run(end_s, begin_s + _faults_s_max(end_s - begin_s))
+                driver.run(end_s, begin_s + faults_s_max(end_s - begin_s))
                 if "never_heal" in self._options.sabotage:
                     self._sabotage_ends()
                 late_s = max(0.0, time.monotonic() - end_s)
@@ -329,9 +315,13 @@ class Soak:
         self, plans: list[LoadPlan], watch: Watch, driver: Driver, registers: Registers, probe: Payer,
         expiring: Expiring, phases: list[Phase],
     ) -> SoakEvidence:  # fmt: skip
-        chains = [walk(node, self._hash_rows, ()) for node in self._nodes]
+        callers, committed = self._callers, [*probe.committed, *registers.committed, *self._opening]
+        told = [] if callers is None else callers.told
+        committed += [] if callers is None else callers.committed
+        watched = [tx_id for tx_id, _ in told]
+        chains, replay = walk_all(self._nodes, self._hash_rows, self._options.contracts, watched)
         acknowledged, false = ids_of(plans, self._hash_rows)
-        own = np.frombuffer(b"".join(probe.committed + registers.committed), dtype=np.uint8).reshape(-1, 32)
+        own = np.frombuffer(b"".join(committed), dtype=np.uint8).reshape(-1, 32)
         fates = [np.load(f"{plan.history}.batches.npy") for plan in plans]
         steady = next(phase for phase in phases if phase.name == "steady")
         return SoakEvidence(
@@ -343,7 +333,7 @@ class Soak:
             supply=self._genesis.supply,
             acknowledged=np.concatenate((acknowledged, prefixes(own))),
             must_not=false,
-            refused=_refused(plans),
+            refused=refused(plans),
             unanswered=int(sum(b["rows"][b["answered_s"] == 0].sum() for b in fates)),
             answers=answers_of(plans),
             registers=registers.histories,
@@ -352,6 +342,7 @@ class Soak:
             samples=watch.samples,
             terms=watch.terms,
             disk=watch.disk,
+            contracts=None if replay is None else evidence_of(replay, told),
         )
 
     def _tampered(self, evidence: SoakEvidence, names: tuple[str, ...]) -> SoakEvidence:
@@ -361,7 +352,7 @@ class Soak:
         lying = self._nodes if "drop_block" in names else self._nodes[:1]
         chains = deepcopy(evidence.chains)
         if streams:
-            chains[: len(lying)] = [walk(node, self._hash_rows, streams) for node in lying]
+            chains[: len(lying)] = [self._walk_tampered(node, streams) for node in lying]
         tampered = replace(
             evidence, chains=chains, audits=dict(evidence.audits), expiring=list(evidence.expiring)
         )
@@ -370,24 +361,20 @@ class Soak:
                 kind.evidence(tampered)
         return tampered
 
+    def _walk_tampered(self, node: Any, streams: Sequence[Callable[[Blocks], Blocks]]) -> WalkedChain:
+        replay = replay_for(node, self._hash_rows) if self._options.contracts else None
+        return walk(node, self._hash_rows, streams, replay)
+
     def _proofs(self, evidence: SoakEvidence) -> dict[str, str]:
         """By kind of tampering, what its check says then; empty for one that was not caught."""
         found = {}
         for name, kind in SABOTAGE.items():
+            if kind.of_contracts and not self._options.contracts:
+                continue
             if kind.blocks is not None or kind.evidence is not None:
                 said = {f.check: f.problem for f in judge.judge(self._tampered(evidence, (name,)))}
                 found[name] = said[kind.check]
         return found
-
-
-def _faults_s_max(planned_s: float) -> float:
-    """How long the faults may take."""
-    return min(FAULTS_STRETCH_MAX * planned_s, planned_s + FAULTS_LATE_S_MAX)
-
-
-def _refused(plans: list[LoadPlan]) -> int:
-    """Valid rows that were refused in the end."""
-    return sum(int(np.count_nonzero(np.load(f"{plan.history}.fate.npy") == REFUSED)) for plan in plans)
 
 
 def _phases(began_s: float, lengths: dict[str, float]) -> list[Phase]:
@@ -396,11 +383,3 @@ def _phases(began_s: float, lengths: dict[str, float]) -> list[Phase]:
         phases.append(Phase(name, at_s, at_s + seconds))
         at_s += seconds
     return phases
-
-
-def _closed(plan: LoadPlan) -> LoadPlan:
-    """The first rows of a plan as fast as they are answered."""
-    stop = min(plan.stop, CALIBRATION_ROWS)
-    return msgspec.structs.replace(
-        plan, mode="closed", stop=stop, segments=[], begin_s=0.0, retry_s=0.0, durable_every=0
-    )

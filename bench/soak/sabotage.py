@@ -33,7 +33,7 @@ class Sabotage:
     """A kind of sabotage and the check that must catch it.
 
     blocks and evidence change what the judge reads; act changes the network, from the steady phase on or
-    with the faults.
+    with the faults. of_contracts: needs a soak that calls them.
     """
 
     check: str
@@ -42,6 +42,7 @@ class Sabotage:
     evidence: Callable[[SoakEvidence], None] | None = None
     act: Callable[[list[Any], threading.Event], None] | None = None
     with_faults: bool = False
+    of_contracts: bool = False
 
 
 def _drop_block(blocks: Blocks) -> Blocks:
@@ -107,6 +108,13 @@ def _false_row(evidence: SoakEvidence) -> None:
 
 def _expired(evidence: SoakEvidence) -> None:
     evidence.expiring.append((int(evidence.chains[0].prefixes[0]), 1, True))
+
+
+def _mistell(evidence: SoakEvidence) -> None:
+    contracts = evidence.contracts
+    if contracts is not None:
+        told = [(tx_id, {**heard, "gas": heard["gas"] + 1}) for tx_id, heard in contracts.told[:1]]
+        evidence.contracts = replace(contracts, told=told + contracts.told[1:])
 
 
 def _leak(nodes: list[Any], stop: threading.Event) -> None:
@@ -198,6 +206,12 @@ SABOTAGE: dict[str, Sabotage] = {
         "from the first fault on Storage stands still",
         act=_stall(6.0, 0.1),
         with_faults=True,
+    ),
+    "mistell": Sabotage(
+        "contracts_agree",
+        "a client was told of other gas than a call used",
+        evidence=_mistell,
+        of_contracts=True,
     ),
     "leak": Sabotage("no_leak", f"a Peer keeps {LEAK_MB} MB more every second", act=_leak),
 }

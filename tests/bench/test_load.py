@@ -20,7 +20,7 @@ from actors.kernels.reference import verify
 from actors.ledger.accounts import Account
 from actors.ledger.environment import Environment
 from actors.ledger.prices import FREE
-from actors.ledger.rows import Batch
+from actors.ledger.rows import KIND_CALL, KIND_DEPLOY, KIND_TRANSFER, Batch
 from actors.ledger.rules import apply_batch
 from actors.ledger.signing import development_signer
 from actors.ledger.verdict import Verdict
@@ -29,7 +29,17 @@ from bench.generators import run_plans
 from bench.load import COMMITTED, DURABLE, HISTORY_DTYPE, OPEN, REFUSED, LoadPlan, run_load
 from bench.saturation import LoadRun, LoadShape, read_record, saturation_tps
 from bench.schedule import Segment, constant, due_times_s, rows_due
-from bench.workload import FALSE_SIGNATURE, REPETITION, SHAPES, VALID, PoolPlan, Shape, build_pool, occurrence
+from bench.workload import (
+    FALSE_SIGNATURE,
+    REPETITION,
+    SHAPES,
+    VALID,
+    CallsPlan,
+    PoolPlan,
+    Shape,
+    build_pool,
+    occurrence,
+)
 
 TAG = 77
 
@@ -39,14 +49,21 @@ def plan(**fields: Any) -> PoolPlan:
     return PoolPlan(**values)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_valid_rows_of_every_shape_apply_in_order(shape: Shape) -> None:
-    pool = build_pool(plan(shape=shape, payload_bytes=(0, 3, 200), invalid_share=0.1, duplicate_share=0.1))
+CALLS = CallsPlan(deployer=9, fee_min=0, gas_per_unit=100, entry_deposit=1, deploy_share=0.1)
+
+
+@pytest.mark.parametrize(("shape", "calls"), [*((shape, None) for shape in SHAPES), ("zipf", CALLS)])
+def test_the_valid_rows_of_every_shape_apply_in_order(shape: Shape, calls: CallsPlan | None) -> None:
+    pool = build_pool(
+        plan(shape=shape, payload_bytes=(0, 3, 200), invalid_share=0.1, duplicate_share=0.1, calls=calls)
+    )
     batch = Batch(pool.rows, pool.payloads)
     state = {development_signer("t", i).public_key: Account(0, 10**6) for i in range(9)}
     outcome = apply_batch(state, batch.take(pool.kinds == VALID), Environment(TAG, 1, bytes(32), FREE))
     assert set(outcome.verdicts) == {Verdict.OK}
     assert {VALID, FALSE_SIGNATURE, REPETITION} == set(pool.kinds.tolist())
+    kinds = {KIND_TRANSFER} if calls is None else {KIND_CALL, KIND_DEPLOY}
+    assert set(pool.rows["kind"][pool.kinds != FALSE_SIGNATURE].tolist()) == kinds
     ids = [tx_id.tobytes() for tx_id in batch.ids()]
     valid = {tx_id for tx_id, kind in zip(ids, pool.kinds, strict=True) if kind == VALID}
     assert {tx_id in valid for tx_id, kind in zip(ids, pool.kinds, strict=True) if kind == REPETITION} == {
@@ -54,8 +71,9 @@ def test_the_valid_rows_of_every_shape_apply_in_order(shape: Shape) -> None:
     }
 
 
-def test_signatures_are_what_the_kinds_say() -> None:
-    pool = build_pool(plan(count=40, invalid_share=0.2))
+@pytest.mark.parametrize("calls", [None, CALLS])
+def test_signatures_are_what_the_kinds_say(calls: CallsPlan | None) -> None:
+    pool = build_pool(plan(count=40, invalid_share=0.2, calls=calls))
     for row, kind in zip(pool.rows, pool.kinds, strict=True):
         message, signature = row.tobytes()[:144], row["signature"].tobytes()
         assert verify(row["sender"].tobytes(), signature, message) == (kind == VALID)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from actors.cli.contract import EXAMPLES, contract_app
+from actors.cli.contracts.authoring import EXAMPLES
+from actors.cli.contracts.commands import contract_app
 
 ROOT = Path(__file__).parents[2]
 BROKEN = '''"""Not a contract yet."""
@@ -59,7 +60,7 @@ def test_a_new_contract_is_right_and_passes_its_tests_and_each_step_names_the_ne
 
 def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = (ROOT / "README.md").read_text().partition("### Contracts")[2].partition("\n### ")[0]
-    commands = re.findall(r"^uv run node.py contract ([^#\n]+)", section, re.MULTILINE)
+    commands = re.findall(r"^uv run node.py contract ((?:new|check|test) [^#\n]+)", section, re.MULTILINE)
     assert len(commands) == 3
     monkeypatch.chdir(tmp_path)
     for command in commands:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
@@ -21,15 +22,19 @@ from actors.ledger.checks import static_verdicts
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.environment import Environment
 from actors.ledger.genesis import GENESIS_VERSION, Genesis, Member
+from actors.ledger.hashing import sha256_rows
 from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberChanged, MemberStanding
 from actors.ledger.pending import SenderPending
-from actors.ledger.rows import ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
+from actors.ledger.receipts import RECEIPT_BYTES, ReceiptProof, Receipts
+from actors.ledger.rows import KIND_TRANSFER, ROW_BYTES, ROW_DTYPE, SIGNED_BYTES, Batch, concatenate
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.ledger.verdict import Verdict
 from actors.settings import GatewaySettings
 from actors.storage.interface import (
+    VALUES_KEYS_MAX,
     AccountProof,
     RetainedHeights,
+    StateValues,
     StorageFace,
     StoredTransaction,
     TransactionPlace,
@@ -56,6 +61,17 @@ def genesis_of(state: accounts.State) -> Genesis:
         fee_min=0,
         balance_min=1,
     )
+
+
+def _receipts(batch: Batch, outcome: rules.Outcome) -> Receipts:
+    """As Storage keeps them."""
+    rows = b"".join(receipt[:RECEIPT_BYTES] for receipt in outcome.receipts)
+    outputs = tuple(
+        applied.output(at)
+        for at, (applied, kind) in enumerate(zip(outcome.applied, batch.rows["kind"], strict=True))
+        if kind != KIND_TRANSFER
+    )
+    return Receipts(np.frombuffer(rows, dtype=np.uint8).reshape(-1, RECEIPT_BYTES), outputs)
 
 
 class FakeShard:
@@ -128,11 +144,13 @@ class FakeNode:
 
     def __init__(self, shards: int = 2, **settings: Any) -> None:
         self.state: accounts.State = {s.public_key: accounts.Account(0, BALANCE) for s in SENDERS}
+        self.entries: accounts.Entries = {}
+        self.history = {0: self.encoded()}
         self.genesis = genesis_of(self.state)
         self.height, self.parent = 0, self.genesis.hash()
         self.blocks: dict[int, Block] = {}
         self.votes: dict[int, bytes] = {}
-        self.stored_receipts: dict[int, list[bytes]] = {}
+        self.stored_receipts: dict[int, Receipts] = {}
         self.deltas: dict[int, Delta] = {}
         self.where: dict[bytes, tuple[int, int]] = {}
         self.away = False
@@ -160,17 +178,19 @@ class FakeNode:
         to = SENDERS[(sender + 1) % ACCOUNTS].public_key
         return sign_transfer(SENDERS[sender], self.genesis.chain_tag, Transfer(to, amount, nonce, **fields))
 
+    def encoded(self) -> dict[bytes, bytes]:
+        """The leaves of the state."""
+        return {key: account.encode() for key, account in self.state.items()} | self.entries
+
     def commit(self, publish: bool = True) -> Block:
         """One block of everything pending; its delta goes to the service unless it gets lost."""
         batch = concatenate([single for shard in self.shards for single in shard.pending])
         for shard in self.shards:
             shard.pending = []
         self.height += 1
-        outcome = rules.apply_batch(
-            self.state,
-            batch,
-            Environment(self.genesis.chain_tag, self.height, PROPOSER.public_key, self.genesis.prices),
-        )
+        genesis, proposer = self.genesis, PROPOSER.public_key
+        env = Environment(genesis.chain_tag, self.height, proposer, genesis.prices, self.time_ms)
+        outcome = rules.apply_batch(self.state, batch, env, self.entries)
         assert set(outcome.verdicts) <= {Verdict.OK}
         ids = batch.ids()
         header = Header(
@@ -181,7 +201,7 @@ class FakeNode:
             len(batch.payloads),
             self.parent,
             merkle.root(ids),
-            accounts.state_root(self.state),
+            accounts.state_root(self.state, self.entries),
             rules.receipts_root(outcome.receipts),
             PROPOSER.public_key,
         )
@@ -190,7 +210,8 @@ class FakeNode:
         self.blocks[self.height] = block
         vote = (PROPOSER.public_key, sign_vote(PROPOSER, self.genesis.hash(), header, 1))
         self.votes[self.height] = Certificate(1, (vote,)).encode()
-        self.stored_receipts[self.height] = outcome.receipts
+        self.stored_receipts[self.height] = _receipts(batch, outcome)
+        self.history[self.height] = self.encoded()
         self.where.update({tx.tobytes(): (self.height, i) for i, tx in enumerate(ids)})
         self.deltas[self.height] = self._delta(block)
         if publish:
@@ -265,7 +286,8 @@ class FakeNode:
 
     async def head(self) -> ChainHead:
         self._read()
-        return ChainHead(self.height, self.parent, accounts.state_root(self.state), self.time_ms)
+        root = accounts.state_root(self.state, self.entries)
+        return ChainHead(self.height, self.parent, root, self.time_ms)
 
     async def account(self, key: bytes) -> AccountState:
         self._read()
@@ -282,7 +304,25 @@ class FakeNode:
 
     async def receipts(self, height: int) -> bytes | None:
         self._read()
-        return b"".join(self.stored_receipts[height]) if height in self.stored_receipts else None
+        return b"".join(self.stored_receipts[height].encode()) if height in self.stored_receipts else None
+
+    async def sealed_headers(self, start: int, count: int) -> list[bytes]:
+        self._read()
+        kept = [height for height in range(start, start + count) if height in self.blocks]
+        return [
+            self.blocks[height].header.encode() + self.blocks[height].signature + self.votes[height]
+            for height in kept
+        ]
+
+    async def state_values(
+        self, keys: list[bytes], height: int | None = None
+    ) -> StateValues | RetainedHeights:
+        self._read()
+        assert len(keys) <= VALUES_KEYS_MAX
+        at = self.height if height is None else height
+        if at not in self.history:
+            return RetainedHeights(min(self.history), self.height)
+        return StateValues(at, tuple(self.history[at].get(key, b"") for key in keys))
 
     async def read_index(self) -> int:
         self._read()
@@ -299,8 +339,21 @@ class FakeNode:
             return None
         height, at = self.where[tx_id]
         single = self.blocks[height].batch.take(np.array([at]))
-        receipt = self.stored_receipts[height][at]
-        return StoredTransaction(single.rows.tobytes(), single.payloads.tobytes(), receipt, height, at)
+        receipts = self.stored_receipts[height]
+        receipt, output = receipts.rows[at].tobytes(), receipts.output_at(at)
+        return StoredTransaction(
+            single.rows.tobytes(), single.payloads.tobytes(), receipt, height, at, output
+        )
+
+    async def receipt_proof(self, tx_id: bytes) -> ReceiptProof | None:
+        inclusion = await self.inclusion_proof(tx_id)
+        if inclusion is None:
+            return None
+        receipts, at = self.stored_receipts[inclusion.height], inclusion.index
+        output = receipts.output_at(at)
+        bound = output and msgspec.structs.replace(output, message="")
+        row = receipts.rows[at].tobytes()
+        return ReceiptProof(inclusion, row, bound, receipts.proof(at, sha256_rows))
 
     async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
         """This node keeps no state to prove from, and answers as Storage does for heights it cannot prove."""

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
-OPERATIONS_MIN = 21
+OPERATIONS_MIN = 26
 ANSWER_TIMEOUT_S = 60
 ADMINISTRATION = {("POST", "/v1/validators"), ("POST", "/v1/members")}
 

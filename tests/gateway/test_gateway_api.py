@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from actors.gateway.api import create_app
+from actors.gateway.api import JSON_BODY_BYTES_MAX, TRANSACTION_BODY_BYTES_MAX, create_app
 from actors.ledger.genesis import decode_genesis
 from actors.ledger.verdict import Verdict
 from actors.sdk.answers import PROBLEM_TYPE
@@ -184,6 +184,9 @@ def test_conflicts_with_the_state_are_409() -> None:
         ({"signature": "g" * 128}, "signature"),
         ({"payload": "0" * 8194}, "payload"),
         ({"payload": "0"}, "payload"),
+        ({"kind": 3, "payload": "0" * 2 * 2050}, "payload"),
+        ({"kind": 2, "payload": "0" * 2 * 100_400}, "payload"),
+        ({"kind": 9, "payload": "0" * 8194}, "payload"),
         ({"version": "1"}, "version"),
         ({"nonsense": 1}, "nonsense"),
         ({"ключ": 1}, "ключ"),
@@ -229,8 +232,12 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 def test_a_json_body_above_the_bound_is_413() -> None:
     async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
         headers = {"content-type": "application/json"}
-        answer = await http.post("/v1/transactions", content=b" " * 40_000, headers=headers)
-        assert problem_of(answer, 413)["limit"] == 32 << 10
+        for path, limit in (
+            ("/v1/transactions", TRANSACTION_BODY_BYTES_MAX),
+            (f"/v1/contracts/{'00' * 32}/simulate", JSON_BODY_BYTES_MAX),
+        ):
+            answer = await http.post(path, content=b" " * (limit + 1), headers=headers)
+            assert problem_of(answer, 413)["limit"] == limit
 
     talk(scenario)
 
@@ -352,6 +359,11 @@ def test_the_openapi_document_has_every_route_and_resolves_every_reference() -> 
             "/v1/accounts/{key}",
             "/v1/accounts/{key}/pending",
             "/v1/accounts/{key}/proof",
+            "/v1/contracts/{address}",
+            "/v1/contracts/{address}/simulate",
+            "/v1/contracts/{address}/source",
+            "/v1/contracts/{address}/tables/{table}",
+            "/v1/entries/{key}/proof",
             "/v1/blocks/{height}",
             "/v1/blocks/{height}/header",
             "/v1/blocks/{height}/raw",

@@ -13,7 +13,7 @@ import pytest
 from actors.gateway.api import create_app
 from actors.ledger.delta import AccountState, ChainHead
 from actors.sdk import endpoints as endpoints_module
-from actors.sdk import wallet as wallet_module
+from actors.sdk import sender as sender_module
 from actors.sdk.answers import UnavailableApiError
 from actors.sdk.client import AsyncClient, Client
 from actors.sdk.endpoints import Endpoints
@@ -173,10 +173,10 @@ class Network(httpx.AsyncBaseTransport):
 def test_transfers_over_failing_and_lagging_nodes_are_executed_once(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (wallet_module, endpoints_module):
+    for module in (sender_module, endpoints_module):
         monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.001)
         monkeypatch.setattr(module, "PAUSE_MAX_S", 0.02)
-    monkeypatch.setattr(wallet_module, "REQUEST_ROWS_MAX", 8)
+    monkeypatch.setattr(sender_module, "REQUEST_ROWS_MAX", 8)
     rng = random.Random(seed)
 
     async def scenario() -> FakeNode:

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from actors.gateway import events as events_module
 from actors.gateway import events_route, protocol
 from actors.gateway.api import Api, create_app
+from actors.gateway.contract_topics import ContractTopic
 from actors.gateway.events import PENDING_MAX, EventHub, Subscription, Topics
 from actors.gateway.server import HttpServer, bind
 from actors.ledger.delta import AccountStates, Delta
@@ -280,26 +281,34 @@ KEYS = [bytes([n]) * 32 for n in range(5)]
 def test_each_subscription_gets_exactly_what_concerns_it(blocks: list[tuple[int, set[bytes]]]) -> None:
     hub, watched = EventHub(1), frozenset(KEYS[:2])
     everything, some = Subscription(BLOCKS), Subscription(Topics(False, watched, frozenset()))
-    hub.add(everything)
-    hub.add(some)
-    height, expected_all, expected_some = 0, [], []
+    contracts = frozenset({ContractTopic(bytes(32))})
+    emitted = Subscription(Topics(False, frozenset(), frozenset(), contracts))
+    for subscription in (everything, some, emitted):
+        hub.add(subscription)
+    height, expected_all, expected_some, expected_emitted = 0, [], [], []
     for step, touched in blocks:
         skipped = list(range(height + 1, height + step))
         height += step
         keys = np.frombuffer(b"".join(sorted(touched)), dtype=np.uint8).reshape(-1, 32)
         counts = np.arange(len(keys), dtype=np.uint64)
-        ids = np.zeros((3, 32), dtype=np.uint8)
+        ids = np.zeros((step - 1, 32), dtype=np.uint8)
         accounts = AccountStates(height, keys, counts, counts)
         delta = Delta.of_accounts(accounts, 1, bytes(32), bytes(32), ids)
         woken = hub.publish(delta)
         expected_all += [*skipped, height]
         expected_some += [*skipped, *([height] if touched & watched else [])]
+        expected_emitted += [*skipped, *([height] if len(ids) else [])]
         assert (some in woken) == bool(skipped or touched & watched)
+        assert (emitted in woken) == bool(skipped or len(ids))
         assert hub.publish(delta) == []
         facts = hub.facts(height)
         assert facts is not None
         assert set(facts.touched) == touched & watched
-    for subscription, expected in ((everything, expected_all), (some, expected_some)):
+    for subscription, expected in (
+        (everything, expected_all),
+        (some, expected_some),
+        (emitted, expected_emitted),
+    ):
         pending = subscription.take()
         assert pending.heights == expected[-PENDING_MAX:]
         assert (pending.lagged is not None) == (len(expected) > PENDING_MAX)

@@ -21,6 +21,8 @@ from actors.ledger import block, genesis
 from tests.gateway.browser import BrowserError, Page, find_chromium, opened
 from tests.gateway.gateway_fake_node import SENDERS, FakeNode, until
 
+EXPLORER_FILES = sorted((Path(explorer_route.__file__).parent / "explorer").iterdir())
+LINES_MAX, BYTES_MAX = 400, 32 * 1024
 # The proof as it is, then with one thing wrong at a time.
 CHECKS = """(async () => {
   const [proof, api] = [await import('/explorer/proof.js'), await import('/explorer/api.js')];
@@ -47,8 +49,8 @@ CHECKS = """(async () => {
 class Explored:
     """A node, its API, and blocks on demand."""
 
-    def __init__(self) -> None:
-        self.node, self.faults = FakeNode(), []  # type: ignore[var-annotated]
+    def __init__(self, node: FakeNode | None = None) -> None:
+        self.node, self.faults = node or FakeNode(), []  # type: ignore[var-annotated]
         self.api: Api = create_app(self.node.service, lambda *fault: self.faults.append(fault))
 
     def commit(self, count: int) -> None:
@@ -158,12 +160,22 @@ def test_the_explorer_is_served_from_its_folder_alone() -> None:
             assert "http://" not in page.text.replace("http://www.w3.org", "")
             same = await http.get("/explorer/", headers={"if-none-match": page.headers["etag"]})
             assert same.status_code == 304
-            for path in ("api.js", "app.js", "proof.js", "style.css", "index.html"):
-                assert (await http.get(f"/explorer/{path}")).status_code == 200
+            for file in EXPLORER_FILES:
+                assert (await http.get(f"/explorer/{file.name}")).status_code == 200
             for path in ("../api.py", "%2e%2e/api.py", "nothing.js", "app.js/", "explorer_route.py"):
                 assert (await http.get(f"/explorer/{path}")).status_code == 404
 
     asyncio.run(scenario())
+
+
+def test_the_pages_have_no_inline_handlers_and_make_no_markup_of_data() -> None:
+    for path in EXPLORER_FILES:
+        text = path.read_text()
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|<[^>]+\son\w+=", text
+        )
+        assert len(text.splitlines()) < LINES_MAX
+        assert path.stat().st_size < BYTES_MAX
 
 
 def test_the_page_signs_for_the_same_domains_as_the_ledger() -> None:

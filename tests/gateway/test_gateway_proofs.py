@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from actors.cli.chain import app
+from actors.contracts.limits import ENTRY_TAG
 from actors.gateway.api import create_app
 from actors.ledger import ics23, smt
 from actors.ledger.block import Block, Certificate, sign_proposal, sign_vote
+from actors.ledger.contract_state import head_key
 from actors.ledger.hashing import sha256
 from actors.ledger.ics23 import Absence, Existence
 from actors.ledger.rows import encode_batch
@@ -27,10 +33,13 @@ from actors.sdk import light_client
 from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
+from actors.sdk.receipt_proof import ReceiptDocument, proven_receipt
 from actors.storage.interface import AccountProof, RetainedHeights
+from tests.gateway.gateway_contracts import call, deploy
 from tests.gateway.gateway_fake_node import PROPOSER, SENDERS, FakeNode
 from tests.gateway.gateway_served import Served
 from tests.gateway.test_gateway_schema import check
+from tests.ledger.contract_transactions import example
 
 ROOT = Path(__file__).parents[2]
 KEY, NOBODY = SENDERS[1].public_key, sha256(b"nobody")
@@ -42,17 +51,13 @@ class ProvingNode(FakeNode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.states = {0: self.encoded()}
-
-    def encoded(self) -> dict[bytes, bytes]:
-        return {key: account.encode() for key, account in self.state.items()}
+        self.states = self.history
 
     def grow(self, blocks: int) -> None:
         for _ in range(blocks):
             batch = self.transfer(0, self.height)
             self.shards[0].pending = [batch]
             self.commit()
-            self.states[self.height] = self.encoded()
 
     async def state_proof(self, key: bytes, height: int | None) -> AccountProof | RetainedHeights:
         self._read()
@@ -153,6 +158,35 @@ def talk(scenario: Callable[[httpx.AsyncClient, ProvingNode], Awaitable[None]]) 
         assert faults == []
 
     asyncio.run(run())
+
+
+def test_entries_of_contracts_are_proven_as_accounts_are() -> None:
+    async def scenario(http: httpx.AsyncClient, node: ProvingNode) -> None:
+        document = (await http.get("/v1/openapi.json")).json()
+        counter = deploy(node, 1, "counter")
+        call(node, 2, "counter", counter, "add", 7)
+        path, head = "/v1/entries/{key}/proof", head_key(counter)
+        (total,) = example("counter")[2].tables[0].entry_keys(counter, [])
+        for key, height in ((head, 5), (head, 6), (total, 6), (total, 5), (ENTRY_TAG + bytes(24), 6)):
+            answer = await http.get(path.format(key=key.hex()), params={"height": height})
+            check(document, path, "get", answer)
+            proven, value = answer.json(), node.states[height].get(key)
+            assert (proven["height"], proven["value"]) == (height, None if value is None else value.hex())
+            nodes = tuple(bytes.fromhex(each) for each in proven["siblings"])
+            leaf = [each and bytes.fromhex(each) for each in (proven["leaf_path"], proven["leaf_value_hash"])]
+            root = node.blocks[height].header.state_root
+            assert smt.verify(root, key, value, smt.StateProof(nodes, *leaf))
+            assert bytes.fromhex(proven["header"]) == node.blocks[height].header.encode()
+        assert node.states[6][total] == (7).to_bytes(8, "little")
+        raw = await http.get(path.format(key=total.hex().upper()), params={"format": "ics23"})
+        root = node.blocks[6].header.state_root
+        assert ics23.verify_presence(root, total, node.states[6][total], raw.content)
+        for key, height, status in ((KEY, 6, 422), (bytes(32), 6, 422), (total, 1, 404), (total, 7, 404)):
+            answer = await http.get(path.format(key=key.hex()), params={"height": height})
+            check(document, path, "get", answer)
+            assert answer.status_code == status
+
+    talk(scenario)
 
 
 def test_routes_answer_as_the_document_says_and_name_the_heights_that_are_kept() -> None:
@@ -281,6 +315,49 @@ def test_clients_verify_accounts(served: Served) -> None:
         node.states[4][KEY] = bytes(16)
         with pytest.raises(ProofError):
             client.verified_account(KEY)
+
+
+def test_clients_verify_what_a_call_did_and_told(served: Served) -> None:
+    node = node_of(served)
+
+    async def act() -> tuple[bytes, bytes]:
+        counter = deploy(node, 0, "counter")
+        return counter, bytes.fromhex(call(node, 1, "counter", counter, "add", 5))
+
+    counter, called = served.call(act)
+    with Client(served.url) as client:
+        proven = client.verified_receipt(called, node.genesis)
+        assert proven.output is not None
+        told = SENDERS[1].public_key + (5).to_bytes(8, "little")
+        assert proven.output.events == ((counter, 0, told),)
+        plain = client.verified_receipt(node.blocks[1].batch.ids()[0].tobytes(), node.genesis)
+        assert plain.output is None
+        with pytest.raises(ProofError, match="knows no committed transaction"):
+            client.verified_receipt(bytes(32), node.genesis)
+    other = called[:31] + bytes([called[31] ^ 1])
+    for check_name, forged in (
+        ("receipt", msgspec.structs.replace(proven, receipt=bytes(32))),
+        ("receipt", msgspec.structs.replace(proven, output=None)),
+        ("receipt", msgspec.structs.replace(proven, proof=[*proven.proof, bytes(32)])),
+        ("leaf", msgspec.structs.replace(proven, transaction=plain.transaction)),
+    ):
+        with pytest.raises(ProofError, match=rf"^{check_name}:"):
+            proven_receipt(node.genesis, called, forged)
+    with pytest.raises(ProofError, match=r"^leaf:"):
+        proven_receipt(node.genesis, other, proven)
+
+
+@given(st.binary(max_size=40), st.integers(0, 2**70), st.sampled_from(["contract", "data", "results"]))
+def test_a_receipt_document_is_decoded_or_refused_by_name(noise: bytes, number: int, where: str) -> None:
+    inclusion = {"height": 1, "index": 0, "size": 1, "leaf": "", "proof": []}
+    inclusion |= dict.fromkeys(("header", "signature", "certificate"), "")
+    event = {"contract": "00" * 32, "number": number % 300, "data": ""}
+    output: dict[str, Any] = {"gas": number, "results": "", "events": [event]}
+    (output if where == "results" else event)[where] = noise.decode("latin-1")
+    document = {"transaction": inclusion, "receipt": "", "output": output, "proof": []}
+    with contextlib.suppress(ProofError):
+        proof = msgspec.convert(document, ReceiptDocument).decoded()
+        assert not proof.leads_to(bytes(32))
 
 
 def test_proof_and_verify_as_commands(served: Served, tmp_path: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.gateway_fake_node import FakeNode
+from actors.cli.contracts.authoring import EXAMPLES
+from tests.gateway.gateway_proving_node import ProvingNode
 from tests.gateway.gateway_served import Served
 
 README = Path(__file__).parents[2] / "README.md"
@@ -20,17 +21,9 @@ BLOCKS = [block for block in re.findall(r"```python\n(.*?)```", README.read_text
 @pytest.fixture
 def served() -> Iterator[Served]:
     """A node that makes a block as soon as anything is pending."""
-    running = Served(FakeNode())
-
-    async def make_blocks() -> None:
-        while True:
-            await asyncio.sleep(0.005)
-            if any(shard.pending for shard in running.node.shards):
-                running.node.commit()
-
-    blocks = asyncio.run_coroutine_threadsafe(make_blocks(), running._loop)
-    yield running
-    blocks.cancel()
+    running = Served(ProvingNode())
+    with running.making_blocks():
+        yield running
     running.stop()
     assert running.faults == []
 
@@ -50,6 +43,7 @@ def test_the_python_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "genesis.json").write_bytes(served.node.genesis.encode())
+    shutil.copy(EXAMPLES / "counter.py", tmp_path)
     exec(compile(block.replace(ADDRESS, served.url), str(README), "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
     assert served.node.height >= 1

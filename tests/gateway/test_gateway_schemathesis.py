@@ -17,7 +17,8 @@ import pytest
 from actors.gateway.api import create_app
 from actors.gateway.server import HttpServer, bind
 from actors.settings import GatewaySettings
-from tests.gateway.gateway_fake_node import FakeNode, membership_of
+from tests.gateway.gateway_contracts import node_with_contracts
+from tests.gateway.gateway_fake_node import membership_of
 from tests.gateway.openapi_questions import ask_everything
 
 EXAMPLES = int(os.environ.get("RAYCHAIN_SCHEMATHESIS_EXAMPLES", "3"))
@@ -35,8 +36,8 @@ def url() -> Iterator[str]:
     thread.start()
 
     async def serve() -> HttpServer:
-        node = FakeNode()
-        node.shards[0].pending = [node.transfer(who, 0) for who in range(8)]
+        node = node_with_contracts()
+        node.shards[0].pending = [node.transfer(who, 0) for who in range(2, 8)]
         node.commit()
         options = GatewaySettings(client_rate_max=0)
         members = membership_of(node.genesis)

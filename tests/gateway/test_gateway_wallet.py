@@ -14,9 +14,10 @@ import pytest
 
 from actors.gateway.api import create_app
 from actors.ledger.rows import FormatError
-from actors.sdk import wallet as wallet_module
+from actors.sdk import sender as sender_module
 from actors.sdk.client import AsyncClient
-from actors.sdk.wallet import RefusedError, UnconfirmedError, Wallet
+from actors.sdk.sender import RefusedError, UnconfirmedError
+from actors.sdk.wallet import Wallet
 from tests.gateway.gateway_fake_node import BALANCE, SENDERS, FakeNode, until
 
 ALICE, BOB = SENDERS[0], SENDERS[1].public_key
@@ -71,9 +72,9 @@ def amounts_of(node: FakeNode) -> Counter[int]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wallet_module, "PAUSE_FIRST_S", 0.001)
-    monkeypatch.setattr(wallet_module, "PAUSE_MAX_S", 0.02)
-    monkeypatch.setattr(wallet_module, "REQUEST_ROWS_MAX", 16)
+    monkeypatch.setattr(sender_module, "PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr(sender_module, "PAUSE_MAX_S", 0.02)
+    monkeypatch.setattr(sender_module, "REQUEST_ROWS_MAX", 16)
 
 
 def test_many_at_once_without_a_nonce_error() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from actors.ledger import merkle
 from actors.ledger.block import Certificate, Header, sign_proposal, sign_vote
 from actors.ledger.delta import Delta
-from actors.ledger.genesis import Allocation, Genesis, Member
+from actors.ledger.genesis import GENESIS_VERSION, Allocation, Genesis, Member
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import Batch
 from actors.ledger.signing import Signer
@@ -34,7 +34,7 @@ def make_genesis(accounts: int = 20, network: str = "test") -> tuple[Genesis, Al
     root = build_tree(funded(keys, balances)).root
     member = Member("one", SIGNER.public_key.hex())
     genesis = Genesis(
-        2, network, 0, [member], accounts, accounts * BALANCE, root.hex(), 20_000, 1 << 20, 0, 1
+        GENESIS_VERSION, network, 0, [member], accounts, accounts * BALANCE, root.hex(), 20_000, 1 << 20, 0, 1
     )
     return genesis, Allocation(keys, balances)
 

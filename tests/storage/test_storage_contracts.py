@@ -14,20 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from actors.contracts.encoding import encode_program
 from actors.contracts.failures import Failure
+from actors.contracts.language.compiler import compile_source
 from actors.ledger import rules, smt
 from actors.ledger.accounts import Account, Entries, State, state_root, supply
 from actors.ledger.block import decode_block, decode_sealed_header
-from actors.ledger.contract_payloads import contract_address, deposits_key
-from actors.ledger.contract_state import Origin, read_origin, read_program
+from actors.ledger.contract_payloads import DEPOSITS_KEY, Deployment, contract_address, encode_call
+from actors.ledger.contract_state import Origin, head_key, piece_key, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.prices import Prices
+from actors.ledger.prices import WEIGHTS, Prices
 from actors.ledger.receipts import RECEIPT_BYTES, Receipts
 from actors.ledger.rows import KIND_TRANSFER, FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage.chain import Chain
 from actors.storage.check import check
+from actors.storage.contract_check import program_fault
 from actors.storage.disk import Disk
 from actors.storage.errors import NotRetainedError
 from actors.storage.interface import Execute, StateValues
@@ -92,7 +95,7 @@ def test_a_contract_is_deployed_and_called_and_pays_for_what_it_uses() -> None:
         (4).to_bytes(8, "little"),
     ]
     assert supply(state) == supply(START)
-    assert state[deposits_key(COUNTER)].balance == len(entries) * PRICES.entry_deposit
+    assert state[DEPOSITS_KEY].balance == len(entries) * PRICES.entry_deposit
 
 
 def test_a_call_that_fails_pays_and_changes_nothing_else() -> None:
@@ -164,6 +167,79 @@ def test_what_keeps_a_row_of_a_contract_out_of_a_block() -> None:
     ]
 
 
+PAYER = """
+from raychain import Address, contract, ctx, entry, send
+
+@contract
+class Payer:
+    @entry(accepts_coins=True)
+    def pay(self, to: Address) -> None:
+        send(to, ctx.amount)
+"""
+KEEPER = """
+from raychain import Table, contract, entry, u64
+
+@contract
+class Keeper:
+    rows: Table[u64, u64]
+
+    @entry
+    def put(self, at: u64) -> None:
+        self.rows[at] = u64(1)
+
+    @entry
+    def drop(self, at: u64) -> None:
+        self.rows[at] = u64(0)
+"""
+BROKER = """
+from raychain import contract, entry, interface, u64
+
+@interface("{address}")
+class Keeper:
+    @entry
+    def put(self, at: u64) -> None: ...
+
+@contract
+class Broker:
+    @entry
+    def put(self, at: u64) -> None:
+        Keeper.put(at)
+"""
+
+
+def deploy_source(nonce: int, source: str) -> Fields:
+    """Alice deploys what this compiles to."""
+    program = encode_program(compile_source(source, "source.py").program)
+    payload = Deployment(program, source.encode()).encode()
+    return deploy(ALICE, nonce, "counter", payload=payload)
+
+
+def test_a_contract_sends_no_coins_to_a_key_of_entries() -> None:
+    """Columns would take the account for an entry."""
+    state, entries = dict(START), Entries()
+    both(state, entries, [deploy_source(0, PAYER)])
+    for number, amount in enumerate((37, 0)):
+        payload = encode_call(0, b"entry\x00\x00\x00" + bytes(24))
+        outcome = both(state, entries, [call(BOB, number, COUNTER, payload, amount=amount)], height=2)
+        assert [applied.status for applied in outcome.applied] == [Failure.RESERVED_ADDRESS]
+    assert supply(state) == supply(START)
+
+
+def test_deposits_come_back_however_entries_were_made() -> None:
+    """In one contract by way of another, and removed without it."""
+    state, entries = dict(START), Entries()
+    broker = contract_address(ALICE, 1)
+    both(state, entries, [deploy_source(0, KEEPER), deploy_source(1, BROKER.format(address=COUNTER.hex()))])
+    programs = len(entries)
+    for number, (contract, function) in enumerate([(broker, 0)] * 20 + [(COUNTER, 1)] * 20):
+        payload = encode_call(function, (number % 20).to_bytes(8, "little"))
+        outcome = both(state, entries, [call(BOB, number, contract, payload, fee=500)], height=2)
+        assert [applied.status for applied in outcome.applied] == [0]
+        assert state[DEPOSITS_KEY].balance == len(entries) * PRICES.entry_deposit
+    assert len(entries) == programs
+    assert supply(state) == supply(START)
+
+
 Step = tuple[str, int, int, int]
 steps = st.lists(
     st.tuples(
@@ -213,8 +289,7 @@ def test_both_twins_execute_contracts_alike_and_no_coin_is_lost(
             nonces[step[1]] += 1
         both(state, entries, rows, height)
         assert supply(state) == supply(START)
-        deposits = sum(held.balance for at, held in state.items() if at not in (*START, *contracts.values()))
-        assert deposits == len(entries) * PRICES.entry_deposit
+        assert state[DEPOSITS_KEY].balance == len(entries) * PRICES.entry_deposit
 
 
 class MixedChain:
@@ -371,4 +446,15 @@ def test_the_offline_check_replays_contracts(mixed: MixedChain) -> None:
     disk.close()
     assert report["ok"], report["problems"]
     assert report["executed"] == 4
+    assert (report["entries"], report["contracts"]) == (len(mixed.entries), 2)
+    assert report["accounts"] == len(mixed.state)
     mixed.chain = open_chain(mixed.path, mixed.genesis, None)
+
+
+@pytest.mark.parametrize(
+    ("lost", "fault"), [(head_key(COUNTER), "is missing"), (piece_key(COUNTER, 0), "hashes to")]
+)
+def test_a_program_that_is_not_whole_is_named(mixed: MixedChain, lost: bytes, fault: str) -> None:
+    kept = {at: value for at, value in mixed.entries.items() if at != lost}
+    assert program_fault(accounts_of(mixed.state, entries=mixed.entries), COUNTER, WEIGHTS) == ""
+    assert fault in program_fault(accounts_of(mixed.state, entries=kept), COUNTER, WEIGHTS)

@@ -32,6 +32,8 @@ def test_no_fault_costs_an_acknowledged_block() -> None:
     assert (told["rounds"], told["lost"], told["wrong_roots"]) == (5, 0, 0)
     assert set(told["faults"].values()) == {1}
     assert told["acknowledged"] > 0
+    assert told["acknowledged_of_contracts"] > 0
+    assert told["entries_max"] > 0
 
 
 def test_a_storage_that_forgets_to_write_is_found_out(tmp_path: Path) -> None:

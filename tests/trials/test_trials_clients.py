@@ -21,8 +21,9 @@ from actors.sdk import subscribe
 from actors.sdk.answers import NETWORK_HEADER, ForeignAnswerError, UnavailableApiError, network_mark
 from actors.sdk.client import AsyncClient, Client
 from actors.sdk.proxies import ProxyError, proxy_of
+from actors.sdk.sender import UnconfirmedError
 from actors.sdk.subscribe import follow
-from actors.sdk.wallet import UnconfirmedError, Wallet
+from actors.sdk.wallet import Wallet
 from bench.attack.between import Asked, Between, http_answer
 from tests.gateway.gateway_fake_node import SENDERS, FakeNode
 from tests.gateway.gateway_served import Served

@@ -140,7 +140,7 @@ def emit(event: Event) -> None:
 
 
 def send(to: Address, amount: int) -> None:
-    """Coins of this contract go to `to`. Fails if it has fewer."""
+    """Coins of this contract go to `to`. Fails if it has fewer, or if `to` is a key of entries."""
     frame = writing("send")
     target = Address.__layout__.coerce(to, "whom send pays")
     frame.state.move(frame.contract, target, int(u64.__layout__.coerce(amount, "what send pays")))

@@ -15,7 +15,7 @@ from actors.contracts.authoring.layouts import Layout, width_bytes
 from actors.contracts.authoring.structs import Event
 from actors.contracts.entries import entry_key
 from actors.contracts.failures import CallFailedError, Failure
-from actors.contracts.limits import ENTRY_BYTES_MAX
+from actors.contracts.limits import ENTRY_BYTES_MAX, ENTRY_TAG
 
 COINS_MAX = 2**64 - 1
 
@@ -48,7 +48,10 @@ class State:
         self._set(self.entries, key, value if any(value) else None)
 
     def move(self, source: Address, target: Address, amount: int) -> None:
-        """Coins from one to the other. Raises CallFailedError if there are fewer."""
+        """Coins from one to the other. Raises CallFailedError if there are fewer, or if entries have such
+        keys as the target is."""
+        if bytes(target).startswith(ENTRY_TAG):
+            raise CallFailedError(Failure.RESERVED_ADDRESS)
         held = self.coins.get(source, 0)
         if held < amount:
             raise CallFailedError(Failure.INSUFFICIENT_COINS)

@@ -310,6 +310,10 @@ def test_views_need_no_sender_and_know_the_block(world: World, store: Any, alice
         (lambda store, bob: store.number(sender=bob, coins=1), Failure.TAKES_NO_COINS),
         (lambda store, bob: store.pay(bob, 1, 4, sender=bob), Failure.BAD_ARGUMENTS),
         (lambda store, bob: store.pay(bob, 9, 3, sender=bob), Failure.INSUFFICIENT_COINS),
+        (
+            lambda store, bob: store.pay(b"entry\0\0\0" + bytes(24), 0, 3, sender=bob),
+            Failure.RESERVED_ADDRESS,
+        ),
         (lambda store, bob: store.pay(bob, 2**64 - 1, 2, sender=bob), Failure.INSUFFICIENT_COINS),
         (lambda store, bob: store.pay(bob, 10, 1, sender=bob, coins=3), Failure.REQUIREMENT),
         (lambda store, bob: store.many(65, sender=bob), Failure.TOO_MANY_EVENTS),

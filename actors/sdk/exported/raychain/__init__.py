@@ -3,8 +3,10 @@
     from raychain import Client, read_genesis
 
 Clients with their errors, a wallet with automatic nonces, one delivery until its fate is known, and events;
-signing; and proofs, checked against a genesis alone. What a contract's file imports, and a `World` to test it
-in. The folder above is on the path of the repository's environment.
+signing; and proofs, checked against a genesis alone. Contracts on a network: `client.contract(address)`,
+`wallet.deploy`, `wallet.call`. What a contract's file imports, and a `World` to test it in, where `Deployed`
+is a contract (on a network it is a `DeployedContract`). The folder above is on the path of the repository's
+environment.
 """
 
 from __future__ import annotations
@@ -42,21 +44,34 @@ from actors.contracts.authoring import (
     u128,
     view,
 )
+from actors.contracts.language.faults import LanguageError
 from actors.ledger.block import Block, Certificate, Header, InclusionProof
 from actors.ledger.genesis import Genesis, decode_genesis
 from actors.ledger.rows import Batch, FormatError, concatenate, decode_batch, encode_batch
 from actors.ledger.signing import Signer, Transfer, development_signer, sign_transfer
 from actors.sdk.answers import ApiError, CommitTimeoutError, ForeignAnswerError, UnavailableApiError
 from actors.sdk.client import AsyncClient, Client
+from actors.sdk.contract import AsyncContract, Contract
+from actors.sdk.contract_interface import ContractEvent, ContractFunction, ContractInterface
+from actors.sdk.contract_results import (
+    Called,
+    ContractFailedError,
+    DeployedContract,
+    EventsLostError,
+    Simulation,
+)
+from actors.sdk.contract_steps import TableRow
+from actors.sdk.contract_values import InterfaceError
 from actors.sdk.delivery import DeliveryOutcome, deliver
 from actors.sdk.endpoints import AddressError
 from actors.sdk.inclusion_proof import ProofError
-from actors.sdk.light_client import GivenBlock, read_block, verify, verify_chain, verify_proof
+from actors.sdk.light_client import GivenBlock, read_block, verify, verify_chain, verify_entry, verify_proof
 from actors.sdk.proxies import ProxyError
 from actors.sdk.requests import BatchReceipt, Found, RowRefusal, WaitLevel
-from actors.sdk.subscribe import follow
+from actors.sdk.sender import RefusedError, Sent, UnconfirmedError
+from actors.sdk.subscribe import EventFilter, follow
 from actors.sdk.trust import TrustError, read_genesis
-from actors.sdk.wallet import RefusedError, Sent, UnconfirmedError, Wallet
+from actors.sdk.wallet import Wallet
 
 __all__ = [
     "Address",
@@ -64,19 +79,29 @@ __all__ = [
     "ApiError",
     "Array",
     "AsyncClient",
+    "AsyncContract",
     "Batch",
     "BatchReceipt",
     "Block",
     "Bytes",
     "CallFailedError",
+    "Called",
     "Cell",
     "Certificate",
     "Client",
     "CommitTimeoutError",
+    "Contract",
+    "ContractEvent",
+    "ContractFailedError",
+    "ContractFunction",
+    "ContractInterface",
     "DeliveryOutcome",
     "Deployed",
+    "DeployedContract",
     "Emitted",
     "Event",
+    "EventFilter",
+    "EventsLostError",
     "Failure",
     "ForeignAnswerError",
     "FormatError",
@@ -86,14 +111,18 @@ __all__ = [
     "Hash",
     "Header",
     "InclusionProof",
+    "InterfaceError",
+    "LanguageError",
     "ProofError",
     "ProxyError",
     "RefusedError",
     "RowRefusal",
     "Sent",
     "Signer",
+    "Simulation",
     "Struct",
     "Table",
+    "TableRow",
     "Transfer",
     "TrustError",
     "UnavailableApiError",
@@ -130,6 +159,7 @@ __all__ = [
     "u128",
     "verify",
     "verify_chain",
+    "verify_entry",
     "verify_proof",
     "view",
 ]

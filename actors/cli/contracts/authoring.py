@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,17 +30,13 @@ from actors.contracts.limits import SOURCE_BYTES_MAX
 from actors.contracts.verified import Verified, VerifiedFunction
 from actors.contracts.verifier import verify
 
-contract_app = typer.Typer(
-    no_args_is_help=True,
-    help="Contracts: write one in typed Python, check it, test it.",
-    epilog="Begin with `node.py contract new counter`; more to copy is in actors/contracts/examples/.",
-)
+app = typer.Typer()
 EXAMPLES = Path(examples.__file__).parent
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 Source = Annotated[Path, typer.Argument(help="The contract's file.", show_default=False)]
 
 
-@contract_app.command("new")
+@app.command("new")
 @explained()
 def new(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and _.", show_default=False)],
@@ -67,7 +65,7 @@ def new(
     console.print(f"Next: node.py contract check {escape(str(source))}")
 
 
-@contract_app.command("check")
+@app.command("check")
 @explained()
 def check(source: Source, as_json: Json = False) -> None:
     """Compile a contract, and say what each function touches and costs at most."""
@@ -94,7 +92,7 @@ def check(source: Source, as_json: Json = False) -> None:
     console.print(f"Next: node.py contract test {escape(str(source))}")
 
 
-@contract_app.command("test")
+@app.command("test")
 @explained()
 def run_tests(
     source: Source,
@@ -121,24 +119,38 @@ def run_tests(
         emit({"contract": compiled.program.name, "tests": str(tests), "passed": passed}, True)
     elif passed:
         console.print(f"{compiled.program.name} passed its tests.")
+        console.print(f"Next, while `node.py up` runs: node.py contract deploy {escape(str(source))}")
     if not passed:
         raise typer.Exit(1)
 
 
 def _read(source: Path, as_json: bool) -> tuple[Compiled, Verified]:
     """A contract that is right; else say what is not, and exit with 1."""
+    text = read_source(source)
+    with faults_shown(source, as_json):
+        compiled = compile_source(text, str(source))
+        return compiled, verify(compiled.program)
+
+
+def read_source(source: Path) -> str:
+    """The text of a contract's file. Raises UserError."""
     try:
         size = source.stat().st_size
         if size > SOURCE_BYTES_MAX:
             raise UserError(f"{source} has {size:,} bytes, the limit is {SOURCE_BYTES_MAX:,}")
-        text = source.read_text(encoding="utf-8")
+        return source.read_bytes().decode()
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}; begin one with: node.py contract new NAME") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: byte {error.start} is not UTF-8") from None
+
+
+@contextlib.contextmanager
+def faults_shown(source: Path, as_json: bool) -> Iterator[None]:
+    """Say what is not right with a contract that is compiled within, and exit with 1."""
     try:
-        compiled = compile_source(text, str(source))
-        return compiled, verify(compiled.program)
+        yield
+        return
     except LanguageError as error:
         faults = [
             {"line": each.line, "column": each.column, "what": each.what, "advice": each.advice}
