@@ -67,6 +67,9 @@ def _emit_move(code: Code) -> None:
         MOVE_COINS, I32, [POINTER, POINTER, POINTER, I64], inline=False
     )
     builder, accounts = code.builder, call_record(code, pointer).address("accounts")
+    tag = constant(I64, int.from_bytes(ENTRY_TAG, "little"))
+    of_entries = builder.icmp_unsigned("==", code.load(I64, recipient), tag)
+    _return_if(code, of_entries, Failure.RESERVED_ADDRESS)
     places = []
     for who in (sender, recipient):
         places.append(code.call(POINTER, BALANCE, pointer, who))

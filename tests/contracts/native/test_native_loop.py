@@ -50,6 +50,15 @@ def add_then_require() -> Verified:
     return verified(program(one, tables=(NUMBERS,), events=(EVENT,), messages=("must hold",)))
 
 
+def test_no_coins_are_sent_to_a_key_of_entries() -> None:
+    ready = verified(program(function([ADDRESS, U64], [], [ir.Send(0, 1)])))
+    reserved = b"entry\0\0\0" + bytes(24)
+    beside = Beside()
+    told = run(beside, ready, [(reserved, 0), (reserved, 9**9), (OTHER, 0), (OTHER, 2**63)])
+    refused = Failure.RESERVED_ADDRESS
+    assert told == [refused, refused, None, Failure.INSUFFICIENT_COINS]
+
+
 def test_a_call_that_fails_leaves_nothing_to_those_after_it() -> None:
     cases: list[tuple[Slot, ...]] = [
         (1, 5, True),
