@@ -5,6 +5,7 @@ calls over `plain_python_per_s`, rounds of a plain loop in the same run. Such a 
 needs whatever runs it: two SHA-256 that make keys of rows, and two updates of a dict.
 `signature_yardstick_per_core` is what libsodium verifies on one core in the same run, and
 `ratio_to_signature` of `slowest` is the calls of the slowest example over that.
+The keys of `--engine native` are in contracts_native.py.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Annotated
 
 import typer
 
-ENGINES = ("interpreter",)
+ENGINES = ("interpreter", "native")
 
 
 def command(
-    engine: Annotated[str, typer.Option(help="What runs them: interpreter.")] = "interpreter",
+    engine: Annotated[str, typer.Option(help="What runs them: interpreter, or native.")] = "interpreter",
     seconds: Annotated[float, typer.Option(min=0.01, help="For each example.")] = 1.0,
 ) -> dict[str, object]:
     """Run each mix, and the yardsticks beside them."""
@@ -27,6 +28,10 @@ def command(
 
     if engine not in ENGINES:
         raise UserError(f"no engine is called {engine}: there is {', '.join(ENGINES)}")
+    if engine == "native":
+        from bench.contracts_native import measure_native
+
+        return measure_native(seconds)
     plain = plain_python_per_s(seconds)
     measured = {mix.name: measure(mix.name, seconds) for mix in MIXES}
     signatures = libsodium_verifies_per_s(seconds)

@@ -92,7 +92,7 @@ def emit(emitter: Emitter) -> None:
         carried = [v.const(word) for word in INITIAL_STATE]
 
         def block(number: Value, state: list[Value]) -> list[Value]:
-            return _compress(v, state, _block_words(v, pointers, number))
+            return compress(v, state, _block_words(v, pointers, number))
 
         _store_digests(
             v, emitter.loop(emitter["blocks"], carried, block), emitter.scaled(emitter["out"], first, 32)
@@ -125,7 +125,7 @@ def masked_words(v: Vector, pointers: list[Value], begins: Value, entry: Value) 
     return v.transpose([v.builder.bitcast(block, v.kind) for block in loaded])
 
 
-def _compress(v: Vector, state: list[Value], words: list[Value]) -> list[Value]:
+def compress(v: Vector, state: list[Value], words: list[Value]) -> list[Value]:
     """The compression function: 64 rounds, and the message schedule in a ring of sixteen words."""
     a, b, c, d, e, f, g, h = state
     ring = list(words)

@@ -113,12 +113,12 @@ def emit(emitter: Emitter) -> None:
 
         def block(number: Value, states: list[Value]) -> list[Value]:
             entry = emitter.scaled(emitter["template"], number, 4 * PART_BYTES)
-            return _compress(v, states, [_load(v, pointer, entry) for pointer in pointers])
+            return compress(v, states, [_load(v, pointer, entry) for pointer in pointers])
 
         states = emitter.loop(emitter["blocks"], begin, block)
         for lane in _LANES:
             at = emitter.scaled(emitter["out"], emitter.add(first, lane), HASH_BYTES)
-            _store_digest(v, states[2 * lane], states[2 * lane + 1], at)
+            store_digest(v, states[2 * lane], states[2 * lane + 1], at)
         return []
 
     emitter.loop(pairs, [], pair)
@@ -137,12 +137,12 @@ def _load(v: Vector, pointer: Value, entry: Value) -> list[Value]:
     return found
 
 
-def _compress(v: Vector, states: list[Value], blocks: list[list[Value]]) -> list[Value]:
-    """64 rounds, four at a time in turn for each message."""
+def compress(v: Vector, states: list[Value], blocks: list[list[Value]]) -> list[Value]:
+    """64 rounds, four at a time in turn for each message. A message has two states, FEBA and HGDC."""
     now, rings = list(states), [list(block) for block in blocks]
     for quad in range(16):
         constants = v.numbers(ROUND_CONSTANTS[4 * quad : 4 * quad + 4])
-        for lane in _LANES:
+        for lane in range(len(blocks)):
             ring, high, low = rings[lane], 2 * lane, 2 * lane + 1
             if quad >= 4:
                 ring[quad % 4] = _schedule(v, ring, quad)
@@ -165,7 +165,8 @@ def _rounds(v: Vector, changed: Value, other: Value, words: Value) -> Value:
     return v.emitter.call(v.kind, "llvm.x86.sha256rnds2", changed, other, words)
 
 
-def _store_digest(v: Vector, feba: Value, hgdc: Value, out: Value) -> None:
+def store_digest(v: Vector, feba: Value, hgdc: Value, out: Value, align: int = 16) -> None:
+    """The 32 bytes that a message's states are."""
     for number, picks in enumerate(((3, 2, 7, 6), (1, 0, 5, 4))):
         words = v.swap_bytes(v.shuffle(feba, hgdc, picks))
-        v.store(words, v.emitter.offset(out, 16 * number), align=16)
+        v.store(words, v.emitter.offset(out, 16 * number), align)

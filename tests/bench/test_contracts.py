@@ -40,6 +40,13 @@ def test_what_it_tells() -> None:
     assert result["slowest"]["name"] in EXAMPLES
 
 
+def test_what_it_tells_of_native_code() -> None:
+    result: Any = command(engine="native", seconds=0.01)
+    assert set(result["examples"]) | set(result["not_lowered"]) == EXAMPLES
+    assert all(each["code_bytes"] > 0 for each in result["examples"].values())
+    assert result["transfers_per_s"] > 0
+
+
 def test_an_engine_that_there_is_not() -> None:
-    with pytest.raises(UserError, match="no engine is called jit: there is interpreter"):
+    with pytest.raises(UserError, match="no engine is called jit: there is interpreter, native"):
         command(engine="jit")

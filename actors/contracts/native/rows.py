@@ -1,0 +1,208 @@
+"""Rows of tables and balances in compiled code: looked for by their keys, read, written and journalled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.contracts import ir
+from actors.contracts.failures import Failure
+from actors.contracts.limits import ENTRY_BYTES_MAX, ENTRY_TAG
+from actors.contracts.native import table_code
+from actors.contracts.native.arithmetic import ARITHMETIC, ir_type
+from actors.contracts.native.code import Code, call_record, constant, integer
+from actors.contracts.native.hashing import SHA256, blocks_of, padding_of
+from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, Stop
+from actors.contracts.native.lowering import FunctionCode
+from actors.contracts.types import BOOL
+from actors.kernels.emitter import I8, I32, I64, POINTER, Value
+
+SEEK_ENTRY = "seek_entry"
+"""`ptr seek_entry(ptr call, i64 blocks)`: the slot whose key is the hash of the message, or null."""
+MOVE_COINS = "move_coins"
+"""`i32 move_coins(ptr call, ptr sender, ptr recipient, i64 amount)`: some coins, and a status."""
+BALANCE = "balance"
+"""`ptr balance(ptr call, ptr address)`: where it is, or null."""
+_TAG_BYTES = len(ENTRY_TAG)
+_CHUNK_NUMBER_AT = KEY_BYTES + 1
+
+
+def pad(code: Code, message: Value, width_bytes: int) -> None:
+    """Put behind a message what SHA-256 wants there."""
+    padding = padding_of(width_bytes)
+    zeros = len(padding) - 9
+    code.store(constant(I8, padding[0] - 256), code.offset(message, width_bytes))
+    if zeros:
+        code.clear(code.offset(message, width_bytes + 1), zeros)
+    length = constant(I64, int.from_bytes(padding[-8:], "little", signed=True))
+    code.store(length, code.offset(message, width_bytes + 1 + zeros))
+
+
+def emit_seeking(code: Code) -> None:
+    """See SEEK_ENTRY, BALANCE and MOVE_COINS."""
+    pointer, blocks = code.function(SEEK_ENTRY, POINTER, [POINTER, I64], inline=False)
+    call = call_record(code, pointer)
+    key = call.address("key")
+    code.invoke(SHA256, call.address("message"), blocks, code.offset(key, _TAG_BYTES))
+    code.store(constant(I64, int.from_bytes(ENTRY_TAG, "little")), key)
+    code.builder.ret(code.call(POINTER, table_code.find(ENTRIES), call.address("entries"), key))
+    _emit_balance(code)
+    _emit_move(code)
+
+
+def _emit_balance(code: Code) -> None:
+    pointer, address = code.function(BALANCE, POINTER, [POINTER, POINTER], inline=False)
+    call = call_record(code, pointer)
+    slot = code.call(POINTER, table_code.find(ACCOUNTS), call.address("accounts"), address)
+    missing, there = code.block(), code.block()
+    code.branch_rarely(code.is_null(slot), missing, there)
+    code.go_on_at(missing)
+    code.copy(call.address("key"), address, KEY_BYTES)
+    code.builder.ret(slot)
+    code.go_on_at(there)
+    code.builder.ret(code.offset(slot, VALUE_AT))
+
+
+def _emit_move(code: Code) -> None:
+    pointer, sender, recipient, amount = code.function(
+        MOVE_COINS, I32, [POINTER, POINTER, POINTER, I64], inline=False
+    )
+    builder, accounts = code.builder, call_record(code, pointer).address("accounts")
+    tag = constant(I64, int.from_bytes(ENTRY_TAG, "little"))
+    of_entries = builder.icmp_unsigned("==", code.load(I64, recipient), tag)
+    _return_if(code, of_entries, Failure.RESERVED_ADDRESS)
+    places = []
+    for who in (sender, recipient):
+        places.append(code.call(POINTER, BALANCE, pointer, who))
+        _return_if(code, code.is_null(places[-1]), Stop.MISSING_ACCOUNT)
+    too_few = builder.icmp_unsigned("<", code.load(I64, places[0], 8), amount)
+    _return_if(code, too_few, Failure.INSUFFICIENT_COINS)
+    for place, change in zip(places, (builder.sub, builder.add), strict=True):
+        slot = code.offset(place, -VALUE_AT)
+        full = code.call(I32, table_code.touch(ACCOUNTS), accounts, slot)
+        _return_if(code, builder.not_(code.is_zero(full)), Stop.NO_ROOM)
+        code.store(change(code.load(I64, place, 8), amount), place, 8)
+    builder.ret(constant(I32, 0))
+
+
+def _return_if(code: Code, condition: Value, status: int) -> None:
+    seldom, go_on = code.block(), code.block()
+    code.branch_rarely(condition, seldom, go_on)
+    code.go_on_at(seldom)
+    code.builder.ret(constant(I32, int(status)))
+    code.go_on_at(go_on)
+
+
+def _stop_if_null(f: FunctionCode, pointer: Value, why: Stop) -> Value:
+    f.stop_if(f.code.is_null(pointer), int(why))
+    return pointer
+
+
+class _Row:
+    """One row, and where its entries are."""
+
+    def __init__(self, f: FunctionCode, table: int, keys: Sequence[int]) -> None:
+        self._f, self._message = f, f.call.address("message")
+        declared = f.program.program.tables[table]
+        self.width_bytes = declared.value_bytes
+        self.chunks = f.program.tables[table].chunk_count
+        code = f.code
+        code.copy(self._message, f.call.address("contract"), KEY_BYTES)
+        code.store(constant(I8, table), code.offset(self._message, KEY_BYTES))
+        begin = _CHUNK_NUMBER_AT + 1
+        width = begin + f.encode_all(keys, code.offset(self._message, begin))
+        pad(code, self._message, width)
+        self._blocks = blocks_of(width)
+
+    def width_of(self, chunk: int) -> int:
+        """Bytes of an entry."""
+        return min(ENTRY_BYTES_MAX, self.width_bytes - chunk * ENTRY_BYTES_MAX)
+
+    def slot(self, chunk: int) -> Value:
+        """Where an entry is, if that is known; else the loop stops."""
+        f, code = self._f, self._f.code
+        code.store(constant(I8, chunk), code.offset(self._message, _CHUNK_NUMBER_AT))
+        slot = code.call(POINTER, SEEK_ENTRY, f.call.pointer, self._blocks)
+        return _stop_if_null(f, slot, Stop.MISSING_ENTRY)
+
+    def checked_slot(self, chunk: int) -> Value:
+        """The same, of what is read: it is absent, or of its width."""
+        f, builder, slot = self._f, self._f.code.builder, self.slot(chunk)
+        width = f.code.load(I64, f.code.offset(slot, WIDTH_AT), 8)
+        same = builder.icmp_unsigned("==", width, constant(I64, self.width_of(chunk)))
+        f.stop_unless(builder.or_(same, f.code.is_zero(width)), Stop.MALFORMED_ENTRY)
+        return slot
+
+    def write(self, slot: Value, chunk: int, value: Value) -> None:
+        """A number of as many bytes as the entry has. Zero is no entry."""
+        f, code, width = self._f, self._f.code, self.width_of(chunk)
+        full = code.call(I32, table_code.touch(ENTRIES), f.call.address("entries"), slot)
+        f.stop_if(code.builder.not_(code.is_zero(full)), int(Stop.NO_ROOM))
+        code.store(value, code.offset(slot, VALUE_AT))
+        kept = code.builder.select(code.is_zero(value), constant(I64, 0), constant(I64, width))
+        code.store(kept, code.offset(slot, WIDTH_AT), 8)
+
+
+def get(f: FunctionCode, op: ir.Get) -> None:
+    """See ir.Get."""
+    row = _Row(f, op.table, op.keys)
+    if row.chunks == 1:
+        at = f.code.offset(row.checked_slot(0), VALUE_AT)
+    else:
+        at = f.call.address("row")
+        for chunk in range(row.chunks):
+            value = f.code.offset(row.checked_slot(chunk), VALUE_AT)
+            f.code.copy(f.code.offset(at, chunk * ENTRY_BYTES_MAX), value, row.width_of(chunk))
+    _check_bools(f, op.table, at)
+    f.decode_all(op.dsts, at)
+
+
+def _check_bools(f: FunctionCode, table: int, at: Value) -> None:
+    """A bool that is kept is 0 or 1."""
+    code, offset = f.code, 0
+    for column in f.program.program.tables[table].columns:
+        shape = column.shape
+        if shape.type == BOOL:
+            f.stop_unless(are_bools(code, code.offset(at, offset), shape.count or 1), Stop.MALFORMED_ENTRY)
+        offset += shape.width_bytes
+
+
+def are_bools(code: Code, at: Value, count: int) -> Value:
+    """Whether so many bytes are 0 or 1 each."""
+
+    def one(number: Value, so_far: list[Value]) -> list[Value]:
+        return [code.builder.or_(so_far[0], code.load(I8, code.offset(at, number)))]
+
+    (together,) = code.loop(count, [constant(I8, 0)], one)
+    return code.builder.icmp_unsigned("<=", together, constant(I8, 1))
+
+
+def put(f: FunctionCode, op: ir.Put) -> None:
+    """See ir.Put."""
+    code, at = f.code, f.call.address("row")
+    f.encode_all(op.srcs, at)
+    row = _Row(f, op.table, op.keys)
+    for chunk in range(row.chunks):
+        value = code.load(integer(row.width_of(chunk)), code.offset(at, chunk * ENTRY_BYTES_MAX))
+        row.write(row.slot(chunk), chunk, value)
+
+
+def increase(f: FunctionCode, op: ir.Increase) -> None:
+    """See ir.Increase."""
+    row, kind = _Row(f, op.table, op.keys), f.shapes[op.src].type
+    slot = row.checked_slot(0)
+    value = f.code.load(ir_type(kind), f.code.offset(slot, VALUE_AT))
+    row.write(slot, 0, ARITHMETIC[ir.Arithmetic.ADD](f, kind, value, f.get(op.src)))
+
+
+def balance(f: FunctionCode, op: ir.Balance) -> None:
+    """See ir.Balance."""
+    place = f.code.call(POINTER, BALANCE, f.call.pointer, f.call.address("contract"))
+    f.decode(op.dst, _stop_if_null(f, place, Stop.MISSING_ACCOUNT))
+
+
+def send(f: FunctionCode, op: ir.Send) -> None:
+    """See ir.Send."""
+    code, amount, recipient = f.code, f.get(op.amount), f.call.address("row")
+    f.encode(op.to, recipient)
+    status = code.call(I32, MOVE_COINS, f.call.pointer, f.call.address("contract"), recipient, amount)
+    f.stop_if(code.builder.not_(code.is_zero(status)), status)
