@@ -143,6 +143,7 @@ const FAILURES = {
   CALL_DEPTH: "too many contracts called one another", TOO_MANY_EVENTS: "it told of too many events",
   DEPOSIT: "what was offered does not cover the deposit for new entries", BAD_PROGRAM: "the program is malformed, or breaks a rule",
   BALANCE_BELOW_MINIMUM: "an account would be left with less than the least balance",
+  RESERVED_ADDRESS: "coins were sent to a key that only entries of contracts may have",
 };
 export function failureWords({ failure, message }) {
   // Why a call failed; empty for one that went through.
