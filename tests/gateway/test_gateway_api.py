@@ -356,6 +356,7 @@ def test_the_openapi_document_has_every_route_and_resolves_every_reference() -> 
             "/v1/validators",
             "/v1/transactions/{id}",
             "/v1/transactions/{id}/proof",
+            "/v1/transactions/{id}/receipt/proof",
             "/v1/accounts/{key}",
             "/v1/accounts/{key}/pending",
             "/v1/accounts/{key}/proof",

@@ -62,7 +62,7 @@ def new(
         emit({"contract": contract, "source": str(source), "tests": str(tests)}, True)
         return
     console.print(f"{escape(str(source))} holds the contract {contract}, {escape(str(tests))} its tests.")
-    console.print(f"Next: node.py contract check {escape(str(source))}")
+    console.print(f"Next: node.py contract check {escape(str(source))}", soft_wrap=True)
 
 
 @app.command("check")
@@ -89,7 +89,7 @@ def check(source: Source, as_json: Json = False) -> None:
         kind = each.function.kind.name.lower()
         table.add_row(each.function.name, kind, _known(touched), gas, _obstacles(compiled, touched))
     Console(highlight=False).print(table)
-    console.print(f"Next: node.py contract test {escape(str(source))}")
+    console.print(f"Next: node.py contract test {escape(str(source))}", soft_wrap=True)
 
 
 @app.command("test")
