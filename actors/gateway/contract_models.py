@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from actors.contracts.limits import ARGUMENTS_BYTES_MAX, FUNCTIONS_MAX, NAME_CHARS_MAX
-from actors.gateway.model_types import U64, Hex32, IntegerOut, U64Out
+from actors.gateway.model_types import U64, Hex32, InclusionOut, IntegerOut, U64Out
 
 Values = Annotated[
     dict[str, Any],
@@ -206,19 +206,6 @@ class ProvenOutputOut(BaseModel):
     gas: IntegerOut
     results: str
     events: list[ProvenEventOut]
-
-
-class InclusionOut(BaseModel):
-    """The RFC 9162 proof of the transaction itself, and what makes its block final."""
-
-    height: U64Out
-    index: int
-    size: int
-    leaf: str
-    proof: list[str]
-    header: str
-    signature: str
-    certificate: str
 
 
 class ReceiptProofOut(BaseModel):

@@ -13,7 +13,7 @@ from actors.contracts.slots import SlotLayout
 from actors.contracts.types import Slot
 from actors.contracts.verified import VerifiedFunction
 from actors.gateway.contract_record import KnownContract
-from actors.ledger.receipts import Output, ReceiptProof
+from actors.ledger.receipts import Output
 
 Contracts = Mapping[bytes, KnownContract]
 """Those whose events can be named, by address."""
@@ -106,40 +106,22 @@ def output(left: Output, status: int, contracts: Contracts) -> dict[str, Any]:
         "failure": failure_name(status),
         "message": left.message,
         "results": left.results.hex(),
-        "events": [
-            {
-                "contract": event[0].hex(),
-                "number": event[1],
-                "data": event[2].hex(),
-                **named_event(event, contracts),
-            }
-            for event in left.events
-        ],
+        "events": [{**_event_bytes(event), **named_event(event, contracts)} for event in left.events],
     }
 
 
-def receipt_proof(proof: ReceiptProof) -> dict[str, Any]:
-    """A receipt's proof, as sdk/receipt_proof.py reads it."""
-    left, inclusion = proof.output, proof.transaction
-    numbers, parts = ("height", "index", "size"), ("leaf", "header", "signature", "certificate")
+def proven_output(left: Output) -> dict[str, Any]:
+    """What of it a receipt's proof binds, as sdk/receipt_proof.py reads it."""
     return {
-        "transaction": {
-            **{name: getattr(inclusion, name) for name in numbers},
-            **{name: getattr(inclusion, name).hex() for name in parts},
-            "proof": [node.hex() for node in inclusion.proof],
-        },
-        "receipt": proof.receipt.hex(),
-        "output": left
-        and {
-            "gas": integer_to_json(left.gas),
-            "results": left.results.hex(),
-            "events": [
-                {"contract": contract.hex(), "number": number, "data": data.hex()}
-                for contract, number, data in left.events
-            ],
-        },
-        "proof": [node.hex() for node in proof.proof],
+        "gas": integer_to_json(left.gas),
+        "results": left.results.hex(),
+        "events": [_event_bytes(event) for event in left.events],
     }
+
+
+def _event_bytes(event: EmittedEvent) -> dict[str, Any]:
+    contract, number, data = event
+    return {"contract": contract.hex(), "number": number, "data": data.hex()}
 
 
 def failure_name(status: int) -> str | None:

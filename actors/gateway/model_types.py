@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 
@@ -50,3 +50,16 @@ HexPayload = Annotated[
 IntegerOut = Annotated[
     int | str, Field(description="an integer; from 2^53 on, and down from -2^53, a string of its digits")
 ]
+
+
+class InclusionOut(BaseModel):
+    """RFC 9162 inclusion proof, with the signed header and the certificate that make the block final."""
+
+    height: U64Out
+    index: int
+    size: int
+    leaf: str
+    proof: list[str]
+    header: str
+    signature: str
+    certificate: str

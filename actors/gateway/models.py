@@ -12,7 +12,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from actors.gateway.contract_models import EventOut
-from actors.gateway.model_types import U64, BlockTimeOut, Hex32, Hex64, HexPayload, IntegerOut, U64Out
+from actors.gateway.model_types import (
+    U64,
+    BlockTimeOut,
+    Hex32,
+    Hex64,
+    HexPayload,
+    InclusionOut,
+    IntegerOut,
+    U64Out,
+)
 from actors.ledger.accounts import payload_hash
 from actors.ledger.contract_payloads import PAYLOAD_BYTES_MAX_OF
 from actors.ledger.rows import (
@@ -259,18 +268,10 @@ class CertificateOut(BaseModel):
     certificate: str
 
 
-class ProofOut(BaseModel):
-    """RFC 9162 inclusion proof, with the signed header and the certificate that make the block final."""
+class ProofOut(InclusionOut):
+    """The same of a transaction, with its id."""
 
     id: str
-    height: U64Out
-    index: int
-    size: int
-    leaf: str
-    proof: list[str]
-    header: str
-    signature: str
-    certificate: str
 
 
 class StateProofOut(BaseModel):

@@ -75,7 +75,8 @@ def proof_routes(backend: Service) -> APIRouter:
         record = await backend.receipt_proof(bytes.fromhex(id))
         if record is None:
             raise not_committed()
-        return json_response({"id": id.lower(), **contract_render.receipt_proof(record)})
+        output = record.output and contract_render.proven_output(record.output)
+        return json_response({"id": id.lower(), **render.plain(record), "output": output})
 
     @reads(router, "/blocks/{height}/header", None, 404, 422, 503)
     async def header(height: BlockHeight) -> Response:
