@@ -1,4 +1,5 @@
-"""What is to be run of a block, and what came of it: columns, so that both cross a boundary as few long buffers.
+"""What is to be run of a block, and what came of it: columns, so that both cross a boundary as few long
+buffers.
 
 Rules
 1. A job is rows of a block in their order: transfers and calls, all statically valid. What they may touch of
@@ -26,7 +27,7 @@ KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StateColumns:
+class StateSlice:
     """Entries and accounts, each key once.
 
     entry_keys: (m, 32) uint8. entry_values: (m, ENTRY_BYTES_MAX) uint8, zeros behind the bytes of an entry.
@@ -42,11 +43,11 @@ class StateColumns:
     balances: NDArray[np.uint64]
 
     @staticmethod
-    def of(entries: Mapping[bytes, bytes], accounts: Mapping[bytes, tuple[int, int]]) -> StateColumns:
+    def of(entries: Mapping[bytes, bytes], accounts: Mapping[bytes, tuple[int, int]]) -> StateSlice:
         """Of single ones. accounts: nonce and balance by key."""
         values = b"".join(value.ljust(ENTRY_BYTES_MAX, b"\0") for value in entries.values())
         held = np.array(list(accounts.values()), dtype=np.uint64).reshape(-1, 2)
-        return StateColumns(
+        return StateSlice(
             _bytes(b"".join(entries), KEY_BYTES),
             _bytes(values, ENTRY_BYTES_MAX),
             np.array([len(value) for value in entries.values()], dtype=np.uint8),
@@ -80,7 +81,7 @@ class Job:
     prices: Prices
     gas_left: int
     programs: Mapping[bytes, bytes]
-    known: StateColumns
+    known: StateSlice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +91,7 @@ class OutputColumns:
 
     places: (c,) uint32, among the rows that passed. gas: (c,) uint64, used. results, events: (.,) uint8 with
     result_ends, event_ends: (c,) int64. An event: contract 32 bytes, its number u8, width u16, its fields.
-    messages: (c,) uint16 numbers in `texts`, of requirements that did not hold; 0 is none, and texts[0] empty.
+    messages: (c,) uint16 numbers in `texts`, of requirements that did not hold; 0 is none, texts[0] empty.
     """
 
     places: NDArray[np.uint32]
@@ -108,14 +109,14 @@ class Outcome:
     """What came of the first rows of a job: of all, or of those before the first that needs `missing`.
 
     verdicts: (done,) uint8. receipts: (passed, 4) uint64: status, fee paid, balances of sender and recipient
-    after it. changed: entries and accounts as they are after the rows, of those that a row has changed.
+    after it. changed: entries and accounts as they are after the rows, if they are not as they were known.
     missing: (r, 32) uint8, empty when all rows are done. gas_used, fees: of all rows that passed.
     """
 
     verdicts: NDArray[np.uint8]
     receipts: NDArray[np.uint64]
     outputs: OutputColumns
-    changed: StateColumns
+    changed: StateSlice
     missing: NDArray[np.uint8]
     gas_used: int
     fees: int
