@@ -10,7 +10,7 @@ import numpy as np
 
 from actors.contracts.encoding import decode_program
 from actors.contracts.limits import ENTRY_TAG
-from actors.execution.job import KEY_BYTES, Job, Outcome, StateSlice
+from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
 from actors.execution.outputs import output_columns
 from actors.ledger.accounts import RECEIPT_WORDS, U64_MAX, Account, State, Transaction, account_at, unpack
 from actors.ledger.contract_rules import RowApplied, apply_call
@@ -125,7 +125,7 @@ def check_programs(job: Job) -> None:
         raise ValueError(f"a job without the program of {min(lacking).hex()}")
 
 
-def run(job: Job) -> Outcome:
+def run(job: Job) -> JobOutcome:
     """What came of it. Raises ValueError for a row of another kind, and for a program that is not there."""
     check_programs(job)
     ledger = KnownLedger(job.known, job.programs)
@@ -150,7 +150,7 @@ def run(job: Job) -> Outcome:
             outputs.append(applied.output(len(receipts)))
         receipts.append((applied.status, applied.fee, after[0], after[1]))
         gas_used, fees = gas_used + applied.gas, fees + applied.fee
-    outcome = Outcome(
+    outcome = JobOutcome(
         np.array(verdicts, dtype=np.uint8),
         np.array(receipts, dtype=np.uint64).reshape(-1, RECEIPT_WORDS),
         output_columns(outputs),

@@ -105,7 +105,7 @@ class OutputColumns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class JobOutcome:
     """What came of the first rows of a job: of all, or of those before the first that needs `missing`.
 
     verdicts: (done,) uint8. receipts: (passed, 4) uint64: status, fee paid, balances of sender and recipient

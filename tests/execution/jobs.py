@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from actors.execution.job import Job, Outcome, StateSlice
+from actors.execution.job import Job, JobOutcome, StateSlice
 from actors.execution.outputs import outputs_of
 from actors.ledger import rules
 from actors.ledger.accounts import Account, Entries, State, account_at
@@ -81,7 +81,7 @@ def job_of(
     )
 
 
-def run_to_the_end(run: Callable[[Job], Outcome], job: Job, entries: Entries) -> Outcome:
+def run_to_the_end(run: Callable[[Job], JobOutcome], job: Job, entries: Entries) -> JobOutcome:
     """The outcome of all rows: what is missing is made known, and the job begins again."""
     known = job.known.entries()
     while len((outcome := run(job)).missing):
@@ -92,7 +92,7 @@ def run_to_the_end(run: Callable[[Job], Outcome], job: Job, entries: Entries) ->
     return outcome
 
 
-def applied_of(outcome: Outcome) -> list[RowApplied]:
+def applied_of(outcome: JobOutcome) -> list[RowApplied]:
     """The rows that passed, as the rules tell them."""
     outputs = {output.position: output for output in outputs_of(outcome.outputs)}
     rows = list[RowApplied]()
