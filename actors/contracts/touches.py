@@ -23,6 +23,7 @@ import msgspec
 
 from actors.contracts import ir
 from actors.contracts.access import all_written
+from actors.contracts.limits import ENTRY_BYTES_MAX
 
 STEPS_MAX = 1 << 14
 ROWS_MAX = 16
@@ -59,11 +60,12 @@ class Mode(IntEnum):
 
 
 class RowTouch(msgspec.Struct, frozen=True):
-    """One row of a table of the contract that is called. row: the bytes of its keys."""
+    """One row of a table of the contract that is called. row: the bytes of its keys. chunks: its entries."""
 
     table: int
     mode: Mode
     row: Pieces
+    chunks: int = 1
 
 
 class FunctionTouches(msgspec.Struct, frozen=True):
@@ -105,7 +107,10 @@ def _touches(program: ir.Program, number: int) -> FunctionTouches:
         offset += width
     try:
         _Walk(found, number, arguments)
-        rows = tuple(RowTouch(table, mode, row) for table, row, mode in found.merged())
+        rows = tuple(
+            RowTouch(table, mode, row, -(-program.tables[table].value_bytes // ENTRY_BYTES_MAX))
+            for table, row, mode in found.merged()
+        )
     except _TooMuchError:
         imports = tuple(sorted({each.address for each in program.imports}))
         return FunctionTouches(number, offset, imports=imports, uses_coins=True)

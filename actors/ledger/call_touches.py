@@ -6,13 +6,14 @@ Rules
 2. Each call reads its contract's account, at least: its balance stands in the receipt. One that brings coins,
    or whose function uses the contract's, writes it.
 3. Calls that have no plan, whose plan is not complete, or which are not as long as their function's arguments
-   (they fail) have all that the contract has: they are `whole`. The groups are bounded by GROUPS_MAX, the
-   largest first; calls beyond it are whole, too.
+   (they fail) are `whole`: they may touch all that their contract has, and so write its account, which all
+   others read; likewise that of each contract that it imports, and these do. The groups are bounded by
+   GROUPS_MAX, the largest first; calls beyond it are whole, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,19 +32,19 @@ class KeyColumn:
     """One key of each of some calls. calls: (g,) int64, rows of the batch. keys: (g, width) uint8.
 
     Of a row of a table: the contract's address, the table's number, 0, and the bytes of its keys, which
-    entries.py hashes to name its first entry. Of an account: its address.
+    entries.py hashes to name its first entry of `chunks`. Of an account: its address.
     """
 
     calls: NDArray[np.int64]
     mode: Mode
     keys: NDArray[np.uint8]
+    chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallTouches:
     """calls: (c,) int64, the rows of the batch that are calls. contract_modes: (c,) uint8, what each does to
-    the account of its contract. whole: (c,) bool, whether it may touch anything of its contract, and other
-    contracts' rows.
+    the account of its contract. whole: (c,) bool, see rule 3. columns: keys of what else they touch.
     """
 
     calls: NDArray[np.int64]
@@ -68,13 +69,29 @@ def call_touches(batch: Batch, plans: Plans) -> CallTouches:
             continue
         if plan.uses_coins:
             modes[group] = Mode.WRITE
+        if not plan.is_complete:
+            touches.columns.extend(_imports(calls[group], plans, plan))
+            continue
         fits = group[lengths[group] == 1 + plan.argument_bytes]
-        if not plan.is_complete or not len(fits):
+        if not len(fits):
             continue
         touches.whole[fits] = False
         cutter = _Cutter(batch, calls[fits], starts[fits], plan.argument_bytes)
         touches.columns.extend(cutter.columns(plan))
+    modes[touches.whole] = Mode.WRITE
     return touches
+
+
+def _imports(calls: NDArray[np.int64], plans: Plans, plan: FunctionTouches) -> Iterator[KeyColumn]:
+    """The accounts of all contracts that these calls may come to."""
+    reached, found = list(plan.imports), set(plan.imports)
+    while reached:
+        address = reached.pop()
+        key = np.frombuffer(address, dtype=np.uint8)
+        yield KeyColumn(calls, Mode.WRITE, np.broadcast_to(key, (len(calls), len(key))))
+        more = {each for other in plans.get(address, {}).values() for each in other.imports} - found
+        reached.extend(sorted(more))
+        found |= more
 
 
 def _groups(contracts: NDArray[np.uint8], functions: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -105,7 +122,7 @@ class _Cutter:
     def columns(self, plan: FunctionTouches) -> list[KeyColumn]:
         """All keys of a plan."""
         columns = [
-            KeyColumn(self._calls, row.mode, self._cut((_CONTRACT, _table(row.table), *row.row)))
+            KeyColumn(self._calls, row.mode, self._cut((_CONTRACT, _table(row.table), *row.row)), row.chunks)
             for row in plan.rows
         ]
         payees = (KeyColumn(self._calls, Mode.WRITE, self._cut(payee)) for payee in plan.payees)

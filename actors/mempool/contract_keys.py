@@ -79,7 +79,7 @@ class ContractKeys:
         calls = batch.rows["kind"] == KIND_CALL
         self._meet({key.tobytes() for key in np.unique(batch.rows["recipient"][calls], axis=0)})
         found, plain = call_touches(batch, self._plans), plain_touches(len(batch))
-        plain.recipient_modes[found.calls] = np.where(found.whole, Mode.WRITE, found.contract_modes)
+        plain.recipient_modes[found.calls] = found.contract_modes
         if not found.columns:
             return plain
         rows = np.concatenate([column.calls for column in found.columns])
