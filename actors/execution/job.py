@@ -28,6 +28,10 @@ from actors.ledger.rows import Batch
 KEY_BYTES = 32
 
 
+class EngineError(Exception):
+    """What runs jobs is lost, or has answered what cannot be: the message says what. Others can run it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StateSlice:
     """Entries and accounts, each key once.
