@@ -47,7 +47,7 @@ class _Scalars(Vector):
 
 def emit_sha256(code: Code, target: Host) -> None:
     """See SHA256."""
-    message, blocks, out = code.function(SHA256, VOID, [POINTER, I64, POINTER], inline=False)
+    message, blocks, out = code.function(SHA256, VOID, [POINTER, I64, POINTER], internal=False, inline=False)
     if target.missing(sha256_ni.FEATURES):
         _by_words(code, message, blocks, out)
     else:

@@ -5,13 +5,14 @@
 2. Gas that is left is a register, from which a basic block takes its whole gas before it runs.
 3. Registers of single values are LLVM's. Arrays lie in a frame: memory of the caller's, at a place that the
    function's depth decides, so that no call needs more than is known before. Frames of functions that may run
-   within each other do not overlap, because what a function calls has a smaller depth.
+   within each other do not overlap, because what a function calls has a smaller depth. Frames of a contract
+   that another one calls begin behind all those of its caller.
 4. All registers are set to zero first: nothing is read that was not written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from actors.contracts import ir
@@ -45,7 +46,7 @@ class FunctionFrame(NamedTuple):
 
 def frames_of(program: Verified) -> tuple[list[FunctionFrame], int]:
     """Of all functions, and how many bytes are needed. One begins where those of smaller depth end."""
-    widths = [_widths(program, each) for each in program.functions]
+    widths = [_widths(each) for each in program.functions]
     depths = max((each.depth for each in program.functions), default=0)
     most = [0] * (depths + 1)
     for function, (arrays, arguments, results) in zip(program.functions, widths, strict=True):
@@ -61,31 +62,35 @@ def frames_of(program: Verified) -> tuple[list[FunctionFrame], int]:
     return frames, sum(most)
 
 
-def _widths(program: Verified, function: VerifiedFunction) -> tuple[dict[int, int], int, int]:
+def _widths(function: VerifiedFunction) -> tuple[dict[int, int], int, int]:
     shapes = function.function.registers
     arrays = {number: _rounded(shape.width_bytes) for number, shape in enumerate(shapes) if shape.count}
-    callees = [program.functions[number] for number in sorted(_callees(function.function.body))]
-    arguments = max((_rounded(each.params.width_bytes) for each in callees), default=0)
-    results = max((_rounded(each.results.width_bytes) for each in callees), default=0)
+    calls = [op for op in operations_of(function.function.body) if isinstance(op, ir.Call | ir.CallContract)]
+    arguments, results = (
+        max((_rounded(sum(shapes[register].width_bytes for register in each)) for each in passed), default=0)
+        for passed in ([op.args for op in calls], [op.dsts for op in calls])
+    )
     return arrays, arguments, results
 
 
-def _callees(operations: Sequence[ir.Op]) -> set[int]:
-    found: set[int] = set()
+def operations_of(operations: Sequence[ir.Op]) -> Iterator[ir.Op]:
+    """All of them, those in lists within lists, too."""
     for op in operations:
-        if isinstance(op, ir.Call):
-            found.add(op.function)
-        elif isinstance(op, ir.If):
-            found |= _callees(op.then) | _callees(op.otherwise)
+        yield op
+        if isinstance(op, ir.If):
+            yield from operations_of(op.then)
+            yield from operations_of(op.otherwise)
         elif isinstance(op, ir.Loop):
-            found |= _callees(op.body)
-    return found
+            yield from operations_of(op.body)
 
 
 class FunctionCode:
     """One function while it is written."""
 
-    def __init__(self, code: Code, program: Verified, number: int, frame: FunctionFrame) -> None:
+    def __init__(
+        self, code: Code, program: Verified, number: int, frame: FunctionFrame, frames_bytes: int
+    ) -> None:
+        self.frames_bytes = frames_bytes
         self.code, self.program, self.function = code, program, program.functions[number]
         self.shapes = self.function.function.registers
         self.frame = frame
@@ -112,6 +117,10 @@ class FunctionCode:
     def frame_at(self, offset: int) -> Value:
         """A place in the memory of frames."""
         return self.code.offset(self._frames, offset)
+
+    def runtime(self, kind: Any, name: str, *arguments: Value | int) -> Value:
+        """Call a function of the runtime."""
+        return self.code.call_at(kind, self.call.at(name), *arguments)
 
     def write(self, lower: Any) -> None:
         """The whole function. lower: writes the operations of a basic block."""

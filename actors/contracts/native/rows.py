@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.contracts import ir
-from actors.contracts.failures import Failure
-from actors.contracts.limits import ENTRY_BYTES_MAX, ENTRY_TAG
+from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.contracts.native import table_code
 from actors.contracts.native.arithmetic import ARITHMETIC, ir_type
-from actors.contracts.native.code import Code, call_record, constant, integer
-from actors.contracts.native.hashing import SHA256, blocks_of, padding_of
-from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, Stop
+from actors.contracts.native.code import Code, constant, integer
+from actors.contracts.native.hashing import blocks_of, padding_of
+from actors.contracts.native.layout import ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, Stop
 from actors.contracts.native.lowering import FunctionCode
+from actors.contracts.native.seeking import BALANCE, MOVE_COINS, SEEK_ENTRY
 from actors.contracts.types import BOOL
 from actors.kernels.emitter import I8, I32, I64, POINTER, Value
 
-SEEK_ENTRY = "seek_entry"
-"""`ptr seek_entry(ptr call, i64 blocks)`: the slot whose key is the hash of the message, or null."""
-MOVE_COINS = "move_coins"
-"""`i32 move_coins(ptr call, ptr sender, ptr recipient, i64 amount)`: some coins, and a status."""
-BALANCE = "balance"
-"""`ptr balance(ptr call, ptr address)`: where it is, or null."""
-_TAG_BYTES = len(ENTRY_TAG)
 _CHUNK_NUMBER_AT = KEY_BYTES + 1
 
 
@@ -35,61 +28,6 @@ def pad(code: Code, message: Value, width_bytes: int) -> None:
         code.clear(code.offset(message, width_bytes + 1), zeros)
     length = constant(I64, int.from_bytes(padding[-8:], "little", signed=True))
     code.store(length, code.offset(message, width_bytes + 1 + zeros))
-
-
-def emit_seeking(code: Code) -> None:
-    """See SEEK_ENTRY, BALANCE and MOVE_COINS."""
-    pointer, blocks = code.function(SEEK_ENTRY, POINTER, [POINTER, I64], inline=False)
-    call = call_record(code, pointer)
-    key = call.address("key")
-    code.invoke(SHA256, call.address("message"), blocks, code.offset(key, _TAG_BYTES))
-    code.store(constant(I64, int.from_bytes(ENTRY_TAG, "little")), key)
-    code.builder.ret(code.call(POINTER, table_code.find(ENTRIES), call.address("entries"), key))
-    _emit_balance(code)
-    _emit_move(code)
-
-
-def _emit_balance(code: Code) -> None:
-    pointer, address = code.function(BALANCE, POINTER, [POINTER, POINTER], inline=False)
-    call = call_record(code, pointer)
-    slot = code.call(POINTER, table_code.find(ACCOUNTS), call.address("accounts"), address)
-    missing, there = code.block(), code.block()
-    code.branch_rarely(code.is_null(slot), missing, there)
-    code.go_on_at(missing)
-    code.copy(call.address("key"), address, KEY_BYTES)
-    code.builder.ret(slot)
-    code.go_on_at(there)
-    code.builder.ret(code.offset(slot, VALUE_AT))
-
-
-def _emit_move(code: Code) -> None:
-    pointer, sender, recipient, amount = code.function(
-        MOVE_COINS, I32, [POINTER, POINTER, POINTER, I64], inline=False
-    )
-    builder, accounts = code.builder, call_record(code, pointer).address("accounts")
-    tag = constant(I64, int.from_bytes(ENTRY_TAG, "little"))
-    of_entries = builder.icmp_unsigned("==", code.load(I64, recipient), tag)
-    _return_if(code, of_entries, Failure.RESERVED_ADDRESS)
-    places = []
-    for who in (sender, recipient):
-        places.append(code.call(POINTER, BALANCE, pointer, who))
-        _return_if(code, code.is_null(places[-1]), Stop.MISSING_ACCOUNT)
-    too_few = builder.icmp_unsigned("<", code.load(I64, places[0], 8), amount)
-    _return_if(code, too_few, Failure.INSUFFICIENT_COINS)
-    for place, change in zip(places, (builder.sub, builder.add), strict=True):
-        slot = code.offset(place, -VALUE_AT)
-        full = code.call(I32, table_code.touch(ACCOUNTS), accounts, slot)
-        _return_if(code, builder.not_(code.is_zero(full)), Stop.NO_ROOM)
-        code.store(change(code.load(I64, place, 8), amount), place, 8)
-    builder.ret(constant(I32, 0))
-
-
-def _return_if(code: Code, condition: Value, status: int) -> None:
-    seldom, go_on = code.block(), code.block()
-    code.branch_rarely(condition, seldom, go_on)
-    code.go_on_at(seldom)
-    code.builder.ret(constant(I32, int(status)))
-    code.go_on_at(go_on)
 
 
 def _stop_if_null(f: FunctionCode, pointer: Value, why: Stop) -> Value:
@@ -121,7 +59,7 @@ class _Row:
         """Where an entry is, if that is known; else the loop stops."""
         f, code = self._f, self._f.code
         code.store(constant(I8, chunk), code.offset(self._message, _CHUNK_NUMBER_AT))
-        slot = code.call(POINTER, SEEK_ENTRY, f.call.pointer, self._blocks)
+        slot = f.runtime(POINTER, SEEK_ENTRY, f.call.pointer, self._blocks)
         return _stop_if_null(f, slot, Stop.MISSING_ENTRY)
 
     def checked_slot(self, chunk: int) -> Value:
@@ -196,13 +134,13 @@ def increase(f: FunctionCode, op: ir.Increase) -> None:
 
 def balance(f: FunctionCode, op: ir.Balance) -> None:
     """See ir.Balance."""
-    place = f.code.call(POINTER, BALANCE, f.call.pointer, f.call.address("contract"))
+    place = f.runtime(POINTER, BALANCE, f.call.pointer, f.call.address("contract"))
     f.decode(op.dst, _stop_if_null(f, place, Stop.MISSING_ACCOUNT))
 
 
 def send(f: FunctionCode, op: ir.Send) -> None:
     """See ir.Send."""
-    code, amount, recipient = f.code, f.get(op.amount), f.call.address("row")
+    amount, recipient = f.get(op.amount), f.call.address("row")
     f.encode(op.to, recipient)
-    status = code.call(I32, MOVE_COINS, f.call.pointer, f.call.address("contract"), recipient, amount)
-    f.stop_if(code.builder.not_(code.is_zero(status)), status)
+    status = f.runtime(I32, MOVE_COINS, f.call.pointer, f.call.address("contract"), recipient, amount)
+    f.stop_if(f.code.builder.not_(f.code.is_zero(status)), status)

@@ -139,12 +139,13 @@ def emit_find(code: Code, shape: SlotShape) -> None:
 
 def emit_journal(code: Code, shape: SlotShape) -> None:
     """See `touch`, `undo` and `keep`."""
-    _emit_touch(code, shape)
+    emit_touch(code, shape)
     _emit_undo(code, shape)
     _emit_keep(code, shape)
 
 
-def _emit_touch(code: Code, shape: SlotShape) -> None:
+def emit_touch(code: Code, shape: SlotShape) -> None:
+    """See `touch`."""
     pointer, slot = code.function(touch(shape), I32, [POINTER, POINTER])
     builder, table = code.builder, table_record(code, pointer)
     stamp, used = table.get("stamp"), table.get("journal_used")
@@ -194,7 +195,7 @@ def _emit_keep(code: Code, shape: SlotShape) -> None:
         code.store(constant(I64, 0), count, 8)
 
     def visit(now: Value, before: Value) -> None:
-        code.store(constant(I64, 1), code.offset(now, shape.changed_at - VALUE_AT), 8)
+        code.store(constant(I32, 1), code.offset(now, shape.changed_at - VALUE_AT), 4)
         if shape is ENTRIES:
             was, is_ = (
                 code.is_zero(code.load(I64, code.offset(at, WIDTH_AT - VALUE_AT))) for at in (before, now)

@@ -1,4 +1,4 @@
-"""Tables of entries and of balances that compiled code works on: open addressing, filled by the host.
+"""Tables of entries and of accounts that compiled code works on: open addressing, filled by the host.
 
 What the state has not, an absent entry or an account without coins, is put in, too: then it is known.
 """
@@ -7,36 +7,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.contracts.native import table_code
-from actors.contracts.native.code import Code
 from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, TABLE, VALUE_AT, SlotShape
-from actors.kernels.compiled import Loaded, compile_object, host
+from actors.contracts.native.runtime import runtime
 
 SLOTS_MAX = 1 << 30
 JOURNAL_RECORDS = 256
 _FIRST_SLOTS = 64
 _U64_MAX = (1 << 64) - 1
 _POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
-
-
-def tables_text() -> str:
-    """The module of what Python calls, as LLVM IR."""
-    code = Code()
-    for shape in (ENTRIES, ACCOUNTS):
-        table_code.emit_find(code, shape)
-        table_code.emit_host_functions(code, shape)
-    return code.text()
-
-
-@lru_cache(maxsize=1)
-def _loaded() -> Loaded:
-    return Loaded(compile_object(tables_text(), host()), host())
 
 
 class HashTable:
@@ -47,9 +31,9 @@ class HashTable:
         self._record = np.zeros(len(TABLE), np.uint64)
         self._slots = np.zeros((_FIRST_SLOTS, shape.slot_bytes), np.uint8)
         self._journal = np.zeros((0, shape.record_bytes), np.uint8)
-        self._place = _loaded().function(table_code.place(shape), _POINTER, _POINTER, _POINTER, _INTEGER)
-        self._locate = _loaded().function(table_code.locate(shape), _POINTER, _POINTER, _POINTER)
-        self._reindex: Callable[..., None] = _loaded().function(table_code.reindex(shape), _POINTER)
+        self._place = runtime().function(table_code.place(shape), _POINTER, _POINTER, _POINTER, _INTEGER)
+        self._locate = runtime().function(table_code.locate(shape), _POINTER, _POINTER, _POINTER)
+        self._reindex: Callable[..., None] = runtime().function(table_code.reindex(shape), _POINTER)
         self._set("hash_key_0", seed & _U64_MAX)
         self._set("hash_key_1", seed >> 64 & _U64_MAX)
         self._index = np.zeros(0, np.uint32)
@@ -136,6 +120,16 @@ def entry_value(entry: bytes) -> bytes:
     return entry.ljust(ENTRY_BYTES_MAX, b"\0") + len(entry).to_bytes(8, "little")
 
 
+def account_value(nonce: int, balance: int) -> bytes:
+    """An account as the value of a slot."""
+    return nonce.to_bytes(8, "little") + balance.to_bytes(8, "little")
+
+
+def balance_of(value: bytes) -> int:
+    """Of the account that is the value of a slot."""
+    return int.from_bytes(value[8:16], "little")
+
+
 def entry_of(value: bytes) -> bytes:
     """The entry that is the value of a slot."""
     return value[: value[ENTRY_BYTES_MAX]]
@@ -173,12 +167,13 @@ class AccountTable(HashTable):
         if self._coins > _U64_MAX or min(balances.values(), default=0) < 0:
             raise ValueError(f"{self._coins} coins: 2^64 are too many")
         keys = np.frombuffer(b"".join(balances), np.uint8).reshape(-1, KEY_BYTES)
-        coins = np.array(list(balances.values()), np.uint64).reshape(-1, 1)
-        self.put(keys, coins.view(np.uint8).reshape(len(keys), 8))
+        held = np.zeros((len(keys), 2), np.uint64)
+        held[:, 1] = list(balances.values())
+        self.put(keys, held.view(np.uint8))
 
     def items(self, changed_only: bool = False) -> Iterator[tuple[bytes, int]]:
         """Addresses and their coins."""
-        coins = np.ascontiguousarray(self.values()).view(np.uint64).reshape(-1)
-        for key, balance, changed in zip(self.keys(), coins, self.changed(), strict=True):
+        held = np.ascontiguousarray(self.values()).view(np.uint64)
+        for key, (_, balance), changed in zip(self.keys(), held, self.changed(), strict=True):
             if changed or not changed_only:
                 yield key.tobytes(), int(balance)
