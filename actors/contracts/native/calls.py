@@ -165,6 +165,6 @@ class OutcomeColumns:
     def _events(self, row: int) -> Iterator[EmittedEvent]:
         at, end = int(self.event_ends[row - 1]) if row else 0, int(self.event_ends[row])
         while at < end:
-            contract, number, width = EVENT_HEAD.unpack_from(self.events, at)
+            contract, number, width = EVENT_HEAD.unpack_from(self.events.data, at)
             at += EVENT_HEAD_BYTES + width
             yield contract, number, self.events[at - width : at].tobytes()
