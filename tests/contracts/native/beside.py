@@ -86,7 +86,8 @@ class Beside:
         kept.entries, kept.balances = dict(world.entries), dict(world.balances)
         kept.programs = world.programs
         result = call(program, function, arguments, context, kept if lacking else world, gas)
-        if lacking and result.failure not in (Failure.TAKES_NO_COINS, Failure.BAD_ARGUMENTS):
+        refused = result.failure in (Failure.TAKES_NO_COINS, Failure.BAD_ARGUMENTS) and not result.gas_used
+        if lacking and not refused:
             return Result(failure=Failure.INSUFFICIENT_COINS, gas_used=0)
         if result.failure is not None and not lacking:
             world.move(context.contract, context.sender, amount)
