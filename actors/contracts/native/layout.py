@@ -23,10 +23,14 @@ from actors.contracts.limits import ENTRY_BYTES_MAX
 CALL = (
     "entries",  # the tables
     "accounts",
-    "sha256",  # addresses of what the runtime does: see hashing.py and seeking.py
+    "sha256",  # addresses of what the runtime does: see hashing.py, seeking.py and table_code.py
     "seek_entry",
     "balance",
     "move_coins",
+    "count_entries",
+    "find_accounts",
+    "undo_entries",
+    "undo_accounts",
     "function",  # of all calls: its address, and the contract's record
     "contract_called",
     "frames_begin",
@@ -77,7 +81,7 @@ CONTRACT = (
     "links",  # by the numbers of its imports
 )
 """A contract."""
-PUBLIC_FUNCTION = ("code", "arguments_bytes", "results_bytes")
+PUBLIC_FUNCTION = ("code", "arguments_bytes", "results_bytes", "accepts_coins")
 """A function of a contract; its code is 0 if nobody else may call it."""
 LINK = ("failure", "contract", "code")
 """What an import leads to, or why to nothing."""

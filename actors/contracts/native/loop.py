@@ -101,8 +101,9 @@ def _keep_or_undo(
     _undo(code, call, tables, began)
     builder.branch(after)
     code.go_on_at(good)
-    counts = code.call(table_code.PAIR, table_code.keep(ENTRIES), tables[0].pointer)
-    code.call(table_code.PAIR, table_code.keep(ACCOUNTS), tables[1].pointer)
+    counts = code.call(table_code.PAIR, table_code.COUNT, tables[0].pointer)
+    for table in tables:
+        table_code.forget(table)
     for place, column in enumerate(("created", "removed")):
         at = code.scaled(call.address(column), row, 4)
         code.store(builder.trunc(builder.extract_value(counts, place), I32), at, 4)

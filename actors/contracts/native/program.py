@@ -72,10 +72,11 @@ class NativeProgram:
         _, self.frames_bytes = frames_of(program)
         self._table = np.array([self._public(each) for each in program.functions], np.uint64)
 
-    def _public(self, function: VerifiedFunction) -> tuple[int, int, int]:
+    def _public(self, function: VerifiedFunction) -> tuple[int, int, int, int]:
         is_public = function.function.kind in PUBLIC
         code = address_of(self._loaded, symbol_of(function.number)) if is_public else 0
-        return code, function.params.width_bytes, function.results.width_bytes
+        accepts_coins = int(function.function.accepts_coins)
+        return code, function.params.width_bytes, function.results.width_bytes, accepts_coins
 
     def function_table(self) -> NDArray[np.uint64]:
         """Of all functions, by their numbers: PUBLIC_FUNCTION."""

@@ -11,10 +11,11 @@ from actors.contracts.native.hashing import SHA256, emit_sha256
 from actors.contracts.native.layout import ACCOUNTS, ENTRIES
 from actors.contracts.native.loop import emit_loop
 from actors.contracts.native.seeking import BALANCE, MOVE_COINS, SEEK_ENTRY, emit_seeking
+from actors.contracts.native.table_code import COUNT, find, undo
 from actors.kernels.compiled import Host, Loaded, compile_object, host
 
-CALLED_BY_PROGRAMS = (SHA256, SEEK_ENTRY, BALANCE, MOVE_COINS)
-"""Fields of the record of a call have their names and hold their addresses."""
+CALLED = (SHA256, SEEK_ENTRY, BALANCE, MOVE_COINS, COUNT, find(ACCOUNTS), undo(ENTRIES), undo(ACCOUNTS))
+"""By other modules: fields of the record of a call have their names and hold their addresses."""
 
 
 def runtime_text(target: Host) -> str:
@@ -23,8 +24,9 @@ def runtime_text(target: Host) -> str:
     emit_sha256(code, target)
     for shape in (ENTRIES, ACCOUNTS):
         table_code.emit_find(code, shape)
-        table_code.emit_journal(code, shape)
         table_code.emit_host_functions(code, shape)
+    table_code.emit_journal(code)
+    table_code.emit_touch(code, ACCOUNTS)
     emit_seeking(code)
     emit_loop(code)
     return code.text()
@@ -43,5 +45,5 @@ def address_of(loaded: Loaded, symbol: str) -> int:
 
 @lru_cache(maxsize=1)
 def addresses() -> dict[str, int]:
-    """Of CALLED_BY_PROGRAMS."""
-    return {name: address_of(runtime(), name) for name in CALLED_BY_PROGRAMS}
+    """Of CALLED."""
+    return {name: address_of(runtime(), name) for name in CALLED}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from actors.contracts.native.code import Code, FieldRecord, constant, table_record
-from actors.contracts.native.layout import ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, SlotShape
+from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, SlotShape
 from actors.kernels.emitter import I32, I64, POINTER, VOID, Value
 
 _SIP_INITIAL = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
@@ -30,13 +30,12 @@ def touch(shape: SlotShape) -> str:
 
 
 def undo(shape: SlotShape) -> str:
-    """`void undo(ptr table)`: all values as they were before the call."""
+    """`void undo(ptr table)`: all values as they were before the call. What is to be kept is `forget`'s."""
     return f"undo_{shape.name}"
 
 
-def keep(shape: SlotShape) -> str:
-    """`{i64, i64} keep(ptr table)`: mark what is changed. How many values are new, and how many are gone."""
-    return f"keep_{shape.name}"
+COUNT = "count_entries"
+"""`{i64, i64} count(ptr table)`: how many entries the call has made, and how many it has removed."""
 
 
 def place(shape: SlotShape) -> str:
@@ -130,18 +129,18 @@ def _search(
 
 def emit_find(code: Code, shape: SlotShape) -> None:
     """See `find`."""
-    pointer, key = code.function(find(shape), POINTER, [POINTER, POINTER], inline=False)
+    pointer, key = code.function(find(shape), POINTER, [POINTER, POINTER], internal=False, inline=False)
     builder = code.builder
     null = ir.Constant(POINTER, None)
     table = table_record(code, pointer)
     _search(code, table, _words(code, key), shape, builder.ret, lambda _: builder.ret(null))
 
 
-def emit_journal(code: Code, shape: SlotShape) -> None:
-    """See `touch`, `undo` and `keep`."""
-    emit_touch(code, shape)
-    _emit_undo(code, shape)
-    _emit_keep(code, shape)
+def emit_journal(code: Code) -> None:
+    """See `undo` and `COUNT`."""
+    for shape in (ENTRIES, ACCOUNTS):
+        _emit_undo(code, shape)
+    _emit_count(code)
 
 
 def emit_touch(code: Code, shape: SlotShape) -> None:
@@ -160,6 +159,7 @@ def emit_touch(code: Code, shape: SlotShape) -> None:
     code.store(slot, record, 8)
     code.copy(code.offset(record, 8), code.offset(slot, VALUE_AT), shape.value_bytes)
     code.store(stamp, at, 8)
+    code.store(constant(I32, 1), code.offset(slot, shape.changed_at), 4)
     table.set("journal_used", code.add(used, 1))
     builder.branch(done)
     code.go_on_at(full)
@@ -168,8 +168,8 @@ def emit_touch(code: Code, shape: SlotShape) -> None:
     builder.ret(constant(I32, 0))
 
 
-def _records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[Value, Value], None]) -> None:
-    """For each record: `body(value now, value before)`, both as addresses; then the journal is empty."""
+def records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[Value, Value], None]) -> None:
+    """For each record of the journal: `body(value now, value before)`, both as addresses."""
     journal = table.address("journal")
 
     def visit(number: Value) -> None:
@@ -177,34 +177,37 @@ def _records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[V
         body(code.offset(code.load(POINTER, record, 8), VALUE_AT), code.offset(record, 8))
 
     code.repeat(table.get("journal_used"), visit)
+
+
+def forget(table: FieldRecord) -> None:
+    """Keep what was written: its journal is empty."""
     table.set("journal_used", 0)
 
 
 def _emit_undo(code: Code, shape: SlotShape) -> None:
-    (pointer,) = code.function(undo(shape), VOID, [POINTER], inline=False)
+    (pointer,) = code.function(undo(shape), VOID, [POINTER], internal=False, inline=False)
     table = table_record(code, pointer)
-    _records(code, table, shape, lambda now, before: code.copy(now, before, shape.value_bytes))
+    records(code, table, shape, lambda now, before: code.copy(now, before, shape.value_bytes))
+    forget(table)
     code.end()
 
 
-def _emit_keep(code: Code, shape: SlotShape) -> None:
-    (pointer,) = code.function(keep(shape), PAIR, [POINTER], inline=False)
+def _emit_count(code: Code) -> None:
+    (pointer,) = code.function(COUNT, PAIR, [POINTER], internal=False, inline=False)
     builder, table = code.builder, table_record(code, pointer)
     counts = [builder.alloca(I64), builder.alloca(I64)]
     for count in counts:
         code.store(constant(I64, 0), count, 8)
 
     def visit(now: Value, before: Value) -> None:
-        code.store(constant(I32, 1), code.offset(now, shape.changed_at - VALUE_AT), 4)
-        if shape is ENTRIES:
-            was, is_ = (
-                code.is_zero(code.load(I64, code.offset(at, WIDTH_AT - VALUE_AT))) for at in (before, now)
-            )
-            for count, one, other in zip(counts, (was, is_), (is_, was), strict=True):
-                more = builder.zext(builder.and_(one, builder.not_(other)), I64)
-                code.store(code.add(code.load(I64, count, 8), more), count, 8)
+        was, is_ = (
+            code.is_zero(code.load(I64, code.offset(at, WIDTH_AT - VALUE_AT))) for at in (before, now)
+        )
+        for count, one, other in zip(counts, (was, is_), (is_, was), strict=True):
+            more = builder.zext(builder.and_(one, builder.not_(other)), I64)
+            code.store(code.add(code.load(I64, count, 8), more), count, 8)
 
-    _records(code, table, shape, visit)
+    records(code, table, ENTRIES, visit)
     empty = ir.Constant(PAIR, ir.Undefined)
     pair = builder.insert_value(empty, code.load(I64, counts[0], 8), 0)
     builder.ret(builder.insert_value(pair, code.load(I64, counts[1], 8), 1))

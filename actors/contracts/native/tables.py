@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.contracts.native import table_code
-from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, TABLE, VALUE_AT, SlotShape
+from actors.contracts.native.layout import (
+    ACCOUNTS,
+    CONTRACT_AT,
+    ENTRIES,
+    KEY_BYTES,
+    TABLE,
+    VALUE_AT,
+    SlotShape,
+)
 from actors.contracts.native.runtime import runtime
 
 SLOTS_MAX = 1 << 30
@@ -68,6 +77,25 @@ class HashTable:
         self._fit(rows)
         self._place(self.record_address, keys.ctypes.data, values.ctypes.data, rows)
 
+    def fill(self, keys: NDArray[np.uint8], *values: NDArray[Any]) -> None:
+        """Put all of an empty table in. keys: (rows, 32), each once; values: parts of slots' values, in their
+        order."""
+        rows = len(keys)
+        self._slots = np.zeros((max(rows, _FIRST_SLOTS), self._shape.slot_bytes), np.uint8)
+        self._slots[:rows, :KEY_BYTES] = keys
+        at = VALUE_AT
+        for part in values:
+            data = np.ascontiguousarray(part).view(np.uint8).reshape(rows, -1)
+            self._slots[:rows, at : at + data.shape[1]] = data
+            at += data.shape[1]
+        self._set("used", rows)
+        self._index = np.zeros(0, np.uint32)
+        self._fit(0)
+
+    def slot_address(self, slot: int) -> int:
+        """Where it lies, as long as the table does not grow."""
+        return int(self._slots.ctypes.data) + slot * self._shape.slot_bytes
+
     def slot_of(self, key: bytes) -> int | None:
         """The number of its slot, or None if it is not there."""
         found = ctypes.c_int64(0)
@@ -92,7 +120,7 @@ class HashTable:
         return self._slots[: len(self), VALUE_AT : VALUE_AT + self._shape.value_bytes]
 
     def changed(self) -> NDArray[np.bool_]:
-        """Of all slots, whether a call has changed them."""
+        """Of all slots, whether a call has written them, even if it was undone."""
         return self._slots[: len(self), self._shape.changed_at] != 0
 
     def _set(self, field: str, value: int) -> None:
@@ -170,6 +198,12 @@ class AccountTable(HashTable):
         held = np.zeros((len(keys), 2), np.uint64)
         held[:, 1] = list(balances.values())
         self.put(keys, held.view(np.uint8))
+
+    def set_contract(self, slot: int, number: int) -> None:
+        """Which contract an account is, counted from 1."""
+        self._slots[slot, CONTRACT_AT : CONTRACT_AT + 4] = np.frombuffer(
+            number.to_bytes(4, "little"), np.uint8
+        )
 
     def items(self, changed_only: bool = False) -> Iterator[tuple[bytes, int]]:
         """Addresses and their coins."""
