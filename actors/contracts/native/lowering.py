@@ -19,6 +19,7 @@ from actors.contracts import ir
 from actors.contracts.failures import Failure
 from actors.contracts.native.arithmetic import ir_type
 from actors.contracts.native.code import OUTCOME, Code, call_record, constant, outcome, status_of
+from actors.contracts.native.known_slots import KnownSlots, written_in
 from actors.contracts.native.layout import Stop
 from actors.contracts.verified import BasicBlock, Choice, Rounds, Verified, VerifiedFunction
 from actors.kernels.emitter import I32, I64, POINTER, Value
@@ -105,6 +106,7 @@ class FunctionCode:
         self._exit = code.block()
         self._ends: list[tuple[Any, Value]] = []
         self._registers = [self._room(register) for register in range(len(self.shapes))]
+        self.known = KnownSlots(len(self.shapes))
 
     def _room(self, register: int) -> Value:
         shape = self.shapes[register]
@@ -238,6 +240,7 @@ class FunctionCode:
             if isinstance(part, BasicBlock):
                 for operation in part.operations:
                     lower(self, operation)
+                    self.known.pass_by(operation, self.shapes)
             elif isinstance(part, Choice):
                 self._choice(part, lower)
             else:
@@ -249,9 +252,11 @@ class FunctionCode:
         code.builder.cbranch(self.bit(part.condition), then, otherwise)
         for block, parts in ((then, part.then), (otherwise, part.otherwise)):
             code.go_on_at(block)
-            self._list(parts, lower)
+            with self.known.aside():
+                self._list(parts, lower)
             code.builder.branch(after)
         code.go_on_at(after)
+        self.known.forget(written_in(part.then) | written_in(part.otherwise))
 
     def _rounds(self, part: Rounds, lower: Any) -> None:
         """Numbers of rounds fit 64 bits: they are at most `max`."""
@@ -261,12 +266,17 @@ class FunctionCode:
             too_many = code.builder.icmp_unsigned(">", count, constant(kind, part.max))
             self.fail_if(too_many, Failure.LOOP_BOUND)
 
+        changing = written_in(part.body) | {part.index}
+        self.known.forget(changing)
+
         def one(number: Value) -> None:
             self.charge(part.round_gas)
             self.set(part.index, resized(code, number, kind))
-            self._list(part.body, lower)
+            with self.known.aside():
+                self._list(part.body, lower)
 
         code.repeat(resized(code, count, I64), one)
+        self.known.forget(changing)
 
 
 def resized(code: Code, value: Value, kind: Any) -> Value:

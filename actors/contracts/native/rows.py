@@ -39,16 +39,20 @@ class _Row:
     """One row, and where its entries are."""
 
     def __init__(self, f: FunctionCode, table: int, keys: Sequence[int]) -> None:
-        self._f, self._message = f, f.call.address("message")
-        declared = f.program.program.tables[table]
-        self.width_bytes = declared.value_bytes
+        self._f, self._table, self._keys = f, table, keys
+        self._message = f.call.address("message")
+        self.width_bytes = f.program.program.tables[table].value_bytes
         self.chunks = f.program.tables[table].chunk_count
-        code = f.code
-        code.copy(self._message, f.call.address("contract"), KEY_BYTES)
-        code.store(constant(I8, table), code.offset(self._message, KEY_BYTES))
+        self._blocks = 0
+
+    def _write_message(self) -> None:
+        """All of it, but the number of the chunk."""
+        f, code, message = self._f, self._f.code, self._message
+        code.copy(message, f.call.address("contract"), KEY_BYTES)
+        code.store(constant(I8, self._table), code.offset(message, KEY_BYTES))
         begin = _CHUNK_NUMBER_AT + 1
-        width = begin + f.encode_all(keys, code.offset(self._message, begin))
-        pad(code, self._message, width)
+        width = begin + f.encode_all(self._keys, code.offset(message, begin))
+        pad(code, message, width)
         self._blocks = blocks_of(width)
 
     def width_of(self, chunk: int) -> int:
@@ -58,9 +62,16 @@ class _Row:
     def slot(self, chunk: int) -> Value:
         """Where an entry is, if that is known; else the loop stops."""
         f, code = self._f, self._f.code
+        row = f.known.row(self._table, self._keys, chunk)
+        known = f.known.slot(row)
+        if known is not None:
+            return known
+        if not self._blocks:
+            self._write_message()
         code.store(constant(I8, chunk), code.offset(self._message, _CHUNK_NUMBER_AT))
         slot = f.runtime(POINTER, SEEK_ENTRY, f.call.pointer, self._blocks)
-        return _stop_if_null(f, slot, Stop.MISSING_ENTRY)
+        f.known.remember(row, _stop_if_null(f, slot, Stop.MISSING_ENTRY))
+        return slot
 
     def checked_slot(self, chunk: int) -> Value:
         """The same, of what is read: it is absent, or of its width."""
