@@ -29,12 +29,10 @@ from actors.contracts.native.code import (
 from actors.contracts.native.layout import (
     ACCOUNTS,
     BALANCE_AT,
-    CONTRACT,
     CONTRACT_AT,
     ENTRIES,
     KEY_BYTES,
     NONCE_AT,
-    PUBLIC_FUNCTION,
     STATUS_BITS,
     VALUE_AT,
     Stop,
@@ -42,9 +40,17 @@ from actors.contracts.native.layout import (
 from actors.contracts.native.loop import EVENTS_BYTES_MAX
 from actors.contracts.native.seeking import begin_nonce
 from actors.execution.native_layout import BLOCK, MESSAGE_BITS, NO_MESSAGE
+from actors.execution.native_window import (
+    LOOK_AHEAD,
+    PARTIES,
+    called_function,
+    emit_window,
+    field_at,
+    window_row,
+)
 from actors.kernels.emitter import I1, I8, I32, I64, POINTER, VOID, Value
 from actors.ledger.accounts import RECEIPT_WORDS
-from actors.ledger.rows import KIND_TRANSFER, ROW_BYTES, ROW_DTYPE
+from actors.ledger.rows import KIND_TRANSFER, ROW_BYTES
 from actors.ledger.verdict import Verdict
 
 RUN_BLOCK = "run_block"
@@ -56,6 +62,7 @@ _OVERFLOW = ir.LiteralStructType([I64, I1])
 def block_text() -> str:
     """The module, as LLVM IR."""
     code = Code()
+    emit_window(code)
     call, block = code.function(RUN_BLOCK, VOID, [POINTER, POINTER], internal=False)
     _BlockLoop(code, call_record(code, call), FieldRecord(code, block, BLOCK)).write()
     return code.text()
@@ -121,11 +128,18 @@ class _BlockLoop:
         """All of it."""
         code, builder, block = self.code, self.code.builder, self.block
         head, one, done = (code.block() for _ in range(3))
-        self._found = builder.alloca(I1)
+        self._too_little = builder.alloca(I1)
+        block.set("window_end", 0)
         builder.branch(head)
         code.go_on_at(head)
         self.row = block.get("next_row")
-        builder.cbranch(builder.icmp_unsigned("<", self.row, block.get("rows_count")), one, done)
+        ready, empty = code.block(), code.block()
+        builder.cbranch(builder.icmp_unsigned("<", self.row, block.get("rows_count")), ready, done)
+        code.go_on_at(ready)
+        builder.cbranch(builder.icmp_unsigned("<", self.row, block.get("window_end")), one, empty)
+        code.go_on_at(empty)
+        code.invoke(LOOK_AHEAD, self.call.pointer, block.pointer)
+        builder.branch(one)
         code.go_on_at(one)
         self.refused, self.stopped = _Ways(code, I8), _Ways(code, I64)
         self.passed = _Ways(code, I64, I64)
@@ -148,37 +162,33 @@ class _BlockLoop:
         code.go_on_at(done)
         code.end()
 
-    def _field(self, name: str) -> Value:
-        """Where it is in the row."""
-        fields = ROW_DTYPE.fields
-        assert fields is not None
-        return self.code.offset(self._at, fields[name][1])
-
     def _read_row(self) -> None:
         code, builder, call, block = self.code, self.code.builder, self.call, self.block
         self.began = call.get("events_used")
         self._at = code.scaled(block.address("rows"), self.row, ROW_BYTES)
-        self.kind = code.load(I8, self._field("kind"))
-        self.payload_bytes = builder.zext(code.load(I32, self._field("payload_bytes")), I64)
+        self.kind = code.load(I8, field_at(code, self._at, "kind"))
+        self.payload_bytes = builder.zext(code.load(I32, field_at(code, self._at, "payload_bytes")), I64)
         self.nonce, self.amount, self.fee = (
-            code.load(I64, self._field(name)) for name in ("nonce", "amount", "fee")
+            code.load(I64, field_at(code, self._at, name)) for name in ("nonce", "amount", "fee")
         )
         self.payload_at = block.get("payload_at")
         self.first_nonce = call.get("first_nonce")
-        slots = [self._find(name) for name in ("sender", "recipient")]
+        found = window_row(code, block, code.sub(self.row, block.get("window_begin")))
+        for name in ("hints", "hints_end"):
+            call.point(name, found.address(name))
+        slots = [self._found(found, name) for name in PARTIES]
         self.sender, self.recipient = (_Account(code, slot) for slot in slots)
         self.to_self = builder.icmp_unsigned("==", *slots)
         held = code.load(I64, code.offset(slots[0], NONCE_AT), 8)
         least = code.call(I64, "llvm.umax.i64", held, self.first_nonce)
         self.sender_nonce = builder.select(self.sender.is_empty, least, held)
 
-    def _find(self, party: str) -> Value:
-        code, call, key = self.code, self.call, self._field(party)
-        slot = code.call_at(POINTER, call.at(table_code.find(ACCOUNTS)), self.accounts.pointer, key)
+    def _found(self, row: FieldRecord, party: str) -> Value:
+        code, slot = self.code, row.address(party)
         there, missing = code.block(), code.block()
         code.branch_rarely(code.is_null(slot), missing, there)
         code.go_on_at(missing)
-        self._miss_account(key)
+        self._miss_account(field_at(code, self._at, party))
         code.go_on_at(there)
         return slot
 
@@ -281,9 +291,10 @@ class _BlockLoop:
 
         number = code.load(I32, code.offset(self.recipient.slot, CONTRACT_AT), 4)
         fail_if(code.is_zero(number), Failure.MISSING_CONTRACT)
-        place = code.sub(builder.zext(number, I64), 1)
-        contract = contract_record(code, code.scaled(block.address("contracts"), place, 8 * len(CONTRACT)))
-        function, payload = self._function(contract, fail_if)
+        fail_if(code.is_zero(self.payload_bytes), Failure.UNKNOWN_FUNCTION)
+        payload = code.offset(self.block.address("payloads"), self.payload_at)
+        contract, place, function = called_function(code, block, number, payload)
+        self._check_function(contract, place, function, fail_if)
         results_bytes = function.get("results_bytes")
         results_used = block.get("results_used")
         full = builder.icmp_unsigned(">", code.add(results_used, results_bytes), block.get("results_max"))
@@ -294,27 +305,26 @@ class _BlockLoop:
         came = code.call_at(OUTCOME, function.at("code"), call.pointer, gas, arguments, results)
         ended.go(builder.extract_value(came, 0), builder.extract_value(came, 1), results_bytes)
 
-    def _function(
-        self, contract: FieldRecord, fail_if: Callable[[Value, Failure], None]
-    ) -> tuple[FieldRecord, Value]:
-        """The public function that the payload names, and the payload, whose length is right."""
+    def _check_function(
+        self,
+        contract: FieldRecord,
+        number: Value,
+        function: FieldRecord,
+        fail_if: Callable[[Value, Failure], None],
+    ) -> None:
+        """That it is a public one, which takes so many bytes, and coins if there are some."""
         code, builder = self.code, self.code.builder
-        payload = code.offset(self.block.address("payloads"), self.payload_at)
-        fail_if(code.is_zero(self.payload_bytes), Failure.UNKNOWN_FUNCTION)
-        number = builder.zext(code.load(I8, payload), I64)
         is_none = builder.icmp_unsigned(">=", number, contract.get("functions_count"))
         fail_if(is_none, Failure.UNKNOWN_FUNCTION)
-        at = code.scaled(contract.address("functions"), number, 8 * len(PUBLIC_FUNCTION))
-        function = FieldRecord(code, at, PUBLIC_FUNCTION)
         fail_if(code.is_zero(function.get("code")), Failure.UNKNOWN_FUNCTION)
         refuses = code.is_zero(function.get("accepts_coins"))
         fail_if(builder.and_(refuses, builder.not_(code.is_zero(self.amount))), Failure.TAKES_NO_COINS)
         wanted = code.add(function.get("arguments_bytes"), 1)
         fail_if(builder.icmp_unsigned("!=", wanted, self.payload_bytes), Failure.BAD_ARGUMENTS)
-        return function, payload
 
     def _begin_call(self, contract: FieldRecord) -> None:
-        code, call, sender = self.code, self.call, self._field("sender")
+        code, call = self.code, self.call
+        sender = field_at(code, self._at, "sender")
         for table in (self.entries, self.accounts):
             table.set("stamp", code.add(table.get("stamp"), 1))
         for name in ("sender", "origin"):
@@ -370,7 +380,7 @@ class _BlockLoop:
     def _leaves_too_little(self) -> Value:
         """A bit: whether an account has less than the least balance by now, and another one than before."""
         code, builder = self.code, self.code.builder
-        found = self._found
+        found = self._too_little
         code.store(constant(I1, 0), found)
 
         def visit(now: Value, before: Value) -> None:

@@ -34,7 +34,13 @@ BLOCK = (
     "results",  # of all calls, one behind the other
     "results_max",
     "results_used",
+    "window",  # of rows that come next, what was found for each (WINDOW_ROW); the hints of all of them
+    "window_begin",
+    "window_end",
+    "hints",
 )
+WINDOW_ROW = ("sender", "recipient", "hints", "hints_end")
+"""Slots, or 0; and where its hints are (contracts/native/layout.HINT)."""
 NO_MESSAGE = 0xFFFFFFFF
 MESSAGE_BITS = 8
 """A message is the number of its contract, and below these bits its own there."""

@@ -13,8 +13,9 @@ from actors.contracts.native.loop import EVENTS_BYTES_MAX
 from actors.contracts.native.runs import Scratch
 from actors.contracts.native.runtime import addresses
 from actors.execution.job import KEY_BYTES, Job, JobOutcome, OutputColumns
-from actors.execution.native_layout import BLOCK, MESSAGE_BITS, NO_MESSAGE
+from actors.execution.native_layout import BLOCK, MESSAGE_BITS, NO_MESSAGE, WINDOW_ROW
 from actors.execution.native_state import StateTables
+from actors.execution.native_window import HINTS_BYTES, WINDOW_ROWS
 from actors.ledger.accounts import RECEIPT_WORDS
 from actors.ledger.contract_payloads import DEPOSITS_KEY
 from actors.ledger.prices import first_nonce
@@ -69,6 +70,8 @@ class BlockRun:
         self._nobody = np.zeros(len(CONTRACT), np.uint64)
         self._deposits_key = np.frombuffer(DEPOSITS_KEY, np.uint8)
         self._scratch = Scratch(linked)
+        self._window = np.zeros((WINDOW_ROWS, len(WINDOW_ROW)), np.uint64)
+        self._hints = np.zeros(HINTS_BYTES, np.uint8)
         self._call, self._block = Record(CALL), Record(BLOCK)
         self._fill_call()
         self._fill_block()
@@ -116,6 +119,8 @@ class BlockRun:
             result_ends=self._result_ends,
             event_ends=self._event_ends,
             messages=self._messages,
+            window=self._window,
+            hints=self._hints,
         )
 
     def _fit_events(self, size: int) -> None:

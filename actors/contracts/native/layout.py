@@ -24,6 +24,7 @@ CALL = (
     "entries",  # the tables
     "accounts",
     "sha256",  # addresses of what the runtime does: see hashing.py, seeking.py and table_code.py
+    "sha256_pair",
     "seek_entry",
     "balance",
     "move_coins",
@@ -38,6 +39,8 @@ CALL = (
     "next_row",
     "stopped",  # why the loop ended before the last one (Stop), else 0
     "key",  # where the key is made that is looked for; then the one that was missing
+    "hints",  # rows that were looked for before the call (HINT), and where they end
+    "hints_end",
     "row",  # where a row of a table of several entries is put together
     "message",  # where is what is hashed
     "arguments",  # columns: of arguments, senders, origins, coins, limits of gas
@@ -81,8 +84,22 @@ CONTRACT = (
     "links",  # by the numbers of its imports
 )
 """A contract."""
-PUBLIC_FUNCTION = ("code", "arguments_bytes", "results_bytes", "accepts_coins")
+PUBLIC_FUNCTION = (
+    "code",
+    "arguments_bytes",
+    "results_bytes",
+    "accepts_coins",
+    "hints_code",  # see hints.py
+    "hints_count",
+    "",
+    "",
+)
 """A function of a contract; its code is 0 if nobody else may call it."""
+HINT_MESSAGE_BYTES = 192
+HINT = (*[""] * (HINT_MESSAGE_BYTES // 8), "slot", "blocks", "first", *[""] * 5)
+"""An entry that a call is likely to look for: the message whose hash is its key, its slot or 0, how many
+blocks the message has, and where the search for its key began."""
+HINT_KEY_AT = HINT_MESSAGE_BYTES + 24
 LINK = ("failure", "contract", "code")
 """What an import leads to, or why to nothing."""
 TABLE = (

@@ -14,18 +14,22 @@ from actors.contracts.limits import KEY_BYTES_MAX
 from actors.contracts.native.code import Code
 from actors.contracts.native.division import emit_division
 from actors.contracts.native.hashing import blocks_of
-from actors.contracts.native.layout import ENTRIES, KEY_BYTES
+from actors.contracts.native.hints import RowPlaces, emit_hints, hinted, hints_symbol
+from actors.contracts.native.layout import ENTRIES, KEY_BYTES, PUBLIC_FUNCTION
 from actors.contracts.native.lowering import FunctionCode, frames_of, operations_of
 from actors.contracts.native.operations import lower
 from actors.contracts.native.public import emit_public, symbol_of
 from actors.contracts.native.runtime import address_of
 from actors.contracts.native.table_code import emit_touch
+from actors.contracts.touches import touches_of
 from actors.contracts.types import U128
 from actors.contracts.verified import Verified, VerifiedFunction
 from actors.kernels.compiled import Loaded, compile_object, host
 from actors.kernels.sha256 import BLOCK_BYTES
 
 PUBLIC = (ir.FunctionKind.ENTRY, ir.FunctionKind.VIEW)
+ROW_PLACES = RowPlaces(sender=48, recipient=80, amount=24)
+"""Of the rows of the ledger, which nothing here knows besides (ledger/rows.py)."""
 _ROW_MESSAGE_BYTES = KEY_BYTES + 2 + KEY_BYTES_MAX
 
 
@@ -51,6 +55,8 @@ def lowered(program: Verified) -> str:
         FunctionCode(code, program, function.number, frame, frames_bytes).write(lower)
         if function.function.kind in PUBLIC:
             emit_public(code, function)
+    for touches in touches_of(program.program).values():
+        emit_hints(code, touches, ROW_PLACES)
     return code.text()
 
 
@@ -70,13 +76,21 @@ class NativeProgram:
         self._loaded = Loaded(code, host())
         self.message_bytes = _message_bytes(program)
         _, self.frames_bytes = frames_of(program)
+        self._touches = touches_of(program.program)
         self._table = np.array([self._public(each) for each in program.functions], np.uint64)
 
-    def _public(self, function: VerifiedFunction) -> tuple[int, int, int, int]:
-        is_public = function.function.kind in PUBLIC
-        code = address_of(self._loaded, symbol_of(function.number)) if is_public else 0
-        accepts_coins = int(function.function.accepts_coins)
-        return code, function.params.width_bytes, function.results.width_bytes, accepts_coins
+    def _public(self, function: VerifiedFunction) -> list[int]:
+        fields = dict.fromkeys(PUBLIC_FUNCTION, 0)
+        if (number := function.number) in self._touches:
+            fields |= {
+                "code": address_of(self._loaded, symbol_of(number)),
+                "arguments_bytes": function.params.width_bytes,
+                "results_bytes": function.results.width_bytes,
+                "accepts_coins": int(function.function.accepts_coins),
+                "hints_code": address_of(self._loaded, hints_symbol(number)),
+                "hints_count": len(hinted(self._touches[number])),
+            }
+        return [fields[name] for name in PUBLIC_FUNCTION]
 
     def function_table(self) -> NDArray[np.uint64]:
         """Of all functions, by their numbers: PUBLIC_FUNCTION."""

@@ -7,14 +7,24 @@ from functools import lru_cache
 
 from actors.contracts.native import table_code
 from actors.contracts.native.code import Code
-from actors.contracts.native.hashing import SHA256, emit_sha256
+from actors.contracts.native.hashing import SHA256, SHA256_PAIR, emit_sha256, emit_sha256_pair
 from actors.contracts.native.layout import ACCOUNTS, ENTRIES
 from actors.contracts.native.loop import emit_loop
 from actors.contracts.native.seeking import BALANCE, MOVE_COINS, SEEK_ENTRY, emit_seeking
 from actors.contracts.native.table_code import COUNT, find, undo
 from actors.kernels.compiled import Host, Loaded, compile_object, host
 
-CALLED = (SHA256, SEEK_ENTRY, BALANCE, MOVE_COINS, COUNT, find(ACCOUNTS), undo(ENTRIES), undo(ACCOUNTS))
+CALLED = (
+    SHA256,
+    SHA256_PAIR,
+    SEEK_ENTRY,
+    BALANCE,
+    MOVE_COINS,
+    COUNT,
+    find(ACCOUNTS),
+    undo(ENTRIES),
+    undo(ACCOUNTS),
+)
 """By other modules: fields of the record of a call have their names and hold their addresses."""
 
 
@@ -22,6 +32,7 @@ def runtime_text(target: Host) -> str:
     """The module, as LLVM IR."""
     code = Code()
     emit_sha256(code, target)
+    emit_sha256_pair(code, target)
     for shape in (ENTRIES, ACCOUNTS):
         table_code.emit_find(code, shape)
         table_code.emit_host_functions(code, shape)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from llvmlite import ir
+
 from actors.contracts.failures import Failure
 from actors.contracts.limits import ENTRY_TAG
 from actors.contracts.native import table_code
-from actors.contracts.native.code import Code, call_record, constant
+from actors.contracts.native.code import Code, FieldRecord, call_record, constant
 from actors.contracts.native.hashing import SHA256
-from actors.contracts.native.layout import ACCOUNTS, BALANCE_AT, ENTRIES, KEY_BYTES, NONCE_AT, Stop
-from actors.kernels.emitter import I32, I64, POINTER, Value
+from actors.contracts.native.layout import ACCOUNTS, BALANCE_AT, ENTRIES, HINT, KEY_BYTES, NONCE_AT, Stop
+from actors.kernels.emitter import I1, I32, I64, POINTER, Value
+from actors.kernels.sha256 import BLOCK_BYTES
 
 SEEK_ENTRY = "seek_entry"
 """`ptr seek_entry(ptr call, i64 blocks)`: the slot whose key is the hash of the message, or null."""
@@ -17,18 +20,50 @@ MOVE_COINS = "move_coins"
 BALANCE = "balance"
 """`ptr balance(ptr call, ptr address)`: where it is, or null."""
 _TAG_BYTES = len(ENTRY_TAG)
+_BLOCK = ir.IntType(8 * BLOCK_BYTES)
 
 
 def emit_seeking(code: Code) -> None:
     """See SEEK_ENTRY, BALANCE and MOVE_COINS."""
     pointer, blocks = code.function(SEEK_ENTRY, POINTER, [POINTER, I64], internal=False, inline=False)
     call = call_record(code, pointer)
+    _look_at_hints(code, call, blocks)
     key = call.address("key")
     code.invoke(SHA256, call.address("message"), blocks, code.offset(key, _TAG_BYTES))
-    code.store(constant(I64, int.from_bytes(ENTRY_TAG, "little")), key)
+    write_tag(code, key)
     code.builder.ret(code.call(POINTER, table_code.find(ENTRIES), call.address("entries"), key))
     _emit_balance(code)
     _emit_move(code)
+
+
+def _look_at_hints(code: Code, call: FieldRecord, blocks: Value) -> None:
+    """Return the slot of a hint that has the same message, if there is one."""
+    builder, message, end = code.builder, call.address("message"), call.address("hints_end")
+    before, head, one, same, other, none = builder.block, *[code.block() for _ in range(5)]
+    begin = call.address("hints")
+    builder.branch(head)
+    code.go_on_at(head)
+    at = builder.phi(POINTER)
+    at.add_incoming(begin, before)
+    builder.cbranch(builder.icmp_unsigned("<", at, end), one, none)
+    code.go_on_at(one)
+    hint = FieldRecord(code, at, HINT)
+
+    def differs(number: Value, so_far: list[Value]) -> list[Value]:
+        ours, its = (code.load(_BLOCK, code.scaled(start, number, BLOCK_BYTES)) for start in (message, at))
+        return [builder.or_(so_far[0], builder.icmp_unsigned("!=", ours, its))]
+
+    (unlike,) = code.loop(blocks, [constant(I1, 0)], differs)
+    lengths = builder.icmp_unsigned("!=", blocks, hint.get("blocks"))
+    slot = hint.address("slot")
+    useless = builder.or_(builder.or_(unlike, lengths), code.is_null(slot))
+    builder.cbranch(useless, other, same)
+    code.go_on_at(same)
+    builder.ret(slot)
+    code.go_on_at(other)
+    at.add_incoming(code.offset(at, 8 * len(HINT)), other)
+    builder.branch(head)
+    code.go_on_at(none)
 
 
 def _emit_balance(code: Code) -> None:
@@ -64,6 +99,11 @@ def _emit_move(code: Code) -> None:
         begin_nonce(code, slot, call.get("first_nonce"))
         code.store(change(code.load(I64, place, 8), amount), place, 8)
     builder.ret(constant(I32, 0))
+
+
+def write_tag(code: Code, key: Value) -> None:
+    """What keys of entries begin with."""
+    code.store(constant(I64, int.from_bytes(ENTRY_TAG, "little")), key)
 
 
 def is_reserved(code: Code, address: Value) -> Value:

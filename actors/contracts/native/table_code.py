@@ -24,6 +24,11 @@ def find(shape: SlotShape) -> str:
     return f"find_{shape.name}"
 
 
+def walk(shape: SlotShape) -> str:
+    """`ptr walk(ptr table, ptr key, i64 first)`: the slot, or null, from its `first_place` on."""
+    return f"walk_{shape.name}"
+
+
 def touch(shape: SlotShape) -> str:
     """`i32 touch(ptr table, ptr slot)`: keep its value before it is written. 0, or 1 if there is no room."""
     return f"touch_{shape.name}"
@@ -93,6 +98,22 @@ def _words(code: Code, key: Value) -> list[Value]:
     return [code.load(I64, code.offset(key, 8 * place)) for place in range(KEY_BYTES // 8)]
 
 
+def first_place(code: Code, table: FieldRecord, key: Value) -> Value:
+    """The number of the place in the index where a search for this key begins."""
+    return code.builder.and_(_siphash(code, table, _words(code, key)), table.get("mask"))
+
+
+def index_place(code: Code, table: FieldRecord, number: Value) -> Value:
+    """Where a place of the index lies."""
+    return code.scaled(table.address("index"), number, INDEX_BYTES)
+
+
+def slot_at(code: Code, table: FieldRecord, shape: SlotShape, where: Value) -> Value:
+    """The slot that is named at a place of the index; nowhere, if none is."""
+    number = code.builder.zext(code.load(I32, where, 4), I64)
+    return code.scaled(table.address("slots"), code.sub(number, 1), shape.slot_bytes)
+
+
 def _search(
     code: Code,
     table: FieldRecord,
@@ -100,10 +121,12 @@ def _search(
     shape: SlotShape,
     found: Callable[[Value], None],
     free: Callable[[Value], None],
+    begin: Value | None = None,
 ) -> None:
     """Go to `found(slot)`, or to `free(where in the index)`; both leave the block. There is a free place."""
     builder, mask, slots = code.builder, table.get("mask"), table.address("slots")
-    begin = builder.and_(_siphash(code, table, words), mask)
+    if begin is None:
+        begin = builder.and_(_siphash(code, table, words), mask)
     before, head, taken, none, same, other = builder.block, *[code.block() for _ in range(5)]
     builder.branch(head)
     code.go_on_at(head)
@@ -134,6 +157,14 @@ def emit_find(code: Code, shape: SlotShape) -> None:
     null = ir.Constant(POINTER, None)
     table = table_record(code, pointer)
     _search(code, table, _words(code, key), shape, builder.ret, lambda _: builder.ret(null))
+
+
+def emit_walk(code: Code, shape: SlotShape) -> None:
+    """See `walk`."""
+    pointer, key, begin = code.function(walk(shape), POINTER, [POINTER, POINTER, I64], inline=False)
+    builder, table = code.builder, table_record(code, pointer)
+    null = ir.Constant(POINTER, None)
+    _search(code, table, _words(code, key), shape, builder.ret, lambda _: builder.ret(null), begin)
 
 
 def emit_journal(code: Code) -> None:
