@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from actors.execution.cells.interface import CellReason, Engine
-from actors.execution.cells.messages import Answered, Ready
+from actors.execution.cells.interface import CellEngine, CellReason
+from actors.execution.cells.messages import CellReady, JobAnswered
 from actors.execution.cells.packing import columns_of
 
 _FREE_NUMBERS = {"ptrace": (101, 117), "io_uring_setup": (425, 425), "process_vm_writev": (311, 271)}
@@ -65,7 +65,7 @@ def _check(_: CellAttempt, survived: CellSurvived) -> None:
         raise ValueError("a text that is too long")
 
 
-ATTEMPTING: Engine[CellAttempt, CellSurvived] = Engine(__name__, CellSurvived, _check)
+ATTEMPTING: CellEngine[CellAttempt, CellSurvived] = CellEngine(__name__, CellSurvived, _check)
 _libc = ctypes.CDLL(None)
 
 
@@ -153,10 +153,10 @@ ATTEMPTS: dict[str, Expected] = {
     "refuse": Expected(lambda _: np.empty(-1), CellReason.FAILED),
     "a frame too long": Expected(lambda _: _say_bytes(b"\xff" * 4), CellReason.GARBAGE),
     "no message": Expected(lambda _: _say_bytes(b"\4\0\0\0junk"), CellReason.GARBAGE),
-    "ready again": Expected(lambda _: _say(Ready(True, "", 0.0)), CellReason.GARBAGE),
-    "an answer too long": Expected(lambda _: _say(Answered(1 << 60)), CellReason.GARBAGE),
-    "an answer below nothing": Expected(lambda _: _say(Answered(-1)), CellReason.GARBAGE),
-    "an answer of zeros": Expected(lambda _: _say(Answered(4096)), CellReason.GARBAGE),
+    "ready again": Expected(lambda _: _say(CellReady(True, "", 0.0)), CellReason.GARBAGE),
+    "an answer too long": Expected(lambda _: _say(JobAnswered(1 << 60)), CellReason.GARBAGE),
+    "an answer below nothing": Expected(lambda _: _say(JobAnswered(-1)), CellReason.GARBAGE),
+    "an answer of zeros": Expected(lambda _: _say(JobAnswered(4096)), CellReason.GARBAGE),
     "environment": Expected(lambda _: dict(os.environ), None),
     "descriptors": Expected(lambda _: _read_all_descriptors(), None),
 }

@@ -21,15 +21,15 @@ import actors
 from actors.execution.cells.interface import CellError, CellLimits, CellReason
 from actors.execution.cells.messages import (
     TEXT_CHARS_MAX,
-    Answered,
-    Channel,
-    Failed,
-    FrameError,
+    CellChannel,
+    CellFrameError,
+    CellReady,
+    CellSetup,
     FromCell,
     HungUpError,
-    Ready,
-    Run,
-    Setup,
+    JobAnswered,
+    JobFailed,
+    RunJob,
 )
 
 _BOOT = (
@@ -47,7 +47,8 @@ class CellChild:
 
     def __init__(self, engine: str, limits: CellLimits, files: tuple[int, int]) -> None:
         """files: descriptors of the jobs and the answers. Does not wait until it is ready."""
-        self._limits, self._ready = limits, None
+        self._limits = limits
+        self._ready: CellReady | None = None
         self._began_s, self.start_ms = time.monotonic(), 0.0
         self._connection, theirs = socket.socketpair()
         with theirs:
@@ -58,17 +59,17 @@ class CellChild:
                 self._connection.close()
                 raise CellError(CellReason.START, printable(str(error))) from error
         self.pid = self._process.pid
-        self._channel = Channel(self._connection)
-        setup = Setup(engine, *files, limits.answer_bytes_max, limits.memory_bytes, limits.confined)
+        self._channel = CellChannel(self._connection)
+        setup = CellSetup(engine, *files, limits.answer_bytes_max, limits.memory_bytes, limits.confined)
         self._say(setup)
 
-    def await_ready(self) -> Ready:
+    def await_ready(self) -> CellReady:
         """What it says of itself, once it can work."""
         if self._ready is None:
             said = self._hear(self._starting)
-            if isinstance(said, Failed):
+            if isinstance(said, JobFailed):
                 raise CellError(CellReason.UNCONFINED, printable(said.text))
-            if not isinstance(said, Ready):
+            if not isinstance(said, CellReady):
                 raise CellError(CellReason.GARBAGE, "it answered before it was ready")
             self._ready, self.start_ms = said, (time.monotonic() - self._began_s) * 1e3
         return self._ready
@@ -79,11 +80,11 @@ class CellChild:
             raise CellError(CellReason.TIME, f"not ready within {self._limits.start_s:.1f} s")
         return left_s
 
-    def run(self, nbytes: int) -> Answered | Failed:
+    def run(self, nbytes: int) -> JobAnswered | JobFailed:
         """The job that is in the file."""
         limits, began_s, began_cpu_s = self._limits, time.monotonic(), self.cpu_s()
         self._set_backstop(began_cpu_s + limits.cpu_s)
-        self._say(Run(nbytes))
+        self._say(RunJob(nbytes))
 
         def look() -> float:
             wall_s, cpu_s = time.monotonic() - began_s, self.cpu_s() - began_cpu_s
@@ -93,7 +94,7 @@ class CellChild:
             return min(limits.wall_s - wall_s, limits.cpu_s - cpu_s)
 
         said = self._hear(look)
-        if isinstance(said, Ready):
+        if isinstance(said, CellReady):
             raise CellError(CellReason.GARBAGE, "it said twice that it is ready")
         return said
 
@@ -118,7 +119,7 @@ class CellChild:
         if self._process.stderr is not None:
             self._process.stderr.close()
 
-    def _say(self, message: Setup | Run) -> None:
+    def _say(self, message: CellSetup | RunJob) -> None:
         self._connection.settimeout(_SEND_S)
         try:
             self._channel.send(message)
@@ -137,7 +138,7 @@ class CellChild:
         self._channel.on_timeout = wait
         try:
             return self._channel.receive_from_cell()
-        except FrameError as error:
+        except CellFrameError as error:
             raise CellError(CellReason.GARBAGE, printable(str(error))) from error
         except HungUpError:
             raise self._death() from None

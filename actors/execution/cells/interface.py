@@ -12,7 +12,7 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
-class Engine(Generic[J, A]):
+class CellEngine(Generic[J, A]):
     """What runs in a cell.
 
     module: has `run(job: J) -> A`, and may have `prepare()`, which imports and opens all that `run` will

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.execution.cells.interface import Engine
+from actors.execution.cells.interface import CellEngine
 from actors.execution.cells.outcome_checks import check_outcome
 from actors.execution.cells.warm_up import warm_up
 from actors.execution.interpreted import run
@@ -12,8 +12,8 @@ __all__ = ["INTERPRETING", "prepare", "run"]
 
 
 def prepare() -> None:
-    """See Engine."""
+    """See CellEngine."""
     warm_up(run)
 
 
-INTERPRETING: Engine[Job, JobOutcome] = Engine(__name__, JobOutcome, check_outcome)
+INTERPRETING: CellEngine[Job, JobOutcome] = CellEngine(__name__, JobOutcome, check_outcome)

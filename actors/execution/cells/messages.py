@@ -1,7 +1,7 @@
 """What an actor and its cell say to each other: frames over a socket pair, a length (u32) and MessagePack.
 
-actor  Setup              Run     ->              Run  ->
-cell          -> Ready         -> Answered              -> Failed
+actor: CellSetup               RunJob                    RunJob
+cell:              CellReady            JobAnswered               JobFailed
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ TEXT_CHARS_MAX = 200
 _LENGTH = struct.Struct("<I")
 
 
-class Setup(msgspec.Struct, frozen=True, tag=True):
+class CellSetup(msgspec.Struct, frozen=True, tag=True):
     """engine: the module whose `run` does the work. job, answer: descriptors of the files of columns.
 
     memory_bytes: more than the child has once it is ready. confined: end where there is no filter of calls.
@@ -32,7 +32,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
     confined: bool
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
+class CellReady(msgspec.Struct, frozen=True, tag=True):
     """filtered: system calls are. unfiltered_why: if they are not. import_ms: of the engine."""
 
     filtered: bool
@@ -40,40 +40,41 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     import_ms: float
 
 
-class Run(msgspec.Struct, frozen=True, tag=True):
+class RunJob(msgspec.Struct, frozen=True, tag=True):
     """A job of so many bytes is there."""
 
     nbytes: int
 
 
-class Answered(msgspec.Struct, frozen=True, tag=True):
+class JobAnswered(msgspec.Struct, frozen=True, tag=True):
     """An answer of so many bytes is there."""
 
     nbytes: int
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class JobFailed(msgspec.Struct, frozen=True, tag=True):
     """The engine raised. error: the name of the exception."""
 
     error: str
     text: str
 
 
-ToCell = Setup | Run
-FromCell = Ready | Answered | Failed
-_to_cell = msgspec.msgpack.Decoder(ToCell)
-_from_cell = msgspec.msgpack.Decoder(FromCell)
+ToCell = CellSetup | RunJob
+FromCell = CellReady | JobAnswered | JobFailed
+_to_cell: msgspec.msgpack.Decoder[ToCell] = msgspec.msgpack.Decoder(ToCell)
+_from_cell: msgspec.msgpack.Decoder[FromCell] = msgspec.msgpack.Decoder(FromCell)
+M = TypeVar("M")
 
 
 class HungUpError(ConnectionError):
     """The other end is gone."""
 
 
-class FrameError(ValueError):
+class CellFrameError(ValueError):
     """The other end said what is no message."""
 
 
-class Channel:
+class CellChannel:
     """One end. A wait that lasts longer than the socket's timeout calls `on_timeout`, which may raise."""
 
     def __init__(self, connection: socket.socket, on_timeout: Callable[[], None] = lambda: None) -> None:
@@ -88,17 +89,17 @@ class Channel:
             raise HungUpError(str(error)) from error
 
     def receive_from_cell(self) -> FromCell:
-        """Raises HungUpError, FrameError, and what `on_timeout` raises."""
+        """Raises HungUpError, CellFrameError, and what `on_timeout` raises."""
         return _decoded(_from_cell, self._frame())
 
     def receive_from_actor(self) -> ToCell:
-        """Raises HungUpError, FrameError."""
+        """Raises HungUpError, CellFrameError."""
         return _decoded(_to_cell, self._frame())
 
     def _frame(self) -> bytes:
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
         if length > FRAME_BYTES_MAX:
-            raise FrameError(f"a frame of {length} bytes: at most {FRAME_BYTES_MAX}")
+            raise CellFrameError(f"a frame of {length} bytes: at most {FRAME_BYTES_MAX}")
         return self._read(length)
 
     def _read(self, count: int) -> bytes:
@@ -117,8 +118,8 @@ class Channel:
         return data
 
 
-def _decoded(decoder: msgspec.msgpack.Decoder[Any], frame: bytes) -> Any:
+def _decoded(decoder: msgspec.msgpack.Decoder[M], frame: bytes) -> M:
     try:
         return decoder.decode(frame)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise FrameError(str(error)) from error
+        raise CellFrameError(str(error)) from error

@@ -15,7 +15,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from types import GenericAlias
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
@@ -34,7 +34,7 @@ _LENGTH = struct.Struct("<I")
 T = TypeVar("T")
 
 
-class Column(NamedTuple):
+class PackedColumn(NamedTuple):
     """width: of the second dimension, 0 for a column of one."""
 
     dtype: np.dtype[Any]
@@ -46,13 +46,15 @@ class Column(NamedTuple):
         return int(self.dtype.itemsize) * (self.width or 1)
 
 
-_formats: dict[type, dict[str, Column]] = {}
+_formats: dict[type, dict[str, PackedColumn]] = {}
 
 
 def columns_of(kind: type, **columns: tuple[DTypeLike, int] | DTypeLike) -> None:
     """Say which fields of a dataclass are columns: of that type, or of that type and width."""
     _formats[kind] = {
-        name: Column(np.dtype(said[0]), said[1]) if isinstance(said, tuple) else Column(np.dtype(said))
+        name: PackedColumn(np.dtype(said[0]), said[1])
+        if isinstance(said, tuple)
+        else PackedColumn(np.dtype(said))
         for name, said in columns.items()
     }
 
@@ -102,12 +104,12 @@ class _Layout(NamedTuple):
     """How a dataclass is packed: its columns, its parts that have columns, and the rest with its type."""
 
     kind: type
-    columns: dict[str, Column]
+    columns: dict[str, PackedColumn]
     parts: dict[str, _Layout]
     plain: tuple[str, ...]
     plain_type: Any
 
-    def all_columns(self) -> Iterator[tuple[str, Column]]:
+    def all_columns(self) -> Iterator[tuple[str, PackedColumn]]:
         """In the order of packing."""
         for name, column in self.columns.items():
             yield f"{self.kind.__name__}.{name}", column
@@ -115,20 +117,29 @@ class _Layout(NamedTuple):
             yield from part.all_columns()
 
 
-@lru_cache(maxsize=64)
+_layouts: dict[type, _Layout] = {}
+
+
 def _layout(kind: type) -> _Layout:
+    if kind not in _layouts:
+        _layouts[kind] = _laid_out(kind)
+    return _layouts[kind]
+
+
+def _laid_out(kind: type) -> _Layout:
     hints, columns = get_type_hints(kind), _formats[kind]
     names = [field.name for field in fields(kind) if field.name not in columns]
     parts = {name: _layout(hints[name]) for name in names if hints[name] in _formats}
     plain = tuple(name for name in names if name not in parts)
     types = (*(hints[name] for name in plain), *(part.plain_type for part in parts.values()))
-    return _Layout(kind, columns, parts, plain, tuple[types])  # type: ignore[valid-type]
+    return _Layout(kind, columns, parts, plain, GenericAlias(tuple, types))
 
 
-@lru_cache(maxsize=64)
-def _decoder(kind: type) -> msgspec.msgpack.Decoder[Any]:
-    counts = (int,) * sum(1 for _ in _layout(kind).all_columns())
-    return msgspec.msgpack.Decoder(tuple[tuple[counts], _layout(kind).plain_type])  # type: ignore[valid-type]
+def _decode_header(layout: _Layout, header: memoryview) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    counts = GenericAlias(tuple, (int,) * sum(1 for _ in layout.all_columns()))
+    kind: Any = GenericAlias(tuple, (counts, layout.plain_type))
+    decoded: tuple[tuple[int, ...], tuple[Any, ...]] = msgspec.msgpack.decode(header, type=kind)
+    return decoded
 
 
 def pack(value: Any) -> Packed:
@@ -157,7 +168,7 @@ def unpack(kind: type[T], data: memoryview, header_bytes_max: int = HEADER_BYTES
             "packed.header", f"{header_bytes} bytes of {len(data)}", f"{header_bytes_max} at most"
         )
     try:
-        counts, plain = _decoder(kind).decode(data[_LENGTH.size : at])
+        counts, plain = _decode_header(_layout(kind), data[_LENGTH.size : at])
     except (msgspec.MsgspecError, ValueError) as error:
         raise FormatError("packed.header", str(error), kind.__name__) from error
     found: list[NDArray[Any]] = []
@@ -177,7 +188,7 @@ def _aligned(at: int) -> int:
     return math.ceil(at / ALIGN_BYTES) * ALIGN_BYTES
 
 
-def _view(data: memoryview, column: Column, count: int, start: int) -> NDArray[Any]:
+def _view(data: memoryview, column: PackedColumn, count: int, start: int) -> NDArray[Any]:
     shape = (count, column.width) if column.width else (count,)
     if not count:
         return np.empty(shape, dtype=column.dtype)

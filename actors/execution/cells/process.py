@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any, Generic
 
 from actors.execution.cells.child_process import CellChild, printable
-from actors.execution.cells.interface import A, CellError, CellLimits, CellReason, Engine, J
-from actors.execution.cells.messages import Failed
+from actors.execution.cells.interface import A, CellEngine, CellError, CellLimits, CellReason, J
+from actors.execution.cells.messages import JobFailed
 from actors.execution.cells.packing import pack, unpack
 from actors.execution.cells.shared_file import SharedFile
 
@@ -30,7 +30,7 @@ class CellProcess(Generic[J, A]):
     """A cell of one engine. Threads take turns. clock: monotonic seconds."""
 
     def __init__(
-        self, engine: Engine[J, A], limits: CellLimits, clock: Callable[[], float] = time.monotonic
+        self, engine: CellEngine[J, A], limits: CellLimits, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._engine, self._limits, self._clock = engine, limits, clock
         self._turn = threading.Lock()
@@ -82,18 +82,23 @@ class CellProcess(Generic[J, A]):
                     facts |= {"filtered": ready.filtered, "unfiltered_why": printable(ready.unfiltered_why)}
             return facts
 
-    def close(self) -> None:
-        """End it."""
+    def rest(self) -> None:
+        """End the child and its memory until there is a job again; this counts as no restart."""
         with self._turn:
             if self._child is not None:
                 self._child.end()
                 self._child = None
+
+    def close(self) -> None:
+        """End it."""
+        self.rest()
+        with self._turn:
             self._jobs.close()
             self._answers.close()
 
     def _asked(self, child: CellChild, job_bytes: int, job: J) -> A:
         said = child.run(job_bytes)
-        if isinstance(said, Failed):
+        if isinstance(said, JobFailed):
             text = printable(f"{said.error}: {said.text}")
             raise CellError(CellReason.MEMORY if said.error == _OUT_OF_MEMORY else CellReason.FAILED, text)
         if not 0 <= said.nbytes <= self._limits.answer_bytes_max:
