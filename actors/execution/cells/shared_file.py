@@ -1,13 +1,15 @@
 """An anonymous file that an actor shares with its cell: it has no name, and is gone with its last owner.
 
-The actor reads and writes it as a file and never maps it, so a child that cuts it short costs it a short read
-and no SIGBUS; what it has read is its own copy, which the child cannot change while it is checked. The child
-maps it. Bytes are taken from memory when they are first written, never more than `bytes_max`.
+Both map it. It is sealed at its size, so that a child cannot cut it short under its actor (SIGBUS). What the
+actor has read is its own copy, which the child cannot change while it is checked. Bytes take memory when they
+are first written, never more than `bytes_max`.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
+import sys
 import tempfile
 
 import numpy as np
@@ -15,52 +17,50 @@ from numpy.typing import NDArray
 
 from actors.execution.cells.packing import Packed
 
-_PARTS_MAX = 512  # of one system call; POSIX promises 16, Linux has 1024
-
 
 class SharedFile:
     """One way: columns of jobs, or of answers."""
 
     def __init__(self, name: str, bytes_max: int) -> None:
-        self.bytes_max = bytes_max
-        self.fd = _anonymous(name)
-        os.ftruncate(self.fd, bytes_max)
+        self._bytes_max = max(bytes_max, mmap.PAGESIZE)
+        self.fd = _anonymous(name, self._bytes_max)
+        self._map = mmap.mmap(self.fd, self._bytes_max)
 
     def write(self, packed: Packed) -> None:
-        """Put a buffer at the beginning. It is not longer than `bytes_max`."""
-        parts = [memoryview(part) for part in packed.parts if len(part)]
-        at = first = 0
-        while first < len(parts):
-            written = os.pwritev(self.fd, parts[first : first + _PARTS_MAX], at)
-            at += written
-            while written and written >= len(parts[first]):
-                written -= len(parts[first])
-                first += 1
-            if written:
-                parts[first] = parts[first][written:]
+        """Put a buffer at the beginning. Raises FormatError if there is no room."""
+        with memoryview(self._map) as room:
+            packed.write_to(room)
 
     def read(self, count: int) -> NDArray[np.uint8]:
-        """A copy of the first bytes; of fewer, if there are fewer."""
-        data, at = np.empty(count, dtype=np.uint8), 0
-        while at < count and (got := os.preadv(self.fd, [data[at:].data], at)):
-            at += got
-        return data[:at]
+        """A copy of the first bytes."""
+        with memoryview(self._map) as room:
+            return np.array(room[:count], dtype=np.uint8)
 
     def release(self, keep_bytes: int) -> None:
-        """Give memory behind the first bytes back."""
-        os.ftruncate(self.fd, keep_bytes)
-        os.ftruncate(self.fd, self.bytes_max)
+        """Give memory behind the first bytes back, where the system can; they read as zeros."""
+        start = -(-keep_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        if hasattr(mmap, "MADV_REMOVE") and start < self._bytes_max:
+            self._map.madvise(mmap.MADV_REMOVE, start, self._bytes_max - start)
 
     def close(self) -> None:
         """Also when it is closed already."""
         if self.fd >= 0:
+            self._map.close()
             os.close(self.fd)
             self.fd = -1
 
 
-def _anonymous(name: str) -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name, os.MFD_CLOEXEC)
+def _anonymous(name: str, size: int) -> int:
+    if sys.platform == "linux":
+        import fcntl
+
+        descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, size)
+        fcntl.fcntl(
+            descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
+        return descriptor
     descriptor, path = tempfile.mkstemp(prefix=f"{name}-")
     os.unlink(path)
+    os.ftruncate(descriptor, size)
     return descriptor

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import psutil
 import pytest
 from hypothesis import given, settings
@@ -96,8 +95,8 @@ def test_a_shared_file_gives_back_what_was_written_and_takes_no_memory_for_what_
     file.release(0)
     assert os.fstat(file.fd).st_blocks == 0
     assert not file.read(100).any()
-    os.ftruncate(file.fd, 10)
-    assert np.array_equal(file.read(100), np.zeros(10, np.uint8))
+    with pytest.raises(PermissionError):  # what would be a SIGBUS for who has it mapped
+        os.ftruncate(file.fd, 10)
     file.close()
     file.close()
 
