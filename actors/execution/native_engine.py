@@ -3,8 +3,8 @@
 Theory of operation. The programs of a job are compiled once and kept (NativeCache's twin for encoded ones).
 Their contracts are linked, what is known of the state is put into tables, and one call runs all rows
 (native_block.py). It comes back early for room, and goes on; or for a key that is not known: then the outcome
-ends before that row, and tells which keys it may need. To find more than the first of them, the row is tried
-again on a guess of what is missing, whose effects nobody sees.
+ends before that row, and tells which keys are missing. To find more than the first of them, the rows that are
+left are tried on a guess of what is missing, whose effects nobody sees.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,7 +24,7 @@ from actors.contracts.native.linking import LinkedContracts
 from actors.contracts.native.program import NativeProgram, compile_program
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
-from actors.execution.interpreted import check_programs
+from actors.execution.interpreted import MISSING_MAX, check_programs
 from actors.execution.job import KEY_BYTES, Job, JobOutcome
 from actors.execution.native_block import RUN_BLOCK, block_text
 from actors.execution.native_run import BlockRun
@@ -32,8 +33,6 @@ from actors.kernels.compiled import Loaded, compile_object, host
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 
 PROGRAMS_MAX = 256
-MISSING_MAX = 64
-"""Keys that are told of a row that cannot run."""
 Compile = Callable[[Verified], bytes]
 
 
@@ -66,8 +65,7 @@ class NativeEngine:
         return found
 
     def run(self, job: Job) -> JobOutcome:
-        """What came of it: that of `interpreted.run`. `missing` are all keys that are found to be missing for
-        the row before which it ends, some of them by a guess. Raises ValueError as that does."""
+        """What came of it: that of `interpreted.run`. Raises ValueError as that does."""
         check_programs(job)
         kinds = job.batch.rows["kind"]
         if not np.isin(kinds, (KIND_TRANSFER, KIND_CALL)).all():
@@ -83,21 +81,12 @@ class NativeEngine:
             return outcome
         missing = _find_missing(running, why)
         keys = np.frombuffer(b"".join(missing), np.uint8).reshape(-1, KEY_BYTES)
-        return JobOutcome(
-            outcome.verdicts,
-            outcome.receipts,
-            outcome.outputs,
-            outcome.changed,
-            keys,
-            outcome.gas_used,
-            outcome.fees,
-        )
+        return replace(outcome, missing=keys)
 
 
 def _find_missing(running: BlockRun, why: Stop) -> list[bytes]:
-    """Keys of the next row: each is supposed to be absent when it is missed, until nothing is."""
+    """Keys of the rows that are left: each is supposed to be absent when it is missed."""
     found = list[bytes]()
-    running.only_next_row()
     missed: Stop | None = why
     while missed is not None and len(found) < MISSING_MAX:
         found.append(running.suppose(missed))

@@ -109,6 +109,7 @@ class BlockRun:
             entry_deposit=prices.entry_deposit,
             gas_max=prices.block_gas_max,
             gas_left=job.gas_left,
+            fees=job.fees_before,
             contracts=self._linked.records_address,
             deposits=self._tables.deposits_address,
             deposits_key=self._deposits_key,
@@ -160,10 +161,6 @@ class BlockRun:
             default=0,
         )
 
-    def only_next_row(self) -> None:
-        """Nothing after it."""
-        self._block.set(rows_count=self._block.get("next_row") + 1)
-
     def suppose(self, missed: Stop) -> bytes:
         """Something of the key that was missing, which is answered."""
         key = self._scratch.key()
@@ -188,7 +185,7 @@ class BlockRun:
             self._tables.changed(),
             _EMPTY.reshape(0, KEY_BYTES),
             block.get("gas_used"),
-            block.get("fees"),
+            block.get("fees") - self._job.fees_before,
         )
 
     def _outputs(self, calls: int) -> OutputColumns:

@@ -12,8 +12,8 @@ import pytest
 from actors.contracts import ir
 from actors.contracts.encoding import decode_program, encode_program
 from actors.contracts.gas import Weights
-from actors.contracts.native.loop import symbol_of
 from actors.contracts.native.program import lowered
+from actors.contracts.native.public import symbol_of
 from actors.contracts.types import BOOL, U64, U128
 from actors.contracts.verifier import verify
 from actors.execution.cells.compile_engine import CompiledCode, CompileJob, check_code
