@@ -94,9 +94,8 @@ class State:
         height: int,
         hash_rows: Hasher = sha256_rows,
         retention: Retention = Retention(),
-        engine: JobEngine | None = None,
     ) -> None:
-        self._engine = engine
+        self.engine: JobEngine | None = None  # without one contracts are interpreted, row by row
         self.lock = threading.RLock()
         self.accounts = accounts
         self.height = height
@@ -133,7 +132,7 @@ class State:
             raise SpeculationLimitError(len(self.blocks), SPECULATIVE_BLOCKS_MAX)
         started = clock_ns()
         with self.lock:
-            applied = apply_batch(self.accounts, batch, env, self._engine)
+            applied = apply_batch(self.accounts, batch, env, self.engine)
             failed = bool(applied.verdicts.any())
             if strict and failed:
                 undo_batch(self.accounts, applied.undo)

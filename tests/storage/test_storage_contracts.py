@@ -18,6 +18,7 @@ from actors.contracts.encoding import encode_program
 from actors.contracts.failures import Failure
 from actors.contracts.language.compiler import compile_source
 from actors.execution import interpreted
+from actors.execution.contract_engine import ContractEngine
 from actors.execution.job import EngineError, Job, JobOutcome
 from actors.ledger import rules, smt
 from actors.ledger.accounts import Account, Entries, State, state_root, supply
@@ -489,3 +490,26 @@ def test_a_program_that_is_not_whole_is_named(mixed: MixedChain, lost: bytes, fa
     kept = {at: value for at, value in mixed.entries.items() if at != lost}
     assert program_fault(accounts_of(mixed.state, entries=mixed.entries), COUNTER, WEIGHTS) == ""
     assert fault in program_fault(accounts_of(mixed.state, entries=kept), COUNTER, WEIGHTS)
+
+
+def test_a_chain_is_the_same_by_compiled_code(tmp_path: Path) -> None:
+    engine, told = ContractEngine(2, None, print), list[str]()
+    chain = MixedChain(tmp_path / "mixed")
+    chain.chain.state.engine = JobEngine(
+        engine.run_all, engine.parts, sha256_rows, 1, ProgramShelf(), told.append
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.storage.contract_jobs.CALLS_MIN", 1)
+        chain.run()
+        engine.wait()
+        add = payload_of("counter", "add", 5)
+        for _ in range(3):
+            nonces = [chain.state[key(number)].nonce for number in range(4)]
+            chain.block([call(key(number), nonces[number], COUNTER, add) for number in range(1, 4)])
+            engine.wait()
+    facts = engine.facts()
+    engine.close()
+    assert facts["jobs"]["compiled"] >= 2
+    assert facts["jobs"].get("lost", 0) == 0
+    assert facts["programs_compiled"] >= 1
+    assert told == []

@@ -81,6 +81,7 @@ class HashTable:
         """Put all of an empty table in. keys: (rows, 32), each once; values: parts of slots' values, in their
         order."""
         rows = len(keys)
+        values = values if rows else ()
         self._slots = np.zeros((max(rows, _FIRST_SLOTS), self._shape.slot_bytes), np.uint8)
         self._slots[:rows, :KEY_BYTES] = keys
         at = VALUE_AT

@@ -58,7 +58,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bytes
 
 def test_code_is_what_this_process_would_compile_and_is_kept(kept: tuple[Path, bytes]) -> None:
     directory, code = kept
-    assert code == compile_object(lowered(verify(decode_program(COUNTER), WEIGHTS), host()), host())
+    assert code == compile_object(lowered(verify(decode_program(COUNTER), WEIGHTS)), host())
     later = ProgramCompiler(directory)
     assert later.compile(COUNTER, WEIGHTS) == code
     assert later.facts()["starts"] == 0
