@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from actors.contracts.encoding import decode_program
 from actors.contracts.limits import ENTRY_TAG
 from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
-from actors.execution.outputs import output_columns
 from actors.ledger.accounts import RECEIPT_WORDS, U64_MAX, Account, State, Transaction, account_at, unpack
 from actors.ledger.contract_rules import RowApplied, apply_call
 from actors.ledger.contract_state import Origin, program_entries
 from actors.ledger.environment import Environment
 from actors.ledger.index import distinct_keys
+from actors.ledger.output_columns import output_columns
 from actors.ledger.receipts import Output
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 from actors.ledger.transfer import apply_transfer

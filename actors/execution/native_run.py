@@ -12,12 +12,13 @@ from actors.contracts.native.linking import LinkedContracts
 from actors.contracts.native.loop import EVENTS_BYTES_MAX
 from actors.contracts.native.runs import Scratch
 from actors.contracts.native.runtime import addresses
-from actors.execution.job import KEY_BYTES, Job, JobOutcome, OutputColumns
+from actors.execution.job import KEY_BYTES, Job, JobOutcome
 from actors.execution.native_layout import BLOCK, MESSAGE_BITS, NO_MESSAGE, WINDOW_ROW
 from actors.execution.native_state import StateTables
 from actors.execution.native_window import HINTS_BYTES, WINDOW_ROWS
 from actors.ledger.accounts import RECEIPT_WORDS
 from actors.ledger.contract_payloads import DEPOSITS_KEY
+from actors.ledger.output_columns import OutputColumns
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import KIND_CALL
 

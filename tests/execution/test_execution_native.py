@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from actors.execution import interpreted
 from actors.execution.job import JobOutcome
 from actors.execution.native_engine import NativeEngine
-from actors.execution.outputs import outputs_of
+from actors.ledger.output_columns import outputs_of
 from tests.execution.jobs import STEPS, Step, run_to_the_end
 from tests.execution.test_execution_interpreted import random_job
 
