@@ -23,7 +23,6 @@ from actors.contracts.native.linking import LinkedContracts
 from actors.contracts.native.program import NativeProgram, compile_program
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
-from actors.execution.interpreted import check_programs
 from actors.execution.job import KEY_BYTES, Job, JobOutcome
 from actors.execution.native_block import RUN_BLOCK, block_text
 from actors.execution.native_run import BlockRun
@@ -68,14 +67,17 @@ class NativeEngine:
     def run(self, job: Job) -> JobOutcome:
         """What came of it: that of `interpreted.run`. `missing` are all keys that are found to be missing for
         the row before which it ends, some of them by a guess. Raises ValueError as that does."""
-        check_programs(job)
         kinds = job.batch.rows["kind"]
-        if not np.isin(kinds, (KIND_TRANSFER, KIND_CALL)).all():
+        if not ((kinds == KIND_TRANSFER) | (kinds == KIND_CALL)).all():
             raise ValueError(f"rows of kinds {np.unique(kinds).tolist()} in a job")
         weights = job.prices.weights
         programs = {at: self.prepare(encoded, weights) for at, encoded in job.programs.items() if encoded}
+        for program in programs.values():
+            for imported in program.verified.program.imports:
+                if imported.address not in job.programs:
+                    raise ValueError(f"a job without the program of {imported.address.hex()}")
         linked = LinkedContracts(programs, programs.get)
-        tables = StateTables(job.known, linked, self._seed)
+        tables = StateTables(job, linked, self._seed)
         running = BlockRun(self._run, job, linked, tables)
         why = running.go_on()
         outcome = running.outcome()

@@ -140,6 +140,9 @@ class BlockRun:
             stopped = self._call.get("stopped")
             if stopped == Stop.MALFORMED_ENTRY:
                 raise ValueError(f"row {self._block.get('next_row')} finds an entry of another width")
+            if stopped == Stop.UNKNOWN_PROGRAM:
+                called = self._rows[self._block.get("next_row")]["recipient"].tobytes()
+                raise ValueError(f"a job without the program of {called.hex()}")
             if stopped != Stop.NO_ROOM:
                 return Stop(stopped) if stopped else None
             self._make_room()

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from actors.contracts.native import table_code
 from actors.contracts.native.code import Code
+from actors.contracts.native.filling import emit_fill
 from actors.contracts.native.hashing import SHA256, SHA256_PAIR, emit_sha256, emit_sha256_pair
 from actors.contracts.native.layout import ACCOUNTS, ENTRIES
 from actors.contracts.native.loop import emit_loop
@@ -36,6 +37,7 @@ def runtime_text(target: Host) -> str:
     for shape in (ENTRIES, ACCOUNTS):
         table_code.emit_find(code, shape)
         table_code.emit_host_functions(code, shape)
+        emit_fill(code, shape)
     table_code.emit_journal(code)
     table_code.emit_touch(code, ACCOUNTS)
     emit_seeking(code)
