@@ -39,7 +39,7 @@ from actors.contracts.native.layout import (
     Stop,
 )
 from actors.contracts.native.loop import EVENTS_BYTES_MAX
-from actors.contracts.native.seeking import begin_nonce
+from actors.contracts.native.seeking import SUPPOSE_ACCOUNT, begin_nonce
 from actors.execution.native_layout import BLOCK, MESSAGE_BITS, NO_MESSAGE
 from actors.execution.native_parts import RowAccount, Ways
 from actors.execution.native_window import (
@@ -58,6 +58,8 @@ from actors.ledger.verdict import Verdict
 RUN_BLOCK = "run_block"
 """`void run_block(ptr call, ptr block)`."""
 I128 = ir.IntType(128)
+_SUPPOSED_BALANCE = 1 << 62
+"""Of a sender: so that its call is likely to run."""
 _OVERFLOW = ir.LiteralStructType([I64, I1])
 
 
@@ -138,12 +140,23 @@ class _BlockLoop:
         self.sender_nonce = builder.select(self.sender.is_empty, least, held)
 
     def _found(self, row: FieldRecord, party: str) -> Value:
-        code, slot = self.code, row.address(party)
-        there, missing = code.block(), code.block()
-        code.branch_rarely(code.is_null(slot), missing, there)
+        code, builder = self.code, self.code.builder
+        slot, key = row.address(party), field_at(self.code, self._at, party)
+        there = Ways(code, POINTER)
+        found, absent, missing, supposed_there = (code.block() for _ in range(4))
+        code.branch_rarely(code.is_null(slot), absent, found)
+        code.go_on_at(found)
+        there.go(slot)
+        code.go_on_at(absent)
+        nothing = constant(I64, 0)
+        held = (self.nonce, constant(I64, _SUPPOSED_BALANCE)) if party == "sender" else (nothing, nothing)
+        supposed = code.call_at(POINTER, self.call.at(SUPPOSE_ACCOUNT), self.call.pointer, key, *held)
+        builder.cbranch(code.is_null(supposed), missing, supposed_there)
         code.go_on_at(missing)
-        self._miss_account(field_at(code, self._at, party))
-        code.go_on_at(there)
+        self._miss_account(key)
+        code.go_on_at(supposed_there)
+        there.go(supposed)
+        (slot,) = there.arrive()
         return slot
 
     def _miss_account(self, key: Value) -> None:
@@ -244,9 +257,11 @@ class _BlockLoop:
             ended.go_if(condition, gas, constant(I32, int(failure)), constant(I64, 0))
 
         number = code.load(I32, code.offset(self.recipient.slot, CONTRACT_AT), 4)
-        self.stopped.go_if(code.is_zero(number), constant(I64, int(Stop.UNKNOWN_PROGRAM)))
+        is_unknown, is_supposing = code.is_zero(number), builder.not_(code.is_zero(call.get("is_supposing")))
+        unknown = builder.and_(is_unknown, builder.not_(is_supposing))
+        self.stopped.go_if(unknown, constant(I64, int(Stop.UNKNOWN_PROGRAM)))
         is_none = builder.icmp_unsigned("==", number, constant(I32, NO_CONTRACT))
-        fail_if(is_none, Failure.MISSING_CONTRACT)
+        fail_if(builder.or_(is_none, is_unknown), Failure.MISSING_CONTRACT)
         fail_if(code.is_zero(self.payload_bytes), Failure.UNKNOWN_FUNCTION)
         payload = code.offset(self.block.address("payloads"), self.payload_at)
         contract, place, function = called_function(code, block, number, payload)

@@ -3,13 +3,13 @@
 Theory of operation. The programs of a job are compiled once and kept (NativeCache's twin for encoded ones).
 Their contracts are linked, what is known of the state is put into tables, and one call runs all rows
 (native_block.py). It comes back early for room, and goes on; or for a key that is not known: then the outcome
-ends before that row, and tells which keys it may need. To find more than the first of them, the row is tried
-again on a guess of what is missing, whose effects nobody sees.
+ends before that row, and the loop goes on as if what is missing were absent, only to find what else is.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,12 +18,11 @@ import numpy as np
 
 from actors.contracts.encoding import decode_program, program_hash
 from actors.contracts.gas import Weights
-from actors.contracts.native.layout import Stop
 from actors.contracts.native.linking import LinkedContracts
 from actors.contracts.native.program import NativeProgram, compile_program
 from actors.contracts.verified import Verified
 from actors.contracts.verifier import verify
-from actors.execution.job import KEY_BYTES, Job, JobOutcome
+from actors.execution.job import Job, JobOutcome
 from actors.execution.native_block import RUN_BLOCK, block_text
 from actors.execution.native_run import BlockRun
 from actors.execution.native_state import StateTables
@@ -31,8 +30,6 @@ from actors.kernels.compiled import Loaded, compile_object, host
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 
 PROGRAMS_MAX = 256
-MISSING_MAX = 64
-"""Keys that are told of a row that cannot run."""
 Compile = Callable[[Verified], bytes]
 
 
@@ -65,8 +62,8 @@ class NativeEngine:
         return found
 
     def run(self, job: Job) -> JobOutcome:
-        """What came of it: that of `interpreted.run`. `missing` are all keys that are found to be missing for
-        the row before which it ends, some of them by a guess. Raises ValueError as that does."""
+        """What came of it: the same as by `interpreted.run`, but for keys that are told as missing, where not
+        all need to be the same. Raises ValueError as that does."""
         kinds = job.batch.rows["kind"]
         if not ((kinds == KIND_TRANSFER) | (kinds == KIND_CALL)).all():
             raise ValueError(f"rows of kinds {np.unique(kinds).tolist()} in a job")
@@ -83,25 +80,4 @@ class NativeEngine:
         outcome = running.outcome()
         if why is None:
             return outcome
-        missing = _find_missing(running, why)
-        keys = np.frombuffer(b"".join(missing), np.uint8).reshape(-1, KEY_BYTES)
-        return JobOutcome(
-            outcome.verdicts,
-            outcome.receipts,
-            outcome.outputs,
-            outcome.changed,
-            keys,
-            outcome.gas_used,
-            outcome.fees,
-        )
-
-
-def _find_missing(running: BlockRun, why: Stop) -> list[bytes]:
-    """Keys of the next row: each is supposed to be absent when it is missed, until nothing is."""
-    found = list[bytes]()
-    running.only_next_row()
-    missed: Stop | None = why
-    while missed is not None and len(found) < MISSING_MAX:
-        found.append(running.suppose(missed))
-        missed = running.go_on()
-    return found
+        return dataclasses.replace(outcome, missing=running.missing())

@@ -36,15 +36,12 @@ class StateTables:
         slot = self.accounts.slot_of(DEPOSITS_KEY)
         return 0 if slot is None else self.accounts.slot_address(slot)
 
-    def suppose_entry(self, key: bytes) -> None:
-        """That there is none."""
-        self.entries.put_entries({key: b""})
-
-    def suppose_account(self, key: bytes, nonce: int, balance: int) -> None:
-        """That it is so."""
-        held = np.array([[nonce, balance]], np.uint64)
-        self.accounts.put(np.frombuffer(key, np.uint8).reshape(1, -1), held.view(np.uint8))
-        self._mark(key)
+    def suppose_contracts(self) -> None:
+        """That contracts whose account is not known have no coins: they may be called."""
+        for address in self._linked.addresses:
+            if self.accounts.slot_of(address) is None:
+                self.accounts.put_balances({address: 0})
+                self._mark(address)
 
     def changed(self) -> StateSlice:
         """All that is not as it was known."""

@@ -32,6 +32,8 @@ CALL = (
     "find_accounts",
     "undo_entries",
     "undo_accounts",
+    "suppose_account",
+    "is_supposing",  # whether what is missing is put in as if it were absent, while there is room
     "function",  # of all calls: its address, and the contract's record
     "contract_called",
     "frames_begin",
@@ -115,6 +117,7 @@ TABLE = (
     "journal_used",
     "written",  # numbers of slots that calls have changed, in the order in which they first did (u32)
     "written_used",
+    "room",  # slots that there is memory for
 )
 """A table."""
 

@@ -90,6 +90,10 @@ class HashTable:
         columns = [np.ascontiguousarray(column) for column in (keys, values, more)]
         self._fill(self.record_address, *[column.ctypes.data for column in columns], rows)
 
+    def reserve(self, more: int) -> None:
+        """Room for so many slots besides those that are there."""
+        self._fit(more)
+
     def slot_address(self, slot: int) -> int:
         """Where it lies, as long as the table does not grow."""
         return int(self._slots.ctypes.data) + slot * self._shape.slot_bytes
@@ -138,6 +142,7 @@ class HashTable:
             slots[: len(self)] = self._slots[: len(self)]
             self._slots = slots
         self._set("slots", self._slots.ctypes.data)
+        self._set("room", len(self._slots))
         if len(self._written) < len(self._slots):
             written = np.zeros(len(self._slots), np.uint32)
             written[: len(self._written)] = self._written
