@@ -8,8 +8,8 @@ transactions, and no program runs for it.
 2. Whatever some branch may touch is touched. A register that is written in a loop, or otherwise in two
    branches, is no piece.
 3. A cast between unsigned numbers keeps the low bytes: where that is not the number, the call fails.
-4. Two touches of a row do not disturb each other if both read it, or if both add to it and do nothing else
-   with its table.
+4. Two touches of a row do not disturb each other if both read it, or if both add to it, a number without a
+   sign, and do nothing else with its table.
 5. The work is bounded: a function that takes more than STEPS_MAX operations, or touches more than ROWS_MAX
    rows, is told as not complete, with no rows.
 """
@@ -24,6 +24,7 @@ import msgspec
 from actors.contracts import ir
 from actors.contracts.access import all_written
 from actors.contracts.limits import ENTRY_BYTES_MAX
+from actors.contracts.types import I64
 
 STEPS_MAX = 1 << 14
 ROWS_MAX = 16
@@ -188,8 +189,9 @@ class _Walk:
                 found.touch(table, self._joined(keys), Mode.READ)
             case ir.Put(table, keys, _):
                 found.touch(table, self._joined(keys), Mode.WRITE)
-            case ir.Increase(table, keys, _):
-                found.touch(table, self._joined(keys), Mode.ADD)
+            case ir.Increase(table, keys, src):
+                signed = self._shapes[src].type == I64
+                found.touch(table, self._joined(keys), Mode.WRITE if signed else Mode.ADD)
             case ir.Send(to, _):
                 found.uses_coins = True
                 if (payee := self._pieces[to]) is None:

@@ -5,7 +5,7 @@ that has no compiled code for a program.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from actors.ledger.transfer import apply_transfer
 from actors.ledger.verdict import Verdict
 
 MISSING_MAX = 1 << 16
+ReadState = Callable[[NDArray[np.uint8]], StateSlice]
 _NO_ORIGIN = Origin(0, 0, bytes(KEY_BYTES))
 
 
@@ -38,7 +39,10 @@ class MissingKeyError(Exception):
 class KnownLedger:
     """A LedgerView of what a job knows. What a row writes is put back by `drop`, or kept by `keep`."""
 
-    def __init__(self, known: StateSlice, programs: Mapping[bytes, bytes]) -> None:
+    def __init__(
+        self, known: StateSlice, programs: Mapping[bytes, bytes], read: ReadState | None = None
+    ) -> None:
+        self._read = read
         self._entries = known.entries()
         self._accounts: State = {key: Account(*held) for key, held in known.accounts().items()}
         self._programs = _entries_of(programs)
@@ -60,7 +64,7 @@ class KnownLedger:
         if key in self._programs:
             return self._programs[key]
         if key not in self._entries:
-            raise MissingKeyError(key)
+            self._fetch(key)
         return self._entries[key]
 
     def set_entry(self, key: bytes, value: bytes) -> None:
@@ -103,8 +107,15 @@ class KnownLedger:
 
     def _account(self, key: bytes) -> Account:
         if key not in self._accounts:
-            raise MissingKeyError(key)
+            self._fetch(key)
         return self._accounts[key]
+
+    def _fetch(self, key: bytes) -> None:
+        if self._read is None:
+            raise MissingKeyError(key)
+        more = self._read(np.frombuffer(key, dtype=np.uint8).reshape(1, KEY_BYTES))
+        self._entries |= more.entries()
+        self._accounts |= {key: Account(*held) for key, held in more.accounts().items()}
 
     def _set(self, key: bytes, value: bytes | Account) -> None:
         if isinstance(value, Account):
@@ -132,10 +143,11 @@ def check_programs(job: Job) -> None:
         raise ValueError(f"a job without the program of {min(lacking).hex()}")
 
 
-def run(job: Job) -> JobOutcome:
-    """What came of it. Raises ValueError for a row of another kind, and for a program that is not there."""
+def run(job: Job, read: ReadState | None = None) -> JobOutcome:
+    """What came of it. read: tells what the state has of (m, 32) keys; without it a run stops where a key is
+    missing. Raises ValueError for a row of another kind, and for a program that is not there."""
     check_programs(job)
-    ledger = KnownLedger(job.known, job.programs)
+    ledger = KnownLedger(job.known, job.programs, read)
     running = _Running(job, ledger)
     transactions = unpack(job.batch)
     for done, tx in enumerate(transactions):
@@ -162,7 +174,8 @@ class _Running:
         """The next one. Raises MissingKeyError, and then it has left nothing."""
         ledger = self._ledger
         try:
-            applied = _apply(ledger, tx, self._env, self._job.gas_left - self._gas_used, self._fees)
+            fees = self._job.fees_before + self._fees
+            applied = _apply(ledger, tx, self._env, self._job.gas_left - self._gas_used, fees)
             after = [ledger.account(key, self._env.height).balance for key in (tx.sender, tx.recipient)]
         except MissingKeyError:
             ledger.drop()

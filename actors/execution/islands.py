@@ -1,8 +1,9 @@
 """Islands: rows of a block that share nothing with the others, which may run anywhere, in block order each.
 
 Rules
-1. Two rows share a slot if both touch it and one of them writes it, or one reads it and the other adds to it.
-   Rows that share a slot are of one island, and so are those that are connected through others.
+1. Two rows share a slot if both touch it and one of them writes it, or one reads it and the other adds to it;
+   or if both add to an entry that does not exist, since the first one pays for it. Rows that share a slot are
+   of one island, and so are those that are connected through others.
 2. Islands are packed into `parts` of about the same cost, the costliest first; a part has its rows in block
    order. What is no island of its own cannot be divided: one island is one part.
 3. It is rule 1 that makes parts independent, and no guess: a part knows only the keys of its own rows, so one
@@ -19,8 +20,6 @@ from numpy.typing import NDArray
 
 from actors.contracts.touches import Mode
 from actors.execution.planning import TouchPlan
-
-_READ, _WRITE = int(Mode.READ), int(Mode.WRITE)
 
 
 @njit(cache=True)
@@ -50,15 +49,16 @@ def _join(rows, slots, disturbed, parents, first):  # type: ignore[no-untyped-de
         parents[row] = _root(parents, row)
 
 
-def islands_of(plan: TouchPlan) -> NDArray[np.int64]:
-    """(n,) of each row, the first row of its island."""
+def islands_of(plan: TouchPlan, existing: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) of each row, the first row of its island. existing: (k,) which slots are of entries that exist."""
     slots = len(plan.keys)
     writes, reads, adds = (
         np.bincount(plan.slots[plan.modes == mode], minlength=slots) > 0
         for mode in (Mode.WRITE, Mode.READ, Mode.ADD)
     )
     parents = np.arange(len(plan.whole))
-    _join(plan.rows, plan.slots, writes | (reads & adds), parents, np.full(slots, -1, dtype=np.int64))
+    disturbed = writes | (reads & adds) | (adds & ~existing)
+    _join(plan.rows, plan.slots, disturbed, parents, np.full(slots, -1, dtype=np.int64))
     return parents
 
 

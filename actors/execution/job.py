@@ -28,6 +28,10 @@ from actors.ledger.rows import Batch
 KEY_BYTES = 32
 
 
+class EngineError(Exception):
+    """What runs jobs is lost, or has answered what cannot be: the message says what. Others can run it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StateSlice:
     """Entries and accounts, each key once.
@@ -74,7 +78,8 @@ class StateSlice:
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """batch: the rows. programs: the encoded program of each contract that a row calls, or that one of these
-    programs imports, by address; empty bytes where there is no contract. gas_left: of the block.
+    programs imports, by address; empty bytes where there is no contract. gas_left: of the block. fees_before:
+    paid by the rows of the block before these.
     """
 
     batch: Batch
@@ -84,6 +89,7 @@ class Job:
     gas_left: int
     programs: Mapping[bytes, bytes]
     known: StateSlice
+    fees_before: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +118,8 @@ class JobOutcome:
 
     verdicts: (done,) uint8. receipts: (passed, 4) uint64: status, fee paid, balances of sender and recipient
     after it. changed: entries and accounts as they are after the rows, if they are not as they were known.
-    missing: (r, 32) uint8, keys, each once; empty when all rows are done. gas_used, fees: of all rows that passed.
+    missing: (r, 32) uint8, keys, each once; empty when all rows are done. gas_used, fees: of the rows that
+    passed.
     """
 
     verdicts: NDArray[np.uint8]

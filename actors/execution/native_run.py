@@ -111,6 +111,7 @@ class BlockRun:
             entry_deposit=prices.entry_deposit,
             gas_max=prices.block_gas_max,
             gas_left=job.gas_left,
+            fees=job.fees_before,
             contracts=self._linked.records_address,
             deposits=self._tables.deposits_address,
             deposits_key=self._deposits_key,
@@ -192,7 +193,7 @@ class BlockRun:
             self._tables.changed(),
             _EMPTY.reshape(0, KEY_BYTES),
             block.get("gas_used"),
-            block.get("fees"),
+            block.get("fees") - self._job.fees_before,
         )
 
     def _outputs(self, calls: int) -> OutputColumns:

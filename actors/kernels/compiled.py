@@ -1,4 +1,4 @@
-"""Compiles the kernels for this CPU, and keeps the object code on disk.
+"""Compiles kernels and contracts for this CPU, and keeps the object code on disk.
 
 Rules
 1. Object code is executed, so it is read only from a directory and a file that this user alone can write,
@@ -7,7 +7,8 @@ Rules
    source of this package. A change of any of them compiles anew; stale files are never read.
 3. Files are written beside their name and renamed, so a reader finds all of one or none.
 
-At most two files are added for each change of version or CPU, about 200 KB each; nothing else grows.
+At most two files of kernels are added for each change of version or CPU, about 200 KB each. Of contracts,
+whose code a cell loads and not this process, there are as many files as whoever keeps them allows.
 """
 
 from __future__ import annotations
@@ -122,31 +123,48 @@ def object_code(name: str, emit: Callable[[], str], target: Host, directory: Pat
     """
     if directory is None:
         return compile_object(emit(), target)
-    if not hasattr(os, "geteuid"):
-        raise CacheError(f"kernel cache {directory}: this system has no owners and modes of files to check")
     key = cache_key(name, target)
-    path = directory / f"kernels-{key[:32]}.bin"
+    return kept_code(directory, "kernels", key, lambda: compile_object(emit(), target))
+
+
+def kept_code(
+    directory: Path, kind: str, key: str, make: Callable[[], bytes], files_max: int | None = None
+) -> bytes:
+    """The object code that a directory keeps under a key, in hex; made and stored if it is not there.
+
+    files_max: of this kind; the oldest leave first. Raises what `make` raises, and ``CacheError`` as
+    `object_code` does.
+    """
+    if not hasattr(os, "geteuid"):
+        raise CacheError(f"code cache {directory}: this system has no owners and modes of files to check")
+    path = directory / f"{kind}-{key[:32]}.bin"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_private(directory.stat(), directory, 0o700)
         try:
             return _read(path, key)
         except FileNotFoundError:
-            code = compile_object(emit(), target)
+            code = make()
             _write(path, _checksum(code, key) + code)
+            if files_max is not None:
+                _drop_oldest(directory, kind, files_max)
             return code
     except OSError as error:
-        raise CacheError(f"kernel cache {directory} cannot be used: {error}") from error
+        raise CacheError(f"code cache {directory} cannot be used: {error}") from error
+
+
+def _drop_oldest(directory: Path, kind: str, files_max: int) -> None:
+    kept = sorted(directory.glob(f"{kind}-*.bin"), key=lambda path: path.stat().st_mtime_ns)
+    for path in kept[: max(0, len(kept) - files_max)]:
+        path.unlink(missing_ok=True)
 
 
 def _check_private(status: os.stat_result, path: Path, needed: int) -> None:
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid() or mode & 0o022:
-        raise CacheError(f"kernel cache {path} can be written by other users (mode {mode:o})")
+        raise CacheError(f"code cache {path} can be written by other users (mode {mode:o})")
     if mode & needed != needed:
-        raise CacheError(
-            f"kernel cache {path} is not writable (mode {mode:o}); its mode should be {needed:o}"
-        )
+        raise CacheError(f"code cache {path} is not writable (mode {mode:o}); its mode should be {needed:o}")
 
 
 def _checksum(code: bytes, key: str) -> bytes:
@@ -160,20 +178,20 @@ def _read(path: Path, key: str) -> bytes:
         _check_private(status, path, 0o400)
         if status.st_size > OBJECT_BYTES_MAX:
             raise CacheError(
-                f"kernel cache {path}: {status.st_size} bytes exceed the limit of {OBJECT_BYTES_MAX}"
+                f"code cache {path}: {status.st_size} bytes exceed the limit of {OBJECT_BYTES_MAX}"
             )
         content = file.read(OBJECT_BYTES_MAX)
     code = content[CHECKSUM_BYTES:]
     if content[:CHECKSUM_BYTES] != _checksum(code, key):
         path.unlink()
         raise CacheError(
-            f"kernel cache {path} is corrupt: its checksum differs; removed, the next start compiles"
+            f"code cache {path} is corrupt: its checksum differs; removed, the next start compiles"
         )
     return code
 
 
 def _write(path: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".kernels-")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".code-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
