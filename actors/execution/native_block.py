@@ -140,22 +140,25 @@ class _BlockLoop:
         self.sender_nonce = builder.select(self.sender.is_empty, least, held)
 
     def _found(self, row: FieldRecord, party: str) -> Value:
-        code, builder = self.code, self.code.builder
-        slot, key = row.address(party), field_at(self.code, self._at, party)
+        nothing = constant(I64, 0)
+        held = (self.nonce, constant(I64, _SUPPOSED_BALANCE)) if party == "sender" else (nothing, nothing)
+        return self._there(row.address(party), field_at(self.code, self._at, party), *held)
+
+    def _there(self, slot: Value, key: Value, nonce: Value, balance: Value) -> Value:
+        """The slot of an account; if it is missing, one that is supposed, or the loop stops."""
+        code = self.code
         there = Ways(code, POINTER)
-        found, absent, missing, supposed_there = (code.block() for _ in range(4))
+        found, absent, missing, supposed = (code.block() for _ in range(4))
         code.branch_rarely(code.is_null(slot), absent, found)
         code.go_on_at(found)
         there.go(slot)
         code.go_on_at(absent)
-        nothing = constant(I64, 0)
-        held = (self.nonce, constant(I64, _SUPPOSED_BALANCE)) if party == "sender" else (nothing, nothing)
-        supposed = code.call_at(POINTER, self.call.at(SUPPOSE_ACCOUNT), self.call.pointer, key, *held)
-        builder.cbranch(code.is_null(supposed), missing, supposed_there)
+        other = code.call_at(POINTER, self.call.at(SUPPOSE_ACCOUNT), self.call.pointer, key, nonce, balance)
+        code.builder.cbranch(code.is_null(other), missing, supposed)
         code.go_on_at(missing)
         self._miss_account(key)
-        code.go_on_at(supposed_there)
-        there.go(supposed)
+        code.go_on_at(supposed)
+        there.go(other)
         (slot,) = there.arrive()
         return slot
 
@@ -366,14 +369,10 @@ class _BlockLoop:
     def _move_deposit(self, deposit: Value) -> None:
         """To the account of deposits, or from it. The sender's part is settled with its fee."""
         code, builder, block = self.code, self.code.builder, self.block
-        some, there, missing, after = (code.block() for _ in range(4))
+        some, after, nothing = code.block(), code.block(), constant(I64, 0)
         builder.cbranch(code.is_zero(deposit), after, some)
         code.go_on_at(some)
-        slot = block.address("deposits")
-        code.branch_rarely(code.is_null(slot), missing, there)
-        code.go_on_at(missing)
-        self._miss_account(block.address("deposits_key"))
-        code.go_on_at(there)
+        slot = self._there(block.address("deposits"), block.address("deposits_key"), nothing, nothing)
         begin_nonce(code, slot, self.first_nonce)
         account = RowAccount(code, self.accounts, slot)
         account.set_balance(code.add(account.balance, deposit))
