@@ -219,7 +219,7 @@ class _Walk:
     def _wait(self, operations: Sequence[ir.AnyOp], waits: Waits) -> None:
         """All that these may write waits, too: which of them ran depends on it."""
         if waits is not None:
-            for register in _all_written(operations):
+            for register in all_written(operations):
                 self._state[register] = _first(self._state[register], waits)
 
     def _call(self, op: ir.Call) -> None:
@@ -266,11 +266,11 @@ def _written(op: ir.AnyOp) -> Sequence[int]:
     return () if dst is None else (dst,)
 
 
-def _all_written(operations: Sequence[ir.AnyOp]) -> Iterator[int]:
+def all_written(operations: Sequence[ir.AnyOp]) -> Iterator[int]:
     """Registers that these write, with those inside them."""
     for op in operations:
         yield from _written(op)
         if isinstance(op, ir.If):
-            yield from _all_written((*op.then, *op.otherwise))
+            yield from all_written((*op.then, *op.otherwise))
         elif isinstance(op, ir.Loop):
-            yield from _all_written(op.body)
+            yield from all_written(op.body)

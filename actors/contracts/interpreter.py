@@ -72,12 +72,12 @@ def run_init(program: Verified, arguments: bytes, context: CallContext, world: W
 def check_imports(program: Verified, world: World) -> None:
     """Raise CallFailedError for the first import that is not what is at its address: for the deployment."""
     for imported in program.program.imports:
-        _find(imported, world)
+        find_import(imported, world.program(imported.address))
 
 
-def _find(imported: ir.Import, world: World) -> tuple[Verified, VerifiedFunction]:
-    """The contract and function that an import names."""
-    program = world.program(imported.address)
+def find_import(imported: ir.Import, program: Verified | None) -> tuple[Verified, VerifiedFunction]:
+    """The contract and function that an import names. program: what is at its address. Raises
+    CallFailedError."""
     if program is None:
         raise CallFailedError(Failure.MISSING_CONTRACT)
     called = program.named(imported.function)
@@ -180,7 +180,7 @@ def _call_contract(frame: RunningFunction, op: ir.CallContract) -> None:
     contract, imported = frame.contract, frame.contract.program.program.imports[op.target]
     if contract.depth == CONTRACTS_DEPTH_MAX:
         raise CallFailedError(Failure.CALL_DEPTH)
-    program, called = _find(imported, contract.call.world)
+    program, called = find_import(imported, contract.call.world.program(imported.address))
     amount, arguments = 0 if op.amount is None else frame.registers[op.amount], read(frame, op.args)
     _check_coins(called, amount)
     _check_maxima(called, arguments)

@@ -4,9 +4,11 @@ that has no compiled code for a program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.contracts.encoding import decode_program
 from actors.contracts.limits import ENTRY_TAG
@@ -21,6 +23,8 @@ from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 from actors.ledger.transfer import apply_transfer
 from actors.ledger.verdict import Verdict
 
+MISSING_MAX = 1 << 16
+ReadState = Callable[[NDArray[np.uint8]], StateSlice]
 _NO_ORIGIN = Origin(0, 0, bytes(KEY_BYTES))
 
 
@@ -35,7 +39,10 @@ class MissingKeyError(Exception):
 class KnownLedger:
     """A LedgerView of what a job knows. What a row writes is put back by `drop`, or kept by `keep`."""
 
-    def __init__(self, known: StateSlice, programs: Mapping[bytes, bytes]) -> None:
+    def __init__(
+        self, known: StateSlice, programs: Mapping[bytes, bytes], read: ReadState | None = None
+    ) -> None:
+        self._read = read
         self._entries = known.entries()
         self._accounts: State = {key: Account(*held) for key, held in known.accounts().items()}
         self._programs = _entries_of(programs)
@@ -57,7 +64,7 @@ class KnownLedger:
         if key in self._programs:
             return self._programs[key]
         if key not in self._entries:
-            raise MissingKeyError(key)
+            self._fetch(key)
         return self._entries[key]
 
     def set_entry(self, key: bytes, value: bytes) -> None:
@@ -94,10 +101,21 @@ class KnownLedger:
                 accounts[key] = self._accounts[key].nonce, self._accounts[key].balance
         return StateSlice.of(entries, accounts)
 
+    def suppose(self, key: bytes) -> None:
+        """That there is nothing."""
+        self._set(key, b"" if key.startswith(ENTRY_TAG) else Account())
+
     def _account(self, key: bytes) -> Account:
         if key not in self._accounts:
-            raise MissingKeyError(key)
+            self._fetch(key)
         return self._accounts[key]
+
+    def _fetch(self, key: bytes) -> None:
+        if self._read is None:
+            raise MissingKeyError(key)
+        more = self._read(np.frombuffer(key, dtype=np.uint8).reshape(1, KEY_BYTES))
+        self._entries |= more.entries()
+        self._accounts |= {key: Account(*held) for key, held in more.accounts().items()}
 
     def _set(self, key: bytes, value: bytes | Account) -> None:
         if isinstance(value, Account):
@@ -125,42 +143,82 @@ def check_programs(job: Job) -> None:
         raise ValueError(f"a job without the program of {min(lacking).hex()}")
 
 
-def run(job: Job) -> JobOutcome:
-    """What came of it. Raises ValueError for a row of another kind, and for a program that is not there."""
+def run(job: Job, read: ReadState | None = None) -> JobOutcome:
+    """What came of it. read: tells what the state has of (m, 32) keys; without it a run stops where a key is
+    missing. Raises ValueError for a row of another kind, and for a program that is not there."""
     check_programs(job)
-    ledger = KnownLedger(job.known, job.programs)
-    env = Environment(0, job.height, bytes(KEY_BYTES), job.prices, job.time_ms)
-    verdicts, receipts, outputs = [], list[tuple[int, int, int, int]](), list[Output]()
-    gas_used = fees = 0
-    missing = b""
-    for tx in unpack(job.batch):
+    ledger = KnownLedger(job.known, job.programs, read)
+    running = _Running(job, ledger)
+    transactions = unpack(job.batch)
+    for done, tx in enumerate(transactions):
         try:
-            applied = _apply(ledger, tx, env, job.gas_left - gas_used, fees)
-            after = [ledger.account(key, job.height).balance for key in (tx.sender, tx.recipient)]
+            running.row(tx)
         except MissingKeyError as stopped:
+            outcome = running.outcome()
+            missing = _all_missing(running, ledger, transactions[done:], stopped.key)
+            return dataclasses.replace(outcome, missing=missing)
+    return running.outcome()
+
+
+class _Running:
+    """Rows until now."""
+
+    def __init__(self, job: Job, ledger: KnownLedger) -> None:
+        self._job, self._ledger = job, ledger
+        self._env = Environment(0, job.height, bytes(KEY_BYTES), job.prices, job.time_ms)
+        self._verdicts, self._outputs = list[Verdict](), list[Output]()
+        self._receipts = list[tuple[int, int, int, int]]()
+        self._gas_used = self._fees = 0
+
+    def row(self, tx: Transaction) -> None:
+        """The next one. Raises MissingKeyError, and then it has left nothing."""
+        ledger = self._ledger
+        try:
+            fees = self._job.fees_before + self._fees
+            applied = _apply(ledger, tx, self._env, self._job.gas_left - self._gas_used, fees)
+            after = [ledger.account(key, self._env.height).balance for key in (tx.sender, tx.recipient)]
+        except MissingKeyError:
             ledger.drop()
-            missing = stopped.key
-            break
-        verdicts.append(applied.verdict)
+            raise
+        self._verdicts.append(applied.verdict)
         if applied.verdict:
             ledger.drop()
-            continue
+            return
         ledger.keep()
         if tx.kind == KIND_CALL:
-            outputs.append(applied.output(len(receipts)))
-        receipts.append((applied.status, applied.fee, after[0], after[1]))
-        gas_used, fees = gas_used + applied.gas, fees + applied.fee
-    outcome = JobOutcome(
-        np.array(verdicts, dtype=np.uint8),
-        np.array(receipts, dtype=np.uint64).reshape(-1, RECEIPT_WORDS),
-        output_columns(outputs),
-        ledger.changed(),
-        np.frombuffer(missing, dtype=np.uint8).reshape(-1, KEY_BYTES),
-        gas_used,
-        fees,
-    )
-    outcome.check(len(job.batch))
-    return outcome
+            self._outputs.append(applied.output(len(self._receipts)))
+        self._receipts.append((applied.status, applied.fee, after[0], after[1]))
+        self._gas_used, self._fees = self._gas_used + applied.gas, self._fees + applied.fee
+
+    def outcome(self) -> JobOutcome:
+        """Of the rows until now; nothing is missing."""
+        return JobOutcome(
+            np.array(self._verdicts, dtype=np.uint8),
+            np.array(self._receipts, dtype=np.uint64).reshape(-1, RECEIPT_WORDS),
+            output_columns(self._outputs),
+            self._ledger.changed(),
+            np.empty((0, KEY_BYTES), dtype=np.uint8),
+            self._gas_used,
+            self._fees,
+        )
+
+
+def _all_missing(
+    running: _Running, ledger: KnownLedger, transactions: list[Transaction], key: bytes
+) -> NDArray[np.uint8]:
+    """Keys that these rows may need, MISSING_MAX at most: each is supposed to be absent when it is missed."""
+    found, left = [key], iter(transactions)
+    ledger.suppose(key)
+    tx = next(left, None)
+    while tx is not None and len(found) < MISSING_MAX:
+        try:
+            running.row(tx)
+        except MissingKeyError as stopped:
+            found.append(stopped.key)
+            ledger.suppose(stopped.key)
+        else:
+            tx = next(left, None)
+    return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, KEY_BYTES)
 
 
 def _apply(ledger: KnownLedger, tx: Transaction, env: Environment, gas_left: int, fees: int) -> RowApplied:

@@ -3,11 +3,13 @@ buffers.
 
 Rules
 1. A job is rows of a block in their order: transfers and calls, all statically valid. What they may touch of
-   the state is known to it, or not: a run stops before the first row that needs a key that is not, and tells
-   it. It never guesses, and it never reads a state of its own.
-2. An outcome is what the rules of the ledger make of these rows one after the other, whatever runs them: the
+   the state is known to it, or not: a run stops before the first row that needs a key that is not. It never
+   reads a state of its own.
+2. When it has stopped, it goes on as if what is missing were absent, to find what else is: its outcome has
+   nothing of that but the keys, of which some may not be needed. So few runs find all keys of a block.
+3. An outcome is what the rules of the ledger make of these rows one after the other, whatever runs them: the
    interpreter (interpreted.py) is the definition.
-3. The fees of a block go to its proposer after its last row: a job leaves that to who has the block.
+4. The fees of a block go to its proposer after its last row: a job leaves that to who has the block.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ from actors.ledger.prices import Prices
 from actors.ledger.rows import Batch
 
 KEY_BYTES = 32
+
+
+class EngineError(Exception):
+    """What runs jobs is lost, or has answered what cannot be: the message says what. Others can run it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +78,8 @@ class StateSlice:
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """batch: the rows. programs: the encoded program of each contract that a row calls, or that one of these
-    programs imports, by address; empty bytes where there is no contract. gas_left: of the block.
+    programs imports, by address; empty bytes where there is no contract. gas_left: of the block. fees_before:
+    paid by the rows of the block before these.
     """
 
     batch: Batch
@@ -82,6 +89,7 @@ class Job:
     gas_left: int
     programs: Mapping[bytes, bytes]
     known: StateSlice
+    fees_before: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +118,8 @@ class JobOutcome:
 
     verdicts: (done,) uint8. receipts: (passed, 4) uint64: status, fee paid, balances of sender and recipient
     after it. changed: entries and accounts as they are after the rows, if they are not as they were known.
-    missing: (r, 32) uint8, empty when all rows are done. gas_used, fees: of all rows that passed.
+    missing: (r, 32) uint8, keys, each once; empty when all rows are done. gas_used, fees: of the rows that
+    passed.
     """
 
     verdicts: NDArray[np.uint8]

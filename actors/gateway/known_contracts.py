@@ -13,7 +13,6 @@ from functools import partial
 from actors.contracts.access import derive_access
 from actors.contracts.encoding import decode_program
 from actors.contracts.gas import Weights
-from actors.contracts.limits import ENTRY_BYTES_MAX, PROGRAM_BYTES_MAX
 from actors.contracts.verifier import verify
 from actors.gateway.contract_record import KnownContract
 from actors.gateway.final_cache import FinalCache
@@ -21,11 +20,10 @@ from actors.gateway.heights import values_at
 from actors.gateway.problem import ProblemError
 from actors.gateway.reads import SharedCalls
 from actors.gateway.service import Service
-from actors.ledger.contract_state import head_key, origin_key, piece_key, read_origin, read_program
+from actors.ledger.contract_state import head_key, origin_key, program_keys, read_origin, read_program
 
 CONTRACTS_KEPT, CONTRACTS_BYTES_MAX = 1024, 64 << 20
 VERIFIED_BYTES = 64  # of a program that is ready to run, for each of its own bytes
-PIECES_MAX = -(-PROGRAM_BYTES_MAX // ENTRY_BYTES_MAX)
 NAMED_MAX = 64
 READ_AT_ONCE = 8
 
@@ -71,7 +69,7 @@ class KnownContracts:
         state = dict(zip(keys, (await values_at(self._backend, keys, None)).values, strict=True))
         if not state[keys[0]]:
             return None
-        keys = [piece_key(address, number) for number in range(PIECES_MAX)]
+        keys = program_keys(address)
         state |= zip(keys, (await values_at(self._backend, keys, None)).values, strict=True)
         return await asyncio.to_thread(_ready, address, state, self._backend.genesis.prices.weights)
 

@@ -70,6 +70,12 @@ def read_origin(address: bytes, read: Read) -> Origin | None:
     return Origin(*_PLACE.unpack(kept)) if kept else None
 
 
+def program_keys(address: bytes) -> list[bytes]:
+    """Of all entries that a contract's program may have, its head first."""
+    pieces = -(-PROGRAM_BYTES_MAX // ENTRY_BYTES_MAX)
+    return [head_key(address), *(piece_key(address, number) for number in range(pieces))]
+
+
 def read_program(address: bytes, read: Read) -> bytes | None:
     """The bytes of a contract's program; None if there is no contract."""
     if not read(head_key(address)):

@@ -33,6 +33,7 @@ from actors.ledger.source import RowSources
 from actors.ledger.verdict import Verdict
 from actors.mempool.admission import Admission
 from actors.mempool.admission_metrics import AdmissionMetrics
+from actors.mempool.contract_learner import ContractLearner
 from actors.mempool.deltas import DeltaQueue
 from actors.mempool.draw_waiter import DrawWaiter, nothing_drawn
 from actors.mempool.eviction_log import EvictionLog
@@ -110,6 +111,7 @@ class MempoolShard(Shell):
         self._ready = False
         self._recovery: asyncio.Task[None] | None = None
         self._resync: asyncio.Task[None] | None = None
+        self._learner = ContractLearner(self._pool.contracts, self._storage, _TRANSIENT, self._failed)
         self._bell = DrawWaiter(lambda: any(self._pool.depth_by_queue()))
         self._deltas = DeltaQueue()
         self._arrivals = ArrivalLog(settings.parked_s_max)
@@ -136,6 +138,7 @@ class MempoolShard(Shell):
 
     async def stop(self) -> None:
         """Bring the journal to disk."""
+        self._learner.stop()
         for task in (self._recovery, self._resync):
             if task is not None:
                 task.cancel()
@@ -210,6 +213,7 @@ class MempoolShard(Shell):
         drawn = self._pool.draw(rows_max, payload_bytes_max, height)
         self._took("draw", since, len(drawn.batch))
         self._bury()
+        self._learner.wake()
         rows = drawn.batch.rows
         return DrawSummary(drawn.draw, len(rows), drawn.ranks), rows, drawn.batch.payloads
 

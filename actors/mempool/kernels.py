@@ -117,7 +117,7 @@ def draw(p, draw_id, height, payload_bytes_max, out, ranks, aside):  # type: ign
     """Take up to len(out) ready rows as levels.py says, a sender's by nonce; fills `out` and `ranks`.
 
     Rows in `out` become in flight. A sender whose next payload does not fit sits this draw out (`aside`). A
-    row found expired is dropped. Returns (rows, payload bytes).
+    row found expired is dropped. Returns the number of rows.
     """
     rows_max = len(out)
     kept = 0
@@ -134,7 +134,7 @@ def draw(p, draw_id, height, payload_bytes_max, out, ranks, aside):  # type: ign
                                     skipped, out, ranks, aside)  # fmt: skip
     for i in range(skipped):
         set_cursor(p, p.links[aside[i]].owner, aside[i])
-    return count, size
+    return count
 
 
 @kernel

@@ -61,7 +61,7 @@ from actors.mempool.arena import (
     Arena,
     PoolColumns,
 )
-from actors.mempool.conflict_spacing import spread
+from actors.mempool.contract_keys import ContractKeys
 from actors.mempool.heap import ROOT
 from actors.mempool.pending import lose_parked, pending_of
 from actors.mempool.shares import tell_parked
@@ -133,6 +133,7 @@ class Pool:
         self._p.totals[AGE_BLOCKS], self._p.totals[BALANCE_MIN] = bounds.age_blocks, prices.balance_min
         self._p.totals[PARKED_MAX] = bounds.parked_rows_max or bounds.capacity_rows
         self.sources = Sources(self._p.sources, bounds.source_share, bounds.member_share)
+        self.contracts = ContractKeys()
         self._next_draw = max(first_draw, 1)
         self._open: dict[int, NDArray[np.int64]] = {}
         self._senders_checked = 0
@@ -313,21 +314,21 @@ class Pool:
         ranks = np.empty(len(out), dtype=np.uint64)
         number, self._next_draw = self._next_draw, self._next_draw + 1
         aside = np.empty(_DRAW_ASIDE_MAX, dtype=np.int64)
-        count, size = kernels.draw(
-            self._p, _mark(number), np.uint64(height), payload_bytes_max, out, ranks, aside
-        )
+        count = kernels.draw(self._p, _mark(number), np.uint64(height), payload_bytes_max, out, ranks, aside)
         out, ranks = out[:count], ranks[:count]
         if self.bounds.spread_rows > 1 and count > 1:
-            order = np.empty(count, dtype=np.int64)
-            spread(self._p.words, out, self.bounds.spread_rows, self._index.hash_key, order)
+            order = self.contracts.order(
+                self._p.words, out, self.bounds.spread_rows, self._index.hash_key, self._gather
+            )
             out, ranks = out[order], np.minimum.accumulate(ranks[order])
         if count:
             self._open[number] = out
             if len(self._open) > DRAWS_OPEN_MAX:
                 self._open.pop(next(iter(self._open)))
-        return Drawn(number, self._gather(out, size), ranks)
+        return Drawn(number, self._gather(out), ranks)
 
-    def _gather(self, slots: NDArray[np.int64], payload_bytes: int) -> Batch:
+    def _gather(self, slots: NDArray[np.int64]) -> Batch:
+        payload_bytes = int((self._p.words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
         rows = np.empty(len(slots), dtype=ROW_DTYPE)
         payloads = np.empty(payload_bytes, dtype=np.uint8)
         kernels.gather(self._p, slots, rows.view(np.uint64).reshape(len(rows), ROW_WORDS), payloads)
@@ -371,10 +372,7 @@ class Pool:
 
     def journalled(self) -> Batch:
         """All rows that are marked as journalled, with payloads, each sender's by nonce."""
-        slots = self._live_slots(durable_only=True)
-        words = self._p.words
-        size = int((words[slots, 0] >> np.uint64(32)).sum()) if len(slots) else 0
-        return self._gather(slots, size)
+        return self._gather(self._live_slots(durable_only=True))
 
     def pending(self, sender: bytes) -> SenderPending:
         """What is held of one sender."""
@@ -405,9 +403,7 @@ class Pool:
             self._p, self.arena.senders_used, self._own_next, senders_left, arrival_max, out
         )
         slots = out[:count]
-        size = int((self._p.words[slots, 0] >> np.uint64(32)).sum()) if count else 0
-        kinds = self.sources.kinds[self._p.links["source"][slots]]
-        return self._gather(slots, size), kinds, left
+        return self._gather(slots), self.sources.kinds[self._p.links["source"][slots]], left
 
     def forget_looks(self) -> None:
         """Have `own_rows` take each row as one that it has not looked at yet."""

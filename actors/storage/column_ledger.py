@@ -67,6 +67,51 @@ class ColumnLedger:
         (row,) = self._accounts.entries.put(np.frombuffer(value, dtype=np.uint8), width)
         self.columns.nonces[slot], self.columns.balances[slot] = row, len(value)
 
+    def write_entries(
+        self, keys: NDArray[np.uint8], values: NDArray[np.uint8], widths: NDArray[np.uint64]
+    ) -> None:
+        """Set (m, 32) entries, each once. values: (sum of widths,) uint8, one after the other."""
+        slots, again = self._written(keys)
+        self._accounts.release(again, self.columns.nonces[again], self.columns.balances[again])
+        self._new_values.update(slots.tolist())
+        self.columns.nonces[slots] = self._accounts.entries.put(values, widths)
+        self.columns.balances[slots] = widths
+
+    def write_accounts(
+        self, keys: NDArray[np.uint8], nonces: NDArray[np.uint64], balances: NDArray[np.uint64]
+    ) -> None:
+        """Set (m, 32) accounts, each once."""
+        slots, _ = self._written(keys)
+        self.columns.nonces[slots], self.columns.balances[slots] = nonces, balances
+
+    def _written(self, keys: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Slots of keys that are about to be written, made and logged as `_touched` does it, of the wave that
+        comes next; and which of them this block has written before."""
+        columns, index = self.with_room(len(keys)), self._accounts.index
+        slots = index.insert(key_words(keys))
+        columns.totals[COUNT] = index.count
+        fresh = slots[columns.waves[slots] == 0]
+        logged = int(columns.totals[LOGGED])
+        part = slice(logged, logged + len(fresh))
+        columns.log_slots[part] = fresh
+        columns.log_values[part, 0], columns.log_values[part, 1] = (
+            columns.nonces[fresh],
+            columns.balances[fresh],
+        )
+        columns.totals[LOGGED] = part.stop
+        again = slots[columns.waves[slots] != 0]
+        columns.waves[slots] = self._next_wave()
+        return slots, again
+
+    def _next_wave(self) -> int:
+        return int(np.count_nonzero(self.columns.widths[1:])) + 1
+
+    def count_islands(self, passed: int, largest: int) -> None:
+        """Rows that ran as islands: as many waves as the largest has rows; the others have theirs in them."""
+        waves, first = min(largest, passed), self._next_wave()
+        for wave in range(waves):
+            self.columns.widths[first + wave] = passed // waves + (wave < passed % waves)
+
     def passed(self, applied: RowApplied, balances: tuple[int, int]) -> None:
         """A row is in the block: count it. balances: of sender and recipient after it."""
         columns, slots = self.columns, list(self._row)

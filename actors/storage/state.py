@@ -33,6 +33,7 @@ from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.receipts import RECEIPT_BYTES, Receipts
 from actors.ledger.rows import Batch
 from actors.storage.accounts import Accounts, StateColumns, entries_among
+from actors.storage.contract_jobs import JobEngine
 from actors.storage.errors import HeightError, SpeculationLimitError
 from actors.storage.history import History, Retention, UndoLogs
 from actors.storage.transition import AccountUndo, Applied, Conflicts, apply_batch, undo_batch
@@ -94,6 +95,7 @@ class State:
         hash_rows: Hasher = sha256_rows,
         retention: Retention = Retention(),
     ) -> None:
+        self.engine: JobEngine | None = None  # without one contracts are interpreted, row by row
         self.lock = threading.RLock()
         self.accounts = accounts
         self.height = height
@@ -130,7 +132,7 @@ class State:
             raise SpeculationLimitError(len(self.blocks), SPECULATIVE_BLOCKS_MAX)
         started = clock_ns()
         with self.lock:
-            applied = apply_batch(self.accounts, batch, env)
+            applied = apply_batch(self.accounts, batch, env, self.engine)
             failed = bool(applied.verdicts.any())
             if strict and failed:
                 undo_batch(self.accounts, applied.undo)

@@ -50,6 +50,7 @@ from actors.ledger.rows import KIND_TRANSFER, ROW_DTYPE, ROW_VERSION, Batch
 from actors.ledger.verdict import Verdict
 from actors.storage.accounts import Accounts, of_accounts
 from actors.storage.column_ledger import ColumnLedger
+from actors.storage.contract_jobs import JobEngine, run_span, with_jobs
 
 _ZERO = np.uint64(0)
 
@@ -116,8 +117,12 @@ class Applied:
     conflicts: Conflicts
 
 
-def apply_batch(accounts: Accounts, batch: Batch, env: Environment) -> Applied:
+def apply_batch(
+    accounts: Accounts, batch: Batch, env: Environment, engine: JobEngine | None = None
+) -> Applied:
     """Apply a batch to `accounts` exactly as `rules.apply_batch` does to a dictionary.
+
+    engine: runs spans with more than a few calls; without one, or if it is lost, they are run here.
 
     Raises OverflowError, with `accounts` as before, when the fees do not fit the proposer's balance.
     """
@@ -129,11 +134,15 @@ def apply_batch(accounts: Accounts, batch: Batch, env: Environment) -> Applied:
     before, columns = accounts.count, _columns(accounts, len(batch), writes)
     first_free, balance_min = np.uint64(first_nonce(height)), np.uint64(prices.balance_min)
     outputs, ledger = list[Output](), None
-    for kind, first, last in spans:
-        if isinstance(kind.rule, SerialRule):
-            rows = range(first, last)
+    for kind, first, last in spans if engine is None else with_jobs(spans):
+        if kind is None or isinstance(kind.rule, SerialRule):
+            part, of_part = batch.part(first, last), verdicts[first:last]
             ledger = ledger or ColumnLedger(accounts, columns)
-            _run_serially(ledger, kind.rule, batch, rows, verdicts, env, outputs)
+            ledger.resume()
+            if engine is not None and kind is None:
+                run_span(engine, ledger, accounts, part, of_part, env, outputs)
+            elif kind is not None and isinstance(kind.rule, SerialRule):
+                _run_serially(ledger, kind.rule, part, of_part, env, outputs)
             columns = ledger.with_room(writes)  # compiled kinds rely on it
             continue
         words = batch.words[first:last]
@@ -158,14 +167,12 @@ def _run_serially(
     ledger: ColumnLedger,
     rule: SerialRule,
     batch: Batch,
-    rows: range,
     verdicts: NDArray[np.uint8],
     env: Environment,
     outputs: list[Output],
 ) -> None:
     """Apply rows of a kind that has no compiled twin."""
-    ledger.resume()
-    for row, tx in zip(rows, unpack(batch.take(np.arange(rows.start, rows.stop))), strict=True):
+    for row, tx in enumerate(unpack(batch)):
         if verdicts[row]:
             continue
         if ledger.fees + tx.fee > U64_MAX:

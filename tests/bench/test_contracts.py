@@ -42,7 +42,7 @@ def test_what_it_tells() -> None:
 
 def test_what_it_tells_of_native_code() -> None:
     result: Any = command(engine="native", seconds=0.01)
-    assert set(result["examples"]) | set(result["not_lowered"]) == EXAMPLES
+    assert set(result["examples"]) == EXAMPLES
     assert all(each["code_bytes"] > 0 for each in result["examples"].values())
     assert result["transfers_per_s"] > 0
 

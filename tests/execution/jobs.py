@@ -6,8 +6,11 @@ import dataclasses
 import struct
 from collections.abc import Callable
 
+import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from actors.contracts.limits import ENTRY_TAG
 from actors.execution.job import Job, JobOutcome, StateSlice
 from actors.execution.outputs import outputs_of
 from actors.ledger import rules
@@ -19,7 +22,7 @@ from actors.ledger.environment import Environment
 from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 from actors.ledger.verdict import Verdict
-from tests.ledger.contract_transactions import Fields, batch_of_fields, deploy, payload_of
+from tests.ledger.contract_transactions import Fields, batch_of_fields, call, deploy, payload_of
 
 TAG = 77
 PRICES = Prices(1, 5)
@@ -36,13 +39,16 @@ def environment(height: int) -> Environment:
 
 
 def start() -> tuple[State, Entries]:
-    """People with coins, and the examples deployed."""
+    """People with coins and tokens, and the examples deployed."""
     state: State = {who: Account(0, 100_000) for who in PEOPLE}
     state[DEPLOYER] = Account(0, 1_000_000)
     entries = Entries()
     rows = [
         deploy(DEPLOYER, number, name, _INIT.get(name, b""), fee=3_000) for number, name in enumerate(NAMES)
     ]
+    for number, who in enumerate(PEOPLE[:-1]):
+        give = payload_of("token", "transfer", who, 2_000)
+        rows.append(call(DEPLOYER, len(NAMES) + number, CONTRACTS["token"], give))
     outcome = rules.apply_batch(state, batch_of_fields(rows, TAG), environment(1), entries)
     assert [applied.status for applied in outcome.applied] == [0] * len(rows)
     return state, entries
@@ -79,6 +85,23 @@ def job_of(
         programs,
         StateSlice.of(values, held),
     )
+
+
+def reader(job: Job, state: State, entries: Entries) -> Callable[[NDArray[np.uint8]], StateSlice]:
+    """What the state has of keys."""
+
+    def read(keys: NDArray[np.uint8]) -> StateSlice:
+        values, accounts = dict[bytes, bytes](), dict[bytes, tuple[int, int]]()
+        for row in keys:
+            key = row.tobytes()
+            if key.startswith(ENTRY_TAG):
+                values[key] = entries.get(key, b"")
+            else:
+                held = account_at(state, key, job.height)
+                accounts[key] = held.nonce, held.balance
+        return StateSlice.of(values, accounts)
+
+    return read
 
 
 def run_to_the_end(run: Callable[[Job], JobOutcome], job: Job, entries: Entries) -> JobOutcome:

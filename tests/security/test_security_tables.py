@@ -15,6 +15,7 @@ from actors.ledger.index import KeyIndex
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, Batch, row_words
 from actors.mempool.conflict_spacing import spread
+from actors.mempool.contract_keys import plain_touches
 from actors.mempool.pool import Pool, PoolBounds
 from actors.storage.accounts import Accounts, funded
 from actors.storage.transition import apply_batch, undo_batch
@@ -125,7 +126,7 @@ def test_a_draws_order_tells_accounts_apart_that_were_alike() -> None:
     keys[:, 0] = keys[:, 3] = np.arange(256)
     words = row_words(transfers(keys[:128], keys[128:]).rows)
     order = np.empty(128, dtype=np.int64)
-    waves = spread(words, np.arange(128), 64, np.array([1, 2], dtype=np.uint64), order)
+    waves = spread(words, np.arange(128), plain_touches(128), 64, np.array([1, 2], dtype=np.uint64), order)
     assert sorted(order.tolist()) == list(range(128))
     assert waves < 16
 

@@ -17,6 +17,9 @@ from msgspec.structs import replace
 from actors.contracts.encoding import encode_program
 from actors.contracts.failures import Failure
 from actors.contracts.language.compiler import compile_source
+from actors.execution import interpreted
+from actors.execution.contract_engine import ContractEngine
+from actors.execution.job import EngineError, Job, JobOutcome
 from actors.ledger import rules, smt
 from actors.ledger.accounts import Account, Entries, State, state_root, supply
 from actors.ledger.block import decode_block, decode_sealed_header
@@ -26,11 +29,14 @@ from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.prices import WEIGHTS, Prices
 from actors.ledger.receipts import RECEIPT_BYTES, Receipts
-from actors.ledger.rows import KIND_TRANSFER, FormatError
+from actors.ledger.rows import KIND_TRANSFER, Batch, FormatError
 from actors.ledger.verdict import Verdict
+from actors.storage.accounts import Accounts
 from actors.storage.chain import Chain
 from actors.storage.check import check
 from actors.storage.contract_check import program_fault
+from actors.storage.contract_jobs import JobEngine
+from actors.storage.contract_programs import ProgramShelf
 from actors.storage.disk import Disk
 from actors.storage.errors import NotRetainedError
 from actors.storage.interface import Execute, StateValues
@@ -39,7 +45,7 @@ from actors.storage.reads import Reader
 from actors.storage.remembering import remember
 from actors.storage.snapshot_store import SnapshotStore, begin_with
 from actors.storage.state import build_tree
-from actors.storage.transition import apply_batch, undo_batch
+from actors.storage.transition import Applied, apply_batch, undo_batch
 from tests.ledger.contract_transactions import Fields, batch_of_fields, call, deploy, example, payload_of
 from tests.storage.storage_batches import accounts_of, entries_of, key, state_of
 from tests.storage.storage_network import BALANCE, SIGNER, Driver, done, make_genesis, open_chain
@@ -71,10 +77,36 @@ def both(state: State, entries: Entries, rows: list[Fields], height: int = 1) ->
     if state:
         assert build_tree(columns.columns()).root == state_root(state, entries)
     undo_batch(columns, applied.undo)
+    _by_jobs(columns, batch, env, applied, (state, entries))
     assert (state_of(columns), entries_of(columns)) == before
     assert columns.entries.used == kept
     assert apply_batch(twice, batch, env).receipts.tobytes() == applied.receipts.tobytes()
     return outcome
+
+
+def _by_jobs(
+    columns: Accounts, batch: Batch, env: Environment, plain: Applied, after: tuple[State, Entries]
+) -> None:
+    """The same by jobs, whole and in parts, and by the interpreter where these are lost."""
+
+    def run(jobs: list[Job]) -> list[JobOutcome]:
+        return [interpreted.run(job) for job in jobs]
+
+    def lose(jobs: list[Job]) -> list[JobOutcome]:
+        raise EngineError("it was killed")
+
+    told = list[str]()
+    for run_all, parts in ((run, 1), (run, 3), (lose, 2)):
+        engine = JobEngine(run_all, parts, sha256_rows, 1, ProgramShelf(), told.append)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("actors.storage.contract_jobs.CALLS_MIN", 1)
+            applied = apply_batch(columns, batch, env, engine)
+        assert applied.verdicts.tolist() == plain.verdicts.tolist()
+        assert applied.receipts.tobytes() == plain.receipts.tobytes()
+        assert (applied.outputs, applied.fees) == (plain.outputs, plain.fees)
+        assert (state_of(columns), entries_of(columns)) == after
+        undo_batch(columns, applied.undo)
+    assert set(told) <= {"it was killed"}
 
 
 def test_a_contract_is_deployed_and_called_and_pays_for_what_it_uses() -> None:
@@ -458,3 +490,26 @@ def test_a_program_that_is_not_whole_is_named(mixed: MixedChain, lost: bytes, fa
     kept = {at: value for at, value in mixed.entries.items() if at != lost}
     assert program_fault(accounts_of(mixed.state, entries=mixed.entries), COUNTER, WEIGHTS) == ""
     assert fault in program_fault(accounts_of(mixed.state, entries=kept), COUNTER, WEIGHTS)
+
+
+def test_a_chain_is_the_same_by_compiled_code(tmp_path: Path) -> None:
+    engine, told = ContractEngine(2, None, print), list[str]()
+    chain = MixedChain(tmp_path / "mixed")
+    chain.chain.state.engine = JobEngine(
+        engine.run_all, engine.parts, sha256_rows, 1, ProgramShelf(), told.append
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.storage.contract_jobs.CALLS_MIN", 1)
+        chain.run()
+        engine.wait()
+        add = payload_of("counter", "add", 5)
+        for _ in range(3):
+            nonces = [chain.state[key(number)].nonce for number in range(4)]
+            chain.block([call(key(number), nonces[number], COUNTER, add) for number in range(1, 4)])
+            engine.wait()
+    facts = engine.facts()
+    engine.close()
+    assert facts["jobs"]["compiled"] >= 2
+    assert facts["jobs"].get("lost", 0) == 0
+    assert facts["programs_compiled"] >= 1
+    assert told == []

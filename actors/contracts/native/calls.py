@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 
 from actors.contracts.failures import Failure
 from actors.contracts.interpreter import Result
-from actors.contracts.native.layout import KEY_BYTES
-from actors.contracts.native.loop import event_bytes
+from actors.contracts.native.layout import EVENT_HEAD_BYTES, KEY_BYTES
 from actors.contracts.running import CallContext, EmittedEvent
-from actors.contracts.verified import Verified
+
+EVENT_HEAD = Struct("<32sBH")
+
+
+def event_data(event: EmittedEvent) -> bytes:
+    """An event as compiled code writes it: its contract, its number, how long its fields are, and they."""
+    contract, number, data = event
+    return EVENT_HEAD.pack(contract, number, len(data)) + data
 
 
 @dataclass(frozen=True)
@@ -92,64 +99,72 @@ class CallColumns:
 
 @dataclass
 class OutcomeColumns:
-    """What came of calls, one a row. failures: numbers of them, 0 for none; messages: numbers of messages.
+    """What came of calls, one a row. failures: numbers of them, 0 for none; messages: numbers of messages of
+    the contract that failed; failed_in: its number among those that are linked.
 
-    events: of all calls, one behind the other, each its number and its fields' bytes; event_ends: where those
-    of a call end.
+    events: of all calls, one behind the other (`event_data`); event_ends: where those of a call end. message:
+    the words for such a pair of numbers. interpreted: messages of calls that were interpreted, by their rows.
     """
 
     failures: NDArray[np.uint8]
     messages: NDArray[np.uint16]
+    failed_in: NDArray[np.uint32]
     gas_used: NDArray[np.int64]
     results: NDArray[np.uint8]
     created: NDArray[np.uint32]
     removed: NDArray[np.uint32]
     event_ends: NDArray[np.int64]
     events: NDArray[np.uint8]
+    message: Callable[[int, int], str]
+    interpreted: dict[int, str]
 
     @staticmethod
-    def empty(rows: int, result_bytes: int) -> OutcomeColumns:
+    def empty(rows: int, result_bytes: int, message: Callable[[int, int], str]) -> OutcomeColumns:
         """Of calls that did not run yet."""
         return OutcomeColumns(
             failures=np.zeros(rows, np.uint8),
             messages=np.zeros(rows, np.uint16),
+            failed_in=np.zeros(rows, np.uint32),
             gas_used=np.zeros(rows, np.int64),
             results=np.zeros((rows, result_bytes), np.uint8),
             created=np.zeros(rows, np.uint32),
             removed=np.zeros(rows, np.uint32),
             event_ends=np.zeros(rows, np.int64),
             events=np.zeros(0, np.uint8),
+            message=message,
+            interpreted={},
         )
 
-    def result(self, program: Verified, contract: bytes, row: int) -> Result:
+    def result(self, row: int) -> Result:
         """As the interpreter tells it."""
         failure = Failure(self.failures[row]) if self.failures[row] else None
-        is_requirement = failure is Failure.REQUIREMENT
         return Result(
             failure=failure,
-            message=program.program.messages[self.messages[row]] if is_requirement else "",
+            message=self._message(row) if failure is Failure.REQUIREMENT else "",
             gas_used=int(self.gas_used[row]),
             results=b"" if failure else self.results[row].tobytes(),
-            events=tuple(self._events(program, contract, row)),
+            events=tuple(self._events(row)),
             entries_created=int(self.created[row]),
             entries_removed=int(self.removed[row]),
         )
 
-    def put(self, row: int, program: Verified, result: Result, events_end: int) -> None:
+    def put(self, row: int, result: Result, events_end: int) -> None:
         """What the interpreter told; its events are there already."""
         self.failures[row] = result.failure or 0
-        if result.failure is Failure.REQUIREMENT:
-            self.messages[row] = program.program.messages.index(result.message)
+        self.interpreted[row] = result.message
         self.gas_used[row] = result.gas_used
         if result.failure is None:
             self.results[row] = np.frombuffer(result.results, np.uint8)
         self.created[row], self.removed[row] = result.entries_created, result.entries_removed
         self.event_ends[row] = events_end
 
-    def _events(self, program: Verified, contract: bytes, row: int) -> Iterator[EmittedEvent]:
+    def _message(self, row: int) -> str:
+        told = self.interpreted.get(row)
+        return self.message(int(self.failed_in[row]), int(self.messages[row])) if told is None else told
+
+    def _events(self, row: int) -> Iterator[EmittedEvent]:
         at, end = int(self.event_ends[row - 1]) if row else 0, int(self.event_ends[row])
         while at < end:
-            number = int(self.events[at])
-            after = at + 1 + event_bytes(program.program.events[number])
-            yield contract, number, self.events[at + 1 : after].tobytes()
-            at = after
+            contract, number, width = EVENT_HEAD.unpack_from(self.events.data, at)
+            at += EVENT_HEAD_BYTES + width
+            yield contract, number, self.events[at - width : at].tobytes()

@@ -7,8 +7,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from actors.contracts.native.layout import CALL, STATUS_BITS, TABLE
-from actors.kernels.emitter import I1, I8, I32, I64, POINTER, VOID, Emitter, Value
+from actors.contracts.native.layout import CALL, CONTRACT, STATUS_BITS, TABLE
+from actors.kernels.emitter import I1, I8, I32, I64, POINTER, VOID, Emitter, Value, whole
 
 I16 = ir.IntType(16)
 OUTCOME = ir.LiteralStructType([I64, I32])
@@ -78,6 +78,21 @@ class Code(Emitter):
         """Set so many bytes to zero."""
         self.call(VOID, "llvm.memset.p0.i64", target, constant(I8, 0), width_bytes, constant(I1, 0))
 
+    def call_at(self, kind: Any, place: Value, *arguments: Value | int) -> Value:
+        """Call the function whose address lies there."""
+        values = [whole(each) for each in arguments]
+        kinds = [POINTER if isinstance(each.type, ir.PointerType) else each.type for each in values]
+        function = self.load(ir.FunctionType(kind, kinds).as_pointer(), place, 8)
+        return self.builder.call(function, values)
+
+    def return_if(self, condition: Value, answer: Value) -> None:
+        """Return early, which is not expected."""
+        seldom, go_on = self.block(), self.block()
+        self.branch_rarely(condition, seldom, go_on)
+        self.go_on_at(seldom)
+        self.builder.ret(answer)
+        self.go_on_at(go_on)
+
     def is_zero(self, value: Value) -> Value:
         """A bit."""
         return self.builder.icmp_unsigned("==", value, constant(value.type, 0))
@@ -117,6 +132,11 @@ class FieldRecord:
 def call_record(code: Code, pointer: Value) -> FieldRecord:
     """What the loop was given."""
     return FieldRecord(code, pointer, CALL)
+
+
+def contract_record(code: Code, pointer: Value) -> FieldRecord:
+    """A contract."""
+    return FieldRecord(code, pointer, CONTRACT)
 
 
 def table_record(code: Code, pointer: Value) -> FieldRecord:

@@ -11,8 +11,16 @@ from actors.contracts.failures import Failure
 from actors.contracts.interpreter import Result, call
 from actors.contracts.native.calls import CallColumns, OutcomeColumns
 from actors.contracts.native.layout import Stop
-from actors.contracts.native.program import NativeProgram
-from actors.contracts.native.tables import AccountTable, EntryTable, entry_of, entry_value
+from actors.contracts.native.linking import LinkedContracts
+from actors.contracts.native.runs import NativeRun
+from actors.contracts.native.tables import (
+    AccountTable,
+    EntryTable,
+    account_value,
+    balance_of,
+    entry_of,
+    entry_value,
+)
 from actors.contracts.verified import Verified
 from actors.contracts.world import World
 
@@ -58,13 +66,13 @@ class TableWorld:
 
     def balance(self, address: bytes) -> int:
         """See World."""
-        return int.from_bytes(self.accounts.value_at(self._account_slot(address)), "little")
+        return balance_of(self.accounts.value_at(self._account_slot(address)))
 
     def move(self, sender: bytes, recipient: bytes, amount: int) -> None:
         """See World."""
         for who, change in ((sender, -amount), (recipient, amount)):
-            coins = self.balance(who) + change
-            self.accounts.change(self._account_slot(who), coins.to_bytes(8, "little"))
+            value = account_value(0, self.balance(who) + change)
+            self.accounts.change(self._account_slot(who), value)
 
     def program(self, address: bytes) -> Verified | None:
         """See World."""
@@ -72,21 +80,22 @@ class TableWorld:
 
 
 def run_calls(
-    program: NativeProgram,
+    linked: LinkedContracts,
     function: int,
     calls: CallColumns,
     entries: EntryTable,
     accounts: AccountTable,
     below: World,
 ) -> OutcomeColumns:
-    """What came of the calls. The tables hold all that they have changed."""
-    world, run = TableWorld(entries, accounts, below), program.run(function, calls, entries, accounts)
+    """What came of the calls, whose contract is linked. The tables hold all that they have changed."""
+    world, run = TableWorld(entries, accounts, below), NativeRun(linked, function, calls, (entries, accounts))
+    program = linked.programs[calls.contract].verified
     row, fetches = 0, 0
     while (stopped := run.go_on()) is not None:
         fetches = fetches + 1 if run.next_row == row else 1
         row = run.next_row
         if fetches > FETCHES_MAX:
-            run.put(interpret(program.verified, function, calls, row, world))
+            run.put(interpret(program, function, calls, row, world))
         elif stopped.why is Stop.MISSING_ENTRY:
             world.fetch_entry(stopped.key)
         else:

@@ -13,6 +13,9 @@ from actors.kernels.sha256 import BLOCK_BYTES, CHOOSE, INITIAL_STATE, MAJORITY, 
 
 SHA256 = "sha256"
 """`void sha256(ptr message, i64 blocks, ptr out)`."""
+SHA256_PAIR = "sha256_pair"
+"""`void sha256_pair(ptr one, ptr other, i64 blocks, ptr out, ptr other_out)`: two messages of one length,
+which take little longer than one (sha256_ni.py)."""
 DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 
@@ -47,11 +50,24 @@ class _Scalars(Vector):
 
 def emit_sha256(code: Code, target: Host) -> None:
     """See SHA256."""
-    message, blocks, out = code.function(SHA256, VOID, [POINTER, I64, POINTER], inline=False)
+    message, blocks, out = code.function(SHA256, VOID, [POINTER, I64, POINTER], internal=False, inline=False)
     if target.missing(sha256_ni.FEATURES):
         _by_words(code, message, blocks, out)
     else:
-        _by_extensions(code, message, blocks, out)
+        _by_extensions(code, [message], blocks, [out])
+    code.end()
+
+
+def emit_sha256_pair(code: Code, target: Host) -> None:
+    """See SHA256_PAIR."""
+    one, other, blocks, out, other_out = code.function(
+        SHA256_PAIR, VOID, [POINTER, POINTER, I64, POINTER, POINTER], internal=False, inline=False
+    )
+    if target.missing(sha256_ni.FEATURES):
+        code.invoke(SHA256, one, blocks, out)
+        code.invoke(SHA256, other, blocks, other_out)
+    else:
+        _by_extensions(code, [one, other], blocks, [out, other_out])
     code.end()
 
 
@@ -68,14 +84,18 @@ def _by_words(code: Code, message: Value, blocks: Value, out: Value) -> None:
         v.store(v.swap_bytes(word), code.offset(out, 4 * place), 1)
 
 
-def _by_extensions(code: Code, message: Value, blocks: Value, out: Value) -> None:
+def _by_extensions(code: Code, messages: list[Value], blocks: Value, outs: list[Value]) -> None:
     v = Vector(code, 4, 32)
     a, b, c, d, e, f, g, h = INITIAL_STATE
 
     def block(number: Value, states: list[Value]) -> list[Value]:
-        at = code.scaled(message, number, BLOCK_BYTES)
-        words = [v.swap_bytes(v.load(code.offset(at, 16 * place), 1)) for place in range(4)]
-        return sha256_ni.compress(v, states, [words])
+        places = [code.scaled(message, number, BLOCK_BYTES) for message in messages]
+        words = [
+            [v.swap_bytes(v.load(code.offset(at, 16 * place), 1)) for place in range(4)] for at in places
+        ]
+        return sha256_ni.compress(v, states, words)
 
-    feba, hgdc = code.loop(blocks, [v.numbers((f, e, b, a)), v.numbers((h, g, d, c))], block)
-    sha256_ni.store_digest(v, feba, hgdc, out, 1)
+    initial = [v.numbers((f, e, b, a)), v.numbers((h, g, d, c))]
+    states = code.loop(blocks, initial * len(messages), block)
+    for lane, out in enumerate(outs):
+        sha256_ni.store_digest(v, states[2 * lane], states[2 * lane + 1], out, 1)

@@ -1,10 +1,16 @@
 """What compiled code and Python agree on: records of 64-bit fields, slots of tables, and how a call ended.
 
 1. Addresses are those of NumPy arrays that outlive the call. What holds one value for each call is a column.
-2. A slot of a table is a key of 32 bytes; its value; the number of the call that has journalled it last; and
-   whether a call has changed it. An entry's value is its bytes, zeros behind them, and how many they are:
-   none is no entry, and all of it is zero then. An account's value is its balance.
+2. A slot of a table is a key of 32 bytes; its value; the number of the call that has journalled it last
+   (u64); whether a call has changed it (u32); and of an account the contract that it is, counted from 1
+   (u32). An entry's value is its bytes, zeros behind them, and how many they are: none is no entry, and all
+   of it is zero then. An account's value is its nonce and its balance.
 3. A record of the journal is the address of a slot and its value before the call.
+4. A contract is a record that begins with its address. It knows its public functions, and what each of its
+   imports leads to. Those of the contract that runs are in the record of the call, and are changed while
+   another one runs that it calls.
+5. What all programs need, the search in tables and hashing, is compiled once (runtime.py) and called by its
+   address, which the record of the call has.
 """
 
 from __future__ import annotations
@@ -17,33 +23,50 @@ from actors.contracts.limits import ENTRY_BYTES_MAX
 CALL = (
     "entries",  # the tables
     "accounts",
+    "sha256",  # addresses of what the runtime does: see hashing.py, seeking.py and table_code.py
+    "sha256_pair",
+    "seek_entry",
+    "balance",
+    "move_coins",
+    "count_entries",
+    "find_accounts",
+    "undo_entries",
+    "undo_accounts",
+    "function",  # of all calls: its address, and the contract's record
+    "contract_called",
+    "frames_begin",
     "rows",  # calls, and the number of the next one
     "next_row",
     "stopped",  # why the loop ended before the last one (Stop), else 0
     "key",  # where the key is made that is looked for; then the one that was missing
+    "hints",  # rows that were looked for before the call (HINT), and where they end
+    "hints_end",
     "row",  # where a row of a table of several entries is put together
     "message",  # where is what is hashed
-    "frames",  # arrays, and what functions hand to each other
     "arguments",  # columns: of arguments, senders, origins, coins, limits of gas
     "arguments_step",
     "senders",
     "origins",
     "amounts",
     "gas",
-    "sender",  # of the call that runs
+    "sender",  # of the contract that runs: who called it, coins, itself, its depth, and where its frames are:
+    "amount",  # arrays, and what functions hand to each other
+    "contract",
+    "depth",
+    "frames",
     "origin",
-    "amount",
-    "contract",  # of all calls
     "height",
     "time_ms",
-    "failures",  # columns: failure, message, gas, results, entries created and removed
+    "first_nonce",  # of an account that comes to be
+    "failures",  # columns: failure, its message and contract, gas, results, entries created and removed
     "messages",
+    "failed_in",
     "gas_used",
     "results",
     "results_step",
     "created",
     "removed",
-    "events",  # of all calls, one behind the other: the number of the event, and its fields
+    "events",  # of all calls, one behind the other: contract, number u8, width u16, fields
     "events_max",
     "events_used",
     "events_of_call",  # how many the call that runs has emitted
@@ -51,6 +74,34 @@ CALL = (
 )
 """What the loop is given."""
 
+CONTRACT_FACTS = ("sender", "amount", "contract", "depth", "frames")
+"""What is another one's while another contract runs."""
+CONTRACT = (
+    *("address", "", "", ""),
+    "number",  # in the list of those that are linked
+    "functions",  # by their numbers
+    "functions_count",
+    "links",  # by the numbers of its imports
+)
+"""A contract."""
+PUBLIC_FUNCTION = (
+    "code",
+    "arguments_bytes",
+    "results_bytes",
+    "accepts_coins",
+    "hints_code",  # see hints.py
+    "hints_count",
+    "",
+    "",
+)
+"""A function of a contract; its code is 0 if nobody else may call it."""
+HINT_MESSAGE_BYTES = 192
+HINT = (*[""] * (HINT_MESSAGE_BYTES // 8), "slot", "blocks", "first", *[""] * 5)
+"""An entry that a call is likely to look for: the message whose hash is its key, its slot or 0, how many
+blocks the message has, and where the search for its key began."""
+HINT_KEY_AT = HINT_MESSAGE_BYTES + 24
+LINK = ("failure", "contract", "code")
+"""What an import leads to, or why to nothing."""
 TABLE = (
     "slots",
     "used",
@@ -92,8 +143,11 @@ class SlotShape(NamedTuple):
 
 
 ENTRIES = SlotShape("entries", 128, ENTRY_BYTES_MAX + 8)
-ACCOUNTS = SlotShape("accounts", 64, 8)
+ACCOUNTS = SlotShape("accounts", 64, 16)
 VALUE_AT = KEY_BYTES
+NONCE_AT, BALANCE_AT = VALUE_AT, VALUE_AT + 8
+CONTRACT_AT = 60
+"""In a slot of an account."""
 WIDTH_AT = VALUE_AT + ENTRY_BYTES_MAX
 
 
@@ -106,5 +160,7 @@ class Stop(IntEnum):
     MALFORMED_ENTRY = 0xF3  # it is not as long as what is kept there
 
 
+EVENT_HEAD_BYTES = KEY_BYTES + 3
+"""Of an event, before its fields: contract, number u8, and how many bytes they are, u16."""
 STATUS_BITS = 8
 """A status is 0, a Stop or a failure, with the number of its message above these bits."""

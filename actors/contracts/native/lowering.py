@@ -5,19 +5,21 @@
 2. Gas that is left is a register, from which a basic block takes its whole gas before it runs.
 3. Registers of single values are LLVM's. Arrays lie in a frame: memory of the caller's, at a place that the
    function's depth decides, so that no call needs more than is known before. Frames of functions that may run
-   within each other do not overlap, because what a function calls has a smaller depth.
+   within each other do not overlap, because what a function calls has a smaller depth. Frames of a contract
+   that another one calls begin behind all those of its caller.
 4. All registers are set to zero first: nothing is read that was not written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from actors.contracts import ir
 from actors.contracts.failures import Failure
 from actors.contracts.native.arithmetic import ir_type
 from actors.contracts.native.code import OUTCOME, Code, call_record, constant, outcome, status_of
+from actors.contracts.native.known_slots import KnownSlots, written_in
 from actors.contracts.native.layout import Stop
 from actors.contracts.verified import BasicBlock, Choice, Rounds, Verified, VerifiedFunction
 from actors.kernels.emitter import I32, I64, POINTER, Value
@@ -45,7 +47,7 @@ class FunctionFrame(NamedTuple):
 
 def frames_of(program: Verified) -> tuple[list[FunctionFrame], int]:
     """Of all functions, and how many bytes are needed. One begins where those of smaller depth end."""
-    widths = [_widths(program, each) for each in program.functions]
+    widths = [_widths(each) for each in program.functions]
     depths = max((each.depth for each in program.functions), default=0)
     most = [0] * (depths + 1)
     for function, (arrays, arguments, results) in zip(program.functions, widths, strict=True):
@@ -61,31 +63,35 @@ def frames_of(program: Verified) -> tuple[list[FunctionFrame], int]:
     return frames, sum(most)
 
 
-def _widths(program: Verified, function: VerifiedFunction) -> tuple[dict[int, int], int, int]:
+def _widths(function: VerifiedFunction) -> tuple[dict[int, int], int, int]:
     shapes = function.function.registers
     arrays = {number: _rounded(shape.width_bytes) for number, shape in enumerate(shapes) if shape.count}
-    callees = [program.functions[number] for number in sorted(_callees(function.function.body))]
-    arguments = max((_rounded(each.params.width_bytes) for each in callees), default=0)
-    results = max((_rounded(each.results.width_bytes) for each in callees), default=0)
+    calls = [op for op in operations_of(function.function.body) if isinstance(op, ir.Call | ir.CallContract)]
+    arguments, results = (
+        max((_rounded(sum(shapes[register].width_bytes for register in each)) for each in passed), default=0)
+        for passed in ([op.args for op in calls], [op.dsts for op in calls])
+    )
     return arrays, arguments, results
 
 
-def _callees(operations: Sequence[ir.Op]) -> set[int]:
-    found: set[int] = set()
+def operations_of(operations: Sequence[ir.Op]) -> Iterator[ir.Op]:
+    """All of them, those in lists within lists, too."""
     for op in operations:
-        if isinstance(op, ir.Call):
-            found.add(op.function)
-        elif isinstance(op, ir.If):
-            found |= _callees(op.then) | _callees(op.otherwise)
+        yield op
+        if isinstance(op, ir.If):
+            yield from operations_of(op.then)
+            yield from operations_of(op.otherwise)
         elif isinstance(op, ir.Loop):
-            found |= _callees(op.body)
-    return found
+            yield from operations_of(op.body)
 
 
 class FunctionCode:
     """One function while it is written."""
 
-    def __init__(self, code: Code, program: Verified, number: int, frame: FunctionFrame) -> None:
+    def __init__(
+        self, code: Code, program: Verified, number: int, frame: FunctionFrame, frames_bytes: int
+    ) -> None:
+        self.frames_bytes = frames_bytes
         self.code, self.program, self.function = code, program, program.functions[number]
         self.shapes = self.function.function.registers
         self.frame = frame
@@ -100,6 +106,7 @@ class FunctionCode:
         self._exit = code.block()
         self._ends: list[tuple[Any, Value]] = []
         self._registers = [self._room(register) for register in range(len(self.shapes))]
+        self.known = KnownSlots(len(self.shapes))
 
     def _room(self, register: int) -> Value:
         shape = self.shapes[register]
@@ -112,6 +119,10 @@ class FunctionCode:
     def frame_at(self, offset: int) -> Value:
         """A place in the memory of frames."""
         return self.code.offset(self._frames, offset)
+
+    def runtime(self, kind: Any, name: str, *arguments: Value | int) -> Value:
+        """Call a function of the runtime."""
+        return self.code.call_at(kind, self.call.at(name), *arguments)
 
     def write(self, lower: Any) -> None:
         """The whole function. lower: writes the operations of a basic block."""
@@ -229,6 +240,7 @@ class FunctionCode:
             if isinstance(part, BasicBlock):
                 for operation in part.operations:
                     lower(self, operation)
+                    self.known.pass_by(operation, self.shapes)
             elif isinstance(part, Choice):
                 self._choice(part, lower)
             else:
@@ -240,9 +252,11 @@ class FunctionCode:
         code.builder.cbranch(self.bit(part.condition), then, otherwise)
         for block, parts in ((then, part.then), (otherwise, part.otherwise)):
             code.go_on_at(block)
-            self._list(parts, lower)
+            with self.known.aside():
+                self._list(parts, lower)
             code.builder.branch(after)
         code.go_on_at(after)
+        self.known.forget(written_in(part.then) | written_in(part.otherwise))
 
     def _rounds(self, part: Rounds, lower: Any) -> None:
         """Numbers of rounds fit 64 bits: they are at most `max`."""
@@ -252,12 +266,17 @@ class FunctionCode:
             too_many = code.builder.icmp_unsigned(">", count, constant(kind, part.max))
             self.fail_if(too_many, Failure.LOOP_BOUND)
 
+        changing = written_in(part.body) | {part.index}
+        self.known.forget(changing)
+
         def one(number: Value) -> None:
             self.charge(part.round_gas)
             self.set(part.index, resized(code, number, kind))
-            self._list(part.body, lower)
+            with self.known.aside():
+                self._list(part.body, lower)
 
         code.repeat(resized(code, count, I64), one)
+        self.known.forget(changing)
 
 
 def resized(code: Code, value: Value, kind: Any) -> Value:

@@ -7,14 +7,15 @@ from typing import Any
 
 from actors.contracts import ir
 from actors.contracts.failures import Failure
-from actors.contracts.limits import EVENTS_PER_CALL_MAX
+from actors.contracts.limits import CONTRACTS_DEPTH_MAX, EVENTS_PER_CALL_MAX
 from actors.contracts.native import rows
 from actors.contracts.native.arithmetic import ARITHMETIC, cast_number, compare_numbers, ir_type
-from actors.contracts.native.code import OUTCOME, constant, integer
+from actors.contracts.native.code import I16, OUTCOME, FieldRecord, constant, contract_record, integer
 from actors.contracts.native.hashing import SHA256, blocks_of
+from actors.contracts.native.layout import CONTRACT_FACTS, EVENT_HEAD_BYTES, KEY_BYTES, LINK
 from actors.contracts.native.lowering import FunctionCode, name_of, resized
 from actors.contracts.types import TypeCode
-from actors.kernels.emitter import I8, I64, Value
+from actors.kernels.emitter import I8, I32, I64, VOID, Value
 
 
 def _const(f: FunctionCode, op: ir.Const) -> None:
@@ -96,7 +97,7 @@ def _hash(f: FunctionCode, op: ir.Hash) -> None:
     width = f.encode_all(op.srcs, message)
     rows.pad(f.code, message, width)
     at = f.call.address("key")
-    f.code.invoke(SHA256, message, blocks_of(width), at)
+    f.runtime(VOID, SHA256, message, blocks_of(width), at)
     f.decode(op.dst, at)
 
 
@@ -122,9 +123,11 @@ def _emit(f: FunctionCode, op: ir.Emit) -> None:
     f.fail_if(is_full, Failure.TOO_MANY_EVENTS)
     used = f.call.get("events_used")
     at = code.offset(f.call.address("events"), used)
-    code.store(constant(I8, op.event), at)
-    width = f.encode_all(op.srcs, code.offset(at, 1))
-    f.call.set("events_used", code.add(used, 1 + width))
+    code.copy(at, f.call.address("contract"), KEY_BYTES)
+    width = f.encode_all(op.srcs, code.offset(at, EVENT_HEAD_BYTES))
+    code.store(constant(I8, op.event), code.offset(at, KEY_BYTES))
+    code.store(constant(I16, width), code.offset(at, KEY_BYTES + 1))
+    f.call.set("events_used", code.add(used, EVENT_HEAD_BYTES + width))
     f.call.set("events_of_call", code.add(count, 1))
 
 
@@ -147,6 +150,33 @@ def _call(f: FunctionCode, op: ir.Call) -> None:
     f.decode_all(op.dsts, results)
 
 
+def _call_contract(f: FunctionCode, op: ir.CallContract) -> None:
+    """Depth first, then the import, as the interpreter; of coins and arguments the callee judges."""
+    code, builder, call = f.code, f.code.builder, f.call
+    depth, contract = call.get("depth"), call.address("contract")
+    too_deep = builder.icmp_unsigned(">=", depth, constant(I64, CONTRACTS_DEPTH_MAX))
+    f.fail_if(too_deep, Failure.CALL_DEPTH)
+    links = contract_record(code, contract).address("links")
+    link = FieldRecord(code, code.offset(links, op.target * 8 * len(LINK)), LINK)
+    failure = builder.trunc(link.get("failure"), I32)
+    f.stop_if(builder.not_(code.is_zero(failure)), failure)
+    arguments, results = f.frame_at(f.frame.arguments), f.frame_at(f.frame.results)
+    f.encode_all(op.args, arguments)
+    before = [call.get(name) for name in CONTRACT_FACTS]
+    call.point("sender", contract)
+    call.set("amount", 0 if op.amount is None else f.get(op.amount))
+    call.point("contract", link.address("contract"))
+    call.set("depth", code.add(depth, 1))
+    call.point("frames", f.frame_at(f.frames_bytes))
+    came = code.call_at(OUTCOME, link.at("code"), call.pointer, f.gas(), arguments, results)
+    f.set_gas(builder.extract_value(came, 0))
+    status = builder.extract_value(came, 1)
+    f.stop_if(builder.not_(code.is_zero(status)), status)
+    for name, value in zip(CONTRACT_FACTS, before, strict=True):
+        call.set(name, value)
+    f.decode_all(op.dsts, results)
+
+
 LOWER: dict[type[ir.Op], Callable[[FunctionCode, Any], None]] = {
     ir.Const: _const,
     ir.Move: _move,
@@ -166,6 +196,7 @@ LOWER: dict[type[ir.Op], Callable[[FunctionCode, Any], None]] = {
     ir.Balance: rows.balance,
     ir.Require: _require,
     ir.Call: _call,
+    ir.CallContract: _call_contract,
 }
 """What writes an operation, by its type. Choices and loops are in lowering.py."""
 

@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.contracts import ir
-from actors.contracts.failures import Failure
-from actors.contracts.limits import ENTRY_BYTES_MAX, ENTRY_TAG
+from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.contracts.native import table_code
 from actors.contracts.native.arithmetic import ARITHMETIC, ir_type
-from actors.contracts.native.code import Code, call_record, constant, integer
-from actors.contracts.native.hashing import SHA256, blocks_of, padding_of
-from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, Stop
+from actors.contracts.native.code import Code, constant, integer
+from actors.contracts.native.hashing import blocks_of, padding_of
+from actors.contracts.native.layout import ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, Stop
 from actors.contracts.native.lowering import FunctionCode
+from actors.contracts.native.seeking import BALANCE, MOVE_COINS, SEEK_ENTRY
 from actors.contracts.types import BOOL
 from actors.kernels.emitter import I8, I32, I64, POINTER, Value
 
-SEEK_ENTRY = "seek_entry"
-"""`ptr seek_entry(ptr call, i64 blocks)`: the slot whose key is the hash of the message, or null."""
-MOVE_COINS = "move_coins"
-"""`i32 move_coins(ptr call, ptr sender, ptr recipient, i64 amount)`: some coins, and a status."""
-BALANCE = "balance"
-"""`ptr balance(ptr call, ptr address)`: where it is, or null."""
-_TAG_BYTES = len(ENTRY_TAG)
 _CHUNK_NUMBER_AT = KEY_BYTES + 1
 
 
@@ -37,61 +30,6 @@ def pad(code: Code, message: Value, width_bytes: int) -> None:
     code.store(length, code.offset(message, width_bytes + 1 + zeros))
 
 
-def emit_seeking(code: Code) -> None:
-    """See SEEK_ENTRY, BALANCE and MOVE_COINS."""
-    pointer, blocks = code.function(SEEK_ENTRY, POINTER, [POINTER, I64], inline=False)
-    call = call_record(code, pointer)
-    key = call.address("key")
-    code.invoke(SHA256, call.address("message"), blocks, code.offset(key, _TAG_BYTES))
-    code.store(constant(I64, int.from_bytes(ENTRY_TAG, "little")), key)
-    code.builder.ret(code.call(POINTER, table_code.find(ENTRIES), call.address("entries"), key))
-    _emit_balance(code)
-    _emit_move(code)
-
-
-def _emit_balance(code: Code) -> None:
-    pointer, address = code.function(BALANCE, POINTER, [POINTER, POINTER], inline=False)
-    call = call_record(code, pointer)
-    slot = code.call(POINTER, table_code.find(ACCOUNTS), call.address("accounts"), address)
-    missing, there = code.block(), code.block()
-    code.branch_rarely(code.is_null(slot), missing, there)
-    code.go_on_at(missing)
-    code.copy(call.address("key"), address, KEY_BYTES)
-    code.builder.ret(slot)
-    code.go_on_at(there)
-    code.builder.ret(code.offset(slot, VALUE_AT))
-
-
-def _emit_move(code: Code) -> None:
-    pointer, sender, recipient, amount = code.function(
-        MOVE_COINS, I32, [POINTER, POINTER, POINTER, I64], inline=False
-    )
-    builder, accounts = code.builder, call_record(code, pointer).address("accounts")
-    tag = constant(I64, int.from_bytes(ENTRY_TAG, "little"))
-    of_entries = builder.icmp_unsigned("==", code.load(I64, recipient), tag)
-    _return_if(code, of_entries, Failure.RESERVED_ADDRESS)
-    places = []
-    for who in (sender, recipient):
-        places.append(code.call(POINTER, BALANCE, pointer, who))
-        _return_if(code, code.is_null(places[-1]), Stop.MISSING_ACCOUNT)
-    too_few = builder.icmp_unsigned("<", code.load(I64, places[0], 8), amount)
-    _return_if(code, too_few, Failure.INSUFFICIENT_COINS)
-    for place, change in zip(places, (builder.sub, builder.add), strict=True):
-        slot = code.offset(place, -VALUE_AT)
-        full = code.call(I32, table_code.touch(ACCOUNTS), accounts, slot)
-        _return_if(code, builder.not_(code.is_zero(full)), Stop.NO_ROOM)
-        code.store(change(code.load(I64, place, 8), amount), place, 8)
-    builder.ret(constant(I32, 0))
-
-
-def _return_if(code: Code, condition: Value, status: int) -> None:
-    seldom, go_on = code.block(), code.block()
-    code.branch_rarely(condition, seldom, go_on)
-    code.go_on_at(seldom)
-    code.builder.ret(constant(I32, int(status)))
-    code.go_on_at(go_on)
-
-
 def _stop_if_null(f: FunctionCode, pointer: Value, why: Stop) -> Value:
     f.stop_if(f.code.is_null(pointer), int(why))
     return pointer
@@ -101,16 +39,20 @@ class _Row:
     """One row, and where its entries are."""
 
     def __init__(self, f: FunctionCode, table: int, keys: Sequence[int]) -> None:
-        self._f, self._message = f, f.call.address("message")
-        declared = f.program.program.tables[table]
-        self.width_bytes = declared.value_bytes
+        self._f, self._table, self._keys = f, table, keys
+        self._message = f.call.address("message")
+        self.width_bytes = f.program.program.tables[table].value_bytes
         self.chunks = f.program.tables[table].chunk_count
-        code = f.code
-        code.copy(self._message, f.call.address("contract"), KEY_BYTES)
-        code.store(constant(I8, table), code.offset(self._message, KEY_BYTES))
+        self._blocks = 0
+
+    def _write_message(self) -> None:
+        """All of it, but the number of the chunk."""
+        f, code, message = self._f, self._f.code, self._message
+        code.copy(message, f.call.address("contract"), KEY_BYTES)
+        code.store(constant(I8, self._table), code.offset(message, KEY_BYTES))
         begin = _CHUNK_NUMBER_AT + 1
-        width = begin + f.encode_all(keys, code.offset(self._message, begin))
-        pad(code, self._message, width)
+        width = begin + f.encode_all(self._keys, code.offset(message, begin))
+        pad(code, message, width)
         self._blocks = blocks_of(width)
 
     def width_of(self, chunk: int) -> int:
@@ -120,9 +62,16 @@ class _Row:
     def slot(self, chunk: int) -> Value:
         """Where an entry is, if that is known; else the loop stops."""
         f, code = self._f, self._f.code
+        row = f.known.row(self._table, self._keys, chunk)
+        known = f.known.slot(row)
+        if known is not None:
+            return known
+        if not self._blocks:
+            self._write_message()
         code.store(constant(I8, chunk), code.offset(self._message, _CHUNK_NUMBER_AT))
-        slot = code.call(POINTER, SEEK_ENTRY, f.call.pointer, self._blocks)
-        return _stop_if_null(f, slot, Stop.MISSING_ENTRY)
+        slot = f.runtime(POINTER, SEEK_ENTRY, f.call.pointer, self._blocks)
+        f.known.remember(row, _stop_if_null(f, slot, Stop.MISSING_ENTRY))
+        return slot
 
     def checked_slot(self, chunk: int) -> Value:
         """The same, of what is read: it is absent, or of its width."""
@@ -196,13 +145,13 @@ def increase(f: FunctionCode, op: ir.Increase) -> None:
 
 def balance(f: FunctionCode, op: ir.Balance) -> None:
     """See ir.Balance."""
-    place = f.code.call(POINTER, BALANCE, f.call.pointer, f.call.address("contract"))
+    place = f.runtime(POINTER, BALANCE, f.call.pointer, f.call.address("contract"))
     f.decode(op.dst, _stop_if_null(f, place, Stop.MISSING_ACCOUNT))
 
 
 def send(f: FunctionCode, op: ir.Send) -> None:
     """See ir.Send."""
-    code, amount, recipient = f.code, f.get(op.amount), f.call.address("row")
+    amount, recipient = f.get(op.amount), f.call.address("row")
     f.encode(op.to, recipient)
-    status = code.call(I32, MOVE_COINS, f.call.pointer, f.call.address("contract"), recipient, amount)
-    f.stop_if(code.builder.not_(code.is_zero(status)), status)
+    status = f.runtime(I32, MOVE_COINS, f.call.pointer, f.call.address("contract"), recipient, amount)
+    f.stop_if(f.code.builder.not_(f.code.is_zero(status)), status)

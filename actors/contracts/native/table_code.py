@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from actors.contracts.native.code import Code, FieldRecord, constant, table_record
-from actors.contracts.native.layout import ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, SlotShape
+from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, VALUE_AT, WIDTH_AT, SlotShape
 from actors.kernels.emitter import I32, I64, POINTER, VOID, Value
 
 _SIP_INITIAL = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
@@ -24,19 +24,23 @@ def find(shape: SlotShape) -> str:
     return f"find_{shape.name}"
 
 
+def walk(shape: SlotShape) -> str:
+    """`ptr walk(ptr table, ptr key, i64 first)`: the slot, or null, from its `first_place` on."""
+    return f"walk_{shape.name}"
+
+
 def touch(shape: SlotShape) -> str:
     """`i32 touch(ptr table, ptr slot)`: keep its value before it is written. 0, or 1 if there is no room."""
     return f"touch_{shape.name}"
 
 
 def undo(shape: SlotShape) -> str:
-    """`void undo(ptr table)`: all values as they were before the call."""
+    """`void undo(ptr table)`: all values as they were before the call. What is to be kept is `forget`'s."""
     return f"undo_{shape.name}"
 
 
-def keep(shape: SlotShape) -> str:
-    """`{i64, i64} keep(ptr table)`: mark what is changed. How many values are new, and how many are gone."""
-    return f"keep_{shape.name}"
+COUNT = "count_entries"
+"""`{i64, i64} count(ptr table)`: how many entries the call has made, and how many it has removed."""
 
 
 def place(shape: SlotShape) -> str:
@@ -94,6 +98,22 @@ def _words(code: Code, key: Value) -> list[Value]:
     return [code.load(I64, code.offset(key, 8 * place)) for place in range(KEY_BYTES // 8)]
 
 
+def first_place(code: Code, table: FieldRecord, key: Value) -> Value:
+    """The number of the place in the index where a search for this key begins."""
+    return code.builder.and_(_siphash(code, table, _words(code, key)), table.get("mask"))
+
+
+def index_place(code: Code, table: FieldRecord, number: Value) -> Value:
+    """Where a place of the index lies."""
+    return code.scaled(table.address("index"), number, INDEX_BYTES)
+
+
+def slot_at(code: Code, table: FieldRecord, shape: SlotShape, where: Value) -> Value:
+    """The slot that is named at a place of the index; nowhere, if none is."""
+    number = code.builder.zext(code.load(I32, where, 4), I64)
+    return code.scaled(table.address("slots"), code.sub(number, 1), shape.slot_bytes)
+
+
 def _search(
     code: Code,
     table: FieldRecord,
@@ -101,10 +121,12 @@ def _search(
     shape: SlotShape,
     found: Callable[[Value], None],
     free: Callable[[Value], None],
+    begin: Value | None = None,
 ) -> None:
     """Go to `found(slot)`, or to `free(where in the index)`; both leave the block. There is a free place."""
     builder, mask, slots = code.builder, table.get("mask"), table.address("slots")
-    begin = builder.and_(_siphash(code, table, words), mask)
+    if begin is None:
+        begin = builder.and_(_siphash(code, table, words), mask)
     before, head, taken, none, same, other = builder.block, *[code.block() for _ in range(5)]
     builder.branch(head)
     code.go_on_at(head)
@@ -130,21 +152,30 @@ def _search(
 
 def emit_find(code: Code, shape: SlotShape) -> None:
     """See `find`."""
-    pointer, key = code.function(find(shape), POINTER, [POINTER, POINTER], inline=False)
+    pointer, key = code.function(find(shape), POINTER, [POINTER, POINTER], internal=False, inline=False)
     builder = code.builder
     null = ir.Constant(POINTER, None)
     table = table_record(code, pointer)
     _search(code, table, _words(code, key), shape, builder.ret, lambda _: builder.ret(null))
 
 
-def emit_journal(code: Code, shape: SlotShape) -> None:
-    """See `touch`, `undo` and `keep`."""
-    _emit_touch(code, shape)
-    _emit_undo(code, shape)
-    _emit_keep(code, shape)
+def emit_walk(code: Code, shape: SlotShape) -> None:
+    """See `walk`."""
+    pointer, key, begin = code.function(walk(shape), POINTER, [POINTER, POINTER, I64], inline=False)
+    builder, table = code.builder, table_record(code, pointer)
+    null = ir.Constant(POINTER, None)
+    _search(code, table, _words(code, key), shape, builder.ret, lambda _: builder.ret(null), begin)
 
 
-def _emit_touch(code: Code, shape: SlotShape) -> None:
+def emit_journal(code: Code) -> None:
+    """See `undo` and `COUNT`."""
+    for shape in (ENTRIES, ACCOUNTS):
+        _emit_undo(code, shape)
+    _emit_count(code)
+
+
+def emit_touch(code: Code, shape: SlotShape) -> None:
+    """See `touch`."""
     pointer, slot = code.function(touch(shape), I32, [POINTER, POINTER])
     builder, table = code.builder, table_record(code, pointer)
     stamp, used = table.get("stamp"), table.get("journal_used")
@@ -159,6 +190,7 @@ def _emit_touch(code: Code, shape: SlotShape) -> None:
     code.store(slot, record, 8)
     code.copy(code.offset(record, 8), code.offset(slot, VALUE_AT), shape.value_bytes)
     code.store(stamp, at, 8)
+    code.store(constant(I32, 1), code.offset(slot, shape.changed_at), 4)
     table.set("journal_used", code.add(used, 1))
     builder.branch(done)
     code.go_on_at(full)
@@ -167,8 +199,8 @@ def _emit_touch(code: Code, shape: SlotShape) -> None:
     builder.ret(constant(I32, 0))
 
 
-def _records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[Value, Value], None]) -> None:
-    """For each record: `body(value now, value before)`, both as addresses; then the journal is empty."""
+def records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[Value, Value], None]) -> None:
+    """For each record of the journal: `body(value now, value before)`, both as addresses."""
     journal = table.address("journal")
 
     def visit(number: Value) -> None:
@@ -176,34 +208,37 @@ def _records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[V
         body(code.offset(code.load(POINTER, record, 8), VALUE_AT), code.offset(record, 8))
 
     code.repeat(table.get("journal_used"), visit)
+
+
+def forget(table: FieldRecord) -> None:
+    """Keep what was written: its journal is empty."""
     table.set("journal_used", 0)
 
 
 def _emit_undo(code: Code, shape: SlotShape) -> None:
-    (pointer,) = code.function(undo(shape), VOID, [POINTER], inline=False)
+    (pointer,) = code.function(undo(shape), VOID, [POINTER], internal=False, inline=False)
     table = table_record(code, pointer)
-    _records(code, table, shape, lambda now, before: code.copy(now, before, shape.value_bytes))
+    records(code, table, shape, lambda now, before: code.copy(now, before, shape.value_bytes))
+    forget(table)
     code.end()
 
 
-def _emit_keep(code: Code, shape: SlotShape) -> None:
-    (pointer,) = code.function(keep(shape), PAIR, [POINTER], inline=False)
+def _emit_count(code: Code) -> None:
+    (pointer,) = code.function(COUNT, PAIR, [POINTER], internal=False, inline=False)
     builder, table = code.builder, table_record(code, pointer)
     counts = [builder.alloca(I64), builder.alloca(I64)]
     for count in counts:
         code.store(constant(I64, 0), count, 8)
 
     def visit(now: Value, before: Value) -> None:
-        code.store(constant(I64, 1), code.offset(now, shape.changed_at - VALUE_AT), 8)
-        if shape is ENTRIES:
-            was, is_ = (
-                code.is_zero(code.load(I64, code.offset(at, WIDTH_AT - VALUE_AT))) for at in (before, now)
-            )
-            for count, one, other in zip(counts, (was, is_), (is_, was), strict=True):
-                more = builder.zext(builder.and_(one, builder.not_(other)), I64)
-                code.store(code.add(code.load(I64, count, 8), more), count, 8)
+        was, is_ = (
+            code.is_zero(code.load(I64, code.offset(at, WIDTH_AT - VALUE_AT))) for at in (before, now)
+        )
+        for count, one, other in zip(counts, (was, is_), (is_, was), strict=True):
+            more = builder.zext(builder.and_(one, builder.not_(other)), I64)
+            code.store(code.add(code.load(I64, count, 8), more), count, 8)
 
-    _records(code, table, shape, visit)
+    records(code, table, ENTRIES, visit)
     empty = ir.Constant(PAIR, ir.Undefined)
     pair = builder.insert_value(empty, code.load(I64, counts[0], 8), 0)
     builder.ret(builder.insert_value(pair, code.load(I64, counts[1], 8), 1))

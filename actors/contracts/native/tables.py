@@ -1,4 +1,4 @@
-"""Tables of entries and of balances that compiled code works on: open addressing, filled by the host.
+"""Tables of entries and of accounts that compiled code works on: open addressing, filled by the host.
 
 What the state has not, an absent entry or an account without coins, is put in, too: then it is known.
 """
@@ -7,36 +7,29 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.contracts.native import table_code
-from actors.contracts.native.code import Code
-from actors.contracts.native.layout import ACCOUNTS, ENTRIES, KEY_BYTES, TABLE, VALUE_AT, SlotShape
-from actors.kernels.compiled import Loaded, compile_object, host
+from actors.contracts.native.layout import (
+    ACCOUNTS,
+    CONTRACT_AT,
+    ENTRIES,
+    KEY_BYTES,
+    TABLE,
+    VALUE_AT,
+    SlotShape,
+)
+from actors.contracts.native.runtime import runtime
 
 SLOTS_MAX = 1 << 30
 JOURNAL_RECORDS = 256
 _FIRST_SLOTS = 64
 _U64_MAX = (1 << 64) - 1
 _POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
-
-
-def tables_text() -> str:
-    """The module of what Python calls, as LLVM IR."""
-    code = Code()
-    for shape in (ENTRIES, ACCOUNTS):
-        table_code.emit_find(code, shape)
-        table_code.emit_host_functions(code, shape)
-    return code.text()
-
-
-@lru_cache(maxsize=1)
-def _loaded() -> Loaded:
-    return Loaded(compile_object(tables_text(), host()), host())
 
 
 class HashTable:
@@ -47,9 +40,9 @@ class HashTable:
         self._record = np.zeros(len(TABLE), np.uint64)
         self._slots = np.zeros((_FIRST_SLOTS, shape.slot_bytes), np.uint8)
         self._journal = np.zeros((0, shape.record_bytes), np.uint8)
-        self._place = _loaded().function(table_code.place(shape), _POINTER, _POINTER, _POINTER, _INTEGER)
-        self._locate = _loaded().function(table_code.locate(shape), _POINTER, _POINTER, _POINTER)
-        self._reindex: Callable[..., None] = _loaded().function(table_code.reindex(shape), _POINTER)
+        self._place = runtime().function(table_code.place(shape), _POINTER, _POINTER, _POINTER, _INTEGER)
+        self._locate = runtime().function(table_code.locate(shape), _POINTER, _POINTER, _POINTER)
+        self._reindex: Callable[..., None] = runtime().function(table_code.reindex(shape), _POINTER)
         self._set("hash_key_0", seed & _U64_MAX)
         self._set("hash_key_1", seed >> 64 & _U64_MAX)
         self._index = np.zeros(0, np.uint32)
@@ -84,6 +77,26 @@ class HashTable:
         self._fit(rows)
         self._place(self.record_address, keys.ctypes.data, values.ctypes.data, rows)
 
+    def fill(self, keys: NDArray[np.uint8], *values: NDArray[Any]) -> None:
+        """Put all of an empty table in. keys: (rows, 32), each once; values: parts of slots' values, in their
+        order."""
+        rows = len(keys)
+        values = values if rows else ()
+        self._slots = np.zeros((max(rows, _FIRST_SLOTS), self._shape.slot_bytes), np.uint8)
+        self._slots[:rows, :KEY_BYTES] = keys
+        at = VALUE_AT
+        for part in values:
+            data = np.ascontiguousarray(part).view(np.uint8).reshape(rows, -1)
+            self._slots[:rows, at : at + data.shape[1]] = data
+            at += data.shape[1]
+        self._set("used", rows)
+        self._index = np.zeros(0, np.uint32)
+        self._fit(0)
+
+    def slot_address(self, slot: int) -> int:
+        """Where it lies, as long as the table does not grow."""
+        return int(self._slots.ctypes.data) + slot * self._shape.slot_bytes
+
     def slot_of(self, key: bytes) -> int | None:
         """The number of its slot, or None if it is not there."""
         found = ctypes.c_int64(0)
@@ -108,7 +121,7 @@ class HashTable:
         return self._slots[: len(self), VALUE_AT : VALUE_AT + self._shape.value_bytes]
 
     def changed(self) -> NDArray[np.bool_]:
-        """Of all slots, whether a call has changed them."""
+        """Of all slots, whether a call has written them, even if it was undone."""
         return self._slots[: len(self), self._shape.changed_at] != 0
 
     def _set(self, field: str, value: int) -> None:
@@ -134,6 +147,16 @@ class HashTable:
 def entry_value(entry: bytes) -> bytes:
     """An entry as the value of a slot."""
     return entry.ljust(ENTRY_BYTES_MAX, b"\0") + len(entry).to_bytes(8, "little")
+
+
+def account_value(nonce: int, balance: int) -> bytes:
+    """An account as the value of a slot."""
+    return nonce.to_bytes(8, "little") + balance.to_bytes(8, "little")
+
+
+def balance_of(value: bytes) -> int:
+    """Of the account that is the value of a slot."""
+    return int.from_bytes(value[8:16], "little")
 
 
 def entry_of(value: bytes) -> bytes:
@@ -173,12 +196,19 @@ class AccountTable(HashTable):
         if self._coins > _U64_MAX or min(balances.values(), default=0) < 0:
             raise ValueError(f"{self._coins} coins: 2^64 are too many")
         keys = np.frombuffer(b"".join(balances), np.uint8).reshape(-1, KEY_BYTES)
-        coins = np.array(list(balances.values()), np.uint64).reshape(-1, 1)
-        self.put(keys, coins.view(np.uint8).reshape(len(keys), 8))
+        held = np.zeros((len(keys), 2), np.uint64)
+        held[:, 1] = list(balances.values())
+        self.put(keys, held.view(np.uint8))
+
+    def set_contract(self, slot: int, number: int) -> None:
+        """Which contract an account is, counted from 1."""
+        self._slots[slot, CONTRACT_AT : CONTRACT_AT + 4] = np.frombuffer(
+            number.to_bytes(4, "little"), np.uint8
+        )
 
     def items(self, changed_only: bool = False) -> Iterator[tuple[bytes, int]]:
         """Addresses and their coins."""
-        coins = np.ascontiguousarray(self.values()).view(np.uint64).reshape(-1)
-        for key, balance, changed in zip(self.keys(), coins, self.changed(), strict=True):
+        held = np.ascontiguousarray(self.values()).view(np.uint64)
+        for key, (_, balance), changed in zip(self.keys(), held, self.changed(), strict=True):
             if changed or not changed_only:
                 yield key.tobytes(), int(balance)

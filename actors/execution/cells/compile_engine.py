@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from actors.contracts import ir
 from actors.contracts.encoding import decode_program, encode_program
 from actors.contracts.gas import Weights
-from actors.contracts.native.program import lowered, why_not
+from actors.contracts.native.program import lowered
 from actors.contracts.types import HASH, U64, Type
 from actors.contracts.verifier import verify
 from actors.execution.cells.interface import CellEngine
@@ -51,10 +51,8 @@ def prepare() -> None:
 def run(job: CompileJob) -> CompiledCode:
     """Its object code. Raises ProgramError for what is no valid program, RuntimeError with LLVM's message."""
     program = verify(decode_program(job.program), job.weights)
-    if reason := why_not(program):
-        return CompiledCode(np.empty(0, dtype=np.uint8), reason[:_WHY_CHARS_MAX])
     target = Host(job.cpu, frozenset(job.features))
-    code = compile_object(lowered(program, target), target)
+    code = compile_object(lowered(program), target)
     return CompiledCode(np.frombuffer(code, dtype=np.uint8), "")
 
 

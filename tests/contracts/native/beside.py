@@ -8,7 +8,8 @@ from actors.contracts.failures import Failure
 from actors.contracts.interpreter import Result, call
 from actors.contracts.native.calls import CallColumns
 from actors.contracts.native.driver import run_calls
-from actors.contracts.native.program import NativeCache
+from actors.contracts.native.linking import FindProgram, LinkedContracts
+from actors.contracts.native.program import NativeCache, NativeProgram
 from actors.contracts.native.tables import AccountTable, EntryTable
 from actors.contracts.running import CallContext
 from actors.contracts.verified import Verified
@@ -26,6 +27,7 @@ class Beside:
         self.before, self.world = MemoryWorld(), MemoryWorld()
         for each in (self.before, self.world):
             each.entries, each.balances = dict(world.entries), dict(world.balances)
+            each.programs = world.programs
         self.entries, self.accounts = EntryTable(SEED), AccountTable(SEED >> 1)
 
     def run(
@@ -37,18 +39,26 @@ class Beside:
         gas: Sequence[int],
     ) -> list[Result]:
         """What came of calls of a function in one block: the same in both, as is all that they left."""
-        native = CACHE.get(program)
-        assert native is not None
+        linked = LinkedContracts([contexts[0].contract], self._find(program, contexts[0].contract))
         called = program.named(function)
         assert called is not None
         columns = CallColumns.of(arguments, contexts, gas)
-        outcomes = run_calls(native, called.number, columns, self.entries, self.accounts, self.before)
+        outcomes = run_calls(linked, called.number, columns, self.entries, self.accounts, self.before)
         interpreted = []
         for row, data in enumerate(arguments):
             interpreted.append(self._interpreted(program, function, data, contexts[row], gas[row]))
-            assert outcomes.result(program, contexts[row].contract, row) == interpreted[row], row
+            assert outcomes.result(row) == interpreted[row], row
         self.check_state()
         return interpreted
+
+    def _find(self, program: Verified, contract: bytes) -> FindProgram:
+        """Programs of the world as native code; the one that is called may be in none."""
+
+        def find(address: bytes) -> NativeProgram | None:
+            found = program if address == contract else self.world.programs.get(address)
+            return CACHE.get(found) if found else None
+
+        return find
 
     def check_state(self) -> None:
         """Entries and balances are the same; and what is not marked as changed is as it was before."""
@@ -74,8 +84,10 @@ class Beside:
             world.move(context.sender, context.contract, amount)
         kept = MemoryWorld()
         kept.entries, kept.balances = dict(world.entries), dict(world.balances)
+        kept.programs = world.programs
         result = call(program, function, arguments, context, kept if lacking else world, gas)
-        if lacking and result.failure not in (Failure.TAKES_NO_COINS, Failure.BAD_ARGUMENTS):
+        refused = result.failure in (Failure.TAKES_NO_COINS, Failure.BAD_ARGUMENTS) and not result.gas_used
+        if lacking and not refused:
             return Result(failure=Failure.INSUFFICIENT_COINS, gas_used=0)
         if result.failure is not None and not lacking:
             world.move(context.contract, context.sender, amount)

@@ -7,15 +7,12 @@ from itertools import groupby
 import pytest
 
 from actors.contracts.failures import Failure
-from actors.contracts.native.program import why_not
 from actors.contracts.running import CallContext
 from bench.contract_mixes import ALICE, BOB, CAROL, GAS, MIXES, ExampleDeployment, Mix, address_of
 from tests.contracts.native.beside import Beside
 
-LOWERED = [mix for mix in MIXES if mix.name != "exchange"]
 
-
-@pytest.mark.parametrize("mix", LOWERED, ids=lambda mix: mix.name)
+@pytest.mark.parametrize("mix", MIXES, ids=lambda mix: mix.name)
 def test_an_example_does_what_the_interpreter_says(mix: Mix) -> None:
     deployment = ExampleDeployment(mix)
     beside = Beside(deployment.world)
@@ -27,12 +24,6 @@ def test_an_example_does_what_the_interpreter_says(mix: Mix) -> None:
             contexts = [call[3] for call in calls] * 3
             beside.run(program, name, data, contexts, [GAS] * len(data))
             beside.run(program, name, data, contexts, range(0, 40 * len(data), 40))
-
-
-def test_what_is_not_lowered_is_told() -> None:
-    mix = next(mix for mix in MIXES if mix.name == "exchange")
-    program = ExampleDeployment(mix).world.programs[address_of("exchange")]
-    assert why_not(program).endswith("CallContract is not lowered")
 
 
 def test_many_transfers_among_few() -> None:

@@ -10,7 +10,9 @@ from actors.contracts.failures import Failure
 from actors.contracts.native import driver
 from actors.contracts.native.calls import CallColumns
 from actors.contracts.native.layout import Stop
+from actors.contracts.native.linking import LinkedContracts
 from actors.contracts.native.program import NativeCache, NativeProgram
+from actors.contracts.native.runs import NativeRun
 from actors.contracts.native.tables import JOURNAL_RECORDS, AccountTable, EntryTable
 from actors.contracts.types import ADDRESS, BOOL, U16, U64, Slot
 from actors.contracts.verified import Verified
@@ -149,6 +151,10 @@ def test_coins_for_a_function_that_takes_none() -> None:
     assert run(Beside(), add_then_require(), [(1, 1, True)], 5) == [Failure.TAKES_NO_COINS]
 
 
+def linked_alone(ready: Verified) -> LinkedContracts:
+    return LinkedContracts([CONTRACT], {CONTRACT: NativeProgram(ready)}.get)
+
+
 def columns(ready: Verified, *cases: tuple[Slot, ...]) -> CallColumns:
     called = ready.functions[-1].function
     data = [arguments(called, case) for case in cases]
@@ -157,11 +163,11 @@ def columns(ready: Verified, *cases: tuple[Slot, ...]) -> CallColumns:
 
 def test_it_stops_before_the_call_whose_key_is_not_known_and_says_which() -> None:
     ready = add_then_require()
-    native, entries, accounts = NativeProgram(ready), EntryTable(SEED), AccountTable(SEED)
+    linked, entries, accounts = linked_alone(ready), EntryTable(SEED), AccountTable(SEED)
     known = ready.tables[0].entry_keys(CONTRACT, [1])[0]
     entries.put_entries({known: b""})
     calls = columns(ready, (1, 5, True), (1, 6, True), (2, 5, True))
-    going = native.run(0, calls, entries, accounts)
+    going = NativeRun(linked, 0, calls, (entries, accounts))
     stopped = going.go_on()
     assert stopped is not None
     assert (stopped.why, stopped.key) == (Stop.MISSING_ENTRY, ready.tables[0].entry_keys(CONTRACT, [2])[0])
@@ -176,14 +182,14 @@ def test_an_entry_of_another_width_is_refused_as_the_interpreter_does() -> None:
     ready = add_then_require()
     entries = EntryTable(SEED)
     entries.put_entries({ready.tables[0].entry_keys(CONTRACT, [1])[0]: b"\x01" * 9})
-    going = NativeProgram(ready).run(0, columns(ready, (1, 5, True)), entries, AccountTable(SEED))
+    going = NativeRun(linked_alone(ready), 0, columns(ready, (1, 5, True)), (entries, AccountTable(SEED)))
     with pytest.raises(ValueError, match="another width"):
         going.go_on()
 
 
 def test_columns_that_do_not_fit_are_refused() -> None:
     ready = add_then_require()
-    native, tables = NativeProgram(ready), (EntryTable(SEED), AccountTable(SEED))
+    linked, tables = linked_alone(ready), (EntryTable(SEED), AccountTable(SEED))
     good = columns(ready, (1, 5, True))
     for name, bad in (
         ("gas", np.array([-1], np.int64)),
@@ -193,7 +199,7 @@ def test_columns_that_do_not_fit_are_refused() -> None:
         ("arguments", np.zeros((1, 16), np.uint8)),
     ):
         with pytest.raises(ValueError):
-            native.run(0, CallColumns(**{**vars(good), name: bad}), *tables)
+            NativeRun(linked, 0, CallColumns(**{**vars(good), name: bad}), tables)
 
 
 def test_coins_that_no_sum_of_64_bits_holds_are_refused() -> None:

@@ -1,0 +1,127 @@
+"""Outcomes put together: of rows one after the other, and of parts of a job that share nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.execution.job import KEY_BYTES, JobOutcome, OutputColumns, StateSlice
+from actors.ledger.accounts import RECEIPT_WORDS
+from actors.ledger.index import KeyIndex, key_words
+
+_NOTHING = np.empty((0, KEY_BYTES), dtype=np.uint8)
+
+
+def later_wins(slices: Sequence[StateSlice]) -> StateSlice:
+    """All keys of these, each as the last of them has it."""
+    if len(slices) == 1:
+        return slices[0]
+    entries = _last([each.entry_keys for each in slices])
+    accounts = _last([each.account_keys for each in slices])
+    return StateSlice(
+        np.concatenate([each.entry_keys for each in slices])[entries],
+        np.concatenate([each.entry_values for each in slices])[entries],
+        np.concatenate([each.entry_widths for each in slices])[entries],
+        np.concatenate([each.account_keys for each in slices])[accounts],
+        np.concatenate([each.nonces for each in slices])[accounts],
+        np.concatenate([each.balances for each in slices])[accounts],
+    )
+
+
+def _last(keys: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """Where each key comes last, in the order in which they come first."""
+    joined = np.ascontiguousarray(np.concatenate(keys))
+    index = KeyIndex(len(joined), 0)
+    slots = index.insert(key_words(joined))
+    last = np.empty(index.count, dtype=np.int64)
+    last[slots] = np.arange(len(joined))
+    return last
+
+
+def in_order(outcomes: Sequence[JobOutcome]) -> JobOutcome:
+    """Of jobs whose rows follow each other: each has run all of its rows but those that the next has."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    passed = [0, *accumulate(len(each.receipts) for each in outcomes)]
+    moved = [(each.outputs, start) for each, start in zip(outcomes, passed, strict=False)]
+    places = np.concatenate([outputs.places + np.uint32(start) for outputs, start in moved])
+    return JobOutcome(
+        np.concatenate([each.verdicts for each in outcomes]),
+        np.concatenate([each.receipts for each in outcomes]),
+        _outputs([each.outputs for each in outcomes], places),
+        later_wins([each.changed for each in outcomes]),
+        outcomes[-1].missing,
+        sum(each.gas_used for each in outcomes),
+        sum(each.fees for each in outcomes),
+    )
+
+
+def interleaved(
+    parts: Sequence[NDArray[np.int64]], outcomes: Sequence[JobOutcome], changed: StateSlice
+) -> JobOutcome:
+    """Of parts of a job that have run all of their rows. parts: rows of each, which are all rows together.
+    changed: what all of them have changed."""
+    rows = sum(len(part) for part in parts)
+    verdicts = np.empty(rows, dtype=np.uint8)
+    for part, outcome in zip(parts, outcomes, strict=True):
+        verdicts[part] = outcome.verdicts
+    place = np.cumsum(verdicts == 0) - 1
+    receipts = np.empty((int(np.count_nonzero(verdicts == 0)), RECEIPT_WORDS), dtype=np.uint64)
+    places = list[NDArray[np.int64]]()
+    for part, outcome in zip(parts, outcomes, strict=True):
+        mine = place[part[outcome.verdicts == 0]]
+        receipts[mine] = outcome.receipts
+        places.append(mine[outcome.outputs.places])
+    return JobOutcome(
+        verdicts,
+        receipts,
+        _outputs([each.outputs for each in outcomes], np.concatenate(places)),
+        changed,
+        _NOTHING,
+        sum(each.gas_used for each in outcomes),
+        sum(each.fees for each in outcomes),
+    )
+
+
+def _outputs(columns: Sequence[OutputColumns], places: NDArray[np.integer]) -> OutputColumns:
+    """All of these, by their new places."""
+    order = np.argsort(places, kind="stable")
+    texts = ("", *sorted({text for each in columns for text in each.texts} - {""}))
+    numbers = {text: number for number, text in enumerate(texts)}
+    messages = [
+        np.array([numbers[text] for text in each.texts], dtype=np.uint16)[each.messages] for each in columns
+    ]
+    results, result_ends = _in_order(
+        [each.results for each in columns], [each.result_ends for each in columns], order
+    )
+    events, event_ends = _in_order(
+        [each.events for each in columns], [each.event_ends for each in columns], order
+    )
+    return OutputColumns(
+        places[order].astype(np.uint32),
+        np.concatenate([each.gas for each in columns])[order],
+        results,
+        result_ends,
+        events,
+        event_ends,
+        np.concatenate(messages)[order],
+        texts,
+    )
+
+
+def _in_order(
+    blobs: list[NDArray[np.uint8]], ends: list[NDArray[np.int64]], order: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Parts of blobs, in another order, and where they end."""
+    blob = np.concatenate(blobs)
+    starts_of_blobs = [0, *accumulate(len(each) for each in blobs)]
+    joined = np.concatenate([each + start for each, start in zip(ends, starts_of_blobs, strict=False)])
+    starts = np.concatenate([[0], joined])[:-1]
+    # Where a blob begins, the part before it may not have ended: each blob is exactly its parts.
+    widths = (joined - starts)[order]
+    new_ends = np.cumsum(widths)
+    at = np.arange(int(widths.sum())) + np.repeat(starts[order] - (new_ends - widths), widths)
+    return blob[at], new_ends.astype(np.int64)
