@@ -37,7 +37,7 @@ def reads(count: int = 4_000) -> bytes:
 def loops() -> bytes:
     """To run: the most steps that a call may have."""
     inner = (ir.Binary(ir.Arithmetic.XOR, 2, 0, 1), ir.Binary(ir.Arithmetic.OR, 3, 2, 0))
-    body = [ir.Const(4, _u64(_ROUNDS)), ir.Const(5, _u64(_ROUNDS // 4))]
+    body: list[ir.AnyOp] = [ir.Const(4, _u64(_ROUNDS)), ir.Const(5, _u64(_ROUNDS // 4))]
     body += [ir.Loop(0, 4, _ROUNDS, (ir.Loop(1, 5, _ROUNDS // 4, inner),))]
     return _program(_entry((_NUMBER,) * 6, body))
 
@@ -46,7 +46,7 @@ def hashes() -> bytes:
     """To run: hashes of as much as a frame holds."""
     registers = (ir.Shape(HASH), _NUMBER, _NUMBER, *(_ARRAY,) * 3)
     hashing = ir.Hash(0, (3, 4, 5))
-    body = [ir.Const(1, _u64(_ROUNDS)), ir.Loop(2, 1, _ROUNDS, (hashing,) * 16)]
+    body: list[ir.AnyOp] = [ir.Const(1, _u64(_ROUNDS)), ir.Loop(2, 1, _ROUNDS, (hashing,) * 16)]
     return _program(_entry(registers, body))
 
 
@@ -57,13 +57,13 @@ def frames() -> bytes:
     for number in range(7):
         calls = (ir.Call(number - 1, (), ()),) * 2 if number else (ir.Store(2, 0, 1),)
         deep.append(_function(f"deep{number}", ir.FunctionKind.PRIVATE, registers, calls))
-    body = [ir.Const(0, _u64(_ROUNDS)), ir.Loop(1, 0, _ROUNDS, (ir.Call(6, (), ()),))]
+    body: list[ir.AnyOp] = [ir.Const(0, _u64(_ROUNDS)), ir.Loop(1, 0, _ROUNDS, (ir.Call(6, (), ()),))]
     return _program(*deep, _entry(registers, body))
 
 
 def writes() -> bytes:
     """To run: an entry more in every round, and events as long as there may be some."""
-    body = [
+    body: list[ir.AnyOp] = [
         ir.Const(0, _u64(_ROUNDS)),
         ir.Const(3, _u64(EVENTS_PER_CALL_MAX)),
         ir.Loop(2, 3, EVENTS_PER_CALL_MAX, (ir.Emit(0, (0,) * 16),)),
