@@ -146,7 +146,9 @@ class ContractEngine:
 
     def wait(self) -> None:
         """Until what was begun is done: cells that start, programs that are compiled."""
-        for future in (*self._compiling.values(), *([self._ready] if self._ready else [])):
+        if self._ready is not None:
+            self._ready.exception()
+        for future in self._compiling.values():
             future.exception()
 
     def facts(self) -> dict[str, Any]:

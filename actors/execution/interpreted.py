@@ -18,6 +18,7 @@ from actors.ledger.accounts import RECEIPT_WORDS, U64_MAX, Account, State, Trans
 from actors.ledger.contract_rules import RowApplied, apply_call
 from actors.ledger.contract_state import Origin, program_entries
 from actors.ledger.environment import Environment
+from actors.ledger.index import distinct_keys
 from actors.ledger.receipts import Output
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 from actors.ledger.transfer import apply_transfer
@@ -136,7 +137,7 @@ def _entries_of(programs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 def check_programs(job: Job) -> None:
     """Raise ValueError unless the job has the programs of all contracts that its rows may run."""
     called = job.batch.rows["recipient"][job.batch.rows["kind"] == KIND_CALL]
-    wanted = {key.tobytes() for key in np.unique(called, axis=0)}
+    wanted = set(distinct_keys(called))
     for program in filter(None, job.programs.values()):
         wanted |= {imported.address for imported in decode_program(program).imports}
     if lacking := wanted - set(job.programs):

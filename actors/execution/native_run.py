@@ -28,7 +28,7 @@ _I64_MAX = (1 << 63) - 1
 _SUPPOSED_BALANCE = 1 << 62
 
 
-class Record:
+class FieldWords:
     """Fields of 64 bits for compiled code."""
 
     def __init__(self, fields: Sequence[str]) -> None:
@@ -72,7 +72,7 @@ class BlockRun:
         self._scratch = Scratch(linked)
         self._window = np.zeros((WINDOW_ROWS, len(WINDOW_ROW)), np.uint64)
         self._hints = np.zeros(HINTS_BYTES, np.uint8)
-        self._call, self._block = Record(CALL), Record(BLOCK)
+        self._call, self._block = FieldWords(CALL), FieldWords(BLOCK)
         self._fill_call()
         self._fill_block()
         self._fit_events(EVENTS_BYTES_MAX + calls * _ROW_EVENTS_BYTES)

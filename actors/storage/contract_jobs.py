@@ -26,7 +26,7 @@ from actors.ledger.columns import FEES, PASSED
 from actors.ledger.contract_payloads import DEPOSITS_KEY
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import Hasher
-from actors.ledger.index import key_words
+from actors.ledger.index import distinct_keys, key_words
 from actors.ledger.kinds import Kind
 from actors.ledger.prices import first_nonce
 from actors.ledger.receipts import Output
@@ -82,8 +82,8 @@ def run_span(
     as the rules tell them."""
     kept = verdicts == 0
     rows = batch.take(kept)
-    called = np.unique(rows.rows["recipient"][rows.rows["kind"] == KIND_CALL], axis=0)
-    programs = engine.shelf.with_imports([key.tobytes() for key in called], ledger.entry)
+    called = distinct_keys(rows.rows["recipient"][rows.rows["kind"] == KIND_CALL])
+    programs = engine.shelf.with_imports(called, ledger.entry)
     plans = {address: program.touches for address, program in programs.items() if program.encoded}
     plan = plan_touches(rows, plans, engine.hash_rows, engine.seed)
 

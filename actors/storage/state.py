@@ -132,7 +132,7 @@ class State:
             raise SpeculationLimitError(len(self.blocks), SPECULATIVE_BLOCKS_MAX)
         started = clock_ns()
         with self.lock:
-            applied = apply_batch(self.accounts, batch, env, self.engine)
+            applied = apply_batch(self.accounts, batch, env, self.engine, self._hash_rows)
             failed = bool(applied.verdicts.any())
             if strict and failed:
                 undo_batch(self.accounts, applied.undo)

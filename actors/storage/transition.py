@@ -42,6 +42,7 @@ from actors.ledger.columns import (
     touch,
 )
 from actors.ledger.environment import Environment
+from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.index import KEY_WORDS, home_of
 from actors.ledger.kinds import KINDS, Kind, SerialRule
 from actors.ledger.prices import first_nonce
@@ -118,7 +119,11 @@ class Applied:
 
 
 def apply_batch(
-    accounts: Accounts, batch: Batch, env: Environment, engine: JobEngine | None = None
+    accounts: Accounts,
+    batch: Batch,
+    env: Environment,
+    engine: JobEngine | None = None,
+    hash_rows: Hasher = sha256_rows,
 ) -> Applied:
     """Apply a batch to `accounts` exactly as `rules.apply_batch` does to a dictionary.
 
@@ -127,7 +132,7 @@ def apply_batch(
     Raises OverflowError, with `accounts` as before, when the fees do not fit the proposer's balance.
     """
     height, prices = env.height, env.prices
-    verdicts = static_verdicts(batch, env.chain_tag, height, prices)
+    verdicts = static_verdicts(batch, env.chain_tag, height, prices, hash_rows)
     spans = list(_spans(batch))
     writes = sum((last - first) * len(kind.touches) for kind, first, last in spans) + 1
     accounts.reserve(writes)
