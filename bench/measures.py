@@ -207,6 +207,12 @@ MEASURES: dict[str, dict[str, str]] = {
         "mutants": "mutants of compiled programs",
         "mutants_accepted": "of these accepted and run",
         "crashes": "crashes",
+        "native_programs": "contracts compiled to native code",
+        "columns": "columns of calls by native code",
+        "refused_by_native": "contracts that no native code was made of",
+        "planted": "bugs planted in native code",
+        "found": "of these found",
+        "taken.*": "programs until it was found: {key}",
         "verify_ms_max": "the longest that the verifier took, ms of a core",
     },
 }
