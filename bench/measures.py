@@ -199,6 +199,16 @@ MEASURES: dict[str, dict[str, str]] = {
         "signature_yardstick_per_core": "signatures/s that libsodium verifies on one core in the same run",
         "engine": "what runs them",
     },
+    "fuzz blocks": {
+        "blocks": "random blocks by the plain rules and as jobs of every engine, in 1, 2 and 4 parts",
+        "rows": "rows of them",
+        "calls": "of these calls of contracts",
+        "disagreements": "disagreements",
+        "runs": "runs of a block that were compared",
+        "divided": "of these in several parts",
+        "failed_calls": "calls that failed, alike",
+        "seconds": "how long, s",
+    },
     "fuzz contracts": {
         "programs": "random contracts, interpreted and run as ordinary Python",
         "calls": "calls compared",

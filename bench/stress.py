@@ -139,6 +139,40 @@ def fuzz_of_contracts(
         raise typer.Exit(1)
 
 
+@fuzz_app.command("blocks")
+@explained()
+def fuzz_of_blocks(
+    blocks: Annotated[int, typer.Option(min=1, help="Blocks to run.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same blocks.")] = 0,
+    engines: Annotated[str, typer.Option(help="What runs them: of interpreter and native.")] = (
+        "interpreter,native"
+    ),
+    first_chain: Annotated[int, typer.Option(min=0, help="Begin with the chain of this number.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare random blocks of transfers and calls by the plain rules with jobs by the engines, in parts, too.
+
+    Exits with 1 at any disagreement; its seed, chain and block are in the result.
+    """
+    from bench.fuzz_blocks import BlockCounts, engines_of, fuzz_blocks
+
+    try:
+        chosen = engines_of(engines.split(","))
+    except KeyError as unknown:
+        raise UserError(f"--engines {engines}: {unknown} is neither interpreter nor native") from None
+    with Progress(console=console) as bar:
+        task = bar.add_task("blocks", total=blocks)
+
+        def progress(counts: BlockCounts) -> None:
+            words = f"{counts.blocks:,} blocks, {counts.disagreements} disagreements"
+            bar.update(task, completed=counts.blocks, description=words)
+
+        result = fuzz_blocks(blocks, seed, chosen, progress, first_chain=first_chain)
+    emit_result(result, as_json)
+    if result["disagreements"]:
+        raise typer.Exit(1)
+
+
 def _hunt_planted(planted: str, seed: int, as_json: bool) -> None:
     """See fuzz_planted. Exits with 1 if a bug is missed."""
     from bench.contract_fuzz.planted import PLANTED

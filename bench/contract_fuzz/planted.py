@@ -51,7 +51,7 @@ def _without_overflow(rule: Any) -> Any:
 
 
 def _with_sign(_: Any) -> Any:
-    return lambda code, kind, condition, a, b: code.builder.icmp_signed(condition, a, b)
+    return lambda code, _, condition, a, b: code.builder.icmp_signed(condition, a, b)
 
 
 def _masked_places(_: Any) -> Any:
@@ -135,8 +135,10 @@ def _no_maxima(check: Any) -> Any:
 def _low_word(quotient: Any) -> Any:
     def lower(to: Any, a: Value, b: Value) -> Value:
         builder = to.code.builder
-        whole = quotient(to, a, b)
-        return whole if a.type.width <= I64.width else builder.zext(builder.trunc(whole, I64), a.type)
+        whole: Value = quotient(to, a, b)
+        if a.type.width > I64.width:
+            whole = builder.zext(builder.trunc(whole, I64), a.type)
+        return whole
 
     return lower
 
