@@ -93,10 +93,10 @@ def fuzz_contracts(
     engines: of ENGINES, the interpreter and one more at least.
 
     Answers `engines`, `seed`, `programs` (each of one to three contracts), `refused` (of these, by the
-    compiler: they are valid, so a compiler refuses too much if there are any), `calls` and of these `failed_calls`,
-    `disagreements`, `mutants` and of these `mutants_accepted`, `crashes`, `columns` of calls by native code,
-    `native_programs` that were compiled for them and `refused_by_native` that could not be, `verify_ms_max`
-    (of a core), and, for the first of each, `shown` and `crashed`: what to repeat.
+    compiler: they are valid, so a compiler refuses too much if there are any), `calls` and of these
+    `failed_calls`, `disagreements`, `mutants` and of these `mutants_accepted`, `crashes`, `columns` of calls
+    by native code, `native_programs` that were compiled for them and `refused_by_native` that could not be,
+    `verify_ms_max` (of a core), and, for the first of each, `shown` and `crashed`: what to repeat.
     """
     counts, end = Counts(), clock() + 60 * minutes
     while True:

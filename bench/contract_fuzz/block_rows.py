@@ -1,16 +1,24 @@
-"""Rows of random blocks: transfers and calls that are statically valid; the state refuses some of them."""
+"""Rows of random blocks: transfers and calls that are statically valid; the state refuses some of them.
+
+Each row is drawn for the state that those before it leave: so most have the nonce that their sender has, some
+offer exactly what they cost, or one less, and some leave their sender with nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
 
-from actors.contracts.verified import VerifiedFunction
+from actors.contracts.ir import FunctionKind
+from actors.contracts.types import ADDRESS
+from actors.contracts.verified import Verified, VerifiedFunction
 from actors.ledger import rules
 from actors.ledger.accounts import Entries, State, account_at, payload_hash, unpack
 from actors.ledger.contract_payloads import DEPOSITS_KEY, encode_call
+from actors.ledger.environment import Environment
 from actors.ledger.rows import (
     KIND_CALL,
     KIND_TRANSFER,
@@ -19,14 +27,14 @@ from actors.ledger.rows import (
     ROW_VERSION,
     Batch,
 )
-from bench.contract_fuzz.arguments import PEOPLE
-from bench.contract_fuzz.block_worlds import CHAIN_TAG, COINS_EACH, FEW_COINS, PROPOSER, BlockWorld
+from bench.contract_fuzz.arguments import PEOPLE, encode, random_slot
 
 ROWS = (1, 2, 5, 15, 16, 17, 40)
 """Of a block: compiled code looks 16 ahead."""
 FEES = (0, 1, 10, 100, 1_000, 20_000, 20_000, 20_000)
 """Of calls, above the least."""
 PROBE_FEE = 50_000
+PUBLIC = (FunctionKind.ENTRY, FunctionKind.VIEW)
 _U64_MAX = 2**64 - 1
 
 
@@ -44,68 +52,81 @@ class PlannedRow:
 
 
 class BlockRows:
-    """Rows of one block after the other, from the state that the world then has."""
+    """Rows of the blocks of one chain. contracts: those that are called."""
 
-    def __init__(self, random: Random, world: BlockWorld) -> None:
-        self.random, self.world = random, world
+    def __init__(self, random: Random, tag: int, contracts: Sequence[tuple[bytes, Verified]]) -> None:
+        self.random, self._tag, self._contracts = random, tag, contracts
+        self._strangers = [random.randbytes(32) for _ in range(3)]
         self._drawn: dict[tuple[bytes, int], list[bytes]] = {}
         self._state: State = {}
         self._entries: Entries = {}
+        self._env = Environment(tag, 0, bytes(32))
 
-    def batch(self) -> Batch:
-        """Of the next block. Each row is drawn for the state that those before it leave."""
-        world, env = self.world, self.world.environment()
-        self._state, self._entries = dict(world.state), dict(world.entries)
+    def batch(self, state: State, entries: Mapping[bytes, bytes], env: Environment) -> Batch:
+        """Of the next block, on this state."""
+        self._state, self._entries, self._env = dict(state), dict(entries), env
         rows, gas_used = list[PlannedRow](), 0
         for _ in range(self.random.choice(ROWS)):
             row = self._row()
-            (tx,) = unpack(batch_of([row]))
+            (tx,) = unpack(batch_of([row], self._tag))
             if not rules.static_verdict(tx, env):
                 rows.append(row)
                 gas_used += rules.apply_transaction(self._state, tx, env, self._entries, gas_used).gas
-        return batch_of(rows)
+        return batch_of(rows, self._tag)
 
     def _row(self) -> PlannedRow:
         """With the nonce that its sender has; seldom with that before it, or after."""
-        random, world = self.random, self.world
-        sender = random.choice(world.strangers if random.random() < 0.05 else PEOPLE)
-        nonce = account_at(self._state, sender, world.height).nonce
+        random = self.random
+        sender = random.choice(self._strangers if random.random() < 0.05 else PEOPLE)
+        nonce = account_at(self._state, sender, self._env.height).nonce
         if random.random() < 0.04:
             nonce = max(0, nonce + random.choice((-1, 1)))
-        if random.random() < 0.3:
+        if random.random() < 0.3 or not self._contracts:
             return self._transfer(sender, nonce)
         row = self._call(sender, nonce)
         return replace(row, fee=self._near_what_it_costs(row)) if random.random() < 0.2 else row
 
     def _transfer(self, sender: bytes, nonce: int) -> PlannedRow:
-        random, prices, world = self.random, self.world.prices, self.world
-        recipient = random.choice((*PEOPLE, *world.strangers, *world.contracts, DEPOSITS_KEY, PROPOSER))
-        least = prices.balance_min
-        few = (0, 1, least - 1, least, 500, FEW_COINS - 2 * least)
-        amounts = few if random.random() < 0.9 else (COINS_EACH, COINS_EACH // 2, _U64_MAX - 1_000)
-        fee = prices.fee_min + random.choice((0, 0, 1, 5))
-        return PlannedRow(KIND_TRANSFER, sender, recipient, nonce, random.choice(amounts), fee)
+        random, prices = self.random, self._env.prices
+        contract = random.choice(self._contracts)[0] if self._contracts else sender
+        recipient = random.choice(
+            (*PEOPLE, *PEOPLE, *self._strangers, contract, DEPOSITS_KEY, self._env.proposer)
+        )
+        fee, least = prices.fee_min + random.choice((0, 0, 1, 5)), prices.balance_min
+        has = account_at(self._state, sender, self._env.height).balance
+        amount = random.choice((0, 1, least - 1, least, 500, 500))
+        if random.random() < 0.1:
+            left = random.choice((0, 0, 1, least - 1, least, -1))
+            amount = max(0, has - fee - left)
+        if random.random() < 0.01:
+            amount = _U64_MAX - random.choice((fee, fee + 1, 1_000))
+        return PlannedRow(KIND_TRANSFER, sender, recipient, nonce, amount, fee)
 
     def _call(self, sender: bytes, nonce: int) -> PlannedRow:
-        random, prices = self.random, self.world.prices
-        address = random.choice([*list(self.world.contracts) * 4, PEOPLE[0]])
-        contract = self.world.contracts.get(address)
-        called = random.choice(contract.program.functions) if contract else None
-        payload = b"\0" if called is None else encode_call(called.number, self._near(address, called))
+        random, prices = self.random, self._env.prices
+        address, program = random.choice(self._contracts)
+        public = [each for each in program.functions if each.function.kind in PUBLIC]
+        called = random.choice(public if public and random.random() < 0.97 else program.functions)
+        payload = encode_call(called.number, self._near(address, called))
         if random.random() < 0.03:
             payload = random.choice((payload + b"\0", payload[:-1], random.randbytes(len(payload)), b""))
+        if random.random() < 0.03:
+            address = random.choice((sender, *PEOPLE, DEPOSITS_KEY))
         amount = 0
-        if random.random() < (0.6 if called is not None and called.function.accepts_coins else 0.03):
+        if random.random() < (0.6 if called.function.accepts_coins else 0.03):
             amount = random.choice((1, prices.balance_min - 1, prices.balance_min, 10, 3_000))
         fee = prices.fee_min + random.choice(FEES)
+        has = account_at(self._state, sender, self._env.height).balance
+        if random.random() < 0.03:
+            fee = max(0, has - amount - random.choice((0, 1, prices.balance_min - 1, prices.balance_min)))
         if random.random() < 0.005:
             fee = _U64_MAX - amount
         return PlannedRow(KIND_CALL, sender, address, nonce, amount, fee, payload)
 
     def _near_what_it_costs(self, row: PlannedRow) -> int:
         """A fee that is as much as the call takes, or nearly."""
-        env = self.world.environment()
-        (tx,) = unpack(batch_of([replace(row, fee=env.prices.fee_min + PROBE_FEE)]))
+        env = self._env
+        (tx,) = unpack(batch_of([replace(row, fee=env.prices.fee_min + PROBE_FEE)], self._tag))
         if rules.static_verdict(tx, env):
             return row.fee
         state = dict(self._state)
@@ -117,7 +138,7 @@ class BlockRows:
     def _near(self, address: bytes, called: VerifiedFunction) -> bytes:
         """Arguments; often those of an earlier call, or some of them. Seldom such as nobody takes."""
         random, drawn = self.random, self._drawn.setdefault((address, called.number), [])
-        data = bytearray(self.world.arguments(random, called))
+        data = bytearray(self._arguments(called))
         if drawn and random.random() < 0.5:
             before, at = random.choice(drawn), 0
             for param in called.function.params:
@@ -130,12 +151,28 @@ class BlockRows:
             data[random.randrange(len(data))] = random.choice((2, 255))
         return bytes(data)
 
+    def _arguments(self, called: VerifiedFunction) -> bytes:
+        """Of a function; of an UpTo, seldom one more than it takes."""
+        random, data = self.random, b""
+        for param in called.function.params:
+            slot, single = random_slot(random, param.shape), not param.shape.count
+            if param.max is not None:
+                most = param.shape.type.range[1]
+                slot = min(most, random.choice((0, param.max, param.max + 1, random.randint(0, param.max))))
+            elif param.shape.type.is_integer and single and random.random() < 0.6:
+                slot = random.choice((random.randint(0, 20), random.randint(0, 2_000)))
+                slot = min(slot, param.shape.type.range[1])
+            elif param.shape.type == ADDRESS and single and random.random() < 0.2:
+                slot = random.choice((random.choice(self._contracts)[0], DEPOSITS_KEY, self._env.proposer))
+            data += encode(param.shape, slot)
+        return data
 
-def batch_of(planned: list[PlannedRow]) -> Batch:
+
+def batch_of(planned: Sequence[PlannedRow], tag: int) -> Batch:
     """Unsigned rows."""
     table = np.zeros(len(planned), dtype=ROW_DTYPE)
     for row, fields in zip(table, planned, strict=True):
-        row["version"], row["chain_tag"], row["expiry_height"] = ROW_VERSION, CHAIN_TAG, NEVER_EXPIRES_HEIGHT
+        row["version"], row["chain_tag"], row["expiry_height"] = ROW_VERSION, tag, NEVER_EXPIRES_HEIGHT
         row["payload_bytes"] = len(fields.payload)
         row["payload_hash"] = np.frombuffer(payload_hash(fields.payload), dtype=np.uint8)
         row["kind"], row["nonce"], row["amount"], row["fee"] = (
