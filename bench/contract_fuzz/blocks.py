@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 from random import Random
 
@@ -36,7 +35,7 @@ HEIGHTS = (1, 200, 254, 255, 2**32)
 PRICES = (
     Prices(1, 5),
     Prices(0, 1),
-    Prices(3, 40, gas_per_unit=1, entry_deposit=7),
+    Prices(3, 40, gas_per_unit=1, entry_deposit=3),
     Prices(0, 1, gas_per_unit=7, entry_deposit=0, block_gas_max=4_000),
     Prices(2, 5, gas_per_unit=1_000_000, entry_deposit=3, block_gas_max=2**40),
     Prices(1, 5, entry_deposit=3, block_gas_max=20_000),
@@ -49,7 +48,7 @@ class BlockChain:
     def __init__(self, random: Random) -> None:
         self.random, self.height = random, 1
         self.prices = random.choice(PRICES)
-        self._all_gas = replace(self.prices, gas_per_unit=100, block_gas_max=10_000_000)
+        self._all_gas = Prices(1, 5, 100, self.prices.entry_deposit, 10_000_000)
         self.state: State = {who: Account(0, COINS_EACH) for who in PEOPLE}
         self.entries = Entries()
         self.programs = dict[bytes, bytes]()
