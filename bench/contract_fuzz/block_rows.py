@@ -31,8 +31,12 @@ from bench.contract_fuzz.arguments import PEOPLE, encode, random_slot
 
 ROWS = (1, 2, 5, 15, 16, 17, 40)
 """Of a block: compiled code looks 16 ahead."""
-FEES = (0, 1, 10, 100, 1_000, 20_000, 20_000, 20_000)
-"""Of calls, above the least."""
+GAS = (0, 10, 100, 1_000, 10_000, 10_000, 30_000)
+"""That a call's fee buys."""
+DEPOSITS = (0, 3, 30)
+"""That it offers besides."""
+CROWD = tuple(bytes([letter]) * 32 for letter in b"klmnopqrs")
+"""People whom no argument names."""
 PROBE_FEE = 50_000
 PUBLIC = (FunctionKind.ENTRY, FunctionKind.VIEW)
 _U64_MAX = 2**64 - 1
@@ -77,7 +81,9 @@ class BlockRows:
     def _row(self) -> PlannedRow:
         """With the nonce that its sender has; seldom with that before it, or after."""
         random = self.random
-        sender = random.choice(self._strangers if random.random() < 0.05 else PEOPLE)
+        sender = random.choice((*PEOPLE, *CROWD))
+        if random.random() < 0.03:
+            sender = random.choice(self._strangers)
         nonce = account_at(self._state, sender, self._env.height).nonce
         if random.random() < 0.04:
             nonce = max(0, nonce + random.choice((-1, 1)))
@@ -115,7 +121,7 @@ class BlockRows:
         amount = 0
         if random.random() < (0.6 if called.function.accepts_coins else 0.03):
             amount = random.choice((1, prices.balance_min - 1, prices.balance_min, 10, 3_000))
-        fee = prices.fee_min + random.choice(FEES)
+        fee = prices.fee_min - (-random.choice(GAS) // prices.gas_per_unit) + random.choice(DEPOSITS)
         has = account_at(self._state, sender, self._env.height).balance
         if random.random() < 0.03:
             fee = max(0, has - amount - random.choice((0, 1, prices.balance_min - 1, prices.balance_min)))

@@ -22,12 +22,14 @@ from actors.ledger.rows import (
 from actors.ledger.signing import development_signer, sign_transfer
 from bench.contract_examples import EXAMPLES, Catalog
 from bench.contract_fuzz.arguments import PEOPLE
-from bench.contract_fuzz.block_rows import BlockRows, PlannedRow, batch_of
+from bench.contract_fuzz.block_rows import CROWD, BlockRows, PlannedRow, batch_of
 from bench.contract_fuzz.sources import random_contracts
 
 TAG = 77
 PROPOSER = bytes(32)
-DEPLOYER_COINS, COINS_EACH = 1 << 40, 100_000
+DEPLOYER_COINS = 1 << 40
+COINS = (10_000_000, 10_000_000, 100_000, 2_000)
+"""Of one of the people."""
 RANDOM_GROUPS = 3
 """Of contracts that may call each other."""
 DEPLOYER_FEE = 1_000
@@ -49,7 +51,7 @@ class BlockChain:
         self.random, self.height = random, 1
         self.prices = random.choice(PRICES)
         self._all_gas = Prices(1, 5, 100, self.prices.entry_deposit, 10_000_000)
-        self.state: State = {who: Account(0, COINS_EACH) for who in PEOPLE}
+        self.state: State = {who: Account(0, random.choice(COINS)) for who in (*PEOPLE, *CROWD)}
         self.entries = Entries()
         self.programs = dict[bytes, bytes]()
         self._called = list[tuple[bytes, Verified]]()
