@@ -26,7 +26,6 @@ from actors.contracts.touches import touches_of
 from actors.execution import interpreted
 from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
 from actors.execution.native_engine import NativeEngine
-from actors.execution.outputs import outputs_of
 from actors.execution.passes import Division, RunAll, run_divided, run_in_order
 from actors.execution.planning import TouchPlan, plan_touches
 from actors.ledger import rules
@@ -34,6 +33,7 @@ from actors.ledger.accounts import Account, Entries, State, account_at, remove_e
 from actors.ledger.call_touches import Plans
 from actors.ledger.contract_payloads import DEPOSITS_KEY
 from actors.ledger.hashing import sha256_rows
+from actors.ledger.output_columns import outputs_of
 from actors.ledger.rows import KIND_CALL, Batch
 from bench.contract_fuzz.blocks import PROPOSER, BlockChain
 
