@@ -290,6 +290,9 @@ class StorageSettings(Section):
     hash_threads: int = Field(
         0, ge=0, le=64, description="threads that hash the state tree; 0: half the cores, at most 4"
     )
+    contract_cells: int = Field(
+        1, ge=0, le=16, description="processes that run contracts' compiled code; 0: they are interpreted"
+    )
     proof_history_mb: int = Field(128, ge=0, le=65_536, description="memory that those heights may take")
     scheduler_cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the actor")
     niceness: int = Field(1, ge=0, le=19)

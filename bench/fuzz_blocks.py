@@ -13,7 +13,7 @@ import copy
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -26,14 +26,14 @@ from actors.contracts.touches import touches_of
 from actors.execution import interpreted
 from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
 from actors.execution.native_engine import NativeEngine
-from actors.execution.outputs import outputs_of
-from actors.execution.passes import run_divided
+from actors.execution.passes import Division, RunAll, run_divided, run_in_order
 from actors.execution.planning import TouchPlan, plan_touches
 from actors.ledger import rules
 from actors.ledger.accounts import Account, Entries, State, account_at, remove_empty
 from actors.ledger.call_touches import Plans
 from actors.ledger.contract_payloads import DEPOSITS_KEY
 from actors.ledger.hashing import sha256_rows
+from actors.ledger.output_columns import outputs_of
 from actors.ledger.rows import KIND_CALL, Batch
 from bench.contract_fuzz.blocks import PROPOSER, BlockChain
 
@@ -43,6 +43,8 @@ BLOCKS_EACH = 100
 VALIDATORS = (1, 2, 4)
 SEED = 0x5EED_0123_4567_89AB_CDEF
 SHOWN_MAX = 5
+FORGETFUL = 0.25
+"""How often an engine does not know what it is planned to touch."""
 
 
 def engines_of(names: Iterable[str]) -> dict[str, Engine]:
@@ -134,14 +136,17 @@ class _Chain:
         before = copy.copy(chain.state), copy.copy(chain.entries)
         plan = plan_touches(batch, self.plans, sha256_rows, SEED)
         job, read = _job(chain, batch, plan)
+        bare = _forgetful(chain.random, job)
         plain = rules.apply_batch(chain.state, batch, env, chain.entries)
         self._count(batch, plain)
         wanted: dict[str, Any] | None = None
         for name, parts in self.ways:
             engine = self.engines[name]
-            outcome, division = run_divided(
-                job, plan, parts, lambda jobs, run=engine: [run(each) for each in jobs], read
-            )
+            run_all = _one_by_one(engine)
+            if parts == 1 and bare is not None:
+                outcome, division = run_in_order(bare, run_all, read), Division(1, 1, len(batch))
+            else:
+                outcome, division = run_divided(job, plan, parts, run_all, read)
             self.counts.runs += 1
             self.counts.islands = max(self.counts.islands, division.islands)
             self.counts.divided += division.parts > 1
@@ -213,6 +218,20 @@ def _job(
     known = read(np.concatenate([plan.keys, deposits]))
     gas = env.prices.block_gas_max
     return Job(batch, env.height, env.time_ms, env.prices, gas, programs, known), read
+
+
+def _forgetful(random: Random, job: Job) -> Job | None:
+    """Sometimes the same job, that knows only half of what it is planned to touch, and has to ask."""
+    if random.random() >= FORGETFUL:
+        return None
+    entries, accounts = job.known.entries(), job.known.accounts()
+    entries = {key: entries[key] for key in random.sample(sorted(entries), len(entries) // 2)}
+    accounts = {key: accounts[key] for key in random.sample(sorted(accounts), len(accounts) // 2)}
+    return replace(job, known=StateSlice.of(entries, accounts))
+
+
+def _one_by_one(run: Engine) -> RunAll:
+    return lambda jobs: [run(each) for each in jobs]
 
 
 def _change(state: State, entries: Entries, outcome: JobOutcome) -> None:

@@ -150,7 +150,7 @@ def fuzz_of_blocks(
     first_chain: Annotated[int, typer.Option(min=0, help="Begin with the chain of this number.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Compare random blocks of transfers and calls by the plain rules with jobs by the engines, also in parts.
+    """Compare random blocks of transfers and calls by the plain rules with jobs by the engines, in parts too.
 
     Exits with 1 at any disagreement; its seed, chain and block are in the result.
     """

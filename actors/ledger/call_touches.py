@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.touches import FunctionTouches, Mode, Piece, Pieces, PieceSource
+from actors.ledger.index import numbered_keys
 from actors.ledger.rows import KIND_CALL, Batch
 
 GROUPS_MAX = 256
@@ -98,9 +99,8 @@ def _groups(contracts: NDArray[np.uint8], functions: NDArray[np.int64]) -> list[
     """Places of calls of one function of one contract; the largest groups."""
     if not len(functions):
         return []
-    named = np.empty((len(functions), 33), dtype=np.uint8)
-    named[:, :32], named[:, 32] = contracts, functions
-    _, which, counts = np.unique(named.view("V33").reshape(-1), return_inverse=True, return_counts=True)
+    _, contract = numbered_keys(contracts)
+    _, which, counts = np.unique(512 * contract + functions, return_inverse=True, return_counts=True)
     by_group = np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
     return sorted(by_group, key=len, reverse=True)[:GROUPS_MAX]
 

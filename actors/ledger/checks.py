@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_TAG
-from actors.ledger.hashing import sha256
+from actors.ledger.hashing import Hasher, sha256, sha256_rows
 from actors.ledger.kinds import KINDS
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
@@ -30,6 +30,7 @@ from actors.ledger.rows import (
 from actors.ledger.verdict import Verdict
 
 ENTRY_WORD = np.uint64(int.from_bytes(ENTRY_TAG, "little"))
+_HASHED_TOGETHER_MIN = 8
 _U64_MAX = np.uint64(2**64 - 1)
 _PLAIN_HEAD = np.uint64(ROW_VERSION | KIND_TRANSFER << 8)
 """Word 0 of a transfer without flags and without payload."""
@@ -57,8 +58,13 @@ def _all_plain(words, chain_tag, height, fee_min):  # type: ignore[no-untyped-de
     return True
 
 
-def static_verdicts(batch: Batch, chain_tag: int, height: int, prices: Prices) -> NDArray[np.uint8]:
-    """(n,) uint8 verdicts of rows for inclusion in the block at `height`, signatures and state aside."""
+def static_verdicts(
+    batch: Batch, chain_tag: int, height: int, prices: Prices, hash_rows: Hasher = sha256_rows
+) -> NDArray[np.uint8]:
+    """(n,) uint8 verdicts of rows for inclusion in the block at `height`, signatures and state aside.
+
+    hash_rows: of payloads of one length, where there are several.
+    """
     rows = batch.rows
     fee_min = np.uint64(prices.fee_min)
     if _all_plain(batch.words, np.uint64(chain_tag), np.uint64(height), fee_min):
@@ -73,7 +79,7 @@ def static_verdicts(batch: Batch, chain_tag: int, height: int, prices: Prices) -
         (Verdict.AMOUNT_OVERFLOW, rows["amount"] > _U64_MAX - rows["fee"]),
         (Verdict.FEE_BELOW_MINIMUM, rows["fee"] < least),
         (Verdict.NONCE_LIMIT, rows["nonce"] == _U64_MAX),
-        (Verdict.BAD_PAYLOAD, _payload_wrong(batch, longest)),
+        (Verdict.BAD_PAYLOAD, _payload_wrong(batch, longest, hash_rows)),
         (Verdict.RESERVED_KEY, _reserved(batch)),
     )
     verdicts = own
@@ -107,15 +113,20 @@ def _reserved(batch: Batch) -> NDArray[np.bool_]:
     return mask
 
 
-def _payload_wrong(batch: Batch, longest: NDArray[np.uint32]) -> NDArray[np.bool_]:
+def _payload_wrong(batch: Batch, longest: NDArray[np.uint32], hash_rows: Hasher) -> NDArray[np.bool_]:
     sizes = batch.rows["payload_bytes"]
     hashes = np.ascontiguousarray(batch.rows["payload_hash"])
     wrong: NDArray[np.bool_] = (sizes == 0) & (hashes.view(np.uint64) != 0).any(axis=1)
     wrong |= sizes > longest
     loaded = np.flatnonzero((sizes > 0) & ~wrong)
     if len(loaded):
-        offsets = batch.payload_offsets
-        for i in loaded:
-            payload = batch.payloads[offsets[i] : offsets[i + 1]].tobytes()
+        starts = batch.payload_offsets[:-1]
+        lengths, counts = np.unique(sizes[loaded], return_counts=True)
+        for length in lengths[counts >= _HASHED_TOGETHER_MIN].tolist():
+            some = loaded[sizes[loaded] == length]
+            payloads = batch.payloads[starts[some][:, None] + np.arange(length)]
+            wrong[some] = (hash_rows(payloads) != hashes[some]).any(axis=1)
+        for i in loaded[np.isin(sizes[loaded], lengths[counts < _HASHED_TOGETHER_MIN])]:
+            payload = batch.payloads[starts[i] : starts[i] + sizes[i]].tobytes()
             wrong[i] = sha256(payload) != hashes[i].tobytes()
     return wrong

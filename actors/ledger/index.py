@@ -143,6 +143,24 @@ class KeyIndex:
         return out
 
 
+def numbered_keys(keys: NDArray[np.uint8]) -> tuple[list[bytes], NDArray[np.int64]]:
+    """Each of (n, 32) keys once, and (n,) which of them each row is. Where no two begin alike, this is a sort
+    of numbers."""
+    words = key_words(keys)
+    _, first, which = np.unique(words[:, 0], return_index=True, return_inverse=True)
+    if (words == words[first][which]).all():
+        return [keys[row].tobytes() for row in first], which
+    data, numbers = keys.tobytes(), dict[bytes, int]()
+    rows = (data[at : at + 32] for at in range(0, len(data), 32))
+    which = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+    return list(numbers), which
+
+
+def distinct_keys(keys: NDArray[np.uint8]) -> list[bytes]:
+    """Each of (n, 32) keys once."""
+    return numbered_keys(keys)[0]
+
+
 def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """As `np.zeros`, beginning at a cache line: rows of 32 or 64 bytes then lie in one line each."""
     size = math.prod(shape) * np.dtype(dtype).itemsize

@@ -119,6 +119,11 @@ def check_deploy(tx: Transaction) -> Verdict:
     return Verdict.OK if decode_deployment(tx.payload) else Verdict.BAD_PAYLOAD
 
 
+def check_calls(batch: Batch) -> NDArray[np.uint8]:
+    """(n,) uint8: the twin of `check_call`."""
+    return np.where(batch.rows["payload_bytes"] > 0, Verdict.OK, Verdict.BAD_PAYLOAD).astype(np.uint8)
+
+
 def check_call(tx: Transaction) -> Verdict:
     """It names a function."""
     return Verdict.OK if tx.payload else Verdict.BAD_PAYLOAD
@@ -140,7 +145,7 @@ DEPLOY = Kind(
     *_FLAT, SerialRule(apply_deploy),
 )  # fmt: skip
 CALL = Kind(
-    KIND_CALL, "call", PAYLOAD_BYTES_MAX_OF[KIND_CALL], check_call, each_row(check_call), _TWO,
+    KIND_CALL, "call", PAYLOAD_BYTES_MAX_OF[KIND_CALL], check_call, check_calls, _TWO,
     *_FLAT, SerialRule(apply_call),
 )  # fmt: skip
 

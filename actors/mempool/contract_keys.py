@@ -21,6 +21,7 @@ from actors.contracts.touches import FunctionTouches, Mode, touches_of
 from actors.kernels.siphash import siphash
 from actors.ledger.call_touches import KeyColumn, call_touches
 from actors.ledger.contract_state import read_program
+from actors.ledger.index import distinct_keys
 from actors.ledger.rows import KIND_CALL, ROW_DTYPE, Batch
 from actors.mempool.conflict_spacing import spread
 
@@ -77,7 +78,7 @@ class ContractKeys:
     def touches(self, batch: Batch, hash_key: NDArray[np.uint64]) -> DrawTouches:
         """Of the rows of a draw. hash_key: of kernels/siphash.py."""
         calls = batch.rows["kind"] == KIND_CALL
-        self._meet({key.tobytes() for key in np.unique(batch.rows["recipient"][calls], axis=0)})
+        self._meet(distinct_keys(batch.rows["recipient"][calls]))
         found, plain = call_touches(batch, self._plans), plain_touches(len(batch))
         plain.recipient_modes[found.calls] = found.contract_modes
         if not found.columns:

@@ -26,6 +26,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from actors.execution.contract_engine import ContractEngine
 from actors.kernels.interface import Choice
 from actors.kernels.selection import select
 from actors.ledger.block import InclusionProof
@@ -36,6 +37,8 @@ from actors.local_socket import LocalRpcServer
 from actors.settings import StorageSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, retain_large_buffers
 from actors.storage.chain import Chain
+from actors.storage.contract_jobs import JobEngine
+from actors.storage.contract_programs import ProgramShelf
 from actors.storage.disk import Disk, wait_for
 from actors.storage.disk_identity import settle
 from actors.storage.errors import NotRetainedError
@@ -113,6 +116,15 @@ class Storage(Shell):
             self.log.warning("this disk has a new identity: {}", self._identity.renewed)
         self._disk.alarm = self._on_full
         self._chain.state.tree.each = sharing(settings.hash_threads)
+        self._contracts = ContractEngine(settings.contract_cells, kernel_cache_dir(), self.log.warning)
+        self._chain.state.engine = JobEngine(
+            self._contracts.run_all,
+            self._contracts.parts,
+            kernels.hash_rows,
+            secrets.randbits(128),
+            ProgramShelf(),
+            self.log.warning,
+        )
         self._reader = Reader(self._chain)
         self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
         self._writer = Writer(self._chain, time.perf_counter_ns, self._has_committed)
@@ -315,7 +327,8 @@ class Storage(Shell):
     @ray.method(concurrency_group="health")
     def health(self) -> dict[str, object]:
         """Process figures, the head, and `stats`."""
-        return {**self.process_health(), **self._reader.describe_head(), **self.stats()}
+        contracts = {"contracts": self._contracts.facts()}
+        return {**self.process_health(), **self._reader.describe_head(), **self.stats(), **contracts}
 
     @ray.method(concurrency_group="disk")
     def stop(self) -> None:
@@ -331,6 +344,7 @@ class Storage(Shell):
         with self._writer.state_turn, self._writer.disk_turn:
             self._disk.sync()
             self._disk.close()
+        self._contracts.close()
         self.log.info("closed at height {}", self._chain.head.height)
 
     def _has_committed(self) -> None:

@@ -42,8 +42,10 @@ from actors.ledger.columns import (
     touch,
 )
 from actors.ledger.environment import Environment
+from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.index import KEY_WORDS, home_of
 from actors.ledger.kinds import KINDS, Kind, SerialRule
+from actors.ledger.output_columns import OutputColumns, in_turn, output_columns
 from actors.ledger.prices import first_nonce
 from actors.ledger.receipts import Output
 from actors.ledger.rows import KIND_TRANSFER, ROW_DTYPE, ROW_VERSION, Batch
@@ -111,14 +113,18 @@ class Applied:
 
     verdicts: NDArray[np.uint8]
     receipts: NDArray[np.uint64]
-    outputs: list[Output]
+    outputs: OutputColumns
     fees: int
     undo: AccountUndo
     conflicts: Conflicts
 
 
 def apply_batch(
-    accounts: Accounts, batch: Batch, env: Environment, engine: JobEngine | None = None
+    accounts: Accounts,
+    batch: Batch,
+    env: Environment,
+    engine: JobEngine | None = None,
+    hash_rows: Hasher = sha256_rows,
 ) -> Applied:
     """Apply a batch to `accounts` exactly as `rules.apply_batch` does to a dictionary.
 
@@ -127,13 +133,13 @@ def apply_batch(
     Raises OverflowError, with `accounts` as before, when the fees do not fit the proposer's balance.
     """
     height, prices = env.height, env.prices
-    verdicts = static_verdicts(batch, env.chain_tag, height, prices)
+    verdicts = static_verdicts(batch, env.chain_tag, height, prices, hash_rows)
     spans = list(_spans(batch))
     writes = sum((last - first) * len(kind.touches) for kind, first, last in spans) + 1
     accounts.reserve(writes)
     before, columns = accounts.count, _columns(accounts, len(batch), writes)
     first_free, balance_min = np.uint64(first_nonce(height)), np.uint64(prices.balance_min)
-    outputs, ledger = list[Output](), None
+    outputs, ledger = list[OutputColumns](), None
     for kind, first, last in spans if engine is None else with_jobs(spans):
         if kind is None or isinstance(kind.rule, SerialRule):
             part, of_part = batch.part(first, last), verdicts[first:last]
@@ -160,7 +166,8 @@ def apply_batch(
         raise OverflowError("the proposer's balance would exceed 2^64-1: the genesis supply is not conserved")
     alone = int(np.count_nonzero(columns.widths == 1))
     conflicts = Conflicts(passed - alone, alone, int(np.count_nonzero(columns.widths)))
-    return Applied(verdicts, columns.receipts[:passed], outputs, int(columns.totals[FEES]), undo, conflicts)
+    fees, told = int(columns.totals[FEES]), in_turn(outputs)
+    return Applied(verdicts, columns.receipts[:passed], told, fees, undo, conflicts)
 
 
 def _run_serially(
@@ -169,9 +176,10 @@ def _run_serially(
     batch: Batch,
     verdicts: NDArray[np.uint8],
     env: Environment,
-    outputs: list[Output],
+    parts: list[OutputColumns],
 ) -> None:
     """Apply rows of a kind that has no compiled twin."""
+    outputs = list[Output]()
     for row, tx in enumerate(unpack(batch)):
         if verdicts[row]:
             continue
@@ -184,6 +192,8 @@ def _run_serially(
             outputs.append(applied.output(int(ledger.columns.totals[PASSED])))
             after = [ledger.account(key, env.height).balance for key in (tx.sender, tx.recipient)]
             ledger.passed(applied, (after[0], after[1]))
+    if outputs:
+        parts.append(output_columns(outputs))
 
 
 def _spans(batch: Batch) -> Iterator[tuple[Kind, int, int]]:

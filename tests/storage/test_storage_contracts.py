@@ -18,6 +18,7 @@ from actors.contracts.encoding import encode_program
 from actors.contracts.failures import Failure
 from actors.contracts.language.compiler import compile_source
 from actors.execution import interpreted
+from actors.execution.contract_engine import ContractEngine
 from actors.execution.job import EngineError, Job, JobOutcome
 from actors.ledger import rules, smt
 from actors.ledger.accounts import Account, Entries, State, state_root, supply
@@ -26,8 +27,10 @@ from actors.ledger.contract_payloads import DEPOSITS_KEY, Deployment, contract_a
 from actors.ledger.contract_state import Origin, head_key, piece_key, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
+from actors.ledger.output_columns import outputs_of
 from actors.ledger.prices import WEIGHTS, Prices
-from actors.ledger.receipts import RECEIPT_BYTES, Receipts
+from actors.ledger.receipt_columns import ReceiptColumns
+from actors.ledger.receipts import RECEIPT_BYTES
 from actors.ledger.rows import KIND_TRANSFER, Batch, FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage.accounts import Accounts
@@ -71,8 +74,14 @@ def both(state: State, entries: Entries, rows: list[Fields], height: int = 1) ->
         1 for slot in columns.entry_slots(applied.undo.slots) if columns.balances[slot]
     )
     rows_32 = applied.receipts.view("u1").reshape(-1, RECEIPT_BYTES)
-    receipts = Receipts(rows_32, tuple(applied.outputs))
-    assert receipts.root(sha256_rows) == rules.receipts_root(outcome.receipts)
+    columns_of_receipts = ReceiptColumns(rows_32, applied.outputs)
+    receipts = columns_of_receipts.receipts()
+    assert b"".join(columns_of_receipts.encode()) == b"".join(receipts.encode())
+    assert (
+        columns_of_receipts.root(sha256_rows)
+        == receipts.root(sha256_rows)
+        == rules.receipts_root(outcome.receipts)
+    )
     if state:
         assert build_tree(columns.columns()).root == state_root(state, entries)
     undo_batch(columns, applied.undo)
@@ -102,7 +111,7 @@ def _by_jobs(
             applied = apply_batch(columns, batch, env, engine)
         assert applied.verdicts.tolist() == plain.verdicts.tolist()
         assert applied.receipts.tobytes() == plain.receipts.tobytes()
-        assert (applied.outputs, applied.fees) == (plain.outputs, plain.fees)
+        assert (outputs_of(applied.outputs), applied.fees) == (outputs_of(plain.outputs), plain.fees)
         assert (state_of(columns), entries_of(columns)) == after
         undo_batch(columns, applied.undo)
     assert set(told) <= {"it was killed"}
@@ -489,3 +498,26 @@ def test_a_program_that_is_not_whole_is_named(mixed: MixedChain, lost: bytes, fa
     kept = {at: value for at, value in mixed.entries.items() if at != lost}
     assert program_fault(accounts_of(mixed.state, entries=mixed.entries), COUNTER, WEIGHTS) == ""
     assert fault in program_fault(accounts_of(mixed.state, entries=kept), COUNTER, WEIGHTS)
+
+
+def test_a_chain_is_the_same_by_compiled_code(tmp_path: Path) -> None:
+    engine, told = ContractEngine(2, None, print), list[str]()
+    chain = MixedChain(tmp_path / "mixed")
+    chain.chain.state.engine = JobEngine(
+        engine.run_all, engine.parts, sha256_rows, 1, ProgramShelf(), told.append
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.storage.contract_jobs.CALLS_MIN", 1)
+        chain.run()
+        engine.wait()
+        add = payload_of("counter", "add", 5)
+        for _ in range(3):
+            nonces = [chain.state[key(number)].nonce for number in range(4)]
+            chain.block([call(key(number), nonces[number], COUNTER, add) for number in range(1, 4)])
+            engine.wait()
+    facts = engine.facts()
+    engine.close()
+    assert facts["jobs"]["compiled"] >= 2
+    assert facts["jobs"].get("lost", 0) == 0
+    assert facts["programs_compiled"] >= 1
+    assert told == []

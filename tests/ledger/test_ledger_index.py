@@ -1,0 +1,19 @@
+"""Keys that are told apart in columns."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.ledger.index import distinct_keys, numbered_keys
+
+
+@given(st.lists(st.integers(0, 5), max_size=20), st.booleans())
+def test_numbered_keys_are_each_once(rows: list[int], begin_alike: bool) -> None:
+    keys = np.zeros((len(rows), 32), dtype=np.uint8)
+    keys[:, 31 if begin_alike else 0] = rows
+    distinct, which = numbered_keys(keys)
+    assert sorted(distinct) == sorted({key.tobytes() for key in keys})
+    assert [distinct[number] for number in which] == [key.tobytes() for key in keys]
+    assert distinct_keys(keys) == distinct
