@@ -6,7 +6,8 @@ beside native code.
    and coins; beside native code gas, too. The first difference ends a program: what follows it proves
    nothing.
 3. Beside ordinary Python, mutants of each compiled program are decoded, verified and run: see
-   contract_fuzz/promises.py. Beside native code, some contracts are such mutants.
+   contract_fuzz/promises.py. Beside native code, some contracts are such mutants, and some programs are of
+   single operations: see contract_fuzz/edges.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from actors.contracts.verified import Verified, VerifiedFunction
 from actors.contracts.verifier import verify
 from bench.contract_fuzz.arguments import PEOPLE, encode, random_slot
 from bench.contract_fuzz.columns import ColumnRun
+from bench.contract_fuzz.edges import edge_program
 from bench.contract_fuzz.mutants import mutate_bytes, mutate_program
 from bench.contract_fuzz.pair import Observed, Pair, PlannedCall
 from bench.contract_fuzz.promises import call_all, ready_or_refused
@@ -38,6 +40,7 @@ CALLS_EACH = 10
 DEPLOYMENTS_EACH = 4
 MUTANTS_EACH = 4
 MUTANT_TRIES = 20
+EDGES_EVERY = 8
 COINS_EACH = 1_000
 HEIGHTS = (1, 7, 200, 255, 256, 2**63)
 PYTHON, INTERPRETER, NATIVE = "python", "interpreter", "native"
@@ -249,7 +252,9 @@ def _native(
 ) -> None:
     """Columns of calls of these contracts, of which one may be a mutant."""
     contracts, texts = [(source.address, program) for source, program in ready], [s.text for s, _ in ready]
-    if random.random() < 0.5:
+    if number % EDGES_EVERY == EDGES_EVERY - 1:
+        contracts, texts = [(ready[0][0].address, edge_program(random))], []
+    elif random.random() < 0.5:
         place = random.randrange(len(contracts))
         address, program = contracts[place]
         contracts[place] = address, _accepted_mutant(random, program, counts)

@@ -57,10 +57,15 @@ def arithmetic() -> list[Verified]:
 
 
 @cache
+def program_texts() -> list[str]:
+    return [lowered(each) for each in samples()]
+
+
+@cache
 def texts() -> list[str]:
     """Of all samples, and of what is compiled once for all, as for a processor that does not hash."""
     plain = Host(host().cpu, host().features - {"sha"})
-    return [*map(lowered, samples()), runtime_text(plain), block_text()]
+    return [*program_texts(), runtime_text(plain), block_text()]
 
 
 def lines_of(pattern: str) -> Iterator[tuple[re.Match[str], dict[str, str]]]:
@@ -145,7 +150,7 @@ def test_leading_zeros_are_defined_for_zero_too() -> None:
 def test_wide_numbers_may_lie_anywhere() -> None:
     """No alignment beyond 1 is claimed for what a program lays out: it packs values without gaps."""
     seen = 0
-    for text in map(lowered, samples()):
+    for text in program_texts():
         for kind, align in re.findall(r"(?:load|store) (i\d+|ptr)\b(?! \().*, align (\d+)", text):
             seen += kind == "i128"
             assert int(align) <= (8 if kind in ("i64", "ptr") else 4 if kind == "i32" else 2), (kind, align)
