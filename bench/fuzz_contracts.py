@@ -1,16 +1,19 @@
-"""Differential fuzzing of contracts: compiled and interpreted, beside the same source as ordinary Python.
+"""Differential fuzzing of contracts: compiled and interpreted, beside the same source as ordinary Python, or
+beside native code.
 
 1. Programs are numbered. Number n of a seed is the same on every machine, whatever ran before it.
 2. After each call everything that a call can do is compared: failure and message, result, events, entries
-   and coins. The first difference ends a program: what follows it proves nothing.
-3. Mutants of each compiled program are decoded, verified and run: see contract_fuzz/promises.py.
+   and coins; beside native code gas, too. The first difference ends a program: what follows it proves
+   nothing.
+3. Beside ordinary Python, mutants of each compiled program are decoded, verified and run: see
+   contract_fuzz/promises.py. Beside native code, some contracts are such mutants.
 """
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -18,21 +21,28 @@ from actors.contracts import ir
 from actors.contracts.encoding import decode_program, encode_program
 from actors.contracts.errors import ProgramError
 from actors.contracts.language import LanguageError, compile_source
-from actors.contracts.verified import Verified
+from actors.contracts.native.program import NativeProgram
+from actors.contracts.verified import Verified, VerifiedFunction
 from actors.contracts.verifier import verify
 from bench.contract_fuzz.arguments import PEOPLE, encode, random_slot
+from bench.contract_fuzz.columns import ColumnRun
 from bench.contract_fuzz.mutants import mutate_bytes, mutate_program
 from bench.contract_fuzz.pair import Observed, Pair, PlannedCall
 from bench.contract_fuzz.promises import call_all, ready_or_refused
 from bench.contract_fuzz.sources import ContractSource, random_contracts
+from bench.contract_fuzz.twins import ColumnCall, Difference
 
 SHOWN_MAX = 5
 """Differences, and crashes, that are kept in the report; a broken operator differs in every other program."""
 CALLS_EACH = 10
 DEPLOYMENTS_EACH = 4
 MUTANTS_EACH = 4
+MUTANT_TRIES = 20
 COINS_EACH = 1_000
 HEIGHTS = (1, 7, 200, 255, 256, 2**63)
+PYTHON, INTERPRETER, NATIVE = "python", "interpreter", "native"
+ENGINES = (PYTHON, INTERPRETER, NATIVE)
+DEFAULT_ENGINES = (PYTHON, INTERPRETER)
 
 
 @dataclass
@@ -47,6 +57,9 @@ class Counts:
     mutants: int = 0
     mutants_accepted: int = 0
     crashes: int = 0
+    columns: int = 0
+    native_programs: int = 0
+    refused_by_native: int = 0
     verify_ms_max: float = 0.0
     shown: list[dict[str, object]] = field(default_factory=list)
     crashed: list[dict[str, object]] = field(default_factory=list)
@@ -74,27 +87,30 @@ def fuzz_contracts(
     progress: Callable[[Counts], None],
     programs_max: int | None = None,
     clock: Callable[[], float] = time.monotonic,
+    engines: Sequence[str] = DEFAULT_ENGINES,
 ) -> dict[str, object]:
     """Compare for some minutes by the clock given (seconds), or for `programs_max` programs; one at least.
+    engines: of ENGINES, the interpreter and one more at least.
 
-    Answers `seed`, `programs` (each of one to three contracts), `refused` (of these, by the compiler: they
-    are valid, so a compiler refuses too much if there are any), `calls` and of these `failed_calls`,
-    `disagreements`, `mutants` and of these `mutants_accepted`, `crashes`, `verify_ms_max` (of a core), and,
-    for the first of each, `shown` and `crashed`: what to repeat.
+    Answers `engines`, `seed`, `programs` (each of one to three contracts), `refused` (of these, by the
+    compiler: they are valid, so a compiler refuses too much if there are any), `calls` and of these
+    `failed_calls`, `disagreements`, `mutants` and of these `mutants_accepted`, `crashes`, `columns` of calls
+    by native code, `native_programs` that were compiled for them and `refused_by_native` that could not be,
+    `verify_ms_max` (of a core), and, for the first of each, `shown` and `crashed`: what to repeat.
     """
     counts, end = Counts(), clock() + 60 * minutes
     while True:
-        fuzz_program(seed, counts.programs, counts)
+        fuzz_program(seed, counts.programs, counts, engines)
         counts.programs += 1
         progress(counts)
         if counts.programs == programs_max or clock() >= end:
             break
     found = {name: value for name, value in vars(counts).items() if name not in ("shown", "crashed")}
     found["verify_ms_max"] = round(counts.verify_ms_max, 2)
-    return {"seed": seed, **found, "shown": counts.shown, "crashed": counts.crashed}
+    return {"seed": seed, "engines": list(engines), **found, "shown": counts.shown, "crashed": counts.crashed}
 
 
-def fuzz_program(seed: int, number: int, counts: Counts) -> None:
+def fuzz_program(seed: int, number: int, counts: Counts, engines: Sequence[str] = DEFAULT_ENGINES) -> None:
     """One program: deploy its contracts, call them, and try mutants of them."""
     random = Random(f"{seed}:{number}")
     sources = random_contracts(random)
@@ -108,9 +124,12 @@ def fuzz_program(seed: int, number: int, counts: Counts) -> None:
     except ProgramError as refused:
         counts.disagree(number, f"the verifier refuses what the compiler made: {refused}", sources=texts)
         return
-    _Run(random, number, counts, texts).everything(ready)
-    for _, program in ready:
-        _mutants(random, number, program.program, counts)
+    if PYTHON in engines:
+        _Run(random, number, counts, texts).everything(ready)
+        for _, program in ready:
+            _mutants(random, number, program.program, counts)
+    if NATIVE in engines:
+        _native(Random(f"{seed}:{number}:columns"), number, counts, ready)
 
 
 def _ready(source: ContractSource, counts: Counts) -> Verified:
@@ -223,3 +242,55 @@ def _mutants(random: Random, number: int, program: ir.Program, counts: Counts) -
                 call_all(random, ready)
         except Exception:  # noqa: BLE001  # whatever it is, it is what we look for
             counts.crash(number, mutant=data.hex())
+
+
+def _native(
+    random: Random, number: int, counts: Counts, ready: list[tuple[ContractSource, Verified]]
+) -> None:
+    """Columns of calls of these contracts, of which one may be a mutant."""
+    contracts, texts = [(source.address, program) for source, program in ready], [s.text for s, _ in ready]
+    if random.random() < 0.5:
+        place = random.randrange(len(contracts))
+        address, program = contracts[place]
+        contracts[place] = address, _accepted_mutant(random, program, counts)
+
+    def compiled(program: Verified) -> NativeProgram:
+        counts.native_programs += 1
+        try:
+            return NativeProgram(program)
+        except RuntimeError:
+            counts.refused_by_native += 1
+            raise
+
+    def differs(called: VerifiedFunction, calls: list[ColumnCall], found: Difference) -> None:
+        shown = calls if found.row is None else calls[: found.row + 1]
+        counts.disagree(
+            number,
+            f"{called.function.name}: {', '.join(found.interpreter)}",
+            row=found.row,
+            interpreter=found.interpreter,
+            native=found.native,
+            calls=[each.told() for each in shown],
+            sources=texts,
+            programs=[encode_program(program.program).hex() for _, program in contracts],
+        )
+
+    run = ColumnRun(random, compiled)
+    try:
+        run.everything(contracts, differs)
+    except Exception:  # noqa: BLE001  # whatever it is, it is what we look for
+        counts.crash(number, sources=texts)
+    counts.columns += run.columns
+    counts.calls += run.calls
+    counts.failed_calls += run.failed_calls
+
+
+def _accepted_mutant(random: Random, program: Verified, counts: Counts) -> Verified:
+    """One that the verifier takes, or the program itself."""
+    for _ in range(MUTANT_TRIES):
+        counts.mutants += 1
+        ready = ready_or_refused(mutate_program(random, program.program))
+        if ready is not None:
+            counts.mutants_accepted += 1
+            return ready
+    return program

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,7 +87,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: order.get(folder_of(item.nodeid), len(order)))
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Empty folders, by number: looking for a free name among thousands of them would cost every test."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def home_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def home_of_its_own(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
     """Commands of a test remember networks where no other test, nor the user, finds them."""
-    monkeypatch.setenv("RAYCHAIN_HOME", str(tmp_path_factory.mktemp("home")))
+    (home := next(homes)).mkdir(mode=0o700)
+    monkeypatch.setenv("RAYCHAIN_HOME", str(home))

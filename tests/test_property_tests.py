@@ -32,10 +32,11 @@ class Run:
         drawn, tests = folder / "drawn", folder / "test_draws.py"
         drawn.write_text("")
         tests.write_text(DRAWS)
-        command = [sys.executable, "-m", "pytest", "-p", "tests.property_tests", "-c", os.devnull]
+        plugins = ("_hypothesis_pytestplugin", "xdist.plugin", "tests.property_tests")
+        command = [sys.executable, "-m", "pytest", *(f"-p{name}" for name in plugins), "-c", os.devnull]
         done = subprocess.run(
             [*command, "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *arguments, str(tests)],
-            env={**os.environ, "DRAWN": str(drawn), "CI": "1"},
+            env=os.environ | {"DRAWN": str(drawn), "CI": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr

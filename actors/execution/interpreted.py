@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from actors.contracts.encoding import decode_program
 from actors.contracts.limits import ENTRY_TAG
 from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
-from actors.execution.outputs import output_columns
 from actors.ledger.accounts import RECEIPT_WORDS, U64_MAX, Account, State, Transaction, account_at, unpack
 from actors.ledger.contract_rules import RowApplied, apply_call
 from actors.ledger.contract_state import Origin, program_entries
 from actors.ledger.environment import Environment
 from actors.ledger.index import distinct_keys
+from actors.ledger.output_columns import output_columns
 from actors.ledger.receipts import Output
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 from actors.ledger.transfer import apply_transfer
@@ -44,6 +44,7 @@ class KnownLedger:
         self, known: StateSlice, programs: Mapping[bytes, bytes], read: ReadState | None = None
     ) -> None:
         self._read = read
+        self._missed: list[bytes] | None = None
         self._entries = known.entries()
         self._accounts: State = {key: Account(*held) for key, held in known.accounts().items()}
         self._programs = _entries_of(programs)
@@ -102,8 +103,13 @@ class KnownLedger:
                 accounts[key] = self._accounts[key].nonce, self._accounts[key].balance
         return StateSlice.of(entries, accounts)
 
-    def suppose(self, key: bytes) -> None:
-        """That there is nothing."""
+    def suppose_missing(self, found: list[bytes]) -> None:
+        """From now on there is nothing at these keys, nor at those that are missed, which are added."""
+        self._missed = found
+        for key in found:
+            self._suppose(key)
+
+    def _suppose(self, key: bytes) -> None:
         self._set(key, b"" if key.startswith(ENTRY_TAG) else Account())
 
     def _account(self, key: bytes) -> Account:
@@ -112,6 +118,10 @@ class KnownLedger:
         return self._accounts[key]
 
     def _fetch(self, key: bytes) -> None:
+        if self._missed is not None:
+            self._missed.append(key)
+            self._suppose(key)
+            return
         if self._read is None:
             raise MissingKeyError(key)
         more = self._read(np.frombuffer(key, dtype=np.uint8).reshape(1, KEY_BYTES))
@@ -207,18 +217,16 @@ class _Running:
 def _all_missing(
     running: _Running, ledger: KnownLedger, transactions: list[Transaction], key: bytes
 ) -> NDArray[np.uint8]:
-    """Keys that these rows may need, MISSING_MAX at most: each is supposed to be absent when it is missed."""
-    found, left = [key], iter(transactions)
-    ledger.suppose(key)
-    tx = next(left, None)
-    while tx is not None and len(found) < MISSING_MAX:
-        try:
-            running.row(tx)
-        except MissingKeyError as stopped:
-            found.append(stopped.key)
-            ledger.suppose(stopped.key)
-        else:
-            tx = next(left, None)
+    """Keys that these rows may need, about MISSING_MAX: each is supposed to be absent when it is missed.
+
+    A row goes on from there and is not begun anew, so that many keys cost a row no more than its gas.
+    """
+    found = [key]
+    ledger.suppose_missing(found)
+    for tx in transactions:
+        if len(found) >= MISSING_MAX:
+            break
+        running.row(tx)
     return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, KEY_BYTES)
 
 

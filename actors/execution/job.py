@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.ledger.accounts import RECEIPT_WORDS
+from actors.ledger.output_columns import OutputColumns
 from actors.ledger.prices import Prices
 from actors.ledger.rows import Batch
 
@@ -90,26 +91,6 @@ class Job:
     programs: Mapping[bytes, bytes]
     known: StateSlice
     fees_before: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OutputColumns:
-    """What calls among the rows that passed left besides the state: (c,) columns, and blobs with where each
-    call's part ends.
-
-    places: (c,) uint32, among the rows that passed. gas: (c,) uint64, used. results, events: (.,) uint8 with
-    result_ends, event_ends: (c,) int64. An event: contract 32 bytes, its number u8, width u16, its fields.
-    messages: (c,) uint16 numbers in `texts`, of requirements that did not hold; 0 is none, texts[0] empty.
-    """
-
-    places: NDArray[np.uint32]
-    gas: NDArray[np.uint64]
-    results: NDArray[np.uint8]
-    result_ends: NDArray[np.int64]
-    events: NDArray[np.uint8]
-    event_ends: NDArray[np.int64]
-    messages: NDArray[np.uint16]
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,14 +32,16 @@ from actors.contracts.native.layout import (
     CONTRACT_AT,
     ENTRIES,
     KEY_BYTES,
+    NO_CONTRACT,
     NONCE_AT,
     STATUS_BITS,
     VALUE_AT,
     Stop,
 )
 from actors.contracts.native.loop import EVENTS_BYTES_MAX
-from actors.contracts.native.seeking import begin_nonce
+from actors.contracts.native.seeking import SUPPOSE_ACCOUNT, begin_nonce
 from actors.execution.native_layout import BLOCK, MESSAGE_BITS, NO_MESSAGE
+from actors.execution.native_parts import RowAccount, Ways
 from actors.execution.native_window import (
     LOOK_AHEAD,
     PARTIES,
@@ -56,6 +58,8 @@ from actors.ledger.verdict import Verdict
 RUN_BLOCK = "run_block"
 """`void run_block(ptr call, ptr block)`."""
 I128 = ir.IntType(128)
+_SUPPOSED_BALANCE = 1 << 62
+"""Of a sender: so that its call is likely to run."""
 _OVERFLOW = ir.LiteralStructType([I64, I1])
 
 
@@ -66,54 +70,6 @@ def block_text() -> str:
     call, block = code.function(RUN_BLOCK, VOID, [POINTER, POINTER], internal=False)
     _BlockLoop(code, call_record(code, call), FieldRecord(code, block, BLOCK)).write()
     return code.text()
-
-
-class _Ways:
-    """Ways that lead to one block, each with values of its own."""
-
-    def __init__(self, code: Code, *kinds: object) -> None:
-        self._code, self.block, self._kinds = code, code.block(), kinds
-        self._ways: list[tuple[object, tuple[Value, ...]]] = []
-
-    def go(self, *values: Value) -> None:
-        """From here."""
-        self._ways.append((self._code.builder.block, values))
-        self._code.builder.branch(self.block)
-
-    def go_if(self, condition: Value, *values: Value) -> None:
-        """From here, which is not expected; else on."""
-        go_on = self._code.block()
-        self._ways.append((self._code.builder.block, values))
-        self._code.branch_rarely(condition, self.block, go_on)
-        self._code.go_on_at(go_on)
-
-    def arrive(self) -> list[Value]:
-        """Go on there: the values."""
-        self._code.go_on_at(self.block)
-        phis = [self._code.builder.phi(kind) for kind in self._kinds]
-        for block, values in self._ways:
-            for phi, value in zip(phis, values, strict=True):
-                phi.add_incoming(value, block)
-        return list(phis)
-
-
-class _Account:
-    """One party of a row: its slot, and what it has before the row."""
-
-    def __init__(self, code: Code, slot: Value) -> None:
-        self._code, self.slot = code, slot
-        self.balance = self.balance_now()
-        self.is_empty = code.is_zero(self.balance)
-
-    def balance_now(self) -> Value:
-        """What it has by now."""
-        return self._code.load(I64, self._code.offset(self.slot, BALANCE_AT), 8)
-
-    def set_balance(self, balance: Value) -> None:
-        """It is changed, then."""
-        code = self._code
-        code.store(balance, code.offset(self.slot, BALANCE_AT), 8)
-        code.store(constant(I32, 1), code.offset(self.slot, ACCOUNTS.changed_at), 4)
 
 
 class _BlockLoop:
@@ -141,8 +97,8 @@ class _BlockLoop:
         code.invoke(LOOK_AHEAD, self.call.pointer, block.pointer)
         builder.branch(one)
         code.go_on_at(one)
-        self.refused, self.stopped = _Ways(code, I8), _Ways(code, I64)
-        self.passed = _Ways(code, I64, I64)
+        self.refused, self.stopped = Ways(code, I8), Ways(code, I64)
+        self.passed = Ways(code, I64, I64)
         self.next_row = code.block()
         self._read_row()
         self._apply()
@@ -177,19 +133,33 @@ class _BlockLoop:
         for name in ("hints", "hints_end"):
             call.point(name, found.address(name))
         slots = [self._found(found, name) for name in PARTIES]
-        self.sender, self.recipient = (_Account(code, slot) for slot in slots)
+        self.sender, self.recipient = (RowAccount(code, self.accounts, slot) for slot in slots)
         self.to_self = builder.icmp_unsigned("==", *slots)
         held = code.load(I64, code.offset(slots[0], NONCE_AT), 8)
         least = code.call(I64, "llvm.umax.i64", held, self.first_nonce)
         self.sender_nonce = builder.select(self.sender.is_empty, least, held)
 
     def _found(self, row: FieldRecord, party: str) -> Value:
-        code, slot = self.code, row.address(party)
-        there, missing = code.block(), code.block()
-        code.branch_rarely(code.is_null(slot), missing, there)
+        nothing = constant(I64, 0)
+        held = (self.nonce, constant(I64, _SUPPOSED_BALANCE)) if party == "sender" else (nothing, nothing)
+        return self._there(row.address(party), field_at(self.code, self._at, party), *held)
+
+    def _there(self, slot: Value, key: Value, nonce: Value, balance: Value) -> Value:
+        """The slot of an account; if it is missing, one that is supposed, or the loop stops."""
+        code = self.code
+        there = Ways(code, POINTER)
+        found, absent, missing, supposed = (code.block() for _ in range(4))
+        code.branch_rarely(code.is_null(slot), absent, found)
+        code.go_on_at(found)
+        there.go(slot)
+        code.go_on_at(absent)
+        other = code.call_at(POINTER, self.call.at(SUPPOSE_ACCOUNT), self.call.pointer, key, nonce, balance)
+        code.builder.cbranch(code.is_null(other), missing, supposed)
         code.go_on_at(missing)
-        self._miss_account(field_at(code, self._at, party))
-        code.go_on_at(there)
+        self._miss_account(key)
+        code.go_on_at(supposed)
+        there.go(other)
+        (slot,) = there.arrive()
         return slot
 
     def _miss_account(self, key: Value) -> None:
@@ -266,7 +236,7 @@ class _BlockLoop:
         gas = builder.select(too_much, most, code.call(I64, "llvm.umin.i64", bought, most))
         more_than_left = builder.icmp_signed(">", gas, block.get("gas_left"))
         self._refuse_if(more_than_left, Verdict.BLOCK_GAS)
-        ended = _Ways(code, I64, I32, I64)
+        ended = Ways(code, I64, I32, I64)
         self._run(gas, ended)
         gas_after, status, results_bytes = ended.arrive()
         self.stopped.go_if(self._is_stop(status), builder.zext(status, I64))
@@ -279,7 +249,7 @@ class _BlockLoop:
         low = self.code.builder.and_(status, constant(I32, 0xFF))
         return self.code.builder.icmp_unsigned(">=", low, constant(I32, int(min(Stop))))
 
-    def _run(self, gas: Value, ended: _Ways) -> None:
+    def _run(self, gas: Value, ended: Ways) -> None:
         """The function that is called, if there is one: gas that is left, a status, bytes of its results."""
         code, builder, call, block = self.code, self.code.builder, self.call, self.block
         no_room = constant(I64, int(Stop.NO_ROOM))
@@ -290,7 +260,11 @@ class _BlockLoop:
             ended.go_if(condition, gas, constant(I32, int(failure)), constant(I64, 0))
 
         number = code.load(I32, code.offset(self.recipient.slot, CONTRACT_AT), 4)
-        fail_if(code.is_zero(number), Failure.MISSING_CONTRACT)
+        is_unknown, is_supposing = code.is_zero(number), builder.not_(code.is_zero(call.get("is_supposing")))
+        unknown = builder.and_(is_unknown, builder.not_(is_supposing))
+        self.stopped.go_if(unknown, constant(I64, int(Stop.UNKNOWN_PROGRAM)))
+        is_none = builder.icmp_unsigned("==", number, constant(I32, NO_CONTRACT))
+        fail_if(builder.or_(is_none, is_unknown), Failure.MISSING_CONTRACT)
         fail_if(code.is_zero(self.payload_bytes), Failure.UNKNOWN_FUNCTION)
         payload = code.offset(self.block.address("payloads"), self.payload_at)
         contract, place, function = called_function(code, block, number, payload)
@@ -342,7 +316,7 @@ class _BlockLoop:
             code.sub(code.add(used, block.get("gas_per_unit")), 1), block.get("gas_per_unit")
         )
         fee = code.add(block.get("fee_min"), units)
-        failed, settled = _Ways(code, I32), _Ways(code, I32, I64)
+        failed, settled = Ways(code, I32), Ways(code, I32, I64)
         good = code.block()
         failed_here = builder.not_(code.is_zero(status))
         failed.go_if(failed_here, status)
@@ -365,7 +339,7 @@ class _BlockLoop:
         failure = builder.and_(status, constant(I32, 0xFF))
         self.passed.go(builder.zext(failure, I64), fee)
 
-    def _deposit(self, fee: Value, failed: _Ways) -> Value:
+    def _deposit(self, fee: Value, failed: Ways) -> Value:
         """Of entries that are new, less of those that are gone."""
         code, builder = self.code, self.code.builder
         counts = code.call_at(table_code.PAIR, self.call.at(table_code.COUNT), self.entries.pointer)
@@ -395,16 +369,12 @@ class _BlockLoop:
     def _move_deposit(self, deposit: Value) -> None:
         """To the account of deposits, or from it. The sender's part is settled with its fee."""
         code, builder, block = self.code, self.code.builder, self.block
-        some, there, missing, after = (code.block() for _ in range(4))
+        some, after, nothing = code.block(), code.block(), constant(I64, 0)
         builder.cbranch(code.is_zero(deposit), after, some)
         code.go_on_at(some)
-        slot = block.address("deposits")
-        code.branch_rarely(code.is_null(slot), missing, there)
-        code.go_on_at(missing)
-        self._miss_account(block.address("deposits_key"))
-        code.go_on_at(there)
+        slot = self._there(block.address("deposits"), block.address("deposits_key"), nothing, nothing)
         begin_nonce(code, slot, self.first_nonce)
-        account = _Account(code, slot)
+        account = RowAccount(code, self.accounts, slot)
         account.set_balance(code.add(account.balance, deposit))
         builder.branch(after)
         code.go_on_at(after)

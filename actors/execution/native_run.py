@@ -12,12 +12,14 @@ from actors.contracts.native.linking import LinkedContracts
 from actors.contracts.native.loop import EVENTS_BYTES_MAX
 from actors.contracts.native.runs import Scratch
 from actors.contracts.native.runtime import addresses
-from actors.execution.job import KEY_BYTES, Job, JobOutcome, OutputColumns
+from actors.execution.interpreted import MISSING_MAX
+from actors.execution.job import KEY_BYTES, Job, JobOutcome
 from actors.execution.native_layout import BLOCK, MESSAGE_BITS, NO_MESSAGE, WINDOW_ROW
 from actors.execution.native_state import StateTables
 from actors.execution.native_window import HINTS_BYTES, WINDOW_ROWS
 from actors.ledger.accounts import RECEIPT_WORDS
 from actors.ledger.contract_payloads import DEPOSITS_KEY
+from actors.ledger.output_columns import OutputColumns
 from actors.ledger.prices import first_nonce
 from actors.ledger.rows import KIND_CALL
 
@@ -25,7 +27,8 @@ _ROW_EVENTS_BYTES, _ROW_RESULTS_BYTES = 128, 16
 """Of a call, for the room at first."""
 _EMPTY = np.zeros(0, np.uint8)
 _I64_MAX = (1 << 63) - 1
-_SUPPOSED_BALANCE = 1 << 62
+_SUPPOSED_FIRST = 1 << 10
+"""Keys that are supposed before there is more room."""
 
 
 class FieldWords:
@@ -141,6 +144,9 @@ class BlockRun:
             stopped = self._call.get("stopped")
             if stopped == Stop.MALFORMED_ENTRY:
                 raise ValueError(f"row {self._block.get('next_row')} finds an entry of another width")
+            if stopped == Stop.UNKNOWN_PROGRAM:
+                called = self._rows[self._block.get("next_row")]["recipient"].tobytes()
+                raise ValueError(f"a job without the program of {called.hex()}")
             if stopped != Stop.NO_ROOM:
                 return Stop(stopped) if stopped else None
             self._make_room()
@@ -161,18 +167,21 @@ class BlockRun:
             default=0,
         )
 
-    def suppose(self, missed: Stop) -> bytes:
-        """Something of the key that was missing, which is answered."""
-        key = self._scratch.key()
-        if missed is Stop.MISSING_ENTRY:
-            self._tables.suppose_entry(key)
-            return key
-        row = self._rows[self._block.get("next_row")]
-        is_sender = row["sender"].tobytes() == key
-        nonce, balance = (int(row["nonce"]), _SUPPOSED_BALANCE) if is_sender else (0, 0)
-        self._tables.suppose_account(key, nonce, balance)
-        self._block.set(deposits=self._tables.deposits_address)
-        return key
+    def missing(self) -> NDArray[np.uint8]:
+        """After it has stopped: keys that all rows left may need, MISSING_MAX at most. What is missing
+        is supposed to be absent, a sender apart, which is supposed to have coins."""
+        entries, accounts = self._tables.entries, self._tables.accounts
+        known = len(entries), len(accounts)
+        self._call.set(is_supposing=1)
+        self._tables.suppose_contracts()
+        stopped: Stop | None = Stop.MISSING_ENTRY
+        while stopped is not None and len(entries) + len(accounts) - sum(known) < MISSING_MAX:
+            for table in (entries, accounts):
+                table.reserve(max(_SUPPOSED_FIRST, len(table)))
+            self._block.set(deposits=self._tables.deposits_address)
+            stopped = self.go_on()
+        found = [table.keys()[count:] for table, count in zip((entries, accounts), known, strict=True)]
+        return np.concatenate(found)[:MISSING_MAX]
 
     def outcome(self) -> JobOutcome:
         """Of the rows until now; nothing is missing."""

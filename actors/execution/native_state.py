@@ -6,27 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
+from actors.contracts.native.layout import NO_CONTRACT
 from actors.contracts.native.linking import LinkedContracts
-from actors.contracts.native.tables import AccountTable, EntryTable
-from actors.execution.job import StateSlice
+from actors.contracts.native.tables import AccountTable, EntryTable, HashTable
+from actors.execution.job import Job, StateSlice
 from actors.ledger.contract_payloads import DEPOSITS_KEY
 
 
 class StateTables:
     """Slots lie in the order of the job's own columns. seed: see HashTable."""
 
-    def __init__(self, known: StateSlice, linked: LinkedContracts, seed: int) -> None:
+    def __init__(self, job: Job, linked: LinkedContracts, seed: int) -> None:
+        self._known, self._linked = job.known, linked
         self.entries, self.accounts = EntryTable(seed), AccountTable(seed)
-        self.entries.fill(known.entry_keys, known.entry_values, known.entry_widths.astype(np.uint64))
-        self.accounts.fill(known.account_keys, known.nonces, known.balances)
-        self._known, self._linked = known, linked
-        for address in linked.addresses:
+        self.entries.fill(job.known.entry_keys, job.known.entry_values, job.known.entry_widths)
+        self.accounts.fill(job.known.account_keys, job.known.nonces, job.known.balances)
+        for address in job.programs:
             self._mark(address)
 
     def _mark(self, address: bytes) -> None:
+        """Whether it is a contract, and which one."""
         slot, number = self.accounts.slot_of(address), self._linked.numbers.get(address)
-        if slot is not None and number is not None:
-            self.accounts.set_contract(slot, number + 1)
+        if slot is not None:
+            self.accounts.set_contract(slot, NO_CONTRACT if number is None else number + 1)
 
     @property
     def deposits_address(self) -> int:
@@ -34,39 +36,34 @@ class StateTables:
         slot = self.accounts.slot_of(DEPOSITS_KEY)
         return 0 if slot is None else self.accounts.slot_address(slot)
 
-    def suppose_entry(self, key: bytes) -> None:
-        """That there is none."""
-        self.entries.put_entries({key: b""})
-
-    def suppose_account(self, key: bytes, nonce: int, balance: int) -> None:
-        """That it is so."""
-        held = np.array([[nonce, balance]], np.uint64)
-        self.accounts.put(np.frombuffer(key, np.uint8).reshape(1, -1), held.view(np.uint8))
-        self._mark(key)
+    def suppose_contracts(self) -> None:
+        """That contracts whose account is not known have no coins: they may be called."""
+        for address in self._linked.addresses:
+            if self.accounts.slot_of(address) is None:
+                self.accounts.put_balances({address: 0})
+                self._mark(address)
 
     def changed(self) -> StateSlice:
         """All that is not as it was known."""
-        known, count = self._known, len(self._known.entry_keys)
-        values = self.entries.values()[:count]
-        rows = np.flatnonzero(self.entries.changed()[:count])
-        before = known.entry_values[rows]
-        differs = (values[rows, :ENTRY_BYTES_MAX] != before).any(axis=1)
-        differs |= values[rows, ENTRY_BYTES_MAX] != known.entry_widths[rows]
-        rows = rows[differs]
-        entries = np.ascontiguousarray(values[rows])
-        held, accounts = self._accounts()
+        known = self._known
+        rows, values = _written(self.entries, len(known.entry_keys))
+        entries, widths = values[:, :ENTRY_BYTES_MAX], values[:, ENTRY_BYTES_MAX]
+        differs = (entries != known.entry_values[rows]).any(axis=1) | (widths != known.entry_widths[rows])
+        who, values = _written(self.accounts, len(known.account_keys))
+        held = values.view(np.uint64)
+        moved = (held[:, 0] != known.nonces[who]) | (held[:, 1] != known.balances[who])
         return StateSlice(
-            known.entry_keys[rows],
-            entries[:, :ENTRY_BYTES_MAX].copy(),
-            entries[:, ENTRY_BYTES_MAX].copy(),
-            known.account_keys[accounts],
-            held[accounts, 0],
-            held[accounts, 1],
+            known.entry_keys[rows[differs]],
+            entries[differs],
+            widths[differs],
+            known.account_keys[who[moved]],
+            held[moved, 0],
+            held[moved, 1],
         )
 
-    def _accounts(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Nonces and balances, and which of them are not as they were known."""
-        known, count = self._known, len(self._known.account_keys)
-        held = np.ascontiguousarray(self.accounts.values()[:count]).view(np.uint64)
-        differs = (held[:, 0] != known.nonces) | (held[:, 1] != known.balances)
-        return held, np.flatnonzero(differs & self.accounts.changed()[:count])
+
+def _written(table: HashTable, count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """Numbers of slots that were written, among the first so many, and their values."""
+    rows = table.written()
+    rows = rows[rows < count]
+    return rows, table.values()[rows]

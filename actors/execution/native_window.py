@@ -28,6 +28,7 @@ from actors.contracts.native.layout import (
     ENTRIES,
     HINT,
     HINT_KEY_AT,
+    NO_CONTRACT,
     PUBLIC_FUNCTION,
 )
 from actors.contracts.native.seeking import write_tag
@@ -159,7 +160,10 @@ class _Window:
     def _hint(self, at: Value, slot: Value, payload_at: Value, payload_bytes: Value) -> None:
         code, builder = self.code, self.code.builder
         number = code.load(I32, code.offset(slot, CONTRACT_AT), 4)
-        some = builder.and_(builder.not_(code.is_zero(number)), builder.not_(code.is_zero(payload_bytes)))
+        is_contract = builder.icmp_unsigned(
+            "<", builder.sub(number, constant(I32, 1)), constant(I32, NO_CONTRACT - 1)
+        )
+        some = builder.and_(is_contract, builder.not_(code.is_zero(payload_bytes)))
 
         def known_contract() -> None:
             payload = code.offset(self.block.address("payloads"), payload_at)

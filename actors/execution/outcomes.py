@@ -8,9 +8,10 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.execution.job import KEY_BYTES, JobOutcome, OutputColumns, StateSlice
+from actors.execution.job import KEY_BYTES, JobOutcome, StateSlice
 from actors.ledger.accounts import RECEIPT_WORDS
 from actors.ledger.index import KeyIndex, key_words
+from actors.ledger.output_columns import joined
 
 _NOTHING = np.empty((0, KEY_BYTES), dtype=np.uint8)
 
@@ -51,7 +52,7 @@ def in_order(outcomes: Sequence[JobOutcome]) -> JobOutcome:
     return JobOutcome(
         np.concatenate([each.verdicts for each in outcomes]),
         np.concatenate([each.receipts for each in outcomes]),
-        _outputs([each.outputs for each in outcomes], places),
+        joined([each.outputs for each in outcomes], places),
         later_wins([each.changed for each in outcomes]),
         outcomes[-1].missing,
         sum(each.gas_used for each in outcomes),
@@ -78,50 +79,9 @@ def interleaved(
     return JobOutcome(
         verdicts,
         receipts,
-        _outputs([each.outputs for each in outcomes], np.concatenate(places)),
+        joined([each.outputs for each in outcomes], np.concatenate(places)),
         changed,
         _NOTHING,
         sum(each.gas_used for each in outcomes),
         sum(each.fees for each in outcomes),
     )
-
-
-def _outputs(columns: Sequence[OutputColumns], places: NDArray[np.integer]) -> OutputColumns:
-    """All of these, by their new places."""
-    order = np.argsort(places, kind="stable")
-    texts = ("", *sorted({text for each in columns for text in each.texts} - {""}))
-    numbers = {text: number for number, text in enumerate(texts)}
-    messages = [
-        np.array([numbers[text] for text in each.texts], dtype=np.uint16)[each.messages] for each in columns
-    ]
-    results, result_ends = _in_order(
-        [each.results for each in columns], [each.result_ends for each in columns], order
-    )
-    events, event_ends = _in_order(
-        [each.events for each in columns], [each.event_ends for each in columns], order
-    )
-    return OutputColumns(
-        places[order].astype(np.uint32),
-        np.concatenate([each.gas for each in columns])[order],
-        results,
-        result_ends,
-        events,
-        event_ends,
-        np.concatenate(messages)[order],
-        texts,
-    )
-
-
-def _in_order(
-    blobs: list[NDArray[np.uint8]], ends: list[NDArray[np.int64]], order: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Parts of blobs, in another order, and where they end."""
-    blob = np.concatenate(blobs)
-    starts_of_blobs = [0, *accumulate(len(each) for each in blobs)]
-    joined = np.concatenate([each + start for each, start in zip(ends, starts_of_blobs, strict=False)])
-    starts = np.concatenate([[0], joined])[:-1]
-    # Where a blob begins, the part before it may not have ended: each blob is exactly its parts.
-    widths = (joined - starts)[order]
-    new_ends = np.cumsum(widths)
-    at = np.arange(int(widths.sum())) + np.repeat(starts[order] - (new_ends - widths), widths)
-    return blob[at], new_ends.astype(np.int64)

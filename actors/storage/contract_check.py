@@ -10,12 +10,12 @@ from actors.contracts.gas import Weights
 from actors.contracts.verifier import verify
 from actors.ledger.contract_state import head_key, read_program
 from actors.ledger.hashing import DIGEST_BYTES
-from actors.ledger.receipts import Receipts
+from actors.ledger.receipt_columns import ReceiptColumns
 from actors.ledger.rows import KIND_DEPLOY, Batch
 from actors.storage.accounts import Accounts
 
 
-def deployed(batch: Batch, receipts: Receipts) -> list[bytes]:
+def deployed(batch: Batch, receipts: ReceiptColumns) -> list[bytes]:
     """Addresses of the contracts that a block with these receipts has made."""
     rows = np.flatnonzero(batch.rows["kind"] == KIND_DEPLOY)
     failed = receipts.rows[rows, :8].any(axis=1)

@@ -8,17 +8,15 @@ result is that of the rules, row by row, whatever the engine divides.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.execution import interpreted
 from actors.execution.job import KEY_BYTES, EngineError, Job, JobOutcome, StateSlice
-from actors.execution.outputs import outputs_of
 from actors.execution.passes import Division, RunAll, run_divided
 from actors.execution.planning import plan_touches
 from actors.ledger.checks import ENTRY_WORD
@@ -28,8 +26,8 @@ from actors.ledger.environment import Environment
 from actors.ledger.hashing import Hasher
 from actors.ledger.index import distinct_keys, key_words
 from actors.ledger.kinds import Kind
+from actors.ledger.output_columns import OutputColumns
 from actors.ledger.prices import first_nonce
-from actors.ledger.receipts import Output
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER, Batch
 from actors.storage.accounts import Accounts
 from actors.storage.column_ledger import ColumnLedger
@@ -76,7 +74,7 @@ def run_span(
     batch: Batch,
     verdicts: NDArray[np.uint8],
     env: Environment,
-    outputs: list[Output],
+    outputs: list[OutputColumns],
 ) -> Division:
     """Apply the rows whose verdict is 0, transfers and calls. Their verdicts, receipts and outputs are told
     as the rules tell them."""
@@ -146,7 +144,9 @@ def _check(job: Job, outcome: JobOutcome) -> None:
         raise EngineError("an outcome with an account whose key is an entry's")
 
 
-def _write(ledger: ColumnLedger, outcome: JobOutcome, outputs: list[Output], division: Division) -> None:
+def _write(
+    ledger: ColumnLedger, outcome: JobOutcome, outputs: list[OutputColumns], division: Division
+) -> None:
     columns, changed = ledger.columns, outcome.changed
     at, passed = int(columns.totals[PASSED]), len(outcome.receipts)
     values = changed.entry_values[changed.entry_widths[:, None] > np.arange(ENTRY_BYTES_MAX)]
@@ -158,4 +158,4 @@ def _write(ledger: ColumnLedger, outcome: JobOutcome, outputs: list[Output], div
     columns.totals[FEES] = ledger.fees + outcome.fees
     ledger.gas_used += outcome.gas_used
     ledger.count_islands(passed, division.largest)
-    outputs.extend(replace(output, position=at + output.position) for output in outputs_of(outcome.outputs))
+    outputs.append(replace(outcome.outputs, places=outcome.outputs.places + np.uint32(at)))

@@ -30,7 +30,8 @@ from actors.ledger.delta import Delta
 from actors.ledger.environment import Environment
 from actors.ledger.genesis import exact_sum
 from actors.ledger.hashing import Hasher, sha256_rows
-from actors.ledger.receipts import RECEIPT_BYTES, Receipts
+from actors.ledger.receipt_columns import ReceiptColumns
+from actors.ledger.receipts import RECEIPT_BYTES
 from actors.ledger.rows import Batch
 from actors.storage.accounts import Accounts, StateColumns, entries_among
 from actors.storage.contract_jobs import JobEngine
@@ -54,7 +55,7 @@ class ExecutedBlock:
     height: int
     proposer: bytes
     batch: Batch
-    receipts: Receipts
+    receipts: ReceiptColumns
     fees: int
     state_root: bytes
     receipts_root: bytes
@@ -164,7 +165,7 @@ class State:
         touched = accounts.columns_at(undo.slots)
         old = accounts.resolved(touched.keys, undo.values[:, 0].copy(), undo.values[:, 1])
         moved = clock_ns()
-        receipts = Receipts(_rows(applied.receipts), tuple(applied.outputs))
+        receipts = ReceiptColumns(_rows(applied.receipts), applied.outputs)
         receipts_root = receipts.root(self._hash_rows)
         receipted = clock_ns()
         fresh = int(np.searchsorted(undo.slots, undo.count))

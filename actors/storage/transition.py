@@ -45,6 +45,7 @@ from actors.ledger.environment import Environment
 from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.index import KEY_WORDS, home_of
 from actors.ledger.kinds import KINDS, Kind, SerialRule
+from actors.ledger.output_columns import OutputColumns, in_turn, output_columns
 from actors.ledger.prices import first_nonce
 from actors.ledger.receipts import Output
 from actors.ledger.rows import KIND_TRANSFER, ROW_DTYPE, ROW_VERSION, Batch
@@ -112,7 +113,7 @@ class Applied:
 
     verdicts: NDArray[np.uint8]
     receipts: NDArray[np.uint64]
-    outputs: list[Output]
+    outputs: OutputColumns
     fees: int
     undo: AccountUndo
     conflicts: Conflicts
@@ -138,7 +139,7 @@ def apply_batch(
     accounts.reserve(writes)
     before, columns = accounts.count, _columns(accounts, len(batch), writes)
     first_free, balance_min = np.uint64(first_nonce(height)), np.uint64(prices.balance_min)
-    outputs, ledger = list[Output](), None
+    outputs, ledger = list[OutputColumns](), None
     for kind, first, last in spans if engine is None else with_jobs(spans):
         if kind is None or isinstance(kind.rule, SerialRule):
             part, of_part = batch.part(first, last), verdicts[first:last]
@@ -165,7 +166,8 @@ def apply_batch(
         raise OverflowError("the proposer's balance would exceed 2^64-1: the genesis supply is not conserved")
     alone = int(np.count_nonzero(columns.widths == 1))
     conflicts = Conflicts(passed - alone, alone, int(np.count_nonzero(columns.widths)))
-    return Applied(verdicts, columns.receipts[:passed], outputs, int(columns.totals[FEES]), undo, conflicts)
+    fees, told = int(columns.totals[FEES]), in_turn(outputs)
+    return Applied(verdicts, columns.receipts[:passed], told, fees, undo, conflicts)
 
 
 def _run_serially(
@@ -174,9 +176,10 @@ def _run_serially(
     batch: Batch,
     verdicts: NDArray[np.uint8],
     env: Environment,
-    outputs: list[Output],
+    parts: list[OutputColumns],
 ) -> None:
     """Apply rows of a kind that has no compiled twin."""
+    outputs = list[Output]()
     for row, tx in enumerate(unpack(batch)):
         if verdicts[row]:
             continue
@@ -189,6 +192,8 @@ def _run_serially(
             outputs.append(applied.output(int(ledger.columns.totals[PASSED])))
             after = [ledger.account(key, env.height).balance for key in (tx.sender, tx.recipient)]
             ledger.passed(applied, (after[0], after[1]))
+    if outputs:
+        parts.append(output_columns(outputs))
 
 
 def _spans(batch: Batch) -> Iterator[tuple[Kind, int, int]]:

@@ -19,7 +19,8 @@ from config.effective import load
 
 def command_attack(
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="An attack by name; may be repeated.")
+        list[str] | None,
+        typer.Option("--only", help="An attack by name, or a family of them; may be repeated."),
     ] = None,
     list_only: Annotated[bool, typer.Option("--list", help="Say what each attack tries, and stop.")] = False,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="How long an attack goes on.")] = 6.0,
@@ -39,11 +40,13 @@ def command_attack(
     if list_only:
         emit({name: _what(each) for name, each in known.items()}, as_json, title="attacks")
         return
-    strangers = [name for name in only or [] if name not in known]
+    families = {each.kind for each in known.values()}
+    strangers = [name for name in only or [] if name not in families | set(known)]
     if strangers:
         raise UserError(f"--only {strangers[0]}: no such attack; there are {', '.join(sorted(known))}")
+    wanted = set(only or known)
     settings = load(profile, ["gateway.port=0", *(overrides or [])]).settings
-    chosen = [known[name] for name in only or known]
+    chosen = [each for name, each in known.items() if wanted & {name, each.kind}]
     began = time.monotonic()
     rows = run_attacks(settings, chosen, seconds, lambda text: console.print(text, markup=False))
     held = sum(row["held"] for row in rows)

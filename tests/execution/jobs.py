@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_TAG
 from actors.execution.job import Job, JobOutcome, StateSlice
-from actors.execution.outputs import outputs_of
 from actors.ledger import rules
 from actors.ledger.accounts import Account, Entries, State, account_at
 from actors.ledger.contract_payloads import DEPOSITS_KEY, contract_address
 from actors.ledger.contract_rules import RowApplied
 from actors.ledger.contract_state import read_program
 from actors.ledger.environment import Environment
+from actors.ledger.output_columns import outputs_of
 from actors.ledger.prices import Prices
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 from actors.ledger.verdict import Verdict

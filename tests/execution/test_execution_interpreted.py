@@ -11,10 +11,10 @@ from hypothesis import given
 
 from actors.execution.interpreted import run
 from actors.execution.job import Job
-from actors.execution.outputs import output_columns, outputs_of
 from actors.ledger import rules
 from actors.ledger.accounts import Account, Entries, State, remove_empty, unpack
 from actors.ledger.contract_payloads import DEPOSITS_KEY
+from actors.ledger.output_columns import output_columns, outputs_of
 from actors.ledger.receipts import Output
 from actors.ledger.rows import Batch
 from tests.execution.jobs import (

@@ -14,11 +14,13 @@ from actors.kernels.mulx import Mulx
 from actors.kernels.sha256_ni import FEATURES, ShaExtensions
 from actors.kernels.simd import Simd
 from actors.kernels.verifier import CompiledVerifier
+from actors.shell import kernel_cache_dir
 
 
 @pytest.fixture(scope="session")
-def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("kernels")
+def kernel_cache() -> Path:
+    """Where nodes keep them: any change of the sources compiles anew, and only that."""
+    return kernel_cache_dir()
 
 
 @pytest.fixture(scope="session")
@@ -32,15 +34,12 @@ Make = Callable[..., CompiledVerifier]
 
 
 @pytest.fixture(scope="session", params=["avx512", "mulx"])
-def make(
-    request: pytest.FixtureRequest, kernel_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Make:
+def make(request: pytest.FixtureRequest, kernel_cache: Path) -> Make:
     """Makes verifiers of each kind that this CPU can run; takes tables_bytes_max and seed."""
     kind, needed = {"avx512": (Simd, compiled.FEATURES), "mulx": (Mulx, mulx.FEATURES)}[request.param]
     if missing := host().missing(needed):
         pytest.skip(f"this CPU lacks {missing}")
-    folder = kernel_cache if kind is Simd else tmp_path_factory.mktemp("mulx")
-    return lambda **options: kind(host(), folder, **options)
+    return lambda **options: kind(host(), kernel_cache, **options)
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,10 @@ from actors.ledger.contract_payloads import DEPOSITS_KEY, Deployment, contract_a
 from actors.ledger.contract_state import Origin, head_key, piece_key, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
+from actors.ledger.output_columns import outputs_of
 from actors.ledger.prices import WEIGHTS, Prices
-from actors.ledger.receipts import RECEIPT_BYTES, Receipts
+from actors.ledger.receipt_columns import ReceiptColumns
+from actors.ledger.receipts import RECEIPT_BYTES
 from actors.ledger.rows import KIND_TRANSFER, Batch, FormatError
 from actors.ledger.verdict import Verdict
 from actors.storage.accounts import Accounts
@@ -72,8 +74,14 @@ def both(state: State, entries: Entries, rows: list[Fields], height: int = 1) ->
         1 for slot in columns.entry_slots(applied.undo.slots) if columns.balances[slot]
     )
     rows_32 = applied.receipts.view("u1").reshape(-1, RECEIPT_BYTES)
-    receipts = Receipts(rows_32, tuple(applied.outputs))
-    assert receipts.root(sha256_rows) == rules.receipts_root(outcome.receipts)
+    columns_of_receipts = ReceiptColumns(rows_32, applied.outputs)
+    receipts = columns_of_receipts.receipts()
+    assert b"".join(columns_of_receipts.encode()) == b"".join(receipts.encode())
+    assert (
+        columns_of_receipts.root(sha256_rows)
+        == receipts.root(sha256_rows)
+        == rules.receipts_root(outcome.receipts)
+    )
     if state:
         assert build_tree(columns.columns()).root == state_root(state, entries)
     undo_batch(columns, applied.undo)
@@ -103,7 +111,7 @@ def _by_jobs(
             applied = apply_batch(columns, batch, env, engine)
         assert applied.verdicts.tolist() == plain.verdicts.tolist()
         assert applied.receipts.tobytes() == plain.receipts.tobytes()
-        assert (applied.outputs, applied.fees) == (plain.outputs, plain.fees)
+        assert (outputs_of(applied.outputs), applied.fees) == (outputs_of(plain.outputs), plain.fees)
         assert (state_of(columns), entries_of(columns)) == after
         undo_batch(columns, applied.undo)
     assert set(told) <= {"it was killed"}

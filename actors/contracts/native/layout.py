@@ -2,7 +2,7 @@
 
 1. Addresses are those of NumPy arrays that outlive the call. What holds one value for each call is a column.
 2. A slot of a table is a key of 32 bytes; its value; the number of the call that has journalled it last
-   (u64); whether a call has changed it (u32); and of an account the contract that it is, counted from 1
+   (u64); whether a call has changed it (u32); and of an account the contract that it is
    (u32). An entry's value is its bytes, zeros behind them, and how many they are: none is no entry, and all
    of it is zero then. An account's value is its nonce and its balance.
 3. A record of the journal is the address of a slot and its value before the call.
@@ -32,6 +32,8 @@ CALL = (
     "find_accounts",
     "undo_entries",
     "undo_accounts",
+    "suppose_account",
+    "is_supposing",  # whether what is missing is put in as if it were absent, while there is room
     "function",  # of all calls: its address, and the contract's record
     "contract_called",
     "frames_begin",
@@ -113,6 +115,9 @@ TABLE = (
     "journal",
     "journal_max",
     "journal_used",
+    "written",  # numbers of slots that calls have changed, in the order in which they first did (u32)
+    "written_used",
+    "room",  # slots that there is memory for
 )
 """A table."""
 
@@ -146,8 +151,8 @@ ENTRIES = SlotShape("entries", 128, ENTRY_BYTES_MAX + 8)
 ACCOUNTS = SlotShape("accounts", 64, 16)
 VALUE_AT = KEY_BYTES
 NONCE_AT, BALANCE_AT = VALUE_AT, VALUE_AT + 8
-CONTRACT_AT = 60
-"""In a slot of an account."""
+CONTRACT_AT, NO_CONTRACT = 60, 0xFFFFFFFF
+"""In a slot of an account: a number from 1, or that it is none; 0 if that is not known."""
 WIDTH_AT = VALUE_AT + ENTRY_BYTES_MAX
 
 
@@ -158,6 +163,7 @@ class Stop(IntEnum):
     MISSING_ACCOUNT = 0xF1
     NO_ROOM = 0xF2  # in a journal, or for events
     MALFORMED_ENTRY = 0xF3  # it is not as long as what is kept there
+    UNKNOWN_PROGRAM = 0xF4  # of an account that is called: whether it is a contract
 
 
 EVENT_HEAD_BYTES = KEY_BYTES + 3

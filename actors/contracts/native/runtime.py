@@ -7,10 +7,11 @@ from functools import lru_cache
 
 from actors.contracts.native import table_code
 from actors.contracts.native.code import Code
+from actors.contracts.native.filling import emit_fill
 from actors.contracts.native.hashing import SHA256, SHA256_PAIR, emit_sha256, emit_sha256_pair
 from actors.contracts.native.layout import ACCOUNTS, ENTRIES
 from actors.contracts.native.loop import emit_loop
-from actors.contracts.native.seeking import BALANCE, MOVE_COINS, SEEK_ENTRY, emit_seeking
+from actors.contracts.native.seeking import BALANCE, MOVE_COINS, SEEK_ENTRY, SUPPOSE_ACCOUNT, emit_seeking
 from actors.contracts.native.table_code import COUNT, find, undo
 from actors.kernels.compiled import Host, Loaded, compile_object, host
 
@@ -24,6 +25,7 @@ CALLED = (
     find(ACCOUNTS),
     undo(ENTRIES),
     undo(ACCOUNTS),
+    SUPPOSE_ACCOUNT,
 )
 """By other modules: fields of the record of a call have their names and hold their addresses."""
 
@@ -36,6 +38,7 @@ def runtime_text(target: Host) -> str:
     for shape in (ENTRIES, ACCOUNTS):
         table_code.emit_find(code, shape)
         table_code.emit_host_functions(code, shape)
+        emit_fill(code, shape)
     table_code.emit_journal(code)
     table_code.emit_touch(code, ACCOUNTS)
     emit_seeking(code)

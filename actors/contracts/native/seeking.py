@@ -7,10 +7,19 @@ from llvmlite import ir
 from actors.contracts.failures import Failure
 from actors.contracts.limits import ENTRY_TAG
 from actors.contracts.native import table_code
-from actors.contracts.native.code import Code, FieldRecord, call_record, constant
+from actors.contracts.native.code import Code, FieldRecord, call_record, constant, table_record
 from actors.contracts.native.hashing import SHA256
-from actors.contracts.native.layout import ACCOUNTS, BALANCE_AT, ENTRIES, HINT, KEY_BYTES, NONCE_AT, Stop
-from actors.kernels.emitter import I1, I32, I64, POINTER, Value
+from actors.contracts.native.layout import (
+    ACCOUNTS,
+    BALANCE_AT,
+    ENTRIES,
+    HINT,
+    KEY_BYTES,
+    NONCE_AT,
+    SlotShape,
+    Stop,
+)
+from actors.kernels.emitter import I1, I8, I32, I64, POINTER, Value
 from actors.kernels.sha256 import BLOCK_BYTES
 
 SEEK_ENTRY = "seek_entry"
@@ -19,19 +28,32 @@ MOVE_COINS = "move_coins"
 """`i32 move_coins(ptr call, ptr sender, ptr recipient, i64 amount)`: some coins, and a status."""
 BALANCE = "balance"
 """`ptr balance(ptr call, ptr address)`: where it is, or null."""
+SUPPOSE_ACCOUNT = "suppose_account"
+"""`ptr suppose_account(ptr call, ptr address, i64 nonce, i64 balance)`: the slot of an account, which is put
+in like this if it is not there, and that is to be supposed; else null."""
+_SUPPOSE_ENTRY = "suppose_entry"
+"""`ptr suppose_entry(ptr call, ptr key)`: likewise of an entry that is not there."""
 _TAG_BYTES = len(ENTRY_TAG)
 _BLOCK = ir.IntType(8 * BLOCK_BYTES)
 
 
 def emit_seeking(code: Code) -> None:
-    """See SEEK_ENTRY, BALANCE and MOVE_COINS."""
+    """See SEEK_ENTRY, BALANCE, MOVE_COINS and SUPPOSE_ACCOUNT."""
+    _emit_suppose_entry(code)
+    _emit_suppose_account(code)
     pointer, blocks = code.function(SEEK_ENTRY, POINTER, [POINTER, I64], internal=False, inline=False)
     call = call_record(code, pointer)
     _look_at_hints(code, call, blocks)
     key = call.address("key")
     code.invoke(SHA256, call.address("message"), blocks, code.offset(key, _TAG_BYTES))
     write_tag(code, key)
-    code.builder.ret(code.call(POINTER, table_code.find(ENTRIES), call.address("entries"), key))
+    slot = code.call(POINTER, table_code.find(ENTRIES), call.address("entries"), key)
+    missing, there = code.block(), code.block()
+    code.branch_rarely(code.is_null(slot), missing, there)
+    code.go_on_at(missing)
+    code.builder.ret(code.call(POINTER, _SUPPOSE_ENTRY, pointer, key))
+    code.go_on_at(there)
+    code.builder.ret(slot)
     _emit_balance(code)
     _emit_move(code)
 
@@ -66,10 +88,45 @@ def _look_at_hints(code: Code, call: FieldRecord, blocks: Value) -> None:
     code.go_on_at(none)
 
 
+def _room(code: Code, width_bytes: int) -> Value:
+    """Memory of this function."""
+    return code.pointer(code.builder.ptrtoint(code.room(ir.ArrayType(I8, width_bytes)), I64))
+
+
+def _suppose(code: Code, call: FieldRecord, shape: SlotShape, key: Value, value: Value) -> Value:
+    """The slot of a key that is not there, by now or not: null unless that is to be supposed."""
+    builder, table = code.builder, table_record(code, call.address(shape.name))
+    full = builder.icmp_unsigned(">=", table.get("used"), table.get("room"))
+    none = builder.or_(full, code.is_zero(call.get("is_supposing")))
+    code.return_if(none, ir.Constant(POINTER, None))
+    code.invoke(table_code.place(shape), table.pointer, key, value, 1)
+    return code.call(POINTER, table_code.find(shape), table.pointer, key)
+
+
+def _emit_suppose_entry(code: Code) -> None:
+    pointer, key = code.function(_SUPPOSE_ENTRY, POINTER, [POINTER, POINTER], inline=False)
+    zeros = _room(code, ENTRIES.value_bytes)
+    code.clear(zeros, ENTRIES.value_bytes)
+    code.builder.ret(_suppose(code, call_record(code, pointer), ENTRIES, key, zeros))
+
+
+def _emit_suppose_account(code: Code) -> None:
+    pointer, key, nonce, balance = code.function(
+        SUPPOSE_ACCOUNT, POINTER, [POINTER, POINTER, I64, I64], internal=False, inline=False
+    )
+    value, call = _room(code, ACCOUNTS.value_bytes), call_record(code, pointer)
+    code.store(nonce, value, 8)
+    code.store(balance, code.offset(value, BALANCE_AT - NONCE_AT), 8)
+    slot = code.call(POINTER, table_code.find(ACCOUNTS), call.address("accounts"), key)
+    code.return_if(code.builder.not_(code.is_null(slot)), slot)
+    code.builder.ret(_suppose(code, call, ACCOUNTS, key, value))
+
+
 def _emit_balance(code: Code) -> None:
     pointer, address = code.function(BALANCE, POINTER, [POINTER, POINTER], internal=False, inline=False)
     call = call_record(code, pointer)
-    slot = code.call(POINTER, table_code.find(ACCOUNTS), call.address("accounts"), address)
+    zero = constant(I64, 0)
+    slot = code.call(POINTER, SUPPOSE_ACCOUNT, pointer, address, zero, zero)
     missing, there = code.block(), code.block()
     code.branch_rarely(code.is_null(slot), missing, there)
     code.go_on_at(missing)

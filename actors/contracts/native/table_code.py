@@ -190,13 +190,29 @@ def emit_touch(code: Code, shape: SlotShape) -> None:
     code.store(slot, record, 8)
     code.copy(code.offset(record, 8), code.offset(slot, VALUE_AT), shape.value_bytes)
     code.store(stamp, at, 8)
-    code.store(constant(I32, 1), code.offset(slot, shape.changed_at), 4)
     table.set("journal_used", code.add(used, 1))
+    mark_written(code, table, shape, slot)
     builder.branch(done)
     code.go_on_at(full)
     builder.ret(constant(I32, 1))
     code.go_on_at(done)
     builder.ret(constant(I32, 0))
+
+
+def mark_written(code: Code, table: FieldRecord, shape: SlotShape, slot: Value) -> None:
+    """That a slot is changed: it is put on the list, once."""
+    builder, at = code.builder, code.offset(slot, shape.changed_at)
+    first, done = code.block(), code.block()
+    builder.cbranch(code.is_zero(code.load(I32, at, 4)), first, done)
+    code.go_on_at(first)
+    code.store(constant(I32, 1), at, 4)
+    begin = builder.ptrtoint(table.address("slots"), I64)
+    number = builder.udiv(code.sub(builder.ptrtoint(slot, I64), begin), constant(I64, shape.slot_bytes))
+    used = table.get("written_used")
+    code.store(builder.trunc(number, I32), code.scaled(table.address("written"), used, 4), 4)
+    table.set("written_used", code.add(used, 1))
+    builder.branch(done)
+    code.go_on_at(done)
 
 
 def records(code: Code, table: FieldRecord, shape: SlotShape, body: Callable[[Value, Value], None]) -> None:
@@ -257,14 +273,13 @@ def emit_host_functions(code: Code, shape: SlotShape) -> None:
 
         def put(slot: Value) -> None:
             code.copy(code.offset(slot, VALUE_AT), value, shape.value_bytes)
-            for at in (shape.stamp_at, shape.changed_at):
-                code.store(constant(I64, 0), code.offset(slot, at), 8)
             builder.branch(done)
 
         def claim(where: Value) -> None:
             used = table.get("used")
             slot = code.scaled(table.address("slots"), used, shape.slot_bytes)
             code.copy(slot, key, KEY_BYTES)
+            clear_marks(code, shape, slot)
             number = code.add(used, 1)
             code.store(builder.trunc(number, I32), where, 4)
             table.set("used", number)
@@ -279,6 +294,12 @@ def emit_host_functions(code: Code, shape: SlotShape) -> None:
     pointer, key, out = code.function(locate(shape), VOID, [POINTER, POINTER, POINTER], internal=False)
     code.store(code.call(POINTER, find(shape), pointer, key), out, 8)
     code.end()
+
+
+def clear_marks(code: Code, shape: SlotShape, slot: Value) -> None:
+    """Of a slot that is new."""
+    for at in (shape.stamp_at, shape.changed_at):
+        code.store(constant(I64, 0), code.offset(slot, at), 8)
 
 
 def _emit_reindex(code: Code, shape: SlotShape) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.contracts.native import table_code
+from actors.contracts.native.filling import fill
 from actors.contracts.native.layout import (
     ACCOUNTS,
     CONTRACT_AT,
@@ -28,6 +29,7 @@ from actors.contracts.native.runtime import runtime
 SLOTS_MAX = 1 << 30
 JOURNAL_RECORDS = 256
 _FIRST_SLOTS = 64
+_LINE_BYTES = 64
 _U64_MAX = (1 << 64) - 1
 _POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
 
@@ -38,11 +40,13 @@ class HashTable:
     def __init__(self, shape: SlotShape, seed: int) -> None:
         self._shape = shape
         self._record = np.zeros(len(TABLE), np.uint64)
-        self._slots = np.zeros((_FIRST_SLOTS, shape.slot_bytes), np.uint8)
+        self._slots = _lines(_FIRST_SLOTS, shape.slot_bytes)
+        self._written = np.zeros(0, np.uint32)
         self._journal = np.zeros((0, shape.record_bytes), np.uint8)
         self._place = runtime().function(table_code.place(shape), _POINTER, _POINTER, _POINTER, _INTEGER)
         self._locate = runtime().function(table_code.locate(shape), _POINTER, _POINTER, _POINTER)
         self._reindex: Callable[..., None] = runtime().function(table_code.reindex(shape), _POINTER)
+        self._fill = runtime().function(fill(shape), *[_POINTER] * 4, _INTEGER)
         self._set("hash_key_0", seed & _U64_MAX)
         self._set("hash_key_1", seed >> 64 & _U64_MAX)
         self._index = np.zeros(0, np.uint32)
@@ -69,7 +73,7 @@ class HashTable:
         self._set("journal_max", records)
 
     def put(self, keys: NDArray[np.uint8], values: NDArray[np.uint8]) -> None:
-        """Set slots, one a row, which count as unchanged then."""
+        """Set slots, one a row. What is new counts as unchanged."""
         rows = len(keys)
         if keys.shape != (rows, KEY_BYTES) or values.shape != (rows, self._shape.value_bytes):
             raise ValueError(f"keys of shape {keys.shape} and values of shape {values.shape}")
@@ -77,21 +81,18 @@ class HashTable:
         self._fit(rows)
         self._place(self.record_address, keys.ctypes.data, values.ctypes.data, rows)
 
-    def fill(self, keys: NDArray[np.uint8], *values: NDArray[Any]) -> None:
-        """Put all of an empty table in. keys: (rows, 32), each once; values: parts of slots' values, in their
-        order."""
+    def fill(self, keys: NDArray[np.uint8], values: NDArray[Any], more: NDArray[Any]) -> None:
+        """Put all of an empty table in. keys: (rows, 32), each once; values and more: see filling.py."""
         rows = len(keys)
-        values = values if rows else ()
-        self._slots = np.zeros((max(rows, _FIRST_SLOTS), self._shape.slot_bytes), np.uint8)
-        self._slots[:rows, :KEY_BYTES] = keys
-        at = VALUE_AT
-        for part in values:
-            data = np.ascontiguousarray(part).view(np.uint8).reshape(rows, -1)
-            self._slots[:rows, at : at + data.shape[1]] = data
-            at += data.shape[1]
-        self._set("used", rows)
-        self._index = np.zeros(0, np.uint32)
-        self._fit(0)
+        self._slots = _lines(max(rows, _FIRST_SLOTS), self._shape.slot_bytes)
+        self._written = np.zeros(0, np.uint32)
+        self._fit(rows)
+        columns = [np.ascontiguousarray(column) for column in (keys, values, more)]
+        self._fill(self.record_address, *[column.ctypes.data for column in columns], rows)
+
+    def reserve(self, more: int) -> None:
+        """Room for so many slots besides those that are there."""
+        self._fit(more)
 
     def slot_address(self, slot: int) -> int:
         """Where it lies, as long as the table does not grow."""
@@ -124,6 +125,10 @@ class HashTable:
         """Of all slots, whether a call has written them, even if it was undone."""
         return self._slots[: len(self), self._shape.changed_at] != 0
 
+    def written(self) -> NDArray[np.uint32]:
+        """Numbers of those slots."""
+        return self._written[: int(self._record[TABLE.index("written_used")])]
+
     def _set(self, field: str, value: int) -> None:
         self._record[TABLE.index(field)] = value
 
@@ -133,15 +138,28 @@ class HashTable:
         if needed > SLOTS_MAX:
             raise MemoryError(f"{needed} slots in a table: {SLOTS_MAX} at most")
         if needed > len(self._slots):
-            slots = np.zeros((max(needed, 2 * len(self._slots)), self._shape.slot_bytes), np.uint8)
+            slots = _lines(max(needed, 2 * len(self._slots)), self._shape.slot_bytes)
             slots[: len(self)] = self._slots[: len(self)]
             self._slots = slots
         self._set("slots", self._slots.ctypes.data)
+        self._set("room", len(self._slots))
+        if len(self._written) < len(self._slots):
+            written = np.zeros(len(self._slots), np.uint32)
+            written[: len(self._written)] = self._written
+            self._written = written
+            self._set("written", written.ctypes.data)
         if 2 * len(self._slots) > len(self._index):
             self._index = np.zeros(1 << (2 * len(self._slots) - 1).bit_length(), np.uint32)
             self._set("index", self._index.ctypes.data)
             self._set("mask", len(self._index) - 1)
             self._reindex(self.record_address)
+
+
+def _lines(rows: int, width_bytes: int) -> NDArray[np.uint8]:
+    """Zeros that begin where a line of the processor's caches does."""
+    memory = np.zeros(rows * width_bytes + _LINE_BYTES, np.uint8)
+    begin = -memory.ctypes.data % _LINE_BYTES
+    return memory[begin : begin + rows * width_bytes].reshape(rows, width_bytes)
 
 
 def entry_value(entry: bytes) -> bytes:

@@ -41,6 +41,7 @@ def main(socket_number: int) -> None:
 
 
 def _serve(channel: CellChannel, setup: CellSetup, socket_number: int) -> None:
+    os.nice(setup.nice)
     began = time.perf_counter()
     engine = importlib.import_module(setup.engine)
     getattr(engine, "prepare", lambda: None)()

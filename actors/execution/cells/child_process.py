@@ -60,7 +60,9 @@ class CellChild:
                 raise CellError(CellReason.START, printable(str(error))) from error
         self.pid = self._process.pid
         self._channel = CellChannel(self._connection)
-        setup = CellSetup(engine, *files, limits.answer_bytes_max, limits.memory_bytes, limits.confined)
+        setup = CellSetup(
+            engine, *files, limits.answer_bytes_max, limits.memory_bytes, limits.nice, limits.confined
+        )
         self._say(setup)
 
     def await_ready(self) -> CellReady:

@@ -26,7 +26,13 @@ from actors.execution.cells.process import CellProcess
 from actors.kernels.compiled import cache_key, host, kept_code
 
 COMPILE_LIMITS = CellLimits(
-    cpu_s=10.0, wall_s=60.0, memory_bytes=512 << 20, job_bytes_max=1 << 20, answer_bytes_max=32 << 20
+    cpu_s=10.0,
+    wall_s=120.0,
+    memory_bytes=512 << 20,
+    job_bytes_max=1 << 20,
+    answer_bytes_max=32 << 20,
+    restarts_max=120,  # each program has a child of its own, and bombs must not keep others from theirs
+    nice=10,
 )
 FILES_MAX = 1024
 REFUSED_MAX = 256

@@ -31,7 +31,8 @@ class CellLimits:
     """cpu_s, wall_s: of one job. start_s: until a child is ready. memory_bytes: more than it has then.
 
     job_bytes_max, answer_bytes_max: of the buffers that cross. keep_bytes: memory of each that is kept from
-    job to job. restarts_max: in a minute. confined: no child works whose system calls are not filtered.
+    job to job. restarts_max: in a minute. nice: how much others come first. confined: no child works whose
+    system calls are not filtered.
     """
 
     cpu_s: float = 2.0
@@ -42,6 +43,7 @@ class CellLimits:
     answer_bytes_max: int = 256 << 20
     keep_bytes: int = 32 << 20
     restarts_max: int = 10
+    nice: int = 0
     confined: bool = True
 
 

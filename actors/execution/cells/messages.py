@@ -21,7 +21,8 @@ _LENGTH = struct.Struct("<I")
 class CellSetup(msgspec.Struct, frozen=True, tag=True):
     """engine: the module whose `run` does the work. job, answer: descriptors of the files of columns.
 
-    memory_bytes: more than the child has once it is ready. confined: end where there is no filter of calls.
+    memory_bytes: more than the child has once it is ready. nice: see CellLimits. confined: end where there
+    is no filter of calls.
     """
 
     engine: str
@@ -29,6 +30,7 @@ class CellSetup(msgspec.Struct, frozen=True, tag=True):
     answer: int
     answer_bytes_max: int
     memory_bytes: int
+    nice: int
     confined: bool
 
 

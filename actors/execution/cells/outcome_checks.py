@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX, ENTRY_TAG, EVENT_BYTES_MAX, MESSAGE_BYTES_MAX
-from actors.execution.job import KEY_BYTES, Job, JobOutcome, OutputColumns, StateSlice
+from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
+from actors.ledger.output_columns import OutputColumns
 from actors.ledger.verdict import Verdict
 
 _EVENT_HEAD_BYTES = KEY_BYTES + 3

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
-from actors.execution.job import KEY_BYTES, Job, JobOutcome, OutputColumns, StateSlice
+from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
 from actors.ledger.accounts import RECEIPT_WORDS
+from actors.ledger.output_columns import OutputColumns
 from actors.ledger.rows import ROW_DTYPE, Batch, FormatError, in_place
 
 ALIGN_BYTES = 64

@@ -14,38 +14,19 @@ from actors.contracts.encoding import decode_program, encode_program
 from actors.contracts.gas import Weights
 from actors.contracts.native.program import lowered
 from actors.contracts.native.public import symbol_of
-from actors.contracts.types import BOOL, U64, U128
 from actors.contracts.verifier import verify
 from actors.execution.cells.compile_engine import CompiledCode, CompileJob, check_code
 from actors.execution.cells.compiler import COMPILE_LIMITS, NotCompiledError, ProgramCompiler, code_name
 from actors.execution.cells.interface import CellError, CellLimits, CellReason
 from actors.execution.cells.process import CellProcess
 from actors.kernels.compiled import CacheError, compile_object, host, kept_code
+from bench.attack.contract_bombs import choices, reads
 from bench.contract_examples import example_program
 from tests.execution.cells.loading_engine import LOADING
 
 COUNTER = example_program("counter").program
 WEIGHTS = Weights()
 TIGHT = CellLimits(cpu_s=0.3, wall_s=60.0, job_bytes_max=1 << 20, answer_bytes_max=32 << 20)
-
-
-def bomb_of_choices(choices: int) -> bytes:
-    """Choices one after the other, each of which may fail: LLVM takes more than linear time."""
-    body = tuple(
-        ir.If(0, (ir.Binary(ir.Arithmetic.MUL, 1 + n % 16, 1 + n * 7 % 16, 1 + n * 5 % 16),))
-        for n in range(choices)
-    )
-    registers = (ir.Shape(BOOL), *(ir.Shape(U128),) * 17)
-    function = ir.Function("f", ir.FunctionKind.ENTRY, False, (), registers, (), body)
-    return encode_program(ir.Program(ir.IR_VERSION, "Bomb", (), (), (), ("",), (function,)))
-
-
-def bomb_of_reads(reads: int) -> bytes:
-    """Reads of entries one after the other: much code for each."""
-    body = tuple(ir.Get(0, (n % 32,), ((n * 7 + 1) % 32,)) for n in range(reads))
-    function = ir.Function("f", ir.FunctionKind.ENTRY, False, (), (ir.Shape(U64),) * 32, (), body)
-    table = ir.Table("t", (U64,), (ir.Named("v", ir.Shape(U64)),))
-    return encode_program(ir.Program(ir.IR_VERSION, "Bomb", (table,), (), (), ("",), (function,)))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +69,7 @@ def test_a_bomb_ends_at_its_limit_once_and_the_next_program_is_compiled() -> Non
     try:
         for _ in range(2):
             with pytest.raises(CellError) as ended:
-                compiler.compile(bomb_of_choices(1_200), WEIGHTS)
+                compiler.compile(choices(), WEIGHTS)
             assert ended.value.reason is CellReason.TIME
         assert compiler.facts()["starts"] == 2
         assert compiler.facts()["ended"] == {"time": 1}
@@ -101,7 +82,7 @@ def test_a_bomb_of_memory_ends_at_its_limit() -> None:
     compiler = ProgramCompiler(None, CellLimits(cpu_s=60.0, wall_s=600.0, memory_bytes=48 << 20))
     try:
         with pytest.raises(CellError) as ended:
-            compiler.compile(bomb_of_reads(1_000), WEIGHTS)
+            compiler.compile(reads(1_000), WEIGHTS)
         assert ended.value.reason in (CellReason.MEMORY, CellReason.DIED)
     finally:
         compiler.close()
