@@ -19,7 +19,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from actors.contracts.touches import Mode
-from actors.execution.planning import TouchPlan
+from actors.execution.planning import TouchPlan, plan_touches
+from actors.ledger.hashing import sha256_rows
+from actors.ledger.rows import ROW_DTYPE, Batch
 
 
 @njit(cache=True)
@@ -75,3 +77,10 @@ def pack(islands: NDArray[np.int64], costs: NDArray[np.int64], parts_max: int) -
         heapq.heappush(loads, (load + int(totals[island]), part))
     of_rows = placed[which]
     return [rows for part in range(parts) if len(rows := np.flatnonzero(of_rows == part))]
+
+
+def warm() -> None:
+    """Compile what plans and islands need."""
+    rows = np.zeros(1, dtype=ROW_DTYPE)
+    plan = plan_touches(Batch(rows, np.empty(0, dtype=np.uint8)), {}, sha256_rows, 0)
+    islands_of(plan, np.zeros(len(plan.keys), dtype=np.bool_))

@@ -7,6 +7,7 @@ two against each other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256
-from actors.ledger.output_columns import OutputColumns, outputs_of
+from actors.ledger.output_columns import OutputColumns, output_columns, outputs_of
 from actors.ledger.output_kernels import (
     CALL_BYTES_MAX,
     EVENT_HEAD,
@@ -22,7 +23,7 @@ from actors.ledger.output_kernels import (
     encode_calls,
     find_events,
 )
-from actors.ledger.receipts import Receipts
+from actors.ledger.receipts import RECEIPT_BYTES, Output, Receipts
 from actors.ledger.rows import LEAF_PREFIX
 
 _REPORT_BYTES = 8 + 2 * DIGEST_BYTES
@@ -71,11 +72,15 @@ def encode_outputs(outputs: OutputColumns) -> bytes:
         + int(widths[outputs.messages].sum())
     )
     out = np.empty(room, dtype=np.uint8)
-    end = encode_calls(
-        outputs.places, outputs.gas, outputs.results, outputs.result_ends, outputs.events, outputs.event_ends,
-        outputs.messages, texts, text_ends, out,
-    )  # fmt: skip
+    columns = (outputs.places, outputs.gas, outputs.results, outputs.result_ends, outputs.events,
+               outputs.event_ends, outputs.messages, texts)  # fmt: skip
+    end = encode_calls(*map(_writeable, columns), text_ends, out)
     return out[:end].tobytes()
+
+
+def _writeable(column: NDArray[Any]) -> NDArray[Any]:
+    """As kernels are compiled for: what came from elsewhere is copied."""
+    return column if column.flags.writeable else column.copy()
 
 
 def reports(outputs: OutputColumns, hash_rows: Hasher) -> NDArray[np.uint8]:
@@ -113,7 +118,8 @@ def _event_roots(outputs: OutputColumns, hash_rows: Hasher) -> NDArray[np.uint8]
     most = len(outputs.events) // EVENT_HEAD
     starts, widths = (np.empty(most, dtype=np.int64) for _ in range(2))
     counts = np.empty(len(outputs.places), dtype=np.int64)
-    found = find_events(outputs.events, outputs.event_ends, starts, widths, counts)
+    columns = _writeable(outputs.events), _writeable(outputs.event_ends)
+    found = find_events(*columns, starts, widths, counts)
     leaves = np.empty((found, DIGEST_BYTES), dtype=np.uint8)
     for width in np.unique(widths[:found]).tolist():
         mine = np.flatnonzero(widths[:found] == width)
@@ -138,3 +144,11 @@ def _roots(leaves: NDArray[np.uint8], hash_rows: Hasher) -> NDArray[np.uint8]:
         above = hash_rows(pairs, merkle.NODE_PREFIX).reshape(trees, size // 2, DIGEST_BYTES)
         leaves = np.concatenate([above, leaves[:, size // 2 * 2 :]], axis=1)
     return leaves[:, 0]
+
+
+def warm(hash_rows: Hasher) -> None:
+    """Compile what receipts of calls need."""
+    output = Output(0, 1, b"r", ((bytes(DIGEST_BYTES), 0, b"f"),), "m")
+    columns = ReceiptColumns(np.zeros((1, RECEIPT_BYTES), dtype=np.uint8), output_columns([output]))
+    columns.encode()
+    columns.root(hash_rows)

@@ -8,6 +8,7 @@ from actors.ledger.delta import AccountStates
 from actors.ledger.prices import FREE
 from actors.ledger.rows import ROW_DTYPE, WORD_NONCE, Batch, row_matrix
 from actors.mempool import kernels
+from actors.mempool.contract_keys import fold
 from actors.mempool.pending import lose_parked
 from actors.mempool.pool import ARRIVAL_MAX, Pool, PoolBounds
 from actors.mempool.shares import tell_parked
@@ -26,6 +27,7 @@ def warm() -> None:
     pool.insert(batch, verdicts, durable=True)
     tell_parked(pool.arena.columns, np.zeros(2, dtype=np.int64), batch.words, verdicts, WORD_NONCE)
     drawn = pool.draw(2, 0, 0)
+    fold(np.zeros((1, 4), dtype=np.uint64), np.zeros(2, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
     pool.resolve(drawn.draw, np.zeros(len(drawn.batch), dtype=np.uint8))
     pool.release()
     pool.journalled()

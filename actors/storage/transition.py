@@ -27,6 +27,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from actors.execution import islands
+from actors.ledger import receipt_columns
 from actors.ledger.accounts import RECEIPT_WORDS, U64_MAX, unpack
 from actors.ledger.checks import static_verdicts
 from actors.ledger.columns import (
@@ -249,3 +251,5 @@ def warm() -> None:
         accounts.find(bytes(32))
         accounts.columns_at(np.zeros(1, dtype=np.int64))
         accounts.index.rebuild()
+    islands.warm()
+    receipt_columns.warm(sha256_rows)
