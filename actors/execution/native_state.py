@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.contracts.limits import ENTRY_BYTES_MAX
-from actors.contracts.native.layout import NO_CONTRACT
+from actors.contracts.native.layout import BALANCE_AT, NO_CONTRACT, NONCE_AT, VALUE_AT, WIDTH_AT
 from actors.contracts.native.linking import LinkedContracts
 from actors.contracts.native.tables import AccountTable, EntryTable, HashTable
 from actors.execution.job import Job, StateSlice
 from actors.ledger.contract_payloads import DEPOSITS_KEY
+
+_WORD_BYTES = 8
+_VALUE = slice(VALUE_AT // _WORD_BYTES, WIDTH_AT // _WORD_BYTES)
+_WIDTH, _NONCE, _BALANCE = (at // _WORD_BYTES for at in (WIDTH_AT, NONCE_AT, BALANCE_AT))
 
 
 class StateTables:
@@ -46,24 +49,31 @@ class StateTables:
     def changed(self) -> StateSlice:
         """All that is not as it was known."""
         known = self._known
-        rows, values = _written(self.entries, len(known.entry_keys))
-        entries, widths = values[:, :ENTRY_BYTES_MAX], values[:, ENTRY_BYTES_MAX]
-        differs = (entries != known.entry_values[rows]).any(axis=1) | (widths != known.entry_widths[rows])
-        who, values = _written(self.accounts, len(known.account_keys))
-        held = values.view(np.uint64)
-        moved = (held[:, 0] != known.nonces[who]) | (held[:, 1] != known.balances[who])
+        rows, slots = _written(self.entries, len(known.entry_keys))
+        values, widths = slots[:, _VALUE], slots[:, _WIDTH]
+        before = _words(known.entry_values).take(rows, axis=0)
+        differs = np.bitwise_or.reduce(values ^ before, axis=1) != 0
+        differs |= widths != known.entry_widths.take(rows)
+        who, slots = _written(self.accounts, len(known.account_keys))
+        nonces, balances = slots[:, _NONCE], slots[:, _BALANCE]
+        moved = (nonces != known.nonces.take(who)) | (balances != known.balances.take(who))
         return StateSlice(
-            known.entry_keys[rows[differs]],
-            entries[differs],
-            widths[differs],
-            known.account_keys[who[moved]],
-            held[moved, 0],
-            held[moved, 1],
+            known.entry_keys.take(rows[differs], axis=0),
+            np.ascontiguousarray(values[differs]).view(np.uint8),
+            widths[differs].astype(np.uint8),
+            known.account_keys.take(who[moved], axis=0),
+            nonces[moved],
+            balances[moved],
         )
 
 
-def _written(table: HashTable, count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-    """Numbers of slots that were written, among the first so many, and their values."""
+def _words(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The same bytes, eight at a time."""
+    return np.ascontiguousarray(rows).view(np.uint64)
+
+
+def _written(table: HashTable, count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Numbers of slots that were written, among the first so many, and these slots."""
     rows = table.written()
     rows = rows[rows < count]
-    return rows, table.values()[rows]
+    return rows, table.words().take(rows, axis=0)

@@ -53,12 +53,8 @@ def test_an_outcome_is_what_the_interpreter_says(steps: list[Step]) -> None:
 
 def test_what_is_missing_is_told_for_all_rows_and_few_runs_find_it() -> None:
     job, _, entries = random_job([("give", 1, 2, 3, 100), ("add", 1, 1, 3, 100), ("pay", 2, 3, 50, 5)])
-    accounts, known, held, runs = (
-        job.known.accounts(),
-        dict[bytes, bytes](),
-        dict[bytes, tuple[int, int]](),
-        0,
-    )
+    accounts, known, runs = job.known.accounts(), dict[bytes, bytes](), 0
+    held = dict[bytes, tuple[int, int]]()
     while len((outcome := engine().run(dataclasses.replace(job, known=StateSlice.of(known, held)))).missing):
         outcome.check(len(job.batch))
         told = [row.tobytes() for row in outcome.missing]

@@ -125,6 +125,10 @@ class HashTable:
         """Of all slots, whether a call has written them, even if it was undone."""
         return self._slots[: len(self), self._shape.changed_at] != 0
 
+    def words(self) -> NDArray[np.uint64]:
+        """Of all slots, all that is in them."""
+        return self._slots[: len(self)].view(np.uint64)
+
     def written(self) -> NDArray[np.uint32]:
         """Numbers of those slots."""
         return self._written[: int(self._record[TABLE.index("written_used")])]
