@@ -1,10 +1,10 @@
-"""What runs the jobs of one node: compiled code in cells; until that is ready, and where it is not, the
-interpreter here.
+"""What runs the jobs of one node by compiled code in cells, once that is ready.
 
 Rules
-1. Nothing waits for a compiler or for a cell that starts: a job whose programs have no code yet is
-   interpreted, while a thread compiles them. The result is the same.
-2. A program that is not compiled within its limits is interpreted for as long as this process lives.
+1. Nothing waits for a compiler or for a cell that starts: a job whose programs have no code yet is refused,
+   and so interpreted by whoever asked, while a thread compiles them. The result is the same.
+2. A program that is not compiled within its limits is interpreted for as long as this process lives. Where
+   the compiler itself could not work, the next job tries again.
 3. A cell that dies or answers what cannot be is an EngineError: whoever asked has the rows, and interprets
    them. The next job gets a new child.
 4. Object code is sent to a child once. PROGRAMS_KEPT programs have code here; those used last stay.
@@ -20,12 +20,11 @@ from typing import Any
 
 from actors.contracts.encoding import program_hash
 from actors.contracts.gas import Weights
-from actors.execution import interpreted
-from actors.execution.cells.compiler import NotCompiledError, ProgramCompiler
+from actors.execution.cells.compiler import OF_THE_PROGRAM, NotCompiledError, ProgramCompiler
 from actors.execution.cells.interface import CellError, CellLimits, CellReason
 from actors.execution.cells.native import NATIVE, NativeJob
 from actors.execution.cells.process import CellProcess
-from actors.execution.job import EngineError, Job, JobOutcome, StateSlice
+from actors.execution.job import EngineError, EngineNotReadyError, Job, JobOutcome, StateSlice
 from actors.kernels.compiled import CacheError
 from actors.ledger.prices import FREE
 from actors.ledger.rows import empty_batch
@@ -62,7 +61,7 @@ class ContractEngine:
         return max(len(self._cells), 1)
 
     def run_all(self, jobs: list[Job]) -> list[JobOutcome]:
-        """Their outcomes. Raises EngineError when a cell is lost."""
+        """Their outcomes. Raises EngineNotReadyError, and EngineError when a cell is lost."""
         wanted = {
             (program_hash(program), job.prices.weights)
             for job in jobs
@@ -72,7 +71,7 @@ class ContractEngine:
         encoded = {program_hash(each): each for job in jobs for each in job.programs.values() if each}
         if not self._cells or not self._have(wanted, encoded):
             self._jobs["interpreted"] += len(jobs)
-            return [interpreted.run(job) for job in jobs]
+            raise EngineNotReadyError("no code yet")
         self._jobs["compiled"] += len(jobs)
         try:
             return self._run_beside(jobs)
@@ -120,6 +119,8 @@ class ContractEngine:
         try:
             self._codes[key] = done.result()
         except (NotCompiledError, CellError, CacheError) as error:
+            if isinstance(error, CellError) and error.reason not in OF_THE_PROGRAM:
+                return False
             self._refused[key] = str(error)
             if len(self._refused) > 4 * PROGRAMS_KEPT:
                 self._refused.pop(next(iter(self._refused)))

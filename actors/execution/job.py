@@ -33,6 +33,10 @@ class EngineError(Exception):
     """What runs jobs is lost, or has answered what cannot be: the message says what. Others can run it."""
 
 
+class EngineNotReadyError(EngineError):
+    """There is no code for a program yet, or there will be none: nobody is at fault; others run the job."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StateSlice:
     """Entries and accounts, each key once.

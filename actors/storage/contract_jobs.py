@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.execution import interpreted
-from actors.execution.job import KEY_BYTES, EngineError, Job, JobOutcome, StateSlice
+from actors.execution.job import KEY_BYTES, EngineError, EngineNotReadyError, Job, JobOutcome, StateSlice
 from actors.execution.passes import Division, RunAll, run_divided
 from actors.execution.planning import plan_touches
 from actors.ledger.checks import ENTRY_WORD
@@ -102,7 +102,8 @@ def run_span(
         outcome, division = run_divided(job, plan, engine.parts, engine.run_all, read)
         _check(job, outcome)
     except EngineError as lost:
-        engine.lost(str(lost))
+        if not isinstance(lost, EngineNotReadyError):
+            engine.lost(str(lost))
         outcome, division = interpreted.run(job, read), Division(1, 1, len(rows))
     verdicts[kept] = outcome.verdicts
     _write(ledger, outcome, outputs, division)

@@ -463,11 +463,12 @@ def run(
     seed: int,
     scenario: Callable[[FakeNetwork], Awaitable[None]],
     prepare: Callable[[FakeNetwork], None] = lambda _: None,
+    retain_entries: int = 1000,
 ) -> None:
     """Run a scenario on a network of its own. prepare: called before anything else happens in it."""
 
     async def whole() -> None:
-        network = FakeNetwork(seed)
+        network = FakeNetwork(seed, retain_entries=retain_entries)
         prepare(network)
         try:
             await scenario(network)

@@ -22,7 +22,7 @@ from actors.ledger.rows import Batch
 from bench.contract_examples import Catalog
 from tests.execution.jobs import DEPLOYER, PRICES, STEPS, TAG, Step, environment, job_of, run_to_the_end
 from tests.execution.test_execution_interpreted import random_job
-from tests.ledger.contract_transactions import batch_of_fields, call
+from tests.ledger.contract_transactions import Fields, batch_of_fields, call
 
 
 @cache
@@ -53,7 +53,12 @@ def test_an_outcome_is_what_the_interpreter_says(steps: list[Step]) -> None:
 
 def test_what_is_missing_is_told_for_all_rows_and_few_runs_find_it() -> None:
     job, _, entries = random_job([("give", 1, 2, 3, 100), ("add", 1, 1, 3, 100), ("pay", 2, 3, 50, 5)])
-    accounts, known, held, runs = job.known.accounts(), dict[bytes, bytes](), {}, 0
+    accounts, known, held, runs = (
+        job.known.accounts(),
+        dict[bytes, bytes](),
+        dict[bytes, tuple[int, int]](),
+        0,
+    )
     while len((outcome := engine().run(dataclasses.replace(job, known=StateSlice.of(known, held)))).missing):
         outcome.check(len(job.batch))
         told = [row.tobytes() for row in outcome.missing]
@@ -129,7 +134,7 @@ def market() -> tuple[State, Entries, Catalog]:
 @given(TRADES)
 def test_contracts_that_call_each_other(trades: list[tuple[str, int, int]]) -> None:
     state, entries, catalog = market()
-    exchange, rows, nonces = catalog.program("exchange"), [], {}
+    exchange, rows, nonces = catalog.program("exchange"), list[Fields](), dict[bytes, int]()
     for what, who, amount in trades:
         sender = (DEPLOYER, BUYER)[who]
         nonce = nonces.setdefault(sender, state[sender].nonce)

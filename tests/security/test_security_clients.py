@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from actors.cli import options
 from actors.cli.chain import app
 from actors.sdk.answers import NETWORK_HEADER, ForeignAnswerError, network_mark
 from actors.sdk.client import Client
@@ -46,8 +47,11 @@ def test_the_attacks_are_held(attack: Any, target: AttackTarget) -> None:
 
 
 def run(*arguments: object, code: int = 0) -> tuple[dict[str, Any], str]:
-    """The last JSON line of a command, and all that it printed."""
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    """The last JSON line of a command, and all that it printed. One that is to fail soon gives up."""
+    with pytest.MonkeyPatch.context() as patch:
+        if code:
+            patch.setattr(options, "PATIENCE_S", 0.3)
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert done.exit_code == code, done.output
     lines = [line for line in done.output.splitlines() if line.startswith("{")]
     return json.loads(lines[-1]) if lines else {}, done.output

@@ -36,7 +36,7 @@ COMPILE_LIMITS = CellLimits(
 )
 FILES_MAX = 1024
 REFUSED_MAX = 256
-_OF_THE_PROGRAM = {
+OF_THE_PROGRAM = {
     CellReason.TIME,
     CellReason.MEMORY,
     CellReason.DIED,
@@ -72,7 +72,7 @@ class ProgramCompiler:
                 self._directory, "contract", key, lambda: self._compiled(program, weights), FILES_MAX
             )
         except CellError as error:
-            if error.reason in _OF_THE_PROGRAM:
+            if error.reason in OF_THE_PROGRAM:
                 self._refused[key] = error
                 if len(self._refused) > REFUSED_MAX:
                     self._refused.popitem(last=False)
