@@ -89,8 +89,11 @@ def fuzz_blocks(
     validators: Sequence[int] = VALIDATORS,
     first_chain: int = 0,
 ) -> dict[str, object]:
-    """Compare so many blocks at least, or until DISAGREEMENTS_MAX. Answers what BlockCounts has, and what it was asked to do; of each of
-    the first disagreements `chain` and `block`, which with the seed repeat it."""
+    """Compare so many blocks at least, or until DISAGREEMENTS_MAX.
+
+    Answers what BlockCounts has, and what it was asked to do; of each of the first disagreements `chain` and
+    `block`, which with the seed repeat it.
+    """
     counts, began = BlockCounts(), time.monotonic()
     while counts.blocks < blocks and counts.disagreements < DISAGREEMENTS_MAX:
         _Chain(seed, first_chain + counts.chains, engines, validators, counts).run()
