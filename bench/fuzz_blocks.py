@@ -43,6 +43,8 @@ BLOCKS_EACH = 100
 VALIDATORS = (1, 2, 4)
 SEED = 0x5EED_0123_4567_89AB_CDEF
 SHOWN_MAX = 5
+DISAGREEMENTS_MAX = 20
+"""After these it ends: a broken engine differs in every chain."""
 FORGETFUL = 0.25
 """How often an engine does not know what it is planned to touch."""
 
@@ -87,10 +89,13 @@ def fuzz_blocks(
     validators: Sequence[int] = VALIDATORS,
     first_chain: int = 0,
 ) -> dict[str, object]:
-    """Compare so many blocks at least. Answers what BlockCounts has, and what it was asked to do; of each of
-    the first disagreements `chain` and `block`, which with the seed repeat it."""
+    """Compare so many blocks at least, or until DISAGREEMENTS_MAX.
+
+    Answers what BlockCounts has, and what it was asked to do; of each of the first disagreements `chain` and
+    `block`, which with the seed repeat it.
+    """
     counts, began = BlockCounts(), time.monotonic()
-    while counts.blocks < blocks:
+    while counts.blocks < blocks and counts.disagreements < DISAGREEMENTS_MAX:
         _Chain(seed, first_chain + counts.chains, engines, validators, counts).run()
         counts.chains += 1
         progress(counts)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from bench.contract_fuzz.planted import PLANTED, planted
 from bench.fuzz_contracts import INTERPRETER, NATIVE, Counts, fuzz_program
 
-PROGRAMS_MAX = 200
+PROGRAMS_MAX = 60
 """For one bug."""
 
 

@@ -19,7 +19,7 @@ _UNSIGNED = (U8, U16, U32, U64, U128)
 _NUMBERS = (*_UNSIGNED, I64)
 _MESSAGES = (54, 55, 56, 63, 64, 119, 120, 128)
 _BYTES_MAX = 64
-Parts = tuple[list[Type], list[ir.Shape | Type], list[ir.Op], list[int]]
+Parts = tuple[list[Type], list[ir.Shape | Type], list[ir.AnyOp], list[int]]
 """Parameters, other registers, operations, results."""
 
 
@@ -35,7 +35,7 @@ def edge_program(random: Random) -> Verified:
 
 
 def _function(
-    name: str, params: list[Type], others: list[ir.Shape | Type], body: list[ir.Op], results: list[int]
+    name: str, params: list[Type], others: list[ir.Shape | Type], body: list[ir.AnyOp], results: list[int]
 ) -> ir.Function:
     registers = tuple(each if isinstance(each, ir.Shape) else ir.Shape(each) for each in (*params, *others))
     return ir.Function(
@@ -67,7 +67,7 @@ def _divided(random: Random) -> Parts:
     what = random.choice((ir.Arithmetic.FLOOR_DIV, ir.Arithmetic.MOD, ir.Arithmetic.FLOOR_DIV))
     if random.random() < 0.5:
         return [I64], [I64, I64], [ir.Const(1, _number(I64, -1)), ir.Binary(what, 2, 0, 1)], [2]
-    body: list[ir.Op] = [
+    body: list[ir.AnyOp] = [
         ir.Cast(2, 1),
         ir.Const(3, _number(I64, 3)),
         ir.Binary(ir.Arithmetic.SUB, 2, 2, 3),
@@ -78,7 +78,7 @@ def _divided(random: Random) -> Parts:
 
 def _rounds(random: Random) -> Parts:
     kind = random.choice(_UNSIGNED)
-    body: list[ir.Op] = [ir.Loop(1, 0, random.randint(1, 6), (ir.Move(2, 1),))]
+    body: list[ir.AnyOp] = [ir.Loop(1, 0, random.randint(1, 6), (ir.Move(2, 1),))]
     return [kind], [kind, kind], body, [1, 2]
 
 
@@ -90,7 +90,7 @@ def _hashed(random: Random) -> Parts:
 
 def _element(random: Random) -> Parts:
     index, count = random.choice(_UNSIGNED), random.choice((1, 2, 3, 5))
-    body: list[ir.Op] = [ir.Store(3, 0, 2), ir.Load(4, 3, 1)]
+    body: list[ir.AnyOp] = [ir.Store(3, 0, 2), ir.Load(4, 3, 1)]
     return [index, index, U64], [ir.Shape(U64, count), U64], body, [3, 4]
 
 
