@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,14 +47,38 @@ LOOK_AT_CLOCKS = {
 }
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a file's syntax, the file itself first."""
+    return tuple(ast.walk(ast.parse(text_of(path))))
+
+
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).with_suffix("").parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: -node.level]) if node.level else ""
             yield ".".join(part for part in (base, node.module or "") if part)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def syntax_for_a_while() -> Iterator[None]:
+    """What was parsed for these rules is not kept for the rest of a run."""
+    yield
+    for known in (text_of, nodes_of, imports_of):
+        known.cache_clear()
 
 
 def room_of(path: Path) -> str | None:
@@ -65,16 +90,21 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_only_shells_and_the_topology_import_ray(path: Path) -> None:
-    if path.name != "actor.py" and path != ROOT / "actors" / "topology.py":
-        assert not [name for name in imports_of(path) if name == "ray" or name.startswith("ray.")]
+def wrong(paths: Iterable[Path], of: Callable[[Path], object]) -> dict[str, object]:
+    """What is wrong with each file with which something is."""
+    paths = list(paths)
+    assert paths, "a rule about no file"
+    return {name_of(path): found for path in paths if (found := of(path))}
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if room_of(p)], ids=name_of)
-def test_a_core_imports_the_ledger_and_its_own_room_only(path: Path) -> None:
+def test_only_shells_and_the_topology_import_ray() -> None:
+    others = [path for path in SOURCES if path.name != "actor.py" and path != ROOT / "actors" / "topology.py"]
+    assert not wrong(others, lambda path: [name for name in imports_of(path) if name.split(".")[0] == "ray"])
+
+
+def foreign_rooms(path: Path) -> list[str]:
     room = room_of(path)
-    foreign = [
+    return [
         name
         for name in imports_of(path)
         if name.startswith("actors.")
@@ -83,7 +113,10 @@ def test_a_core_imports_the_ledger_and_its_own_room_only(path: Path) -> None:
         and not name.endswith(".interface")
         and not (path.name == "actor.py" and any(name.startswith(shared) for shared in SHARED_BY_SHELLS))
     ]
-    assert not foreign
+
+
+def test_a_core_imports_the_ledger_and_its_own_room_only() -> None:
+    assert not wrong([path for path in SOURCES if room_of(path)], foreign_rooms)
 
 
 ENGINE_FOLDERS = ("raft", "raft_node")
@@ -109,68 +142,82 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
     ).prepare()
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
-def test_nobody_imports_the_command_line(path: Path) -> None:
-    assert "node" not in set(imports_of(path))
+def test_nobody_imports_the_command_line() -> None:
+    assert not wrong([*SOURCES, *BENCHES], lambda path: "node" in imports_of(path))
 
 
 def test_cores_are_told_the_time_and_draw_nothing_at_random() -> None:
     looking = set()
     rooms = [ROOT / "actors" / room for room in ("kernels", "ledger", "sdk", *ROOMS)]
     for path in (path for room in rooms for path in room.rglob("*.py") if path.name != "actor.py"):
-        nodes = ast.walk(ast.parse(path.read_text()))
-        if CLOCKS & {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}:
+        if CLOCKS & {ast.unparse(node) for node in nodes_of(path) if isinstance(node, ast.Attribute)}:
             looking.add(str(path.relative_to(ROOT / "actors")))
     assert looking == LOOK_AT_CLOCKS
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "actors" / "ledger").glob("*.py")), ids=name_of)
-def test_the_ledger_knows_no_clock(path: Path) -> None:
-    assert not set(imports_of(path)) & {"time", "datetime", "random", "secrets", "socket"}
+def test_the_ledger_knows_no_clock() -> None:
+    clocks = {"time", "datetime", "random", "secrets", "socket"}
+    ledger = (ROOT / "actors" / "ledger").glob("*.py")
+    assert not wrong(ledger, lambda path: clocks & set(imports_of(path)))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "actors" / "consensus").rglob("*.py")), ids=name_of)
-def test_only_the_chooser_knows_a_consensus_engine(path: Path) -> None:
-    if path.parent.name not in ENGINE_FOLDERS and path.name != "engines.py":
-        engines = tuple(f"actors.consensus.{folder}" for folder in ENGINE_FOLDERS)
-        assert not [name for name in imports_of(path) if name.startswith(engines)]
+def test_only_the_chooser_knows_a_consensus_engine() -> None:
+    engines = tuple(f"actors.consensus.{folder}" for folder in ENGINE_FOLDERS)
+    others = [
+        path
+        for path in (ROOT / "actors" / "consensus").rglob("*.py")
+        if path.parent.name not in ENGINE_FOLDERS and path.name != "engines.py"
+    ]
+    assert not wrong(others, lambda path: [name for name in imports_of(path) if name.startswith(engines)])
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_quorum_is_defined_once(path: Path) -> None:
-    if path != ROOT / "actors" / "ledger" / "quorum.py":
-        assert not re.search(r"//\s*2\s*\+\s*1\b", path.read_text()), "ask actors/ledger/quorum.py"
+def test_a_quorum_is_defined_once() -> None:
+    others = [path for path in SOURCES if path != ROOT / "actors" / "ledger" / "quorum.py"]
+    again = wrong(others, lambda path: re.findall(r"//\s*2\s*\+\s*1\b", text_of(path)))
+    assert not again, "ask actors/ledger/quorum.py"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_nothing_under_actors_imports_benchmarks_or_tests(path: Path) -> None:
-    if path != ROOT / "node.py":
-        assert not [name for name in imports_of(path) if name.split(".")[0] in ("bench", "tests")]
+def test_nothing_under_actors_imports_benchmarks_or_tests() -> None:
+    others = [path for path in SOURCES if path != ROOT / "node.py"]
+    foreign = {"bench", "tests"}
+    assert not wrong(others, lambda path: foreign & {name.split(".")[0] for name in imports_of(path)})
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
-def test_a_file_is_short_enough_to_read(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LINES_MAX
+def test_a_file_is_short_enough_to_read() -> None:
+    assert not wrong(
+        [*SOURCES, *BENCHES],
+        lambda path: lines if (lines := len(text_of(path).splitlines())) > LINES_MAX else 0,
+    )
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
-def test_a_file_says_what_it_is(path: Path) -> None:
-    text = path.read_text()
-    assert not text or ast.get_docstring(ast.parse(text))
+def says_nothing(path: Path) -> bool:
+    module = nodes_of(path)[0]
+    assert isinstance(module, ast.Module)
+    return bool(text_of(path)) and not ast.get_docstring(module)
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
-def test_nothing_is_left_unfinished_or_swallowed(path: Path) -> None:
-    text = path.read_text()
-    assert not re.search(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ExceptHandler):
-            assert not (len(node.body) == 1 and isinstance(node.body[0], ast.Pass)), f"line {node.lineno}"
+def test_a_file_says_what_it_is() -> None:
+    assert not wrong([*SOURCES, *BENCHES], says_nothing)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_nothing_unpickles(path: Path) -> None:
-    assert not {"pickle", "cloudpickle", "marshal", "shelve"} & set(imports_of(path))
+def test_nothing_is_left_unfinished() -> None:
+    unfinished = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
+    assert not wrong([*SOURCES, *BENCHES], lambda path: unfinished.findall(text_of(path)))
+
+
+def swallowed(path: Path) -> list[int]:
+    """Lines of handlers that do nothing."""
+    handlers = (node for node in nodes_of(path) if isinstance(node, ast.ExceptHandler))
+    return [each.lineno for each in handlers if len(each.body) == 1 and isinstance(each.body[0], ast.Pass)]
+
+
+def test_nothing_is_swallowed() -> None:
+    assert not wrong([*SOURCES, *BENCHES], swallowed)
+
+
+def test_nothing_unpickles() -> None:
+    pickles = {"pickle", "cloudpickle", "marshal", "shelve"}
+    assert not wrong(SOURCES, lambda path: pickles & set(imports_of(path)))
 
 
 def test_the_top_level_holds_the_agreed_names_only() -> None:
@@ -188,7 +235,7 @@ def test_a_class_name_has_one_meaning() -> None:
         (node.name, name_of(path))
         for path in (*SOURCES, *BENCHES)
         if not name_of(path).startswith(AUTHORED)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
     twice = Counter(name for name, _ in classes)
@@ -306,10 +353,11 @@ def test_a_face_has_the_methods_of_its_actor(face: str) -> None:
             assert without_references(method) == through_ray(getattr(actor, name)), name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_callers_hold_faces_and_one_adapter_says_remote(path: Path) -> None:
-    if name_of(path) not in SAYS_REMOTE:
-        names = [
-            node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
-        ]
-        assert "remote" not in names
+def says_remote(path: Path) -> list[int]:
+    """Lines that do."""
+    attributes = (node for node in nodes_of(path) if isinstance(node, ast.Attribute))
+    return [node.lineno for node in attributes if node.attr == "remote"]
+
+
+def test_callers_hold_faces_and_one_adapter_says_remote() -> None:
+    assert not wrong([path for path in SOURCES if name_of(path) not in SAYS_REMOTE], says_remote)
