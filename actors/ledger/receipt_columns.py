@@ -72,8 +72,16 @@ def encode_outputs(outputs: OutputColumns) -> bytes:
         + int(widths[outputs.messages].sum())
     )
     out = np.empty(room, dtype=np.uint8)
-    columns = (outputs.places, outputs.gas, outputs.results, outputs.result_ends, outputs.events,
-               outputs.event_ends, outputs.messages, texts)  # fmt: skip
+    columns: list[NDArray[Any]] = [
+        outputs.places,
+        outputs.gas,
+        outputs.results,
+        outputs.result_ends,
+        outputs.events,
+        outputs.event_ends,
+        outputs.messages,
+        texts,
+    ]
     end = encode_calls(*map(_writeable, columns), text_ends, out)
     return out[:end].tobytes()
 
