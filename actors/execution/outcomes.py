@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from actors.execution.job import KEY_BYTES, JobOutcome, StateSlice
 from actors.ledger.accounts import RECEIPT_WORDS
-from actors.ledger.index import KeyIndex, key_words
+from actors.ledger.index import numbered_keys
 from actors.ledger.output_columns import joined
 
 _NOTHING = np.empty((0, KEY_BYTES), dtype=np.uint8)
@@ -33,12 +33,11 @@ def later_wins(slices: Sequence[StateSlice]) -> StateSlice:
 
 
 def _last(keys: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
-    """Where each key comes last, in the order in which they come first."""
-    joined = np.ascontiguousarray(np.concatenate(keys))
-    index = KeyIndex(len(joined), 0)
-    slots = index.insert(key_words(joined))
-    last = np.empty(index.count, dtype=np.int64)
-    last[slots] = np.arange(len(joined))
+    """Where each key comes last."""
+    joined = np.concatenate(keys)
+    first, which = numbered_keys(joined)
+    last = np.empty(len(first), dtype=np.int64)
+    last[which] = np.arange(len(joined))
     return last
 
 

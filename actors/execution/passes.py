@@ -25,7 +25,8 @@ from actors.execution.outcomes import in_order, interleaved, later_wins
 from actors.execution.planning import TouchPlan
 from actors.ledger.accounts import U64_MAX
 from actors.ledger.contract_payloads import DEPOSITS_KEY
-from actors.ledger.index import KEY_WORDS, key_words
+from actors.ledger.genesis import exact_sum
+from actors.ledger.index import key_words, numbered_keys
 from actors.ledger.rows import KIND_CALL, Batch
 
 ROUNDS_MAX = 16
@@ -115,10 +116,8 @@ def _are_entries(keys: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _may_divide(job: Job, plan: TouchPlan, costs: NDArray[np.int64]) -> bool:
     """Whether no rule that counts over all rows can matter, and nobody looks at the account of deposits."""
     gas = int(costs[job.batch.rows["kind"] == KIND_CALL].sum())
-    fees = sum(job.batch.rows["fee"].tolist())
-    deposits = np.frombuffer(DEPOSITS_KEY, dtype=np.uint64)
-    looked_at = (key_words(plan.keys) == deposits).sum(axis=1).max(initial=0) == KEY_WORDS
-    return gas <= job.gas_left and job.fees_before + fees <= U64_MAX and not looked_at
+    fees = job.fees_before + exact_sum(job.batch.rows["fee"])
+    return gas <= job.gas_left and fees <= U64_MAX and not len(_places(plan.keys, DEPOSITS_KEY))
 
 
 class _Parts:
@@ -129,23 +128,25 @@ class _Parts:
     ) -> None:
         self._job, self._plan, self._parts = job, plan, parts
         self._run_all, self._read = run_all, read
-        self._owned = {key.tobytes() for key in plan.keys}
+        self._are_entries = _are_entries(plan.keys)
 
     def run(self) -> JobOutcome | None:
         """The outcome, or None if the parts are found to share something."""
         jobs = [self._part(rows) for rows in self._parts]
         outcomes: dict[int, JobOutcome] = {}
         left = list(range(len(jobs)))
+        owned = set[bytes]()
         for _ in range(ROUNDS_MAX):
             outcomes |= zip(left, self._run_all([jobs[part] for part in left]), strict=True)
             left = [part for part in left if len(outcomes[part].missing)]
             if not left:
                 return self._together([outcomes[part] for part in range(len(jobs))])
+            owned = owned or {key.tobytes() for key in self._plan.keys}
             for part in left:
                 missing = {key.tobytes() for key in outcomes[part].missing}
-                if missing & self._owned:
+                if missing & owned:
                     return None
-                self._owned |= missing
+                owned |= missing
                 more = self._read(outcomes[part].missing)
                 jobs[part] = replace(jobs[part], known=later_wins([jobs[part].known, more]))
         return None
@@ -156,8 +157,7 @@ class _Parts:
         mine[rows] = True
         wanted = np.zeros(len(plan.keys), dtype=np.bool_)
         wanted[plan.slots[mine[plan.rows]]] = True
-        are_entries = _are_entries(plan.keys)
-        return replace(job, batch=job.batch.take(mine), known=_taken(job.known, wanted, are_entries))
+        return replace(job, batch=job.batch.take(mine), known=_taken(job.known, wanted, self._are_entries))
 
     def _together(self, outcomes: list[JobOutcome]) -> JobOutcome | None:
         changed = merge_changes(self._job.known, [outcome.changed for outcome in outcomes])
@@ -204,23 +204,23 @@ def merge_changes(before: StateSlice, changes: list[StateSlice]) -> StateSlice |
 def _several(changes: list[StateSlice]) -> list[bytes]:
     """Keys that more than one part has changed."""
     keys = np.concatenate([part for each in changes for part in (each.entry_keys, each.account_keys)])
-    unique, counts = np.unique(np.ascontiguousarray(keys).view("V32").reshape(-1), return_counts=True)
-    return [key.tobytes() for key in unique[counts > 1]]
+    first, which = numbered_keys(keys)
+    return [keys[row].tobytes() for row in first[np.bincount(which, minlength=len(first)) > 1]]
 
 
 def _add_deposits(together: StateSlice, balance: int, changes: list[StateSlice]) -> None:
     made = [part.accounts() for part in changes]
     held = [accounts[DEPOSITS_KEY] for accounts in made if DEPOSITS_KEY in accounts]
-    at = _place(together.account_keys, DEPOSITS_KEY)
+    at = _places(together.account_keys, DEPOSITS_KEY)[0]
     together.nonces[at] = max(nonce for nonce, _ in held)
     together.balances[at] = balance + sum(each - balance for _, each in held)
 
 
 def _set_entry(changed: StateSlice, key: bytes, value: bytes) -> None:
-    at = _place(changed.entry_keys, key)
+    at = _places(changed.entry_keys, key)[0]
     changed.entry_values[at, : len(value)] = np.frombuffer(value, dtype=np.uint8)
 
 
-def _place(keys: NDArray[np.uint8], key: bytes) -> int:
+def _places(keys: NDArray[np.uint8], key: bytes) -> NDArray[np.int64]:
     wanted = np.frombuffer(key, dtype=np.uint64)
-    return int(np.flatnonzero((key_words(keys) == wanted).all(axis=1))[0])
+    return np.flatnonzero((key_words(keys) == wanted).all(axis=1))

@@ -143,22 +143,25 @@ class KeyIndex:
         return out
 
 
-def numbered_keys(keys: NDArray[np.uint8]) -> tuple[list[bytes], NDArray[np.int64]]:
-    """Each of (n, 32) keys once, and (n,) which of them each row is. Where no two begin alike, this is a sort
-    of numbers."""
+def numbered_keys(keys: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A row of (n, 32) keys for each different one, and (n,) which of them each row is. Where no two begin
+    alike, this is a sort of numbers; strangers who choose keys gain nothing by it."""
     words = key_words(keys)
     _, first, which = np.unique(words[:, 0], return_index=True, return_inverse=True)
     if (words == words[first][which]).all():
-        return [keys[row].tobytes() for row in first], which
-    data, numbers = keys.tobytes(), dict[bytes, int]()
-    rows = (data[at : at + 32] for at in range(0, len(data), 32))
-    which = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
-    return list(numbers), which
+        return first, which
+    data, numbers, rows = keys.tobytes(), dict[bytes, int](), list[int]()
+    which = np.empty(len(keys), dtype=np.int64)
+    for row in range(len(keys)):
+        which[row] = numbers.setdefault(data[32 * row : 32 * row + 32], len(rows))
+        if which[row] == len(rows):
+            rows.append(row)
+    return np.array(rows, dtype=np.int64), which
 
 
 def distinct_keys(keys: NDArray[np.uint8]) -> list[bytes]:
     """Each of (n, 32) keys once."""
-    return numbered_keys(keys)[0]
+    return [keys[row].tobytes() for row in numbered_keys(keys)[0]]
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

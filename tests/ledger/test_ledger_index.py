@@ -13,7 +13,8 @@ from actors.ledger.index import distinct_keys, numbered_keys
 def test_numbered_keys_are_each_once(rows: list[int], begin_alike: bool) -> None:
     keys = np.zeros((len(rows), 32), dtype=np.uint8)
     keys[:, 31 if begin_alike else 0] = rows
-    distinct, which = numbered_keys(keys)
+    rows_of_keys, which = numbered_keys(keys)
+    distinct = [keys[row].tobytes() for row in rows_of_keys]
     assert sorted(distinct) == sorted({key.tobytes() for key in keys})
     assert [distinct[number] for number in which] == [key.tobytes() for key in keys]
     assert distinct_keys(keys) == distinct
