@@ -1,27 +1,23 @@
 """Runs jobs by compiled code: one pass over the rows, whatever contracts they call.
 
-Theory of operation. The programs of a job are compiled once and kept (NativeCache's twin for encoded ones).
-Their contracts are linked, what is known of the state is put into tables, and one call runs all rows
-(native_block.py). It comes back early for room, and goes on; or for a key that is not known: then the outcome
-ends before that row, and the loop goes on as if what is missing were absent, only to find what else is.
+Theory of operation. The programs of a job are compiled once and kept (NativeCache). Their contracts are
+linked, what is known of the state is put into tables, and one call runs all rows (native_block.py). It comes
+back early for room, and goes on; or for a key that is not known: then the outcome ends before that row, and
+the loop goes on as if what is missing were absent, only to find what else is.
 """
 
 from __future__ import annotations
 
 import ctypes
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
-from actors.contracts.encoding import decode_program, program_hash
-from actors.contracts.gas import Weights
 from actors.contracts.native.linking import LinkedContracts
-from actors.contracts.native.program import NativeProgram, compile_program
+from actors.contracts.native.program import NativeCache, compile_program
 from actors.contracts.verified import Verified
-from actors.contracts.verifier import verify
 from actors.execution.job import Job, JobOutcome
 from actors.execution.native_block import RUN_BLOCK, block_text
 from actors.execution.native_run import BlockRun
@@ -45,21 +41,9 @@ class NativeEngine:
     def __init__(
         self, seed: int, programs_max: int = PROGRAMS_MAX, compile_code: Compile = compile_program
     ) -> None:
-        self._seed, self._programs_max, self._compile = seed, programs_max, compile_code
-        self._programs: OrderedDict[tuple[bytes, Weights], NativeProgram] = OrderedDict()
+        self._seed = seed
+        self._programs = NativeCache(programs_max, compile_code)
         self._run = _block_code().function(RUN_BLOCK, ctypes.c_void_p, ctypes.c_void_p)
-
-    def prepare(self, program: bytes, weights: Weights) -> NativeProgram:
-        """The code of a program, as it is encoded: compiled now, unless it is kept."""
-        key = program_hash(program), weights
-        found = self._programs.get(key)
-        if found is None:
-            verified = verify(decode_program(program), weights)
-            found = self._programs[key] = NativeProgram(verified, self._compile(verified))
-            if len(self._programs) > self._programs_max:
-                self._programs.popitem(last=False)
-        self._programs.move_to_end(key)
-        return found
 
     def run(self, job: Job) -> JobOutcome:
         """What came of it: the same as by `interpreted.run`, but for keys that are told as missing, where not
@@ -68,7 +52,8 @@ class NativeEngine:
         if not ((kinds == KIND_TRANSFER) | (kinds == KIND_CALL)).all():
             raise ValueError(f"rows of kinds {np.unique(kinds).tolist()} in a job")
         weights = job.prices.weights
-        programs = {at: self.prepare(encoded, weights) for at, encoded in job.programs.items() if encoded}
+        encoded = {address: program for address, program in job.programs.items() if program}
+        programs = {address: self._programs.get(program, weights) for address, program in encoded.items()}
         for program in programs.values():
             for imported in program.verified.program.imports:
                 if imported.address not in job.programs:

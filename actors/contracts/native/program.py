@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts import ir
-from actors.contracts.encoding import encode_program, program_hash
+from actors.contracts.encoding import decode_program, program_hash
 from actors.contracts.gas import Weights
 from actors.contracts.limits import KEY_BYTES_MAX
 from actors.contracts.native.code import Code
@@ -24,6 +25,7 @@ from actors.contracts.native.table_code import emit_touch
 from actors.contracts.touches import touches_of
 from actors.contracts.types import U128
 from actors.contracts.verified import Verified, VerifiedFunction
+from actors.contracts.verifier import verify
 from actors.kernels.compiled import Loaded, compile_object, host
 from actors.kernels.sha256 import BLOCK_BYTES
 
@@ -98,19 +100,25 @@ class NativeProgram:
 
 
 class NativeCache:
-    """Programs as native code, by their hash and their weights; the least recently used leave first."""
+    """Programs as native code, by their hash and their weights; the least recently used leave first.
 
-    def __init__(self, programs_max: int) -> None:
+    compile_code: answers a program's object code for this processor; its errors are those of `get`.
+    """
+
+    def __init__(
+        self, programs_max: int, compile_code: Callable[[Verified], bytes] = compile_program
+    ) -> None:
         self._kept: OrderedDict[tuple[bytes, Weights], NativeProgram] = OrderedDict()
-        self._programs_max = programs_max
+        self._programs_max, self._compile = programs_max, compile_code
 
-    def get(self, program: Verified) -> NativeProgram:
-        """Its code, compiled now if it is not there."""
-        key = (program_hash(encode_program(program.program)), program.weights)
+    def get(self, encoded: bytes, weights: Weights) -> NativeProgram:
+        """The code of an encoded program, compiled now if it is not there."""
+        key = (program_hash(encoded), weights)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        found = self._kept[key] = NativeProgram(program)
+        program = verify(decode_program(encoded), weights)
+        found = self._kept[key] = NativeProgram(program, self._compile(program))
         if len(self._kept) > self._programs_max:
             self._kept.popitem(last=False)
         return found

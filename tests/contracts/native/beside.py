@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.contracts.encoding import encode_program
 from actors.contracts.failures import Failure
 from actors.contracts.interpreter import Result, call
 from actors.contracts.native.calls import CallColumns
@@ -56,7 +57,7 @@ class Beside:
 
         def find(address: bytes) -> NativeProgram | None:
             found = program if address == contract else self.world.programs.get(address)
-            return CACHE.get(found) if found else None
+            return CACHE.get(encode_program(found.program), found.weights) if found else None
 
         return find
 

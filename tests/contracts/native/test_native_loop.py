@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from actors.contracts import ir
+from actors.contracts.encoding import encode_program
 from actors.contracts.failures import Failure
+from actors.contracts.gas import Weights
 from actors.contracts.native import driver
 from actors.contracts.native.calls import CallColumns
 from actors.contracts.native.layout import Stop
@@ -211,8 +213,8 @@ def test_coins_that_no_sum_of_64_bits_holds_are_refused() -> None:
 
 def test_a_cache_keeps_what_was_used_last() -> None:
     cache = NativeCache(1)
-    one, other = add_then_require(), writes_many(3)
-    first = cache.get(one)
-    assert cache.get(one) is first
-    assert cache.get(other) is not first
-    assert cache.get(one) is not first
+    one, other = (encode_program(each.program) for each in (add_then_require(), writes_many(3)))
+    first = cache.get(one, Weights())
+    assert cache.get(one, Weights()) is first
+    assert cache.get(other, Weights()) is not first
+    assert cache.get(one, Weights()) is not first
