@@ -17,8 +17,6 @@ from actors.execution.cells.interface import CellEngine
 from actors.execution.cells.packing import columns_of
 from actors.kernels.compiled import OBJECT_BYTES_MAX, Host, compile_object, host
 
-_WHY_CHARS_MAX = 200
-
 
 @dataclass(frozen=True, slots=True)
 class CompileJob:
@@ -32,10 +30,9 @@ class CompileJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledCode:
-    """code: (.,) uint8 object code, empty where a program is not compiled; why_not then says why."""
+    """code: (.,) uint8 object code."""
 
     code: NDArray[np.uint8]
-    why_not: str
 
 
 columns_of(CompileJob)
@@ -53,15 +50,13 @@ def run(job: CompileJob) -> CompiledCode:
     program = verify(decode_program(job.program), job.weights)
     target = Host(job.cpu, frozenset(job.features))
     code = compile_object(lowered(program), target)
-    return CompiledCode(np.frombuffer(code, dtype=np.uint8), "")
+    return CompiledCode(np.frombuffer(code, dtype=np.uint8))
 
 
 def check_code(_: CompileJob, compiled: CompiledCode) -> None:
     """Raise ValueError for an answer that is none."""
-    if len(compiled.code) > OBJECT_BYTES_MAX or len(compiled.why_not) > _WHY_CHARS_MAX:
-        raise ValueError(f"{len(compiled.code)} bytes of code, {len(compiled.why_not)} characters of reasons")
-    if bool(len(compiled.code)) == bool(compiled.why_not):
-        raise ValueError("neither code nor a reason why there is none, or both")
+    if not 0 < len(compiled.code) <= OBJECT_BYTES_MAX:
+        raise ValueError(f"{len(compiled.code)} bytes of code")
 
 
 COMPILING: CellEngine[CompileJob, CompiledCode] = CellEngine(__name__, CompiledCode, check_code)

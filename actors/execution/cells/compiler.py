@@ -45,10 +45,6 @@ OF_THE_PROGRAM = {
 }
 
 
-class NotCompiledError(RuntimeError):
-    """A program that the compiler does not take; it is interpreted."""
-
-
 class ProgramCompiler:
     """Compiles one program at a time. directory: keeps code between starts, if given."""
 
@@ -60,7 +56,7 @@ class ProgramCompiler:
     def compile(self, program: bytes, weights: Weights) -> bytes:
         """The object code of an encoded program, for this CPU.
 
-        Raises NotCompiledError, CellError, and CacheError where the directory is not as it should be.
+        Raises CellError, and CacheError where the directory is not as it should be.
         """
         key = cache_key(f"contract {code_name(program, weights)}", host())
         if (refused := self._refused.get(key)) is not None:
@@ -93,8 +89,6 @@ class ProgramCompiler:
             compiled = self._cell.run(job)
         finally:
             self._cell.rest()
-        if compiled.why_not:
-            raise NotCompiledError(compiled.why_not)
         return compiled.code.tobytes()
 
 

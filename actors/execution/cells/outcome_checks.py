@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX, ENTRY_TAG, EVENT_BYTES_MAX, MESSAGE_BYTES_MAX
 from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
-from actors.ledger.output_columns import OutputColumns
+from actors.ledger.output_columns import EVENT_HEAD_BYTES, OutputColumns
 from actors.ledger.verdict import Verdict
 
-_EVENT_HEAD_BYTES = KEY_BYTES + 3
 _TAG = np.frombuffer(ENTRY_TAG, dtype="<u8")[0]
 
 
@@ -24,11 +23,12 @@ def check_outcome(job: Job, outcome: JobOutcome) -> None:
     _need(0 <= outcome.gas_used <= job.gas_left, f"{outcome.gas_used} gas of {job.gas_left}")
     _need(0 <= outcome.fees < 1 << 64, f"fees of {outcome.fees}")
     _need(not len(outcome.missing) or len(outcome.verdicts) < len(job.batch), "keys missing of no row")
-    _check_state(outcome.changed)
+    check_changed(outcome.changed)
     _check_outputs(outcome.outputs, len(outcome.receipts))
 
 
-def _check_state(changed: StateSlice) -> None:
+def check_changed(changed: StateSlice) -> None:
+    """Raise ValueError unless these are columns of entries and of accounts."""
     entries, accounts = len(changed.entry_keys), len(changed.account_keys)
     lengths = (
         len(changed.entry_values),
@@ -71,9 +71,9 @@ def _check_events(outputs: OutputColumns) -> None:
     at = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
     while len(at):
         at, ends = at[at < ends], ends[at < ends]
-        _need(bool((at + _EVENT_HEAD_BYTES <= ends).all()), "an event without its width")
+        _need(bool((at + EVENT_HEAD_BYTES <= ends).all()), "an event without its width")
         widths = data[at + KEY_BYTES + 1].astype(np.int64) + 256 * data[at + KEY_BYTES + 2].astype(np.int64)
-        at = at + _EVENT_HEAD_BYTES + widths
+        at = at + EVENT_HEAD_BYTES + widths
         fits = bool((widths <= EVENT_BYTES_MAX).all() and (at <= ends).all())
         _need(fits, "an event out of its bounds")
 

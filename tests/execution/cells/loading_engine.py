@@ -6,19 +6,30 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-from actors.execution.cells.compile_engine import CompiledCode
+import numpy as np
+from numpy.typing import NDArray
+
 from actors.execution.cells.interface import CellEngine
 from actors.execution.cells.packing import columns_of
 from actors.kernels.compiled import Loaded, compile_object, host
 
 
+@dataclass(frozen=True, eq=False)
+class CodeToLoad:
+    """code: (.,) uint8 object code. symbol: of a function in it."""
+
+    code: NDArray[np.uint8]
+    symbol: str
+
+
 @dataclass(frozen=True)
 class LoadedCode:
-    """found: whether the code has a function of the name that the job has as its reason."""
+    """found: whether the code has the function."""
 
     found: bool
 
 
+columns_of(CodeToLoad, code="u1")
 columns_of(LoadedCode)
 
 
@@ -27,10 +38,10 @@ def prepare() -> None:
     Loaded(compile_object("", host()), host())
 
 
-def run(job: CompiledCode) -> LoadedCode:
+def run(job: CodeToLoad) -> LoadedCode:
     """Load it, and find the function."""
-    function: Any = Loaded(job.code.tobytes(), host()).function(job.why_not, ctypes.c_void_p)
+    function: Any = Loaded(job.code.tobytes(), host()).function(job.symbol, ctypes.c_void_p)
     return LoadedCode(bool(ctypes.cast(function, ctypes.c_void_p).value))
 
 
-LOADING: CellEngine[CompiledCode, LoadedCode] = CellEngine(__name__, LoadedCode, lambda _, answer: None)
+LOADING: CellEngine[CodeToLoad, LoadedCode] = CellEngine(__name__, LoadedCode, lambda _, answer: None)

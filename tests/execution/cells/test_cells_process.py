@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 
 from actors.execution.cells.interface import CellError, CellLimits, CellReason
-from actors.execution.cells.interpreting import INTERPRETING
 from actors.execution.cells.packing import pack
 from actors.execution.cells.process import CellProcess
 from actors.execution.cells.shared_file import SharedFile
@@ -21,11 +20,20 @@ from actors.execution.interpreted import run
 from actors.execution.job import Job, JobOutcome
 from bench.attack.cell_attempts import ATTEMPTING, CellAttempt
 from tests.execution.cells.equal_columns import assert_same
+from tests.execution.cells.interpreting_engine import INTERPRETING
 from tests.execution.cells.test_cells_packing import ENTRIES, JOB, OUTCOME, STATE
 from tests.execution.jobs import STEPS, Step, job_of, rows_of, run_to_the_end
 
 LIMITS = CellLimits(cpu_s=20.0, wall_s=60.0, answer_bytes_max=4 << 20, job_bytes_max=4 << 20, keep_bytes=4096)
 Cell = CellProcess[Job, JobOutcome]
+
+
+def await_end(process: psutil.Process) -> None:
+    """Until it has ended, whether or not its parent knows."""
+    until_s = time.monotonic() + 30.0
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until_s, "it goes on"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +80,7 @@ def test_a_child_that_was_killed_is_replaced_and_after_too_many_the_cell_says_so
         assert cell.run(CellAttempt("environment", 0)).text == "{}"
         killed = psutil.Process(cell.facts()["pid"])
         killed.kill()
-        while killed.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)
+        await_end(killed)
         assert cell.run(CellAttempt("environment", 0)).text == "{}"
         with pytest.raises(CellError, match="died: exit status 0"):
             cell.run(CellAttempt("exit", 0))
@@ -124,7 +131,4 @@ def test_a_child_at_work_ends_with_its_parent() -> None:
         assert parent.poll() is None
     parent.kill()
     parent.wait()
-    until_s = time.monotonic() + 30.0
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until_s, "the child goes on"
-        time.sleep(0.01)
+    await_end(child)
