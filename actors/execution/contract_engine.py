@@ -20,7 +20,7 @@ from typing import Any
 
 from actors.contracts.encoding import program_hash
 from actors.contracts.gas import Weights
-from actors.execution.cells.compiler import OF_THE_PROGRAM, NotCompiledError, ProgramCompiler
+from actors.execution.cells.compiler import OF_THE_PROGRAM, ProgramCompiler
 from actors.execution.cells.interface import CellError, CellLimits, CellReason
 from actors.execution.cells.native import NATIVE, NativeJob
 from actors.execution.cells.process import CellProcess
@@ -63,13 +63,12 @@ class ContractEngine:
     def run_all(self, jobs: list[Job]) -> list[JobOutcome]:
         """Their outcomes. Raises EngineNotReadyError, and EngineError when a cell is lost."""
         wanted = {
-            (program_hash(program), job.prices.weights)
+            (program_hash(program), job.prices.weights): program
             for job in jobs
             for program in job.programs.values()
             if program
         }
-        encoded = {program_hash(each): each for job in jobs for each in job.programs.values() if each}
-        if not self._cells or not self._have(wanted, encoded):
+        if not self._cells or not self._have(wanted):
             self._jobs["interpreted"] += len(jobs)
             raise EngineNotReadyError("no code yet")
         self._jobs["compiled"] += len(jobs)
@@ -96,10 +95,10 @@ class ContractEngine:
             outcomes.extend(other.result() for other in others)
         return outcomes
 
-    def _have(self, wanted: set[_Key], encoded: dict[bytes, bytes]) -> bool:
+    def _have(self, wanted: Mapping[_Key, bytes]) -> bool:
         """Whether all of these have code, and cells to run in. What is missing is begun."""
         ready = self._cells_are_ready()
-        for key in sorted(wanted, key=lambda key: key[0]):
+        for key, program in wanted.items():
             if key in self._codes:
                 self._codes.move_to_end(key)
             elif key in self._refused:
@@ -107,7 +106,6 @@ class ContractEngine:
             elif key not in self._compiling:
                 ready = False
                 if len(self._compiling) < PROGRAMS_KEPT:
-                    program = encoded[key[0]]
                     self._compiling[key] = self._background.submit(self._compiler.compile, program, key[1])
             elif self._compiling[key].done():
                 ready = self._take(key, self._compiling.pop(key)) and ready
@@ -118,7 +116,7 @@ class ContractEngine:
     def _take(self, key: _Key, done: Future[bytes]) -> bool:
         try:
             self._codes[key] = done.result()
-        except (NotCompiledError, CellError, CacheError) as error:
+        except (CellError, CacheError) as error:
             if isinstance(error, CellError) and error.reason not in OF_THE_PROGRAM:
                 return False
             self._refused[key] = str(error)

@@ -14,6 +14,8 @@ from actors.contracts.running import EmittedEvent
 from actors.ledger.receipts import Output
 
 _EVENT = struct.Struct("<32sBH")
+EVENT_HEAD_BYTES = _EVENT.size
+"""Before the fields of an event in a column: contract, number, width."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

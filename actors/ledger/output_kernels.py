@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-EVENT_HEAD = 35
-"""Bytes before the fields of an event in a column: contract, number, width u16."""
+from actors.ledger.output_columns import EVENT_HEAD_BYTES
+
 CALL_BYTES_MAX = 1 + 5 + 9 + 5 + 5 + 3
 """Of an output, besides its results, events and message."""
 EVENT_MORE_BYTES_MAX = 1 + 2 + 2 + 3
@@ -89,11 +89,11 @@ def encode_calls(places, gas, results, result_ends, events, event_ends, messages
         result_at = result_ends[call]
         count, seen = 0, event_at
         while seen < event_ends[call]:
-            seen += EVENT_HEAD + np.int64(events[seen + 33]) + (np.int64(events[seen + 34]) << 8)
+            seen += EVENT_HEAD_BYTES + np.int64(events[seen + 33]) + (np.int64(events[seen + 34]) << 8)
             count += 1
         at = put_array(out, at, count)
         while event_at < event_ends[call]:
-            fields = event_at + EVENT_HEAD
+            fields = event_at + EVENT_HEAD_BYTES
             end = fields + np.int64(events[event_at + 33]) + (np.int64(events[event_at + 34]) << 8)
             at = put_array(out, at, 3)
             at = put_bytes(out, at, events, event_at, event_at + 32)
@@ -116,7 +116,7 @@ def find_events(events, event_ends, starts, widths, counts):  # type: ignore[no-
         while at < event_ends[call]:
             starts[found] = at
             widths[found] = np.int64(events[at + 33]) + (np.int64(events[at + 34]) << 8)
-            at += EVENT_HEAD + widths[found]
+            at += EVENT_HEAD_BYTES + widths[found]
             found += 1
         counts[call] = found - first
     return found

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from actors.ledger import merkle
 from actors.ledger.hashing import DIGEST_BYTES, Hasher, sha256
-from actors.ledger.output_columns import OutputColumns, output_columns, outputs_of
+from actors.ledger.output_columns import EVENT_HEAD_BYTES, OutputColumns, output_columns
 from actors.ledger.output_kernels import (
     CALL_BYTES_MAX,
-    EVENT_HEAD,
     EVENT_MORE_BYTES_MAX,
     encode_calls,
     find_events,
 )
-from actors.ledger.receipts import RECEIPT_BYTES, Output, Receipts
+from actors.ledger.receipts import RECEIPT_BYTES, Output
 from actors.ledger.rows import LEAF_PREFIX
 
 _REPORT_BYTES = 8 + 2 * DIGEST_BYTES
@@ -51,10 +50,6 @@ class ReceiptColumns:
             leaves[places] = hash_rows(long, LEAF_PREFIX)
         return merkle.root(leaves, hash_rows)
 
-    def receipts(self) -> Receipts:
-        """One by one."""
-        return Receipts(self.rows, tuple(outputs_of(self.outputs)))
-
 
 def encode_outputs(outputs: OutputColumns) -> bytes:
     """MessagePack of a tuple of `Output`s."""
@@ -62,7 +57,7 @@ def encode_outputs(outputs: OutputColumns) -> bytes:
     texts = np.frombuffer(b"".join(heads), dtype=np.uint8)
     text_ends = np.cumsum([len(head) for head in heads], dtype=np.int64)
     widths = np.diff(text_ends, prepend=0)
-    calls, events = len(outputs.places), len(outputs.events) // EVENT_HEAD
+    calls, events = len(outputs.places), len(outputs.events) // EVENT_HEAD_BYTES
     room = (
         5
         + calls * CALL_BYTES_MAX
@@ -123,7 +118,7 @@ def _hashes(
 
 def _event_roots(outputs: OutputColumns, hash_rows: Hasher) -> NDArray[np.uint8]:
     """(c, 32) roots over the events of each call; calls with equally many together."""
-    most = len(outputs.events) // EVENT_HEAD
+    most = len(outputs.events) // EVENT_HEAD_BYTES
     starts, widths = (np.empty(most, dtype=np.int64) for _ in range(2))
     counts = np.empty(len(outputs.places), dtype=np.int64)
     columns = _writeable(outputs.events), _writeable(outputs.event_ends)
@@ -131,8 +126,9 @@ def _event_roots(outputs: OutputColumns, hash_rows: Hasher) -> NDArray[np.uint8]
     leaves = np.empty((found, DIGEST_BYTES), dtype=np.uint8)
     for width in np.unique(widths[:found]).tolist():
         mine = np.flatnonzero(widths[:found] == width)
-        whole = outputs.events[starts[mine][:, None] + np.arange(EVENT_HEAD + width)]
-        leaves[mine] = hash_rows(np.delete(whole, (EVENT_HEAD - 2, EVENT_HEAD - 1), axis=1), LEAF_PREFIX)
+        whole = outputs.events[starts[mine][:, None] + np.arange(EVENT_HEAD_BYTES + width)]
+        without_width = np.delete(whole, (EVENT_HEAD_BYTES - 2, EVENT_HEAD_BYTES - 1), axis=1)
+        leaves[mine] = hash_rows(without_width, LEAF_PREFIX)
     roots = np.empty((len(counts), DIGEST_BYTES), dtype=np.uint8)
     firsts = np.cumsum(counts) - counts
     for count in np.unique(counts).tolist():

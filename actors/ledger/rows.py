@@ -108,12 +108,6 @@ class Batch:
         """(n, 32) uint8 transaction ids."""
         return hash_rows(self.matrix, LEAF_PREFIX)
 
-    def part(self, first: int, last: int) -> Batch:
-        """Rows first .. last - 1, with their payloads: views."""
-        ends = np.cumsum(self.rows["payload_bytes"][:last], dtype=np.int64)
-        begin, end = (int(ends[at - 1]) if at else 0 for at in (first, last))
-        return Batch(self.rows[first:last], self.payloads[begin:end])
-
     def take(self, selected: NDArray[Any]) -> Batch:
         """The batch of the selected rows (boolean mask or indices), with their payloads."""
         rows = np.ascontiguousarray(self.rows[selected])

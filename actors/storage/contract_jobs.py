@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.execution import interpreted
+from actors.execution.cells.outcome_checks import check_changed
 from actors.execution.job import KEY_BYTES, EngineError, EngineNotReadyError, Job, JobOutcome, StateSlice
 from actors.execution.passes import Division, RunAll, run_divided
 from actors.execution.planning import plan_touches
@@ -52,17 +53,19 @@ class JobEngine:
     lost: Callable[[str], None]
 
 
-Span = tuple[Kind | None, int, int]
-
-
-def with_jobs(spans: Iterable[tuple[Kind, int, int]]) -> Iterator[Span]:
-    """The same spans, but those of transfers and calls that stand together as one, without a kind, if there
+def with_jobs(
+    spans: Iterable[tuple[Kind, int, int]], engine: JobEngine | None
+) -> Iterator[tuple[Kind | JobEngine, int, int]]:
+    """The same spans, but those of transfers and calls that stand together as one, for the engine, if there
     are CALLS_MIN calls among them."""
+    if engine is None:
+        yield from spans
+        return
     for together, group in groupby(spans, lambda span: span[0].number in (KIND_TRANSFER, KIND_CALL)):
         some = list(group)
         calls = sum(last - first for kind, first, last in some if kind.number == KIND_CALL)
         if together and calls >= CALLS_MIN:
-            yield None, some[0][1], some[-1][2]
+            yield engine, some[0][1], some[-1][2]
         else:
             yield from some
 
@@ -134,15 +137,11 @@ def _check(job: Job, outcome: JobOutcome) -> None:
     """Raise EngineError for an outcome that cannot be one: the columns would break."""
     try:
         outcome.check(len(job.batch))
+        check_changed(outcome.changed)
     except ValueError as error:
         raise EngineError(str(error)) from error
-    changed = outcome.changed
-    if len(outcome.missing) or (changed.entry_widths > ENTRY_BYTES_MAX).any():
-        raise EngineError("an outcome with entries that are too long, or without all rows")
-    if (key_words(changed.entry_keys)[:, 0] != ENTRY_WORD).any():
-        raise EngineError("an outcome with an entry whose key is none")
-    if (key_words(changed.account_keys)[:, 0] == ENTRY_WORD).any():
-        raise EngineError("an outcome with an account whose key is an entry's")
+    if len(outcome.missing):
+        raise EngineError("an outcome without all rows")
 
 
 def _write(

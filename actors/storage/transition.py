@@ -46,7 +46,7 @@ from actors.ledger.columns import (
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.index import KEY_WORDS, home_of
-from actors.ledger.kinds import KINDS, Kind, SerialRule
+from actors.ledger.kinds import KINDS, CompiledRule, Kind, SerialRule
 from actors.ledger.output_columns import OutputColumns, in_turn, output_columns
 from actors.ledger.prices import first_nonce
 from actors.ledger.receipts import Output
@@ -142,21 +142,23 @@ def apply_batch(
     before, columns = accounts.count, _columns(accounts, len(batch), writes)
     first_free, balance_min = np.uint64(first_nonce(height)), np.uint64(prices.balance_min)
     outputs, ledger = list[OutputColumns](), None
-    for kind, first, last in spans if engine is None else with_jobs(spans):
-        if kind is None or isinstance(kind.rule, SerialRule):
-            part, of_part = batch.part(first, last), verdicts[first:last]
-            ledger = ledger or ColumnLedger(accounts, columns)
-            ledger.resume()
-            if engine is not None and kind is None:
-                run_span(engine, ledger, accounts, part, of_part, env, outputs)
-            elif kind is not None and isinstance(kind.rule, SerialRule):
-                _run_serially(ledger, kind.rule, part, of_part, env, outputs)
-            columns = ledger.with_room(writes)  # compiled kinds rely on it
+    for kind, first, last in with_jobs(spans, engine):
+        of_part = verdicts[first:last]
+        if isinstance(kind, Kind) and isinstance(kind.rule, CompiledRule):
+            words = batch.words[first:last]
+            homes = np.empty((last - first, len(kind.touches)), dtype=np.uint64)
+            find_homes(words, kind.touches, columns, homes)
+            kind.rule.run(columns, words, of_part, homes, first_free, balance_min)
             continue
-        words = batch.words[first:last]
-        homes = np.empty((last - first, len(kind.touches)), dtype=np.uint64)
-        find_homes(words, kind.touches, columns, homes)
-        kind.rule.run(columns, words, verdicts[first:last], homes, first_free, balance_min)
+        if ledger is None:
+            ledger, offsets = ColumnLedger(accounts, columns), batch.payload_offsets
+        ledger.resume()
+        part = Batch(batch.rows[first:last], batch.payloads[offsets[first] : offsets[last]])
+        if isinstance(kind, JobEngine):
+            run_span(kind, ledger, accounts, part, of_part, env, outputs)
+        elif isinstance(kind.rule, SerialRule):
+            _run_serially(ledger, kind.rule, part, of_part, env, outputs)
+        columns = ledger.with_room(writes)  # compiled kinds rely on it
     earner = np.frombuffer(env.proposer, dtype=np.uint64).reshape(1, KEY_WORDS)
     overflows = _pay(columns, earner, first_free)
     accounts.index.count = int(columns.totals[COUNT])
