@@ -194,11 +194,8 @@ class _Chain:
         return {"what": wrong} if (wrong := [name for name, is_same in same.items() if not is_same]) else {}
 
 
-def _job(
-    chain: BlockChain, batch: Batch, plan: TouchPlan
-) -> tuple[Job, Callable[[NDArray[np.uint8]], StateSlice]]:
-    """The block as a job that knows what is planned, and what tells the rest of the state before it."""
-    env, state, entries = chain.environment(), dict(chain.state), dict(chain.entries)
+def state_reader(state: State, entries: Entries, height: int) -> Callable[[NDArray[np.uint8]], StateSlice]:
+    """Tells what a plain state has of (m, 32) keys, in the block at a height."""
 
     def read(keys: NDArray[np.uint8]) -> StateSlice:
         values, accounts = dict[bytes, bytes](), dict[bytes, tuple[int, int]]()
@@ -207,10 +204,20 @@ def _job(
             if key.startswith(ENTRY_TAG):
                 values[key] = entries.get(key, b"")
             else:
-                held = account_at(state, key, env.height)
+                held = account_at(state, key, height)
                 accounts[key] = held.nonce, held.balance
         return StateSlice.of(values, accounts)
 
+    return read
+
+
+def _job(
+    chain: BlockChain, batch: Batch, plan: TouchPlan
+) -> tuple[Job, Callable[[NDArray[np.uint8]], StateSlice]]:
+    """The block as a job that knows what is planned, and what tells the rest of the state before it."""
+    env, state, entries = chain.environment(), dict(chain.state), dict(chain.entries)
+
+    read = state_reader(state, entries, env.height)
     called = {key.tobytes() for key in batch.rows["recipient"][batch.rows["kind"] == KIND_CALL]}
     programs, wanted = dict[bytes, bytes](), list(called)
     while wanted:

@@ -6,11 +6,8 @@ import dataclasses
 import struct
 from collections.abc import Callable
 
-import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from actors.contracts.limits import ENTRY_TAG
 from actors.execution.job import Job, JobOutcome, StateSlice
 from actors.ledger import rules
 from actors.ledger.accounts import Account, Entries, State, account_at
@@ -85,23 +82,6 @@ def job_of(
         programs,
         StateSlice.of(values, held),
     )
-
-
-def reader(job: Job, state: State, entries: Entries) -> Callable[[NDArray[np.uint8]], StateSlice]:
-    """What the state has of keys."""
-
-    def read(keys: NDArray[np.uint8]) -> StateSlice:
-        values, accounts = dict[bytes, bytes](), dict[bytes, tuple[int, int]]()
-        for row in keys:
-            key = row.tobytes()
-            if key.startswith(ENTRY_TAG):
-                values[key] = entries.get(key, b"")
-            else:
-                held = account_at(state, key, job.height)
-                accounts[key] = held.nonce, held.balance
-        return StateSlice.of(values, accounts)
-
-    return read
 
 
 def run_to_the_end(run: Callable[[Job], JobOutcome], job: Job, entries: Entries) -> JobOutcome:

@@ -23,6 +23,7 @@ from actors.ledger.accounts import Entries, State, unpack
 from actors.ledger.contract_payloads import DEPOSITS_KEY
 from actors.ledger.hashing import sha256_rows
 from actors.ledger.rows import KIND_TRANSFER
+from bench.fuzz_blocks import state_reader
 from tests.execution.jobs import (
     CONTRACTS,
     PEOPLE,
@@ -31,7 +32,6 @@ from tests.execution.jobs import (
     applied_of,
     environment,
     job_of,
-    reader,
     rows_of,
     start,
 )
@@ -54,7 +54,7 @@ def planned(fields: list[Fields]) -> tuple[Job, TouchPlan, State, Entries]:
     }
     plan = plan_touches(job.batch, plans, sha256_rows, SEED)
     deposits = np.frombuffer(DEPOSITS_KEY, dtype=np.uint8).reshape(1, 32)
-    known = reader(job, state, entries)(np.concatenate([plan.keys, deposits]))
+    known = state_reader(state, entries, job.height)(np.concatenate([plan.keys, deposits]))
     return replace(job, known=known), plan, state, entries
 
 
@@ -80,7 +80,7 @@ def same(one: JobOutcome, other: JobOutcome) -> None:
 def all_ways(rows: list[Fields]) -> list[Division]:
     """Run them in one pass and in parts, and compare."""
     job, plan, state, entries = planned(valid(rows))
-    read = reader(job, state, entries)
+    read = state_reader(state, entries, job.height)
     plain = rules.apply_batch(copy.deepcopy(state), job.batch, environment(2), copy.deepcopy(entries))
     whole = run_in_order(job, run_all, read)
     assert applied_of(whole) == plain.applied
@@ -150,8 +150,8 @@ def test_a_pass_that_stops_ever_again_is_left_to_the_interpreter(monkeypatch: py
 
     bare = replace(job, known=StateSlice.of({}, job.known.accounts()))
     same(
-        run_in_order(bare, run_a_row, reader(job, state, entries)),
-        run_in_order(job, run_all, reader(job, state, entries)),
+        run_in_order(bare, run_a_row, state_reader(state, entries, job.height)),
+        run_in_order(job, run_all, state_reader(state, entries, job.height)),
     )
     assert runs == [5, 5]
 
@@ -159,7 +159,7 @@ def test_a_pass_that_stops_ever_again_is_left_to_the_interpreter(monkeypatch: py
 def test_parts_that_miss_the_same_are_run_in_one_pass() -> None:
     rows = [pay(0, 1), pay(2, 3)]
     job, plan, state, entries = planned(rows)
-    read = reader(job, state, entries)
+    read = state_reader(state, entries, job.height)
     thing = np.frombuffer(b"entry\0\0\0" + bytes(24), dtype=np.uint8).reshape(1, 32)
 
     def misses(jobs: list[Job]) -> list[JobOutcome]:
