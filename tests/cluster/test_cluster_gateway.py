@@ -102,7 +102,9 @@ async def told_that_it_lagged(
 ) -> bool:
     """Whether a listener that reads nothing until it lags is told so.
 
-    One that was cut off begins again, until the caller's time is over.
+    What waits for it is bounded in blocks, behind what the kernel holds of it in bytes, which may be
+    megabytes: so many transfers at a time fill the one, and then a block each the other. One that was cut off
+    begins again, until the caller's time is over.
     """
     url = client._endpoints.current
     while True:
@@ -111,6 +113,7 @@ async def told_that_it_lagged(
             if (health := actors.get("gateway-0")) is not None and health["lagged"] > lagged:
                 lagged = health["lagged"]
                 break
+            await asyncio.gather(*(wallet.transfer(BOB, 1) for _ in range(1_000)))
             for _ in range(20):
                 await wallet.transfer(BOB, 1)
         async for message in slow.messages():
