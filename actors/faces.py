@@ -111,6 +111,12 @@ class MempoolFace(Protocol):
     def health(self) -> Awaitable[dict[str, object]]: ...
 
 
+class ValidatorFace(Protocol):
+    """The actor `Validator`."""
+
+    def run_contracts(self, job: NDArray[np.uint8]) -> Awaitable[NDArray[np.uint8]]: ...
+
+
 class PeerFace(Protocol):
     """The actor `NodePeer`."""
 

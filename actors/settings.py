@@ -215,6 +215,9 @@ class ValidatorSettings(Section):
     chunk_overdue_ms: int = Field(
         50, ge=10, le=60_000, description="a chunk may always take this long before another worker gets it"
     )
+    contract_cells: int = Field(
+        1, ge=0, le=1, description="processes of each that run heavy blocks' contracts, from the first one on"
+    )
     workers_min: int = Field(1, ge=1, le=WORKERS_MAX, description="Validators at least, when load decides")
     workers_max: int = Field(
         0, ge=0, le=WORKERS_MAX, description="Validators at most, when load decides; 0: load does not"

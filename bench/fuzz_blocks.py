@@ -24,6 +24,7 @@ from actors.contracts.encoding import decode_program
 from actors.contracts.limits import ENTRY_TAG
 from actors.contracts.touches import touches_of
 from actors.execution import interpreted
+from actors.execution.costs import CostMemory
 from actors.execution.job import KEY_BYTES, Job, JobOutcome, StateSlice
 from actors.execution.native_engine import NativeEngine
 from actors.execution.passes import Division, RunAll, run_divided, run_in_order
@@ -114,7 +115,7 @@ class _Chain:
         validators: Sequence[int],
         counts: BlockCounts,
     ) -> None:
-        self.number, self.engines, self.counts = number, engines, counts
+        self.number, self.engines, self.counts, self.costs = number, engines, counts, CostMemory()
         self.chain = BlockChain(Random(f"blocks:{seed}:{number}"))
         self.plans: Plans = {
             address: touches_of(decode_program(program)) for address, program in self.chain.programs.items()
@@ -151,11 +152,12 @@ class _Chain:
             if parts == 1 and bare is not None:
                 outcome, division = run_in_order(bare, run_all, read), Division(1, 1, len(batch))
             else:
-                outcome, division = run_divided(job, plan, parts, run_all, read)
+                outcome, division = run_divided(job, plan, self.costs.of(job, plan), parts, run_all, read)
             self.counts.runs += 1
             self.counts.islands = max(self.counts.islands, division.islands)
             self.counts.divided += division.parts > 1
             outcome.check(len(batch))
+            self.costs.learn(job, plan, outcome)
             if wanted is None:
                 wanted = _told(outcome)
                 if wrong := self._against_plain(outcome, plain, before):

@@ -30,6 +30,7 @@ LINES_MAX = 450
 # node.py and shells are where rooms meet; these pieces of a room are made for its neighbours' shells.
 SHARED_BY_SHELLS = {
     "actors.validator.actor",
+    "actors.validator.parts",
     "actors.validator.scaler",
     "actors.storage.calls",
 }
@@ -293,6 +294,7 @@ FACES = {
     "actors.faces:GatewayFace": "actors.gateway.actor:Gateway",
     "actors.faces:MempoolFace": "actors.mempool.actor:MempoolShard",
     "actors.faces:PeerFace": "actors.peer.actor:NodePeer",
+    "actors.faces:ValidatorFace": "actors.validator.actor:Validator",
     "actors.storage.interface:StorageFace": "actors.storage.actor:Storage",
 }
 

@@ -44,7 +44,7 @@ class ContractEngine:
         told: Callable[[str], None],
         limits: CellLimits = CellLimits(),
     ) -> None:
-        self._cells = [_Cell(limits) for _ in range(cells)]
+        self._cells = [_Cell(limits, directory) for _ in range(cells)]
         self._compiler = ProgramCompiler(directory)
         self._told = told
         self._codes: OrderedDict[_Key, bytes] = OrderedDict()
@@ -56,12 +56,27 @@ class ContractEngine:
         self._jobs: Counter[str] = Counter()
 
     @property
+    def serves(self) -> bool:
+        """Whether anything is ever run by compiled code."""
+        return bool(self._cells)
+
+    @property
     def parts(self) -> int:
         """How many jobs at a time are worth it."""
         return max(len(self._cells), 1)
 
     def run_all(self, jobs: list[Job]) -> list[JobOutcome]:
         """Their outcomes. Raises EngineNotReadyError, and EngineError when a cell is lost."""
+        self.require(jobs)
+        self._jobs["compiled"] += len(jobs)
+        try:
+            return self._run_beside(jobs)
+        except CellError as error:
+            self._jobs["lost"] += 1
+            raise EngineError(str(error)) from error
+
+    def require(self, jobs: list[Job]) -> None:
+        """Have code for these, and cells that run. Raises EngineNotReadyError; what is missing is begun."""
         wanted = {
             (program_hash(program), job.prices.weights): program
             for job in jobs
@@ -71,12 +86,6 @@ class ContractEngine:
         if not self._cells or not self._have(wanted):
             self._jobs["interpreted"] += len(jobs)
             raise EngineNotReadyError("no code yet")
-        self._jobs["compiled"] += len(jobs)
-        try:
-            return self._run_beside(jobs)
-        except CellError as error:
-            self._jobs["lost"] += 1
-            raise EngineError(str(error)) from error
 
     def _run_beside(self, jobs: list[Job]) -> list[JobOutcome]:
         outcomes = list[JobOutcome]()
@@ -172,8 +181,8 @@ class ContractEngine:
 class _Cell:
     """A cell, and what its child has been given."""
 
-    def __init__(self, limits: CellLimits) -> None:
-        self._process = CellProcess(NATIVE, limits)
+    def __init__(self, limits: CellLimits, directory: Path | None) -> None:
+        self._process = CellProcess(NATIVE, limits, directory=directory)
         self._sent: set[bytes] = set()
 
     def start(self) -> None:

@@ -22,7 +22,7 @@ from actors.execution.job import Job, JobOutcome
 from actors.execution.native_block import RUN_BLOCK, block_text
 from actors.execution.native_run import BlockRun
 from actors.execution.native_state import StateTables
-from actors.kernels.compiled import Loaded, compile_object, host
+from actors.kernels.compiled import Loaded, host, module_code
 from actors.ledger.rows import KIND_CALL, KIND_TRANSFER
 
 PROGRAMS_MAX = 256
@@ -31,7 +31,7 @@ Compile = Callable[[Verified], bytes]
 
 @lru_cache(maxsize=1)
 def _block_code() -> Loaded:
-    return Loaded(compile_object(block_text(), host()), host())
+    return Loaded(module_code(block_text(), host()), host())
 
 
 class NativeEngine:

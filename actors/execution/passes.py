@@ -3,8 +3,8 @@
 Theory of operation. What rows touch is planned (planning.py) and read at once. Where that is asked for, they
 are divided into islands, packed into parts, and the parts run beside each other (`run_all`). A part that
 misses keys which no other part has gets them, and runs again, ROUNDS_MAX times at most. If a part misses what
-another one has, or what several miss, or a rule of the whole block could matter (gas, fees), the parts'
-outcomes are dropped and all rows run in one pass. A pass that stops goes on with the rest of its rows, and
+another one has, or what several miss, or a rule of the whole block matters (gas, fees), the parts' outcomes
+are dropped and all rows run in one pass. A pass that stops goes on with the rest of its rows, and
 with what they were found to need; after ROUNDS_MAX times the interpreter runs the rest and reads what it
 needs. So the result is that of all rows one after the other, for any number of parts.
 """
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_TAG
 from actors.execution import interpreted
+from actors.execution.costs import bounds_of, gas_used_of
 from actors.execution.islands import islands_of, pack
 from actors.execution.job import Job, JobOutcome, StateSlice
 from actors.execution.outcomes import in_order, interleaved, later_wins
@@ -30,8 +31,6 @@ from actors.ledger.index import key_words, numbered_keys
 from actors.ledger.rows import KIND_CALL, Batch
 
 ROUNDS_MAX = 16
-TRANSFER_COST = 100
-"""Of a transfer, in gas."""
 RunAll = Callable[[list[Job]], list[JobOutcome]]
 Read = Callable[[NDArray[np.uint8]], StateSlice]
 """What the state has of (m, 32) keys as the job begins."""
@@ -74,25 +73,15 @@ def _rest(job: Job, outcome: JobOutcome, more: StateSlice) -> Job:
     )
 
 
-def costs_of(job: Job) -> NDArray[np.int64]:
-    """(n,) gas of each row at most: what its fee buys."""
-    rows, prices = job.batch.rows, job.prices
-    units = rows["fee"] - np.uint64(prices.fee_min)
-    bought = np.minimum(units, np.uint64(prices.block_gas_max // prices.gas_per_unit + 1)).astype(np.int64)
-    gas = np.minimum(bought * prices.gas_per_unit, prices.block_gas_max)
-    return np.where(rows["kind"] == KIND_CALL, gas, TRANSFER_COST)
-
-
 def run_divided(
-    job: Job, plan: TouchPlan, parts_max: int, run_all: RunAll, read: Read
+    job: Job, plan: TouchPlan, costs: NDArray[np.int64], parts_max: int, run_all: RunAll, read: Read
 ) -> tuple[JobOutcome, Division]:
     """All rows, in parts if that is possible. job: `known` are the plan's keys, in order, and what else it
-    knows behind them."""
-    costs = costs_of(job)
+    knows behind them. costs: (n,) of rows, about, in gas."""
     islands = islands_of(plan, _existing(job, plan))
     sizes = np.bincount(islands)
     division = Division(int(np.count_nonzero(sizes)), 1, int(sizes.max(initial=0)))
-    parts = pack(islands, costs, parts_max) if parts_max > 1 and _may_divide(job, plan, costs) else []
+    parts = pack(islands, costs, parts_max) if parts_max > 1 and _may_divide(job, plan) else []
     if len(parts) > 1:
         outcome = _Parts(job, plan, parts, run_all, read).run()
         if outcome is not None:
@@ -113,11 +102,17 @@ def _are_entries(keys: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(key_words(keys)[:, 0] == tag)
 
 
-def _may_divide(job: Job, plan: TouchPlan, costs: NDArray[np.int64]) -> bool:
-    """Whether no rule that counts over all rows can matter, and nobody looks at the account of deposits."""
-    gas = int(costs[job.batch.rows["kind"] == KIND_CALL].sum())
+def _may_divide(job: Job, plan: TouchPlan) -> bool:
+    """Whether fees cannot become too many, and nobody looks at the account of deposits."""
     fees = job.fees_before + exact_sum(job.batch.rows["fee"])
-    return gas <= job.gas_left and fees <= U64_MAX and not len(_places(plan.keys, DEPOSITS_KEY))
+    return fees <= U64_MAX and not len(_places(plan.keys, DEPOSITS_KEY))
+
+
+def _gas_lasts(job: Job, outcome: JobOutcome) -> bool:
+    """Whether the block had gas for what each call might have used, behind what those before it did use."""
+    most, used = bounds_of(job), gas_used_of(job, outcome)
+    before = np.cumsum(used) - used
+    return not (before > job.gas_left - most)[job.batch.rows["kind"] == KIND_CALL].any()
 
 
 class _Parts:
@@ -161,7 +156,10 @@ class _Parts:
 
     def _together(self, outcomes: list[JobOutcome]) -> JobOutcome | None:
         changed = merge_changes(self._job.known, [outcome.changed for outcome in outcomes])
-        return None if changed is None else interleaved(self._parts, outcomes, changed)
+        if changed is None:
+            return None
+        outcome = interleaved(self._parts, outcomes, changed)
+        return outcome if _gas_lasts(self._job, outcome) else None
 
 
 def _taken(known: StateSlice, wanted: NDArray[np.bool_], are_entries: NDArray[np.bool_]) -> StateSlice:

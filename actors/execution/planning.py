@@ -25,8 +25,8 @@ _CHUNK_AT = KEY_BYTES + 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TouchPlan:
-    """rows, slots, modes: (t,), who touches what, and how (contracts/touches.Mode). keys: (k, 32) uint8 of
-    the slots. whole: (n,) bool, of the rows.
+    """rows, slots, modes: (t,), who touches what, and how (contracts/touches.Mode): first all senders, then
+    all recipients. keys: (k, 32) uint8 of the slots. whole: (n,) bool, of the rows.
     """
 
     rows: NDArray[np.int64]
@@ -34,6 +34,10 @@ class TouchPlan:
     modes: NDArray[np.uint8]
     keys: NDArray[np.uint8]
     whole: NDArray[np.bool_]
+
+    def recipient_slots(self) -> NDArray[np.int64]:
+        """(n,) the slot of each row's recipient."""
+        return self.slots[len(self.whole) : 2 * len(self.whole)]
 
 
 def plan_touches(batch: Batch, plans: Plans, hash_rows: Hasher, seed: int) -> TouchPlan:

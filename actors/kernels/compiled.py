@@ -92,6 +92,25 @@ def compile_object(text: str, target: Host) -> bytes:
     return bytes(machine.emit_object(module))
 
 
+@dataclass(slots=True)
+class _Kept:
+    directory: Path | None = None
+
+
+_kept = _Kept()
+
+
+def keep_in(directory: Path | None) -> None:
+    """Where `module_code` of this process keeps code from now on; None: nowhere."""
+    _kept.directory = directory
+
+
+def module_code(text: str, target: Host) -> bytes:
+    """The object code of a module of LLVM IR, kept by its text where `keep_in` says. Raises as `object_code`
+    does."""
+    return object_code(sha256(text.encode()).hexdigest(), lambda: text, target, _kept.directory)
+
+
 def _target_machine(target: Host) -> binding.TargetMachine:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()

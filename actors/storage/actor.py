@@ -27,6 +27,7 @@ import ray
 from numpy.typing import NDArray
 
 from actors.execution.contract_engine import ContractEngine
+from actors.execution.spreading import SpreadingEngine
 from actors.kernels.interface import Choice
 from actors.kernels.selection import select
 from actors.ledger.block import InclusionProof
@@ -35,7 +36,13 @@ from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.ledger.receipts import ReceiptProof
 from actors.local_socket import LocalRpcServer
 from actors.settings import StorageSettings
-from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, retain_large_buffers
+from actors.shell import (
+    ActorContext,
+    Shell,
+    freeze_long_lived,
+    kernel_cache_dir,
+    retain_large_buffers,
+)
 from actors.storage.chain import Chain
 from actors.storage.contract_jobs import JobEngine
 from actors.storage.contract_programs import ProgramShelf
@@ -59,6 +66,7 @@ from actors.storage.interface import (
 from actors.storage.reads import Reader
 from actors.storage.sharing import sharing
 from actors.storage.writing import Writer
+from actors.validator.parts.actor import PartValidators
 
 OPTIONS: dict[str, Any] = {
     "max_restarts": -1,
@@ -116,7 +124,9 @@ class Storage(Shell):
             self.log.warning("this disk has a new identity: {}", self._identity.renewed)
         self._disk.alarm = self._on_full
         self._chain.state.tree.each = sharing(settings.hash_threads)
-        self._contracts = ContractEngine(settings.contract_cells, kernel_cache_dir(), self.log.warning)
+        own = ContractEngine(settings.contract_cells, kernel_cache_dir(), self.log.warning)
+        validators = PartValidators(f"{genesis.hash().hex()[:8]}/{context.node}")
+        self._contracts = SpreadingEngine(own, validators.find, time.monotonic)
         self._chain.state.engine = JobEngine(
             self._contracts.run_all,
             self._contracts.parts,

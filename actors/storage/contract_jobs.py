@@ -8,7 +8,7 @@ result is that of the rules, row by row, whatever the engine divides.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from actors.contracts.limits import ENTRY_BYTES_MAX
 from actors.execution import interpreted
 from actors.execution.cells.outcome_checks import check_changed
+from actors.execution.costs import CostMemory
 from actors.execution.job import KEY_BYTES, EngineError, EngineNotReadyError, Job, JobOutcome, StateSlice
 from actors.execution.passes import Division, RunAll, run_divided
 from actors.execution.planning import plan_touches
@@ -41,16 +42,18 @@ _DEPOSITS = np.frombuffer(DEPOSITS_KEY, dtype=np.uint8).reshape(1, KEY_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class JobEngine:
-    """run_all: outcomes of jobs, which may run beside each other. parts: how many at most. seed: 128 bits
-    that strangers do not know. lost: is told why an outcome had to be found by the interpreter.
+    """run_all: outcomes of jobs, which may run beside each other. parts: how many at most, of a job of so
+    many rows and so much gas. seed: 128 bits that strangers do not know. lost: is told why an outcome had to
+    be found by the interpreter. costs: what calls are expected to use.
     """
 
     run_all: RunAll
-    parts: int
+    parts: Callable[[int, int], int]
     hash_rows: Hasher
     seed: int
     shelf: ProgramShelf
     lost: Callable[[str], None]
+    costs: CostMemory = field(default_factory=CostMemory)
 
 
 def with_jobs(
@@ -102,12 +105,15 @@ def run_span(
         ledger.fees,
     )
     try:
-        outcome, division = run_divided(job, plan, engine.parts, engine.run_all, read)
+        costs = engine.costs.of(job, plan)
+        parts = engine.parts(len(rows), int(costs.sum()))
+        outcome, division = run_divided(job, plan, costs, parts, engine.run_all, read)
         _check(job, outcome)
     except EngineError as lost:
         if not isinstance(lost, EngineNotReadyError):
             engine.lost(str(lost))
         outcome, division = interpreted.run(job, read), Division(1, 1, len(rows))
+    engine.costs.learn(job, plan, outcome)
     verdicts[kept] = outcome.verdicts
     _write(ledger, outcome, outputs, division)
     return division

@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -32,6 +32,9 @@ from actors.validator.chunking import ChunkSizer
 from actors.validator.chunks import Chunk, ChunkQueue
 from actors.validator.verified_cache import VerifiedCache
 from actors.validator.work import verify_rows
+
+if TYPE_CHECKING:
+    from actors.execution.contract_engine import ContractEngine
 
 OPTIONS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
 _CALLS_PER_WORKER = 2
@@ -56,6 +59,7 @@ class Validator(Shell):
         if self._kernels.reason:
             self.log.info("kernels {}: {}", self._kernels.name, self._kernels.reason)
         self._remembered = VerifiedCache(secrets.randbits(128))
+        self._contract_cells = settings.contract_cells
         self._rows = self._recalled = 0
         self._verify_us = self._busy_us = 0
         freeze_long_lived()
@@ -73,11 +77,14 @@ class Validator(Shell):
             "rows_recalled": self._recalled,
             "us_per_row": round(self._verify_us / self._rows, 3) if self._rows else 0.0,
             "busy_s": self._busy_us / 1e6,
+            "contracts": self._contracts.facts() if "_contracts" in self.__dict__ else {},
             **self._kernels.statistics(),
         }
 
     def stop(self) -> None:
-        """Nothing to flush. Calls run in order, so whoever gets the answer knows that all before it ended."""
+        """End the cell. Calls run in order, so whoever gets the answer knows that all before it ended."""
+        if "_contracts" in self.__dict__:
+            self._contracts.close()
 
     def verify(
         self, rows: NDArray[Any], start: int, stop: int, again: bool = False
@@ -93,6 +100,20 @@ class Validator(Shell):
         self._rows += stop - start
         self._verify_us += elapsed_us
         return valid, elapsed_us
+
+    def run_contracts(self, job: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A packed Job, run in this Validator's cell: the packed JobOutcome, empty while it has no code for
+        it. Raises EngineError."""
+        from actors.execution.packed_jobs import run_packed
+
+        return run_packed(self._contracts, job)
+
+    @cached_property
+    def _contracts(self) -> ContractEngine:
+        """From the first heavy block on: what it imports, most Validators never need."""
+        from actors.execution.contract_engine import ContractEngine
+
+        return ContractEngine(self._contract_cells, kernel_cache_dir(), self.log.warning)
 
     def _recall(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
         ids = self._kernels.hash_rows(row_matrix(rows), LEAF_PREFIX)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from actors.contracts.encoding import decode_program
 from actors.contracts.touches import Mode, touches_of
 from actors.execution import interpreted, passes
+from actors.execution.costs import CostMemory
 from actors.execution.islands import islands_of, pack
 from actors.execution.job import Job, JobOutcome, StateSlice
 from actors.execution.passes import Division, run_divided, run_in_order
@@ -87,7 +88,7 @@ def all_ways(rows: list[Fields]) -> list[Division]:
     assert whole.verdicts.tolist() == plain.verdicts
     divisions = []
     for parts in (1, 2, 4):
-        outcome, division = run_divided(job, plan, parts, run_all, read)
+        outcome, division = run_divided(job, plan, CostMemory().of(job, plan), parts, run_all, read)
         same(outcome, whole)
         divisions.append(division)
     return divisions
@@ -168,7 +169,7 @@ def test_parts_that_miss_the_same_are_run_in_one_pass() -> None:
             return outcomes
         return [replace(each, missing=thing) for each in outcomes]
 
-    outcome, division = run_divided(job, plan, 2, misses, read)
+    outcome, division = run_divided(job, plan, CostMemory().of(job, plan), 2, misses, read)
     same(outcome, run_in_order(job, run_all, read))
     assert division.parts == 1
 

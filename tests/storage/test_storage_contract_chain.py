@@ -212,7 +212,7 @@ def test_a_chain_is_the_same_by_compiled_code(tmp_path: Path) -> None:
     engine, told = ContractEngine(2, None, print), list[str]()
     chain = MixedChain(tmp_path / "mixed")
     chain.chain.state.engine = JobEngine(
-        engine.run_all, engine.parts, sha256_rows, 1, ProgramShelf(), told.append
+        engine.run_all, lambda *_: engine.parts, sha256_rows, 1, ProgramShelf(), told.append
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("actors.storage.contract_jobs.CALLS_MIN", 1)

@@ -86,7 +86,9 @@ def _by_jobs(
 
     told = list[str]()
     for run_all, parts in ((run, 1), (run, 3), (lose, 2)):
-        engine = JobEngine(run_all, parts, sha256_rows, 1, ProgramShelf(), told.append)
+        engine = JobEngine(
+            run_all, lambda *_, parts=parts: parts, sha256_rows, 1, ProgramShelf(), told.append
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("actors.storage.contract_jobs.CALLS_MIN", 1)
             applied = apply_batch(columns, batch, env, engine)

@@ -13,7 +13,7 @@ from actors.contracts.native.layout import ACCOUNTS, ENTRIES
 from actors.contracts.native.loop import emit_loop
 from actors.contracts.native.seeking import BALANCE, MOVE_COINS, SEEK_ENTRY, SUPPOSE_ACCOUNT, emit_seeking
 from actors.contracts.native.table_code import COUNT, find, undo
-from actors.kernels.compiled import Host, Loaded, compile_object, host
+from actors.kernels.compiled import Host, Loaded, host, module_code
 
 CALLED = (
     SHA256,
@@ -49,7 +49,7 @@ def runtime_text(target: Host) -> str:
 @lru_cache(maxsize=1)
 def runtime() -> Loaded:
     """Ready to be called."""
-    return Loaded(compile_object(runtime_text(host()), host()), host())
+    return Loaded(module_code(runtime_text(host()), host()), host())
 
 
 def address_of(loaded: Loaded, symbol: str) -> int:

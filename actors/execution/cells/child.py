@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from actors.execution.cells.confinement import end_with_parent, give_up
@@ -44,7 +45,7 @@ def _serve(channel: CellChannel, setup: CellSetup, socket_number: int) -> None:
     os.nice(setup.nice)
     began = time.perf_counter()
     engine = importlib.import_module(setup.engine)
-    getattr(engine, "prepare", lambda: None)()
+    getattr(engine, "prepare", lambda _: None)(Path(setup.directory) if setup.directory else None)
     kind = get_type_hints(engine.run)["job"]
     import_ms = (time.perf_counter() - began) * 1e3
     job = memoryview(mmap.mmap(setup.job, 0, access=mmap.ACCESS_READ))

@@ -45,8 +45,11 @@ _OUT_OF_MEMORY = ("MemoryError", "out of memory", "bad_alloc", "bad alloc")
 class CellChild:
     """A process. However it fails, CellError is raised; then it is of no more use, and `end` reaps it."""
 
-    def __init__(self, engine: str, limits: CellLimits, files: tuple[int, int]) -> None:
-        """files: descriptors of the jobs and the answers. Does not wait until it is ready."""
+    def __init__(
+        self, engine: str, limits: CellLimits, files: tuple[int, int], directory: Path | None = None
+    ) -> None:
+        """files: descriptors of the jobs and the answers. directory: see CellEngine. Does not wait until it
+        is ready."""
         self._limits = limits
         self._ready: CellReady | None = None
         self._began_s, self.start_ms = time.monotonic(), 0.0
@@ -61,7 +64,13 @@ class CellChild:
         self.pid = self._process.pid
         self._channel = CellChannel(self._connection)
         setup = CellSetup(
-            engine, *files, limits.answer_bytes_max, limits.memory_bytes, limits.nice, limits.confined
+            engine,
+            str(directory or ""),
+            *files,
+            limits.answer_bytes_max,
+            limits.memory_bytes,
+            limits.nice,
+            limits.confined,
         )
         self._say(setup)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ columns_of(CompileJob)
 columns_of(CompiledCode, code="u1")
 
 
-def prepare() -> None:
+def prepare(_directory: Path | None) -> None:
     """See CellEngine."""
     target = host()
     run(CompileJob(encode_program(_PROGRAM), Weights(), target.cpu, tuple(sorted(target.features))))

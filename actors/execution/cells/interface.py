@@ -15,8 +15,9 @@ A = TypeVar("A")
 class CellEngine(Generic[J, A]):
     """What runs in a cell.
 
-    module: has `run(job: J) -> A`, and may have `prepare()`, which imports and opens all that `run` will
-    need: nothing can be imported or opened later. J and A are dataclasses that packing.py knows. answer: A.
+    module: has `run(job: J) -> A`, and may have `prepare(directory)`, which imports and opens all that `run`
+    will need: nothing can be imported or opened later. directory: where it may keep compiled code until
+    then, a Path or None. J and A are dataclasses that packing.py knows. answer: A.
     check: raises ValueError for an answer that cannot be one to this job; it is told what a hostile child
     said.
     """

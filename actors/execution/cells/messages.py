@@ -20,12 +20,14 @@ _LENGTH = struct.Struct("<I")
 
 class CellSetup(msgspec.Struct, frozen=True, tag=True):
     """engine: the module whose `run` does the work. job, answer: descriptors of the files of columns.
+    directory: where it may keep code while it prepares, or nothing.
 
     memory_bytes: more than the child has once it is ready. nice: see CellLimits. confined: end where there
     is no filter of calls.
     """
 
     engine: str
+    directory: str
     job: int
     answer: int
     answer_bytes_max: int

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from actors.contracts.encoding import encode_program, program_hash
-from actors.contracts.native.program import compile_program
+from actors.contracts.native.program import lowered
 from actors.contracts.verified import Verified
 from actors.execution.cells.interface import CellEngine
 from actors.execution.cells.outcome_checks import check_outcome
@@ -16,6 +17,7 @@ from actors.execution.cells.packing import columns_of
 from actors.execution.cells.warm_up import warm_up
 from actors.execution.job import Job, JobOutcome
 from actors.execution.native_engine import NativeEngine
+from actors.kernels.compiled import CacheError, host, keep_in, module_code
 
 __all__ = ["NATIVE", "NativeJob", "prepare", "run"]
 
@@ -48,10 +50,19 @@ def _engine() -> NativeEngine:
     return NativeEngine(int.from_bytes(os.urandom(16), "little"), compile_code=_code_of)
 
 
-def prepare() -> None:
+def prepare(directory: Path | None) -> None:
     """See CellEngine."""
-    warm_up(NativeEngine(0, compile_code=compile_program).run)
+    keep_in(directory)
+    try:
+        _warm_up()
+    except CacheError:  # a cell works without; what is wrong with the directory, the compiler tells
+        keep_in(None)
+        _warm_up()
     _engine()
+
+
+def _warm_up() -> None:
+    warm_up(NativeEngine(0, compile_code=lambda program: module_code(lowered(program), host())).run)
 
 
 def run(job: NativeJob) -> JobOutcome:

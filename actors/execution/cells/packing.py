@@ -158,6 +158,14 @@ def pack(value: Any) -> Packed:
     return Packed(tuple(parts), at)
 
 
+def packed(value: Any) -> NDArray[np.uint8]:
+    """One buffer of it, copied. Raises as `pack` does."""
+    pieces = pack(value)
+    buffer = np.empty(pieces.nbytes, dtype=np.uint8)
+    pieces.write_to(buffer.data)
+    return buffer
+
+
 def unpack(kind: type[T], data: memoryview, header_bytes_max: int = HEADER_BYTES_MAX) -> T:
     """What was packed, its columns views of these bytes. Raises FormatError naming what does not hold."""
     if len(data) < _LENGTH.size:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic
 
 from actors.execution.cells.child_process import CellChild, printable
@@ -27,12 +28,16 @@ _OUT_OF_MEMORY = "MemoryError"
 
 
 class CellProcess(Generic[J, A]):
-    """A cell of one engine. Threads take turns. clock: monotonic seconds."""
+    """A cell of one engine. Threads take turns. clock: monotonic seconds. directory: see CellEngine."""
 
     def __init__(
-        self, engine: CellEngine[J, A], limits: CellLimits, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: CellEngine[J, A],
+        limits: CellLimits,
+        clock: Callable[[], float] = time.monotonic,
+        directory: Path | None = None,
     ) -> None:
-        self._engine, self._limits, self._clock = engine, limits, clock
+        self._engine, self._limits, self._clock, self._directory = engine, limits, clock, directory
         self._turn = threading.Lock()
         self._jobs = SharedFile("raychain-cell-job", limits.job_bytes_max)
         self._answers = SharedFile("raychain-cell-answer", limits.answer_bytes_max)
@@ -131,7 +136,8 @@ class CellProcess(Generic[J, A]):
             raise CellError(CellReason.RESTARTS, text)
         self._starts += 1
         try:
-            return CellChild(self._engine.module, self._limits, (self._jobs.fd, self._answers.fd))
+            files = self._jobs.fd, self._answers.fd
+            return CellChild(self._engine.module, self._limits, files, self._directory)
         except CellError as error:
             self._ended_s.append(self._clock())
             self._ended[error.reason] += 1

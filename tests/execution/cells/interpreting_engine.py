@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from actors.execution.cells.interface import CellEngine
 from actors.execution.cells.outcome_checks import check_outcome
 from actors.execution.cells.warm_up import warm_up
@@ -11,7 +13,7 @@ from actors.execution.job import Job, JobOutcome
 __all__ = ["INTERPRETING", "prepare", "run"]
 
 
-def prepare() -> None:
+def prepare(_directory: Path | None) -> None:
     """See CellEngine."""
     warm_up(run)
 

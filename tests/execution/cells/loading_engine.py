@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ columns_of(CodeToLoad, code="u1")
 columns_of(LoadedCode)
 
 
-def prepare() -> None:
+def prepare(_directory: Path | None) -> None:
     """See CellEngine."""
     Loaded(compile_object("", host()), host())
 
