@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -68,14 +69,15 @@ class BlockBuilder:
         self._away_since_us: int | None = None
 
     async def run(self, leadership: Leadership, pipeline: Pipeline) -> None:
-        """Propose whenever there is something to propose, at most once a block interval, until cancelled.
+        """Propose whenever there is something to propose, until cancelled: at once while all blocks of this
+        leader are final, else a block interval after the last one.
 
         While there is nothing, a single shard is asked to wait for rows. Several are asked less and less
         often, down to every IDLE_PAUSE_US_MAX, since none may wait for another.
 
         Raises PipelineBrokenError when the pipeline has stopped.
         """
-        idle_us = IDLE_PAUSE_US_MIN
+        idle_us, all_final = IDLE_PAUSE_US_MIN, False
         self._away_since_us = None
         while True:
             began_us = self._clock_us()
@@ -87,21 +89,39 @@ class BlockBuilder:
                 leadership.advanced.clear()
                 await leadership.advanced.wait()
             alone = len(self._shards) == 1
-            waits = alone and idle_us > IDLE_PAUSE_US_MIN
+            waits = alone and (all_final or idle_us > IDLE_PAUSE_US_MIN)
             proposed = not self.paused and await self._propose_once(pipeline, DRAW_WAIT_S if waits else 0.0)
             now_us = self._clock_us()
             self._look_after_shards(leadership, now_us)
+            all_final = False
             if proposed:
-                began_us = now_us if waits else began_us
-                idle_us, pause_us = IDLE_PAUSE_US_MIN, self._interval_us
-                if leadership.awaits_stragglers:
-                    pause_us = max(pause_us, STRAGGLERS_INTERVAL_US)
-            elif waits and now_us >= began_us + DRAW_WAIT_S * 1e6:
+                idle_us = IDLE_PAUSE_US_MIN
+                all_final = await self._pace(leadership, pipeline, now_us if waits else began_us)
+                continue
+            if waits and now_us >= began_us + DRAW_WAIT_S * 1e6:
                 pause_us = 0
             else:
                 idle_us = min(2 * idle_us, IDLE_PAUSE_US_MAX)
                 pause_us = self._interval_us if alone and not waits else max(self._interval_us, idle_us)
             await asyncio.sleep(max(0, began_us + pause_us - now_us) / 1e6)
+
+    async def _pace(self, leadership: Leadership, pipeline: Pipeline, since_us: int) -> bool:
+        """Wait until the next block is due: True once all that this leader has proposed is final, False if a
+        block interval is over sooner. While a member comes after, blocks are rare whatever is final."""
+        if leadership.awaits_stragglers:
+            pause_us = max(self._interval_us, STRAGGLERS_INTERVAL_US)
+            await asyncio.sleep(max(0, since_us + pause_us - self._clock_us()) / 1e6)
+            return False
+        until_us = since_us + self._interval_us
+        while leadership.height < pipeline.next_height - 1:
+            left_us = until_us - self._clock_us()
+            if left_us <= 0:
+                return False
+            leadership.advanced.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_us / 1e6):
+                    await leadership.advanced.wait()
+        return True
 
     def _look_after_shards(self, leadership: Leadership, now_us: int) -> None:
         """Hand the office over when no shard answers; again after as long a time, should nobody take it."""
