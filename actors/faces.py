@@ -70,6 +70,8 @@ class GatewayFace(Protocol):
 
     def committed(self, *deltas: Ref[Delta]) -> Awaitable[None]: ...
 
+    def near_line(self) -> Awaitable[str]: ...
+
 
 class MempoolFace(Protocol):
     """The actor `MempoolShard`."""
@@ -85,8 +87,14 @@ class MempoolFace(Protocol):
     ) -> Awaitable[NDArray[np.uint8]]: ...
 
     def draw(
-        self, rows_max: int, payload_bytes_max: int, height: int, wait_s: float = 0.0
+        self, rows_max: int, payload_bytes_max: int, height: int
     ) -> tuple[Awaitable[DrawSummary], Awaitable[NDArray[Any]], Awaitable[NDArray[np.uint8]]]: ...
+
+    def draw_at_hand(
+        self, rows_max: int, payload_bytes_max: int, height: int, wait_s: float = 0.0
+    ) -> Awaitable[tuple[DrawSummary, NDArray[Any], NDArray[np.uint8], int]]: ...
+
+    def near_line(self) -> Awaitable[str]: ...
 
     def resolve(self, draw: int, verdicts: NDArray[np.uint8]) -> Awaitable[None]: ...
 

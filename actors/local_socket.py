@@ -198,7 +198,7 @@ class LocalListener:
         """Listen no more, and hang up."""
         if self._server is not None:
             self._server.close()
-            _forget(self.name)
+            forget(self.name)
         if self._line is not None:
             self._line.close()
 
@@ -243,7 +243,7 @@ class LocalRpcServer:
         self._hang_up(events)
         self._door.close()
         self._bell.close()
-        _forget(self.name)
+        forget(self.name)
 
     def _let_in(self, events: select.poll) -> bool:
         """Whether there is a new caller, in the place of the one before."""
@@ -302,7 +302,15 @@ def _new_name() -> str:
     return str(sockets_dir() / secrets.token_hex(NAME_BYTES))
 
 
-def _forget(name: str) -> None:
+def bound_socket() -> tuple[socket.socket, str]:
+    """A socket to listen at, and its name."""
+    own, name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), _new_name()
+    own.bind(name)
+    return own, name
+
+
+def forget(name: str) -> None:
+    """Remove the name of a socket that listens no more."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name)
 

@@ -38,6 +38,9 @@ from actors.ledger.genesis import Genesis
 from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberStanding
 from actors.ledger.signing import Signer
 from actors.local_socket import LocalListener, Spoken
+from actors.near.follower import NearFollower
+from actors.near.messages import NearError
+from actors.near.shard import NearShard
 from actors.settings import ConsensusSettings
 from actors.shell import ActorContext, Shell, first_line, freeze_long_lived
 from actors.storage.calls import FAILURES, StorageCalls
@@ -70,7 +73,7 @@ class Consensus(Shell):
         self._store = StorageCalls(self._storage, (RayError,))
         self._store_kept = asyncio.create_task(self._store.keep())
         self._peer: PeerFace | None = None
-        faces: list[MempoolFace] = [remote(shard) for shard in shards]
+        faces: list[MempoolFace] = [NearShard(remote(shard), (RayError,)) for shard in shards]
         self._shards = len(faces)
         self._times, self._bodies, self._clocks = StageTimes(), BlockBodyCache(), Clocks()
         clocks = self._clocks.wall_ms, self._clocks.monotonic_us
@@ -84,12 +87,12 @@ class Consensus(Shell):
             genesis,
             settings.block_interval_ms,
             self._times,
-            (RayError,),
+            (RayError, NearError),
             self._missed_draw,
             self._clocks.monotonic_us,
         )
         self._blocks = self._transactions = self._event_us_max = 0
-        self._publisher = Publisher(unreachable=(RayError,))
+        self._publisher = Publisher(unreachable=(RayError, NearError))
         for number, shard in enumerate(faces):
             self._publisher.add(f"shard-{number}", shard.settle)
         self._neighbours = ActorLookup(follower_names, ray.get_actor, self._on_neighbour, (RayError,))
@@ -322,10 +325,13 @@ class Consensus(Shell):
         await self._publisher.publish(delta)
 
     def _on_neighbour(self, name: str, handle: Any) -> None:
-        follower: PeerFace | GatewayFace = remote(handle)
         if name.endswith("/peer"):
-            self._peer = remote(handle)
-        self._publisher.add(name, follower.committed)
+            self._peer = peer = remote(handle)
+            self._publisher.add(name, peer.committed)
+            return
+        gateway: GatewayFace = remote(handle)
+        near = NearFollower(gateway.near_line, gateway.committed, (RayError,))
+        self._publisher.add(name, near.committed)
 
     async def _catch_up(self) -> None:
         peer = self._peer

@@ -72,8 +72,9 @@ class BlockBuilder:
         """Propose whenever there is something to propose, until cancelled: at once while all blocks of this
         leader are final, else a block interval after the last one.
 
-        While there is nothing, a single shard is asked to wait for rows. Several are asked less and less
-        often, down to every IDLE_PAUSE_US_MAX, since none may wait for another.
+        While there is nothing, shards are asked to wait for rows: the only one with its draw, several before
+        their draws, since none of these may wait for another. Those that do not answer, or have rows and draw
+        none, are asked less and less often, down to every IDLE_PAUSE_US_MAX.
 
         Raises PipelineBrokenError when the pipeline has stopped.
         """
@@ -88,8 +89,7 @@ class BlockBuilder:
             while pipeline.next_height - leadership.height > UNCOMMITTED_BLOCKS_MAX:
                 leadership.advanced.clear()
                 await leadership.advanced.wait()
-            alone = len(self._shards) == 1
-            waits = alone and (all_final or idle_us > IDLE_PAUSE_US_MIN)
+            waits = all_final or idle_us > IDLE_PAUSE_US_MIN
             proposed = not self.paused and await self._propose_once(pipeline, DRAW_WAIT_S if waits else 0.0)
             now_us = self._clock_us()
             self._look_after_shards(leadership, now_us)
@@ -102,7 +102,7 @@ class BlockBuilder:
                 pause_us = 0
             else:
                 idle_us = min(2 * idle_us, IDLE_PAUSE_US_MAX)
-                pause_us = self._interval_us if alone and not waits else max(self._interval_us, idle_us)
+                pause_us = max(self._interval_us, idle_us) if waits else self._interval_us
             await asyncio.sleep(max(0, began_us + pause_us - now_us) / 1e6)
 
     async def _pace(self, leadership: Leadership, pipeline: Pipeline, since_us: int) -> bool:
@@ -155,6 +155,10 @@ class BlockBuilder:
         began_us = self._clock_us()
         height = pipeline.next_height
         payloads = payload_shares(self._payload_bytes_max, len(self._shards), height)
+        waited = wait_s > 0
+        if waited and len(self._shards) > 1:
+            await self._until_rows(height, wait_s)
+            wait_s = 0.0
         draws = await asyncio.gather(
             *(
                 self._draw(shard, size, height, wait_s)
@@ -165,7 +169,7 @@ class BlockBuilder:
         if not filled:
             return False
         order = merge_by_rank([draw[0].ranks for _, draw in filled])
-        if not wait_s:
+        if not waited:
             self._times.add("draw", self._clock_us() - began_us, len(order))
         parts = [part for _, draw in filled for part in draw[1:]]
 
@@ -182,15 +186,38 @@ class BlockBuilder:
         self, shard: MempoolFace, payload_bytes_max: int, height: int, wait_s: float
     ) -> tuple[Any, Any, Any] | None:
         """Ranked rows of one shard, many of them by reference; None if it has none or is restarting."""
-        summary, rows, payloads = shard.draw(self._rows_share, payload_bytes_max, height, wait_s)
         try:
             async with asyncio.timeout(DRAW_TIMEOUT_S):
-                told = await summary
+                rows_max = min(AT_HAND_ROWS_MAX, self._rows_share)
+                told, rows, payloads, pending = await shard.draw_at_hand(
+                    rows_max, payload_bytes_max, height, wait_s
+                )
                 drawn: tuple[Any, Any, Any] = told, rows, payloads
-                if 0 < told.count <= AT_HAND_ROWS_MAX:
-                    drawn = told, await rows, await payloads
+                if pending:
+                    summary, *columns = shard.draw(self._rows_share, payload_bytes_max, height)
+                    told = await summary
+                    drawn = told, columns[0], columns[1]
         except self._no_draw as error:
             self._missed(error)
             return None
         self._answered = True
         return drawn if told.count else None
+
+    async def _until_rows(self, height: int, wait_s: float) -> None:
+        """Until a shard has rows, or none has had any for so long."""
+
+        async def pending(shard: MempoolFace) -> int:
+            try:
+                async with asyncio.timeout(DRAW_TIMEOUT_S):
+                    return (await shard.draw_at_hand(0, 0, height, wait_s))[3]
+            except self._no_draw:
+                return 0  # its draw tells what is wrong
+
+        asked = [asyncio.ensure_future(pending(shard)) for shard in self._shards]
+        try:
+            for each in asyncio.as_completed(asked):
+                if await each:
+                    return
+        finally:
+            for each in asked:
+                each.cancel()

@@ -31,6 +31,9 @@ from actors.kernels.selection import select
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
+from actors.near.messages import Committed, NearError
+from actors.near.server import NearServer
+from actors.near.shard import NearShard
 from actors.sdk.answers import network_mark
 from actors.settings import GatewaySettings
 from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
@@ -47,15 +50,15 @@ class _Calls:
     A method that returns several things answers all of them.
     """
 
-    def __init__(self, name: str, handle: Any, log: Any) -> None:
-        self._name, self._face, self._log = name, remote(handle), log
+    def __init__(self, name: str, face: Any, log: Any) -> None:
+        self._name, self._face, self._log = name, face, log
 
     def __getattr__(self, method: str) -> Any:
         async def call(*arguments: Any) -> Any:
             try:
                 answer = getattr(self._face, method)(*arguments)
                 return await (asyncio.gather(*answer) if isinstance(answer, list) else answer)
-            except RayError as error:
+            except (RayError, NearError) as error:
                 if not isinstance(error, RayActorError):
                     self._log.error("{}.{} failed: {}", self._name, method, error)
                 raise UnavailableError(self._name) from error
@@ -64,9 +67,9 @@ class _Calls:
         return call
 
 
-def _reachable(name: str, handle: Any, log: Any) -> Any:
+def _reachable(name: str, face: Any, log: Any) -> Any:
     """The face of an actor; who asks names the face's type."""
-    return _Calls(name, handle, log)
+    return _Calls(name, face, log)
 
 
 def _allow_open_files() -> None:
@@ -108,11 +111,13 @@ class Gateway(Shell):
         server_log = logging.getLogger("uvicorn")
         server_log.handlers, server_log.propagate = [_ForwardedLogs(log)], False
         self._shards: list[MempoolFace] = [
-            _reachable(f"mempool shard {i}", shard, log) for i, shard in enumerate(shards)
+            _reachable(f"mempool shard {i}", NearShard(remote(shard), (RayError,)), log)
+            for i, shard in enumerate(shards)
         ]
         self._watchers: list[asyncio.Task[None]] = []
-        replica: ConsensusFace = _reachable("consensus", consensus, log)
-        reads: StorageFace = _reachable("storage", storage, log)
+        self._near = NearServer(self._run_near)
+        replica: ConsensusFace = _reachable("consensus", remote(consensus), log)
+        reads: StorageFace = _reachable("storage", remote(storage), log)
         self._service = Service(
             settings,
             genesis,
@@ -121,7 +126,7 @@ class Gateway(Shell):
             replica.status,
             secrets.randbits(128),
             select(kernel_choice, kernel_cache_dir()).hash_rows,
-            self._neighbours(reads, replica, _reachable("peer", peer, log)),
+            self._neighbours(reads, replica, _reachable("peer", remote(peer), log)),
             replica.read_index,
             members=replica.members,
             pending=[shard.pending for shard in self._shards],
@@ -220,6 +225,14 @@ class Gateway(Shell):
         if isinstance(error, Exception):
             self._report("a watcher of the gateway", error)
 
+    async def near_line(self) -> str:
+        """Where callers on this machine find this gateway's line."""
+        return await self._near.name()
+
+    async def _run_near(self, call: Any) -> None:
+        if isinstance(call, Committed):
+            await self.committed(*call.deltas)
+
     async def committed(self, *deltas: Delta) -> None:
         """Blocks are final. Any order, and twice, is fine."""
         for delta in deltas:
@@ -247,6 +260,7 @@ class Gateway(Shell):
 
     async def stop(self) -> None:
         """Finish the requests at hand, with 503 those that wait for a commit, close the port; idempotent."""
+        self._near.close()
         self._service.stop()
         for watcher in self._watchers:
             watcher.cancel()

@@ -84,6 +84,12 @@ class Delta(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     state_root: bytes
     ids: Rows32
 
+    @property
+    def nbytes(self) -> int:
+        """Of its columns."""
+        columns = self.keys, self.kinds, self.widths, self.values, self.ids
+        return sum(column.nbytes for column in columns)
+
     @classmethod
     def of_accounts(
         cls, accounts: AccountStates, time_ms: int, block_hash: bytes, state_root: bytes, ids: Rows32

@@ -15,6 +15,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ from actors.mempool.pending import ArrivalLog
 from actors.mempool.pool import Pool, PoolBounds
 from actors.mempool.retry import BACKOFF_MAX_S, NoAnswerError, retried
 from actors.mempool.verifier import SignatureChecks
+from actors.near.server import NearServer
+from actors.near.shard import run_on_shard
 from actors.settings import MempoolSettings
 from actors.shell import ActorContext, Shell, freeze_long_lived
 from actors.storage.interface import StorageFace
@@ -113,6 +116,7 @@ class MempoolShard(Shell):
         self._resync: asyncio.Task[None] | None = None
         self._learner = ContractLearner(self._pool.contracts, self._storage, _TRANSIENT, self._failed)
         self._bell = DrawWaiter(lambda: any(self._pool.depth_by_queue()))
+        self._near = NearServer(partial(run_on_shard, self))
         self._deltas = DeltaQueue()
         self._arrivals = ArrivalLog(settings.parked_s_max)
         self._tally = AdmissionMetrics()
@@ -138,6 +142,7 @@ class MempoolShard(Shell):
 
     async def stop(self) -> None:
         """Bring the journal to disk."""
+        self._near.close()
         self._learner.stop()
         for task in (self._recovery, self._resync):
             if task is not None:
@@ -196,17 +201,36 @@ class MempoolShard(Shell):
             return self._tally.answered(np.full(len(batch), Verdict.UNAVAILABLE, dtype=np.uint8))
         return self._tally.answered(await self._admission.admit(batch, durable, source, relayed))
 
-    @ray.method(num_returns=3)
-    async def draw(
+    async def near_line(self) -> str:
+        """Where callers on this machine find this shard's line."""
+        return await self._near.name()
+
+    async def draw_at_hand(
         self, rows_max: int, payload_bytes_max: int, height: int, wait_s: float = 0.0
-    ) -> tuple[DrawSummary, NDArray[Any], NDArray[np.uint8]]:
-        """(summary, rows, payloads): rows for block `height`, then in flight.
+    ) -> tuple[DrawSummary, NDArray[Any], NDArray[np.uint8], int]:
+        """As `draw`, where the shard holds at most rows_max rows, and 0; else nothing, and how many it holds.
 
         Waits at most `wait_s` for rows, and draws none if there was a `release` meanwhile.
         """
+        if wait_s > 0 and self._ready and not await self._bell.wait(wait_s):
+            return (*nothing_drawn(), 0)
+        pending = self._pool.depth - self._pool.inflight
+        if self._ready and pending > rows_max:
+            return (*nothing_drawn(), pending)
+        return (*self._draw(rows_max, payload_bytes_max, height), 0)
+
+    @ray.method(num_returns=3)
+    async def draw(
+        self, rows_max: int, payload_bytes_max: int, height: int
+    ) -> tuple[DrawSummary, NDArray[Any], NDArray[np.uint8]]:
+        """(summary, rows, payloads): rows for block `height`, then in flight."""
+        return self._draw(rows_max, payload_bytes_max, height)
+
+    def _draw(
+        self, rows_max: int, payload_bytes_max: int, height: int
+    ) -> tuple[DrawSummary, NDArray[Any], NDArray[np.uint8]]:
         if not self._ready:
             self._begin_recovery()
-        if not self._ready or (wait_s > 0 and not await self._bell.wait(wait_s)):
             return nothing_drawn()
         since = time.perf_counter()
         self._again.drawn()

@@ -31,6 +31,8 @@ from actors.ledger.rows import Batch, shard_of
 from actors.ledger.signing import Signer
 from actors.ledger.verdict import Verdict as Judgement
 from actors.local_socket import LocalConnection, Spoken, call
+from actors.near.messages import NearError
+from actors.near.shard import NearShard
 from actors.peer import messages
 from actors.peer.address_book import FILE_NAME, AddressBook, decode_address_book, usual_port
 from actors.peer.advertise import is_published_to
@@ -98,7 +100,7 @@ class NodePeer(Shell, Peer):
         self._settings = settings
         self._consensus: ConsensusFace = remote(consensus)
         self._storage: StorageFace = remote(storage)
-        self._shards: list[MempoolFace] = [remote(shard) for shard in shards]
+        self._shards: list[MempoolFace] = [NearShard(remote(shard), (RayError,)) for shard in shards]
         members = frozenset(bytes.fromhex(member.identity) for member in genesis.members)
         self._transactions = Transactions(
             self._admit, self._publish_offers, members, lambda: time.time_ns() // 1_000_000
@@ -337,7 +339,7 @@ class NodePeer(Shell, Peer):
                     verdicts[mine] = await self._shards[number].admit(
                         rows, payloads, False, (source,), None, True
                     )
-            except (RayError, TimeoutError) as error:
+            except (RayError, NearError, TimeoutError) as error:
                 self.log.warning("offered rows refused by a shard: {}", first_line(error))
 
         await asyncio.gather(*(ask(int(number)) for number in np.unique(place)))
