@@ -31,7 +31,7 @@ from actors.kernels.selection import select
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
-from actors.near.messages import Committed, NearError
+from actors.near.messages import CommittedCall, NearError
 from actors.near.server import NearServer
 from actors.near.shard import NearShard
 from actors.sdk.answers import network_mark
@@ -230,7 +230,7 @@ class Gateway(Shell):
         return await self._near.name()
 
     async def _run_near(self, call: Any) -> None:
-        if isinstance(call, Committed):
+        if isinstance(call, CommittedCall):
             await self.committed(*call.deltas)
 
     async def committed(self, *deltas: Delta) -> None:

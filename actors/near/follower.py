@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.ledger.delta import Delta
 from actors.near.line import NearLine
-from actors.near.messages import Committed
+from actors.near.messages import CommittedCall
 
 NEAR_BYTES_MAX = 2 << 20
 """Of columns in one call over a line; above it Ray's store, which several read, costs less."""
@@ -32,5 +32,5 @@ class NearFollower:
 def near_deltas(line: NearLine, deltas: Sequence[Any]) -> Awaitable[None] | None:
     """Tell of deltas over a line; None if they are long, or references, or there is no line."""
     if all(isinstance(delta, Delta) and delta.nbytes <= NEAR_BYTES_MAX // len(deltas) for delta in deltas):
-        return line.begin(Committed(tuple(deltas)))
+        return line.begin(CommittedCall(tuple(deltas)))
     return None

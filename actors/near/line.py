@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.local_socket import LocalConnection, call
-from actors.near.messages import Answer, Failed, NearError, Request, decode_answer, error_of
+from actors.near.messages import NearAnswer, NearError, NearFailure, NearRequest, decode_answer, error_of
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.02, 2.0
 
@@ -32,7 +32,7 @@ class NearLine:
         if self._kept is None or self._kept.done():
             self._kept = asyncio.get_running_loop().create_task(self._keep())
         self._asked += 1
-        if self._line is None or not self._line.send(Request(self._asked, asked)):
+        if self._line is None or not self._line.send(NearRequest(self._asked, asked)):
             return None
         answer = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
         return answer
@@ -70,11 +70,11 @@ class NearLine:
                 future.set_exception(NearError("the line broke during the call"))
                 future.exception()  # whoever awaits it is told; nobody may
 
-    def _heard(self, answer: Answer) -> None:
+    def _heard(self, answer: NearAnswer) -> None:
         future = self._waiting.pop(answer.number, None)
         if future is None or future.done():
             return
-        if isinstance(answer.told, Failed):
+        if isinstance(answer.told, NearFailure):
             future.set_exception(error_of(answer.told))
         else:
             future.set_result(answer.told)

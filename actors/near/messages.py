@@ -31,7 +31,7 @@ class NearCallError(NearError):
     """The actor failed in a way that it has no error for."""
 
 
-class Admit(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
+class AdmitCall(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     """As `MempoolShard.admit`. origins: empty for none."""
 
     rows: Bytes
@@ -42,7 +42,7 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     relayed: bool
 
 
-class DrawAtHand(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class DrawCall(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """As `MempoolShard.draw_at_hand`."""
 
     rows_max: int
@@ -51,17 +51,17 @@ class DrawAtHand(msgspec.Struct, frozen=True, array_like=True, tag=True):
     wait_s: float
 
 
-class Committed(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
+class CommittedCall(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     """Deltas of final blocks, as `committed` and `settle` take them."""
 
     deltas: tuple[Delta, ...]
 
 
-class Request(msgspec.Struct, frozen=True, array_like=True, eq=False):
+class NearRequest(msgspec.Struct, frozen=True, array_like=True, eq=False):
     """A call."""
 
     number: int
-    call: Admit | DrawAtHand | Committed
+    call: AdmitCall | DrawCall | CommittedCall
 
 
 class Verdicts(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
@@ -80,22 +80,22 @@ class AtHand(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     pending: int
 
 
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class NearFailure(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A call raised. format_error: what FormatError is made from, else empty."""
 
     what: str
     format_error: tuple[str, ...] = ()
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True, eq=False):
+class NearAnswer(msgspec.Struct, frozen=True, array_like=True, eq=False):
     """told: None where the call answers nothing."""
 
     number: int
-    told: Verdicts | AtHand | Failed | None
+    told: Verdicts | AtHand | NearFailure | None
 
 
-decode_request = decoder(Request)
-decode_answer = decoder(Answer)
+decode_request = decoder(NearRequest)
+decode_answer = decoder(NearAnswer)
 
 
 def rows_of(column: Bytes) -> NDArray[Any]:
@@ -105,13 +105,13 @@ def rows_of(column: Bytes) -> NDArray[Any]:
     return column.view(ROW_DTYPE)
 
 
-def failed(error: Exception) -> Failed:
+def failed(error: Exception) -> NearFailure:
     """What to answer for an error."""
     if type(error) is FormatError:
-        return Failed("FormatError", tuple(map(str, error.__reduce__()[1])))
-    return Failed(f"{type(error).__name__}: {error}")
+        return NearFailure("FormatError", tuple(map(str, error.__reduce__()[1])))
+    return NearFailure(f"{type(error).__name__}: {error}")
 
 
-def error_of(answer: Failed) -> Exception:
+def error_of(answer: NearFailure) -> Exception:
     """Inverse of `failed`."""
     return FormatError(*answer.format_error) if answer.format_error else NearCallError(answer.what)

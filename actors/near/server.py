@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.local_socket import LocalConnection, bound_socket, forget
-from actors.near.messages import Answer, NearCallError, Request, decode_request, failed
+from actors.near.messages import NearAnswer, NearCallError, NearRequest, decode_request, failed
 
 CALLS_MAX = 4096
 Run = Callable[[Any], Awaitable[Any]]
@@ -26,7 +26,7 @@ class NearServer:
         self._lines: set[LocalConnection] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._name = ""
+        self._name, self._closed = "", False
 
     async def name(self) -> str:
         """Of the socket; listens from the first time on."""
@@ -37,6 +37,7 @@ class NearServer:
 
     def close(self) -> None:
         """Listen no more, and hang up."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
             forget(self._name)
@@ -44,7 +45,7 @@ class NearServer:
             line.close()
 
     def _line(self) -> LocalConnection:
-        def heard(request: Request) -> None:
+        def heard(request: NearRequest) -> None:
             task = asyncio.get_running_loop().create_task(self._answer(line, request))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -54,14 +55,16 @@ class NearServer:
 
     def _welcome(self, line: LocalConnection) -> None:
         self._lines = {each for each in self._lines if not each.ended.is_set()} | {line}
+        if self._closed:
+            line.close()  # it was on its way in
 
-    async def _answer(self, line: LocalConnection, request: Request) -> None:
+    async def _answer(self, line: LocalConnection, request: NearRequest) -> None:
         try:
             if len(self._under_way) > CALLS_MAX:
                 raise NearCallError(f"{CALLS_MAX} calls are under way")
             told = await self._run(request.call)
         except Exception as error:  # noqa: BLE001 - told to whoever called
             told = failed(error)
-        if not line.send(Answer(request.number, told)):
+        if not line.send(NearAnswer(request.number, told)):
             with contextlib.suppress(OSError):
                 line.close()  # an answer that cannot go leaves its caller waiting: it is told by the end

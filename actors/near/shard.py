@@ -13,7 +13,7 @@ from actors.ledger.delta import Delta
 from actors.ledger.pending import DrawSummary
 from actors.near.follower import NEAR_BYTES_MAX, near_deltas
 from actors.near.line import NearLine
-from actors.near.messages import Admit, AtHand, Committed, DrawAtHand, Verdicts, rows_of
+from actors.near.messages import AdmitCall, AtHand, CommittedCall, DrawCall, Verdicts, rows_of
 
 _NO_ORIGINS = np.empty(0, dtype=np.uint16)
 Drawn = tuple[DrawSummary, NDArray[Any], NDArray[np.uint8], int]
@@ -41,7 +41,7 @@ class NearShard:
         """As `MempoolShard.admit`."""
         if rows.nbytes + payloads.nbytes <= NEAR_BYTES_MAX:
             known = _NO_ORIGINS if origins is None else origins
-            answer = self._line.begin(Admit(rows, payloads, durable, tuple(sources), known, relayed))
+            answer = self._line.begin(AdmitCall(rows, payloads, durable, tuple(sources), known, relayed))
             if answer is not None:
                 return _verdicts(answer)
         return self._face.admit(rows, payloads, durable, sources, origins, relayed)
@@ -50,7 +50,7 @@ class NearShard:
         self, rows_max: int, payload_bytes_max: int, height: int, wait_s: float = 0.0
     ) -> Awaitable[Drawn]:
         """As `MempoolShard.draw_at_hand`."""
-        answer = self._line.begin(DrawAtHand(rows_max, payload_bytes_max, height, wait_s))
+        answer = self._line.begin(DrawCall(rows_max, payload_bytes_max, height, wait_s))
         return _drawn(answer) if answer is not None else self._face.draw_at_hand(
             rows_max, payload_bytes_max, height, wait_s
         )  # fmt: skip
@@ -89,15 +89,17 @@ class ShardActor(Protocol):
     async def settle(self, *deltas: Delta) -> None: ...
 
 
-async def run_on_shard(shard: ShardActor, call: Admit | DrawAtHand | Committed) -> Verdicts | AtHand | None:
+async def run_on_shard(
+    shard: ShardActor, call: AdmitCall | DrawCall | CommittedCall
+) -> Verdicts | AtHand | None:
     """Carry out a call. Raises what the shard raises."""
-    if isinstance(call, Admit):
+    if isinstance(call, AdmitCall):
         origins = call.origins if len(call.origins) else None
         rows = rows_of(call.rows)
         return Verdicts(
             await shard.admit(rows, call.payloads, call.durable, call.sources, origins, call.relayed)
         )
-    if isinstance(call, DrawAtHand):
+    if isinstance(call, DrawCall):
         drawn = shard.draw_at_hand(call.rows_max, call.payload_bytes_max, call.height, call.wait_s)
         summary, rows, payloads, pending = await drawn
         return AtHand(summary, rows, payloads, pending)

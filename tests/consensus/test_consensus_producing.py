@@ -1,8 +1,9 @@
-"""Drawing: small draws are at hand, large ones references; one idle shard waits, several are polled."""
+"""Drawing: small draws are at hand, large ones references; idle shards wait; what is final sets the pace."""
 
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,19 +32,35 @@ def test_the_longest_payload_fits_some_block_of_every_shard() -> None:
 
 
 class Shard:
-    """Answers each draw with as many rows as a test says, and none afterwards."""
+    """Answers each draw with as many rows as a test says, and none afterwards.
+
+    asked: how long each draw waits. rung: how often it was asked whether there are rows, without a draw.
+    """
 
     def __init__(self, *counts: int) -> None:
-        self.counts, self.asked = list(counts), list[float]()
+        self.counts, self.asked, self.rung = list(counts), list[float](), 0
 
-    def draw(self, _rows: int, _payloads: int, _height: int, wait_s: float) -> tuple[Any, Any, Any]:
+    async def draw_at_hand(self, rows_max: int, _payloads: int, _height: int, wait_s: float) -> Any:
+        if not rows_max:
+            self.rung += 1
+            return (*told_of(0), sum(self.counts))
         self.asked.append(wait_s)
-        count = self.counts.pop(0) if self.counts else 0
-        told = DrawSummary(1, count, np.zeros(count, dtype=np.uint64))
-        return self._later(told), Reference(small_body(1)[0]), Reference(small_body(1)[1])
+        self._answers()
+        count = self.counts[0] if self.counts else 0
+        if count > rows_max:
+            return (*told_of(0), count)
+        return (*told_of(self.counts.pop(0) if self.counts else 0), 0)
 
-    async def _later(self, told: DrawSummary) -> DrawSummary:
-        return told
+    def draw(self, _rows: int, _payloads: int, _height: int) -> tuple[Any, Any, Any]:
+        told, rows, payloads = told_of(self.counts.pop(0))
+        return Reference(told), Reference(rows), Reference(payloads)
+
+    def _answers(self) -> None:
+        """Raises where it does not."""
+
+
+def told_of(count: int) -> tuple[DrawSummary, Any, Any]:
+    return DrawSummary(1, count, np.zeros(count, dtype=np.uint64)), *small_body(1)[:2]
 
 
 class Reference:
@@ -86,10 +103,9 @@ class Away(Shard):
         super().__init__()
         self.missed = set(missed)
 
-    async def _later(self, told: DrawSummary) -> DrawSummary:
+    def _answers(self) -> None:
         if len(self.asked) in self.missed:
             raise ConnectionError("it restarts")
-        return told
 
 
 async def handed_over(shards: list[Shard], draws: int) -> list[int]:
@@ -148,7 +164,7 @@ def test_blocks_are_rarer_while_a_member_comes_after(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(asyncio, "sleep", remembered)
     asyncio.run(whole())
-    assert (producing.STRAGGLERS_INTERVAL_US if awaits else 1_000) / 1e6 in pauses
+    assert (producing.STRAGGLERS_INTERVAL_US / 1e6 in pauses) == awaits
 
 
 def test_a_leader_whose_shards_are_all_away_hands_over(monkeypatch: Any) -> None:
@@ -175,12 +191,62 @@ def test_small_draws_are_at_hand_and_large_ones_stay_references() -> None:
     assert all(isinstance(part, Reference) for part in large.parts)
 
 
-def test_an_idle_shard_waits_for_rows_and_several_are_polled(monkeypatch: Any) -> None:
+def test_idle_shards_wait_for_rows_one_with_its_draw_several_before(monkeypatch: Any) -> None:
     monkeypatch.setattr(producing, "IDLE_PAUSE_US_MIN", 1)
     monkeypatch.setattr(producing, "IDLE_PAUSE_US_MAX", 2)
     alone = Shard(1, 0, 1)
     asyncio.run(produce([alone], lambda _: len(alone.asked) >= 4))
-    assert alone.asked[:4] == [0, 0, DRAW_WAIT_S, 0]
-    several = [Shard(), Shard()]
+    assert alone.asked[:4] == [0, DRAW_WAIT_S, DRAW_WAIT_S, DRAW_WAIT_S]
+    assert alone.rung == 0
+    several = [Shard(1), Shard()]
     asyncio.run(produce(several, lambda _: len(several[1].asked) >= 4))
     assert set(several[0].asked + several[1].asked) == {0}
+    assert min(shard.rung for shard in several) >= 3
+
+
+def test_a_block_does_not_wait_for_the_interval_once_all_before_it_are_final() -> None:
+    """One after the other: each is final when the next is asked for. The clock does not move."""
+    shard = Shard(*[1] * 5)
+    works = asyncio.run(produce([shard], lambda pipeline: len(pipeline.works) == 5))
+    assert len(works) == 5
+    assert shard.asked[:5] == [0, *[DRAW_WAIT_S] * 4]
+
+
+def test_blocks_that_are_not_final_are_an_interval_apart() -> None:
+    async def whole() -> tuple[list[float], list[int]]:
+        now_us, shard, pipeline = 0, Shard(*[1] * 4), Pipeline()
+        pipeline.next_height = 2
+        leadership = SimpleNamespace(
+            height=0, may_propose=True, awaits_stragglers=False, advanced=asyncio.Event()
+        )
+        times, faces = list[int](), [standing_for(MempoolFace, shard)]
+
+        def clock_us() -> int:
+            return now_us
+
+        submit = pipeline.submit
+
+        async def submitted(work: Work) -> None:
+            times.append(now_us)
+            await submit(work)
+
+        pipeline.submit = submitted  # type: ignore[method-assign]
+        producer = BlockBuilder(
+            faces, GENESIS, 10, StageTimes(), (ConnectionError,), lambda _: None, clock_us
+        )
+        task = asyncio.create_task(producer.run(leadership, pipeline))  # type: ignore[arg-type]
+        async with asyncio.timeout(30):
+            while len(times) < 4:
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                now_us += 1_000
+                leadership.height = int(now_us >= 25_000)  # the last two follow each other at once
+                leadership.advanced.set()
+        task.cancel()
+        return shard.asked, times
+
+    asked, times = asyncio.run(whole())
+    assert [later - sooner for sooner, later in pairwise(times)][:2] == [10_000, 10_000]
+    assert times[3] - times[2] <= 5_000
+    assert asked[:3] == [0, 0, 0]
+    assert asked[3] == DRAW_WAIT_S

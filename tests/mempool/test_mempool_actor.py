@@ -136,9 +136,9 @@ def test_a_draw_waits_for_rows_and_a_release_ends_it(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         shard = setup.shard()
         await shard.start()
-        assert (await shard.draw(10, 1000, 1, 0.001))[0].count == 0
+        assert (await shard.draw_at_hand(10, 1000, 1, 0.001))[0].count == 0
         behind_a_gap = transfers(1, [1])
-        waiting = asyncio.create_task(shard.draw(10, 1000, 1, 60))
+        waiting = asyncio.create_task(shard.draw_at_hand(10, 1000, 1, 60))
         assert names(await shard.admit(behind_a_gap.rows, behind_a_gap.payloads)) == ["PARKED"]
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -146,12 +146,27 @@ def test_a_draw_waits_for_rows_and_a_release_ends_it(tmp_path: Path) -> None:
         assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"]
         async with asyncio.timeout(30):
             assert (await waiting)[1]["nonce"].tolist() == [0]
-        voided = asyncio.create_task(shard.draw(10, 1000, 2, 60))
+        voided = asyncio.create_task(shard.draw_at_hand(10, 1000, 2, 60))
         await asyncio.sleep(0)
         await shard.release()
         async with asyncio.timeout(30):
             assert (await voided)[0].count == 0  # though the released row waits now
-        assert (await shard.draw(10, 1000, 2, 60))[1]["nonce"].tolist() == [0]
+        assert (await shard.draw_at_hand(10, 1000, 2, 60))[1]["nonce"].tolist() == [0]
+
+    run(tmp_path, scenario)
+
+
+def test_more_rows_than_are_wanted_at_hand_are_told_and_not_drawn(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard()
+        await shard.start()
+        batch = transfers(0, range(3))
+        assert names(await shard.admit(batch.rows, batch.payloads)) == ["OK"] * 3
+        summary, rows, _, pending = await shard.draw_at_hand(2, 1000, 1)
+        assert (summary.count, len(rows), pending) == (0, 0, 3)
+        summary, rows, _, pending = await shard.draw_at_hand(3, 1000, 1)
+        assert (summary.count, len(rows), pending) == (3, 3, 0)
+        assert (await shard.draw_at_hand(0, 0, 1))[3] == 0  # what is in flight is not pending
 
     run(tmp_path, scenario)
 

@@ -67,33 +67,26 @@ class Here:
         return answer
 
 
-class Parts(Here):
-    """A method that answers three references."""
-
-    def remote(self, *arguments: Any) -> list[asyncio.Future[Any]]:  # type: ignore[override]
-        whole = super().remote(*arguments)
-        return [asyncio.ensure_future(self._part(whole, part)) for part in range(3)]
-
-    @staticmethod
-    async def _part(whole: asyncio.Future[Any], part: int) -> Any:
-        return (await whole)[part]
-
-
 class Shard:
     """Has rows for so many blocks, in whichever node is asked for them."""
 
     def __init__(self) -> None:
         self._nonces, self._rng = np.zeros(ACCOUNTS, dtype=np.uint64), np.random.default_rng(1)
-        self.draw = Parts(self._draw)
+        self.draw_at_hand, self.near_line = Here(self._draw_at_hand), Here(self._no_line)
         self.resolve = self.settle = self.release = Here(self._nothing)
         self._left = BLOCKS
 
-    async def _draw(self, _rows: int, _payloads: int, _height: int, _wait_s: float) -> tuple[Any, Any, Any]:
+    async def _no_line(self) -> str:
+        return ""
+
+    async def _draw_at_hand(self, _rows: int, _payloads: int, _height: int, wait_s: float) -> Any:
         self._left -= 1
+        if self._left < 0:
+            await asyncio.sleep(wait_s)
         count = ROWS if self._left >= 0 else 0
         batch = transfers(ACCOUNTS, self._nonces, count, self._rng, GENESIS.chain_tag)
         told = DrawSummary(1, count, np.zeros(count, dtype=np.uint64))
-        return told, batch.rows, batch.payloads
+        return told, batch.rows, batch.payloads, 0
 
     async def _nothing(self, *_: Any) -> None:
         return None
