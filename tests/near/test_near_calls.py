@@ -112,10 +112,10 @@ def run(scenario: Callable[[Shard, Far, NearShard, NearServer], Awaitable[None]]
 
 
 async def connected(near: NearShard) -> None:
-    """The first call looks for the line, and goes the other way."""
-    while near._line._line is None:
-        near._line.begin(DrawCall(0, 0, 0, 0.0))
+    """The first call looks for the line, and goes the other way; one that has an answer went by the line."""
+    while (answer := near._line.begin(DrawCall(0, 0, 0, 0.0))) is None:
         await asyncio.sleep(0)
+    await answer
 
 
 def test_calls_and_answers_are_those_of_the_actor() -> None:
