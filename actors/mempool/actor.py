@@ -127,7 +127,7 @@ class MempoolShard(Shell):
         self._again = ReofferScheduler(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
         self._admission = Admission(
             settings, self._pool, self._journal, validators, self._outbox, self._outgoing, self._tally,
-            time.perf_counter, self._bury, self._failed, _TRANSIENT,
+            lambda: self._again.withholds(time.monotonic()), time.perf_counter, self._bury, self._failed, _TRANSIENT,
         )  # fmt: skip
 
     # Life
@@ -212,6 +212,7 @@ class MempoolShard(Shell):
 
         Waits at most `wait_s` for rows, and draws none if there was a `release` meanwhile.
         """
+        self._again.drawn(time.monotonic())
         if wait_s > 0 and self._ready and not await self._bell.wait(wait_s):
             return (*nothing_drawn(), 0)
         pending = self._pool.depth - self._pool.inflight
@@ -233,7 +234,7 @@ class MempoolShard(Shell):
             self._begin_recovery()
             return nothing_drawn()
         since = time.perf_counter()
-        self._again.drawn()
+        self._again.drawn(time.monotonic())
         drawn = self._pool.draw(rows_max, payload_bytes_max, height)
         self._took("draw", since, len(drawn.batch))
         self._bury()
@@ -268,6 +269,8 @@ class MempoolShard(Shell):
         """All rows in flight are pending again; draws that wait for rows are over."""
         self._bell.dismiss()
         self._pool.release()
+        self._again.leads_no_more()
+        self._outgoing.tell()
 
     @ray.method(num_returns=3)
     async def dropped(

@@ -32,7 +32,8 @@ _VERIFY_ATTEMPTS = 2
 
 
 class Admission:
-    """Admits batches to one pool. `changed` is called when it has; `failed` hears of every failed call."""
+    """Admits batches to one pool. `changed` is called when it has; `failed` hears of every failed call;
+    `withholds` says whether others shall not hear of new rows yet."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Admission:
         outbox: Outbox,
         outgoing: Notifier,
         tally: AdmissionMetrics,
+        withholds: Callable[[], bool],
         clock: Callable[[], float],
         changed: Callable[[], None],
         failed: Callable[[str, Exception], None],
@@ -50,6 +52,7 @@ class Admission:
     ) -> None:
         self._pool, self._journal, self._validators = pool, journal, validators
         self._outbox, self._outgoing, self._tally = outbox, outgoing, tally
+        self._withholds = withholds
         self._clock, self._changed, self._failed = clock, changed, failed
         self._transient = (*transient, RuntimeError)
         self._journal_bytes_max = settings.journal_bytes_max
@@ -138,8 +141,8 @@ class Admission:
         verdicts[chosen[~np.asarray(genuine, dtype=np.bool_)]] = Verdict.BAD_SIGNATURE
 
     def offer(self, batch: Batch, taken: NDArray[np.int64], kinds: NDArray[np.uint8]) -> None:
-        """Put newly admitted rows into the outbox."""
-        if len(taken):
+        """Put newly admitted rows into the outbox, unless they are to be withheld."""
+        if len(taken) and not self._withholds():
             self._outbox.add(batch if len(taken) == len(batch) else batch.take(taken), kinds[taken])
             self._outgoing.tell()
 

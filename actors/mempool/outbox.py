@@ -60,6 +60,10 @@ class Outbox:
         return np.arange(start, start + size) % len(self._payloads)
 
 
+LEADS_S = 1.0
+"""More than the longest wait of a leader's draw."""
+
+
 class ReofferScheduler:
     """Which rows of a pool are offered once more: those that others may have lost, or never heard of.
 
@@ -68,6 +72,10 @@ class ReofferScheduler:
     `rows_max` of them at once and the next ones `pause_s` later, until the round is over. A node that has
     drawn a block from its own pool since the last round offers none: its rows are where they are wanted.
 
+    A leader's own rows are in its next blocks, so they are not offered at all when they come (`withholds`):
+    they would cross the wire twice. Who has drawn nothing for LEADS_S leads no more, or cannot get blocks
+    through; then all that was withheld is offered at once.
+
     `anew` begins a round of all rows at once: somebody has lost what it was offered.
     """
 
@@ -75,11 +83,22 @@ class ReofferScheduler:
         self._pool, self._period_s, self._rows_max, self._pause_s = pool, period_s, rows_max, pause_s
         self._due_s = -np.inf
         self._arrivals = self._arrival_max = self._senders_left = 0
-        self._drawn = False
+        self._drawn = self._withheld = False
+        self._led_s = -np.inf
 
-    def drawn(self) -> None:
-        """A block was drawn here."""
-        self._drawn = True
+    def drawn(self, now_s: float) -> None:
+        """A block was drawn here, or would have been had there been rows."""
+        self._drawn, self._led_s = True, now_s
+
+    def leads_no_more(self) -> None:
+        """What was drawn has been given back."""
+        self._led_s = -np.inf
+
+    def withholds(self, now_s: float) -> bool:
+        """Whether rows that come now are not offered; if so, they will be later."""
+        leads = now_s < self._led_s + LEADS_S
+        self._withheld |= leads
+        return leads
 
     def anew(self) -> None:
         """Offer every row that clients handed in here, as if for the first time."""
@@ -88,11 +107,16 @@ class ReofferScheduler:
         self._due_s, self._drawn = -np.inf, False
 
     def rest_s(self, now_s: float) -> float:
-        """Seconds until a round under way goes on; infinity when there is none."""
-        return max(self._due_s - now_s, 0.0) if self._senders_left else np.inf
+        """Seconds until there may be something to offer; infinity when nothing is due."""
+        due_s = self._due_s if self._senders_left else np.inf
+        lapses_s = self._led_s + LEADS_S if self._withheld else np.inf
+        return max(min(due_s, lapses_s) - now_s, 0.0)
 
     def offer(self, outbox: Outbox, now_s: float) -> int:
         """Put what is due into the outbox; how many rows."""
+        if self._withheld and now_s >= self._led_s + LEADS_S:
+            self._withheld = False
+            self.anew()
         if now_s < self._due_s:
             return 0
         if not self._senders_left:
