@@ -79,6 +79,9 @@ class BenchChain:
             block_payload_bytes_max=network.block_payload_bytes_max,
             fee_min=network.fee_min,
             balance_min=network.balance_min,
+            gas_per_unit=network.gas_per_unit,
+            entry_deposit=network.entry_deposit,
+            block_gas_max=network.block_gas_max,
         )
         (path / ALLOCATION_FILE).write_bytes(allocation.encode())
         (path / GENESIS_FILE).write_bytes(genesis.encode())
@@ -87,10 +90,13 @@ class BenchChain:
 
     def block(self, workload: Workload, rows: int) -> Block:
         """The next block, of signed transfers."""
-        batch = Batch(self._transfers(workload, rows), np.empty(0, dtype=np.uint8))
+        return self._sealed(Batch(self._transfers(workload, rows), np.empty(0, dtype=np.uint8)))
+
+    def _sealed(self, batch: Batch) -> Block:
+        """The next block, of these rows."""
         genesis, height = self.directory.genesis, self._state.height + 1
-        proposer = self._proposer.public_key
-        env = Environment(genesis.chain_tag, height, proposer, genesis.prices)
+        proposer, time_ms = self._proposer.public_key, genesis.created_ms + height
+        env = Environment(genesis.chain_tag, height, proposer, genesis.prices, time_ms)
         executed = self._state.execute(batch, env, True, time.perf_counter_ns).block
         if executed is None:
             raise RuntimeError(f"block {height} of the benchmark is not valid")
@@ -99,9 +105,9 @@ class BenchChain:
         header = Header(
             height=height,
             term=1,
-            time_ms=genesis.created_ms + height,
-            transaction_count=rows,
-            payload_bytes=0,
+            time_ms=time_ms,
+            transaction_count=len(batch),
+            payload_bytes=len(batch.payloads),
             parent_hash=self._parent,
             transaction_root=merkle.root(batch.ids(hash_rows), hash_rows),
             state_root=executed.state_root,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,9 @@ import typer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actors.kernels.interface import Kernels
     from actors.ledger.block import Block
+    from actors.settings import NetworkSettings
     from actors.topology import Node
     from bench.chains import BenchChain, Workload
 
@@ -145,10 +147,11 @@ def _signatures(bench: BenchNode, numbers: list[int]) -> tuple[dict[str, float],
 
 
 class BenchNode:
-    """A running node, and the chain of blocks that it is made to validate."""
+    """A running node, and blocks that it is made to validate. make: answers the next one of a workload, of
+    so many signed rows."""
 
-    def __init__(self, node: Node, chain: BenchChain, rows: int) -> None:
-        self.node, self._chain, self._rows = node, chain, rows
+    def __init__(self, node: Node, make: Callable[[Any, int], Block], rows: int) -> None:
+        self.node, self.make, self._rows = node, make, rows
         self._signed: list[NDArray[Any]] = []
 
     @property
@@ -160,25 +163,25 @@ class BenchNode:
         """Have that many Validators."""
         self.node.call("consensus", "scale_validators", validators, timeout_s=120)
 
-    def run(self, workload: Workload, blocks: int, serial: bool) -> dict[str, Any]:
+    def run(self, workload: str, blocks: int, serial: bool) -> dict[str, Any]:
         """Make blocks, have them validated, and say how fast; a few go before as a warm-up."""
         from actors.console import console
         from actors.storage.chain import PERSIST_STAGES
         from bench.demo import cpu_s_by_kind
 
-        console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {self._rows:,} transfers, {workload}")
-        made = [self._chain.block(workload, self._rows) for _ in range(blocks + _WARM_UP_BLOCKS)]
+        console.print(f"signing {blocks + _WARM_UP_BLOCKS} blocks of {self._rows:,} rows, {workload}")
+        made = [self.make(workload, self._rows) for _ in range(blocks + _WARM_UP_BLOCKS)]
         self._signed = [block.batch.rows for block in made[-_SIGNED_BLOCKS:]]
-        self._validate(made[:_WARM_UP_BLOCKS], serial)
+        self.validate(made[:_WARM_UP_BLOCKS], serial)
         self.node.call("consensus", "reset_times")
         before, idle = self.node.call("storage", "stats"), cpu_s_by_kind(self.node)
         began = time.perf_counter()
-        self._validate(made[_WARM_UP_BLOCKS:], serial)
+        self.validate(made[_WARM_UP_BLOCKS:], serial)
         elapsed_s = time.perf_counter() - began
         status, spent = self.node.call("consensus", "status"), _added(idle, cpu_s_by_kind(self.node))
         after = self.node.call("storage", "stats")
         conflicts, written = (_added(before[kind], after[kind]) for kind in ("conflicts", "stages_us"))
-        rows = blocks * self._rows
+        rows = sum(len(block.batch) for block in made[_WARM_UP_BLOCKS:])
         tps = rows / elapsed_s
         return {
             "tps": round(tps, 1),
@@ -218,7 +221,8 @@ class BenchNode:
 
         return asyncio.run(verify())
 
-    def _validate(self, made: list[Block], serial: bool) -> None:
+    def validate(self, made: list[Block], serial: bool) -> None:
+        """Have the node validate and commit blocks. Raises RuntimeError if it refuses one."""
         import ray
 
         from actors.ledger.block import BlockRefused, OfferedBlock
@@ -239,23 +243,38 @@ def _added(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {name: after[name] - before.get(name, 0) for name in after}
 
 
+def _transfers(
+    path: Path, network: NetworkSettings, accounts: int, senders: int, kernels: Kernels
+) -> BenchChain:
+    from bench.chains import BenchChain
+
+    return BenchChain(path, network, accounts, senders, kernels)
+
+
 @contextmanager
-def bench_node(rows: int, accounts: int, senders: int, kernels: str) -> Iterator[BenchNode]:
-    """A node without mempool and gateway on a network of its own, for as long as the context lasts."""
+def bench_node(
+    rows: int,
+    accounts: int,
+    senders: int,
+    kernels: str,
+    found: Callable[[Path, NetworkSettings, int, int, Kernels], BenchChain] = _transfers,
+    overrides: Sequence[str] = (),
+) -> Iterator[BenchNode]:
+    """A node without mempool and gateway on a network of its own, for as long as the context lasts. found:
+    makes the network and what its blocks come from. overrides: of settings."""
 
     from actors.console import console
     from actors.kernels.selection import select
     from actors.shell import kernel_cache_dir
     from actors.topology import running_node
-    from bench.chains import BenchChain
     from config.effective import load
 
-    overrides = [f"network.block_transactions_max={rows}", f"validator.kernels={kernels}"]
-    settings = load("bench", [*overrides, "node.validators=1"]).settings
+    own = [f"network.block_transactions_max={rows}", f"validator.kernels={kernels}", "node.validators=1"]
+    settings = load("bench", [*own, *overrides]).settings
     with tempfile.TemporaryDirectory(prefix="raychain-bench-") as scratch:
         console.print(f"making {accounts:,} accounts")
         path = Path(scratch) / "network"
         chosen = select(settings.validator.kernels, kernel_cache_dir())
-        chain = BenchChain(path, settings.network, accounts, senders, chosen)
+        chain = found(path, settings.network, accounts, senders, chosen)
         with running_node(settings, path, 1, serve=False) as (_, node):
-            yield BenchNode(node, chain, rows)
+            yield BenchNode(node, chain.block, rows)

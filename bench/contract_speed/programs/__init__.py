@@ -1,0 +1,1 @@
+"""Contracts that are made to be measured."""
