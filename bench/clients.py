@@ -105,7 +105,7 @@ async def _steady(client: AsyncClient, leader: Node, phase: int, seconds: float)
     import numpy as np
 
     from actors.ledger.rows import Batch
-    from bench.load import SignPlan, build_transfers
+    from bench.transfers import SignPlan, build_transfers
 
     genesis, batches = leader.directory.genesis, int(seconds / BATCH_EVERY_S)
     share = QUIET_ACCOUNTS // 4

@@ -110,7 +110,7 @@ def _commit(leader: Node, blocks: int) -> dict[str, Any]:
     from actors.ledger.rows import Batch
     from actors.ledger.signing import development_signer
     from actors.sdk.client import Client
-    from bench.load import SignPlan, build_transfers
+    from bench.transfers import SignPlan, build_transfers
 
     genesis = leader.directory.genesis
     before = leader.call("consensus", "status")["height"]

@@ -1,6 +1,7 @@
 """The demo: a real network under a real open-loop load through its HTTP API, and checks of what it committed.
 
 With --kill leader the whole node of the leader is killed in the middle of the load, as a power cut would.
+With --contracts the load is transfers of a token that the demo deploys (demo_contracts.py).
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import Settings
 from actors.storage.interface import Audit
-from bench.generators import ceiling_tps, run_plans
-from bench.load import LoadPlan, SignPlan
+from bench.demo_contracts import CallYardsticks, call_rows, measure_yardsticks
+from bench.demo_pools import CONCURRENCY, TokenPool, TransferPool
+from bench.generators import ceiling_tps
+from bench.load import LoadPlan
 from bench.results import emit_result
 from bench.yardstick import libsodium_verifies_per_s
 from config.effective import load
@@ -32,10 +35,11 @@ _YARDSTICK_S = 1.5
 _WARM_UP_ROWS = 60_000
 _CALIBRATION_S = 4
 _CEILING_ROWS = 60_000
-_CONCURRENCY = 16
 _OFFERED_SHARE = 0.6
 _POOL_ROWS_MAX = 1_500_000
 _POLL_S = 0.1
+BLOCK_GAS_MAX = 10_000_000
+"""What a demo of calls founds its network with: a block is full by its rows."""
 _FAILOVER_POLL_S, _FAILOVER_MAX_S = 0.01, 30.0
 
 KILLS = ("", "leader", "follower")
@@ -47,6 +51,7 @@ def command_demo(
     nodes: Nodes = None,
     data_dir: DataDir = None,
     kill: Annotated[str, typer.Option("--kill", help="leader or follower: SIGKILL its whole node.")] = "",
+    contracts: Annotated[bool, typer.Option("--contracts", help="Transfers of a token.")] = False,
     as_json: Json = False,
 ) -> None:
     """Start a network, load it through its HTTP API, check what it committed, and stop it."""
@@ -57,15 +62,17 @@ def command_demo(
     count = nodes or members_in(data_dir)
     if kill and count < 3:
         raise UserError(f"--kill {kill} needs --nodes 3 or more, so that a majority is left")
-    settings = load(profile, ["gateway.port=0", *(overrides or [])]).settings
-    console.print("measuring the yardstick: libsodium on one core")
+    own = ["gateway.port=0", *([f"network.block_gas_max={BLOCK_GAS_MAX}"] if contracts else [])]
+    settings = load(profile, [*own, *(overrides or [])]).settings
+    console.print("measuring the yardsticks")
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
+    of_calls = measure_yardsticks(settings.network.development_accounts) if contracts else None
     with tempfile.TemporaryDirectory(prefix="raychain-load-") as folder:
         began = time.monotonic()
         with running_network(settings, data_dir, count) as (cluster, running):
             started_s = time.monotonic() - began
             seen = len(cluster.processes("Validator"))
-            result = _exercise(settings, Path(folder), running, yardstick, kill)
+            result = _exercise(settings, Path(folder), running, yardstick, kill, of_calls)
             result |= {"validators": seen, "started_s": round(started_s, 1)}
     emit_result(result, as_json, title="demo")
     if not result["passed"]:
@@ -73,13 +80,18 @@ def command_demo(
 
 
 def _exercise(
-    settings: Settings, scratch: Path, nodes: list[Any], yardstick: float, kill: str
+    settings: Settings,
+    scratch: Path,
+    nodes: list[Any],
+    yardstick: float,
+    kill: str,
+    of_calls: CallYardsticks | None,
 ) -> dict[str, Any]:
     leader = await_leader(nodes)
-    before = leader.call("consensus", "status")
     genesis = leader.directory.genesis
     with Client(leader.url) as client:
-        pool = _Pool(scratch, genesis, _first_nonce(client, settings))
+        pool = (TokenPool if of_calls else TransferPool)(scratch, genesis, client)
+        before = leader.call("consensus", "status")
         console.print("calibrating: what does the network take?")
         pool.extend(_WARM_UP_ROWS)
         warm_up = pool.load(leader.url, settings, "closed")
@@ -111,6 +123,11 @@ def _exercise(
     ceiling = _ceiling(scratch, pool, settings)
     acknowledged = warm_up["accepted"] + calibration["accepted"] + load["accepted"]
     committed = _committed_between(nodes, before["height"], final["height"])
+    heights = range(before["height"] + 1, final["height"] + 1)
+    called = dict[str, Any]()
+    if isinstance(pool, TokenPool) and of_calls:
+        called = call_rows(pool, of_calls, nodes, heights, load["tps"])
+        called["stages_us_per_call"] = status["stages_us_per_tx"]
     checks = {
         "supply_conserved": audit.supply == audit.supply_expected,
         "roots_agree": not audit.problem and final["agree"],
@@ -119,6 +136,9 @@ def _exercise(
         "nothing_lost": committed >= acknowledged > 0,
         "no_errors": bool(kill) or load["failed"] + load["rejected"] == 0,
     }
+    if called:
+        checks["tokens_conserved"] = set(called["tokens_held"]) == {called["tokens"]}
+        checks["calls_succeeded"] = not called["failed_calls"]
     cpu = {
         name: round((spent[name] - idle[name]) / max(load["accepted"], 1) * 1e6, 2)
         for name in ([] if kill else spent)
@@ -133,6 +153,7 @@ def _exercise(
         "mempool_shards": status["mempool_shards"],
         "nodes": len(nodes),
         **checks,
+        **called,
         "lost_committed": max(acknowledged - committed, 0),
         **killed,
         "elections": status["elections"],
@@ -151,7 +172,7 @@ def _exercise(
         "limiting_actor": max(cpu, key=lambda name: cpu[name]) if cpu else "",
         "kernels": nodes[0].facts["validator-0"]["kernels"],
         "rows_per_request": settings.demo.batch_rows,
-        "requests_in_flight_max": _CONCURRENCY,
+        "requests_in_flight_max": CONCURRENCY,
         "passed": all(checks.values()),
     }
 
@@ -260,66 +281,6 @@ def cpu_s_by_kind(node: Any) -> dict[str, float]:
     return spent
 
 
-def _first_nonce(client: Client, settings: Settings) -> int:
-    """Nonce to begin with: on a directory that has seen a demo, after those that were used."""
-    from actors.ledger.signing import development_signer
-
-    step = max(1, settings.network.development_accounts // 64)
-    sample = range(0, settings.network.development_accounts, step)
-    nonces = {
-        client.account(development_signer(settings.network.name, i).public_key)["nonce"] for i in sample
-    }
-    if len(nonces) != 1:
-        raise RuntimeError(
-            "the development accounts have been used by hand; take a fresh --data-dir for demo"
-        )
-    return int(nonces.pop())
-
-
-class _Pool:
-    """Signed transfers in files, extended as needed, each row offered once."""
-
-    def __init__(self, scratch: Path, genesis: Any, first_nonce: int) -> None:
-        self._scratch, self._genesis, self._first_nonce = scratch, genesis, first_nonce
-        self._signed = 0
-        self._files: list[tuple[str, int]] = []
-
-    def extend(self, rows: int) -> None:
-        """Sign at least `rows` more, in whole rounds of all accounts, with two processes."""
-        accounts = self._genesis.accounts
-        rounds = -(-rows // accounts)
-        count = rounds * accounts
-        half = rounds // 2 * accounts
-        plans = []
-        for number, (start, size) in enumerate(((0, half), (half, count - half))):
-            path = str(self._scratch / f"pool-{self._signed}-{number}.npy")
-            place = (accounts, self._signed + start, size, self._first_nonce)
-            plans.append(SignPlan(path, self._genesis.network, self._genesis.chain_tag, *place))
-        run_plans(self._scratch, [plan for plan in plans if plan.count])
-        merged = str(self._scratch / f"pool-{self._signed}.npy")
-        _merge([plan.path for plan in plans if plan.count], merged)
-        self._files.append((merged, count))
-        self._signed += count
-
-    def load(self, url: str, settings: Settings, mode: Any, rate_tps: float = 0) -> dict[str, Any]:
-        """Offer the rows of the newest file, all of them, so that the next file's nonces follow."""
-        path, count = self._files[-1]
-        plan = LoadPlan(url, path, 0, count, settings.demo.batch_rows, mode, rate_tps, _CONCURRENCY)
-        return run_plans(self._scratch, [plan])[0]
-
-    def sample(self) -> tuple[str, int]:
-        """A file of signed rows and how many it holds."""
-        return self._files[0]
-
-
-def _merge(paths: list[str], target: str) -> None:
-    import numpy as np
-
-    np.save(target, np.concatenate([np.load(path) for path in paths]))
-    for path in paths:
-        Path(path).unlink()
-
-
 def _verify_a_proof(client: Client, genesis: Any) -> bool:
     """Take a transaction of the latest block and check its proof and certificate here."""
     block = client.raw_block("latest")
@@ -331,10 +292,10 @@ def _verify_a_proof(client: Client, genesis: Any) -> bool:
     return False
 
 
-def _ceiling(scratch: Path, pool: _Pool, settings: Settings) -> float:
+def _ceiling(scratch: Path, pool: TransferPool, settings: Settings) -> float:
     """What the generator reaches against a server that accepts everything at once."""
     path, count = pool.sample()
     plan = LoadPlan(
-        "", path, 0, min(count, _CEILING_ROWS), settings.demo.batch_rows, "closed", concurrency=_CONCURRENCY
+        "", path, 0, min(count, _CEILING_ROWS), settings.demo.batch_rows, "closed", concurrency=CONCURRENCY
     )
     return ceiling_tps(scratch, [plan])

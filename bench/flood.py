@@ -93,7 +93,7 @@ def command(
 def _normal_rows(genesis: Any, rounds: int) -> NDArray[Any]:
     """Signed transfers of development accounts 0 to 99 at a normal fee, in rounds of one nonce each."""
     from actors.ledger.signing import development_signer, sign_rows
-    from bench.load import SignPlan, build_transfers
+    from bench.transfers import SignPlan, build_transfers
 
     plan = SignPlan("", genesis.network, genesis.chain_tag, _OTHERS, 0, rounds * _OTHERS)
     rows = build_transfers(plan)
@@ -110,7 +110,7 @@ def _signed_flood(scratch: Path, genesis: Any, rows: int, window: int) -> NDArra
     import numpy as np
 
     from bench.generators import run_plans
-    from bench.load import SignPlan
+    from bench.transfers import SignPlan
 
     rounds = -(-rows // ((1 + _FAR_WINDOWS) * window))
     share = -(-rounds * window // _SIGNERS)

@@ -77,8 +77,8 @@ def _gateway_app() -> Any:
     from actors.mempool.pool import Pool, PoolBounds
     from actors.mempool.warming import warm
     from actors.settings import GatewaySettings
-    from bench.load import SignPlan, build_transfers
     from bench.mempool import BALANCE, fund
+    from bench.transfers import SignPlan, build_transfers
 
     warm()
 

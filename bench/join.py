@@ -71,7 +71,7 @@ def _commit(member: Any, blocks: int) -> None:
 
     from actors.ledger.rows import Batch
     from actors.sdk.client import Client
-    from bench.load import SignPlan, build_transfers
+    from bench.transfers import SignPlan, build_transfers
 
     genesis, senders = member.directory.genesis, 20
     count = -(-blocks // senders) * senders

@@ -23,18 +23,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ledger.rows import (
-    KIND_TRANSFER,
-    NEVER_EXPIRES_HEIGHT,
-    ROW_DTYPE,
-    ROW_VERSION,
-    Batch,
-    encode_batch,
-)
-from actors.ledger.signing import development_signer, sign_rows
+from actors.ledger.rows import Batch, encode_batch
 from actors.ledger.verdict import Verdict
 from actors.sdk.proxies import http_options
 from bench.schedule import Segment, due_times_s
+from bench.token_load import TokenPlan, build_token_calls
+from bench.transfers import SignPlan, build_transfers
 from bench.workload import FALSE_SIGNATURE, REPETITION, VALID, PoolPlan, SignedPool, build_pool, open_pool
 
 LATENCY_US_MAX = 600_000_000
@@ -70,22 +64,6 @@ _AGAIN = frozenset(
 )
 
 
-class SignPlan(msgspec.Struct, tag="sign"):
-    """Sign `count` transfers among `accounts` development accounts into `path`.
-
-    Transfer i is sent by account first_account + i modulo `accounts` with nonce first_nonce + i // accounts.
-    """
-
-    path: str
-    network: str
-    chain_tag: int
-    accounts: int
-    start: int
-    count: int
-    first_nonce: int = 0
-    first_account: int = 0
-
-
 class LoadPlan(msgspec.Struct, tag="load"):
     """Send the rows of `path` from `start` to `stop` in batches to `url`, in turn with `more_urls`.
 
@@ -116,24 +94,7 @@ class LoadPlan(msgspec.Struct, tag="load"):
     stop_file: str = ""
 
 
-Plan = SignPlan | LoadPlan | PoolPlan
-
-
-def build_transfers(plan: SignPlan) -> NDArray[Any]:
-    """(count,) signed rows, deterministic in the plan."""
-    index = np.arange(plan.start, plan.start + plan.count)
-    sender = index % plan.accounts
-    recipient = (sender * 7_919 + index // plan.accounts + 1) % plan.accounts
-    signers = [development_signer(plan.network, plan.first_account + i) for i in range(plan.accounts)]
-    keys = np.frombuffer(b"".join(s.public_key for s in signers), dtype=np.uint8).reshape(-1, 32)
-    rows = np.zeros(plan.count, dtype=ROW_DTYPE)
-    rows["version"], rows["kind"], rows["chain_tag"] = ROW_VERSION, KIND_TRANSFER, plan.chain_tag
-    rows["nonce"] = plan.first_nonce + index // plan.accounts
-    rows["amount"], rows["fee"] = 1 + index % 97, 1 + index % 5
-    rows["expiry_height"] = NEVER_EXPIRES_HEIGHT
-    rows["sender"], rows["recipient"] = keys[sender], keys[recipient]
-    sign_rows(rows, signers, sender)
-    return rows
+Plan = SignPlan | TokenPlan | LoadPlan | PoolPlan
 
 
 @dataclass(slots=True)
@@ -367,6 +328,9 @@ def main() -> None:
     if isinstance(plan, SignPlan):
         np.save(plan.path, build_transfers(plan))
         result: dict[str, Any] = {"signed": plan.count}
+    elif isinstance(plan, TokenPlan):
+        build_token_calls(plan).save(plan.transfers.path)
+        result = {"signed": plan.transfers.count}
     elif isinstance(plan, PoolPlan):
         build_pool(plan).save(plan.path)
         result = {"signed": plan.count}

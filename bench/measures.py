@@ -47,6 +47,14 @@ _SOAK = {
 
 MEASURES: dict[str, dict[str, str]] = {
     "demo": _DEMO,
+    "demo --contracts": {
+        "calls_per_s": "transfers of a token a second committed, from HTTP to a block on disk",
+        "ratio_to_serial": "over what one core executes of them in one pass",
+        "ratio_to_pyrevm": "over ERC-20 transfers by an EVM in Rust, called from Python",
+        "islands": "islands of a block",
+        "failed_calls": "calls that failed",
+        **_DEMO,
+    },
     "demo --kill": {"failover_ms": "from the kill until blocks are committed again, ms", **_DEMO},
     "load": {
         "tps": "transactions/s sustained, from HTTP to a block on disk",

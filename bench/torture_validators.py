@@ -96,7 +96,7 @@ class _Offers:
     def __init__(self, node: Node, scratch: Path, rate_tps: int, seconds: int) -> None:
         import numpy as np
 
-        from bench.load import SignPlan, build_transfers
+        from bench.transfers import SignPlan, build_transfers
 
         genesis = node.directory.genesis
         self.rate_tps, self.offered = rate_tps, 0

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.encoding import encode_program
+from actors.contracts.entries import KEY_BYTES
 from actors.contracts.language import compile_source
+from actors.contracts.limits import ENTRY_TAG
 from actors.contracts.types import Slot
 from actors.contracts.verified import VerifiedFunction
 from actors.contracts.verifier import verify
@@ -45,10 +47,16 @@ class Deployed:
     address: bytes
     program: ExampleProgram
 
-    def table(self, name: str) -> int:
-        """The number of a table."""
-        names = [each.name for each in self.program.verified.program.tables]
-        return names.index(name)
+    def entry_keys(self, table: str, rows: NDArray[np.uint8], hash_rows: Hasher) -> NDArray[np.uint8]:
+        """(n, 32) keys in the state of rows of a table that have one entry each. rows: (n, width), the bytes
+        of their keys."""
+        number = [each.name for each in self.program.verified.program.tables].index(table)
+        head = np.frombuffer(self.address + bytes((number, 0)), dtype=np.uint8)
+        messages = np.concatenate([np.broadcast_to(head, (len(rows), len(head))), rows], axis=1)
+        keys = np.empty((len(rows), KEY_BYTES), dtype=np.uint8)
+        keys[:, : len(ENTRY_TAG)] = np.frombuffer(ENTRY_TAG, dtype=np.uint8)
+        keys[:, len(ENTRY_TAG) :] = hash_rows(messages)[:, : KEY_BYTES - len(ENTRY_TAG)]
+        return keys
 
 
 @cache
@@ -59,10 +67,10 @@ def measured_program(name: str) -> ExampleProgram:
     return ExampleProgram(encode_program(program), text.encode(), verify(program))
 
 
-def call_fee_of(function: VerifiedFunction, prices: Prices) -> int:
-    """What a call offers: its worst case, that of a contract that it calls, and deposits."""
+def call_fee_of(function: VerifiedFunction, prices: Prices, entries: int = NEW_ENTRIES_MAX) -> int:
+    """What a call offers: its worst case, that of a contract that it calls, and deposits of new entries."""
     gas = function.worst.gas + IMPORTED_GAS * (function.worst.contract_calls > 0)
-    return prices.fee_min - (-gas // prices.gas_per_unit) + NEW_ENTRIES_MAX * prices.entry_deposit
+    return prices.fee_min - (-gas // prices.gas_per_unit) + entries * prices.entry_deposit
 
 
 class CallMaker:
@@ -126,6 +134,12 @@ def numbers(values: NDArray[np.uint64] | int, count: int) -> NDArray[np.uint8]:
     """(n, 8) numbers of 64 bits as arguments."""
     column = np.broadcast_to(np.asarray(values, dtype=np.uint64), count)
     return np.ascontiguousarray(column).view(np.uint8).reshape(-1, 8)
+
+
+def part_of(batch: Batch, start: int, stop: int) -> Batch:
+    """Rows from `start` to `stop`, or to the end."""
+    offsets, stop = batch.payload_offsets, min(stop, len(batch))
+    return Batch(batch.rows[start:stop], batch.payloads[offsets[start] : offsets[stop]])
 
 
 Draw = Callable[[int], Batch]

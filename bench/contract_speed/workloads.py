@@ -24,6 +24,7 @@ from bench.contract_speed.deployed import (
     Draw,
     measured_program,
     numbers,
+    part_of,
 )
 from bench.contract_workload import mixed
 
@@ -124,12 +125,7 @@ def _opening(maker: CallMaker, calls: Iterator[Batch]) -> Iterator[Batch]:
     yield maker.deployments()
     for batch in calls:
         for start in range(0, len(batch), maker.rows_max):
-            yield _part(batch, start, min(start + maker.rows_max, len(batch)))
-
-
-def _part(batch: Batch, start: int, stop: int) -> Batch:
-    offsets = batch.payload_offsets
-    return Batch(batch.rows[start:stop], batch.payloads[offsets[start] : offsets[stop]])
+            yield part_of(batch, start, start + maker.rows_max)
 
 
 def _cast(maker: CallMaker) -> int:

@@ -17,7 +17,7 @@ from actors.ledger.verdict import Verdict
 from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.topology import Node
-from bench.load import SignPlan, build_transfers
+from bench.transfers import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
 
 ACCOUNTS, ROWS_A_BATCH = 40, 80

@@ -21,7 +21,7 @@ from actors.peer.network import Network
 from actors.peer.offers import decode_offer, encode_offers
 from actors.peer.spread import TRANSACTIONS, Spread
 from actors.sdk.client import Client
-from bench.load import SignPlan, build_transfers
+from bench.transfers import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
 from tests.cluster.test_cluster_kills import assert_all_committed_once, pid_of
 

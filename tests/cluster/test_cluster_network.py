@@ -16,7 +16,7 @@ from actors.sdk.answers import ApiError
 from actors.sdk.client import Client
 from actors.topology import Node, started_nodes
 from bench.demo import agree, await_leader
-from bench.load import SignPlan, build_transfers
+from bench.transfers import SignPlan, build_transfers
 from config.effective import load
 from tests.cluster.conftest import Running, eventually
 from tests.cluster.test_cluster_kills import Load

@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.ledger.rows import Batch
 from actors.sdk.client import Client
-from bench.load import SignPlan, build_transfers
+from bench.transfers import SignPlan, build_transfers
 from tests.cluster.conftest import Running, Up, eventually
 
 BLOCKS = 200

@@ -10,7 +10,7 @@ import numpy as np
 
 from actors.ledger.rows import Batch
 from actors.sdk.client import Client
-from bench.load import SignPlan, build_transfers
+from bench.transfers import SignPlan, build_transfers
 from tests.cluster.conftest import Running, eventually
 from tests.cluster.test_cluster_kills import assert_all_committed_once, pid_of
 
