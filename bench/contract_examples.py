@@ -24,7 +24,7 @@ from actors.ledger.signing import Transfer
 
 EXAMPLES = ("counter", "token", "exchange", "registry", "escrow")
 SUPPLY, RESERVE = 1 << 48, 1 << 24
-CALL_GAS, CALL_ENTRIES = 1_000, 4
+CALL_GAS, CALL_ENTRIES = 2_000, 4
 """What no call of these examples exceeds."""
 _ENTRIES_BESIDES = 8
 _TOKEN_OF_THE_EXAMPLE = b"token".ljust(32, b"\x00")

@@ -13,8 +13,8 @@ called from Python (`pyrevm`; null where that is not installed, and `why`).
 With `--signed`, a running node validates blocks of signed calls besides, as `bench validation` has it do
 with transfers: `node` has `calls_per_s` of whole blocks with signatures, roots and disk, and the node's
 stages.
-`--engine interpreter` and `--engine native` have keys of their own (contracts_interpreted.py,
-contracts_native.py).
+`--gas` measures operations instead (contract_speed/gas.py); `--engine interpreter` and `--engine native`
+have keys of their own (contracts_interpreted.py, contracts_native.py).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def command(
     rows: Annotated[int, typer.Option(min=10, max=100_000, help="Calls in a block.")] = 10_000,
     blocks: Annotated[int, typer.Option(min=1, max=1_000, help="Measured blocks of each run.")] = 10,
     signed: Annotated[bool, typer.Option("--signed", help="Also in a node, with signatures.")] = False,
-    seconds: Annotated[float, typer.Option(min=0.01, help="For each example, or operation.")] = 1.0,
+    gas: Annotated[bool, typer.Option("--gas", help="What operations take, over their gas.")] = False,
+    seconds: Annotated[float, typer.Option(min=0.01, help="An example, or a probe of --gas.")] = 1.0,
 ) -> dict[str, object]:
     """Run the benchmark."""
     from actors.console import UserError
@@ -58,6 +59,10 @@ def command(
         from bench.contracts_native import measure_native
 
         return measure_native(seconds)
+    if gas:
+        from bench.contract_speed.gas import measure_gas
+
+        return {"engine": "native", **measure_gas(seconds)}
     counts, chosen = numbers_of(validators), _workloads(workloads)
     result = _on_a_state(chosen, counts, accounts, rows, blocks)
     if signed:

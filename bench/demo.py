@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,13 +23,15 @@ from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import Settings
 from actors.storage.interface import Audit
-from bench.demo_contracts import CallYardsticks, call_rows, measure_yardsticks
-from bench.demo_pools import CONCURRENCY, TokenPool, TransferPool
 from bench.generators import ceiling_tps
 from bench.load import LoadPlan
 from bench.results import emit_result
 from bench.yardstick import libsodium_verifies_per_s
 from config.effective import load
+
+if TYPE_CHECKING:
+    from bench.demo_contracts import CallYardsticks
+    from bench.demo_pools import TransferPool
 
 _YARDSTICK_S = 1.5
 _WARM_UP_ROWS = 60_000
@@ -66,7 +68,7 @@ def command_demo(
     settings = load(profile, [*own, *(overrides or [])]).settings
     console.print("measuring the yardsticks")
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
-    of_calls = measure_yardsticks(settings.network.development_accounts) if contracts else None
+    of_calls = _yardsticks_of_calls(settings) if contracts else None
     with tempfile.TemporaryDirectory(prefix="raychain-load-") as folder:
         began = time.monotonic()
         with running_network(settings, data_dir, count) as (cluster, running):
@@ -79,6 +81,12 @@ def command_demo(
         raise typer.Exit(1)
 
 
+def _yardsticks_of_calls(settings: Settings) -> CallYardsticks:
+    from bench.demo_contracts import measure_yardsticks
+
+    return measure_yardsticks(settings.network.development_accounts)
+
+
 def _exercise(
     settings: Settings,
     scratch: Path,
@@ -87,6 +95,8 @@ def _exercise(
     kill: str,
     of_calls: CallYardsticks | None,
 ) -> dict[str, Any]:
+    from bench.demo_pools import CONCURRENCY, TokenPool, TransferPool
+
     leader = await_leader(nodes)
     genesis = leader.directory.genesis
     with Client(leader.url) as client:
@@ -126,6 +136,8 @@ def _exercise(
     heights = range(before["height"] + 1, final["height"] + 1)
     called = dict[str, Any]()
     if isinstance(pool, TokenPool) and of_calls:
+        from bench.demo_contracts import call_rows
+
         called = call_rows(pool, of_calls, nodes, heights, load["tps"])
         called["stages_us_per_call"] = status["stages_us_per_tx"]
     checks = {
@@ -294,6 +306,8 @@ def _verify_a_proof(client: Client, genesis: Any) -> bool:
 
 def _ceiling(scratch: Path, pool: TransferPool, settings: Settings) -> float:
     """What the generator reaches against a server that accepts everything at once."""
+    from bench.demo_pools import CONCURRENCY
+
     path, count = pool.sample()
     plan = LoadPlan(
         "", path, 0, min(count, _CEILING_ROWS), settings.demo.batch_rows, "closed", concurrency=CONCURRENCY

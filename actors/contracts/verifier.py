@@ -16,7 +16,7 @@ from actors.contracts import limits
 from actors.contracts.declarations import check_declarations
 from actors.contracts.entries import RowLayout
 from actors.contracts.errors import ProgramError, at_most
-from actors.contracts.gas import WEIGH, Sizes, Weights
+from actors.contracts.gas import WEIGH, WEIGHTS, Sizes, Weights
 from actors.contracts.ir import (
     STRUCTURED,
     Balance,
@@ -60,7 +60,7 @@ _NOTHING = Worst()
 _RANGES = {code: Type(code).range if code in INTEGERS else (0, 0) for code in TypeCode}
 
 
-def verify(program: Program, weights: Weights = Weights()) -> Verified:
+def verify(program: Program, weights: Weights = WEIGHTS) -> Verified:
     """The program, ready to run. Raises ProgramError for the first rule that it breaks."""
     check_declarations(program)
     tables = tuple(RowLayout(number, table) for number, table in enumerate(program.tables))

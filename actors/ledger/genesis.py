@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.contracts.gas import Weights
+from actors.contracts.gas import WEIGHTS, Weights
 from actors.contracts.limits import ENTRY_TAG
 from actors.ledger.hashing import sha256
-from actors.ledger.prices import BLOCK_TRANSACTIONS_MAX, FREE, PRICE_MAX, WEIGHTS, Prices
+from actors.ledger.prices import BLOCK_TRANSACTIONS_MAX, FREE, PRICE_MAX, Prices
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import KEY_BYTES
 

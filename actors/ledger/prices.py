@@ -28,14 +28,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.contracts.gas import Weights
+from actors.contracts.gas import WEIGHTS, Weights
 
 NONCE_HEIGHT_BITS = 20
 BLOCK_TRANSACTIONS_MAX = 1 << (NONCE_HEIGHT_BITS - 1)
 PRICE_MAX = 2**53 - 1
-
-
-WEIGHTS = Weights()
 
 
 @dataclass(frozen=True, slots=True)

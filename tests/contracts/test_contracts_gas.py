@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.contracts import ir
 from actors.contracts.failures import Failure
-from actors.contracts.gas import WEIGH, WEIGHT_MAX, Weights
+from actors.contracts.gas import WEIGH, WEIGHT_MAX, Sizes, Weights
 from actors.contracts.interpreter import Result, call
 from actors.contracts.ir import Arithmetic, Fact, FunctionKind, Named, Shape
 from actors.contracts.running import CallContext
@@ -202,3 +202,11 @@ def test_a_contract_that_is_called_pays_from_the_same_limit() -> None:
     assert call(ready, "f", b"", context(), world, 10_000).gas_used == 1511 + 14
     out = call(ready, "f", b"", context(), world, 1511 + 13)
     assert (out.failure, out.gas_used) == (Failure.OUT_OF_GAS, 1511 + 13)
+
+
+def test_a_genesis_that_says_nothing_of_divisions_weighs_them_as_before() -> None:
+    said = msgspec.json.encode(Weights(simple=3))
+    assert b"divide" not in said
+    divided = ir.Binary(Arithmetic.FLOOR_DIV, 0, 1, 2)
+    for weights, gas in ((msgspec.json.decode(said, type=Weights), 3), (Weights(simple=3, divide=8), 8)):
+        assert WEIGH[ir.Binary](Sizes(weights, [], []), divided) == gas

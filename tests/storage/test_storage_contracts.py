@@ -132,7 +132,7 @@ def test_a_call_that_fails_pays_and_changes_nothing_else() -> None:
         (b"\x00\x01", {}, Failure.BAD_ARGUMENTS),
         (b"\xff", {}, Failure.UNKNOWN_FUNCTION),
         (payload_of("counter", "add", 1), {"recipient": BOB}, Failure.MISSING_CONTRACT),
-        (payload_of("counter", "add", 1), {"fee": 3}, Failure.DEPOSIT),
+        (payload_of("counter", "add", 1), {"fee": 5}, Failure.DEPOSIT),
     ]
     rows = [call(BOB, nonce, COUNTER, payload, **fields) for nonce, (payload, fields, _) in enumerate(wrong)]
     outcome = both(state, entries, rows, height=2)

@@ -12,7 +12,7 @@ SHOWN_BY: dict[str, int] = {
     "sums are not checked": 8,
     "numbers without sign are compared with one": 0,
     "division rounds toward zero": 7,
-    "the least number by -1 is itself": 7,
+    "the least number by -1 is itself": 23,
     "places to shift by are taken modulo the width": 10,
     "bytes are compared from their ends": 0,
     "one branch begins for nothing": 0,
