@@ -22,7 +22,7 @@ from actors.kernels.prefetch import prefetch
 from actors.ledger.accounts import ACCOUNT_BYTES
 from actors.ledger.checks import ENTRY_WORD
 from actors.ledger.delta import Delta, StateEntryKind, account_values
-from actors.ledger.hashing import Hasher, sha256
+from actors.ledger.hashing import Hasher
 from actors.ledger.index import KEY_WORDS, KeyIndex, home_of, key_words
 from actors.storage.entry_values import EntryValues
 
@@ -94,11 +94,12 @@ class StateColumns(NamedTuple):
         hashes = hash_rows(account_values(self.nonces, self.balances))
         if not len(self.values):
             return hashes
-        at, values, hashes = 0, self.values.tobytes(), np.array(hashes)
-        for row in np.flatnonzero(entries_among(self.keys)).tolist():
-            width = int(self.balances[row])
-            hashes[row] = np.frombuffer(sha256(values[at : at + width]), dtype=np.uint8)
-            at += width
+        hashes, rows = np.array(hashes), np.flatnonzero(entries_among(self.keys))
+        widths = self.balances[rows].astype(np.int64)
+        begins = np.cumsum(widths) - widths
+        for width in np.unique(widths[widths > 0]):  # at most as many as there are bytes in an entry
+            alike = widths == width
+            hashes[rows[alike]] = hash_rows(self.values[begins[alike, None] + np.arange(width)])
         return hashes
 
     def in_delta(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
