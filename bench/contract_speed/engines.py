@@ -33,7 +33,7 @@ class MeasuredEngines:
     def _engine(
         self, run_all: Callable[[list[Job]], list[JobOutcome]], parts: int, kernels: Kernels
     ) -> JobEngine:
-        return JobEngine(run_all, parts, kernels.hash_rows, SEED, self._shelf, self._told)
+        return JobEngine(run_all, lambda *_: parts, kernels.hash_rows, SEED, self._shelf, self._told)
 
     def wait(self) -> None:
         """Until what was begun is done: programs that are compiled, cells that start."""
