@@ -21,6 +21,7 @@ from actors.kernels.siphash import hash_key_of, siphash
 KEY_WORDS = 4
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 3, 2
 _LINE_BYTES = 64
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, inline="always")
@@ -144,10 +145,11 @@ class KeyIndex:
 
 
 def numbered_keys(keys: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A row of (n, 32) keys for each different one, and (n,) which of them each row is. Where no two begin
-    alike, this is a sort of numbers; strangers who choose keys gain nothing by it."""
+    """A row of (n, 32) keys for each different one, and (n,) which of them each row is. Where different keys
+    differ in what `_mixed` makes of them, this is a sort of numbers; strangers who choose others gain
+    nothing by it."""
     words = key_words(keys)
-    _, first, which = np.unique(words[:, 0], return_index=True, return_inverse=True)
+    _, first, which = np.unique(_mixed(words), return_index=True, return_inverse=True)
     if (words == words[first][which]).all():
         return first, which
     data, numbers, rows = keys.tobytes(), dict[bytes, int](), list[int]()
@@ -157,6 +159,11 @@ def numbered_keys(keys: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[n
         if which[row] == len(rows):
             rows.append(row)
     return np.array(rows, dtype=np.int64), which
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(n,) of the first two words of keys: all keys of entries have the same first one."""
+    return np.asarray(words[:, 0] ^ words[:, 1] * _ODD)
 
 
 def distinct_keys(keys: NDArray[np.uint8]) -> list[bytes]:
