@@ -22,7 +22,8 @@ from bench.contract_speed.engines import MeasuredEngines, measured_engines
 from bench.contract_speed.workloads import Workload
 from bench.validation import BenchNode, bench_node
 
-SENDERS_MAX = 5_000
+SENDERS_MAX = 50_000
+"""So many that transfers of a block seldom meet."""
 COMPILED_S_MAX = 60.0
 _FEW_ROWS = 100
 
