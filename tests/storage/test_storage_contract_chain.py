@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from actors.contracts.gas import WEIGHTS
 from actors.execution.contract_engine import ContractEngine
 from actors.ledger import rules, smt
 from actors.ledger.accounts import Account, Entries, State, state_root
@@ -17,7 +18,6 @@ from actors.ledger.contract_payloads import contract_address
 from actors.ledger.contract_state import Origin, head_key, piece_key, read_origin, read_program
 from actors.ledger.environment import Environment
 from actors.ledger.hashing import sha256_rows
-from actors.ledger.prices import WEIGHTS
 from actors.ledger.receipts import RECEIPT_BYTES
 from actors.ledger.rows import FormatError
 from actors.storage.chain import Chain
