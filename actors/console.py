@@ -77,20 +77,21 @@ class Summary:
 
 
 def _grid(rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Rows without titles; the last column takes what is left of the line."""
+    listed = list(rows)
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for row in rows:
+    for _ in range(1, max(map(len, listed), default=0)):
+        grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for row in listed:
         grid.add_row(*(escape(cell) if isinstance(cell, str) else cell for cell in row))
-    for column in grid.columns[:-1]:
-        column.no_wrap = True
-    if grid.columns:
-        grid.columns[-1].overflow = "fold"
     return grid
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*(title.upper() for title in titles), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in table.columns:
-        column.overflow, column.header_style = "fold", "dim"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in titles:
+        table.add_column(title.upper(), overflow="fold", header_style="dim")
     for row in rows:
         table.add_row(*map(escape, row))
     return table

@@ -38,7 +38,7 @@ from actors.machine.progress_deadline import ProgressDeadline
 from actors.machine.runtime import scratch_dir
 from actors.machine.stopping import undisturbed
 from actors.settings import Settings
-from actors.shell import ActorContext, first_line
+from actors.shell import ActorContext, first_line, node_prefix
 
 Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
@@ -70,8 +70,8 @@ class Node:
 
     @property
     def prefix(self) -> str:
-        """What the names of its actors begin with: several networks may share a Ray cluster."""
-        return f"{self.directory.genesis.hash().hex()[:8]}/{self.folder.name}"
+        """What the names of its actors begin with."""
+        return node_prefix(self.directory.genesis.hash(), self.folder.name)
 
     @property
     def url(self) -> str:

@@ -15,13 +15,14 @@ from typing import Annotated, Any
 import typer
 
 from actors.cli.config import DataDir, Nodes, Overrides, Profile
-from actors.cli.options import Json
+from actors.cli.options import Json, Verbose
 from actors.console import UserError, console
 from actors.directory import members_in
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import Settings
 from actors.storage.interface import Audit
+from bench.demo_report import demo_summary
 from bench.generators import ceiling_tps, run_plans
 from bench.load import LoadPlan, SignPlan
 from bench.results import emit_result
@@ -47,6 +48,7 @@ def command_demo(
     nodes: Nodes = None,
     data_dir: DataDir = None,
     kill: Annotated[str, typer.Option("--kill", help="leader or follower: SIGKILL its whole node.")] = "",
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Start a network, load it through its HTTP API, check what it committed, and stop it."""
@@ -58,6 +60,9 @@ def command_demo(
     if kill and count < 3:
         raise UserError(f"--kill {kill} needs --nodes 3 or more, so that a majority is left")
     settings = load(profile, ["gateway.port=0", *(overrides or [])]).settings
+    console.print(
+        f"A network of {count} under load for {settings.demo.seconds} s, then checks of all it made."
+    )
     console.print("measuring the yardstick: libsodium on one core")
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
     with tempfile.TemporaryDirectory(prefix="raychain-load-") as folder:
@@ -67,7 +72,7 @@ def command_demo(
             seen = len(cluster.processes("Validator"))
             result = _exercise(settings, Path(folder), running, yardstick, kill)
             result |= {"validators": seen, "started_s": round(started_s, 1)}
-    emit_result(result, as_json, title="demo")
+    emit_result(result, as_json, "demo", demo_summary(result), verbose)
     if not result["passed"]:
         raise typer.Exit(1)
 

@@ -65,8 +65,8 @@ def status_of(told: Answer, actors: Answer, names: Names, now_ms: int) -> Summar
         (
             named(peer["identity"], names),
             peer["state"],
-            figure("rtt_ms", peer["rtt_ms"]),
-            "-" if peer["last_seen_s"] is None else f"{span(peer['last_seen_s'])} ago",
+            figure("rtt_ms", peer.get("rtt_ms")),
+            "-" if peer.get("last_seen_s") is None else f"{span(peer['last_seen_s'])} ago",
             peer["address"],
         )
         for peer in told.get("peers", ())
