@@ -31,6 +31,7 @@ from typing import Any
 from actors.cluster.actor import RayCluster, lost, require_runtime_dir
 from actors.console import UserError, console
 from actors.directory import NetworkDirectory, NodeFolder, join_network, open_network
+from actors.free_places import require_free
 from actors.machine import stopping
 from actors.machine.limits import read_limits, require_memory
 from actors.machine.processes import cpu_seconds
@@ -288,6 +289,7 @@ def running_network(
             require_runtime_dir(settings.cluster.runtime_dir)
         if settings.node.check_memory and not settings.cluster.address:
             require_memory(len(directory.nodes), read_limits())
+        require_free(settings, directory, serve)
         warm_kernels(progress)
         begun = begin(settings, directory, progress) if join else None
         progress(

@@ -49,7 +49,7 @@ WAL_BYTES_MAX = 256 << 20
 LOG_FILES_MAX = 4
 FILES_OPEN_MAX = 256
 """Tables and blobs held open; RocksDB would keep all of them, and a chain has more every hour."""
-HEAD_KEY = b"head"
+HEAD_KEY, LOCK_FILE = b"head", "LOCK.raychain"
 _NO_SPACE = "No space left"  # what RocksDB says of ENOSPC, in words alone
 BLOB_GC_AGE, _BLOB_GC_AGE = 0.25, "blob_garbage_collection_age_cutoff"
 Item = TypeVar("Item")
@@ -111,7 +111,7 @@ class Disk:
         self._db: Rdict | None = None
         self._families: dict[str, Rdict] = {}
         self._handles: dict[str, ColumnFamily] = {}
-        self._lock = _lock(directory / "LOCK.raychain")
+        self._lock = _lock(directory / LOCK_FILE)
         self.mark = Mark(directory, read_only)
         self._view: tempfile.TemporaryDirectory[str] | None = None
         try:
@@ -357,6 +357,22 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:  # RocksDB removes files while we look
         return 0
+
+
+def holder_of(directory: Path) -> str:
+    """The process that has a directory open; "" if none has."""
+    try:
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+    else:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _lock(path: Path) -> int:
