@@ -48,7 +48,7 @@ _MISTAKES = (ConfigurationError, DirectoryError, FormatError, TooLittleMemoryErr
 @functools.cache
 def built() -> typer.Typer:
     """The command line with all its commands."""
-    from actors.cli import chain, members, offline, repair
+    from actors.cli import chain, logs, members, offline, repair
     from actors.cli.contracts.commands import contract_app
     from actors.cli.doctor import doctor
     from actors.cli.guide import arrange
@@ -76,6 +76,7 @@ def built() -> typer.Typer:
     app.add_typer(bench_app, name="bench")
     app.add_typer(chain.app)
     app.add_typer(offline.app)
+    app.add_typer(logs.app)
     repair.register(members.app)
     app.add_typer(soak_commands.app)
     for name, hunt in hunts.APPS.items():

@@ -12,7 +12,7 @@ from typer.main import get_command_name
 from typer.models import CommandInfo, TyperInfo
 
 GROUPS = {
-    "Network": ("up", "demo", "status", "top", "members", "doctor"),
+    "Network": ("up", "demo", "status", "top", "members", "logs", "doctor"),
     "Wallet": ("send", "balance", "pending", "cancel", "keys", "networks"),
     "Chain": ("block", "tx", "contract"),
     "Operate": ("scale", "check", "snapshot", "config"),
