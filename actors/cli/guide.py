@@ -52,7 +52,7 @@ EXAMPLES = {
     "contract": ("contract new counter", "contract check counter.py", "contract deploy counter.py"),
     "scale": ("scale --validators 4",),
     "check": ("check --data-dir data --node node-1",),
-    "snapshot": ("snapshot create --data-dir data --node node-1", "snapshot list --node node-1"),
+    "snapshot": ("snapshot create --node node-1", "snapshot list --node node-1"),
     "snapshot create": ("snapshot create --node node-1",),
     "snapshot list": ("snapshot list --node node-1",),
     "snapshot export": ("snapshot export archive --node node-1",),
@@ -66,7 +66,7 @@ EXAMPLES = {
     ),
     "verify": (
         "verify --genesis data --proof alice.json",
-        "verify --genesis data --block block.bin --proof account.ics23 --account KEY",
+        "verify --genesis data --block block.bin --proof account.ics23 --account development:0",
     ),
     "soak": ("soak --minutes 3 --nodes 3 --report soak.html", "soak --faults none --seed 7"),
     "attack": ("attack --list", "attack --only idle-connections"),

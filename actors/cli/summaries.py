@@ -6,14 +6,16 @@ names: what keys are called, by their hexadecimal: members, keys of this wallet,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from actors.console import Standing, Summary
-from actors.figures import ago, counted, figure, moment, short, span
+from actors.figures import ago, counted, figure, moment, short, size, span
 from actors.ledger.verdict import Verdict
 
 Answer = Mapping[str, Any]
 Names = Mapping[str, str]
+CHECKED = ("height", "executed", "transactions", "accounts", "contracts", "value_bytes", "state_root")
 _CHANGES = {
     "add": "takes part again, as a learner",
     "promote": "votes",
@@ -264,3 +266,45 @@ def changed(action: str, answer: Answer, names: Names) -> Summary:
         f"{named(answer['member'], names)} {_CHANGES[action]}; {leader} leads in term {answer['term']}."
     )
     return Summary(sentence, "good", following=["node.py members"])
+
+
+def snapshot_summary(kept: Answer, data_dir: Path, node: str) -> Summary:
+    """kept: a snapshot, as `snapshot create` has it."""
+    facts = [
+        ("hash", str(kept["hash"])),
+        ("accounts", f"{kept['accounts']:,}"),
+        *([("size", size(kept["stored_bytes"]))] if "stored_bytes" in kept else []),
+    ]
+    following = [f"node.py snapshot export FOLDER --data-dir {data_dir} --node {node}"]
+    sentence = f"{node} has a snapshot of height {kept['height']:,}."
+    return Summary(sentence, "good", facts=facts, following=following)
+
+
+def snapshots_summary(kept: Sequence[Answer], data_dir: Path, node: str) -> Summary:
+    """kept: of each snapshot, the oldest first."""
+    options = f" --data-dir {data_dir} --node {node}"
+    if not kept:
+        return Summary(f"{node} has no snapshot.", following=[f"node.py snapshot create{options}"])
+    rows = [
+        (f"{each['height']:,}", f"{each['accounts']:,}", size(each["stored_bytes"]), short(each["hash"]))
+        for each in kept
+    ]
+    return Summary(
+        f"{node} has {counted(len(kept), 'snapshot')}, the newest of height {rows[-1][0]}.",
+        titles=("height", "accounts", "size", "hash"),
+        rows=rows,
+        following=[f"node.py snapshot export FOLDER{options}"],
+    )
+
+
+def check_summary(result: Answer, folder: Path, running: bool) -> Summary:
+    """result: of `check`. running: whether a copy was looked at, of a node that runs."""
+    what = f"a copy of {folder}, whose node runs" if running else str(folder)
+    facts = [(name.replace("_", " "), figure(name, result[name])) for name in CHECKED if name in result]
+    if result["ok"]:
+        sentence = f"Sound: every byte, block and root in {what} is as it must be."
+        return Summary(sentence, "good", facts=facts)
+    sentence = f"Damaged: {what}."
+    problem = result.get("problem")
+    facts = [("first fault", figure("problem", problem)), *facts]
+    return Summary(sentence, "bad", facts=facts, following=[f"node.py logs --data-dir {folder.parent}"])

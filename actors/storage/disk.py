@@ -19,6 +19,7 @@ from typing import TypeVar
 from rocksdict import (
     AccessType,
     BottommostLevelCompaction,
+    Checkpoint,
     ColumnFamily,
     CompactOptions,
     Options,
@@ -176,6 +177,19 @@ class Disk:
     def handle(self, family: str) -> object:
         """RocksDB's handle of a column family."""
         return self._handles[family]
+
+    def copy(self, directory: Path) -> None:
+        """Make a directory that holds what this one holds now, as links to the same files where they do not
+        change; whatever was there before goes. Raises DirectoryInUseError where another has that one open."""
+        if holder := holder_of(directory):
+            raise DirectoryInUseError(str(directory), holder)
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        height = self.mark.read()  # before, since commits go on
+        Checkpoint(self._db).create_checkpoint(str(directory / "rocksdb"))
+        mark = Mark(directory)
+        mark.write(height)
+        mark.close()
 
     def batch(self) -> DiskBatch:
         """A new, empty batch."""
