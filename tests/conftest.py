@@ -22,7 +22,9 @@ OWN_NETWORKS = tuple(
 )
 TRIALS = ("quick", "all")
 # What takes longest comes first, so that no process is left alone with it at the end.
-FOLDERS_FIRST = ("cluster", "people", "trials", "simulation", "storage", "peer", "mempool", "kernels", "gateway")
+FOLDERS_FIRST = (
+    "cluster", "people", "trials", "simulation", "storage", "peer", "mempool", "kernels", "gateway",
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

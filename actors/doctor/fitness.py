@@ -16,8 +16,6 @@ from pathlib import Path
 from actors import cache_dir
 from actors.directory import DirectoryError, members_in
 from actors.doctor.check import Check
-from actors.kernels import mulx
-from actors.kernels.compiled import Host, host
 from actors.machine.limits import MachineLimits, memory_need_mb, object_store_mb, read_limits
 from actors.machine.ports import gateways, obstacle
 from actors.machine.runtime import RuntimeFolderError, left_behind, runtime_dir
@@ -44,7 +42,7 @@ def fitness(
     yield _memory(limits, nodes)
     yield _free_memory(limits, nodes)
     yield _processors(limits)
-    yield _features(host())
+    yield _features()
     yield _load(limits)
     yield _processes(limits, nodes)
     yield _home()
@@ -195,8 +193,11 @@ def _environment() -> Check:
     return Check("RAY_ADDRESS", not address, address or "not set", advice, required=False)
 
 
-def _features(cpu: Host) -> Check:
+def _features() -> Check:
     """Which compiled code this processor can run; see actors/kernels/selection.py."""
+    from actors.kernels import compiled, mulx
+
+    cpu = compiled.host()
     if not (missing := cpu.missing()):
         return Check("CPU features", True, f"{cpu.cpu}: AVX-512, eight signatures at once", "")
     verifies = "libsodium verifies" if cpu.missing(mulx.FEATURES) else "one signature at a time (BMI2)"

@@ -18,6 +18,7 @@ from actors.doctor import fitness
 from actors.doctor.check import Check
 from actors.doctor.exposure import exposure, ports
 from actors.gateway.edge import is_loopback
+from actors.kernels import compiled
 from actors.kernels.compiled import Host
 from actors.settings import Settings
 from config.effective import load
@@ -89,7 +90,7 @@ def test_a_port_of_a_running_node_is_told_apart(tmp_path: Path, monkeypatch: pyt
 def test_what_a_cpu_lacks_and_a_cluster_in_the_environment_are_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitness, "host", lambda: Host("old", frozenset({"bmi2"})))
+    monkeypatch.setattr(compiled, "host", lambda: Host("old", frozenset({"bmi2"})))
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     code, checks = report(tmp_path)
     assert code == 0
