@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.console import Summary, emit
+from bench.verdict import verdict_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +25,12 @@ def emit_result(
     summary: Summary | None = None,
     verbose: bool = False,
 ) -> None:
-    """As `emit`; JSON has a key `run` besides, which says by what command, where and when it was measured."""
+    """As `emit`; JSON has a key `run` besides, which says by what command, where and when it was measured.
+
+    People without a `summary` read whether it held, and all that was measured.
+    """
+    if summary is None:
+        summary, verbose = verdict_of(result), True
     emit({**result, "run": provenance()} if as_json else result, as_json, title, summary, verbose)
 
 
