@@ -155,7 +155,7 @@ class Gateway(Shell):
     async def _validators(self) -> dict[str, Health]:
         """How each Validator that the node has now is asked for its health."""
         found = await asyncio.to_thread(validators_of, self._name)
-        return {name: _reachable(name, handle, self.log).health for name, handle in found.items()}
+        return {name: _reachable(name, remote(handle), self.log).health for name, handle in found.items()}
 
     def _report(self, what: str, error: Exception) -> None:
         self.log.opt(exception=error).error("{} failed", what)
