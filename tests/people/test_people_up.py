@@ -110,6 +110,9 @@ def test_leadership_goes_to_whom_it_is_handed(shell: LiveNetwork) -> None:
     text = run("members").stdout
     assert text.startswith("✓ 3 of 3 members vote and can be reached")
     assert fits(text)
+    for url in shell.urls:  # the leader knows how far each has come, and tells the others
+        rows = [each for each in run(f"members --url {url}").stdout.splitlines() if each.startswith("node-")]
+        assert len([each for each in rows if " none " in each]) == 3, rows
     other = next(name for name in ("node-1", "node-2", "node-3") if not leads(name, text))
     assert run(f"members transfer {other}").stdout.startswith(f"✓ {other} is to lead")
     until, pause = time.monotonic() + 60, threading.Event()
