@@ -124,3 +124,12 @@ def test_leadership_goes_to_whom_it_is_handed(shell: LiveNetwork) -> None:
 def leads(name: str, members: str) -> bool:
     """Whether a table of members says so."""
     return bool(re.search(rf"{name} (?:\(asked\) )? *voter  leads", members))
+
+
+@pytest.mark.slow_trial
+def test_the_demo_ends_in_a_verdict_on_the_screen(opened: Opened) -> None:
+    demo = opened("demo --nodes 1")
+    assert demo.end(280) == 0, demo.text()
+    shown = demo.screen()
+    assert any(line.startswith("✓ Passed: 1 member committed") for line in shown), demo.text()
+    assert any(line.startswith("next: node.py up") for line in shown), demo.text()
