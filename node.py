@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -38,33 +39,34 @@ from actors.directory import DirectoryError
 from actors.ledger.rows import FormatError
 from actors.machine.limits import TooLittleMemoryError
 from actors.machine.runtime import keep_private
+from actors.machine.standard_error import move_python_stderr
 from config.effective import ConfigurationError
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="raychain: a permissioned blockchain node whose parts are Ray actors.",
-    epilog="Start with `node.py demo`, then `node.py up` and, in another shell, `node.py keys new`.",
-)
-bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks; each prints ratios measured in one run.")
 
 _MISTAKES = (ConfigurationError, DirectoryError, FormatError, TooLittleMemoryError)
 
 
-def main() -> None:
-    """Entry point of `node.py` and `raychain`."""
-    from actors.cli import chain, members, offline, repair
+@functools.cache
+def built() -> typer.Typer:
+    """The command line with all its commands."""
+    from actors.cli import chain, logs, members, offline, repair
     from actors.cli.contracts.commands import contract_app
     from actors.cli.doctor import doctor
+    from actors.cli.guide import arrange
     from actors.cli.up import up
+    from actors.cli.version import of_every_command
     from bench import demo, registry
     from bench import stress as hunts
     from bench.attack.commands import command_attack
     from bench.soak import commands as soak_commands
 
-    keep_private()
-    stopping.interrupt_on_signals()
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        help="raychain: a permissioned blockchain node whose parts are Ray actors.",
+    )
+    bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks; each prints ratios measured in one run.")
+    app.callback()(of_every_command)
     app.command()(explained(*_MISTAKES)(up))
     app.command("demo")(explained(*_MISTAKES)(demo.command_demo))
     app.command("attack")(explained(*_MISTAKES)(command_attack))
@@ -74,12 +76,21 @@ def main() -> None:
     app.add_typer(bench_app, name="bench")
     app.add_typer(chain.app)
     app.add_typer(offline.app)
+    app.add_typer(logs.app)
     repair.register(members.app)
     app.add_typer(soak_commands.app)
     for name, hunt in hunts.APPS.items():
         app.add_typer(hunt, name=name)
     registry.register(bench_app)
-    app()
+    return arrange(app)
+
+
+def main() -> None:
+    """Entry point of `node.py` and `raychain`."""
+    move_python_stderr()
+    keep_private()
+    stopping.interrupt_on_signals()
+    built()()
 
 
 if __name__ == "__main__":

@@ -36,6 +36,14 @@ class ActorContext:
     niceness: int = 0
 
 
+def node_prefix(network: bytes, node: str) -> str:
+    """What the names of a node's actors begin with: several networks may share a Ray cluster.
+
+    network: the hash of its genesis.
+    """
+    return f"{network.hex()[:8]}/{node}"
+
+
 def configure_logs(context: ActorContext, to_stderr: bool = False) -> Logger:
     """A loguru logger bound to node and actor: a rotated file an actor, or standard error."""
     from loguru import logger

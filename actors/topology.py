@@ -31,6 +31,7 @@ from typing import Any
 from actors.cluster.actor import RayCluster, lost, require_runtime_dir
 from actors.console import UserError, console
 from actors.directory import NetworkDirectory, NodeFolder, join_network, open_network
+from actors.free_places import require_free
 from actors.machine import stopping
 from actors.machine.limits import read_limits, require_memory
 from actors.machine.processes import cpu_seconds
@@ -38,7 +39,7 @@ from actors.machine.progress_deadline import ProgressDeadline
 from actors.machine.runtime import scratch_dir
 from actors.machine.stopping import undisturbed
 from actors.settings import Settings
-from actors.shell import ActorContext, first_line
+from actors.shell import ActorContext, first_line, node_prefix
 
 Progress = Callable[[str], None]
 STOP_TIMEOUT_S = 20
@@ -70,8 +71,8 @@ class Node:
 
     @property
     def prefix(self) -> str:
-        """What the names of its actors begin with: several networks may share a Ray cluster."""
-        return f"{self.directory.genesis.hash().hex()[:8]}/{self.folder.name}"
+        """What the names of its actors begin with."""
+        return node_prefix(self.directory.genesis.hash(), self.folder.name)
 
     @property
     def url(self) -> str:
@@ -288,6 +289,7 @@ def running_network(
             require_runtime_dir(settings.cluster.runtime_dir)
         if settings.node.check_memory and not settings.cluster.address:
             require_memory(len(directory.nodes), read_limits())
+        require_free(settings, directory, serve)
         warm_kernels(progress)
         begun = begin(settings, directory, progress) if join else None
         progress(

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actors.cli.config import DataDir, Nodes, Overrides, Profile
-from actors.cli.options import Json
+from actors.cli.options import Json, Verbose
 from actors.console import UserError, console
 from actors.directory import members_in
 from actors.sdk.client import Client
 from actors.sdk.inclusion_proof import ProofError
 from actors.settings import Settings
 from actors.storage.interface import Audit
+from bench.demo_report import demo_summary
 from bench.generators import ceiling_tps
 from bench.load import LoadPlan
 from bench.results import emit_result
@@ -54,6 +55,7 @@ def command_demo(
     data_dir: DataDir = None,
     kill: Annotated[str, typer.Option("--kill", help="leader or follower: SIGKILL its whole node.")] = "",
     contracts: Annotated[bool, typer.Option("--contracts", help="Transfers of a token.")] = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Start a network, load it through its HTTP API, check what it committed, and stop it."""
@@ -66,6 +68,9 @@ def command_demo(
         raise UserError(f"--kill {kill} needs --nodes 3 or more, so that a majority is left")
     own = ["gateway.port=0", *([f"network.block_gas_max={BLOCK_GAS_MAX}"] if contracts else [])]
     settings = load(profile, [*own, *(overrides or [])]).settings
+    console.print(
+        f"A network of {count} under load for {settings.demo.seconds} s, then checks of all it made."
+    )
     console.print("measuring the yardsticks")
     yardstick = libsodium_verifies_per_s(_YARDSTICK_S)
     of_calls = _yardsticks_of_calls(settings) if contracts else None
@@ -76,7 +81,7 @@ def command_demo(
             seen = len(cluster.processes("Validator"))
             result = _exercise(settings, Path(folder), running, yardstick, kill, of_calls)
             result |= {"validators": seen, "started_s": round(started_s, 1)}
-    emit_result(result, as_json, title="demo")
+    emit_result(result, as_json, "demo", demo_summary(result), verbose)
     if not result["passed"]:
         raise typer.Exit(1)
 

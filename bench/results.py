@@ -12,14 +12,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from actors.console import emit
+from actors.console import Summary, emit
+from bench.verdict import verdict_of
 
 ROOT = Path(__file__).parent.parent
 
 
-def emit_result(result: Mapping[str, Any], as_json: bool, title: str = "") -> None:
-    """As `emit`; JSON has a key `run` besides, which says by what command, where and when it was measured."""
-    emit({**result, "run": provenance()} if as_json else result, as_json, title)
+def emit_result(
+    result: Mapping[str, Any],
+    as_json: bool,
+    title: str = "",
+    summary: Summary | None = None,
+    verbose: bool = False,
+) -> None:
+    """As `emit`; JSON has a key `run` besides, which says by what command, where and when it was measured.
+
+    People without a `summary` read whether it held, and all that was measured.
+    """
+    if summary is None:
+        summary, verbose = verdict_of(result), True
+    emit({**result, "run": provenance()} if as_json else result, as_json, title, summary, verbose)
 
 
 def provenance() -> dict[str, str | int]:

@@ -22,7 +22,9 @@ OWN_NETWORKS = tuple(
 )
 TRIALS = ("quick", "all")
 # What takes longest comes first, so that no process is left alone with it at the end.
-FOLDERS_FIRST = ("cluster", "trials", "simulation", "storage", "peer", "mempool", "kernels", "gateway")
+FOLDERS_FIRST = (
+    "cluster", "people", "trials", "simulation", "storage", "peer", "mempool", "kernels", "gateway",
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,7 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             if folder == "simulation":  # whose tests share nothing
                 return nodeid
             file = nodeid.partition("::")[0]
-            networks = folder == "cluster" or file.removesuffix(".py").endswith(OWN_NETWORKS)
+            networks = folder in ("cluster", "people") or file.removesuffix(".py").endswith(OWN_NETWORKS)
             return "cluster" if networks else file
 
     if config.option.dist not in ("load", "loadscope"):

@@ -9,10 +9,14 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
+from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
+from actors.cli.options import DEFAULT_URL, DEVELOPMENT_PREFIX, URL_VARIABLE
 from actors.directory import NetworkDirectory, NodeFolder
+from actors.figures import counted
+from actors.ledger.genesis import Genesis
 from actors.ledger.signing import development_signer
 from actors.settings import NetworkSettings
 
@@ -41,28 +45,51 @@ class Watched(Protocol):
 
 
 def print_banner(console: Console, nodes: Sequence[Watched], network: NetworkSettings) -> None:
-    """Endpoints, chain, accounts, data directory."""
-    directory = nodes[0].directory
+    """Where everything is, who has money, and what to do in another shell; each line fits 80 columns."""
+    directory, first = nodes[0].directory, nodes[0]
     genesis = directory.genesis
-    text = Text()
+    members = counted(len(genesis.members), "member")
+    console.print(
+        f"[bold]Network {escape(genesis.network)} is up[/]: {members}, {counted(len(nodes), 'node')} here.\n"
+    )
+    table = Table("NODE", "GATEWAY", "PEERS", box=None, pad_edge=False, header_style="dim")
     for node in nodes:
-        facts = node.facts
-        text.append(f"{node.folder.name:<11} {node.url}   documentation at {node.url}/docs\n")
-        text.append(f"            peers {facts['peer']['address']}   role {facts['consensus']['role']}")
-        text.append(f"   identity {node.folder.identity.hex()}\n")
+        table.add_row(node.folder.name, f"{node.url} ", node.facts["peer"]["address"])
+    console.print(table)
+    for node in nodes:
         if trouble := _trouble(node.status() or {}):
-            text.append(f"            {trouble}\n", "bold red")
-    text.append(f"network     {genesis.network}\n")
-    text.append(f"chain id    {genesis.hash().hex()}\n")
-    text.append(f"data        {directory.path.resolve()}\n\n")
-    text.append("Development accounts: anyone can derive their keys. Never give them value.\n", "bold red")
+            console.print(Text(f"{node.folder.name}: {trouble}", "bold red"))
+    console.print()
+    places = {
+        "explorer": f"{first.url}/explorer/  in a browser",
+        "API": f"{first.url}/v1/openapi.json",
+        "data": str(directory.path.resolve()),
+        "chain id": genesis.hash().hex(),
+    }
+    for name, place in places.items():
+        console.print(Text.assemble((f"{name:<10}", "dim"), place), soft_wrap=True)
+    console.print()
+    _print_accounts(console, genesis, network)
+    console.print()
+    console.print("In another shell, Ctrl-C here stops everything:")
+    if first.url != DEFAULT_URL:
+        console.print(f"  export {URL_VARIABLE}={first.url}")
+    for command in ("status", "keys new alice", "send 100 --from development:0 --to alice"):
+        console.print(f"  node.py {command}")
+    console.print()
+
+
+def _print_accounts(console: Console, genesis: Genesis, network: NetworkSettings) -> None:
+    if not genesis.accounts:
+        return
+    console.print(
+        f"{genesis.accounts:,} development accounts hold {network.development_balance:,} each. "
+        "[bold red]Anyone knows their keys.[/]"
+    )
     for number in range(min(_SHOWN_ACCOUNTS, genesis.accounts)):
-        key = development_signer(genesis.network, number).public_key.hex()
-        text.append(f"  --from development:{number}   {key}   {network.development_balance:,}\n")
-    text.append(f"  ... {genesis.accounts:,} in all\n\n")
-    text.append("In another shell:  node.py keys new me    node.py send --from development:0 --to me 100\n")
-    text.append("Ctrl-C stops everything cleanly.")
-    console.print(Panel(text, title="raychain", expand=False))
+        console.print(
+            f"{DEVELOPMENT_PREFIX}{number}  {development_signer(genesis.network, number).public_key.hex()}"
+        )
 
 
 def _trouble(status: dict[str, Any]) -> str:
@@ -105,7 +132,7 @@ def watch(
 
 
 class _NodeLine:
-    """One node's line: role, height, TPS since the last look, mempool, and each actor's health by colour."""
+    """One node's line: role, height, transactions a second since the last look, pending ones, who is away."""
 
     def __init__(self, node: Watched) -> None:
         self._node = node
@@ -124,9 +151,11 @@ class _NodeLine:
         self._at, self._counted = now, status["transactions"]
         depth = sum(int(h.get("depth", 0)) for name, h in health.items() if h and name.startswith("mempool"))
         text = Text(f"{self._node.folder.name} {status['role']:<8} height {status['height']:,}")
-        text.append(f"  {tps:,.0f} TPS  mempool {depth:,}  ")
-        for name, answer in health.items():
-            text.append(f"{name} ", "green" if answer is not None else "bold red")
+        text.append(f"  {tps:,.0f} tx/s  {depth:,} pending  ")
+        if away := [name for name, answer in health.items() if answer is None]:
+            text.append(f"away: {', '.join(away)}", "bold red")
+        else:
+            text.append(f"all {len(health)} actors up", "green")
         if trouble := _trouble(status):
             text.append(f"\n  {trouble}", "bold red")
         return text

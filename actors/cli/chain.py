@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,17 +16,23 @@ from actors.cli.options import (
     Json,
     KeysDir,
     Url,
+    Verbose,
     Watch,
     key_bytes,
     key_path,
+    known_names,
+    member_names,
+    now_ms,
     opened,
     public_key_of,
     show,
     trusting,
     unknown_if_unanswered,
 )
-from actors.console import UserError, emit, explained
+from actors.cli.summaries import account_of, block_of, scaled, status_of, transaction_of
+from actors.console import Summary, UserError, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError, keys_folder, read_signer, write_secret
+from actors.figures import counted, moment
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer
 from actors.sdk.answers import ApiError
@@ -55,7 +62,14 @@ def keys_new(name: str, keys_dir: KeysDir = DEFAULT_KEYS, as_json: Json = False)
         write_secret(path, seed)
     except FileExistsError:
         raise UserError(f"key {name!r} exists already in {path.parent}; choose another name") from None
-    emit({"name": name, "public_key": Signer(seed).public_key.hex(), "file": str(path)}, as_json)
+    public_key = Signer(seed).public_key.hex()
+    summary = Summary(
+        f"Key {name} is made; its secret is in a file that only you can read.",
+        "good",
+        facts=[("public key", public_key), ("file", str(path))],
+        following=[f"node.py send 100 --from development:0 --to {name}"],
+    )
+    emit({"name": name, "public_key": public_key, "file": str(path)}, as_json, summary=summary)
 
 
 @keys_app.command("show")
@@ -70,13 +84,17 @@ def keys_show(
     names = [name] if name else sorted(path.stem for path in folder.glob("*.key"))
     if not names:
         raise UserError(f"no keys in {folder}; make one with `node.py keys new NAME`")
-    emit({each: read_signer(key_path(keys_dir, each)).public_key.hex() for each in names}, as_json)
+    keys = {each: read_signer(key_path(keys_dir, each)).public_key.hex() for each in names}
+    sentence = f"{counted(len(keys), 'key')} in {folder}."
+    emit(keys, as_json, summary=Summary(sentence, titles=("name", "public key"), rows=list(keys.items())))
 
 
 @app.command()
 @explained(*_MISTAKES)
-def status(url: Url = DEFAULT_URL, watch_s: Watch = 0, as_json: Json = False) -> None:
-    """Head of the chain, actors, queues and microseconds per transaction of each stage."""
+def status(
+    url: Url = DEFAULT_URL, watch_s: Watch = 0, verbose: Verbose = False, as_json: Json = False
+) -> None:
+    """Say whether a node is healthy, what it does in its network, and how far it has come."""
     with opened(url) as client:
 
         def look() -> dict[str, Any]:
@@ -84,7 +102,10 @@ def status(url: Url = DEFAULT_URL, watch_s: Watch = 0, as_json: Json = False) ->
             head, peers = told.get("head") or {}, told.get("node", {}).pop("peers", [])
             return {**head, **told, "peers": peers}
 
-        show(look, as_json, watch_s)
+        def summarize(told: Mapping[str, Any]) -> Summary:
+            return status_of(told, client.actors()["actors"], member_names(client), now_ms())
+
+        show(look, as_json, watch_s, summarize, verbose)
 
 
 @app.command()
@@ -103,7 +124,7 @@ def scale(
     with opened(url) as client:
         with unknown_if_unanswered("node.py status"):
             answer = client.scale(validators)
-        emit(answer, as_json)
+        emit(answer, as_json, summary=lambda: scaled(answer))
 
 
 @app.command()
@@ -119,7 +140,7 @@ def balance(
     """Balance and next nonce of an account, as the node says them; `proof` proves them."""
     with trusting(url, genesis_file) as (client, _):
         key = public_key_of(keys_dir, account, client.genesis().network)
-        show(lambda: client.account(key), as_json, watch_s)
+        show(lambda: client.account(key), as_json, watch_s, lambda found: account_of(found, account))
 
 
 @app.command()
@@ -128,6 +149,8 @@ def tx(
     transaction_id: Annotated[str, typer.Argument(metavar="ID", help="64 hex digits.")],
     url: Url = DEFAULT_URL,
     genesis_file: GenesisFile = None,
+    keys_dir: KeysDir = DEFAULT_KEYS,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """A committed transaction; its inclusion proof and certificate are verified here.
@@ -140,8 +163,12 @@ def tx(
         if found is None:
             raise UserError(f"no committed transaction {transaction_id}; if it was accepted, try again soon")
         header = client.verified_proof(tx_id, client.genesis())
-        told = {**found, "proof_verified": True, "committed": _when(header.time_ms)}
-        emit({**told, **trust.facts(client)}, as_json)
+        told = {**found, "proof_verified": True, "committed": _when(header.time_ms), **trust.facts(client)}
+
+        def summary() -> Summary:
+            return transaction_of(found, known_names(client, keys_dir), moment(header.time_ms), told["trust"])
+
+        emit(told, as_json, summary=summary, verbose=verbose)
 
 
 @app.command()
@@ -150,7 +177,9 @@ def block(
     height: Annotated[str, typer.Argument(help="A height, or latest.")] = "latest",
     limit: Annotated[int, typer.Option(min=0, max=1000, help="Transactions to list.")] = 5,
     url: Url = DEFAULT_URL,
+    keys_dir: KeysDir = DEFAULT_KEYS,
     watch_s: Watch = 0,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """A block's header and its first transactions."""
@@ -161,10 +190,19 @@ def block(
         def look() -> dict[str, Any]:
             found = client.block("latest" if height == "latest" else int(height), limit=limit)
             if found is None:
-                raise UserError(f"no block at height {height}")
+                raise UserError(_no_block(height))
             return found
 
-        show(look, as_json, watch_s)
+        def summarize(found: Mapping[str, Any]) -> Summary:
+            return block_of(found, known_names(client, keys_dir), now_ms())
+
+        show(look, as_json, watch_s, summarize, verbose)
+
+
+def _no_block(height: str) -> str:
+    if height == "latest":
+        return "the chain has no block yet; one is made as soon as there is a transaction: `node.py send`"
+    return f"no block at height {height}; `node.py status` says how far the chain has come"
 
 
 def _when(time_ms: int) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from actors.cli.options import Json
-from actors.console import emit, explained
+from actors.console import Summary, emit, explained
 from config.effective import ConfigurationError, every_value, load
 
 Profile = Annotated[str, typer.Option("--profile", help="Profile under config/, or a .toml file.")]
@@ -30,4 +30,8 @@ def config_show(profile: Profile = "local", overrides: Overrides = None, as_json
     if as_json:
         emit({name: {"value": value, "source": source} for name, value, source in rows}, True)
         return
-    emit({name: f"{value!r:<24} {source}" for name, value, source in rows}, False)
+    changed = sum(source != "default" for _, _, source in rows)
+    sentence = f"{len(rows)} settings of profile {profile}, {changed} of them not at their default."
+    table = [(name, repr(value), source) for name, value, source in rows]
+    titles, following = ("setting", "value", "from"), ["node.py up --set SECTION.KEY=VALUE"]
+    emit({}, False, summary=Summary(sentence, titles=titles, rows=table, following=following))

@@ -7,32 +7,38 @@ from typing import Annotated
 
 import typer
 
-from actors.cli.options import DEFAULT_URL, Json, Url, opened, unknown_if_unanswered
-from actors.console import emit, explained
+from actors.cli.options import (
+    DEFAULT_URL,
+    Json,
+    Url,
+    Verbose,
+    member_names,
+    opened,
+    unknown_if_unanswered,
+)
+from actors.cli.summaries import changed, members_of
+from actors.console import Summary, emit, explained
 from actors.sdk.answers import ApiError
 
-DISKS = {
-    "changed": "speaks from a new disk, and has no vote with it",
-    "awaited": "has a new disk, and votes again when it has caught up",
-}
 app = typer.Typer(help="Members of the network; without a subcommand, lists them.")
 
 
 @app.callback(invoke_without_command=True)
 @explained(ApiError)
-def members_list(context: typer.Context, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
-    """List the members: who votes, who leads, how far each has come."""
+def members_list(
+    context: typer.Context, url: Url = DEFAULT_URL, verbose: Verbose = False, as_json: Json = False
+) -> None:
+    """List the members: who votes, who leads, who is away, how far each has come, and where it is."""
     if context.invoked_subcommand is None:
         with opened(url) as client:
             answer = client.members()
-        if as_json:
-            emit(answer, True)
-            return
-        rows = {
-            row["name"]: f"{row['role']:<8}{'leader  ' if row['leader'] else ''}{DISKS.get(row['disk'], '')}"
-            for row in answer["members"]
-        }
-        emit({**rows, "majority": answer["majority"]}, False, title="members")
+
+            def summary() -> Summary:
+                status, actors = client.status(), client.actors()["actors"]
+                address = str((actors.get("peer") or {}).get("address") or "-")
+                return members_of(answer, status, address, int((status.get("head") or {}).get("height", 0)))
+
+            emit(answer, as_json, summary=summary, verbose=verbose)
 
 
 def _change(action: str) -> Callable[..., None]:
@@ -44,7 +50,7 @@ def _change(action: str) -> Callable[..., None]:
         with opened(url) as client:
             with unknown_if_unanswered("node.py members"):
                 answer = client.change_member(action, name)
-            emit(answer, as_json)
+            emit(answer, as_json, summary=lambda: changed(action, answer, member_names(client)))
 
     return command
 
@@ -76,4 +82,4 @@ def readmit(
     with opened(url) as client:
         with unknown_if_unanswered("node.py members"):
             answer = client.change_member("readmit", name, accept_risk=accept_risk)
-        emit(answer, as_json)
+        emit(answer, as_json, summary=lambda: changed("readmit", answer, member_names(client)))

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from actors.cli.options import Json
-from actors.console import UserError, emit, explained
+from actors.console import Summary, UserError, emit, explained
+from actors.figures import counted, short
 from actors.sdk.trust import KnownNetworks, TrustError, known_networks
 
 app = typer.Typer(help="Networks that are known from here; without a subcommand, lists them.")
@@ -30,7 +31,12 @@ def networks(context: typer.Context, as_json: Json = False) -> None:
             url: {"genesis": entry.genesis, "network": entry.network, "source": entry.source}
             for url, entry in entries.items()
         }
-        emit({"networks": known} if as_json else known, as_json, title="networks")
+        titles = ("gateway", "network", "genesis", "known from")
+        rows = [(url, each["network"], short(each["genesis"]), each["source"]) for url, each in known.items()]
+        following = [f"node.py networks forget {rows[0][0]}"] if rows else ["node.py status"]
+        sentence = f"{counted(len(rows), 'gateway')} known from here, each by the genesis of its network."
+        summary = Summary(sentence, titles=titles, rows=rows, following=following)
+        emit({"networks": known}, as_json, summary=summary)
 
 
 @app.command()
@@ -40,4 +46,5 @@ def forget(url: Annotated[str, typer.Argument(help="Address of a gateway.")], as
     address = url.rstrip("/")
     if not _memory().forget(address):
         raise UserError(f"{address} is not known; `node.py networks` lists what is")
-    emit({"forgotten": address}, as_json)
+    summary = Summary(f"{address} is forgotten: what it has at its next use is believed, and remembered.")
+    emit({"forgotten": address}, as_json, summary=summary)

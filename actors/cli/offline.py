@@ -1,19 +1,21 @@
-"""Commands on the data directory of a node that is not running: check, snapshot. Import no Ray."""
+"""Commands on a node's data directory: check, snapshot. Import no Ray. Where the node runs it is asked."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
 
-from actors.cli.options import Json, read_file
-from actors.console import UserError, console, emit, explained
+from actors.cli.options import Json, Verbose, read_file
+from actors.cli.running import copied, maintained, runs
+from actors.cli.summaries import check_summary, snapshot_summary, snapshots_summary
+from actors.console import Summary, UserError, console, emit, explained
 from actors.directory import (
     ALLOCATION_FILE,
     GENESIS_FILE,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from actors.storage.snapshot_store import Kept
 
 app = typer.Typer(no_args_is_help=True)
-snapshot_app = typer.Typer(no_args_is_help=True, help="Snapshots of a stopped node's accounts.")
+snapshot_app = typer.Typer(no_args_is_help=True, help="Snapshots of a node's accounts.")
 app.add_typer(snapshot_app, name="snapshot")
 MANIFEST_FILE, HEADER_FILE, CHUNKS_FOLDER = "manifest", "header", "chunks"
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the network lives on disk.")]
@@ -95,10 +97,15 @@ def opened(place: Place, read_only: bool) -> Iterator[Disk]:
 @app.command("check")
 @explained(*_MISTAKES, TrustError)
 def check_directory(
-    data_dir: DataDir = Path("data"), node: NodeName = "", genesis: Trusted = None, as_json: Json = False
+    data_dir: DataDir = Path("data"),
+    node: NodeName = "",
+    genesis: Trusted = None,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
-    """Check a stopped node's disk: every byte, every block executed again, every root recomputed.
+    """Check a node's disk: every byte, every block executed again, every root recomputed.
 
+    Of a node that runs a copy is checked, which it makes beside its database, and which is removed then.
     Names the first place that is wrong, and then exits with 1. Changes nothing. The chain is judged by the
     genesis that you give, or else by the directory's own, which proves nothing of a directory from elsewhere.
     """
@@ -117,8 +124,14 @@ def check_directory(
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("opening", total=None)
         with ExitStack() as stack:
+            running = runs(place.database)
+            if running:
+                folder = place.database.parent
+                looked_at = replace(place, database=stack.enter_context(copied(folder, place.genesis)))
+            else:
+                looked_at = place
             try:
-                disk = stack.enter_context(opened(place, read_only=True))
+                disk = stack.enter_context(opened(looked_at, read_only=True))
             except CorruptionError as error:
                 result = unopened(error)
             else:
@@ -130,9 +143,19 @@ def check_directory(
                     lambda text, done: bar.update(task, description=f"{text} {done:,}"),
                 )
     trust = "data directory" if genesis is None else "file"
-    emit({**result, "genesis": place.genesis.hash().hex(), "genesis_trust": trust}, as_json)
+    told = {**result, "genesis": place.genesis.hash().hex(), "genesis_trust": trust}
+    emit(told, as_json, summary=lambda: check_summary(told, place.database.parent, running), verbose=verbose)
     if not result["ok"]:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _read(place: Place) -> Iterator[Disk]:
+    """The database to read from: where its node runs, a copy."""
+    with ExitStack() as stack:
+        if runs(place.database):
+            place = replace(place, database=stack.enter_context(copied(place.database.parent, place.genesis)))
+        yield stack.enter_context(opened(place, read_only=True))
 
 
 @contextmanager
@@ -158,18 +181,27 @@ def _chain_of(place: Place) -> Iterator[Chain]:
 @snapshot_app.command("create")
 @explained(*_MISTAKES)
 def snapshot_create(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: Json = False) -> None:
-    """Make a snapshot of the head. A running node makes its own every storage.snapshot_blocks blocks."""
+    """Make a snapshot of the head; where the node runs, it makes it.
+
+    A running node also makes one of its own every storage.snapshot_blocks blocks.
+    """
     from actors.storage.housekeeping import head_at
     from actors.storage.snapshot_store import SnapshotStore, sealed_header
 
-    with _chain_of(place_of(data_dir, node)) as chain:
+    place = place_of(data_dir, node)
+    name = place.database.parent.name
+    if runs(place.database):
+        told = maintained(place.database.parent, place.genesis, "snapshot")["snapshot"]
+        emit(told, as_json, summary=lambda: snapshot_summary(told, data_dir, name))
+        return
+    with _chain_of(place) as chain:
         height = chain.head.height
         if not height:
             raise UserError("the chain has no block yet: a new node begins with the genesis as well")
         store = SnapshotStore(chain.disk, chain.genesis, chain.hash_rows)
         store.make(chain.state, height, sealed_header(chain.disk, height), head_at(chain, height))
         (made,) = [kept for kept in store.kept() if kept.height == height]
-    emit(_told(made), as_json)
+    emit(_told(made), as_json, summary=lambda: snapshot_summary(_told(made), data_dir, name))
 
 
 @snapshot_app.command("list")
@@ -180,9 +212,10 @@ def snapshot_list(data_dir: DataDir = Path("data"), node: NodeName = "", as_json
     from actors.storage.snapshot_store import SnapshotStore
 
     place = place_of(data_dir, node)
-    with opened(place, read_only=True) as disk:
-        kept = SnapshotStore(disk, place.genesis, sha256_rows).kept()
-    emit({"snapshots": [_told(each) for each in kept]}, as_json)
+    with _read(place) as disk:
+        kept = [_told(each) for each in SnapshotStore(disk, place.genesis, sha256_rows).kept()]
+    summary = snapshots_summary(kept, data_dir, place.database.parent.name)
+    emit({"snapshots": kept}, as_json, summary=summary)
 
 
 @snapshot_app.command("export")
@@ -200,7 +233,7 @@ def snapshot_export(
     from actors.storage.snapshots import decode_manifest
 
     place = place_of(data_dir, node)
-    with opened(place, read_only=True) as disk:
+    with _read(place) as disk:
         store = SnapshotStore(disk, place.genesis, sha256_rows)
         wanted = height or max(store.heights(), default=0)
         manifest = store.manifest(wanted)
@@ -219,7 +252,12 @@ def snapshot_export(
         for file in (GENESIS_FILE, ALLOCATION_FILE):
             (target / file).write_bytes((data_dir / file).read_bytes())
         (told,) = [kept for kept in store.kept() if kept.height == wanted]
-    emit({**_told(told), "folder": str(target)}, as_json)
+    summary = Summary(
+        f"The snapshot of height {wanted:,} is in {target}, with what proves it.",
+        "good",
+        following=[f"node.py snapshot restore {target} --genesis FILE  on another machine"],
+    )
+    emit({**_told(told), "folder": str(target)}, as_json, summary=summary)
 
 
 @snapshot_app.command("restore")
@@ -263,7 +301,13 @@ def snapshot_restore(
     finally:
         disk.close()
     facts = {"height": begun.height, "accounts": begun.accounts, "state_root": begun.state_root.hex()}
-    emit({**facts, "genesis": trusted.hash().hex(), "genesis_trust": trust}, as_json)
+    summary = Summary(
+        f"{node} begins with height {begun.height:,}, verified against the genesis of a {trust}.",
+        "good",
+        facts=[("accounts", f"{begun.accounts:,}"), ("state root", begun.state_root.hex())],
+        following=[f"node.py up --node {node} --join HOST:PORT --genesis {data_dir} --data-dir {data_dir}"],
+    )
+    emit({**facts, "genesis": trusted.hash().hex(), "genesis_trust": trust}, as_json, summary=summary)
 
 
 def _trusted(given: Path | None, data_dir: Path, source: Path) -> tuple[Genesis, str]:

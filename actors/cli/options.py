@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from actors.console import UserError, console, emit
-from actors.directory import keys_folder, read_signer
+from actors.console import Summary, UserError, console, emit
+from actors.directory import DirectoryError, keys_folder, read_signer
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
@@ -32,12 +32,13 @@ from actors.sdk.trust import (
 )
 
 DEFAULT_URL, URL_VARIABLE = "http://127.0.0.1:8470", "RAYCHAIN_URL"
-DEVELOPMENT_PREFIX = "development:"
+DEVELOPMENT_PREFIX, DEVELOPMENT_NAMED = "development:", 16
 Url = Annotated[
     str, typer.Option("--url", envvar=URL_VARIABLE, help="Address of a gateway, or of several: A,B")
 ]
 KeysDir = Annotated[Path, typer.Option("--keys-dir", envvar="RAYCHAIN_KEYS", help="Folder of key files.")]
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every figure besides.")]
 Watch = Annotated[
     float, typer.Option("--watch", min=0, max=3600, help="Look again every so many seconds, until Ctrl-C.")
 ]
@@ -76,6 +77,28 @@ def public_key_of(keys_dir: Path, who: str, network: str) -> bytes:
     return signer_of(keys_dir, who, network).public_key
 
 
+def member_names(client: Client) -> dict[str, str]:
+    """What the members of a network are called, by identity in hexadecimal."""
+    return {member.identity: member.name for member in client.genesis().members}
+
+
+def known_names(client: Client, keys_dir: Path) -> dict[str, str]:
+    """Those, keys of this wallet, and the first development accounts, by public key in hexadecimal."""
+    network = client.genesis().network
+    development = [f"{DEVELOPMENT_PREFIX}{number}" for number in range(DEVELOPMENT_NAMED)]
+    names = {signer_of(keys_dir, name, network).public_key.hex(): name for name in development}
+    with contextlib.suppress(DirectoryError):  # a user without a home has no keys
+        for path in keys_folder(keys_dir).glob("*.key"):
+            with contextlib.suppress(DirectoryError, FormatError):  # a file that is no key has no name
+                names[read_signer(path).public_key.hex()] = path.stem
+    return names | member_names(client)
+
+
+def now_ms() -> int:
+    """The time by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
 def key_bytes(option: str, text: str) -> bytes:
     """32 bytes from their hexadecimal. Raises UserError naming the option."""
     try:
@@ -106,14 +129,25 @@ def _number(name: str) -> int:
     return int(digits)
 
 
-def show(look: Callable[[], Mapping[str, Any]], as_json: bool, watch_s: float) -> None:
-    """Print what a look finds: once, or every `watch_s` seconds until Ctrl-C; as JSON a line each time."""
+Summarize = Callable[[Mapping[str, Any]], Summary]
+
+
+def show(
+    look: Callable[[], Mapping[str, Any]],
+    as_json: bool,
+    watch_s: float,
+    summarize: Summarize | None = None,
+    verbose: bool = False,
+) -> None:
+    """Print what a look finds: once, or every `watch_s` seconds until Ctrl-C; as JSON a line each time, for
+    people what `summarize` makes of it."""
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             found = look()
+            summary = None if as_json or summarize is None else summarize(found)
             if watch_s and not as_json and sys.stdout.isatty():
                 sys.stdout.write("\x1b[H\x1b[2J")  # to the top of an empty screen
-            emit(found, as_json)
+            emit(found, as_json, summary=summary, verbose=verbose)
             if not watch_s:
                 return
             time.sleep(watch_s)

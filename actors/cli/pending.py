@@ -19,7 +19,8 @@ from actors.cli.options import (
     signer_of,
     trusting,
 )
-from actors.console import UserError, emit, explained
+from actors.cli.summaries import pending_of
+from actors.console import Summary, UserError, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import Transfer, sign_transfer
@@ -43,7 +44,7 @@ def pending(
     """Transactions of an account that this node holds and no block has. Parked ones wait for `next_nonce`."""
     with opened(url) as client:
         key = public_key_of(keys_dir, account, client.genesis().network)
-        show(lambda: client.pending(key), as_json, watch_s)
+        show(lambda: client.pending(key), as_json, watch_s, lambda found: pending_of(found, account))
 
 
 @app.command()
@@ -70,7 +71,12 @@ def cancel(
         transfer = Transfer(signer.public_key, 0, nonce, offered)
         signed = sign_transfer(signer, genesis.chain_tag, transfer)
         answer = client.submit_one(signed, wait=wait)
-        emit({**answer, "cancelled": row["id"], "fee": offered}, as_json)
+        summary = Summary(
+            f"An empty transfer with nonce {nonce} and fee {offered:,} is {answer['status']} in its place.",
+            facts=[("id", str(answer["id"])), ("cancelled", str(row["id"]))],
+            following=[f"node.py tx {row['id']}  tells whether the other was committed all the same"],
+        )
+        emit({**answer, "cancelled": row["id"], "fee": offered}, as_json, summary=summary)
 
 
 def replacement_fee(fee: int) -> int:

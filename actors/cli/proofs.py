@@ -19,8 +19,9 @@ from actors.cli.options import (
     read_file,
     trusting,
 )
-from actors.console import UserError, console, emit, explained
+from actors.console import Summary, UserError, console, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError
+from actors.figures import figure, size
 from actors.gateway import render
 from actors.ledger.block import CERTIFICATE_VOTES_MAX
 from actors.ledger.genesis import Genesis
@@ -87,11 +88,19 @@ def proof(
     summary = {"out": str(out), "bytes": len(data), "height": document["height"], "format": format}
     if account:
         summary["proves"] = "absence" if document["value"] is None else "presence"
-    emit({**summary, **facts}, as_json)
+    against = f" --account {account}" if format == "ics23" else ""
+    header = f" --block {block_out}" if block_out is not None else ""
+    people = Summary(
+        f"The proof is in {out}, {size(len(data))}; it was verified before it was written.",
+        "good",
+        facts=[("of", account or transaction), ("height", f"{at:,}"), ("trust", facts["trust"])],
+        following=[f"node.py verify --genesis FILE{header} --proof {out}{against}  on any machine"],
+    )
+    emit({**summary, **facts}, as_json, summary=people)
 
 
 @app.command(name="verify")
-@explained(FormatError, TrustError)
+@explained(DirectoryError, FormatError, TrustError)
 def verify_command(
     genesis: Annotated[
         Path,
@@ -102,7 +111,10 @@ def verify_command(
         list[Path] | None,
         typer.Option("--block", help="Header or block file; repeat for a chain, oldest first."),
     ] = None,
-    account: Annotated[str, typer.Option("--account", help="Whom an ICS-23 proof is about.")] = "",
+    account: Annotated[
+        str, typer.Option("--account", help="Whom an ICS-23 proof is about: as `proof --account` has it.")
+    ] = "",
+    keys_dir: KeysDir = DEFAULT_KEYS,
     as_json: Json = False,
 ) -> None:
     """Check a proof offline against a genesis: header chain, certificate, proof. Exit code 1 if it fails."""
@@ -111,7 +123,7 @@ def verify_command(
     if len(blocks) > BLOCKS_MAX:
         raise UserError(f"{len(blocks)} blocks given, at most {BLOCKS_MAX}")
     files = [read_file(path, _block_bytes_max(trusted)) for path in blocks]
-    key = key_bytes("--account", account) if account else None
+    key = public_key_of(keys_dir, account, trusted.network) if account else None
     try:
         result = verify(trusted, files, read_file(proof, PROOF_FILE_BYTES_MAX), key)
     except ProofError as error:
@@ -119,7 +131,13 @@ def verify_command(
         if as_json:
             emit({"verified": False, "check": error.check, "reason": str(error)}, True)
         raise typer.Exit(1) from None
-    emit({**result, "genesis_trust": "file", "genesis": trusted.hash().hex()}, as_json)
+    told = {**result, "genesis_trust": "file", "genesis": trusted.hash().hex()}
+    summary = Summary(
+        f"Verified: it holds in every network of the genesis {genesis}, whoever gave the proof.",
+        "good",
+        facts=[(name.replace("_", " "), figure(name, value)) for name, value in result.items()],
+    )
+    emit(told, as_json, summary=summary)
 
 
 def _block_bytes_max(genesis: Genesis) -> int:

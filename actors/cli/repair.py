@@ -10,8 +10,9 @@ import typer
 
 from actors.cli.offline import DataDir, NodeName, opened, place_of
 from actors.cli.options import Json
-from actors.console import UserError, emit, explained
+from actors.console import Summary, UserError, emit, explained
 from actors.directory import DirectoryError
+from actors.figures import figure
 from actors.ledger.rows import FormatError
 from actors.storage.errors import StorageError
 
@@ -44,4 +45,11 @@ def repair_term(data_dir: DataDir = Path("data"), node: NodeName = "", as_json: 
         log.put(batch, LogRecord(hard_state=repair.hard_state))
         batch.write(sync=True)
     told = {name: value for name, value in asdict(repair).items() if name != "hard_state"}
-    emit({"node": place.database.parent.name, **told}, as_json, title="term repaired")
+    name = place.database.parent.name
+    summary = Summary(
+        f"The term of {name} is what its log supports again.",
+        "good",
+        facts=[(key.replace("_", " "), figure(key, value)) for key, value in told.items()],
+        following=["node.py up"],
+    )
+    emit({"node": name, **told}, as_json, summary=summary)

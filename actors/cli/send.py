@@ -23,8 +23,9 @@ from actors.cli.options import (
     signer_of,
     trusting,
 )
-from actors.console import UserError, console, emit, explained
+from actors.console import Standing, Summary, UserError, console, emit, explained
 from actors.directory import DEFAULT_KEYS, DirectoryError
+from actors.figures import span
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import NEVER_EXPIRES_HEIGHT, FormatError
 from actors.ledger.signing import Signer, Transfer, sign_transfer
@@ -80,7 +81,9 @@ def send(
         if count > 1:
             draft = Transfer(recipient, amount, 0, fee, expiry_height, memo.encode())
             result = asyncio.run(_send_many(url, genesis, signer, draft, count, within_s))
-            emit({**result, **trust.facts(client)}, as_json)
+            facts = trust.facts(client)
+            summary = _summary_of_many(result, count, facts["trust"])
+            emit({**result, **facts}, as_json, summary=summary)
             if result["committed"] < count:
                 raise typer.Exit(2 if result["refused"] == count else 1)
             return
@@ -95,13 +98,43 @@ def _tell(outcome: DeliveryOutcome, trust: dict[str, Any], as_json: bool) -> Non
     """Print what became of a transfer, and end with the exit code that says the same."""
     answer = {"id": outcome.id.hex(), "status": outcome.status, "height": outcome.height}
     reasons = {"verdict": outcome.verdict, "detail": outcome.detail}
-    emit({**answer, **{name: text for name, text in reasons.items() if text}, **trust}, as_json)
+    told = {**answer, **{name: text for name, text in reasons.items() if text}, **trust}
+    emit(told, as_json, summary=lambda: _summary(outcome, trust["trust"]))
     if outcome.status == "refused":
         raise UserError(outcome.detail)
     if outcome.status == "unknown":
         hint = f"it may yet be committed: ask with `node.py tx {outcome.id.hex()}` before you send another"
         console.print(f"[bold yellow]unknown[/] {escape(outcome.detail)}; {hint}", soft_wrap=True)
         raise typer.Exit(1)
+
+
+def _summary(outcome: DeliveryOutcome, trust: str) -> Summary:
+    """What became of one transfer."""
+    standings: dict[str, Standing] = {"committed": "good", "refused": "bad", "unknown": "warn"}
+    where = f" in block {outcome.height:,}" if outcome.height is not None else ""
+    facts = [("id", outcome.id.hex())]
+    if outcome.status == "committed":
+        facts.append(("proof", trust))
+    following = [f"node.py tx {outcome.id.hex()}"] if outcome.status != "refused" else []
+    standing = standings.get(outcome.status, "good")
+    return Summary(f"{outcome.status.capitalize()}{where}.", standing, facts=facts, following=following)
+
+
+def _summary_of_many(result: dict[str, Any], count: int, trust: str) -> Summary:
+    """What became of many."""
+    done, sentence = result["committed"], f"{result['committed']:,} of {count:,} transfers are committed"
+    if done:
+        sentence += f", in blocks {result['first_height']:,} to {result['last_height']:,}"
+    facts = [
+        ("rate", f"{result['per_second']:,} a second, {span(result['seconds'])} in all"),
+        ("proven", f"{result['proven']:,} of them, {trust}"),
+    ]
+    others = {name: int(result[name]) for name in ("refused", "unknown", "unsent") if result[name]}
+    facts += [(name, f"{number:,}") for name, number in others.items()]
+    if others:
+        facts.append(("why", str(result.get("detail", ""))))
+    standing: Standing = "good" if done == count else "bad" if not done else "warn"
+    return Summary(f"{sentence}.", standing, facts=facts, following=["node.py status"])
 
 
 class _Fates:

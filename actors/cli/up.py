@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from actors.cli.banner import print_banner, watch
 from actors.cli.config import DataDir, Nodes, Overrides, Profile
 from actors.cli.options import Json
-from actors.console import UserError, console, emit
+from actors.console import Summary, UserError, console, emit
 from actors.directory import members_in
+from actors.figures import counted
 from actors.machine.processes import end_all
 from actors.machine.runtime import close_sessions
 from actors.machine.stopping import StopListener
@@ -77,7 +78,22 @@ def up(
                     last = {**last, "begun_with_snapshot": begun}
         except KeyboardInterrupt:
             last = {"stopped": "while it started"}
-    emit(last, as_json)
+    emit(last, as_json, summary=lambda: _stopped(last, path))
+
+
+def _stopped(last: dict[str, Any], path: Path) -> Summary:
+    """What is so after Ctrl-C."""
+    if "height" not in last:
+        return Summary("Stopped while it started; nothing of it runs any more.")
+    return Summary(
+        f"Stopped in order at height {last['height']:,}; nothing of it runs any more.",
+        "good",
+        facts=[
+            ("committed", counted(last["transactions"], "transaction")),
+            ("state root", str(last["state_root"])),
+        ],
+        following=[f"node.py up --data-dir {path}  continues the chain"],
+    )
 
 
 def _leave(as_json: bool, code: int, sentence: str) -> NoReturn:

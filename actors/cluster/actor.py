@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from actors.console import UserError
 from actors.machine.limits import object_store_mb, read_limits
 from actors.machine.processes import adopt_orphans, children, end_all, family
 from actors.machine.runtime import RuntimeFolder, RuntimeFolderError, keep_private, runtime_dir
+from actors.machine.standard_error import SilencedNativeStderr
 from actors.machine.stopping import check, take_back
 
 if TYPE_CHECKING:
@@ -140,7 +140,10 @@ class RayCluster:
         if utils.set_kill_on_parent_death_linux is not _apart:
             _die_with_parent.append(utils.set_kill_on_parent_death_linux)
             utils.set_kill_on_parent_death_linux = _apart
-        self._mute_native_stderr()
+        # Ray's native code warns of every handle given to a constructor (the tests of kills show it works).
+        self._silenced = SilencedNativeStderr()
+        # Nor may Ray print to standard output that a worker died; its logs have that.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         try:
             self._start(options | {"namespace": f"{cluster.namespace}-{os.getpid()}"})
         except BaseException:
@@ -159,22 +162,6 @@ class RayCluster:
             else:
                 take_back()
                 return
-
-    def _mute_native_stderr(self) -> None:
-        """Ray's native code warns on descriptor 2 of every handle given to a constructor (the tests of kills
-        show that it works). Python's own standard error stays where it was."""
-        self._python_stderr, self._muted_stderr = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
-        sys.stderr = self._muted_stderr
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        # Nor may Ray print to standard output that a worker died; its logs have that.
-        self._ray._private.worker.print_to_stdstream = lambda *_, **__: None
-
-    def _restore_native_stderr(self) -> None:
-        os.dup2(self._muted_stderr.fileno(), 2)
-        if sys.stderr is self._muted_stderr:
-            sys.stderr = self._python_stderr
-        self._muted_stderr.close()
 
     def processes(self, actor: str = "") -> list[psutil.Process]:
         """Processes of this local cluster that the operating system sees, or those of one kind of actor."""
@@ -197,5 +184,5 @@ class RayCluster:
         if self._session is not None:
             end_all(CLOSE_TIMEOUT_S, self._others)
             self._session.close()
-        self._restore_native_stderr()
+        self._silenced.end()
         _closing.remove(self)

@@ -20,7 +20,15 @@ from actors.consensus.actor_lookup import ActorLookup
 from actors.consensus.agreement import Dependencies
 from actors.consensus.block_body_cache import BlockBodyCache
 from actors.consensus.block_builder import DRAW_TIMEOUT_S, BlockBuilder
-from actors.consensus.changes import decode_answer, decode_change, encode_answer, encode_change
+from actors.consensus.changes import (
+    PROGRESS_TIMEOUT_S,
+    decode_answer,
+    decode_change,
+    encode_answer,
+    encode_change,
+    encode_progress,
+    with_progress,
+)
 from actors.consensus.clocks import Clocks
 from actors.consensus.engines import agreement_of
 from actors.consensus.intake import Intake
@@ -33,7 +41,13 @@ from actors.consensus.stages import StageTimes
 from actors.consensus.timekeeping import Timekeeper
 from actors.faces import GatewayFace, MempoolFace, PeerFace, remote
 from actors.ledger.block import BlockOutcome, Header, OfferedBlock
-from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.channels import (
+    CERTIFICATE_CHANNEL,
+    CHANGE_METHOD,
+    CLOCK_CHANNEL,
+    PROGRESS_METHOD,
+    RAFT_CHANNEL,
+)
 from actors.ledger.genesis import Genesis
 from actors.ledger.membership import ChangeOutcome, ChangeRefused, MemberStanding
 from actors.ledger.signing import Signer
@@ -281,8 +295,20 @@ class Consensus(Shell):
         return self._agreement.figures()
 
     async def members(self) -> list[MemberStanding]:
-        """What each member of the genesis is now, and, at the leader, how far it has come."""
-        return self._agreement.members()
+        """What each member of the genesis is now, and how far it has come, if the leader tells in time."""
+        members, leader = self._agreement.members(), self._agreement.status().leader
+        if leader in (b"", self._signer.public_key) or self._peer is None:
+            return members
+        try:
+            asked = self._peer.request(leader, PROGRESS_METHOD, b"", PROGRESS_TIMEOUT_S)
+            return with_progress(members, await asked)
+        except (RayError, ValueError) as error:
+            self.log.debug("the leader does not tell how far members have come: {}", first_line(error))
+            return members
+
+    async def hear_progress(self) -> bytes:
+        """How far members have come, as far as it is known here, for another member."""
+        return encode_progress(self._agreement.members())
 
     async def change_member(self, action: str, name: str) -> ChangeOutcome:
         """`add` (as a learner), `promote`, `remove` or `transfer` (leadership to) a member, by name.

@@ -6,7 +6,6 @@ import os
 import pwd
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from actors import cache_dir
 from actors.directory import DirectoryError, members_in
 from actors.doctor.check import Check
 from actors.machine.limits import MachineLimits, memory_need_mb, object_store_mb, read_limits
+from actors.machine.ports import gateways, obstacle
 from actors.machine.runtime import RuntimeFolderError, left_behind, runtime_dir
 
 FILES_MIN = 4_096
@@ -42,13 +42,16 @@ def fitness(
     yield _memory(limits, nodes)
     yield _free_memory(limits, nodes)
     yield _processors(limits)
+    yield _features()
     yield _load(limits)
     yield _processes(limits, nodes)
     yield _home()
     yield _cache()
     yield _runtime()
     yield _left_behind()
-    yield _port(port)
+    yield from (_port(port + number) for number in range(nodes))
+    yield _running()
+    yield _environment()
     yield _disk_space(data_dir)
     yield _disk_speed(data_dir)
     yield _clock()
@@ -166,14 +169,41 @@ def _shared_memory(store_mb: int) -> Check:
 
 
 def _port(port: int) -> Check:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            advice = "a node may run there already; or choose another: --set gateway.port=0"
-            return Check(f"Port {port}", False, error.strerror or str(error), advice)
-    return Check(f"Port {port}", True, "free", "")
+    name = f"Port {port}"
+    if not (found := obstacle("127.0.0.1", port)):
+        return Check(name, True, "free", "")
+    if running := dict(gateways()).get(port):
+        found = f"a node serves there (process {running})"
+        advice = "stop that network before you start another there, or choose --set gateway.port=0"
+        return Check(name, False, found, advice, required=False)
+    return Check(name, False, found, "stop that, or choose another port: --set gateway.port=0")
+
+
+def _running() -> Check:
+    """Gateways that serve on this machine now."""
+    found = gateways()
+    ports = ", ".join(str(port) for port, _ in found[:_NAMED_MAX])
+    return Check("Running nodes", True, f"{len(found)}, at {ports}" if found else "none", "")
+
+
+def _environment() -> Check:
+    """Whether Ray's own variable names a cluster, which `up` does not join by itself."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    advice = "`up` starts a cluster of its own all the same: unset it, or join that one with --address"
+    return Check("RAY_ADDRESS", not address, address or "not set", advice, required=False)
+
+
+def _features() -> Check:
+    """Which compiled code this processor can run; see actors/kernels/selection.py."""
+    from actors.kernels import compiled, mulx
+
+    cpu = compiled.host()
+    if not (missing := cpu.missing()):
+        return Check("CPU features", True, f"{cpu.cpu}: AVX-512, eight signatures at once", "")
+    verifies = "libsodium verifies" if cpu.missing(mulx.FEATURES) else "one signature at a time (BMI2)"
+    found = f"{cpu.cpu}: {verifies}, lacks {', '.join(missing)}"
+    advice = "it works, with fewer signatures a second: Ice Lake, Zen 4 and later have what is lacking"
+    return Check("CPU features", False, found, advice, required=False)
 
 
 def data_folder(path: Path) -> Check:

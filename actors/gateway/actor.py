@@ -36,8 +36,9 @@ from actors.near.server import NearServer
 from actors.near.shard import NearShard
 from actors.sdk.answers import network_mark
 from actors.settings import GatewaySettings
-from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir
+from actors.shell import ActorContext, Shell, freeze_long_lived, kernel_cache_dir, node_prefix
 from actors.storage.interface import StorageFace
+from actors.validator.actor import validators_of
 
 DROPS_PAUSE_S, DROPS_WAIT_S = 0.25, 10.0
 KEYS_LOOK_S = 1.0
@@ -106,6 +107,7 @@ class Gateway(Shell):
     ) -> None:
         super().__init__(context)
         self._settings, self._number = settings, number
+        self._name = node_prefix(genesis.hash(), context.node)
         log = self.log
         _allow_open_files()
         server_log = logging.getLogger("uvicorn")
@@ -148,7 +150,12 @@ class Gateway(Shell):
         health["peer"] = peer.health
         health |= {f"mempool-{number}": shard.health for number, shard in enumerate(self._shards)}
         health[f"gateway-{self._number}"] = self.health
-        return NodeHealth(health, peer.peers, consensus.scale_validators)
+        return NodeHealth(health, peer.peers, consensus.scale_validators, self._validators)
+
+    async def _validators(self) -> dict[str, Health]:
+        """How each Validator that the node has now is asked for its health."""
+        found = await asyncio.to_thread(validators_of, self._name)
+        return {name: _reachable(name, remote(handle), self.log).health for name, handle in found.items()}
 
     def _report(self, what: str, error: Exception) -> None:
         self.log.opt(exception=error).error("{} failed", what)

@@ -6,7 +6,7 @@ carry them as decimal strings too. Keys, hashes, signatures and payloads are low
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -366,6 +366,22 @@ class ScaledOut(BaseModel):
     validators: int
     added: list[str]
     removed: list[str]
+
+
+class MaintenanceIn(BaseModel):
+    """What is to be done with the node's disk while it runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["snapshot", "copy"]
+
+
+class MaintainedOut(BaseModel):
+    """What was done. snapshot: the one of the head. folder: that of the copy, in the node's own folder."""
+
+    action: str
+    snapshot: dict[str, Any] | None = None
+    folder: str | None = None
 
 
 class HealthOut(BaseModel):

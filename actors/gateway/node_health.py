@@ -12,13 +12,22 @@ ANSWER_TIMEOUT_S = 2.0
 Health = Callable[[], Awaitable[dict[str, Any]]]
 Peers = Callable[[], Awaitable[list[dict[str, Any]]]]
 Scale = Callable[[int], Awaitable[dict[str, Any]]]
+Coming = Callable[[], Awaitable[Mapping[str, Health]]]
+"""Actors that come and go, asked for each time."""
 
 
 class NodeHealth:
-    """`health` of each actor by its name, peers, and the number of Validators, given as plain calls."""
+    """`health` of each actor by its name, peers, and Validators and their number, given as plain calls."""
 
-    def __init__(self, health: Mapping[str, Health], peers: Peers | None, scale: Scale | None = None) -> None:
+    def __init__(
+        self,
+        health: Mapping[str, Health],
+        peers: Peers | None,
+        scale: Scale | None = None,
+        validators: Coming | None = None,
+    ) -> None:
         self._health, self._peers, self._scale = dict(health), peers, scale
+        self._validators = validators
 
     def asking(self, name: str) -> Health | None:
         """How one actor's health is asked for; None for one that is not known."""
@@ -26,8 +35,9 @@ class NodeHealth:
 
     async def actors(self) -> dict[str, dict[str, Any] | None]:
         """Health of every actor; None for one that does not answer within ANSWER_TIMEOUT_S."""
-        answers = await asyncio.gather(*(self._ask(health) for health in self._health.values()))
-        return dict(zip(self._health, answers, strict=True))
+        every = self._health | dict(await self._validators() if self._validators else {})
+        answers = await asyncio.gather(*(self._ask(health) for health in every.values()))
+        return dict(zip(every, answers, strict=True))
 
     async def _ask(self, health: Health) -> dict[str, Any] | None:
         try:

@@ -10,6 +10,8 @@ from actors.gateway.backend import RETRY_AFTER_S
 from actors.gateway.models import (
     ActorsOut,
     HealthOut,
+    MaintainedOut,
+    MaintenanceIn,
     MempoolOut,
     PeersOut,
     ReadyOut,
@@ -19,13 +21,14 @@ from actors.gateway.models import (
     ValidatorsOut,
 )
 from actors.gateway.openapi import problems, reads
+from actors.gateway.problem import ProblemError
 from actors.gateway.roles import AccessRole, RoledRoute, needs
 from actors.gateway.service import Service
 from actors.gateway.transaction_routes import json_response
 
 
 def node_routes(backend: Service) -> APIRouter:
-    """GET /status, /actors, /mempool, /peers, /validators, /health, /ready."""
+    """GET /status, /actors, /mempool, /peers, /validators, /health, /ready, and what administrators do."""
     router = APIRouter(prefix="/v1", route_class=RoledRoute)
 
     @router.get(
@@ -89,6 +92,22 @@ def node_routes(backend: Service) -> APIRouter:
     @needs(AccessRole.ADMIN)
     async def scale(wanted: ScaleIn) -> Response:
         return json_response(render.plain(await backend.scale_validators(wanted.validators)))
+
+    @router.post(
+        "/maintenance",
+        summary="Make a snapshot of the head, or a copy of the database beside it, while the node runs",
+        description="For administrators; without API keys, for callers on this machine. Answers when done.",
+        response_model=MaintainedOut,
+        responses=problems(400, 403, 404, 408, 413, 422, 503),
+    )
+    @needs(AccessRole.ADMIN)
+    async def maintain(wanted: MaintenanceIn) -> Response:
+        if wanted.action == "copy":
+            return json_response({"action": wanted.action, "folder": await backend.copy_database()})
+        made = await backend.snapshot_now()
+        if not made:
+            raise ProblemError("not-found", "the chain has no block yet: there is nothing to make one of")
+        return json_response({"action": wanted.action, "snapshot": made})
 
     @router.get("/health", summary="Liveness: the process answers", response_model=HealthOut)
     @needs(AccessRole.PUBLIC)

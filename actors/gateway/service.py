@@ -393,6 +393,14 @@ class Service(Reads):
         """Have `count` Validators: their number, who was added and removed. Raises UnavailableError."""
         return await self._neighbours.scale_validators(count)
 
+    async def snapshot_now(self) -> dict[str, Any]:
+        """A snapshot of the head, made if there is none; empty without a block. Raises UnavailableError."""
+        return dict(await self._storage.snapshot_now())
+
+    async def copy_database(self) -> str:
+        """The folder in the node's own that holds what its database holds now. Raises UnavailableError."""
+        return await self._storage.copy_database()
+
     async def ready(self) -> tuple[dict[str, bool], tuple[str, ...]]:
         """Which parts answer, and the reasons that speak against this node; see `readiness.py`."""
         return await self.readiness.now()

@@ -24,7 +24,13 @@ from actors.faces import ConsensusFace, MempoolFace, remote
 from actors.kernels.interface import Choice
 from actors.kernels.selection import select
 from actors.ledger.block import BlockOutcome, Header, OfferedBlock, SealedHeader
-from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.channels import (
+    CERTIFICATE_CHANNEL,
+    CHANGE_METHOD,
+    CLOCK_CHANNEL,
+    PROGRESS_METHOD,
+    RAFT_CHANNEL,
+)
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, shard_of
@@ -177,7 +183,11 @@ class NodePeer(Shell, Peer):
         async def on_change(_peer: bytes, body: bytes) -> bytes:
             return bytes(await consensus.hear_change(body))
 
+        async def on_progress(_peer: bytes, _body: bytes) -> bytes:
+            return bytes(await consensus.hear_progress())
+
         network.register_method(PROOF_METHOD, on_proof, members_only=True)
+        network.register_method(PROGRESS_METHOD, on_progress, members_only=True)
         network.register_method(CHANGE_METHOD, on_change, members_only=True)
         self._blocks.taker = consensus.offer_block
 

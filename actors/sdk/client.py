@@ -146,6 +146,10 @@ class Client(_Base):
         """Have so many Validators from now on. Returns validators, and the names added and removed."""
         return self.ask(requests.scale(validators))
 
+    def maintain(self, action: str) -> dict[str, Any]:
+        """Have the node make a `snapshot` of its head, or a `copy` of its database; returns what it made."""
+        return self.ask(requests.maintain(action))
+
     def ready(self) -> bool:
         """True once the node serves; False while it cannot be reached."""
         try:

@@ -145,6 +145,10 @@ def scale(validators: int) -> ApiRequest[dict[str, Any]]:
     return ApiRequest("POST", "/v1/validators", read_object, {"json": {"validators": validators}})
 
 
+def maintain(action: str) -> ApiRequest[dict[str, Any]]:
+    return ApiRequest("POST", "/v1/maintenance", read_object, {"json": {"action": action}})
+
+
 def ready() -> ApiRequest[bool]:
     return ApiRequest("GET", "/v1/ready", lambda response: read_object(response)["ready"] is True)
 

@@ -74,6 +74,7 @@ OPTIONS: dict[str, Any] = {
     "concurrency_groups": {"state": 1, "disk": 1, "read": 2, "health": 1},
 }
 OPEN_TRIES, OPEN_PAUSE_S = 50, 0.2
+COPY_FOLDER = "db.copy"
 
 
 class Storage(Shell):
@@ -299,6 +300,20 @@ class Storage(Shell):
     def snapshot_chunk(self, digest: bytes) -> bytes | None:
         """A chunk of a snapshot by its SHA-256."""
         return self._house.store.chunk(digest)
+
+    @ray.method(concurrency_group="read")
+    def snapshot_now(self) -> dict[str, object]:
+        """A snapshot of the head, made if there is none: height, hash (hex), accounts, chunks, stored_bytes.
+        Empty while the chain has no block."""
+        kept = self._house.snapshot_now()
+        return {} if kept is None else {**asdict(kept), "hash": kept.hash.hex()}
+
+    @ray.method(concurrency_group="read")
+    def copy_database(self) -> str:
+        """The name of a folder beside the database that holds what it holds now, for `check`; it takes the
+        place of an earlier one, and is its reader's to remove."""
+        self._disk.copy(self._disk.directory.with_name(COPY_FOLDER))
+        return COPY_FOLDER
 
     @ray.method(concurrency_group="read")
     def audit(self) -> Audit:

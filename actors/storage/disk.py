@@ -19,6 +19,7 @@ from typing import TypeVar
 from rocksdict import (
     AccessType,
     BottommostLevelCompaction,
+    Checkpoint,
     ColumnFamily,
     CompactOptions,
     Options,
@@ -49,7 +50,7 @@ WAL_BYTES_MAX = 256 << 20
 LOG_FILES_MAX = 4
 FILES_OPEN_MAX = 256
 """Tables and blobs held open; RocksDB would keep all of them, and a chain has more every hour."""
-HEAD_KEY = b"head"
+HEAD_KEY, LOCK_FILE = b"head", "LOCK.raychain"
 _NO_SPACE = "No space left"  # what RocksDB says of ENOSPC, in words alone
 BLOB_GC_AGE, _BLOB_GC_AGE = 0.25, "blob_garbage_collection_age_cutoff"
 Item = TypeVar("Item")
@@ -111,7 +112,7 @@ class Disk:
         self._db: Rdict | None = None
         self._families: dict[str, Rdict] = {}
         self._handles: dict[str, ColumnFamily] = {}
-        self._lock = _lock(directory / "LOCK.raychain")
+        self._lock = _lock(directory / LOCK_FILE)
         self.mark = Mark(directory, read_only)
         self._view: tempfile.TemporaryDirectory[str] | None = None
         try:
@@ -176,6 +177,19 @@ class Disk:
     def handle(self, family: str) -> object:
         """RocksDB's handle of a column family."""
         return self._handles[family]
+
+    def copy(self, directory: Path) -> None:
+        """Make a directory that holds what this one holds now, as links to the same files where they do not
+        change; whatever was there before goes. Raises DirectoryInUseError where another has that one open."""
+        if holder := holder_of(directory):
+            raise DirectoryInUseError(str(directory), holder)
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        height = self.mark.read()  # before, since commits go on
+        Checkpoint(self._db).create_checkpoint(str(directory / "rocksdb"))
+        mark = Mark(directory)
+        mark.write(height)
+        mark.close()
 
     def batch(self) -> DiskBatch:
         """A new, empty batch."""
@@ -357,6 +371,22 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:  # RocksDB removes files while we look
         return 0
+
+
+def holder_of(directory: Path) -> str:
+    """The process that has a directory open; "" if none has."""
+    try:
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+    else:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _lock(path: Path) -> int:

@@ -17,7 +17,7 @@ from actors.storage.formats import Head, height_key
 from actors.storage.pruning import Mode, due, prune
 from actors.storage.reads import Reader
 from actors.storage.remembering import forget, remember
-from actors.storage.snapshot_store import SnapshotStore, sealed_header
+from actors.storage.snapshot_store import Kept, SnapshotStore, sealed_header
 from actors.storage.tx_index import FAN_OUT
 
 
@@ -121,6 +121,15 @@ class Housekeeper:
             self.say(f"no snapshot at height {height}: {error}")
             return
         self.store.prune(self.policy.snapshots_kept)
+
+    def snapshot_now(self) -> Kept | None:
+        """The snapshot of the head, made if there is none; None while the chain has no block. Raises as
+        `SnapshotStore.make`."""
+        height = self.chain.head.height
+        if height and height not in self.store.heights():
+            self.make_snapshot(height)
+            self.store.prune(self.policy.snapshots_kept)
+        return next((kept for kept in self.store.kept() if kept.height == height), None)
 
     def make_snapshot(self, height: int) -> bytes:
         """Make the snapshot of a committed height; its hash. Raises as `SnapshotStore.make`."""

@@ -6,12 +6,11 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from actors.cli.config import Overrides, Profile
 from actors.cli.options import Json
-from actors.console import UserError, console, emit
+from actors.console import Standing, Summary, UserError, console, emit
+from actors.figures import counted, figure
 from bench.attack.registry import Attack, attacks
 from bench.results import emit_result
 from config.effective import load
@@ -38,7 +37,13 @@ def command_attack(
 
     known = attacks()
     if list_only:
-        emit({name: _what(each) for name, each in known.items()}, as_json, title="attacks")
+        listed = {name: _what(each) for name, each in known.items()}
+        sentence = f"{len(listed)} attacks; each is tried on a network of three that has to hold."
+        following = ["node.py attack --only NAME"]
+        summary = Summary(
+            sentence, titles=("attack", "what it tries"), rows=list(listed.items()), following=following
+        )
+        emit(listed, as_json, summary=summary)
         return
     families = {each.kind for each in known.values()}
     strangers = [name for name in only or [] if name not in families | set(known)]
@@ -54,7 +59,7 @@ def command_attack(
     if as_json:
         emit_result(result | {"seconds": round(time.monotonic() - began, 1)}, as_json)
     else:
-        _show(rows)
+        _show(rows, held)
     if not result["passed"]:
         raise typer.Exit(1)
 
@@ -63,9 +68,19 @@ def _what(each: Attack) -> str:
     return (each.run.__doc__ or "").strip().splitlines()[0]
 
 
-def _show(rows: list[dict[str, object]]) -> None:
-    table = Table("attack", "held", "p99 ms before", "during", "MB at most", "what happened", box=None)
-    for row in rows:
-        figures = [str(row[key]) for key in ("honest_p99_ms_before", "honest_p99_ms_during", "memory_mb_max")]
-        table.add_row(str(row["attack"]), "yes" if row["held"] else "NO", *figures, str(row["detail"]))
-    Console(highlight=False).print(table)
+def _show(rows: list[dict[str, object]], held: int) -> None:
+    table = [
+        (
+            str(row["attack"]),
+            "yes" if row["held"] else "NO",
+            figure("p99_ms", row["honest_p99_ms_before"]),
+            figure("p99_ms", row["honest_p99_ms_during"]),
+            figure("memory_mb_max", row["memory_mb_max"]),
+            str(row["detail"]),
+        )
+        for row in rows
+    ]
+    sentence = f"The network held against {held} of {counted(len(rows), 'attack')}."
+    titles = ("attack", "held", "p99 before", "during", "memory", "what happened")
+    standing: Standing = "good" if held == len(rows) else "bad"
+    emit({}, False, summary=Summary(sentence, standing, titles=titles, rows=table))

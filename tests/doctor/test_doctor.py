@@ -18,6 +18,8 @@ from actors.doctor import fitness
 from actors.doctor.check import Check
 from actors.doctor.exposure import exposure, ports
 from actors.gateway.edge import is_loopback
+from actors.kernels import compiled
+from actors.kernels.compiled import Host
 from actors.settings import Settings
 from config.effective import load
 
@@ -70,6 +72,44 @@ def test_a_taken_port_fails_with_advice(tmp_path: Path) -> None:
         code, checks = report(tmp_path, "--port", port)
     assert code == 1
     assert "gateway.port" in str(checks[f"Port {port}"]["advice"])
+
+
+def test_a_port_of_a_running_node_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that runs is no fault of the machine."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(fitness, "gateways", lambda: [(port, 12)])
+        code, checks = report(tmp_path, "--port", str(port))
+    assert (code, checks[f"Port {port}"]["required"]) == (0, False)
+    assert "process 12" in str(checks[f"Port {port}"]["found"])
+    assert str(port) in str(checks["Running nodes"]["found"])
+
+
+def test_what_a_cpu_lacks_and_a_cluster_in_the_environment_are_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "host", lambda: Host("old", frozenset({"bmi2"})))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    code, checks = report(tmp_path)
+    assert code == 0
+    assert "avx512f" in str(checks["CPU features"]["found"])
+    assert checks["RAY_ADDRESS"]["found"] == "10.0.0.1:6379"
+    assert not checks["CPU features"]["ok"]
+    assert not checks["RAY_ADDRESS"]["ok"]
+
+
+def test_people_read_what_is_wrong_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(fitness, "FILES_MIN", 1 << 62)
+    options = ["--data-dir", str(tmp_path / "data"), "--nodes", "1", "--port", "1"]
+    text = CliRunner().invoke(app, options).stdout
+    assert text.startswith("✗ Not fit: 1 thing must change on this machine for 1 node.")
+    assert "ulimit -n" in text
+    assert "Sessions" in text
+    assert "Sessions" in CliRunner().invoke(app, [*options, "--verbose"]).stdout
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_everything_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,6 +284,14 @@ class FakeNode:
             "stages_us_per_tx": {"draw": 0.4, "transition": 0.7, "persist": 1.1},
         }
 
+    async def snapshot_now(self) -> dict[str, object]:
+        self._read()
+        return {"height": self.height, "hash": "ab" * 32, "accounts": len(self.state)} if self.height else {}
+
+    async def copy_database(self) -> str:
+        self._read()
+        return "db.copy"
+
     async def head(self) -> ChainHead:
         self._read()
         root = accounts.state_root(self.state, self.entries)

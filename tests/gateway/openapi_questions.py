@@ -12,7 +12,7 @@ from hypothesis.errors import Unsatisfiable
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 OPERATIONS_MIN = 26
 ANSWER_TIMEOUT_S = 60
-ADMINISTRATION = {("POST", "/v1/validators"), ("POST", "/v1/members")}
+ADMINISTRATION = {("POST", "/v1/validators"), ("POST", "/v1/members"), ("POST", "/v1/maintenance")}
 
 
 def ask_everything(url: str, examples: int, administer: bool = True) -> None:

@@ -46,3 +46,22 @@ def test_what_the_node_says_of_itself() -> None:
         problem_of(await http.get("/v1/peers"), 503)
 
     talk(scenario)
+
+
+def test_administrators_have_a_snapshot_or_a_copy_made() -> None:
+    async def scenario(http: httpx.AsyncClient, node: FakeNode) -> None:
+        snapshot, copy = {"action": "snapshot"}, {"action": "copy"}
+        assert "no block yet" in problem_of(await http.post("/v1/maintenance", json=snapshot), 404)["detail"]
+        node.shards[0].pending = [node.transfer(0, 0)]
+        node.commit()
+        made = (await http.post("/v1/maintenance", json=snapshot)).json()
+        assert (made["action"], made["snapshot"]["height"]) == ("snapshot", 1)
+        assert (await http.post("/v1/maintenance", json=copy)).json() == {
+            "action": "copy",
+            "folder": "db.copy",
+        }
+        problem_of(await http.post("/v1/maintenance", json={"action": "erase"}), 422)
+        node.away = True
+        problem_of(await http.post("/v1/maintenance", json=copy), 503)
+
+    talk(scenario)

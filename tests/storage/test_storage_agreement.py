@@ -23,7 +23,13 @@ from actors.ledger.block import (
     decode_certificate,
     decode_sealed_header,
 )
-from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.channels import (
+    CERTIFICATE_CHANNEL,
+    CHANGE_METHOD,
+    CLOCK_CHANNEL,
+    PROGRESS_METHOD,
+    RAFT_CHANNEL,
+)
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Member
 from actors.ledger.membership import ChangeRefused
@@ -116,7 +122,9 @@ class Peer:
         if self._line is not None:
             self._line.send([said])
 
-    async def _request(self, to: bytes, method: str, body: bytes) -> bytes:
+    async def _request(self, to: bytes, method: str, body: bytes, _deadline_s: float | None = None) -> bytes:
+        if method == PROGRESS_METHOD:
+            return await self._network.shells[to].hear_progress()
         assert method == CHANGE_METHOD
         return await self._network.shells[to].hear_change(body)
 
@@ -220,6 +228,8 @@ async def scenario(network: Network) -> None:
     follower = next(shell for shell in network.shells.values() if shell is not leader)
     assert await follower.read_index() == await leader.read_index() == BLOCKS
     assert [member.name for member in await follower.members()] == ["node-1", "node-2", "node-3"]
+    told_here, told_there = await follower.members(), await leader.members()
+    assert [each.behind is None for each in told_here] == [each.behind is None for each in told_there]
     assert isinstance(await follower.change_member("add", "nobody"), ChangeRefused)
     proof = await follower.prove(BLOCKS, bytes.fromhex(str(told[0]["hash"])))
     voters = {identity for identity, _ in decode_certificate(proof).votes}

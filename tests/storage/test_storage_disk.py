@@ -245,3 +245,21 @@ def test_a_synced_write_is_written_then_synced_by_the_call_that_lets_other_threa
         batch.write(sync)
     assert recorder.calls == [("write",), ("write",), ("flush_wal", True)]
     disk.close()
+
+
+def test_a_copy_of_an_open_directory_is_whole_and_stays_as_it_was(tmp_path: Path) -> None:
+    chain = open_chain(tmp_path / "db", GENESIS, ALLOCATION)
+    driver = Driver(chain, 20)
+    driver.run(3)
+    copy = tmp_path / "db.copy"
+    for _ in range(2):  # the second takes the place of the first
+        chain.disk.copy(copy)
+    driver.run(2)
+    read = Disk(copy, read_only=True)
+    try:
+        assert formats.decode_head(read.get("meta", b"head") or b"").height == 3
+        with pytest.raises(errors.DirectoryInUseError):
+            chain.disk.copy(copy)
+    finally:
+        read.close()
+    chain.disk.close()

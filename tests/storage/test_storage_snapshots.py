@@ -20,6 +20,7 @@ from actors.storage.chain import Chain
 from actors.storage.check import check
 from actors.storage.disk import Disk
 from actors.storage.formats import Head, height_key
+from actors.storage.housekeeping import Housekeeper, Policy
 from actors.storage.interface import Execute, Persist
 from actors.storage.reads import Reader
 from actors.storage.snapshot_store import SnapshotStore, accepted, begin_with
@@ -222,3 +223,14 @@ def test_a_directory_that_holds_a_chain_is_not_overwritten(chain: Chain) -> None
     with pytest.raises(errors.HeightError, match="a new directory"):
         begin_with(chain.disk, GENESIS, manifest, sealed, store.chunk, sha256_rows)
     assert chain.disk.get("headers", height_key(1))
+
+
+def test_a_snapshot_of_the_head_is_made_when_asked_for_and_only_once(chain: Chain) -> None:
+    house = Housekeeper(chain, Policy(5, 0, 2, "full", 3), lambda _text: None)
+    assert house.snapshot_now() is None  # there is no block
+    Driver(chain, ACCOUNTS).run(3)
+    made = house.snapshot_now()
+    assert made is not None
+    assert made.height == 3
+    assert house.snapshot_now() == made
+    assert house.totals.snapshots == 1
