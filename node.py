@@ -57,6 +57,7 @@ def main() -> None:
     from actors.cli import chain, members, offline, repair
     from actors.cli.contracts.commands import contract_app
     from actors.cli.doctor import doctor
+    from actors.cli.governed.commands import governed_app
     from actors.cli.up import up
     from bench import demo, registry
     from bench import stress as hunts
@@ -71,6 +72,7 @@ def main() -> None:
     app.command()(doctor)
     app.add_typer(config_app, name="config")
     app.add_typer(contract_app, name="contract")
+    app.add_typer(governed_app, name="governed")
     app.add_typer(bench_app, name="bench")
     app.add_typer(chain.app)
     app.add_typer(offline.app)

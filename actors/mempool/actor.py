@@ -105,7 +105,7 @@ class MempoolShard(Shell):
         seed, tag = int.from_bytes(os.urandom(16), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
         incarnation = time.time_ns()
-        self._pool = Pool(bounds, tag, seed, genesis.prices, incarnation, shard, shards)
+        self._pool = Pool(bounds, tag, seed, genesis.prices, incarnation, shard, shards, genesis.governed_by)
         self._header = JournalHeader(tag, shard, shards)
         path = journal_path(Path(context.data_dir) / "journal", shard, shards)
         self._file = JournalFile(path, self._header)

@@ -24,7 +24,13 @@ from actors.faces import ConsensusFace, MempoolFace, remote
 from actors.kernels.interface import Choice
 from actors.kernels.selection import select
 from actors.ledger.block import BlockOutcome, Header, OfferedBlock, SealedHeader
-from actors.ledger.channels import CERTIFICATE_CHANNEL, CHANGE_METHOD, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.channels import (
+    CERTIFICATE_CHANNEL,
+    CHANGE_METHOD,
+    CLOCK_CHANNEL,
+    FUNCTION_METHOD,
+    RAFT_CHANNEL,
+)
 from actors.ledger.delta import Delta
 from actors.ledger.genesis import Genesis
 from actors.ledger.rows import Batch, shard_of
@@ -178,7 +184,12 @@ class NodePeer(Shell, Peer):
             return bytes(await consensus.hear_change(body))
 
         network.register_method(PROOF_METHOD, on_proof, members_only=True)
+
+        async def on_function(_peer: bytes, body: bytes) -> bytes:
+            return bytes(await consensus.hear_function(body))
+
         network.register_method(CHANGE_METHOD, on_change, members_only=True)
+        network.register_method(FUNCTION_METHOD, on_function, members_only=True)
         self._blocks.taker = consensus.offer_block
 
     async def _keep_line(self, network: Network) -> None:
