@@ -27,7 +27,7 @@ from tests.ledger.governed_blocks import GOVERNORS, function_row, statement
 from tests.storage import test_storage_agreement as agreement
 from tests.storage.storage_batches import key, transfers
 from tests.storage.storage_network import BALANCE
-from tests.storage.test_storage_agreement import ACCOUNTS, Here, Network, Parts
+from tests.storage.test_storage_agreement import ACCOUNTS, Here, Network
 
 ROWS = 5
 GENESIS = msgspec.structs.replace(
@@ -97,21 +97,24 @@ class Shard:
 
     def __init__(self, pending: Pending) -> None:
         self._pending = pending
-        self.draw, self.resolve = Parts(self._draw), Here(self._resolve)
+        self.draw_at_hand, self.near_line = Here(self._draw), Here(self._no_line)
+        self.resolve = Here(self._resolve)
         self.release, self.settle = Here(self._release), Here(self._settle)
         self._own: dict[int, Batch] = {}
 
-    async def _draw(self, *_: Any) -> tuple[Any, Any, Any]:
+    async def _no_line(self) -> str:
+        return ""
+
+    async def _draw(self, _rows: int, _payloads: int, _height: int, wait_s: float) -> Any:
         pending = self._pending
+        if not pending.waiting:
+            await asyncio.sleep(wait_s)
         batch = pending.waiting.popleft() if pending.waiting else empty_batch()
         number = len(pending.drawn) + 1
         if len(batch):
             pending.drawn[number] = self._own[number] = batch
-        return (
-            DrawSummary(number, len(batch), np.zeros(len(batch), dtype=np.uint64)),
-            batch.rows,
-            batch.payloads,
-        )
+        ranks = np.zeros(len(batch), dtype=np.uint64)
+        return DrawSummary(number, len(batch), ranks), batch.rows, batch.payloads, 0
 
     async def _resolve(self, draw: int, verdicts: Any) -> None:
         batch = self._own[draw]

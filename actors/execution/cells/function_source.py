@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -19,9 +20,9 @@ class NoFunctionError(LookupError):
     """A file has no function of that name."""
 
 
-def prepare() -> None:
+def prepare(directory: Path | None) -> None:
     """See CellEngine: all that functions may import, and one that is made."""
-    functions.prepare()
+    functions.prepare(directory)
     source = b"import numpy as np\n\n\ndef run(columns, arguments):\n    return np.zeros(1)\n"
     run(SourceJob(np.frombuffer(source, dtype=np.uint8)))
 

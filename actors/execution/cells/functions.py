@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+from pathlib import Path
 
 import cloudpickle
 import numpy as np
@@ -26,7 +27,7 @@ class WrongAnswerError(TypeError):
     """A function answered what are no changes."""
 
 
-def prepare() -> None:
+def prepare(_directory: Path | None) -> None:
     """See CellEngine: what a function may import, and one that takes every way through `run`."""
     for module in MODULES:
         importlib.import_module(module)
