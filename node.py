@@ -51,6 +51,7 @@ def built() -> typer.Typer:
     from actors.cli import chain, logs, members, offline, repair
     from actors.cli.contracts.commands import contract_app
     from actors.cli.doctor import doctor
+    from actors.cli.governed.commands import governed_app
     from actors.cli.guide import arrange
     from actors.cli.up import up
     from actors.cli.version import of_every_command
@@ -73,6 +74,7 @@ def built() -> typer.Typer:
     app.command()(doctor)
     app.add_typer(config_app, name="config")
     app.add_typer(contract_app, name="contract")
+    app.add_typer(governed_app, name="governed")
     app.add_typer(bench_app, name="bench")
     app.add_typer(chain.app)
     app.add_typer(offline.app)

@@ -28,6 +28,7 @@ from actors.ledger.genesis import (
     decode_allocation,
     decode_genesis,
 )
+from actors.ledger.quorum import quorum
 from actors.ledger.rows import FormatError
 from actors.ledger.signing import SEED_BYTES, Signer, development_signer
 from actors.machine.private import opened
@@ -341,7 +342,20 @@ def build_genesis(
         gas_per_unit=settings.gas_per_unit,
         entry_deposit=settings.entry_deposit,
         block_gas_max=settings.block_gas_max,
+        governors=list(settings.governors),
+        governors_needed=_governors_needed(settings),
     )
+
+
+def _governors_needed(settings: NetworkSettings) -> int:
+    """Raises DirectoryError where more are needed than there are."""
+    governors = len(settings.governors)
+    if settings.governors_needed > governors:
+        raise DirectoryError(
+            f"network.governors_needed is {settings.governors_needed}, and network.governors has "
+            f"{governors}; name more of them, or lower it"
+        )
+    return settings.governors_needed or (quorum(governors) if governors else 0)
 
 
 def read_allocation(path: Path) -> Allocation:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from actors.ledger.governed_payloads import GOVERNORS_MAX
+
 WORKERS_MAX = 256
 VALIDATORS_UNASKED_MAX = 2
 
@@ -21,6 +23,7 @@ def _network_address(text: str) -> str:
 
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 NetworkAddress = Annotated[str, AfterValidator(_network_address)]
 
 
@@ -78,6 +81,14 @@ class NetworkSettings(Section):
     )
     block_gas_max: int = Field(
         1_000_000, ge=1, le=2**53 - 1, description="gas that all contract calls of one block may use"
+    )
+    governors: list[PublicKey] = Field(
+        [],
+        max_length=GOVERNORS_MAX,
+        description="public keys of those who approve governed functions; none: the network has no such",
+    )
+    governors_needed: int = Field(
+        0, ge=0, le=GOVERNORS_MAX, description="how many of them; 0: a majority of the governors"
     )
 
 

@@ -14,7 +14,7 @@ from typer.models import CommandInfo, TyperInfo
 GROUPS = {
     "Network": ("up", "demo", "status", "top", "members", "logs", "doctor"),
     "Wallet": ("send", "balance", "pending", "cancel", "keys", "networks"),
-    "Chain": ("block", "tx", "contract"),
+    "Chain": ("block", "tx", "contract", "governed"),
     "Operate": ("scale", "check", "snapshot", "config"),
     "Prove": ("proof", "verify", "soak", "attack", "simulate", "torture", "fuzz"),
     "Measure": ("load", "bench", "report"),
@@ -50,6 +50,7 @@ EXAMPLES = {
     "block": ("block latest", "block 12 --limit 20"),
     "tx": ("tx ID", "tx ID --genesis data"),
     "contract": ("contract new counter", "contract check counter.py", "contract deploy counter.py"),
+    "governed": ("governed list",),
     "scale": ("scale --validators 4",),
     "check": ("check --data-dir data --node node-1",),
     "snapshot": ("snapshot create --node node-1", "snapshot list --node node-1"),

@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from actors.consensus import functions
 from actors.consensus.actor_lookup import ActorLookup
 from actors.consensus.agreement import Dependencies
 from actors.consensus.block_body_cache import BlockBodyCache
@@ -31,6 +32,7 @@ from actors.consensus.changes import (
 )
 from actors.consensus.clocks import Clocks
 from actors.consensus.engines import agreement_of
+from actors.consensus.functions import FunctionTrials
 from actors.consensus.intake import Intake
 from actors.consensus.network_clock import NetworkClock
 from actors.consensus.ports import NodePorts
@@ -96,6 +98,7 @@ class Consensus(Shell):
         self._intake = Intake(genesis, self._bodies, self._proving, self.log)
         self._exchange = LocalListener(self._on_line)
         await self._exchange.start()
+        ports = self._ports()
         self._producer = BlockBuilder(
             faces,
             genesis,
@@ -104,6 +107,7 @@ class Consensus(Shell):
             (RayError, NearError),
             self._missed_draw,
             self._clocks.monotonic_us,
+            self._trials(ports),
         )
         self._blocks = self._transactions = self._event_us_max = 0
         self._publisher = Publisher(unreachable=(RayError, NearError))
@@ -113,7 +117,6 @@ class Consensus(Shell):
         self._finding = asyncio.create_task(self._neighbours.find())
         pool.warm()  # before others rely on this replica's prompt answers
         self._trace_path = Path(settings.trace_file) if settings.trace_file else None
-        ports = self._ports()
         self._timekeeper = Timekeeper(self._time, ports, self.log.info, self.log.warning)
         self._agreement = agreement_of(self._dependencies(ports), self.log)
         self._main = asyncio.create_task(self._take_part())
@@ -134,6 +137,17 @@ class Consensus(Shell):
             add_proof=self._proving.answered,
             show=self._proving.shown,
             unreachable=(RayError,),
+        )
+
+    def _trials(self, ports: NodePorts) -> FunctionTrials:
+        names = {bytes.fromhex(member.identity): member.name for member in self._genesis.members}
+        return FunctionTrials(
+            ports=ports,
+            chain_tag=self._genesis.chain_tag,
+            others=self._others,
+            name=lambda identity: names.get(identity, identity.hex()),
+            wall_ms=self._time.now_ms,
+            told=self.log.warning,
         )
 
     def _dependencies(self, ports: NodePorts) -> Dependencies:
@@ -325,6 +339,10 @@ class Consensus(Shell):
         except (RayError, ValueError) as error:
             who = self._genesis.members[self._genesis.member_keys.index(leader)].name
             return ChangeRefused(f"the leader, {who}, did not answer: {first_line(error)}")
+
+    async def hear_function(self, request: bytes) -> bytes:
+        """Another member leads, and asks what effects a governed function has here. Raises ValueError."""
+        return await functions.answer(request, self._storage.try_function)
 
     async def hear_change(self, request: bytes) -> bytes:
         """A change that another member's operator asks for; see `change_member`."""

@@ -2,6 +2,9 @@
 
 Where a draw is small, its rows themselves are taken: they cost less than what goes by reference.
 
+A row of a governed function has a block of its own (functions.py): it stays with its draw until everything
+before it is committed, and nothing else is drawn meanwhile.
+
 At most `UNCOMMITTED_BLOCKS_MAX` blocks of this leader wait for a majority; then it draws no more until one is
 committed, so rows stay in the shards, where they are still ranked. A leader none of whose shards has answered
 for AWAY_US_MAX hands over to another member: its shards hold the same rows, and these take long to restart.
@@ -10,6 +13,7 @@ for AWAY_US_MAX hands over to another member: its shards hold the same rows, and
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,12 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.consensus.agreement import Leadership
+from actors.consensus.functions import FunctionTrials
 from actors.consensus.ordering import merge_by_rank, split_by_draw
 from actors.consensus.pipeline import Pipeline, PipelineBrokenError, Work
 from actors.consensus.stages import StageTimes
 from actors.faces import MempoolFace
 from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.genesis import Genesis
+from actors.ledger.verdict import Verdict
 
 UNCOMMITTED_BLOCKS_MAX = 16
 DRAW_TIMEOUT_S = 5.0
@@ -33,6 +39,7 @@ DRAW_WAIT_S = 0.5
 FOUNDING_LOOK_S = 0.01
 IDLE_PAUSE_US_MIN, IDLE_PAUSE_US_MAX = 25_000, 100_000
 AWAY_US_MAX = 1_000_000
+FUNCTION_LOOK_S, FUNCTION_PAUSE_S = 0.05, 0.5
 # Between blocks while a member that is behind comes after.
 STRAGGLERS_INTERVAL_US = 500_000
 
@@ -57,7 +64,10 @@ class BlockBuilder:
         unreachable: tuple[type[Exception], ...],
         missed: Callable[[BaseException], None],
         clock_us: Callable[[], int],
+        functions: FunctionTrials | None = None,
     ) -> None:
+        self._functions = functions
+        self._waiting: deque[tuple[bytes, Callable[[Verdict], None]]] = deque()
         self._shards, self._times = list(shards), times
         self._interval_us, self._clock_us = block_interval_ms * 1000, clock_us
         self._unreachable, self._missed = unreachable, missed
@@ -89,6 +99,8 @@ class BlockBuilder:
             while pipeline.next_height - leadership.height > UNCOMMITTED_BLOCKS_MAX:
                 leadership.advanced.clear()
                 await leadership.advanced.wait()
+            while self._waiting:
+                await self._propose_function(leadership, pipeline)
             waits = all_final or idle_us > IDLE_PAUSE_US_MIN
             proposed = not self.paused and await self._propose_once(pipeline, DRAW_WAIT_S if waits else 0.0)
             now_us = self._clock_us()
@@ -137,6 +149,7 @@ class BlockBuilder:
 
     async def release(self) -> None:
         """Give all drawn rows back to their shards. Raises TimeoutError when one does not answer."""
+        self._waiting.clear()
         async with asyncio.timeout(RELEASE_TIMEOUT_S):
             for shard in self._shards:
                 await self._patiently(shard.release)
@@ -172,6 +185,7 @@ class BlockBuilder:
         if not waited:
             self._times.add("draw", self._clock_us() - began_us, len(order))
         parts = [part for _, draw in filled for part in draw[1:]]
+        waiting = list[bytes]()
 
         def resolve(verdicts: NDArray[np.uint8]) -> None:
             counts = [draw[0].count for _, draw in filled]
@@ -179,8 +193,47 @@ class BlockBuilder:
                 if of_draw.any():
                     shard.resolve(draw[0].draw, of_draw)
 
-        await pipeline.submit(Work(parts, len(order), order=order, on_executed=resolve))
+        def on_executed(verdicts: NDArray[np.uint8]) -> None:
+            functions = np.flatnonzero(verdicts == Verdict.NEEDS_EFFECTS)
+            if not len(functions):
+                resolve(verdicts)
+                return
+
+            def settle(of_first: Verdict) -> None:
+                told = np.array(verdicts)
+                told[functions] = Verdict.BLOCK_GAS  # those behind the first are drawn again
+                told[functions[0]] = of_first
+                resolve(told)
+
+            if waiting and self._functions is not None:
+                self._waiting.append((waiting[0], settle))
+            else:
+                settle(Verdict.BLOCK_GAS)
+
+        work = Work(parts, len(order), order=order, on_waiting=waiting.append, on_executed=on_executed)
+        await pipeline.submit(work)
         return True
+
+    async def _propose_function(self, leadership: Leadership, pipeline: Pipeline) -> None:
+        """The function that has waited longest, once everything before it is committed."""
+        while not (pipeline.is_clean and leadership.height >= pipeline.tip.height):
+            if pipeline.broken.done():
+                raise PipelineBrokenError(str(pipeline.broken.exception()))
+            leadership.advanced.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FUNCTION_LOOK_S):
+                    await leadership.advanced.wait()
+        function, settle = self._waiting.popleft()
+        if self._functions is None:
+            return
+        try:
+            verdict = await self._functions.propose(function, pipeline)
+        except self._unreachable as error:
+            self._missed(error)
+            verdict = Verdict.BLOCK_GAS
+        settle(verdict)
+        if verdict is Verdict.BLOCK_GAS:
+            await asyncio.sleep(FUNCTION_PAUSE_S)
 
     async def _draw(
         self, shard: MempoolFace, payload_bytes_max: int, height: int, wait_s: float

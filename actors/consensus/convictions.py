@@ -6,8 +6,9 @@
   candidate is ignored for REFUSED_MS_MIN, twice as long with each further refusal, REFUSED_MS_MAX at most;
   then it is heard again, and begins with the shortest time once it was good for as long as the longest. The
   others elect somebody else.
-- A time too far ahead of this node's clock is no proof of a lie: the leader is refused as long, nothing is
-  kept, and it is heard again as soon as a certificate says that it was right (`acquit`).
+- A time too far ahead of this node's clock is no proof of a lie, nor are effects of a governed function that
+  are others here: the leader is refused as long, nothing is kept, and it is heard again as soon as a
+  certificate says that it was right (`acquit`).
 
 A certificate overrules this node: for a block that it refused, or where it committed another one at that
 height or as its parent, the certificate says that its own state is wrong (`contradiction`).
@@ -91,7 +92,8 @@ class Convictions:
         return self._avoid(leader, reason, now_ms)
 
     def refuse_time(self, leader: bytes, header: Header, reason: str, now_ms: int) -> int:
-        """The block's time is too far ahead of this node's clock: refuse the leader; for how many ms."""
+        """The block's time is too far ahead of this node's clock, or its effects are others here: refuse the
+        leader; for how many ms."""
         self._too_early[header.hash()] = leader, reason
         if len(self._too_early) > REFUSALS_MAX:
             self._too_early.popitem(last=False)

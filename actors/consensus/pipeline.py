@@ -63,12 +63,12 @@ class BlockRefusedError(ValueError):
     """A block that is not valid. Names the height, the reason, and the row where there is one.
 
     header and signature are the block's where it came with them. misplaced: it only did not follow the last
-    one.
+    one. of_function: a governed function has other effects here, which says nothing against the proposer.
     """
 
     header: Header | None = None
     signature = b""
-    misplaced = False
+    misplaced = of_function = False
 
     def __init__(self, height: int, reason: str, row: int | None = None, proposer: bytes = b"") -> None:
         where = f" in row {row}" if row is not None else ""
@@ -85,7 +85,9 @@ class PipelineBrokenError(RuntimeError):
 class Work:
     """One block on its way. header is None for a proposal: the join lane writes it.
 
-    parts: rows, payloads, rows, payloads, ... of its draws; all arrays, or all references.
+    parts: rows, payloads, rows, payloads, ... of its draws; all arrays, or all references. proven: as in
+    `Execute`, also without a certificate at hand. clock_ms: what a proposal takes for the time, if not now.
+    on_waiting: is told before `on_executed` of a function that needs a block of its own.
     """
 
     parts: Sequence[Any]
@@ -94,6 +96,9 @@ class Work:
     header: Header | None = None
     signature: bytes = b""
     certificate: bytes = b""
+    proven: bool = False
+    clock_ms: int = 0
+    on_waiting: Callable[[bytes], None] | None = None
     on_executed: Callable[[NDArray[np.uint8]], None] | None = None
     generation: int = 0
     height: int = 0
@@ -252,14 +257,17 @@ class Pipeline:
             sealed = b"" if work.header is None else work.header.encode() + work.signature
             strict = work.header is not None
             if work.header is None:
-                work.time_ms = time_of_block(self._wall_ms(), self._executed_ms)
+                work.time_ms = time_of_block(work.clock_ms or self._wall_ms(), self._executed_ms)
             else:
                 work.time_ms = work.header.time_ms
-            request = Execute(work.height, strict, proposer, work.order, sealed, work.time_ms)
+            proven = work.proven or bool(work.certificate)
+            request = Execute(work.height, strict, proposer, work.order, sealed, work.time_ms, proven)
             work.execution = done = await self._stages.execute(request, work.parts)
             self._times.add("execute", self._clock_us() - began, work.count)
             for stage, elapsed_us in done.stages_us.items():
                 self._times.add(stage, elapsed_us, work.count)
+            if work.on_waiting is not None and done.waiting:
+                work.on_waiting(done.waiting)
             if work.on_executed is not None:
                 work.on_executed(done.verdicts)
             if work.header is None and done.count == 0:
@@ -318,7 +326,10 @@ class Pipeline:
         failed = np.flatnonzero(execution.verdicts)
         if len(failed):
             row = int(failed[0])
-            raise self._refusal(header, Verdict(int(execution.verdicts[row])).name.lower(), row)
+            verdict = Verdict(int(execution.verdicts[row]))
+            refusal = self._refusal(header, verdict.name.lower(), row)
+            refusal.of_function = verdict == Verdict.EFFECTS_DIFFER
+            raise refusal
         counts = execution.count, execution.payload_bytes
         if (header.transaction_count, header.payload_bytes) != counts:
             raise self._refusal(

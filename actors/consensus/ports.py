@@ -20,10 +20,20 @@ from numpy.typing import NDArray
 from actors.consensus.pipeline import Sealed
 from actors.faces import PeerFace
 from actors.ledger.block import Header, sign_proposal
-from actors.ledger.channels import CERTIFICATE_CHANNEL, CLOCK_CHANNEL, RAFT_CHANNEL
+from actors.ledger.channels import CERTIFICATE_CHANNEL, CLOCK_CHANNEL, FUNCTION_METHOD, RAFT_CHANNEL
 from actors.ledger.delta import NO_HEAD, ChainHead
 from actors.ledger.signing import Signer
-from actors.storage.interface import BlockStore, Commit, Execute, Executed, LogRecord, Persist, StorageFace
+from actors.storage.interface import (
+    BlockStore,
+    Commit,
+    Execute,
+    Executed,
+    FunctionTried,
+    LogRecord,
+    Persist,
+    StorageFace,
+    TryFunction,
+)
 
 SEEK_TIMEOUT_S = 5.0
 
@@ -100,6 +110,24 @@ class NodePorts:
     async def execute(self, request: Execute, parts: Sequence[Any]) -> Executed:
         """Execute on Storage's state."""
         return await self.store.execute(self.epoch, request, parts)
+
+    async def try_function(self, request: TryFunction) -> FunctionTried:
+        """Run a governed function on Storage's state."""
+        return await self.storage.try_function(request)
+
+    async def refuse_function(self, function: bytes, height: int, reason: str) -> None:
+        """Have Storage remember that members do not agree on a function."""
+        await self.storage.refuse_function(function, height, reason)
+
+    async def ask_to_try(self, identity: bytes, request: bytes, deadline_s: float) -> bytes:
+        """What another member's Consensus answers (`hear_function`); empty if it does not."""
+        peer = self.peer()
+        if peer is None:
+            return b""
+        try:
+            return await peer.request(identity, FUNCTION_METHOD, request, deadline_s)
+        except self.unreachable:
+            return b""
 
     async def rollback(self, height: int) -> None:
         """Undo what was executed above a height."""

@@ -35,6 +35,7 @@ from actors.gateway.contract_routes import contract_routes
 from actors.gateway.edge_middleware import EdgeMiddleware
 from actors.gateway.events_route import EVENTS_PATH, EventsRoute
 from actors.gateway.explorer_route import ExplorerRoute
+from actors.gateway.function_routes import function_routes
 from actors.gateway.known_contracts import KnownContracts
 from actors.gateway.limits import ApiKeys
 from actors.gateway.membership import Membership, membership_routes
@@ -212,6 +213,7 @@ def _typed_app(
         (chain_routes(backend, contracts), "chain"),
         (proof_routes(backend), "chain"),
         (contract_routes(backend, contracts, simulator), "contracts"),
+        (function_routes(backend), "node"),
         (node_routes(backend), "node"),
         (membership_routes(backend.genesis, membership), "node"),
         (_document_routes(app), "node"),

@@ -61,7 +61,7 @@ _FINAL = re.compile(
 _WORD = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _KINDS = (
     *("transactions", "blocks", "accounts", "contracts", "entries"),
-    *("status", "events", "genesis", "health", "ready"),
+    *("status", "events", "functions", "genesis", "health", "ready"),
 )
 _WITHHELD = {
     PageOrigin.ALLOWED: (AccessRole.SUBMIT, "pages of other origins may not administer a node"),

@@ -19,6 +19,7 @@ from actors.ledger.delta import AccountState, ChainHead
 from actors.ledger.receipts import ReceiptProof
 from actors.storage.interface import (
     AccountProof,
+    FunctionRefusal,
     RetainedHeights,
     StateValues,
     StorageFace,
@@ -104,6 +105,10 @@ class Reads:
         """What keys hold, all at one height, or which heights are kept; VALUES_KEYS_MAX keys at most."""
         bounded = None if height is None else min(height, HEIGHT_MAX)
         return await self._bounded(self._storage.state_values, keys, bounded)
+
+    async def refused_functions(self) -> list[FunctionRefusal]:
+        """Governed functions that this member refused."""
+        return await self._bounded(self._storage.refused_functions)
 
     async def header(self, height: int) -> Header | None:
         """The header of a committed block."""

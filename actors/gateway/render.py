@@ -15,12 +15,27 @@ from actors.ledger.block import Block, Header, decode_certificate
 from actors.ledger.hashing import sha256, sha256_rows
 from actors.ledger.pending import SenderPending
 from actors.ledger.receipts import Output, Receipts
-from actors.ledger.rows import KIND_CALL, KIND_DEPLOY, KIND_TRANSFER, LEAF_PREFIX, ROW_DTYPE, row_matrix
+from actors.ledger.rows import (
+    KIND_CALL,
+    KIND_DEPLOY,
+    KIND_EFFECTS,
+    KIND_GOVERNED,
+    KIND_TRANSFER,
+    LEAF_PREFIX,
+    ROW_DTYPE,
+    row_matrix,
+)
 from actors.storage.interface import StoredTransaction
 
 PENDING_STATES = ("ready", "in-block", "parked")
 """By the numbers that mempool shards give them (actors/mempool/pool.py)."""
-KIND_NAMES = {KIND_TRANSFER: "transfer", KIND_DEPLOY: "deploy", KIND_CALL: "call"}
+KIND_NAMES = {
+    KIND_TRANSFER: "transfer",
+    KIND_DEPLOY: "deploy",
+    KIND_CALL: "call",
+    KIND_GOVERNED: "governed",
+    KIND_EFFECTS: "effects",
+}
 NO_CONTRACTS: Contracts = {}
 _RECEIPT = struct.Struct("<QQQQ")
 _NUMBERS = ("version", "kind", "flags", "chain_tag", "nonce", "amount", "fee", "expiry_height")

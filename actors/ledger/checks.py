@@ -11,6 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from actors.contracts.limits import ENTRY_TAG
+from actors.ledger.accounts import unpack
+from actors.ledger.governed_payloads import NO_GOVERNORS, Governors, is_approved
 from actors.ledger.hashing import Hasher, sha256, sha256_rows
 from actors.ledger.kinds import KINDS
 from actors.ledger.prices import Prices
@@ -59,9 +61,15 @@ def _all_plain(words, chain_tag, height, fee_min):  # type: ignore[no-untyped-de
 
 
 def static_verdicts(
-    batch: Batch, chain_tag: int, height: int, prices: Prices, hash_rows: Hasher = sha256_rows
+    batch: Batch,
+    chain_tag: int,
+    height: int,
+    prices: Prices,
+    hash_rows: Hasher = sha256_rows,
+    governors: Governors = NO_GOVERNORS,
 ) -> NDArray[np.uint8]:
-    """(n,) uint8 verdicts of rows for inclusion in the block at `height`, signatures and state aside.
+    """(n,) uint8 verdicts of rows for inclusion in the block at `height`, the rows' own signatures and the
+    state aside.
 
     hash_rows: of payloads of one length, where there are several.
     """
@@ -85,6 +93,16 @@ def static_verdicts(
     verdicts = own
     for code, mask in reversed(failed):
         verdicts[mask] = code
+    return _with_approvals(batch, verdicts, governors)
+
+
+def _with_approvals(batch: Batch, verdicts: NDArray[np.uint8], governors: Governors) -> NDArray[np.uint8]:
+    """Last, since it costs most: rows of governed kinds without their approvals."""
+    governed = [kind.number for kind in KINDS.values() if kind.governed]
+    asking = np.isin(batch.rows["kind"], governed) & (verdicts == Verdict.OK)
+    if asking.any():
+        approved = [is_approved(tx, governors) for tx in unpack(batch.take(asking))]
+        verdicts[asking] = np.where(approved, Verdict.OK, Verdict.NOT_APPROVED)
     return verdicts
 
 

@@ -16,8 +16,9 @@ import struct
 from dataclasses import dataclass
 
 from actors.contracts.limits import ARGUMENTS_BYTES_MAX, PROGRAM_BYTES_MAX, SOURCE_BYTES_MAX
+from actors.ledger.governed_payloads import GOVERNED_BYTES_MAX
 from actors.ledger.hashing import sha256
-from actors.ledger.rows import KIND_CALL, KIND_DEPLOY, KIND_TRANSFER, PAYLOAD_BYTES_MAX
+from actors.ledger.rows import KIND_CALL, KIND_DEPLOY, KIND_GOVERNED, KIND_TRANSFER, PAYLOAD_BYTES_MAX
 
 _DEPLOY = struct.Struct("<II")
 CALL_BYTES_MAX = 1 + ARGUMENTS_BYTES_MAX
@@ -26,10 +27,11 @@ PAYLOAD_BYTES_MAX_OF = {
     KIND_TRANSFER: PAYLOAD_BYTES_MAX,
     KIND_DEPLOY: DEPLOY_BYTES_MAX,
     KIND_CALL: CALL_BYTES_MAX,
+    KIND_GOVERNED: GOVERNED_BYTES_MAX,
 }
-"""By kind: what a row may carry at most."""
+"""By kind: what a row may carry at most that a client submits."""
 ROW_PAYLOAD_BYTES_MAX = max(PAYLOAD_BYTES_MAX_OF.values())
-"""Of any kind."""
+"""Of any of these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def apply_deploy(ledger: LedgerView, tx: Transaction, env: Environment, gas_left
 def _apply(ledger: LedgerView, tx: Transaction, env: Environment, gas_left: int, run: _Run) -> RowApplied:
     sender, prices = ledger.account(tx.sender, env.height), env.prices
     gas = gas_limit(tx, prices)
-    if verdict := _refusal(tx, sender, ledger.account(tx.recipient, env.height), env):
+    if verdict := refusal(tx, sender, ledger.account(tx.recipient, env.height), env):
         return RowApplied(verdict)
     if gas > gas_left:
         return RowApplied(Verdict.BLOCK_GAS)
@@ -107,7 +107,8 @@ def _apply(ledger: LedgerView, tx: Transaction, env: Environment, gas_left: int,
     )
 
 
-def _refusal(tx: Transaction, sender: Account, recipient: Account, env: Environment) -> Verdict:
+def refusal(tx: Transaction, sender: Account, recipient: Account, env: Environment) -> Verdict:
+    """What keeps a row out of a block (rule 1), its gas apart."""
     if tx.nonce < sender.nonce:
         return Verdict.NONCE_REUSED
     if not sender.balance:

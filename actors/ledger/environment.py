@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.ledger.governed_payloads import NO_GOVERNORS, Governors
 from actors.ledger.prices import FREE, Prices
 
 
@@ -16,3 +17,4 @@ class Environment:
     proposer: bytes
     prices: Prices = FREE
     time_ms: int = 0
+    governors: Governors = NO_GOVERNORS

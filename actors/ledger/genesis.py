@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from actors.contracts.gas import WEIGHTS, Weights
 from actors.contracts.limits import ENTRY_TAG
+from actors.ledger.governed_payloads import GOVERNORS_MAX, Governors
 from actors.ledger.hashing import sha256
 from actors.ledger.prices import BLOCK_TRANSACTIONS_MAX, FREE, PRICE_MAX, Prices
 from actors.ledger.rows import FormatError
@@ -52,7 +53,9 @@ _OTHER_VERSION = (
 class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """supply: sum of the allocated balances. state_root: hex, of the state after allocation.
 
-    fee_min, balance_min and what follows them: see prices.py; in smallest units.
+    fee_min, balance_min and what follows them: see prices.py; in smallest units. governors: Ed25519 public
+    keys in hex, of which `governors_needed` approve a governed function (governed_payloads.py). A network
+    without them has the document that it had before there were any, and runs no such functions.
     """
 
     version: int
@@ -70,10 +73,15 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry_deposit: int = FREE.entry_deposit
     block_gas_max: int = FREE.block_gas_max
     weights: Weights = WEIGHTS
+    governors: list[str] = []
+    governors_needed: int = 0
 
     def encode(self) -> bytes:
-        """Canonical JSON: sorted keys, no spaces."""
-        return msgspec.json.encode(self, order="sorted")
+        """Canonical JSON: sorted keys, no spaces; without what concerns governors where there are none."""
+        fields = msgspec.structs.asdict(self)
+        if not self.governors:
+            del fields["governors"], fields["governors_needed"]
+        return msgspec.json.encode(fields, order="sorted")
 
     def hash(self) -> bytes:
         """32 bytes; names the network and is the parent of block 1."""
@@ -95,6 +103,11 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.block_gas_max,
             self.weights,
         )
+
+    @property
+    def governed_by(self) -> Governors:
+        """Who approves governed functions."""
+        return Governors(tuple(map(bytes.fromhex, self.governors)), self.governors_needed)
 
     @property
     def member_keys(self) -> list[bytes]:
@@ -122,6 +135,7 @@ def decode_genesis(data: bytes) -> Genesis:
         raise FormatError("genesis.members", "an identity twice", "distinct identities")
     if not _is_hex(genesis.state_root, 32):
         raise FormatError("genesis.state_root", genesis.state_root, "64 hex digits")
+    governors = len(genesis.governors)
     for name, value, least, most in (
         ("supply", genesis.supply, 0, _SUPPLY_MAX),
         ("block_transactions_max", genesis.block_transactions_max, 1, BLOCK_TRANSACTIONS_MAX),
@@ -130,10 +144,21 @@ def decode_genesis(data: bytes) -> Genesis:
         ("gas_per_unit", genesis.gas_per_unit, 1, PRICE_MAX),
         ("entry_deposit", genesis.entry_deposit, 0, PRICE_MAX),
         ("block_gas_max", genesis.block_gas_max, 1, PRICE_MAX),
+        ("governors", governors, 0, GOVERNORS_MAX),
+        ("governors_needed", genesis.governors_needed, min(governors, 1), governors),
     ):
         if not least <= value <= most:
             raise FormatError(f"genesis.{name}", value, f"{least} to {most}")
+    _check_governors(genesis.governors)
     return genesis
+
+
+def _check_governors(keys: list[str]) -> None:
+    for at, key in enumerate(keys):
+        if not _is_hex(key, KEY_BYTES):
+            raise FormatError(f"genesis.governors[{at}]", key, "64 hex digits")
+    if len(set(keys)) != len(keys):
+        raise FormatError("genesis.governors", "a key twice", "distinct keys")
 
 
 def _is_hex(text: str, size: int) -> bool:

@@ -27,11 +27,14 @@ from actors.ledger.contract_payloads import (
 )
 from actors.ledger.contract_rules import RowApplied, apply_call, apply_deploy
 from actors.ledger.environment import Environment
+from actors.ledger.governed_payloads import EFFECTS_BYTES_MAX, decode_governed
 from actors.ledger.ledger_view import LedgerView
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
     KIND_CALL,
     KIND_DEPLOY,
+    KIND_EFFECTS,
+    KIND_GOVERNED,
     KIND_TRANSFER,
     WORD_RECIPIENT,
     WORD_SENDER,
@@ -67,6 +70,13 @@ class SerialRule:
 
 
 @dataclass(frozen=True, slots=True)
+class PairedRule:
+    """A rule for two rows that are a block together (governed_rules.py); elsewhere a row has this verdict."""
+
+    elsewhere: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind. Pairs are twins: one transaction, and (n,) rows of this kind at once.
 
@@ -76,7 +86,9 @@ class Kind:
     touches     words of the row at which keys of accounts begin that it reads or writes, sender first; a
                 receipt has the balances of the first two
     fee_min     the least fee that a row must offer
-    rule        what it does to the state: CompiledRule, or SerialRule
+    rule        what it does to the state: CompiledRule, SerialRule, or PairedRule
+    governed    it needs the approval of governors
+    submitted   False for rows that only who proposes a block writes: no mempool takes them
     """
 
     number: int
@@ -87,7 +99,9 @@ class Kind:
     touches: tuple[int, ...]
     fee_min: Callable[[Transaction, Prices], int]
     fee_min_rows: Callable[[Batch, Prices], NDArray[np.uint64]]
-    rule: CompiledRule | SerialRule
+    rule: CompiledRule | SerialRule | PairedRule
+    governed: bool = False
+    submitted: bool = True
 
 
 def no_check(tx: Transaction) -> Verdict:
@@ -129,6 +143,28 @@ def check_call(tx: Transaction) -> Verdict:
     return Verdict.OK if tx.payload else Verdict.BAD_PAYLOAD
 
 
+def check_governed(tx: Transaction) -> Verdict:
+    """It brings no coins, and its payload can be taken apart."""
+    return Verdict.OK if not tx.amount and decode_governed(tx.payload) else Verdict.BAD_PAYLOAD
+
+
+def check_effects(tx: Transaction) -> Verdict:
+    """Nothing but effects, which whoever applies them takes apart."""
+    return Verdict.BAD_EFFECTS if tx.amount or tx.fee or tx.nonce else Verdict.OK
+
+
+def no_fee(tx: Transaction, prices: Prices) -> int:
+    """Effects cost nothing."""
+    del tx, prices
+    return 0
+
+
+def no_fee_rows(batch: Batch, prices: Prices) -> NDArray[np.uint64]:
+    """(n,) uint64: the twin of `no_fee`."""
+    del prices
+    return np.zeros(len(batch), dtype=np.uint64)
+
+
 def each_row(check: Callable[[Transaction], Verdict]) -> Callable[[Batch], NDArray[np.uint8]]:
     """A check of rows that come in small numbers."""
     return lambda batch: np.array([check(tx) for tx in unpack(batch)], dtype=np.uint8)
@@ -148,6 +184,14 @@ CALL = Kind(
     KIND_CALL, "call", PAYLOAD_BYTES_MAX_OF[KIND_CALL], check_call, check_calls, _TWO,
     *_FLAT, SerialRule(apply_call),
 )  # fmt: skip
+GOVERNED = Kind(
+    KIND_GOVERNED, "governed", PAYLOAD_BYTES_MAX_OF[KIND_GOVERNED], check_governed, each_row(check_governed),
+    _TWO, *_FLAT, PairedRule(Verdict.NEEDS_EFFECTS), governed=True,
+)  # fmt: skip
+EFFECTS = Kind(
+    KIND_EFFECTS, "effects", EFFECTS_BYTES_MAX, check_effects, each_row(check_effects), _TWO,
+    no_fee, no_fee_rows, PairedRule(Verdict.BAD_EFFECTS), submitted=False,
+)  # fmt: skip
 
-KINDS: dict[int, Kind] = {kind.number: kind for kind in (TRANSFER, DEPLOY, CALL)}
+KINDS: dict[int, Kind] = {kind.number: kind for kind in (TRANSFER, DEPLOY, CALL, GOVERNED, EFFECTS)}
 """By number. Filled here, at import, and nowhere else."""

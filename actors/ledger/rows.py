@@ -30,7 +30,7 @@ if sys.byteorder != "little":
     raise ImportError("raychain reads rows in place and needs a little-endian processor")
 
 ROW_VERSION = 1
-KIND_TRANSFER, KIND_DEPLOY, KIND_CALL = 1, 2, 3
+KIND_TRANSFER, KIND_DEPLOY, KIND_CALL, KIND_GOVERNED, KIND_EFFECTS = 1, 2, 3, 4, 5
 
 ROW_DTYPE = np.dtype(
     [

@@ -33,8 +33,10 @@ from actors.ledger.block import Block, Header
 from actors.ledger.contract_rules import RowApplied
 from actors.ledger.environment import Environment
 from actors.ledger.genesis import Genesis
+from actors.ledger.governed_payloads import is_approved
+from actors.ledger.governed_rules import apply_governed, is_governed
 from actors.ledger.hashing import sha256
-from actors.ledger.kinds import KINDS, CompiledRule
+from actors.ledger.kinds import KINDS, CompiledRule, PairedRule
 from actors.ledger.ledger_view import PlainLedger
 from actors.ledger.rows import ROW_VERSION, WORD_SENDER, Batch
 from actors.ledger.succession import Parent, succession_fault
@@ -65,7 +67,10 @@ def static_verdict(tx: Transaction, env: Environment) -> Verdict:
         (Verdict.RESERVED_KEY, not (tx.sender.startswith(ENTRY_TAG) or tx.recipient.startswith(ENTRY_TAG))),
     )
     failed = next((verdict for verdict, holds in checks if not holds), Verdict.OK)
-    return failed or kind.check(tx)
+    failed = failed or kind.check(tx)
+    if not failed and kind.governed and not is_approved(tx, env.governors):
+        return Verdict.NOT_APPROVED
+    return failed
 
 
 def apply_transaction(
@@ -79,6 +84,8 @@ def apply_transaction(
     if isinstance(rule, CompiledRule):
         verdict = rule.apply(state, tx, env)
         return RowApplied(verdict, 0 if verdict else tx.fee)
+    if isinstance(rule, PairedRule):
+        return RowApplied(rule.elsewhere)
     ledger = PlainLedger(state, {} if entries is None else entries)
     return rule.apply(ledger, tx, env, env.prices.block_gas_max - gas_used)
 
@@ -109,6 +116,8 @@ def apply_batch(state: State, batch: Batch, env: Environment, entries: Entries |
     status (0, or why a call has failed), fee, and the balances of sender and recipient after the transaction;
     of a serial kind it goes on with the report of its output (receipts.py).
     """
+    if is_governed(batch):
+        return _governed(state, batch, env)
     verdicts, receipts, passed, fees, gas_used = [], [], list[RowApplied](), 0, 0
     entries = {} if entries is None else entries
     for tx in unpack(batch):
@@ -123,13 +132,34 @@ def apply_batch(state: State, batch: Batch, env: Environment, entries: Entries |
             fees, gas_used = fees + applied.fee, gas_used + applied.gas
             passed.append(applied)
             receipts.append(receipt(state, tx, env, applied))
+    _pay(state, env, fees)
+    return Outcome(verdicts, receipts, fees, passed)
+
+
+def _governed(state: State, batch: Batch, env: Environment) -> Outcome:
+    """A block of a governed function and its effects."""
+    rows = unpack(batch)
+    verdicts = [static_verdict(tx, env) for tx in rows]
+    if verdicts[0]:
+        return Outcome([verdicts[0], verdicts[1] or Verdict.BAD_EFFECTS], [], 0, [])
+    if verdicts[1]:
+        return Outcome([Verdict.NEEDS_EFFECTS, verdicts[1]], [], 0, [])
+    applied = apply_governed(state, rows[0], batch.ids()[0].tobytes(), rows[1], env)
+    passed = [each for each in applied if each.verdict == Verdict.OK]
+    receipts = [receipt(state, tx, env, each) for tx, each in zip(rows, passed, strict=False)]
+    fees = sum(each.fee for each in passed)
+    _pay(state, env, fees)
+    return Outcome([each.verdict for each in applied], receipts, fees, passed)
+
+
+def _pay(state: State, env: Environment, fees: int) -> None:
+    """Give the fees to the proposer, and remove what holds nothing."""
     earned = account_at(state, env.proposer, env.height)
     if earned.balance + fees > U64_MAX:
         raise OverflowError("the proposer's balance would exceed 2^64-1: the genesis supply is not conserved")
     if fees:
         state[env.proposer] = Account(earned.nonce, earned.balance + fees)
     remove_empty(state)
-    return Outcome(verdicts, receipts, fees, passed)
 
 
 def receipt(state: State, tx: Transaction, env: Environment, applied: RowApplied) -> bytes:
@@ -167,7 +197,8 @@ def apply_block(
 
 def environment_of(header: Header, genesis: Genesis) -> Environment:
     """What the rows of this header's block see."""
-    return Environment(genesis.chain_tag, header.height, header.proposer, genesis.prices, header.time_ms)
+    prices, governors = genesis.prices, genesis.governed_by
+    return Environment(genesis.chain_tag, header.height, header.proposer, prices, header.time_ms, governors)
 
 
 def body_fault(header: Header, batch: Batch, genesis: Genesis) -> str:

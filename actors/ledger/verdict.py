@@ -40,6 +40,11 @@ class Verdict(IntEnum):
     RESERVED_KEY = 23
     BLOCK_GAS = 24
     WRONG_ADDRESS = 25
+    NEEDS_EFFECTS = 26
+    NOT_APPROVED = 27
+    FUNCTION_REFUSED = 28
+    BAD_EFFECTS = 29
+    EFFECTS_DIFFER = 30
 
 
 _WORDS: dict[Verdict, tuple[str, str]] = {
@@ -98,6 +103,18 @@ _WORDS: dict[Verdict, tuple[str, str]] = {
         "recipient",
         "no account has a key that begins so: such keys are those of contracts' entries",
     ),
+    Verdict.NEEDS_EFFECTS: ("kind", "a governed function has a block of its own; it waits for its turn"),
+    Verdict.NOT_APPROVED: (
+        "payload",
+        "not the approvals that the genesis asks for: as many of its governors as it needs, in their order, "
+        "over this sender, nonce, treasury, expiry_height, function and arguments",
+    ),
+    Verdict.FUNCTION_REFUSED: (
+        "payload",
+        "the function failed, or members do not agree on its effects: /v1/functions/refused says why",
+    ),
+    Verdict.BAD_EFFECTS: ("payload", "effects that no function can have here, or that stand with none"),
+    Verdict.EFFECTS_DIFFER: ("payload", "this member computes other effects than the block has"),
     Verdict.PAYLOAD_LIMIT: ("payload", "longer than all payloads of a block of this network may be"),
 }
 

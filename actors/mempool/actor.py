@@ -105,7 +105,7 @@ class MempoolShard(Shell):
         seed, tag = int.from_bytes(os.urandom(16), "little"), genesis.chain_tag
         # Draws of an earlier incarnation must not match this one's: number them from the clock.
         incarnation = time.time_ns()
-        self._pool = Pool(bounds, tag, seed, genesis.prices, incarnation, shard, shards)
+        self._pool = Pool(bounds, tag, seed, genesis.prices, incarnation, shard, shards, genesis.governed_by)
         self._header = JournalHeader(tag, shard, shards)
         path = journal_path(Path(context.data_dir) / "journal", shard, shards)
         self._file = JournalFile(path, self._header)
@@ -127,7 +127,8 @@ class MempoolShard(Shell):
         self._again = ReofferScheduler(self._pool, OFFER_AGAIN_S, OUTBOX_ROWS_MAX, OFFER_AGAIN_PAUSE_S)
         self._admission = Admission(
             settings, self._pool, self._journal, validators, self._outbox, self._outgoing, self._tally,
-            lambda: self._again.withholds(time.monotonic()), time.perf_counter, self._bury, self._failed, _TRANSIENT,
+            lambda: self._again.withholds(time.monotonic()), time.perf_counter, self._bury, self._failed,
+            _TRANSIENT,
         )  # fmt: skip
 
     # Life

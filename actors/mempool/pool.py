@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from actors.ledger.checks import static_verdicts
 from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.delta import AccountStates
+from actors.ledger.governed_payloads import NO_GOVERNORS, Governors
 from actors.ledger.index import KEY_WORDS, KeyIndex, key_words
+from actors.ledger.kinds import KINDS
 from actors.ledger.pending import SenderPending
 from actors.ledger.prices import Prices
 from actors.ledger.rows import (
@@ -122,8 +124,10 @@ class Pool:
         first_draw: int = 1,
         shard: int = 0,
         shards: int = 1,
+        governors: Governors = NO_GOVERNORS,
     ) -> None:
         self.bounds, self._chain_tag, self._seed, self._prices = bounds, chain_tag, seed, prices
+        self._governors = governors
         self.shard, self._shards = shard, shards
         self.height = 0
         self._index = KeyIndex(1024, seed)
@@ -208,7 +212,12 @@ class Pool:
 
     def static(self, batch: Batch) -> NDArray[np.uint8]:
         """(n,) verdicts without the state, for inclusion in the block after `height`."""
-        verdicts = static_verdicts(batch, self._chain_tag, self.height + 1, self._prices)
+        verdicts = static_verdicts(
+            batch, self._chain_tag, self.height + 1, self._prices, governors=self._governors
+        )
+        for kind in KINDS.values():
+            if not kind.submitted:
+                verdicts[batch.rows["kind"] == kind.number] = Verdict.UNKNOWN_KIND
         if self.bounds.block_payload_bytes_max < ROW_PAYLOAD_BYTES_MAX:
             long = batch.rows["payload_bytes"] > self.bounds.block_payload_bytes_max
             verdicts[long & (verdicts == Verdict.OK)] = Verdict.PAYLOAD_LIMIT

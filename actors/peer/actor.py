@@ -28,6 +28,7 @@ from actors.ledger.channels import (
     CERTIFICATE_CHANNEL,
     CHANGE_METHOD,
     CLOCK_CHANNEL,
+    FUNCTION_METHOD,
     PROGRESS_METHOD,
     RAFT_CHANNEL,
 )
@@ -188,7 +189,12 @@ class NodePeer(Shell, Peer):
 
         network.register_method(PROOF_METHOD, on_proof, members_only=True)
         network.register_method(PROGRESS_METHOD, on_progress, members_only=True)
+
+        async def on_function(_peer: bytes, body: bytes) -> bytes:
+            return bytes(await consensus.hear_function(body))
+
         network.register_method(CHANGE_METHOD, on_change, members_only=True)
+        network.register_method(FUNCTION_METHOD, on_function, members_only=True)
         self._blocks.taker = consensus.offer_block
 
     async def _keep_line(self, network: Network) -> None:

@@ -40,6 +40,7 @@ _CONDEMNED = np.array(
         Judgement.BAD_SIGNATURE,
         Judgement.RESERVED_KEY,
         Judgement.WRONG_ADDRESS,
+        Judgement.NOT_APPROVED,
     ],
     dtype=np.uint8,
 )

@@ -133,6 +133,10 @@ class Client(_Base):
         """Health of each actor by its name, under `actors`; None for one that is away."""
         return self.ask(requests.actors())
 
+    def refused_functions(self) -> dict[str, Any]:
+        """Governed functions that the member behind this gateway refused, and why, under `refused`."""
+        return self.ask(requests.refused_functions())
+
     def members(self) -> dict[str, Any]:
         """Members of the network, one row each, and how many make a majority."""
         return self.ask(requests.members())
@@ -304,6 +308,9 @@ class AsyncClient(_Base):
 
     async def actors(self) -> dict[str, Any]:
         return await self.ask(requests.actors())
+
+    async def refused_functions(self) -> dict[str, Any]:
+        return await self.ask(requests.refused_functions())
 
     async def members(self) -> dict[str, Any]:
         return await self.ask(requests.members())

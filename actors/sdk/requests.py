@@ -130,6 +130,10 @@ def actors() -> ApiRequest[dict[str, Any]]:
     return ApiRequest("GET", "/v1/actors", read_object)
 
 
+def refused_functions() -> ApiRequest[dict[str, Any]]:
+    return ApiRequest("GET", "/v1/functions/refused", read_object)
+
+
 def members() -> ApiRequest[dict[str, Any]]:
     return ApiRequest("GET", "/v1/members", read_object)
 

@@ -27,13 +27,16 @@ import ray
 from numpy.typing import NDArray
 
 from actors.execution.contract_engine import ContractEngine
+from actors.execution.functions import FunctionRunner
 from actors.execution.spreading import SpreadingEngine
 from actors.kernels.interface import Choice
 from actors.kernels.selection import select
 from actors.ledger.block import InclusionProof
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.delta import AccountState, AccountStates, ChainHead, Delta
 from actors.ledger.genesis import Allocation, Genesis, decode_allocation
 from actors.ledger.receipts import ReceiptProof
+from actors.ledger.rows import decode_batch
 from actors.local_socket import LocalRpcServer
 from actors.settings import StorageSettings
 from actors.shell import (
@@ -49,6 +52,7 @@ from actors.storage.contract_programs import ProgramShelf
 from actors.storage.disk import Disk, wait_for
 from actors.storage.disk_identity import settle
 from actors.storage.errors import NotRetainedError
+from actors.storage.functions import Functions
 from actors.storage.history import Retention
 from actors.storage.housekeeping import Housekeeper, Policy, offer
 from actors.storage.interface import (
@@ -56,12 +60,15 @@ from actors.storage.interface import (
     Audit,
     Execute,
     Executed,
+    FunctionRefusal,
+    FunctionTried,
     LogRecord,
     RetainedHeights,
     StateValues,
     StoredLog,
     StoredTransaction,
     TransactionPlace,
+    TryFunction,
 )
 from actors.storage.reads import Reader
 from actors.storage.sharing import sharing
@@ -136,6 +143,9 @@ class Storage(Shell):
             ProgramShelf(),
             self.log.warning,
         )
+        self._runner = FunctionRunner()
+        self._functions = Functions(self._runner, genesis.block_payload_bytes_max, self.log.critical)
+        self._chain.functions = self._functions
         self._reader = Reader(self._chain)
         self._house = Housekeeper(self._chain, _policy(settings), self.log.info)
         self._writer = Writer(self._chain, time.perf_counter_ns, self._has_committed)
@@ -175,6 +185,21 @@ class Storage(Shell):
         """Execute draws: parts are rows0, payloads0, rows1, payloads1, ... Raises StaleEpochError,
         HeightError, SpeculationLimitError, FormatError."""
         return self._writer.execute(epoch, request, parts)
+
+    @ray.method(concurrency_group="state")
+    def try_function(self, request: TryFunction) -> FunctionTried:
+        """Run a governed function on the state after the last block executed. Raises FormatError."""
+        return self._writer.try_function(request)
+
+    @ray.method(concurrency_group="state")
+    def refuse_function(self, function: bytes, height: int, reason: str) -> None:
+        """Remember that members do not agree on a function: a batch of one row. Raises FormatError."""
+        self._functions.refuse(decode_batch(function, 1, ROW_PAYLOAD_BYTES_MAX), height, reason)
+
+    @ray.method(concurrency_group="read")
+    def refused_functions(self) -> list[FunctionRefusal]:
+        """Governed functions that this member refused, the newest last."""
+        return self._functions.refusals()
 
     @ray.method(concurrency_group="state")
     def rollback(self, epoch: int, height: int) -> None:
@@ -370,6 +395,7 @@ class Storage(Shell):
             self._disk.sync()
             self._disk.close()
         self._contracts.close()
+        self._runner.close()
         self.log.info("closed at height {}", self._chain.head.height)
 
     def _has_committed(self) -> None:

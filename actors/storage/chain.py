@@ -28,22 +28,35 @@ import numpy as np
 
 from actors.ledger.block import HEADER_BYTES, Block, Header, decode_block, decode_certificate, decode_header
 from actors.ledger.block_time import time_fault
+from actors.ledger.contract_payloads import ROW_PAYLOAD_BYTES_MAX
 from actors.ledger.delta import Delta
 from actors.ledger.environment import Environment
 from actors.ledger.genesis import Allocation, Genesis
+from actors.ledger.governed_rules import is_governed
 from actors.ledger.hashing import Hasher
-from actors.ledger.rows import Batch, FormatError
+from actors.ledger.rows import Batch, FormatError, decode_batch
 from actors.ledger.signing import SIGNATURE_BYTES
+from actors.ledger.verdict import Verdict
 from actors.storage.disk import HEAD_KEY, Disk, DiskBatch
 from actors.storage.errors import ConflictError, HeaderError, HeightError, StaleEpochError
 from actors.storage.formats import Head, decode_delta, height_key
+from actors.storage.functions import Functions
 from actors.storage.history import Retention
-from actors.storage.interface import Commit, Execute, LogRecord, Persist, Written
+from actors.storage.interface import (
+    Commit,
+    Execute,
+    FunctionTried,
+    LogRecord,
+    Persist,
+    TryFunction,
+    Written,
+)
 from actors.storage.preparing import Entries, Preparer
 from actors.storage.raft_log import RaftLog
 from actors.storage.recovery import base_of, head_root, head_time_ms, recover
 from actors.storage.state import ExecutedBlock, Execution
 from actors.storage.transaction_index import TransactionIndex
+from actors.storage.transition import Conflicts
 from actors.storage.tx_index import Run
 
 PERSIST_STAGES = ("encode", "write")
@@ -86,8 +99,9 @@ class Chain:
         self.raft_log = RaftLog(disk)
         self.head_state_root = head_root(disk, genesis, self.head)
         self.head_time_ms = head_time_ms(disk, genesis, self.head)
-        self.base = base_of(disk)
+        self.base, self.governors = base_of(disk), genesis.governed_by
         self.epoch = int.from_bytes(disk.get("meta", _EPOCH_KEY) or b"", "little")
+        self.functions: Functions | None = None  # without it no function is run, and so none voted for
         self._clock_ns = clock_ns
         self._preparer = Preparer(disk, hash_rows, retention.heights_max > 0, clock_ns)
         self._writing = threading.Lock()
@@ -130,7 +144,7 @@ class Chain:
         Of a block that has its header and signature what is to be written is prepared at once.
         """
         self.require_epoch(epoch)
-        proposer = request.proposer
+        started, proposer = self._clock_ns(), request.proposer
         if len(proposer) != 32:
             raise FormatError("proposer", f"{len(proposer)} bytes", "32 bytes")
         for field, got, limit in (
@@ -143,14 +157,56 @@ class Chain:
         if claimed != len(batch.payloads):
             raise FormatError("payloads", f"{len(batch.payloads)} bytes", f"{claimed} bytes as in the rows")
         identified = self._preparer.identify(batch)
-        genesis = self.genesis
-        env = Environment(genesis.chain_tag, request.height, proposer, genesis.prices, request.time_ms)
+        env = self._environment(request.height, proposer, request.time_ms)
+        if request.strict and not request.proven and self._effects_differ(batch, env):
+            verdicts = np.array([Verdict.EFFECTS_DIFFER, Verdict.OK], dtype=np.uint8)
+            return Execution(verdicts, None, Conflicts())
+        function_us = (self._clock_ns() - started) // 1000
         done = self.state.execute(batch, env, request.strict, self._clock_ns)
+        if self.functions is not None:
+            done = replace(done, waiting=self.functions.waiting(batch, done.verdicts))
         if done.block is None:
             return done
+        if is_governed(batch):
+            done.stages_us["function"] = function_us
         of_rows = self._preparer.executed(done.block, done.verdicts, identified(), request.sealed)
         stages_us = {**done.stages_us, "ids": of_rows.ids_us, "transaction_root": of_rows.root_us}
         return replace(done, transaction_root=of_rows.root, stages_us=stages_us)
+
+    def _environment(self, height: int, proposer: bytes, time_ms: int) -> Environment:
+        genesis = self.genesis
+        return Environment(genesis.chain_tag, height, proposer, genesis.prices, time_ms, self.governors)
+
+    def _effects_differ(self, batch: Batch, env: Environment) -> bool:
+        """Whether a block has effects of a governed function that are not those found here."""
+        if not is_governed(batch) or env.height != self.state.executed_height + 1:
+            return False
+        if self.functions is None:
+            return True
+        return bool(self.functions.verify(self.state.accounts, batch, env, self._executed_hash()))
+
+    def _executed_hash(self) -> bytes:
+        """Of the last block executed, or what stands for it while it has no header: its state."""
+        block = self.state.block_at(self.state.executed_height)
+        return block.state_root if block is not None else self.head_state_root
+
+    def try_function(self, request: TryFunction) -> FunctionTried:
+        """Run a governed function on the state after the last block executed, if that is the one asked for.
+        Raises FormatError for a row that is malformed."""
+        function = decode_batch(request.function, 1, ROW_PAYLOAD_BYTES_MAX)
+        if len(function) != 1:
+            raise FormatError("function", f"{len(function)} rows", "1")
+        at = self.state.executed_height
+        elsewhere = FunctionTried(int(Verdict.UNAVAILABLE), reason=f"this member is at height {at}")
+        if request.height != at + 1 or at != self.persisted_height or self.hash_at(at) != request.parent:
+            return elsewhere
+        if self.functions is None:
+            return FunctionTried(int(Verdict.FUNCTION_REFUSED), reason="this member runs no functions")
+        env = self._environment(request.height, bytes(32), request.time_ms)
+        common = self.state.accounts, function, env, self._executed_hash()
+        if request.digest:
+            return self.functions.hold_against(*common, request.digest)
+        return self.functions.attempt(*common, request.runs)
 
     def persist(self, epoch: int, request: Persist) -> tuple[Written, Delta]:
         """Write the block at a height, and commit it if a certificate comes with it.
@@ -205,9 +261,8 @@ class Chain:
             header = block.header
             if header.hash() != digest:
                 raise HeaderError("hash", header.hash().hex(), digest.hex())
-            self.execute(
-                epoch, Execute(header.height, True, header.proposer, time_ms=header.time_ms), block.batch
-            )
+            request = Execute(header.height, True, header.proposer, time_ms=header.time_ms, proven=True)
+            self.execute(epoch, request, block.batch)
             self.persist(epoch, Persist(header.height, header.encode(), block.signature))
             replayed.append((header.encode(), block.signature))
         return replayed

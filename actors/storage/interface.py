@@ -49,13 +49,49 @@ class StoredLog(msgspec.Struct, frozen=True, array_like=True):
     halted: bytes = b""
 
 
+class TryFunction(msgspec.Struct, frozen=True, array_like=True):
+    """Run the governed function of one row, as if it were in the block at `height` with this time.
+
+    parent: hash of the block before, which must be the last one executed. function: a batch of one row.
+    digest: SHA-256 of the effects that the leader has found, empty where this member leads. runs: so many
+    times, which must agree.
+    """
+
+    height: int
+    parent: bytes
+    time_ms: int
+    function: bytes
+    digest: bytes = b""
+    runs: int = 1
+
+
+class FunctionTried(msgspec.Struct, frozen=True, array_like=True, eq=False):
+    """verdict: 0, or why there are no effects (UNAVAILABLE where the state is another one), with words for
+    people. digest: SHA-256 of `effects`, (n,) uint8 as effects.py encodes them."""
+
+    verdict: int
+    digest: bytes = b""
+    effects: NDArray[np.uint8] | None = None
+    reason: str = ""
+
+
+class FunctionRefusal(msgspec.Struct, frozen=True, array_like=True):
+    """A governed function that this member refused to have in the block at `height`. id: of its row."""
+
+    id: bytes
+    height: int
+    sender: bytes
+    reason: str
+
+
 class Execute(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     """Execute draws as the block at `height`; the draws' columns go beside it: rows, payloads, rows, ...
 
     order: which rows of the concatenated draws, in which order; None takes them as they come. sealed: header
     and signature of a block that has them already, b"" for a proposal of ours. time_ms: what the header says
-    or will say. A strict execution in which a
-    row failed leaves everything as it was and answers with empty roots.
+    or will say. A strict execution in which a row failed leaves everything as it was and answers with empty
+    roots. proven: the block is certified, or was found valid here before, so effects of a governed function
+    in it are taken as they are.
     """
 
     height: int
@@ -64,12 +100,14 @@ class Execute(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     order: NDArray[np.int64] | None = None
     sealed: bytes = b""
     time_ms: int = 0
+    proven: bool = False
 
 
 class Executed(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False):
     """Answers Execute. verdicts: (n,) uint8 of all rows; count, payload_bytes: of those that passed.
 
-    conflicts: by kind. stages_us: microseconds by stage.
+    conflicts: by kind. stages_us: microseconds by stage. waiting: a governed function among the rows, as a
+    batch of one, which needs a block of its own.
     """
 
     height: int
@@ -82,6 +120,7 @@ class Executed(msgspec.Struct, frozen=True, array_like=True, tag=True, eq=False)
     fees: int = 0
     conflicts: dict[str, int] = {}
     stages_us: dict[str, int] = {}
+    waiting: bytes = b""
 
 
 class Persist(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -216,6 +255,12 @@ class StorageFace(Protocol):
     def fence(self) -> Awaitable[tuple[int, ChainHead]]: ...
 
     def execute(self, epoch: int, request: Execute, *parts: NDArray[Any]) -> Awaitable[Executed]: ...
+
+    def try_function(self, request: TryFunction) -> Awaitable[FunctionTried]: ...
+
+    def refuse_function(self, function: bytes, height: int, reason: str) -> Awaitable[None]: ...
+
+    def refused_functions(self) -> Awaitable[list[FunctionRefusal]]: ...
 
     def rollback(self, epoch: int, height: int) -> Awaitable[None]: ...
 

@@ -76,7 +76,7 @@ def delta_of(header: Header, block: ExecutedBlock, ids: NDArray[np.uint8]) -> De
 class Execution:
     """verdicts: (n,) uint8 in the executed order. block: None if a strict execution met a failing row.
 
-    transaction_root: of the rows that passed; only a chain knows it.
+    transaction_root: of the rows that passed; only a chain knows it. waiting: see `Executed`.
     """
 
     verdicts: NDArray[np.uint8]
@@ -84,6 +84,7 @@ class Execution:
     conflicts: Conflicts
     stages_us: dict[str, int] = field(default_factory=dict)
     transaction_root: bytes = b""
+    waiting: bytes = b""
 
 
 class State:

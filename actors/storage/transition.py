@@ -44,9 +44,10 @@ from actors.ledger.columns import (
     touch,
 )
 from actors.ledger.environment import Environment
+from actors.ledger.governed_rules import is_governed
 from actors.ledger.hashing import Hasher, sha256_rows
 from actors.ledger.index import KEY_WORDS, home_of
-from actors.ledger.kinds import KINDS, CompiledRule, Kind, SerialRule
+from actors.ledger.kinds import KINDS, CompiledRule, Kind, PairedRule, SerialRule
 from actors.ledger.output_columns import OutputColumns, in_turn, output_columns
 from actors.ledger.prices import first_nonce
 from actors.ledger.receipts import Output
@@ -55,6 +56,7 @@ from actors.ledger.verdict import Verdict
 from actors.storage.accounts import Accounts, of_accounts
 from actors.storage.column_ledger import ColumnLedger
 from actors.storage.contract_jobs import JobEngine, run_span, with_jobs
+from actors.storage.governed_transition import run_governed
 
 _ZERO = np.uint64(0)
 
@@ -135,13 +137,17 @@ def apply_batch(
     Raises OverflowError, with `accounts` as before, when the fees do not fit the proposer's balance.
     """
     height, prices = env.height, env.prices
-    verdicts = static_verdicts(batch, env.chain_tag, height, prices, hash_rows)
+    verdicts = static_verdicts(batch, env.chain_tag, height, prices, hash_rows, env.governors)
     spans = list(_spans(batch))
     writes = sum((last - first) * len(kind.touches) for kind, first, last in spans) + 1
     accounts.reserve(writes)
     before, columns = accounts.count, _columns(accounts, len(batch), writes)
     first_free, balance_min = np.uint64(first_nonce(height)), np.uint64(prices.balance_min)
     outputs, ledger = list[OutputColumns](), None
+    if is_governed(batch):
+        ledger, spans = ColumnLedger(accounts, columns), []
+        run_governed(ledger, accounts, batch, verdicts, env, outputs)
+        columns = ledger.with_room(writes)
     for kind, first, last in with_jobs(spans, engine):
         of_part = verdicts[first:last]
         if isinstance(kind, Kind) and isinstance(kind.rule, CompiledRule):
@@ -149,6 +155,9 @@ def apply_batch(
             homes = np.empty((last - first, len(kind.touches)), dtype=np.uint64)
             find_homes(words, kind.touches, columns, homes)
             kind.rule.run(columns, words, of_part, homes, first_free, balance_min)
+            continue
+        if isinstance(kind, Kind) and isinstance(kind.rule, PairedRule):
+            of_part[of_part == Verdict.OK] = kind.rule.elsewhere
             continue
         if ledger is None:
             ledger, offsets = ColumnLedger(accounts, columns), batch.payload_offsets

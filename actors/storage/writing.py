@@ -22,7 +22,16 @@ from actors.local_socket import encode
 from actors.storage import calls
 from actors.storage.calls import Answer
 from actors.storage.chain import Chain
-from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, Written
+from actors.storage.interface import (
+    Commit,
+    Execute,
+    Executed,
+    FunctionTried,
+    LogRecord,
+    Persist,
+    TryFunction,
+    Written,
+)
 
 DELTAS_KEPT_MAX = 16
 Draws = tuple[NDArray[Any], ...]
@@ -64,7 +73,13 @@ class Writer:
             block.fees if block else 0,
             conflicts,
             stages_us,
+            execution.waiting,
         )
+
+    def try_function(self, request: TryFunction) -> FunctionTried:
+        """See `Chain.try_function`."""
+        with self.state_turn:
+            return self._chain.try_function(request)
 
     def persist(self, epoch: int, request: Persist) -> tuple[Written, Delta]:
         """See `Chain.persist`."""

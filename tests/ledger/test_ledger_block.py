@@ -28,6 +28,7 @@ from actors.ledger.block import (
     verify_vote,
 )
 from actors.ledger.genesis import Allocation, Genesis, Member, decode_allocation, decode_genesis, exact_sum
+from actors.ledger.governed_payloads import Governors
 from actors.ledger.rows import FormatError, empty_batch
 from actors.ledger.signing import Signer
 
@@ -204,12 +205,30 @@ def test_genesis_survives_the_round_trip_and_its_hash_covers_every_field() -> No
         genesis(weights=Weights(read=2)),
     ]
     assert len({document.hash(), *(other.hash() for other in changed)}) == 11
+    # Governors came later: networks without them are named as they were before.
+    assert document.hash().hex() == "ad8a9535764440449fd8d546d38dfa92985c90c804c01b48c7ea6e85a02f9edc"
     assert document.chain_tag == int.from_bytes(document.hash()[:8], "little")
+
+
+def test_governors_are_part_of_the_genesis() -> None:
+    governed = genesis(governors=["11" * 32, "22" * 32, "33" * 32], governors_needed=2)
+    assert decode_genesis(governed.encode()) == governed
+    assert governed.governed_by == Governors((b"\x11" * 32, b"\x22" * 32, b"\x33" * 32), 2)
+    fewer = msgspec.structs.replace(governed, governors_needed=1)
+    assert len({genesis().hash(), governed.hash(), fewer.hash()}) == 3
 
 
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
+        (
+            {"governors": ["11" * 32], "governors_needed": 2},
+            r"genesis\.governors_needed: got 2, expected 1 to 1",
+        ),
+        ({"governors": ["11" * 32]}, r"genesis\.governors_needed"),
+        ({"governors": ["11"], "governors_needed": 1}, r"genesis\.governors\[0\]"),
+        ({"governors": ["11" * 32] * 2, "governors_needed": 1}, r"genesis\.governors.*twice"),
+        ({"governors": [f"{n:064x}" for n in range(17)], "governors_needed": 1}, "0 to 16"),
         ({"version": 2}, r"genesis\.version: got 2, expected 3"),
         ({"fee_min": -1}, r"genesis\.fee_min"),
         ({"balance_min": 0}, r"genesis\.balance_min"),

@@ -134,7 +134,7 @@ class World:
     def block(self, committed: bool) -> None:
         """The leader draws and executes; then the block is committed everywhere, or given up."""
         member = self.members[self.leader]
-        member.again.drawn()
+        member.again.drawn(self.clock_s)
         drawn = member.pool.draw(6, 0, self.height + 1)
         verdicts, nonces, balances = self.execute(drawn.batch.rows)
         member.pool.resolve(drawn.draw, np.array(verdicts, dtype=np.uint8))

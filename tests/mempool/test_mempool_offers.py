@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.ledger.prices import FREE
 from actors.ledger.verdict import Verdict
 from actors.mempool import actor as shell
+from actors.mempool.outbox import LEADS_S, Outbox, ReofferScheduler
+from actors.mempool.pool import Pool, PoolBounds
 from tests.mempool.test_mempool_actor import SIGNERS, Setup, run, transfers
 
 
@@ -87,3 +90,34 @@ def test_what_others_passed_on_is_offered_once_a_client_hands_it_in_here(tmp_pat
         assert list(rows["nonce"]) == [0, 2]
 
     run(tmp_path, scenario)
+
+
+def test_a_leader_withholds_its_own_rows_until_it_leads_no_more(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        shard = setup.shard()
+        await shard.start()
+        await shard.draw_at_hand(10, 0, 1)  # who draws leads
+        batch = transfers(0, range(3))
+        await shard.admit(batch.rows, batch.payloads)
+        told, rows, _ = await shard.outbox()
+        assert len(rows) == 0
+        await shard.release()
+        _, rows, _ = await shard.outbox(told.next, 60.0, told.incarnation)
+        assert list(rows["nonce"]) == [0, 1, 2]
+
+    run(tmp_path, scenario)
+
+
+def test_who_has_drawn_nothing_for_long_offers_what_was_withheld() -> None:
+    pool = Pool(PoolBounds(24, 4, 8, age_blocks=5), 1, seed=1, prices=FREE)
+    again = ReofferScheduler(pool, 5.0, 6, 0.25)
+    assert not again.withholds(10.0)
+    assert again.rest_s(10.0) == float("inf")
+    again.drawn(10.0)
+    assert again.withholds(10.5)
+    assert again.rest_s(10.5) == pytest.approx(LEADS_S - 0.5)
+    again.drawn(10.9)
+    assert again.rest_s(11.0) == pytest.approx(LEADS_S - 0.1)
+    assert not again.withholds(10.9 + LEADS_S)
+    again.offer(Outbox(8, 64), 10.9 + LEADS_S)
+    assert again.rest_s(10.9 + LEADS_S) == float("inf")

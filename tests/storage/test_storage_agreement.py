@@ -27,11 +27,12 @@ from actors.ledger.channels import (
     CERTIFICATE_CHANNEL,
     CHANGE_METHOD,
     CLOCK_CHANNEL,
+    FUNCTION_METHOD,
     PROGRESS_METHOD,
     RAFT_CHANNEL,
 )
 from actors.ledger.delta import Delta
-from actors.ledger.genesis import Member
+from actors.ledger.genesis import Genesis, Member
 from actors.ledger.membership import ChangeRefused
 from actors.ledger.pending import DrawSummary
 from actors.ledger.signing import Signer
@@ -123,10 +124,13 @@ class Peer:
             self._line.send([said])
 
     async def _request(self, to: bytes, method: str, body: bytes, _deadline_s: float | None = None) -> bytes:
+        shell = self._network.shells[to]
         if method == PROGRESS_METHOD:
-            return await self._network.shells[to].hear_progress()
+            return await shell.hear_progress()
+        if method == FUNCTION_METHOD:
+            return await shell.hear_function(body)
         assert method == CHANGE_METHOD
-        return await self._network.shells[to].hear_change(body)
+        return await shell.hear_change(body)
 
     async def _committed(self, delta: Delta) -> None:
         self.followed.append(delta.height)
@@ -142,12 +146,25 @@ class Peer:
 
 
 class Network:
-    """Three nodes on one loop, each with a Storage of its own."""
+    """Three nodes on one loop, each with a Storage of its own. shard: makes where each draws from."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        genesis: Genesis = GENESIS,
+        shard: Callable[[], Any] = Shard,
+        settings: ConsensusSettings = SETTINGS,
+    ) -> None:
         self._folder, self.shells = folder, dict[bytes, Consensus]()
+        self._genesis, self._shard, self._settings = genesis, shard, settings
         self.storages: list[Storage] = []
         self.peers = {f"node-{n}/peer": Peer(self, n) for n in range(1, MEMBERS + 1)}
+
+    def without_ray(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The shells find each other here."""
+        monkeypatch.setattr(actor, "ValidatorScaler", lambda *_: None)
+        monkeypatch.setattr(actor, "freeze_long_lived", lambda: None)
+        monkeypatch.setattr("actors.consensus.actor.ray.get_actor", self.peers.__getitem__)
 
     async def start(self) -> None:
         place = self._folder / "allocation"
@@ -158,15 +175,16 @@ class Network:
             key = folder / "node.key"
             key.write_text((bytes([number]) * 32).hex())
             context = ActorContext(name, "storage", str(folder), LogSettings())
-            storage = Storage(context, StorageSettings(), GENESIS, str(place), "portable", 1)
+            storage = Storage(context, StorageSettings(), self._genesis, str(place), "portable", 1)
             self.storages.append(storage)
             handle = Handle(storage)
             handle.stored_block = Remote(storage.stored_block)
             shell = Consensus.__new__(Consensus)
             context = ActorContext(name, "consensus", str(folder), LogSettings())
             await Consensus.__init__(
-                shell, context, SETTINGS, GENESIS, str(key), handle, pool(), [Shard()], [f"{name}/peer"]
-            )
+                shell, context, self._settings, self._genesis, str(key), handle, pool(), [self._shard()],
+                [f"{name}/peer"],
+            )  # fmt: skip
             self.shells[signer.public_key] = shell
         for peer in self.peers.values():
             await peer.begin()
@@ -204,9 +222,7 @@ def test_blocks_are_ordered_delivered_and_read_whatever_the_engine_is(
     async def whole() -> None:
         network = Network(tmp_path)
         monkeypatch.setattr(actor, "agreement_of", engine)
-        monkeypatch.setattr(actor, "ValidatorScaler", lambda *_: None)
-        monkeypatch.setattr(actor, "freeze_long_lived", lambda: None)
-        monkeypatch.setattr("actors.consensus.actor.ray.get_actor", network.peers.__getitem__)
+        network.without_ray(monkeypatch)
         await network.start()
         try:
             await scenario(network)

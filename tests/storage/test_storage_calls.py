@@ -51,7 +51,7 @@ class Handle:
 
     METHODS = (
         *("desks", "execute", "delta", "fence", "raft_state", "replay"),
-        *("head", "rollback", "compact_log"),
+        *("head", "rollback", "compact_log", "try_function", "refuse_function"),
     )
     execute: Remote
     append_record: Remote

@@ -38,7 +38,8 @@ Prove = Callable[[Header], Awaitable[None]]
 
 class LeaderRefusedError(RuntimeError):
     """`member` put forward, as leader, a block that this node found invalid, or that does not arrive, or it
-    said what no correct leader says. early: the header of one whose time alone is refused."""
+    said what no correct leader says. early: the header of one whose time alone is refused, or whose governed
+    function has other effects here: neither says that its leader lies."""
 
     def __init__(self, member: int, refusal: BlockRefusedError, early: Header | None = None) -> None:
         super().__init__(str(refusal))
@@ -166,9 +167,24 @@ class FollowerLoop:
         pending, self._pending = self._pending, []
         for outcome in await asyncio.gather(*(future for _, future in pending), return_exceptions=True):
             if isinstance(outcome, BlockRefusedError) and outcome.header is not None:
-                raise LeaderRefusedError(self._requests[outcome.header.hash()].sender, outcome)
+                leader = self._requests[outcome.header.hash()].sender
+                if outcome.of_function:
+                    await self._await_certificate(leader, outcome, outcome.header)
+                raise LeaderRefusedError(leader, outcome)
             if isinstance(outcome, BaseException):
                 raise RestandError from outcome
+
+    async def _await_certificate(self, leader: int, refusal: BlockRefusedError, header: Header) -> None:
+        """A governed function has other effects here: is that this member alone? Raises RestandError when the
+        others have certified the block, which then is taken as it is; LeaderRefusedError after EARLY_MS_MAX.
+        """
+        certifier, digest, began_ms = self._engine.certifier, header.hash(), self._engine.now_ms
+        while not certifier.certificate(digest):
+            if self._engine.now_ms - began_ms > EARLY_MS_MAX:
+                raise LeaderRefusedError(leader, refusal, header)
+            await self._prove(header)
+            await certifier.wait(digest, FETCH_PAUSE_S)
+        raise RestandError from refusal
 
     def _require_stand_below(self, entry: Entry) -> None:
         """A new entry may replace others: then the pipeline must not stand on those."""
@@ -198,6 +214,7 @@ class FollowerLoop:
             body.header.transaction_count,
             header=body.header,
             signature=body.signature,
+            proven=bool(self._engine.certifier.certificate(entry.digest)),
         )
         self._requests[entry.digest] = part
         outcome = await self._pipeline.submit(work)
