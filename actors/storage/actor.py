@@ -3,9 +3,9 @@
 Calls run in concurrency groups of threads: `state` (1) executes large blocks, `disk` (1) tells what they
 changed, `read` (2) answers, `health` (1). What makes blocks durable, and executes small ones, comes over two
 lines instead (calls.py): the thread of each desk, `state` and `disk`, does the work itself, in turns with the
-group of that name (writing.py). Two background threads belong to the shell: one keeps house (housekeeping.py),
-the other syncs the log in durability mode `interval`. On machines with cores to spare the state thread has
-helpers, which hash pieces of the state tree while it waits for them (storage.hash_threads).
+group of that name (writing.py). Two background threads belong to the shell: one keeps house
+(housekeeping.py), the other syncs the log in durability mode `interval`. On machines with cores to spare the
+state thread has helpers, which hash pieces of the state tree while it waits (storage.hash_threads).
 
     queue                                sender      receiver     bound
     speculative blocks (executed)        state       disk         state.SPECULATIVE_BLOCKS_MAX, then an error
