@@ -241,7 +241,9 @@ class ValidatorSettings(Section):
 class ConsensusSettings(Section):
     """Ordering and the block pipeline."""
 
-    block_interval_ms: int = Field(50, ge=1, le=60_000, description="shortest time between two blocks")
+    block_interval_ms: int = Field(
+        50, ge=1, le=60_000, description="time between two blocks while one before them is not final"
+    )
     blocks_inflight_max: int = Field(4, ge=1, le=64, description="executed blocks that wait for the disk")
     heartbeat_ms: int = Field(50, ge=1, le=60_000, description="between a leader's signs of life")
     election_timeout_ms_min: int = Field(

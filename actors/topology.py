@@ -1,20 +1,24 @@
 """Wires the topology of a node, and starts and stops whole nodes and networks.
 
 who                  calls                               by      bound
-Gateway              MempoolShard.admit                  Ray     gateway.inflight_rows_max rows, then 503
+Gateway              MempoolShard.admit                  near    gateway.inflight_rows_max rows, then 503
 MempoolShard         Validator.verify                    Ray     what gateways have in flight
+Consensus            MempoolShard.draw_at_hand           near    AT_HAND_ROWS_MAX rows a shard
 Consensus            MempoolShard.draw / resolve         Ray     one block's worth a shard
 Consensus            Validator, Storage.execute          Ray     consensus.blocks_inflight_max blocks
 Consensus            Storage: small blocks, durability   socket  the same; 8 MiB, then the call fails
 Consensus, Peer      what members say, both ways         socket  8 MiB, then messages are dropped
 Peer                 Consensus: blocks, proofs           Ray     consensus.blocks_inflight_max; 256 calls
-Peer                 MempoolShard.outbox / admit         Ray     one call a shard; 2 a peer, 8 MiB of offers
-Consensus            Gateway, MempoolShard: deltas       Ray     64 a follower, then it reads up in Storage
+Peer                 MempoolShard.outbox                 Ray     one call a shard
+Peer                 MempoolShard.admit                  near    2 calls a peer, 8 MiB of offers
+Consensus            Gateway, MempoolShard: deltas       near    64 a follower, then it reads up in Storage
 Gateway, Mempool     Storage reads                       Ray     one call a batch or request
+Storage              Validator: parts of heavy blocks    Ray     one part a Validator; 15 s, then it is run here
 
 Ray passes large columns by reference between processes and machines. A socket (actors/local_socket.py) wakes
 one thread at each end, for what is small and often; its two ends are on one machine, as all actors of a node
-but its Validators are.
+but its Validators are. A near call (actors/near) goes over a socket while there is one and its columns are at
+most NEAR_BYTES_MAX, and through Ray else: its caller holds one face.
 """
 
 from __future__ import annotations
