@@ -13,7 +13,7 @@ Peer                 MempoolShard.outbox                 Ray     one call a shar
 Peer                 MempoolShard.admit                  near    2 calls a peer, 8 MiB of offers
 Consensus            Gateway, MempoolShard: deltas       near    64 a follower, then it reads up in Storage
 Gateway, Mempool     Storage reads                       Ray     one call a batch or request
-Storage              Validator: parts of heavy blocks    Ray     one part a Validator; 15 s, then it is run here
+Storage              Validator: parts of heavy blocks    Ray     one a Validator; 15 s, then it is run here
 
 Ray passes large columns by reference between processes and machines. A socket (actors/local_socket.py) wakes
 one thread at each end, for what is small and often; its two ends are on one machine, as all actors of a node
