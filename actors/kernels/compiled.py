@@ -92,6 +92,10 @@ def compile_object(text: str, target: Host) -> bytes:
     return bytes(machine.emit_object(module))
 
 
+MODULES_MAX = 16
+"""Files of `module_code`: of one version there are three."""
+
+
 @dataclass(slots=True)
 class _Kept:
     directory: Path | None = None
@@ -108,7 +112,10 @@ def keep_in(directory: Path | None) -> None:
 def module_code(text: str, target: Host) -> bytes:
     """The object code of a module of LLVM IR, kept by its text where `keep_in` says. Raises as `object_code`
     does."""
-    return object_code(sha256(text.encode()).hexdigest(), lambda: text, target, _kept.directory)
+    if _kept.directory is None:
+        return compile_object(text, target)
+    key = cache_key(sha256(text.encode()).hexdigest(), target)
+    return kept_code(_kept.directory, "module", key, lambda: compile_object(text, target), MODULES_MAX)
 
 
 def _target_machine(target: Host) -> binding.TargetMachine:

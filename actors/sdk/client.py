@@ -321,6 +321,9 @@ class AsyncClient(_Base):
     async def scale(self, validators: int) -> dict[str, Any]:
         return await self.ask(requests.scale(validators))
 
+    async def maintain(self, action: str) -> dict[str, Any]:
+        return await self.ask(requests.maintain(action))
+
     async def ready(self) -> bool:
         try:
             return await self.ask(requests.ready())

@@ -33,6 +33,7 @@ from actors.settings import GatewaySettings
 from actors.storage.interface import (
     VALUES_KEYS_MAX,
     AccountProof,
+    FunctionRefusal,
     RetainedHeights,
     StateValues,
     StorageFace,
@@ -291,6 +292,9 @@ class FakeNode:
     async def copy_database(self) -> str:
         self._read()
         return "db.copy"
+
+    async def refused_functions(self) -> list[FunctionRefusal]:
+        return []
 
     async def head(self) -> ChainHead:
         self._read()

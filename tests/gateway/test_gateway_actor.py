@@ -58,13 +58,16 @@ class NodeHandles:
     def __init__(self, folder: Path) -> None:
         self.node = FakeNode(shards=1)
         self.lost: list[tuple[bytes, int]] = []
-        shard = SimpleNamespace(admit=self.admit, dropped=self.dropped)
+        shard = SimpleNamespace(admit=self.admit, dropped=self.dropped, near_line=self.near_line)
         self.shard, self.storage = Handle(shard), Handle(self.node)
         self.consensus = Handle(SimpleNamespace(status=self.node.status_of_node))
         self._folder = folder
 
     async def admit(self, *arguments: Any) -> Any:
         return await self.node.shards[0](*arguments)
+
+    async def near_line(self) -> str:
+        return ""
 
     async def dropped(self, since: int, wait_s: float) -> tuple[int, Any, Any]:
         assert wait_s > 1  # or the two would spend their time asking

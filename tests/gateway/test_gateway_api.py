@@ -350,6 +350,8 @@ def test_the_openapi_document_has_every_route_and_resolves_every_reference() -> 
             "/v1/transactions/{id}/receipt",
             "/v1/blocks",
             "/v1/members",
+            "/v1/maintenance",
+            "/v1/functions/refused",
             "/v1/actors",
             "/v1/mempool",
             "/v1/peers",

@@ -156,7 +156,7 @@ def test_the_kernels_count_what_they_do(simd: Simd, kernel_cache: Path) -> None:
 
 @needs_avx512
 def test_compiled_code_is_written_once_and_privately(simd: Simd, kernel_cache: Path) -> None:
-    (file,) = kernel_cache.iterdir()
+    (file,) = kernel_cache.glob("kernels-*.bin")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     before = file.stat()
     assert select("simd", kernel_cache).name == "avx512ifma"
@@ -166,7 +166,7 @@ def test_compiled_code_is_written_once_and_privately(simd: Simd, kernel_cache: P
 @needs_avx512
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
 def test_a_corrupt_cache(simd: Simd, kernel_cache: Path, tmp_path: Path, damage: str) -> None:
-    (source,) = kernel_cache.iterdir()
+    (source,) = kernel_cache.glob("kernels-*.bin")
     content = bytearray(source.read_bytes())
     content[len(content) // 2] ^= 1
     broken = {"flip": bytes(content), "truncate": source.read_bytes()[:-1], "empty": b""}[damage]
@@ -194,7 +194,7 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
 
 @needs_avx512
 def test_a_file_that_others_can_write(simd: Simd, kernel_cache: Path, tmp_path: Path) -> None:
-    (source,) = kernel_cache.iterdir()
+    (source,) = kernel_cache.glob("kernels-*.bin")
     copy = tmp_path / source.name
     copy.write_bytes(source.read_bytes())
     copy.chmod(0o666)
@@ -203,7 +203,7 @@ def test_a_file_that_others_can_write(simd: Simd, kernel_cache: Path, tmp_path: 
 
 @needs_avx512
 def test_a_link_is_not_followed(simd: Simd, kernel_cache: Path, tmp_path: Path) -> None:
-    (source,) = kernel_cache.iterdir()
+    (source,) = kernel_cache.glob("kernels-*.bin")
     (tmp_path / source.name).symlink_to(source)
     serves_portably(select("auto", tmp_path), "cannot be used")
 

@@ -24,8 +24,12 @@ COMMANDS = [
     for block in re.findall(r"```sh\n(.*?)```", README, re.S)
     for line in re.findall(r"uv run node\.py (.*)", block)
 ]
-# Networks of their own, or minutes of a processor: tests/cluster, tests/trials and tests/bench run them.
-LONG = ("up", "demo", "load", "attack --only", "soak", "torture", "simulate", "fuzz", "report compare")
+# Networks of their own or with governors, or minutes of a processor: tests/cluster, tests/trials, tests/bench
+# and tests/storage run them, or what they call.
+LONG = (
+    "up", "demo", "load", "attack --only", "soak", "torture", "simulate", "fuzz", "report compare",
+    "governed make", "governed sign", "governed submit",
+)  # fmt: skip
 FOLLOWING = ("next:", "      node.py")
 SHORTER = {"top": "top --looks 1", "scale --validators 4": "scale --validators 1"}
 

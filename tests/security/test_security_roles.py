@@ -35,6 +35,7 @@ ENDPOINTS = {
     ("POST", "/v1/transactions/batch"): AccessRole.SUBMIT,
     ("POST", "/v1/validators"): AccessRole.ADMIN,
     ("POST", "/v1/members"): AccessRole.ADMIN,
+    ("POST", "/v1/maintenance"): AccessRole.ADMIN,
     ("GET", "/v1/health"): AccessRole.PUBLIC,
     ("GET", "/v1/ready"): AccessRole.PUBLIC,
 }
