@@ -171,15 +171,14 @@ class LocalListener:
     """Listens where only this user may call; the newest caller has the line."""
 
     def __init__(self, listener: Listener) -> None:
-        self.name = _new_name()
+        self.name = new_name()
         self._listener = listener
         self._line: LocalConnection | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Begin to listen."""
-        own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        own.bind(self.name)
+        own = bound_socket(self.name)
         self._server = await asyncio.get_running_loop().create_unix_server(self._answer, sock=own)
 
     def _answer(self) -> LocalConnection:
@@ -208,12 +207,11 @@ class LocalRpcServer:
 
     def __init__(self, answer: Answer, title: str) -> None:
         """`title` is the thread's name. Listens from now on."""
-        self.name = _new_name()
+        self.name = new_name()
         self._answer = answer
         self._closed = False
         self._bell, self._closes = socket.socketpair()  # whoever closes rings; the thread alone has the rest
-        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._door.bind(self.name)
+        self._door = bound_socket(self.name)
         self._door.listen()
         self._caller: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, name=title, daemon=True)
@@ -298,15 +296,16 @@ async def call(name: str, listener: Listener, decode: Decode = _decode_batch) ->
     return line
 
 
-def _new_name() -> str:
+def new_name() -> str:
+    """A name for a socket, in the folder of this user alone."""
     return str(sockets_dir() / secrets.token_hex(NAME_BYTES))
 
 
-def bound_socket() -> tuple[socket.socket, str]:
-    """A socket to listen at, and its name."""
-    own, name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), _new_name()
+def bound_socket(name: str) -> socket.socket:
+    """A socket of that name, to listen at."""
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     own.bind(name)
-    return own, name
+    return own
 
 
 def forget(name: str) -> None:

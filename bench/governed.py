@@ -175,22 +175,17 @@ def statement(network: WorkloadNetwork, function: bytes) -> Statement:
 
 def _row(network: WorkloadNetwork, function: bytes) -> Batch:
     """The function's row; its sender has no key, and nobody asks for its signature here."""
-    import numpy as np
-
     from actors.ledger.governed_payloads import GovernedCall
     from actors.ledger.governed_signing import approve
-    from actors.ledger.hashing import sha256
-    from actors.ledger.rows import KIND_GOVERNED, ROW_DTYPE, ROW_VERSION, Batch
+    from actors.ledger.rows import KIND_GOVERNED
+    from actors.ledger.signing import Transfer
+    from bench.contract_workload import unsigned
 
     said = statement(network, function)
     approvals = tuple(approve(said, signer, network.genesis.governed_by) for signer in governors()[:2])
     payload = GovernedCall(said.python_minor, said.lock, function, said.arguments, approvals).encode()
-    row = np.zeros(1, dtype=ROW_DTYPE)
-    row["version"], row["kind"], row["chain_tag"] = ROW_VERSION, KIND_GOVERNED, said.chain_tag
-    row["fee"], row["expiry_height"], row["payload_bytes"] = 1, said.expiry_height, len(payload)
-    row["sender"] = row["recipient"] = np.frombuffer(said.treasury, dtype=np.uint8)
-    row["payload_hash"] = np.frombuffer(sha256(payload), dtype=np.uint8)
-    return Batch(row, np.frombuffer(payload, dtype=np.uint8))
+    told = Transfer(said.treasury, 0, said.nonce, 1, said.expiry_height, payload, KIND_GOVERNED)
+    return unsigned([told], said.treasury, said.chain_tag)
 
 
 def _stages(chain: Chain, proposer: Proposer, row: Batch) -> dict[str, Any]:

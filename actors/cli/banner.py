@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.cli.options import DEFAULT_URL, DEVELOPMENT_PREFIX, URL_VARIABLE
+from actors.cli.summaries import pending_in
 from actors.directory import NetworkDirectory, NodeFolder
 from actors.figures import counted
 from actors.ledger.genesis import Genesis
@@ -149,9 +150,8 @@ class _NodeLine:
         status, now = self.status, time.monotonic()
         tps = max((status["transactions"] - self._counted) / (now - self._at), 0.0)
         self._at, self._counted = now, status["transactions"]
-        depth = sum(int(h.get("depth", 0)) for name, h in health.items() if h and name.startswith("mempool"))
         text = Text(f"{self._node.folder.name} {status['role']:<8} height {status['height']:,}")
-        text.append(f"  {tps:,.0f} tx/s  {depth:,} pending  ")
+        text.append(f"  {tps:,.0f} tx/s  {pending_in(health):,} pending  ")
         if away := [name for name, answer in health.items() if answer is None]:
             text.append(f"away: {', '.join(away)}", "bold red")
         else:

@@ -57,9 +57,9 @@ class CostMemory:
 
     def learn(self, job: Job, plan: TouchPlan, outcome: JobOutcome) -> None:
         """outcome: of all rows."""
-        called = plan.recipient_slots()[job.batch.rows["kind"] == KIND_CALL]
-        used = gas_used_of(job, outcome)[job.batch.rows["kind"] == KIND_CALL]
-        totals = np.bincount(called, weights=used)
+        calls = job.batch.rows["kind"] == KIND_CALL
+        called = plan.recipient_slots()[calls]
+        totals = np.bincount(called, weights=gas_used_of(job, outcome)[calls])
         counts = np.bincount(called)
         for slot in np.argsort(-totals, kind="stable")[:LEARNED_MAX].tolist():
             if totals[slot] > 0:

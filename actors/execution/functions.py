@@ -17,7 +17,6 @@ import ast
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,8 @@ FUNCTION_LIMITS = CellLimits(
 )
 
 
-class FunctionColumns(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionColumns:
     """All accounts, in ascending order of their keys, as they are before the block; what is read-only is so.
 
     keys: (n, 32) uint8. balances, nonces: (n,) uint64. treasury: the place of its account among them. height,
@@ -57,16 +57,11 @@ class FunctionColumns(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FunctionJob:
-    """function, arguments: (.,) uint8. The rest: see FunctionColumns."""
+    """function, arguments: (.,) uint8."""
 
     function: NDArray[np.uint8]
     arguments: NDArray[np.uint8]
-    keys: NDArray[np.uint8]
-    balances: NDArray[np.uint64]
-    nonces: NDArray[np.uint64]
-    treasury: int
-    height: int
-    time_ms: int
+    columns: FunctionColumns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +71,8 @@ class FunctionAnswer:
     changes: NDArray[np.int64]
 
 
-columns_of(FunctionJob, function="u1", arguments="u1", keys=("u1", KEY_BYTES), balances="<u8", nonces="<u8")
+columns_of(FunctionColumns, keys=("u1", KEY_BYTES), balances="<u8", nonces="<u8")
+columns_of(FunctionJob, function="u1", arguments="u1")
 columns_of(FunctionAnswer, changes="<i8")
 
 
@@ -104,9 +100,10 @@ class FunctionFailedError(RuntimeError):
 
 def check_answer(job: FunctionJob, answer: FunctionAnswer) -> None:
     """Raise ValueError unless this can be an answer to the job."""
-    if len(answer.changes) != len(job.keys):
-        raise ValueError(f"{len(answer.changes)} changes of {len(job.keys)} accounts")
-    if answer.changes[job.treasury]:
+    accounts = len(job.columns.keys)
+    if len(answer.changes) != accounts:
+        raise ValueError(f"{len(answer.changes)} changes of {accounts} accounts")
+    if answer.changes[job.columns.treasury]:
         raise ValueError("it changes the treasury, which pays what the other changes add up to")
 
 
@@ -159,7 +156,7 @@ class FunctionRunner:
         job = FunctionJob(
             np.frombuffer(call.function, dtype=np.uint8),
             np.frombuffer(call.arguments, dtype=np.uint8),
-            *columns,
+            columns,
         )
         try:
             changes = self._cell.run(job).changes

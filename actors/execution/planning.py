@@ -72,8 +72,14 @@ def _keys(column: KeyColumn, hash_rows: Hasher) -> list[NDArray[np.uint8]]:
     for chunk in range(column.chunks):
         messages = messages if not chunk else messages.copy()
         messages[:, _CHUNK_AT] = chunk
-        keys = np.empty((len(messages), KEY_BYTES), dtype=np.uint8)
-        keys[:, : len(ENTRY_TAG)] = np.frombuffer(ENTRY_TAG, dtype=np.uint8)
-        keys[:, len(ENTRY_TAG) :] = hash_rows(messages)[:, : KEY_BYTES - len(ENTRY_TAG)]
-        found.append(keys)
+        found.append(entry_keys(messages, hash_rows))
     return found
+
+
+def entry_keys(messages: NDArray[np.uint8], hash_rows: Hasher) -> NDArray[np.uint8]:
+    """(n, 32) keys in the state of entries. messages: (n, width) uint8, of each its contract, table, chunk
+    and row (contracts/entries.py, rule 2)."""
+    keys = np.empty((len(messages), KEY_BYTES), dtype=np.uint8)
+    keys[:, : len(ENTRY_TAG)] = np.frombuffer(ENTRY_TAG, dtype=np.uint8)
+    keys[:, len(ENTRY_TAG) :] = hash_rows(messages)[:, : KEY_BYTES - len(ENTRY_TAG)]
+    return keys

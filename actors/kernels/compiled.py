@@ -112,10 +112,8 @@ def keep_in(directory: Path | None) -> None:
 def module_code(text: str, target: Host) -> bytes:
     """The object code of a module of LLVM IR, kept by its text where `keep_in` says. Raises as `object_code`
     does."""
-    if _kept.directory is None:
-        return compile_object(text, target)
-    key = cache_key(sha256(text.encode()).hexdigest(), target)
-    return kept_code(_kept.directory, "module", key, lambda: compile_object(text, target), MODULES_MAX)
+    name = sha256(text.encode()).hexdigest()
+    return object_code(name, lambda: text, target, _kept.directory, "module", MODULES_MAX)
 
 
 def _target_machine(target: Host) -> binding.TargetMachine:
@@ -140,9 +138,16 @@ class Loaded:
         return ctypes.CFUNCTYPE(None, *arguments)(address)
 
 
-def object_code(name: str, emit: Callable[[], str], target: Host, directory: Path | None) -> bytes:
+def object_code(
+    name: str,
+    emit: Callable[[], str],
+    target: Host,
+    directory: Path | None,
+    kind: str = "kernels",
+    files_max: int | None = None,
+) -> bytes:
     """The object code of a module for this CPU, from the cache in ``directory`` if there is one, where it is
-    compiled and stored if it is not there.
+    compiled and stored if it is not there. kind, files_max: as of `kept_code`.
 
     Raises ``RuntimeError`` with LLVM's message, and ``CacheError`` if the directory or the file breaks rule
     1, or cannot be written.
@@ -150,7 +155,7 @@ def object_code(name: str, emit: Callable[[], str], target: Host, directory: Pat
     if directory is None:
         return compile_object(emit(), target)
     key = cache_key(name, target)
-    return kept_code(directory, "kernels", key, lambda: compile_object(emit(), target))
+    return kept_code(directory, kind, key, lambda: compile_object(emit(), target), files_max)
 
 
 def kept_code(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from actors.ledger.governed_payloads import Governors, Statement
-from actors.ledger.hashing import sha256
-from actors.ledger.rows import KIND_EFFECTS, NEVER_EXPIRES_HEIGHT, ROW_DTYPE, ROW_VERSION, Batch, FormatError
-from actors.ledger.signing import Signer, sign_rows
+from actors.ledger.rows import KIND_EFFECTS, Batch, FormatError
+from actors.ledger.signing import Signer, Transfer, signed_row
 
 
 def approve(statement: Statement, signer: Signer, governors: Governors) -> tuple[int, bytes]:
@@ -19,10 +16,5 @@ def approve(statement: Statement, signer: Signer, governors: Governors) -> tuple
 
 def sign_effects(signer: Signer, chain_tag: int, function: Batch, effects: bytes) -> Batch:
     """The row of effects that stands behind the one row of `function`, signed by who proposes both."""
-    row = np.zeros(1, dtype=ROW_DTYPE)
-    row["version"], row["kind"], row["chain_tag"] = ROW_VERSION, KIND_EFFECTS, chain_tag
-    row["expiry_height"], row["payload_bytes"] = NEVER_EXPIRES_HEIGHT, len(effects)
-    row["sender"] = np.frombuffer(signer.public_key, dtype=np.uint8)
-    row["recipient"], row["payload_hash"] = function.ids()[0], np.frombuffer(sha256(effects), dtype=np.uint8)
-    sign_rows(row, [signer], np.zeros(1, dtype=np.int64))
-    return Batch(row, np.frombuffer(effects, dtype=np.uint8))
+    recipient = function.ids()[0].tobytes()
+    return signed_row(signer, chain_tag, Transfer(recipient, 0, 0, 0, payload=effects, kind=KIND_EFFECTS))

@@ -85,6 +85,11 @@ def sign_transfer(signer: Signer, chain_tag: int, transfer: Transfer) -> Batch:
         raise FormatError("kind", transfer.kind, f"one of {sorted(PAYLOAD_BYTES_MAX_OF)}")
     if len(transfer.payload) > bytes_max:
         raise FormatError("payload", f"{len(transfer.payload)} bytes", f"at most {bytes_max} bytes")
+    return signed_row(signer, chain_tag, transfer)
+
+
+def signed_row(signer: Signer, chain_tag: int, transfer: Transfer) -> Batch:
+    """The same of what is known to be in range, whatever its kind."""
     row = np.zeros(1, dtype=ROW_DTYPE)
     row["version"], row["kind"], row["chain_tag"] = ROW_VERSION, transfer.kind, chain_tag
     row["nonce"], row["amount"], row["fee"] = transfer.nonce, transfer.amount, transfer.fee

@@ -7,11 +7,10 @@ under way at once; what comes beyond is answered as failed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from actors.local_socket import LocalConnection, bound_socket, forget
+from actors.local_socket import LocalConnection, bound_socket, forget, new_name
 from actors.near.messages import NearAnswer, NearCallError, NearRequest, decode_request, failed
 
 CALLS_MAX = 4096
@@ -31,7 +30,8 @@ class NearServer:
     async def name(self) -> str:
         """Of the socket; listens from the first time on."""
         if not self._name:
-            own, self._name = bound_socket()
+            self._name = new_name()
+            own = bound_socket(self._name)
             self._server = await asyncio.get_running_loop().create_unix_server(self._line, sock=own)
         return self._name
 
@@ -66,5 +66,4 @@ class NearServer:
         except Exception as error:  # noqa: BLE001 - told to whoever called
             told = failed(error)
         if not line.send(NearAnswer(request.number, told)):
-            with contextlib.suppress(OSError):
-                line.close()  # an answer that cannot go leaves its caller waiting: it is told by the end
+            line.close()  # an answer that cannot go leaves its caller waiting: it is told by the end

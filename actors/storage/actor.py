@@ -2,8 +2,8 @@
 
 Calls run in concurrency groups of threads: `state` (1) executes large blocks, `disk` (1) tells what they
 changed, `read` (2) answers, `health` (1). What makes blocks durable, and executes small ones, comes over two
-lines instead (calls.py): the thread of each desk, `state` and `disk`, does the work itself, in turns with the
-group of that name (writing.py). Two background threads belong to the shell: one keeps house
+lines instead (calls.py): the thread of each desk, `state` and `disk`, does the work itself, in turns with
+the group of that name (writing.py). Two background threads belong to the shell: one keeps house
 (housekeeping.py), the other syncs the log in durability mode `interval`. On machines with cores to spare the
 state thread has helpers, which hash pieces of the state tree while it waits (storage.hash_threads).
 
@@ -132,7 +132,7 @@ class Storage(Shell):
         self._disk.alarm = self._on_full
         self._chain.state.tree.each = sharing(settings.hash_threads)
         own = ContractEngine(settings.contract_cells, kernel_cache_dir(), self.log.warning)
-        validators = PartValidators(f"{genesis.hash().hex()[:8]}/{context.node}")
+        validators = PartValidators(genesis.hash(), context.node)
         self._contracts = SpreadingEngine(own, validators.find, time.monotonic)
         self._chain.state.engine = JobEngine(
             self._contracts.run_all,

@@ -11,7 +11,7 @@ Rules
    Ray, where its columns do not pass through this process; so its delta is fetched once it is committed.
 3. What Storage raises is raised here as the same error. A line that breaks ends the calls under way with
    LineEndedError: they may have been carried out or not, as with a call through Ray to an actor that died.
-4. A broken line is sought again, with pauses up to PAUSE_S_MAX. A call waits LINE_WAIT_S for it, and then
+4. A broken line is sought again (near/call_line.py). A call waits LINE_WAIT_S for it, and then
    fails with LineEndedError; so does one that the line takes no more of.
 The frames are private to this file and to Storage of the same version.
 """
@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 
 from actors.ledger.delta import Delta
 from actors.ledger.rows import ROW_DTYPE, FormatError
-from actors.local_socket import LocalConnection, call, decoder
+from actors.local_socket import decoder
+from actors.near.call_line import CallLine
 from actors.storage import errors
 from actors.storage.errors import StorageError
 from actors.storage.interface import Commit, Execute, Executed, LogRecord, Persist, StorageFace
 
 SMALL_ROWS_MAX, SMALL_BYTES_MAX = 256, 256 << 10
-PAUSE_S_MIN, PAUSE_S_MAX, LINE_WAIT_S = 0.02, 2.0, 5.0
+LINE_WAIT_S = 5.0
 
 
 class LineEndedError(ConnectionError):
@@ -99,64 +100,26 @@ def error_of(answer: Failed) -> Exception:
     return _KINDS.get(answer.error, UnexpectedError)(*answer.parts)
 
 
-class _RpcClient:
+class _RpcClient(CallLine):
     """The way to one of Storage's desks, and the calls under way to it."""
 
     def __init__(self, find: Callable[[], Awaitable[str]]) -> None:
         """find() tells the name of the desk."""
-        self._find = find
-        self._line: LocalConnection | None = None
-        self._connected = asyncio.Event()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._asked = 0
-
-    async def keep(self, away: tuple[type[Exception], ...]) -> None:
-        """Have a line, and another one when it ends, until cancelled. away: what find() raises."""
-        gone: tuple[type[Exception], ...] = (*away, OSError)
-        pause_s = PAUSE_S_MIN
-        while True:
-            try:
-                self._line = line = await call(await self._find(), self._heard, decode_answer)
-            except gone:
-                pause_s = min(2 * pause_s, PAUSE_S_MAX)
-            else:
-                pause_s = PAUSE_S_MIN
-                self._connected.set()
-                try:
-                    await line.ended.wait()
-                finally:
-                    self._end(line)
-            await asyncio.sleep(pause_s)
-
-    def _end(self, line: LocalConnection) -> None:
-        self._line = None
-        self._connected.clear()
-        line.close()
-        waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(LineEndedError("the line to Storage broke"))
+        super().__init__(find, decode_answer, _error, partial(LineEndedError, "the line to Storage broke"))
 
     async def ask(self, epoch: int, request: Any, parts: tuple[Any, ...] = ()) -> Any:
         """The answer to a request. Raises LineEndedError, and what Storage raises."""
-        if self._line is None:
+        if not self.connected.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._connected.wait(), LINE_WAIT_S)
-        self._asked += 1
-        number = self._asked
-        if self._line is None or not self._line.send(RpcRequest(number, epoch, request, parts)):
+                await asyncio.wait_for(self.connected.wait(), LINE_WAIT_S)
+        answer = self.send(lambda number: RpcRequest(number, epoch, request, parts))
+        if answer is None:
             raise LineEndedError("there is no line to Storage, or it takes no more")
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         return await answer
 
-    def _heard(self, answer: Answer) -> None:
-        future = self._waiting.pop(answer.number, None)
-        if future is None or future.done():
-            return
-        if isinstance(answer.told, Failed):
-            future.set_exception(error_of(answer.told))
-        else:
-            future.set_result(answer.told)
+
+def _error(told: Any) -> Exception | None:
+    return error_of(told) if isinstance(told, Failed) else None
 
 
 class StorageCalls:

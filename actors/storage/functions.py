@@ -179,9 +179,9 @@ def _difference(accounts: Accounts, function: Batch, own: Any, theirs: NDArray[n
     ranked = ranked_accounts(accounts, function.rows["recipient"][0].tobytes())
     changes = np.zeros((2, len(ranked.slots)), dtype=np.int64)
     for row, effects in zip(changes, (block, decode_effects(own.data)), strict=True):
-        if len(effects.ranks) and int(effects.ranks[-1]) >= len(ranked.slots) - 1:
+        if not ranked.has(effects):
             return "the block's effects change accounts that do not exist"
-        row[effects.ranks + (effects.ranks >= ranked.treasury)] = effects.changes
+        row[ranked.places_of(effects)] = effects.changes
     differing = np.flatnonzero(changes[0] != changes[1])
     at = differing[:1]
     key = accounts.keys_at(ranked.slots[at]).tobytes().hex()

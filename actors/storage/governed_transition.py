@@ -31,6 +31,14 @@ class RankedAccounts(NamedTuple):
     slots: NDArray[np.int64]
     treasury: int
 
+    def has(self, effects: BalanceEffects) -> bool:
+        """Whether there are all the accounts that these effects change."""
+        return not len(effects.ranks) or int(effects.ranks[-1]) < len(self.slots) - 1
+
+    def places_of(self, effects: BalanceEffects) -> NDArray[np.int64]:
+        """Where the accounts are that these effects change, among `slots`: ranks leave the treasury out."""
+        return effects.ranks + (effects.ranks >= self.treasury)
+
 
 def ranked_accounts(accounts: Accounts, treasury: bytes) -> RankedAccounts:
     """All accounts that exist, without that of deposits."""
@@ -95,10 +103,9 @@ def changed(
     ranked = ranked_accounts(accounts, function.recipient)
     if ranked.treasury < 0:
         return "its treasury has no account"
-    if len(found.ranks) and int(found.ranks[-1]) >= len(ranked.slots) - 1:
+    if not ranked.has(found):
         return f"it changes account {found.ranks[-1]} of {len(ranked.slots) - 1}"
-    places, changes = found.ranks + (found.ranks >= ranked.treasury), found.changes
-    slots = ranked.slots[places]
+    slots, changes = ranked.slots[ranked.places_of(found)], found.changes
     balances = accounts.balances[slots]
     singles: dict[int, int] = {}  # the few to which more than one thing happens
     sender, treasury = accounts.find(function.sender), int(ranked.slots[ranked.treasury])

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.contracts.encoding import encode_program
-from actors.contracts.entries import KEY_BYTES
 from actors.contracts.language import compile_source
-from actors.contracts.limits import ENTRY_TAG
 from actors.contracts.types import Slot
 from actors.contracts.verified import VerifiedFunction
 from actors.contracts.verifier import verify
+from actors.execution.planning import entry_keys
 from actors.ledger.contract_payloads import contract_address
 from actors.ledger.hashing import Hasher
 from actors.ledger.prices import Prices
@@ -53,10 +52,7 @@ class Deployed:
         number = [each.name for each in self.program.verified.program.tables].index(table)
         head = np.frombuffer(self.address + bytes((number, 0)), dtype=np.uint8)
         messages = np.concatenate([np.broadcast_to(head, (len(rows), len(head))), rows], axis=1)
-        keys = np.empty((len(rows), KEY_BYTES), dtype=np.uint8)
-        keys[:, : len(ENTRY_TAG)] = np.frombuffer(ENTRY_TAG, dtype=np.uint8)
-        keys[:, len(ENTRY_TAG) :] = hash_rows(messages)[:, : KEY_BYTES - len(ENTRY_TAG)]
-        return keys
+        return entry_keys(messages, hash_rows)
 
 
 @cache

@@ -33,7 +33,8 @@ def prepare(_directory: Path | None) -> None:
         importlib.import_module(module)
     function = cloudpickle.dumps(lambda columns, _: np.zeros_like(columns.nonces, dtype=np.int64))
     one = np.ones(1, dtype=np.uint64)
-    run(FunctionJob(_bytes(function), _bytes(b"x"), np.zeros((1, 32), dtype=np.uint8), one, one, 0, 1, 0))
+    columns = FunctionColumns(np.zeros((1, 32), dtype=np.uint8), one, one, 0, 1, 0)
+    run(FunctionJob(_bytes(function), _bytes(b"x"), columns))
 
 
 def _bytes(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -43,11 +44,10 @@ def _bytes(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 def run(job: FunctionJob) -> FunctionAnswer:
     """What the function answers. Raises what it raises, and WrongAnswerError."""
     function = pickle.loads(job.function.tobytes())
-    columns = FunctionColumns(job.keys, job.balances, job.nonces, job.treasury, job.height, job.time_ms)
-    changes = function(columns, job.arguments.tobytes())
+    changes = function(job.columns, job.arguments.tobytes())
     if not isinstance(changes, np.ndarray) or changes.dtype != np.int64 or changes.ndim != 1:
         got = (
             f"{changes.dtype} {changes.shape}" if isinstance(changes, np.ndarray) else type(changes).__name__
         )
-        raise WrongAnswerError(f"it answered {got}, not ({len(job.keys)},) int64 changes")
+        raise WrongAnswerError(f"it answered {got}, not ({len(job.columns.keys)},) int64 changes")
     return FunctionAnswer(np.ascontiguousarray(changes))

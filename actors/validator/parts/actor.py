@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from actors.execution.job import EngineError
 from actors.execution.spreading import PartCall, PartWorker
 from actors.faces import ValidatorFace, remote
-from actors.shell import first_line
+from actors.shell import first_line, node_prefix
 from actors.validator.actor import validators_of
 
 LOOK_S, TIMEOUT_S = 2.0, 15.0
@@ -22,8 +22,8 @@ LOOK_S, TIMEOUT_S = 2.0, 15.0
 class PartValidators:
     """Those of this node, to whom parts of heavy blocks go; looked up anew every LOOK_S."""
 
-    def __init__(self, node: str) -> None:
-        self._node, self._looked_s = node, -LOOK_S
+    def __init__(self, network: bytes, node: str) -> None:
+        self._node, self._looked_s = node_prefix(network, node), -LOOK_S
         self._found: dict[str, PartWorker] = {}
 
     def find(self) -> dict[str, PartWorker]:
